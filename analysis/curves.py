@@ -1,0 +1,153 @@
+"""Results to curves: which trials belong to one entry of a leaderboard, and their losses as an (lr x seed) matrix.
+
+An entry is one (workload, method, optimizer, knobs). Scores are over lr alone, so every other knob must be fixed within
+an entry: where a suite varies others, each combination becomes an entry of its own and is written into `knobs`.
+Legend: L learning rates, S seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from bench.errors import UsageError
+from bench.trial import KNOB_NAMES, RESULT_COLUMNS, Outcome
+
+ENTRY: tuple[str, ...] = ("workload", "method", "optimizer", "knobs")
+CURVE_COLUMNS: tuple[str, ...] = (*ENTRY, "lr", "seed", "initial_loss", "final_loss", "outcome")
+
+# Whatever may vary in a suite beside lr and seed, and is not named by workload, method or optimizer.
+_SPLITTING: tuple[str, ...] = ("schedule", "num_steps", *(name for name in KNOB_NAMES if name != "lr"))
+_RESULT_OUTCOMES = [outcome.value for outcome in Outcome if outcome.is_result]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossGrid:
+    """Final losses of one entry, and what went missing.
+
+    lrs (L,) ascending; losses (L, S), +inf where the seed diverged and NaN where the trial is missing or lost;
+    initial_losses (S,), each seed's loss before any update, averaged over its trials. Only lrs and seeds with at least
+    one result are kept.
+    """
+
+    lrs: np.ndarray
+    seeds: tuple[int, ...]
+    losses: np.ndarray
+    initial_losses: np.ndarray
+    num_lost: int
+    is_complete: bool  # every lr of the entry has a result for every seed of the entry
+
+    @property
+    def num_trials(self) -> int:
+        return int((~np.isnan(self.losses)).sum())
+
+    @property
+    def diverged_share(self) -> float:
+        """Share of trials with a result that diverged, in [0, 1]."""
+        return float(np.isinf(self.losses).sum() / self.num_trials)
+
+    def of_seeds(self, seeds: tuple[int, ...]) -> LossGrid:
+        """The same entry with only these seeds, in this order; every lr stays, NaN where nothing is left."""
+        columns = [self.seeds.index(seed) for seed in seeds]
+        return LossGrid(
+            lrs=self.lrs,
+            seeds=seeds,
+            losses=self.losses[:, columns],
+            initial_losses=self.initial_losses[columns],
+            num_lost=self.num_lost,
+            is_complete=self.is_complete,
+        )
+
+
+def require_columns(frame: pl.DataFrame, columns: Mapping[str, str] | tuple[str, ...], what: str) -> None:
+    """Raises UsageError naming the missing columns, or those of another type if `columns` gives types."""
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise UsageError(f"{what} lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}")
+    if isinstance(columns, Mapping):
+        wrong = [
+            f"{name} is {frame[name].dtype}, not {columns[name]}"
+            for name in columns
+            if frame[name].dtype not in (getattr(pl, columns[name])(), pl.Null())
+        ]
+        if wrong:
+            raise UsageError(f"{what} has columns of another type: {'; '.join(wrong)}")
+
+
+def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
+    """`results` with the column `knobs`: text such as 'warmup_steps=100.0, weight_decay=0.1', '' where nothing varies.
+
+    A knob (or the schedule, or number of steps) is named where it varies among the trials of a workload and optimizer.
+    """
+    group = ["workload", "optimizer"]
+    parts = [
+        pl.when(pl.col(name).n_unique().over(group) > 1).then(pl.format(f"{name}={{}}", pl.col(name)))
+        for name in _SPLITTING
+    ]
+    return results.with_columns(knobs=pl.concat_str(parts, separator=", ", ignore_nulls=True))
+
+
+def curves(results: pl.DataFrame) -> pl.DataFrame:
+    """One row a point of an entry's (lr x seed) grid: CURVE_COLUMNS, sorted by them.
+
+    `results` has RESULT_COLUMNS. `final_loss` is +inf where the trial diverged or its loss is NaN, and null where it
+    was lost. A lost trial gives way to a result for the same point. Raises UsageError if two results claim one point.
+    """
+    require_columns(results, RESULT_COLUMNS, "the results frame")
+    is_result = pl.col("outcome").is_in(_RESULT_OUTCOMES) & pl.col("final_loss").is_not_null()
+    is_diverged = (pl.col("outcome") == Outcome.DIVERGED.value) | pl.col("final_loss").is_nan()
+    clipped = pl.when(is_diverged).then(float("inf")).otherwise(pl.col("final_loss"))
+    point = [*ENTRY, "lr", "seed"]
+    frame = (
+        with_knobs(results)
+        .with_columns(pl.col("final_loss", "initial_loss").cast(pl.Float64))
+        .with_columns(final_loss=pl.when(is_result).then(clipped))
+        .sort(pl.col("final_loss").is_null(), "trial_id", maintain_order=True)
+        .unique("trial_id", keep="first", maintain_order=True)
+        .with_columns(has_result=pl.col("final_loss").is_not_null().any().over(point))
+        .filter(pl.col("final_loss").is_not_null() | ~pl.col("has_result"))
+    )
+    _refuse_rivals(frame.filter(pl.col("has_result")), point)
+    without_initial = frame.filter(pl.col("has_result") & ~pl.col("initial_loss").is_finite().fill_null(False))
+    if without_initial.height:
+        raise UsageError(f"trial {without_initial['trial_id'][0]} has a result but no finite initial_loss")
+    return frame.unique(point, keep="first", maintain_order=True).sort(point).select(CURVE_COLUMNS)
+
+
+def loss_grids(curve_frame: pl.DataFrame) -> dict[tuple[str, ...], LossGrid]:
+    """The LossGrid of every entry that has a result, by its ENTRY key; keys ascending. Takes the frame of `curves`."""
+    require_columns(curve_frame, CURVE_COLUMNS, "the curves frame")
+    grids = {}
+    for key, group in curve_frame.sort(*ENTRY, "lr", "seed").group_by(ENTRY, maintain_order=True):
+        found = group.filter(pl.col("final_loss").is_not_null())
+        if found.height:
+            grids[tuple(str(part) for part in key)] = _loss_grid(group, found)
+    return grids
+
+
+def _loss_grid(group: pl.DataFrame, found: pl.DataFrame) -> LossGrid:
+    lrs_L, seeds = found["lr"].unique().sort().to_numpy(), tuple(found["seed"].unique().sort().to_list())
+    losses_LS = np.full((len(lrs_L), len(seeds)), np.nan)
+    rows, columns = np.searchsorted(lrs_L, found["lr"].to_numpy()), np.searchsorted(seeds, found["seed"].to_numpy())
+    losses_LS[rows, columns] = found["final_loss"].to_numpy()
+    initial = found.group_by("seed").agg(pl.col("initial_loss").mean()).sort("seed")["initial_loss"].to_numpy()
+    return LossGrid(
+        lrs=lrs_L,
+        seeds=seeds,
+        losses=losses_LS,
+        initial_losses=initial,
+        num_lost=group.height - found.height,
+        is_complete=found.height == group["lr"].n_unique() * group["seed"].n_unique(),
+    )
+
+
+def _refuse_rivals(frame: pl.DataFrame, point: list[str]) -> None:
+    rivals = frame.filter(pl.len().over(point) > 1)
+    if rivals.height:
+        where = rivals.row(0, named=True)
+        ids = rivals.filter(*(pl.col(name) == where[name] for name in point))["trial_id"].to_list()
+        place = ", ".join(f"{name} {where[name]}" for name in point if where[name] != "")
+        raise UsageError(f"several trials ({', '.join(ids)}) have a result for {place}; keep one of them")

@@ -1,0 +1,240 @@
+"""Scores to a leaderboard: intervals, ranks that respect ties, warnings in words; and how it compares with a paper."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections import Counter
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from analysis.curves import ENTRY, LossGrid, curves, loss_grids, require_columns
+from analysis.intervals import CONFIDENCE, Difference, holm, interval, paired_difference
+from analysis.scores import SENSITIVITIES, Score, best_loss, best_lr, stable_decades
+from bench.errors import UsageError
+
+LEADERBOARD_COLUMNS: dict[str, type[pl.DataType]] = {
+    "rank": pl.Int64,
+    "workload": pl.String,
+    "method": pl.String,
+    "optimizer": pl.String,
+    "lr_sensitivity": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "best_loss": pl.Float64,
+    "best_lr": pl.Float64,
+    "stable_decades": pl.Float64,
+    "diverged_share": pl.Float64,
+    "num_seeds": pl.Int64,
+    "num_trials": pl.Int64,
+    "flags": pl.String,
+    "knobs": pl.String,
+    "definition": pl.String,
+}
+
+REFERENCE_COLUMNS: tuple[str, ...] = ("method", "lr_sensitivity", "source", "note")
+
+FLAGS: dict[str, str] = {
+    "at_chance": "The best loss is within 5% of the loss at init: the method hardly learned, so a sensitivity near 0 "
+    "means nothing, and it gets no rank.",
+    "best_at_border": "The best learning rate is the smallest or largest of the grid: the optimum may lie outside.",
+    "few_seeds": "Fewer than 3 seeds: the interval is missing or very wide.",
+    "incomplete": "Some learning rates lack some seeds: means are over what is there.",
+    "lost_trials": "Some trials crashed, ran out of memory or timed out; they are left out until run again.",
+    "other_grid": "The learning rates differ from those of most entries of the workload: the score is a mean over "
+    "them, so compare with care.",
+}
+
+Entries = dict[tuple[str, ...], LossGrid]  # of one workload, by ENTRY key
+
+_CHANCE_SHARE = 0.05
+_FEW_SEEDS = 3
+
+
+def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity") -> pl.DataFrame:
+    """One row an entry: LEADERBOARD_COLUMNS, by workload, then the score ascending (lower is more robust).
+
+    `results` has RESULT_COLUMNS; `score` names one of SENSITIVITIES, fills the column `lr_sensitivity` and is named in
+    `definition`. ci_low and ci_high bound its 95% interval over seeds (null with one seed). The rank is 1 + the number
+    of entries of the workload that are significantly better (paired by seed, Holm corrected over the workload's pairs),
+    so entries that can't be told apart share a rank. An entry at chance has no rank (null) and outranks nobody: its
+    sensitivity says nothing. Entries without any result are left out.
+    """
+    _sensitivity(score)
+    rows = [row for entries in _by_workload(results) for row in _rows(entries, score)]
+    frame = pl.DataFrame(rows, schema=LEADERBOARD_COLUMNS)
+    return frame.sort("workload", "lr_sensitivity", "method", "optimizer", "knobs")
+
+
+def differences(results: pl.DataFrame, score: str = "lr_sensitivity") -> pl.DataFrame:
+    """Every pair of entries of a workload: first minus second, paired by seed.
+
+    Columns: workload, first and second (labels of method, optimizer, knobs), difference, ci_low, ci_high (uncorrected
+    95% interval), p_value, p_holm (corrected over the workload's pairs), num_seeds (shared).
+    """
+    definition = _sensitivity(score)
+    rows = [_difference_row(*pair) for entries in _by_workload(results) for pair in _pairs(entries, definition)]
+    schema = dict.fromkeys(("workload", "first", "second"), pl.String)
+    schema |= dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64)
+    return pl.DataFrame(rows, schema={**schema, "num_seeds": pl.Int64})
+
+
+def entry_label(method: str, optimizer: str, knobs: str) -> str:
+    """What tables and figures call an entry where the method alone does not name it."""
+    return ", ".join(part for part in (method, optimizer, knobs) if part)
+
+
+def is_at_chance(grid: LossGrid) -> bool:
+    """True where the best loss is within 5% of the mean loss at init."""
+    initial = float(grid.initial_losses.mean())
+    return initial - float(best_loss(grid.losses, grid.initial_losses, grid.lrs)) < _CHANCE_SHARE * abs(initial)
+
+
+def compare(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
+    """Ours beside the published numbers: one row an entry whose method is in `references`.
+
+    Columns: workload, method, optimizer, knobs, lr_sensitivity, ci_low, ci_high, our_rank, paper_lr_sensitivity,
+    paper_rank, source, note. A label such as `window_softmax(width=4)` matches a reference of exactly that name, else
+    the one of the name before the parenthesis. Both ranks are by value alone among the rows compared; 1 is most robust.
+    """
+    require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
+    require_columns(references, REFERENCE_COLUMNS, "the references frame")
+    paper = references.select("method", pl.col("lr_sensitivity").alias("paper_lr_sensitivity"), "source", "note")
+    known = paper["method"].implode()
+    name = pl.when(pl.col("method").is_in(known)).then(pl.col("method"))
+    name = name.otherwise(pl.col("method").str.extract(r"^([^(]*)", 1))
+    group = ["workload", "optimizer", "knobs"]
+    joined = leaderboard.with_columns(reference=name).join(paper, left_on="reference", right_on="method")
+    return joined.select(
+        *group,
+        "method",
+        "lr_sensitivity",
+        "ci_low",
+        "ci_high",
+        pl.col("lr_sensitivity").rank("min").over(group).cast(pl.Int64).alias("our_rank"),
+        "paper_lr_sensitivity",
+        pl.col("paper_lr_sensitivity").rank("min").over(group).cast(pl.Int64).alias("paper_rank"),
+        "source",
+        "note",
+    ).sort(*group, "lr_sensitivity", "method")
+
+
+def rank_correlations(compared: pl.DataFrame) -> pl.DataFrame:
+    """How far our order of methods agrees with the paper's: one row a (workload, optimizer, knobs).
+
+    `compared` is the frame of `compare`. Columns: workload, optimizer, knobs, spearman and kendall (tau-b), both in
+    [-1, 1] and null for fewer than three methods or equal scores, num_methods.
+    """
+    group = ["workload", "optimizer", "knobs"]
+    require_columns(compared, (*group, "lr_sensitivity", "paper_lr_sensitivity"), "the comparison frame")
+    rows = []
+    for key, rows_of_key in compared.group_by(group, maintain_order=True):
+        ours, paper = rows_of_key["lr_sensitivity"].to_numpy(), rows_of_key["paper_lr_sensitivity"].to_numpy()
+        can_rank = len(ours) >= 3 and np.ptp(ours) > 0 and np.ptp(paper) > 0
+        spearman = _correlation(stats.rankdata(ours), stats.rankdata(paper)) if can_rank else None
+        kendall = _correlation(_order_signs(ours), _order_signs(paper)) if can_rank else None
+        rows.append((*key, spearman, kendall, len(ours)))
+    schema = dict.fromkeys(group, pl.String) | {"spearman": pl.Float64, "kendall": pl.Float64}
+    return pl.DataFrame(rows, schema={**schema, "num_methods": pl.Int64}, orient="row")
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's: of ranks it is Spearman's rho, of the signs of all ordered pairs Kendall's tau-b."""
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _order_signs(values: np.ndarray) -> np.ndarray:
+    off_diagonal = ~np.eye(len(values), dtype=bool)
+    return np.sign(values[:, None] - values[None, :])[off_diagonal]
+
+
+def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
+    learned = {key: grid for key, grid in entries.items() if not is_at_chance(grid)}
+    ranks = dict.fromkeys(entries) | _ranks(learned, SENSITIVITIES[score])
+    usual_lrs = Counter(tuple(grid.lrs) for grid in entries.values()).most_common(1)[0][0]
+    rows = []
+    for key, grid in entries.items():
+        sensitivity = interval(SENSITIVITIES[score], grid)
+        data = (grid.losses, grid.initial_losses, grid.lrs)
+        rows.append(
+            {
+                **dict(zip(ENTRY, key, strict=True)),
+                "rank": ranks[key],
+                "lr_sensitivity": sensitivity.value,
+                "ci_low": sensitivity.low,
+                "ci_high": sensitivity.high,
+                "best_loss": float(best_loss(*data)),
+                "best_lr": float(best_lr(*data)),
+                "stable_decades": float(stable_decades(*data)),
+                "diverged_share": grid.diverged_share,
+                "num_seeds": len(grid.seeds),
+                "num_trials": grid.num_trials,
+                "flags": ",".join(_flags(grid, usual_lrs)),
+                "definition": score,
+            }
+        )
+    return rows
+
+
+def _flags(grid: LossGrid, usual_lrs: tuple[float, ...]) -> list[str]:
+    data = (grid.losses, grid.initial_losses, grid.lrs)
+    at_chance = is_at_chance(grid)
+    raised = {
+        "at_chance": at_chance,
+        "best_at_border": not at_chance and float(best_lr(*data)) in (grid.lrs[0], grid.lrs[-1]),
+        "few_seeds": len(grid.seeds) < _FEW_SEEDS,
+        "incomplete": not grid.is_complete,
+        "lost_trials": grid.num_lost > 0,
+        "other_grid": tuple(grid.lrs) != usual_lrs,
+    }
+    return [word for word in FLAGS if raised[word]]
+
+
+def _ranks(entries: Entries, score: Score) -> dict[tuple[str, ...], int]:
+    ranks = dict.fromkeys(entries, 1)
+    for first, second, difference, p_holm in _pairs(entries, score):
+        if p_holm < 1 - CONFIDENCE:
+            ranks[first if difference.value > 0 else second] += 1
+    return ranks
+
+
+def _pairs(entries: Entries, score: Score) -> list[tuple[tuple[str, ...], tuple[str, ...], Difference, float]]:
+    """Every pair of entries, their paired difference, and its p-value corrected for the number of pairs."""
+    keys = list(itertools.combinations(entries, 2))
+    found = [paired_difference(score, entries[first], entries[second]) for first, second in keys]
+    corrected = holm([difference.p_value for difference in found])
+    return [(*pair, difference, p) for pair, difference, p in zip(keys, found, corrected, strict=True)]
+
+
+def _difference_row(
+    first: tuple[str, ...], second: tuple[str, ...], difference: Difference, p_holm: float
+) -> dict[str, object]:
+    half = difference.half_width
+    return {
+        "workload": first[0],
+        "first": entry_label(*first[1:]),
+        "second": entry_label(*second[1:]),
+        "difference": difference.value,
+        "ci_low": None if half is None else difference.value - half,
+        "ci_high": None if half is None else difference.value + half,
+        "p_value": difference.p_value,
+        "p_holm": p_holm,
+        "num_seeds": difference.num_seeds,
+    }
+
+
+def _by_workload(results: pl.DataFrame) -> list[Entries]:
+    workloads: dict[str, Entries] = {}
+    for key, grid in loss_grids(curves(results)).items():
+        workloads.setdefault(key[0], {})[key] = grid
+    return list(workloads.values())
+
+
+def _sensitivity(score: str) -> Score:
+    if score not in SENSITIVITIES:
+        near = difflib.get_close_matches(score, SENSITIVITIES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"unknown score {score!r}{hint} (there are {', '.join(SENSITIVITIES)})")
+    return SENSITIVITIES[score]

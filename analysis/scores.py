@@ -1,0 +1,133 @@
+"""Scores of robustness: the executable definitions.
+
+Each score is a pure function (losses_LS, initial_S, lrs_L) -> number, batched over any leading axes of the first two:
+losses_LS final losses, +inf where a seed diverged, NaN where a trial is missing; initial_S losses before any update;
+lrs_L ascending learning rates. Legend: L learning rates, S seeds.
+
+What missing trials do: a learning rate is averaged over the seeds that it has and left out if it has none.
+What divergence does: a diverged seed counts as +inf and is clipped to the initial loss, as each score says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def clipped_curve(losses_LS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
+    """min(mean over seeds of loss(lr), mean over seeds of the loss at init): (..., L, S), (..., S) -> (..., L).
+
+    One diverged seed makes the mean +inf, so the whole learning rate counts as the initial loss.
+    """
+    return np.minimum(_mean_of_present(losses_LS), initial_S.mean(-1)[..., None])
+
+
+def seedwise_clipped_curve(losses_LS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
+    """Mean over seeds of min(loss(lr), the seed's own loss at init): (..., L, S), (..., S) -> (..., L).
+
+    A diverged seed counts as its own initial loss, and the other seeds keep theirs.
+    """
+    return _mean_of_present(np.minimum(losses_LS, initial_S[..., None, :]))
+
+
+def lr_sensitivity(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """Mean over lr of [min(loss(lr), loss at init) - best loss], in units of loss, >= 0; lower is more robust.
+
+    loss(lr) and the loss at init are means over seeds; the best loss is the method's own, the least of the clipped
+    curve. One diverged seed clips its learning rate. Source: Hong & Lee 2025, App. C.3, after Wortsman et al. 2023.
+    """
+    curve_L = clipped_curve(losses_LS, initial_S)
+    return np.nanmean(curve_L, -1) - np.nanmin(curve_L, -1)
+
+
+def lr_sensitivity_seedwise(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """`lr_sensitivity` with each seed clipped at its own initial loss before seeds are averaged; >= 0.
+
+    Departs from Hong & Lee 2025, App. C.3 in that order alone. A learning rate at which one seed of five diverges loses
+    a fifth, not everything; so its expectation depends far less on the number of seeds, and its interval is the more
+    dependable one (analysis/intervals.py).
+    """
+    curve_L = seedwise_clipped_curve(losses_LS, initial_S)
+    return np.nanmean(curve_L, -1) - np.nanmin(curve_L, -1)
+
+
+def best_loss(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """The least of `clipped_curve`: the mean final loss at the best lr, or the initial loss if no lr improves on it."""
+    return np.nanmin(clipped_curve(losses_LS, initial_S), -1)
+
+
+def best_lr(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """The lr of `best_loss`; the smallest of them if several tie."""
+    return lrs_L[np.nanargmin(clipped_curve(losses_LS, initial_S), -1)]
+
+
+def stable_lrs(losses_LS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
+    """True where the lr is stable: (..., L, S), (..., S) -> bool (..., L).
+
+    Stable: no seed diverged, and the seedwise clipped mean loss lies below halfway between the least of that curve and
+    the mean loss at init, so that the lr keeps at least half of what the method's best lr learns. A method that learns
+    nothing has no stable lr.
+    """
+    curve_L = seedwise_clipped_curve(losses_LS, initial_S)
+    halfway = (np.nanmin(curve_L, -1) + initial_S.mean(-1)) / 2
+    return (curve_L < halfway[..., None]) & ~np.any(np.isinf(losses_LS), -1)
+
+
+def stable_decades(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """Width in log10 lr of the longest run of neighbouring `stable_lrs`; >= 0; higher is more robust.
+
+    Between a stable and an unstable neighbour the edge is put midway, its expected place if nothing more is known. At
+    the grid's border nothing is added: there the width is a lower bound. Source: this project.
+    """
+    stable_XL, present_XL = stable_lrs(losses_LS, initial_S), ~np.all(np.isnan(losses_LS), -1)
+    log_lrs_L = np.log10(lrs_L)
+    shape = present_XL.shape[:-1]
+    widest, running = np.zeros(shape), np.zeros(shape)
+    previous, was_stable = np.full(shape, np.nan), np.zeros(shape, bool)
+    for column, log_lr in enumerate(log_lrs_L):
+        present, stable = present_XL[..., column], stable_XL[..., column]
+        half_gap = np.where(present & ~np.isnan(previous), (log_lr - previous) / 2, 0.0)
+        running = running + half_gap * was_stable
+        widest = np.maximum(widest, running)
+        running = np.where(present, np.where(stable, running + half_gap, 0.0), running)
+        widest = np.maximum(widest, running)
+        previous, was_stable = np.where(present, log_lr, previous), np.where(present, stable, was_stable)
+    return widest
+
+
+def _mean_of_present(values_LS: np.ndarray) -> np.ndarray:
+    """Mean over the last axis without NaN; NaN where nothing is left; +inf where any is +inf."""
+    present = ~np.isnan(values_LS)
+    counts = present.sum(-1)
+    totals = np.where(present, values_LS, 0.0).sum(-1)
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
+# What a leaderboard can be ordered by, lower is more robust.
+SENSITIVITIES: dict[str, Score] = {
+    "lr_sensitivity": lr_sensitivity,
+    "lr_sensitivity_seedwise": lr_sensitivity_seedwise,
+}
+
+SCORES: dict[str, Score] = {
+    **SENSITIVITIES,
+    "best_loss": best_loss,
+    "best_lr": best_lr,
+    "stable_decades": stable_decades,
+}
+
+DEFINITIONS: dict[str, str] = {
+    "lr_sensitivity": "mean over the learning rates of [min(loss(lr), loss at init) - best loss], loss(lr) averaged "
+    "over seeds, a diverged seed clipping its learning rate to the loss at init, best loss the method's own "
+    "(Hong and Lee 2025, App. C.3, after Wortsman et al. 2023); lower is more robust",
+    "lr_sensitivity_seedwise": "as lr_sensitivity, but each seed's loss is clipped at its own loss at init before "
+    "seeds are averaged; lower is more robust",
+    "best_loss": "least over the learning rates of min(loss(lr), loss at init), loss(lr) averaged over seeds",
+    "best_lr": "learning rate of the best loss",
+    "stable_decades": "width in log10 lr of the longest run of learning rates at which no seed diverged and the loss "
+    "keeps at least half of what the best learning rate learns; edges midway between grid points",
+    "diverged_share": "share of the trials that diverged (non-finite loss)",
+}

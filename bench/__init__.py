@@ -1,0 +1,3 @@
+"""An automated hyperparameter-robustness benchmark for attention methods."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,357 @@
+"""The command line: `bench run|leaderboard|report|ui|validate|schema|list|doctor`; the only place that prints.
+
+stdout is data, stderr is progress. Exit codes: 0 ok, 1 internal, 2 bad usage or suite, 3 some trials failed, 4 store or
+cluster unreachable, 5 disk or budget, 130 interrupted. Heavy imports happen inside commands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.run import Summary
+    from bench.suite import Suite
+    from bench.tracking import Store
+
+EXIT_TRIALS_FAILED, EXIT_STORE, EXIT_INTERRUPTED = 3, 4, 130
+
+app = typer.Typer(
+    name="bench",
+    help="How robust is an attention method to its hyperparameters?",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a suite file, or the name of a shipped suite")]
+StoreOption = Annotated[Path, typer.Option("--store", envvar="BENCH_STORE", help="folder of the embedded store")]
+UriOption = Annotated[
+    str | None, typer.Option("--tracking-uri", help="MLflow server or database instead of the embedded store")
+]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="import `package.module:Class` entries of the suite")]
+ScoreOption = Annotated[str, typer.Option("--score", help="lr_sensitivity, or lr_sensitivity_seedwise")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+DEFAULT_STORE = Path(".bench")
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster; else RAY_ADDRESS, else this machine")] = None,
+    max_lanes: Annotated[int | None, typer.Option(min=1, help="most trials in one pack; else by the device")] = None,
+    allow_code: AllowCode = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would take and train nothing")] = False,
+) -> None:
+    """Train what the store does not hold yet, and print the leaderboard."""
+    loaded = _load(suite, allow_code)
+    if dry_run:
+        _print_estimate(loaded)
+        return
+    from bench.progress import ProgressDisplay
+    from bench.run import run_suite
+
+    opened = _open(store, tracking_uri)
+    try:
+        with ProgressDisplay() as display:
+            summary = run_suite(
+                loaded,
+                opened,
+                address=address,
+                max_lanes=max_lanes,
+                on_start=display.start,
+                on_progress=display.update,
+            )
+    except KeyboardInterrupt:
+        _fail("stopped; finished packs are kept, the same command goes on from there", EXIT_INTERRUPTED)
+    _say_summary(loaded, opened, summary)
+    if summary.board is not None:
+        print(_tables()["table"](summary.board.frame), end="")
+        _say(f"\nNext:  bench report {suite} --out report/    tables, figures and one HTML page")
+        _say("       bench ui                            traces and leaderboard in MLflow")
+    raise typer.Exit(_exit_code(summary))
+
+
+@app.command()
+def leaderboard(
+    suite: SuiteArgument,
+    format: Annotated[Literal["table", "csv", "json", "md", "latex", "html"], typer.Option("--format")] = "table",
+    compare: Annotated[str | None, typer.Option(help="published numbers to print beside ours: paper")] = None,
+    score: ScoreOption = "lr_sensitivity",
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Print the leaderboard of a suite from its results so far."""
+    loaded = _load(suite, allow_code)
+    from bench.publish import read_board
+
+    board = read_board(loaded, _open(store, tracking_uri), score=score)
+    if board.num_missing:
+        _say(f"{board.num_missing} of {loaded.num_trials} trials have no result yet")
+    if compare is None:
+        print(_tables()[format](board.frame), end="")
+        return
+    from analysis import references
+    from analysis.leaderboard import compare as compare_with
+    from analysis.leaderboard import rank_correlations
+
+    compared = compare_with(board.frame, references.load(compare))
+    print(_comparison_tables()[format](compared), end="")
+    for row in rank_correlations(compared).iter_rows(named=True):
+        _say(
+            f"{row['workload']}, {row['optimizer']}: rank correlation over {row['num_methods']} methods: "
+            f"Spearman {_number(row['spearman'])}, Kendall {_number(row['kendall'])}"
+        )
+
+
+@app.command()
+def report(
+    suite: SuiteArgument,
+    out: Annotated[Path, typer.Option("--out", help="folder to write, made if missing")] = Path("report"),
+    compare: Annotated[str | None, typer.Option(help="published numbers to show beside ours: paper")] = None,
+    score: ScoreOption = "lr_sensitivity",
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Write tables, figures and one HTML page."""
+    loaded = _load(suite, allow_code)
+    from bench.publish import report as write
+
+    paths = write(loaded, _open(store, tracking_uri), out, compare=compare, score=score)
+    _say(f"wrote {len(paths)} files; open the first:")
+    print(paths[0])
+
+
+@app.command()
+def ui(
+    suite: Annotated[str | None, typer.Argument(help="link to this suite's leaderboard; else to every suite's")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+) -> None:
+    """Serve MLflow on the embedded store and print links to the leaderboards."""
+    from bench.tracking import leaderboard_link, suite_names, ui_command
+
+    opened = _open(store, tracking_uri)
+    names = [_load(suite, allow_code=True).name] if suite else suite_names(opened)
+    base = opened.uri if opened.is_remote else f"http://127.0.0.1:{port}"
+    for name in names:
+        print(f"{name}: {leaderboard_link(opened, name, base)}", flush=True)
+    if opened.is_remote:
+        return
+    command = ui_command(opened, port)
+    _say("serving until Ctrl-C")
+    os.execv(command[0], command)
+
+
+@app.command()
+def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJson = False) -> None:
+    """Check a suite file and say what it holds."""
+    loaded = _load(suite, allow_code)
+    counts = {
+        "suite": loaded.name,
+        **{axis: len(getattr(loaded, axis)) for axis in ("workloads", "methods", "optimizers", "schedules", "seeds")},
+        "trials": loaded.num_trials,
+    }
+    print(json.dumps(counts) if as_json else ", ".join(f"{name}: {value}" for name, value in counts.items()))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of suite files, for completion and checks in an editor."""
+    from bench.suite import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+@app.command("list")
+def list_entries(
+    kind: Annotated[Literal["methods", "workloads", "optimizers", "schedules", "knobs", "suites"], typer.Argument()],
+    as_json: AsJson = False,
+) -> None:
+    """List what can be named in a suite, with parameters and sources."""
+    rows = LISTS[kind]()
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        print(f"{row.pop('name')}: {'; '.join(str(value) for value in row.values() if value)}")
+
+
+@app.command()
+def doctor(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Check that this machine can run suites: versions, devices, memory, disk, store."""
+    from bench.doctor import examine
+
+    findings = examine(store)
+    if as_json:
+        print(json.dumps(findings, indent=2))
+    else:
+        for name, finding in findings.items():
+            print(f"{'ok ' if finding['ok'] else 'BAD'}  {name}: {finding['text']}")
+    if not all(finding["ok"] for finding in findings.values()):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point: an error of ours is one line and its exit code."""
+    # A scan of all installed packages for pydantic plugins takes a tenth of the time of `bench validate`.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    try:
+        app()
+    except BenchError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:  # `bench ... | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _say(message)
+    sys.exit(code)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _load(name: str, allow_code: bool) -> Suite:
+    from bench.suite import find_suite, load_suite
+
+    return load_suite(find_suite(name), allow_code=allow_code)
+
+
+def _open(home: Path, uri: str | None) -> Store:
+    from bench.tracking import Store
+
+    return Store(home, uri, warn=_say)
+
+
+def _tables() -> dict[str, Callable[[Any], str]]:
+    from analysis.tables import FORMATS
+    from bench.progress import terminal_table
+
+    return {"table": terminal_table, "md": FORMATS["markdown"], **FORMATS}
+
+
+def _comparison_tables() -> dict[str, Callable[[Any], str]]:
+    from analysis.comparison import COMPARISON_FORMATS
+    from bench.progress import terminal_table
+
+    return {"table": terminal_table, "md": COMPARISON_FORMATS["markdown"], **COMPARISON_FORMATS}
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
+
+
+def _say_summary(suite: Suite, store: Store, summary: Summary) -> None:
+    if summary.num_found:
+        _say(f"{summary.num_found} of {summary.num_trials} trials were finished already")
+    if summary.progress is not None:
+        done = summary.progress
+        _say(f"{done.completed} completed, {done.diverged} diverged, {done.failed} failed in {done.seconds:.0f} s")
+    if summary.was_interrupted:
+        _say(f"stopped early; the same command runs what is left of {suite.name}")
+    if summary.num_waiting:
+        _say(f"{store.shown_uri} did not take {summary.num_waiting} packs; the next run delivers them")
+
+
+def _exit_code(summary: Summary) -> int:
+    if summary.was_interrupted:
+        return EXIT_INTERRUPTED
+    if summary.num_waiting:
+        return EXIT_STORE
+    return EXIT_TRIALS_FAILED if summary.progress is not None and summary.progress.failed else 0
+
+
+def _print_estimate(suite: Suite) -> None:
+    from bench.estimate import estimate
+    from bench.run import MAX_LANES
+
+    guess = estimate(suite, max_lanes=MAX_LANES)
+    print(
+        f"{suite.name}: {guess.num_trials} trials in {guess.num_packs} packs, about {guess.seconds:.0f} s of training "
+        f"on this machine's {guess.device}, about {guess.num_bytes / 1e6:.0f} MB on disk"
+    )
+
+
+def _entry_rows(entries: dict[str, str]) -> list[dict[str, Any]]:
+    from bench.entry import load_class, parameters
+
+    rows = []
+    for name, target in entries.items():
+        entry = load_class(target)
+        params = ", ".join(f"{key}={default!r}" for key, (_, default) in parameters(entry).items())
+        summary = (entry.__doc__ or "").strip().splitlines()[0]
+        rows.append({"name": name, "summary": summary, "parameters": params, "source": f"source: {entry.source}"})
+    return rows
+
+
+def _list_methods() -> list[dict[str, Any]]:
+    from bench.methods import METHODS
+
+    return _entry_rows(METHODS)
+
+
+def _list_workloads() -> list[dict[str, Any]]:
+    from bench.workloads import WORKLOADS
+
+    return _entry_rows(WORKLOADS)
+
+
+def _list_optimizers() -> list[dict[str, Any]]:
+    from bench.optimizers import OPTIMIZERS
+
+    return _entry_rows(OPTIMIZERS)
+
+
+def _list_schedules() -> list[dict[str, Any]]:
+    from bench.optimizers import SCHEDULES
+
+    return _entry_rows(SCHEDULES)
+
+
+def _list_knobs() -> list[dict[str, Any]]:
+    from bench.suite import KnobGrid
+
+    return [
+        {
+            "name": name,
+            "summary": field.description or "",
+            "default": "required" if field.is_required() else f"default {field.default[0]:g}",
+        }
+        for name, field in KnobGrid.model_fields.items()
+    ]
+
+
+def _list_suites() -> list[dict[str, Any]]:
+    from bench.suite import shipped_suites
+
+    return [{"name": name, "summary": description} for name, description in shipped_suites().items()]
+
+
+LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "methods": _list_methods,
+    "workloads": _list_workloads,
+    "optimizers": _list_optimizers,
+    "schedules": _list_schedules,
+    "knobs": _list_knobs,
+    "suites": _list_suites,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The manifest of a suite run: what ran, with which versions, on what, and how to run it again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench.suite import Suite
+from bench.trial import TRIAL_VERSION, canonical_json
+
+PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
+
+
+def manifest(suite: Suite, *, device: str) -> dict[str, Any]:
+    """Plain data for JSON. Of the environment it names versions and hardware, never paths, users or variables."""
+    plain = suite.model_dump(mode="json")
+    return {
+        "suite": plain,
+        "suite_sha256": hashlib.sha256(canonical_json(plain).encode()).hexdigest(),
+        "num_trials": suite.num_trials,
+        "trial_version": TRIAL_VERSION,
+        "bench": bench.__version__,
+        "git": git_state(Path(bench.__file__).parent),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "device": device,
+        "cpu": f"{platform.machine()}, {os.cpu_count()} cores",
+        "system": platform.system(),
+        "precision": "float32, TF32 off",
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def git_state(folder: Path) -> str:
+    """Commit of the program, with "+changes" where the working tree differs; "not a git checkout" elsewhere."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "not a git checkout"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

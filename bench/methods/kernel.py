@@ -1,0 +1,77 @@
+"""Kernel attention: P_ij = phi(Q_i) . phi(K_j) / sum_k phi(Q_i) . phi(K_k), with phi = ReLU, ELU + 1 or sigmoid.
+
+A row whose denominator is 0 is 0/0 in the definition. Here it is uniform over the allowed keys: P stays
+row-stochastic, as the paper's bounds on entropy and ||P||_F require, and the row passes no gradient. So is a row whose
+denominator lies below 1e-19 (float32), which ELU + 1 and sigmoid reach where they saturate: its gradient would be NaN.
+With eps > 0 the denominator is increased by eps instead, and such a row gives nothing to any key.
+Source: Hong & Lee 2025.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge
+
+from bench.lazy import torch
+from bench.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelAttention(Method):
+    """The part that all kernels share; a kernel overrides `features`."""
+
+    source = "Hong & Lee 2025"
+    controls = "variance: entropy does not depend on the scale of the logits"
+
+    eps: Annotated[float, Ge(0)] = 0.0
+
+    def features(self, x_BHTD: Tensor) -> Tensor:
+        """phi(x) >= 0, of the shape of x."""
+        raise NotImplementedError
+
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, params: dict[str, Tensor]) -> Tensor:
+        similarity_BHQK = (self.features(q_BHQD) @ self.features(k_BHKD).mT) * mask_QK
+        total_BHQ1 = similarity_BHQK.sum(dim=-1, keepdim=True)
+        if self.eps > 0:
+            return similarity_BHQK / (total_BHQ1 + self.eps)
+        # The gradient divides by the denominator twice; below the root of the smallest normal number that overflows.
+        positive_BHQ1 = total_BHQ1 > torch.finfo(total_BHQ1.dtype).tiny ** 0.5
+        uniform_QK = mask_QK.to(total_BHQ1.dtype) / mask_QK.sum(dim=-1, keepdim=True)
+        # The inner `where` keeps 0/0 out of the gradient of the rows that the outer one replaces.
+        p_BHQK = similarity_BHQK / torch.where(positive_BHQ1, total_BHQ1, torch.ones_like(total_BHQ1))
+        return torch.where(positive_BHQ1, p_BHQK, uniform_QK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReluKernel(KernelAttention):
+    """phi = ReLU."""
+
+    def features(self, x_BHTD: Tensor) -> Tensor:
+        return x_BHTD.relu()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EluKernel(KernelAttention):
+    """phi = ELU + 1: x + 1 for x > 0, exp(x) otherwise (Katharopoulos et al. 2020)."""
+
+    source = "Hong & Lee 2025; Katharopoulos et al. 2020, Eq. 7"
+    controls = "variance, where features are positive"
+
+    def features(self, x_BHTD: Tensor) -> Tensor:
+        # exp sees x <= 0 alone: its overflow on the other branch would make the gradient NaN.
+        return torch.where(x_BHTD > 0, x_BHTD + 1, x_BHTD.clamp_max(0).exp())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmoidKernel(KernelAttention):
+    """phi = sigmoid."""
+
+    controls = "norm of the features: each lies in (0, 1)"
+
+    def features(self, x_BHTD: Tensor) -> Tensor:
+        return x_BHTD.sigmoid()

@@ -1,0 +1,80 @@
+"""QK-LayerNorm: LayerNorm on queries and on keys, then softmax; four treatments of the scale gamma.
+
+LayerNorm has no bias; gamma_q and gamma_k have the width of a head and are shared by the heads of a layer.
+Source: Hong & Lee 2025, Figs. 8 and 9 (the four treatments); Dehghani et al. 2023; Wortsman et al. 2023.
+The papers do not state the ranges of the two clippings: both defaults are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Gt
+
+from bench.lazy import torch
+from bench.methods.softmax import Softmax
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LAYERNORM_EPS = 1e-5  # torch.nn.LayerNorm's default
+
+
+def standardize(x_BHTD: Tensor) -> Tensor:
+    """LayerNorm over the last dimension without scale or bias."""
+    centred_BHTD = x_BHTD - x_BHTD.mean(dim=-1, keepdim=True)
+    variance_BHT1 = centred_BHTD.square().mean(dim=-1, keepdim=True)
+    return centred_BHTD * (variance_BHT1 + LAYERNORM_EPS).rsqrt()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QKLayerNormFixed(Softmax):
+    """gamma fixed to 1."""
+
+    source = "Hong & Lee 2025, Figs. 8 and 9; Dehghani et al. 2023"
+    controls = "norm of queries and keys, so the variance of the logits"
+
+    def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return standardize(q_BHQD), standardize(k_BHKD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QKLayerNormFree(QKLayerNormFixed):
+    """gamma learned without any clipping."""
+
+    controls = "norm of queries and keys up to the learned gamma"
+
+    def init_params(self, width: int) -> dict[str, Tensor]:
+        return {"gamma_q": torch.ones(width), "gamma_k": torch.ones(width)}
+
+    def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return standardize(q_BHQD) * params["gamma_q"], standardize(k_BHKD) * params["gamma_k"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QKLayerNormWeightClipped(QKLayerNormFree):
+    """gamma learned, each element clipped to [-max_gamma, max_gamma] after every update (the paper's main figures)."""
+
+    controls = "norm of queries and keys, gamma bounded by value"
+
+    max_gamma: Annotated[float, Gt(0)] = 1.0
+
+    def limit_params(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: gamma_D.clamp(-self.max_gamma, self.max_gamma) for name, gamma_D in params.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QKLayerNormGradientClipped(QKLayerNormFree):
+    """gamma learned, the 2-norm of each gamma's gradient clipped to max_grad_norm before every update."""
+
+    controls = "norm of queries and keys, gamma bounded by the speed of its change"
+
+    max_grad_norm: Annotated[float, Gt(0)] = 1.0
+
+    def limit_grads(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
+        def clip(grad_D: Tensor) -> Tensor:
+            norm = grad_D.square().sum().sqrt()
+            return grad_D * (self.max_grad_norm / norm.clamp_min(self.max_grad_norm))
+
+        return {name: clip(grad_D) for name, grad_D in grads.items()}

@@ -1,0 +1,1 @@
+"""Models, each written for one trial; train.py batches them."""

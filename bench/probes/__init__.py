@@ -1,0 +1,1 @@
+"""Probes: what is measured during training beside the loss."""

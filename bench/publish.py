@@ -1,0 +1,90 @@
+"""Join what tracking reads with what analysis computes: the leaderboard of a suite, its page on MLflow, its report."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis import references
+from analysis.leaderboard import leaderboard
+from analysis.report import trials_to_trace, write_report
+from bench.entry import build
+from bench.errors import UsageError
+from bench.lazy import polars
+from bench.suite import Suite
+from bench.tracking import Store, Tracker, read_manifest, read_results, read_traces
+from bench.workloads import WORKLOADS
+
+PAGE_FILES = ("index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.tex", "leaderboard.json", "curves.csv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A suite's leaderboard and the results behind it; `num_missing` trials of the suite have no result yet."""
+
+    frame: polars.DataFrame
+    results: polars.DataFrame
+    num_missing: int
+
+
+def read_board(suite: Suite, store: Store, *, score: str = "lr_sensitivity") -> Board:
+    """Leaderboard over the trials of this suite, whatever else its experiment holds. Raises UsageError if none ran."""
+    wanted = {trial.id for trial in suite.expand()}
+    results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted))
+    finished = results.filter(polars.col("outcome").is_in(["completed", "diverged"]))
+    if finished.is_empty():
+        raise UsageError(f"{store.shown_uri}: no trial of suite {suite.name!r} has a result yet; run it first")
+    frame = leaderboard(results, score)
+    return Board(frame=frame, results=results, num_missing=len(wanted) - finished.height)
+
+
+def report(suite: Suite, store: Store, out: Path, *, compare: str | None, score: str = "lr_sensitivity") -> list[Path]:
+    """Write the report folder of a suite; returns the files written, the page first."""
+    board = read_board(suite, store, score=score)
+    return _write(suite, store, board, out, compare=compare, score=score)
+
+
+def publish(suite: Suite, store: Store, tracker: Tracker) -> Board:
+    """Put the leaderboard on the method runs and the page on the suite run; returns the leaderboard."""
+    board = read_board(suite, store)
+    tracker.log_leaderboard(board.frame)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = _write(suite, store, board, Path(folder), compare=None, score="lr_sensitivity")
+        kept = [path for path in paths if path.name in PAGE_FILES or path.suffix == ".html"]
+        names = {"index.html": "leaderboard.html"}
+        files = {names.get(path.name, path.relative_to(folder).as_posix()): path for path in kept}
+        markdown = (Path(folder) / "leaderboard.md").read_text(encoding="utf-8")
+        note = f"{suite.description}\n\n{markdown}\nThe whole page with figures: `leaderboard.html` under Artifacts.\n"
+        tracker.log_page(note, files)
+    return board
+
+
+def _write(suite: Suite, store: Store, board: Board, out: Path, *, compare: str | None, score: str) -> list[Path]:
+    traces = read_traces(store, suite.name, trials_to_trace(board.results))
+    return write_report(
+        board.results,
+        traces,
+        out,
+        title=suite.name,
+        provenance=_provenance(suite, store, board),
+        num_keys={choice.label: build(WORKLOADS, choice).num_keys for choice in suite.workloads},
+        references=references.load(compare) if compare else None,
+        score=score,
+    )
+
+
+def _provenance(suite: Suite, store: Store, board: Board) -> dict[str, Any]:
+    manifest = json.loads(read_manifest(store, suite.name) or "{}")
+    manifest.pop("suite", None)
+    packages = manifest.pop("packages", {})
+    seeds = ", ".join(map(str, suite.seeds))
+    return {
+        "suite": suite.description or suite.name,
+        "trials": f"{suite.num_trials - board.num_missing} of {suite.num_trials} finished",
+        "seeds": seeds,
+        **{name: value for name, value in manifest.items() if name != "num_trials"},
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
+    }

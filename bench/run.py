@@ -1,0 +1,112 @@
+"""run_suite(): the straight line from a suite to finished trials in the store; runs only what is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.manifest import manifest
+from bench.pack import Pack, make_packs
+from bench.publish import Board, publish
+from bench.schedule import (
+    Progress,
+    Resources,
+    choose_resources,
+    device_name,
+    num_slots,
+    ray_cluster,
+    run_packs,
+    stop_on_interrupt,
+)
+from bench.suite import Suite
+from bench.tracking import Store, Tracker
+
+# A pack's time a lane falls until the device is full: measured at batch 16 on two CPU cores, and on an H100.
+MAX_LANES = {"cpu": 48, "cuda": 128}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run ended."""
+
+    num_trials: int
+    num_found: int  # finished before this run
+    progress: Progress | None  # None if nothing was missing
+    num_waiting: int  # packs in the outbox that the store did not take
+    was_interrupted: bool
+    board: Board | None  # None if the store could not be read
+
+
+def run_suite(
+    suite: Suite,
+    store: Store,
+    *,
+    address: str | None,
+    max_lanes: int | None,
+    on_start: Callable[[int, int, Resources], None],
+    on_progress: Callable[[Progress], None],
+) -> Summary:
+    """Train what the store does not hold yet, deliver it, compute and publish the leaderboard.
+
+    on_start gets the number of missing trials, of packs, and what each pack takes. The first Ctrl-C lets packs in
+    training finish; the second raises KeyboardInterrupt, and what was finished is kept.
+
+    Raises UsageError if the suite is being run already, StoreError if store or cluster can't be reached.
+    """
+    store.create()
+    tracker = Tracker(store, suite.name)
+    stop = threading.Event()
+    progress = None
+    board = None
+    try:
+        trials = suite.expand()
+        finished = tracker.finished()
+        num_found = sum(trial.id in finished for trial in trials)
+        if num_found < len(trials):
+            with ray_cluster(address), stop_on_interrupt(stop, store.warn):
+                tracker.start(json.dumps(manifest(suite, device=device_name()), indent=2))
+                resources, packs = plan(suite, finished, max_lanes)
+                on_start(len(trials) - num_found, len(packs), resources)
+                storage = store.home / "tune" / tracker.outbox.folder.name
+                progress = run_packs(
+                    packs,
+                    resources=resources,
+                    storage=storage,
+                    stop=stop,
+                    on_finished=tracker.put,
+                    on_progress=on_progress,
+                )
+                shutil.rmtree(storage, ignore_errors=True)
+        if tracker.deliver() == 0:
+            board = publish(suite, store, tracker)
+            tracker.finish("KILLED" if stop.is_set() else "FINISHED")
+    finally:
+        num_waiting = tracker.close()
+    return Summary(
+        num_trials=len(trials),
+        num_found=num_found,
+        progress=progress,
+        num_waiting=num_waiting,
+        was_interrupted=stop.is_set(),
+        board=board,
+    )
+
+
+def plan(suite: Suite, finished: set[str], max_lanes: int | None) -> tuple[Resources, list[Pack]]:
+    """What a pack takes, and the packs of the unfinished trials, on the connected cluster.
+
+    Packs are made of all trials and then lose the finished ones: a resume trains what is left in the same packs.
+    """
+    trials = suite.expand()
+    largest = max(make_packs(trials, max_lanes=MAX_LANES["cuda"]), key=lambda pack: len(pack.trials))
+    resources = choose_resources(largest)
+    lanes = max_lanes or min(MAX_LANES[resources.device], max(1, -(-len(trials) // num_slots(resources))))
+    packs = []
+    for pack in make_packs(trials, max_lanes=lanes):
+        missing = tuple(trial for trial in pack.trials if trial.id not in finished)
+        if missing:
+            packs.append(Pack(trials=missing))
+    return resources, packs

@@ -1,0 +1,216 @@
+"""Named entries of a suite: from `softmax` or {name: window_softmax, width: 4} to a Choice with every parameter.
+
+Parameters are checked against the annotations of the entry's dataclass: strictly, but a whole number may stand for a
+float. `package.module:Class` is imported only if code is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+from pydantic_core import InitErrorDetails
+
+from bench.entry import load_class, parameters
+from bench.methods import METHODS
+from bench.optimizers import OPTIMIZERS, SCHEDULES
+from bench.suite_errors import problem, reject, show, suggest
+from bench.suite_file import Loc
+from bench.trial import Choice, canonical_json
+from bench.workloads import WORKLOADS
+
+TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of entry: its word, the entries that exist, and the class that a user's own must derive from."""
+
+    word: str
+    entries: Mapping[str, str]
+    base: str
+
+
+KINDS: dict[str, Kind] = {
+    "workloads": Kind(word="workload", entries=WORKLOADS, base="bench.workloads.base:Workload"),
+    "methods": Kind(word="method", entries=METHODS, base="bench.methods.base:Method"),
+    "optimizers": Kind(word="optimizer", entries=OPTIMIZERS, base="bench.optimizers.base:Optimizer"),
+    "schedules": Kind(word="schedule", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),
+}
+
+
+def resolve(kind: Kind, value: Any, *, allow_code: bool) -> Choice:
+    """The choice that an entry of a suite stands for. Raises ValidationError with every problem of the entry."""
+    if isinstance(value, Choice):
+        value = {"name": value.name, **value.params}
+    loc: Loc = ("name",) if isinstance(value, Mapping) else ()
+    given = dict(value) if isinstance(value, Mapping) else {"name": value}
+    if "name" not in given:
+        reject(problem(f"name is required: which {kind.word}?", value=value))
+    name = given.pop("name")
+    if isinstance(name, type):  # in Python only: the class itself, which is imported already
+        name, allow_code = f"{name.__module__}:{name.__qualname__}", True
+    if not isinstance(name, str) or not name:
+        reject(problem(f"a {kind.word} must be a name or a mapping with one, got {show(name)}", value=name, loc=loc))
+    entry_class = _entry_class(kind, name, loc, allow_code=allow_code)
+    defaults, params = _params(kind, name, entry_class, given)
+    _construct(name, entry_class, params)
+    differing = [f"{key}={_plain(params[key])}" for key in params if params[key] != defaults.get(key)]
+    return Choice(
+        name=name,
+        params=params,
+        digest="" if name in kind.entries else _digest(name, entry_class, loc),
+        label=f"{name}({', '.join(differing)})" if differing else name,
+    )
+
+
+def entry_schema(kind: Kind) -> dict[str, Any]:
+    """JSON Schema of an entry: the names that exist, then one object for each with its parameters."""
+    named = {"enum": list(kind.entries), "description": f"a {kind.word} with its default parameters"}
+    own = {"type": "string", "pattern": ":", "description": "package.module:Class, read with --allow-code"}
+    schemas: list[dict[str, Any]] = [named, own]
+    for name, target in kind.entries.items():
+        entry_class = load_class(target)
+        properties: dict[str, Any] = {"name": {"const": name}}
+        for key, (adapter, default) in _adapters(entry_class).items():
+            properties[key] = adapter.json_schema() | {"default": default}
+        summary = (inspect.getdoc(entry_class) or name).split("\n\n")[0]
+        schemas.append(_object(properties, description=" ".join(summary.split()), closed=True))
+    schemas.append(_object({"name": own}, description=f"a {kind.word} of your own with its parameters", closed=False))
+    return {"anyOf": schemas}
+
+
+def _object(properties: dict[str, Any], *, description: str, closed: bool) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": properties,
+        "required": ["name"],
+        "additionalProperties": not closed,
+    }
+
+
+def _entry_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool) -> type:
+    if name in kind.entries:
+        return load_class(kind.entries[name])
+    if ":" not in name:
+        hint = suggest(name, kind.entries, existing=f"{kind.word}s that exist")
+        reject(problem(f"unknown {kind.word} {show(name)}; {hint}", value=name, loc=loc))
+    if not TARGET.fullmatch(name):
+        reject(problem(f"a {kind.word} of your own must be package.module:Class, got {show(name)}", loc=loc))
+    if not allow_code:
+        message = f"{kind.word} {show(name)} is code that would be imported; pass --allow-code if you trust it"
+        reject(problem(message, value=name, loc=loc))
+    return _import(kind, name, loc)
+
+
+def _import(kind: Kind, name: str, loc: Loc) -> type:
+    """The user's class; the current directory is searched too, as `python -m` does."""
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
+    try:
+        entry_class = load_class(name)
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
+        reason = " ".join(str(error).split()) or "no message"
+        message = f"{show(name)} can't be imported: {type(error).__name__}: {reason[:200]}; expected {kind.word} code"
+        raise ValidationError.from_exception_data("suite", [problem(message, value=name, loc=loc)]) from error
+    base = load_class(kind.base)
+    shown_base = kind.base.replace(":", ".")
+    if not (isinstance(entry_class, type) and issubclass(entry_class, base)):
+        reject(problem(f"{show(name)} must be a subclass of {shown_base}, got {_described(entry_class)}", loc=loc))
+    if "__dataclass_fields__" not in vars(entry_class):
+        reject(problem(f"{show(name)} must be a dataclass: decorate it with @dataclass(frozen=True)", loc=loc))
+    return entry_class
+
+
+def _described(thing: object) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"a {type(thing).__name__}"
+
+
+@functools.cache
+def _adapters(entry_class: type) -> dict[str, tuple[TypeAdapter[Any], Any]]:
+    """Name -> (check, default) of each parameter; the default is dataclasses.MISSING where there is none."""
+    return {
+        name: (TypeAdapter(annotation, config=STRICT), default)
+        for name, (annotation, default) in parameters(entry_class).items()
+    }
+
+
+def _params(kind: Kind, name: str, entry_class: type, given: dict[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Defaults and values of all parameters, in the order of their declaration."""
+    try:
+        adapters = _adapters(entry_class)
+    except (PydanticUserError, NameError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        message = f"parameters of {show(name)} can't be read: {reason}; expected annotations such as int or float"
+        raise ValidationError.from_exception_data("suite", [problem(message)]) from error
+    problems: list[InitErrorDetails] = []
+    for key in given.keys() - adapters.keys():
+        hint = suggest(str(key), adapters, existing="its parameters")
+        message = f"unknown parameter {show(key)} of {kind.word} {show(name)}; {hint}"
+        problems.append(problem(message, value=given[key], loc=(str(key),), at_key=True))
+    defaults, params = {}, {}
+    for key, (adapter, default) in adapters.items():
+        if default is not dataclasses.MISSING:
+            defaults[key] = _checked(adapter, default, key, problems)
+        elif key not in given:
+            problems.append(problem(f"parameter {key!r} of {kind.word} {show(name)} is required"))
+        params[key] = _checked(adapter, given[key], key, problems) if key in given else defaults.get(key)
+    if problems:
+        reject(*problems)
+    return defaults, params
+
+
+def _checked(adapter: TypeAdapter[Any], value: Any, key: str, problems: list[InitErrorDetails]) -> Any:
+    """The value as its annotation has it; else None, and what is wrong is added to `problems`."""
+    try:
+        checked = adapter.validate_python(value)
+        canonical_json(checked)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            problems.append(_relocated(details, key))
+        return None
+    except (TypeError, ValueError):
+        problems.append(problem(f"{key} must be plain data (numbers, text, true or false)", value=value, loc=(key,)))
+        return None
+    return checked + 0.0 if isinstance(checked, float) else checked  # -0.0 and 0.0 are one value
+
+
+def _relocated(details: Any, key: str) -> InitErrorDetails:
+    kind, context = details["type"], details.get("ctx", {})
+    return InitErrorDetails(type=kind, loc=(key, *details["loc"]), input=details["input"], ctx=context)
+
+
+def _construct(name: str, entry_class: type, params: dict[str, Any]) -> None:
+    """Raises where the entry itself refuses a combination of its parameters."""
+    try:
+        entry_class(**params)
+    except (TypeError, ValueError) as error:
+        message = f"{show(name)} refuses its parameters: {' '.join(str(error).split())[:200]}"
+        raise ValidationError.from_exception_data("suite", [problem(message)]) from error
+
+
+def _digest(name: str, entry_class: type, loc: Loc) -> str:
+    try:
+        source = Path(inspect.getsourcefile(entry_class) or "").read_bytes()
+    except (OSError, TypeError) as error:
+        message = f"the source file of {show(name)} must be readable: {error}"
+        raise ValidationError.from_exception_data("suite", [problem(message, loc=loc)]) from error
+    return hashlib.sha256(source).hexdigest()
+
+
+def _plain(value: Any) -> str:
+    """As in a suite file: true, 8, 0.5, learned."""
+    return show(value) if isinstance(value, bool) else str(value)

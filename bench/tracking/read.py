@@ -1,0 +1,157 @@
+"""Reading: results and traces of a suite as Polars frames, from MLflow and what still waits in the outbox."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import StoreError
+from bench.lazy import polars
+from bench.outbox import Entry, empty_traces
+from bench.trace import TRACE_COLUMNS
+from bench.tracking import records
+from bench.tracking.delivery import MANIFEST_FILE
+from bench.tracking.store import Store
+from bench.trial import RESULT_COLUMNS, Result
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment, Run
+
+_ENDED = f"tags.`{records.KIND}` = 'trial' and attributes.status != 'RUNNING'"
+
+
+def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> polars.DataFrame:
+    """One row of RESULT_COLUMNS a trial, its newest result; lost trials only if they have no result.
+
+    undelivered: include what waits in the outbox; with it an unreachable store is an error all the same.
+
+    Raises StoreError if there is no store or it can't be reached. A suite that has no results gives no rows.
+    """
+    waiting = _waiting(store, suite_name) if undelivered else []  # first, so that a delivery meanwhile loses nothing
+    newest: dict[str, Result] = {}
+    for run in _trial_runs(store, store.experiment(suite_name)).values():
+        result = _result(store, run)
+        if result is not None:
+            newest[result.trial.id] = result
+    for entry in waiting:
+        for result in entry.results:
+            known = newest.get(result.trial.id)
+            if known is None or result.outcome.is_result or not known.outcome.is_result:
+                newest[result.trial.id] = result
+    return polars.DataFrame([result.row() for result in newest.values()], schema=_schema(RESULT_COLUMNS))
+
+
+def read_traces(
+    store: Store, suite_name: str, trial_ids: Collection[str], quantities: Collection[str] | None = None
+) -> polars.DataFrame:
+    """Traces of the given trials: trial_id and TRACE_COLUMNS; those that wait in the outbox are included.
+
+    A trial that is unknown or left no trace has no rows.
+    """
+    wanted = set(trial_ids)
+    frames = [empty_traces()]
+    for entry in reversed(_waiting(store, suite_name)):
+        found = entry.traces.filter(polars.col("trial_id").is_in(wanted))
+        frames.append(found)
+        wanted -= set(found["trial_id"])
+    experiment = store.experiment(suite_name)
+    if experiment is not None:
+        runs = {trial_id: run for trial_id, run in _trial_runs(store, experiment).items() if trial_id in wanted}
+        frames.append(_read_files(_trace_paths(store, experiment, runs)))
+    traces = polars.concat(frames)
+    return traces if quantities is None else traces.filter(polars.col("quantity").is_in(list(quantities)))
+
+
+def read_manifest(store: Store, suite_name: str) -> str | None:
+    """JSON text of the manifest of the suite's newest start, None if there is none."""
+    experiment = store.experiment(suite_name)
+    if experiment is None:
+        return None
+    for run in store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'"):
+        with tempfile.TemporaryDirectory() as temporary, store.reported():
+            folder = store.run_folder(experiment, run.info.run_id)
+            if folder is None:
+                files = store.client().list_artifacts(run.info.run_id)
+                if not any(file.path == MANIFEST_FILE for file in files):
+                    continue
+                folder = Path(temporary)
+                store.client().download_artifacts(run.info.run_id, MANIFEST_FILE, temporary)
+            if (folder / MANIFEST_FILE).exists():
+                return (folder / MANIFEST_FILE).read_text(encoding="utf-8")
+    return None
+
+
+def suite_names(store: Store) -> list[str]:
+    """Names of all suites that the store holds."""
+    with store.reported():
+        experiments = store.client().search_experiments()
+        return sorted(e.name for e in experiments if store.search(e.experiment_id, f"tags.`{records.KIND}` = 'suite'"))
+
+
+def _waiting(store: Store, suite_name: str) -> list[Entry]:
+    return list(store.outbox(suite_name).load_all())
+
+
+def _trial_runs(store: Store, experiment: Experiment | None) -> Mapping[str, Run]:
+    """The run of each trial that ended: the newest with a result, or else the newest."""
+    if experiment is None:
+        return {}
+    runs = store.search(experiment.experiment_id, _ENDED)
+    runs.sort(key=lambda run: (run.info.status == "FINISHED", run.info.end_time))
+    return {run.data.tags[records.TRIAL_ID]: run for run in runs}
+
+
+def _result(store: Store, run: Run) -> Result | None:
+    try:
+        return records.result_from_tags(run.data.tags)
+    except (ValueError, KeyError, TypeError) as error:
+        store.warn(f"{store.shown_uri}: run {run.info.run_id} left out, its result can't be read ({error})")
+        return None
+
+
+def _trace_paths(store: Store, experiment: Experiment, runs: Mapping[str, Run]) -> dict[str, Path]:
+    """Local paths of trace files by trial id; what a server keeps is downloaded once and kept in the home."""
+    paths: dict[str, Path] = {}
+    downloads: dict[str, Future[Path]] = {}
+    with ThreadPoolExecutor(max_workers=8) as pool, store.reported():
+        for trial_id, run in runs.items():
+            if records.TRACE not in run.data.tags:
+                continue
+            folder = store.run_folder(experiment, run.info.run_id)
+            if folder is None:
+                downloads[trial_id] = pool.submit(_download, store, experiment, run)
+            else:
+                paths[trial_id] = folder / run.data.tags[records.TRACE]
+        return paths | {trial_id: download.result() for trial_id, download in downloads.items()}
+
+
+def _download(store: Store, experiment: Experiment, run: Run) -> Path:
+    path = store.home / "cache" / f"{run.info.run_id}.parquet"  # a run that ended never changes
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+            # `download_artifacts` asks for a listing first, which takes the server longer than the file.
+            repository = store.artifact_repository(experiment)
+            repository._download_file(
+                f"{run.info.run_id}/artifacts/{run.data.tags[records.TRACE]}", f"{temporary}/trace"
+            )
+            Path(temporary, "trace").rename(path)
+    return path
+
+
+def _read_files(paths: Mapping[str, Path]) -> polars.DataFrame:
+    if not paths:
+        return empty_traces()
+    names = polars.DataFrame({"path": [str(path) for path in paths.values()], "trial_id": list(paths)})
+    try:
+        rows = polars.read_parquet(list(paths.values()), include_file_paths="path")
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise StoreError(f"a trace can't be read: {error}") from error
+    return rows.join(names, on="path", how="left").select("trial_id", *TRACE_COLUMNS)
+
+
+def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
+    return {column: getattr(polars, kind) for column, kind in columns.items()}

@@ -1,0 +1,128 @@
+"""How a trial is written in MLflow: names, tags, params and metrics. Pure functions; nothing here talks to MLflow.
+
+The exact result is the JSON in the tags bench.result, bench.result.1, ...; everything else is for people and the UI.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.lazy import polars
+from bench.trial import Result, canonical_json
+
+KIND = "bench.kind"
+TRIAL_ID = "bench.trial_id"
+METHOD_KEY = "bench.method_key"
+OUTCOME = "bench.outcome"
+RESULT = "bench.result"
+TRACE = "bench.trace"  # name of the trace's artifact; no tag if there is no trace
+PARENT = "mlflow.parentRunId"
+
+# Metrics with a curve, averaged over layers; the rest is in the trace. A point costs 0.1 ms and 268 bytes.
+CURVES = ("loss", "grad_norm", "entropy_mean", "entropy_std", "frobenius_norm")
+
+MAX_NAME = 250  # letters of a run's name, in MLflow's database
+MAX_TAG = 8000  # longer ones are cut by MLflow without a word, as are params
+_MAX_PARAM = 6000
+
+_CURVE_BUCKETS = 32  # about 25 points for 10,000 steps: the first buckets are narrower than a step
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodKey:
+    """What one method run stands for: a line of the leaderboard. Fields are labels."""
+
+    workload: str
+    method: str
+    optimizer: str
+
+    @classmethod
+    def of(cls, result: Result) -> MethodKey:
+        trial = result.trial
+        return cls(workload=trial.workload.label, method=trial.method.label, optimizer=trial.optimizer.label)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(canonical_json(dataclasses.asdict(self)).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        return shown(f"{self.method} | {self.workload} | {self.optimizer}", MAX_NAME)
+
+    def tags(self) -> dict[str, str]:
+        labels = {f"bench.{name}": shown(label, MAX_TAG) for name, label in dataclasses.asdict(self).items()}
+        return {KIND: "method", METHOD_KEY: self.digest, **labels}
+
+
+def trial_name(result: Result) -> str:
+    trial = result.trial
+    return shown(f"{trial.method.label} lr={trial.knobs.lr:g} seed={trial.seed}", MAX_NAME)
+
+
+def trial_tags(result: Result) -> dict[str, str]:
+    """Tags of a trial's run; `result_text` reads them back."""
+    text = canonical_json(result.to_dict())
+    pieces = [text[start : start + MAX_TAG] for start in range(0, len(text), MAX_TAG)]
+    names = [RESULT] + [f"{RESULT}.{number}" for number in range(1, len(pieces))]
+    return {
+        KIND: "trial",
+        TRIAL_ID: result.trial.id,
+        OUTCOME: result.outcome.value,
+        **dict(zip(names, pieces, strict=True)),
+    }
+
+
+def result_text(tags: Mapping[str, str]) -> str:
+    """The JSON of a trial's result, put together from its tags."""
+    pieces = [tags[RESULT]]
+    while f"{RESULT}.{len(pieces)}" in tags:
+        pieces.append(tags[f"{RESULT}.{len(pieces)}"])
+    return "".join(pieces)
+
+
+def result_from_tags(tags: Mapping[str, str]) -> Result:
+    """Raises ValueError for a trial of another version."""
+    return Result.from_dict(json.loads(result_text(tags)))
+
+
+def trial_params(result: Result) -> dict[str, str]:
+    trial = result.trial
+    labels = {name: getattr(trial, name).label for name in ("workload", "method", "optimizer", "schedule")}
+    numbers = {**dataclasses.asdict(trial.knobs), "seed": trial.seed, "num_steps": trial.num_steps}
+    return {name: shown(str(value), _MAX_PARAM) for name, value in {**labels, **numbers}.items()}
+
+
+def trial_metrics(result: Result) -> dict[str, float]:
+    """Single numbers; non-finite ones are left out, because MLflow turns inf into 1.8e308."""
+    numbers = {"initial_loss": result.initial_loss, "final_loss": result.final_loss, "wall_s": result.wall_s}
+    return {name: number for name, number in numbers.items() if number is not None and math.isfinite(number)}
+
+
+def curves(traces: polars.DataFrame) -> polars.DataFrame:
+    """Thinned curves of many trials: trial_id, quantity, step, value, log-spaced in step, the last step kept."""
+    columns = polars.col
+    return (
+        traces.lazy()
+        .filter(columns("quantity").is_in(CURVES))
+        .group_by("trial_id", "quantity", "step")
+        .agg(columns("value").cast(polars.Float64).mean())
+        .filter(columns("value").is_finite())
+        .with_columns(position=(columns("step") + 1).log() / (columns("step").max().over("trial_id") + 2).log())
+        .with_columns(bucket=(columns("position") * _CURVE_BUCKETS).floor())
+        .sort("trial_id", "quantity", "step")
+        .group_by("trial_id", "quantity", "bucket", maintain_order=True)
+        .agg(columns("step").last(), columns("value").last())
+        .select("trial_id", "quantity", "step", "value")
+        .collect()
+    )
+
+
+def shown(text: str, limit: int) -> str:
+    """Text that every database keeps and every page shows: control characters replaced, the rest cut at `limit`."""
+    clean = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"

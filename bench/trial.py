@@ -1,0 +1,191 @@
+"""Trial, Knobs, Outcome: one training run, immutable, named by a content hash of all that defines it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Raised whenever the mathematics of training changes, so that old and new results never mix under one id.
+TRIAL_VERSION = 1
+
+# One row a trial; the frame that scores are computed from. Values are names of Polars types.
+RESULT_COLUMNS: dict[str, str] = {
+    "trial_id": "String",
+    "workload": "String",  # label: the name, with its parameters where they differ from the defaults
+    "method": "String",
+    "optimizer": "String",
+    "schedule": "String",
+    "lr": "Float64",
+    "warmup_steps": "Float64",
+    "weight_decay": "Float64",
+    "grad_clip": "Float64",  # +inf: no clipping
+    "init_scale": "Float64",
+    "seed": "Int64",
+    "num_steps": "Int64",
+    "outcome": "String",  # a value of Outcome
+    "diverged_step": "Int64",  # null unless diverged
+    "initial_loss": "Float64",  # loss at step 0, before any update
+    "final_loss": "Float64",  # mean over the workload's last `final_loss_steps` losses; +inf if diverged, null if lost
+    "wall_s": "Float64",  # the trial's share of its pack's seconds
+}
+
+
+class Outcome(enum.StrEnum):
+    """How a trial ended. `completed` and `diverged` are results; the others are lost and run again on resume."""
+
+    COMPLETED = "completed"
+    DIVERGED = "diverged"
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+
+    @property
+    def is_result(self) -> bool:
+        return self in (Outcome.COMPLETED, Outcome.DIVERGED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A named entry (a method, workload, optimizer or schedule) with every parameter resolved."""
+
+    name: str
+    params: Mapping[str, Any]
+    digest: str = ""  # SHA-256 of the source file of an entry that is not ours (`package.module:Class`)
+    label: str = ""  # what tables show; not part of the trial's id
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", dict(sorted(self.params.items())))
+        object.__setattr__(self, "label", self.label or self.name)
+
+    def __hash__(self) -> int:
+        return hash((self.name, canonical_json(self.params), self.digest))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knobs:
+    """The lane knobs of a trial: each enters the step as a tensor with one value a lane."""
+
+    lr: float
+    warmup_steps: float = 0.0
+    weight_decay: float = 0.0
+    grad_clip: float = float("inf")
+    init_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, float(getattr(self, field.name)))
+
+
+KNOB_NAMES: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Knobs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One training run. `seed` decides the initial weights and the data; `probe_every` what is traced."""
+
+    workload: Choice
+    method: Choice
+    optimizer: Choice
+    schedule: Choice
+    knobs: Knobs
+    seed: int
+    probe_every: int
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of training: every workload declares the parameter `num_steps`."""
+        return self.workload.params["num_steps"]
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits: SHA-256 of the canonical JSON of all fields but labels."""
+        return hashlib.sha256(canonical_json(self.to_dict(labels=False)).encode()).hexdigest()[:16]
+
+    def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
+        """Plain data that JSON can carry, and `from_dict` read; infinities as text."""
+        plain: dict[str, Any] = {"version": TRIAL_VERSION}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Choice):
+                value = {**dataclasses.asdict(value), "params": dict(value.params)}
+                if not labels:
+                    del value["label"]
+            elif isinstance(value, Knobs):
+                value = {name: _plain_float(number) for name, number in dataclasses.asdict(value).items()}
+            plain[field.name] = value
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Trial:
+        """Inverse of `to_dict`. Raises ValueError for another version."""
+        if plain["version"] != TRIAL_VERSION:
+            raise ValueError(f"trial version {plain['version']}, this program reads {TRIAL_VERSION}")
+        choices = {name: Choice(**plain[name]) for name in ("workload", "method", "optimizer", "schedule")}
+        knobs = Knobs(**{name: float(value) for name, value in plain["knobs"].items()})
+        rest = {name: plain[name] for name in ("seed", "probe_every")}
+        return cls(**choices, knobs=knobs, **rest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a finished trial gave, beside its trace."""
+
+    trial: Trial
+    outcome: Outcome
+    initial_loss: float | None
+    final_loss: float | None  # +inf if diverged, None if lost
+    diverged_step: int | None = None
+    wall_s: float
+    message: str = ""  # why a trial was lost
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can carry, and `from_dict` read; infinities as text."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain["trial"] = self.trial.to_dict()
+        plain["outcome"] = self.outcome.value
+        for name in ("initial_loss", "final_loss"):
+            plain[name] = None if plain[name] is None else _plain_float(plain[name])
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Result:
+        """Inverse of `to_dict`."""
+        fields = dict(plain)
+        fields["trial"] = Trial.from_dict(plain["trial"])
+        fields["outcome"] = Outcome(plain["outcome"])
+        for name in ("initial_loss", "final_loss"):
+            fields[name] = None if plain[name] is None else float(plain[name])
+        return cls(**fields)
+
+    def row(self) -> dict[str, Any]:
+        """One row of RESULT_COLUMNS."""
+        trial = self.trial
+        return {
+            "trial_id": trial.id,
+            "workload": trial.workload.label,
+            "method": trial.method.label,
+            "optimizer": trial.optimizer.label,
+            "schedule": trial.schedule.label,
+            **dataclasses.asdict(trial.knobs),
+            "seed": trial.seed,
+            "num_steps": trial.num_steps,
+            "outcome": self.outcome.value,
+            "diverged_step": self.diverged_step,
+            "initial_loss": self.initial_loss,
+            "final_loss": self.final_loss,
+            "wall_s": self.wall_s,
+        }
+
+
+def canonical_json(plain: Any) -> str:
+    """JSON with sorted keys and no spaces; equal data give equal text. Raises ValueError for NaN and infinities."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def _plain_float(number: float) -> float | str:
+    return number if number - number == 0 else str(number)

@@ -1,0 +1,110 @@
+"""In-context linear regression: read pairs (x_i, w . x_i), predict w . x of a query.
+
+x_i, w ~ N(0, I_D); every step sees fresh sequences. Shapes: B batch, T = num_pairs + 1 tokens, D dimension, C channels.
+Source: Hong & Lee 2025, Sec. 4.2 and App. C.2: D = 3, N = 20, 5 layers of attention only, SGD, no clipping. They do not
+state the number of steps, the batch, the initial scale, residual connections or how y enters; after Ahn et al. 2024 the
+tokens are (x_i, y_i) with the query's y set to 0, with residual connections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge, Gt
+
+from bench.lazy import torch
+from bench.methods.base import Method
+from bench.methods.linear import Draw
+from bench.models.attention_only import AttentionOnly, Tensors
+from bench.probes.attention import Attention
+from bench.randomness import normal
+from bench.workloads.base import Workload
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class InContextRegression(Workload):
+    """Squared error of the query's prediction, mean over the batch.
+
+    embedding says how (x, y) enters and how the prediction leaves:
+        tokens        the token is (x, y), D + 1 channels, all projected; the prediction is the query's last channel
+        learned       a learned linear map lifts (x, y) to `width` channels, another reads the prediction off the query
+        pass_through  projections see x alone; y passes through every layer with weight 1, the query is no key for
+                      itself or others, the prediction is minus the query's last channel (Ahn et al.'s public code)
+    width is the number of channels of `learned`; the other two take it from the dimension.
+    divide_by_keys divides what attention adds by the number of pairs (also in Ahn et al.'s code).
+    initial_gain: weights start as N(0, (init_scale initial_gain)^2 / inputs). 0.1 makes the untrained model predict
+    about 0, so the loss at the start, where scores clip, is that of knowing nothing (D); 1 starts at twice that.
+    """
+
+    source = "Hong & Lee 2025, Sec. 4.2 and App. C.2; Ahn et al. 2024"
+
+    batch_size: Annotated[int, Ge(1)] = 128
+    dimension: Annotated[int, Ge(1)] = 3
+    num_pairs: Annotated[int, Ge(1)] = 20
+    depth: Annotated[int, Ge(1)] = 5
+    embedding: Literal["tokens", "learned", "pass_through"] = "tokens"
+    width: Annotated[int, Ge(1)] = 16
+    residual: bool = True
+    logit_scale: Annotated[float, Gt(0)] = 1.0
+    divide_by_keys: bool = False
+    initial_gain: Annotated[float, Gt(0)] = 0.1
+
+    @property
+    def num_layers(self) -> int:
+        return self.depth
+
+    @property
+    def num_keys(self) -> int:
+        return self.num_pairs + (self.embedding != "pass_through")
+
+    @property
+    def model(self) -> AttentionOnly:
+        widths = {"tokens": self.dimension + 1, "learned": self.width, "pass_through": self.dimension}
+        return AttentionOnly(
+            num_layers=self.depth,
+            width=widths[self.embedding],
+            residual=self.residual,
+            logit_scale=self.logit_scale,
+            value_scale=1 / self.num_pairs if self.divide_by_keys else 1.0,
+            initial_gain=self.initial_gain,
+        )
+
+    def batches(self, seeds_S: Tensor, steps_T: Tensor) -> Tensors:
+        """{"x": (T, S, B, num_pairs + 1, D), "w": (T, S, B, D)}."""
+        step_T1 = steps_T[:, None]
+        tokens = (self.batch_size, self.num_pairs + 1, self.dimension)
+        return {
+            "x": normal(seeds_S, "data.x", step_T1, tokens),
+            "w": normal(seeds_S, "data.w", step_T1, (self.batch_size, self.dimension)),
+        }
+
+    def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:
+        params, buffers = self.model.init(method, draw, init_scale)
+        if self.embedding == "learned":
+            channels, gain = self.dimension + 1, init_scale * self.initial_gain
+            params["embed"] = draw("embed", (channels, self.width)) * (gain / channels**0.5)
+            params["readout"] = draw("readout", (self.width,)) * (gain / self.width**0.5)
+        return params, buffers
+
+    def refresh(self, method: Method, params: Tensors, buffers: Tensors) -> Tensors:
+        return self.model.refresh(method, params, buffers)
+
+    def loss(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors) -> tuple[Tensor, list[Attention]]:
+        y_BT = (batch["x"] @ batch["w"][..., None])[..., 0]
+        target_B = y_BT[:, -1]
+        is_pair_T = torch.arange(self.num_pairs + 1, device=y_BT.device) < self.num_pairs
+        h_BTC = torch.cat([batch["x"], (y_BT * is_pair_T)[..., None]], dim=-1)
+        keys_T = is_pair_T if self.embedding == "pass_through" else torch.ones_like(is_pair_T)
+        mask_TT = keys_T.expand(self.num_pairs + 1, -1)
+        if self.embedding == "learned":
+            h_BTC = h_BTC @ params["embed"]
+        h_BTC, layers = self.model.forward(method, params, buffers, h_BTC, mask_TT)
+        if self.embedding == "learned":
+            prediction_B = h_BTC[:, -1] @ params["readout"]
+        else:
+            prediction_B = h_BTC[:, -1, -1] * (-1 if self.embedding == "pass_through" else 1)
+        return (prediction_B - target_B).square().mean(), layers

@@ -1,0 +1,104 @@
+"""What figures draw, by hand."""
+
+import math
+
+import polars as pl
+import pytest
+from synthetic_results import frame, results, row, traces
+
+from analysis.aggregate import MAX_STEPS, loss_summary, plot_limits, telling_lr, trace_summary
+from bench.errors import UsageError
+
+
+def trace(trial_id: str, quantity: str, values: list[float], *, layer: int = -1) -> pl.DataFrame:
+    schema = {"trial_id": pl.String, "step": pl.Int32, "quantity": pl.String, "layer": pl.Int16, "value": pl.Float32}
+    return pl.DataFrame(
+        [(trial_id, step, quantity, layer, value) for step, value in enumerate(values)], schema=schema, orient="row"
+    )
+
+
+def test_loss_summary_by_hand():
+    rows = [row("m", 0.1, 0, 1.0), row("m", 0.1, 1, 3.0), row("m", 1.0, 0, math.inf), row("m", 1.0, 1, None)]
+    first, second = loss_summary(frame(rows)).iter_rows(named=True)
+    assert (first["loss_mean"], first["loss_low"], first["loss_high"]) == (2.0, 1.0, 3.0)
+    # Diverged counts as the initial loss, 4; the lost seed is left out.
+    assert (second["loss_mean"], second["num_diverged"], second["num_seeds"]) == (4.0, 1, 1)
+
+
+def test_telling_lr_is_where_methods_differ():
+    losses = {("a", 0.1): 1.0, ("b", 0.1): 1.1, ("a", 1.0): 1.0, ("b", 1.0): 3.0, ("a", 10.0): 4.0}
+    assert telling_lr(frame([row(method, lr, 0, loss) for (method, lr), loss in losses.items()])) == 1.0
+
+
+def test_completed_and_diverged_seeds_are_averaged_apart():
+    data = frame(
+        [
+            row("m", 0.1, seed, loss, trial_id=str(seed), diverged_step=step)
+            for seed, loss, step in [(0, 1.0, None), (1, 2.0, None), (2, math.inf, 2), (3, math.inf, 1)]
+        ]
+    )
+    all_traces = pl.concat(
+        [
+            trace("0", "loss", [4.0, 2.0, 1.0]),
+            trace("1", "loss", [4.0, 4.0, 3.0]),
+            trace("2", "loss", [4.0, 8.0, math.inf]),
+            trace("3", "loss", [6.0, math.nan]),
+        ]
+    )
+    summary = trace_summary(data, all_traces, 0.1).select("outcome", "step", "value", "num_seeds", "is_end")
+    assert summary.rows() == [
+        ("completed", 0, 4.0, 2, False),
+        ("completed", 1, 3.0, 2, False),
+        ("completed", 2, 2.0, 2, False),
+        ("diverged", 0, 5.0, 2, False),
+        ("diverged", 1, 8.0, 1, True),  # non-finite values are left out; seed 2 is cut at the first divergence
+    ]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_entropy_band_is_the_spread_over_layers(recorded):
+    data = frame([row("m", 0.1, 0, 1.0, trial_id="0")])
+    per_layer = [trace("0", "entropy", [1.0], layer=0), trace("0", "entropy", [3.0], layer=1)]
+    whole = [trace("0", "entropy_mean", [2.0]), trace("0", "entropy_std", [1.0])]
+    summary = trace_summary(data, pl.concat(per_layer + whole * recorded), 0.1)
+    assert summary.select("panel", "value", "low", "high").rows() == [("entropy", 2.0, 1.0, 3.0)]
+
+
+def test_lr_may_differ_by_method():
+    data = frame([row(method, lr, 0, 1.0, trial_id=f"{method}{lr}") for method in "ab" for lr in (0.1, 1.0)])
+    all_traces = pl.concat([trace(name, "loss", [1.0]) for name in data["trial_id"]])
+    assert trace_summary(data, all_traces, {"a": 0.1}).height == 1
+    assert trace_summary(data, all_traces, {"a": 0.1, "b": 1.0})["method"].to_list() == ["a", "b"]
+
+
+def test_long_traces_are_thinned_and_keep_both_ends():
+    data = frame([row("m", 0.1, 0, 1.0, trial_id="0")])
+    summary = trace_summary(data, trace("0", "loss", [1.0] * 5000), 0.1)
+    assert summary.height <= MAX_STEPS + 1
+    assert (summary["step"].min(), summary["step"].max()) == (0, 4999)
+
+
+def test_lost_trials_are_not_drawn():
+    data = frame([row("m", 0.1, 0, None, trial_id="0")])
+    assert trace_summary(data, trace("0", "loss", [1.0]), 0.1).is_empty()
+
+
+def test_method_that_occurs_twice_is_refused():
+    data = frame([row("m", 0.1, 0, 1.0, optimizer=name) for name in ("sgd", "adamw")])
+    with pytest.raises(UsageError, match="'m' occurs with several"):
+        trace_summary(data, trace("0", "loss", [1.0]), 0.1)
+
+
+def test_figures_of_a_whole_suite_stay_small():
+    data = results()
+    assert loss_summary(data).height == 7 * 19
+    lr = telling_lr(data)
+    summary = trace_summary(data, traces(data.filter((pl.col("lr") - lr).abs() < 1e-9)), lr)
+    assert summary.group_by("panel").len()["len"].max() < 5000
+
+
+def test_plot_limits_ignore_what_a_log_axis_cannot_show():
+    low, high = plot_limits(pl.Series([0.0, -1.0, math.inf, 1.0, 10.0]), cap=5.0)
+    assert 0 < low <= 1.0
+    assert 5.0 <= high < 10.0
+    assert plot_limits(pl.Series([0.0])) == (1.0, 10.0)

@@ -1,0 +1,80 @@
+"""From a results frame to entries and their loss matrices."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from synthetic_results import frame, row
+
+from analysis.curves import CURVE_COLUMNS, curves, loss_grids
+from bench.errors import UsageError
+
+KEY = ("in_context_regression", "softmax", "sgd", "")
+
+
+def test_matrix_by_hand():
+    rows = [
+        row("softmax", 0.1, 0, 1.0, initial_loss=4.0),
+        row("softmax", 0.1, 1, math.inf, initial_loss=5.0),
+        row("softmax", 1.0, 0, 2.0, initial_loss=4.0),
+        row("softmax", 1.0, 1, None),
+    ]
+    grid = loss_grids(curves(frame(rows)))[KEY]
+    assert grid.lrs.tolist() == [0.1, 1.0]
+    assert grid.seeds == (0, 1)
+    np.testing.assert_array_equal(grid.losses, [[1.0, math.inf], [2.0, math.nan]])
+    assert grid.initial_losses.tolist() == [4.0, 5.0]
+    assert (grid.num_trials, grid.num_lost, grid.is_complete) == (3, 1, False)
+    assert grid.diverged_share == pytest.approx(1 / 3)
+
+
+def test_row_order_is_irrelevant():
+    results = frame([row("softmax", lr, seed, lr + seed) for lr in (0.1, 1.0) for seed in (2, 0, 1)])
+    shuffled = results.sample(fraction=1.0, shuffle=True, seed=3)
+    assert curves(results).equals(curves(shuffled))
+
+
+def test_nan_final_loss_counts_as_diverged():
+    results = frame([row("softmax", 0.1, 0, math.nan, outcome="completed")])
+    assert curves(results)["final_loss"].to_list() == [math.inf]
+
+
+def test_result_replaces_a_lost_attempt_at_the_same_point():
+    lost, found = row("softmax", 0.1, 0, None), row("softmax", 0.1, 0, 1.0)
+    for rows in ([lost, found], [found, lost], [{**lost, "trial_id": "same"}, {**found, "trial_id": "same"}]):
+        grid = loss_grids(curves(frame(rows)))[KEY]
+        assert (grid.losses.tolist(), grid.num_lost) == ([[1.0]], 0)
+
+
+def test_two_results_for_one_point_are_refused_by_name():
+    rows = [row("softmax", 0.1, 0, 1.0, trial_id="first"), row("softmax", 0.1, 0, 2.0, trial_id="second")]
+    with pytest.raises(UsageError, match=r"first, second.*lr 0.1.*seed 0"):
+        curves(frame(rows))
+
+
+def test_varying_knobs_split_entries_and_fixed_ones_do_not():
+    rows = [row("softmax", 0.1, 0, 1.0, warmup_steps=warmup, weight_decay=0.1) for warmup in (0.0, 100.0)]
+    assert curves(frame(rows))["knobs"].to_list() == ["warmup_steps=0.0", "warmup_steps=100.0"]
+    assert curves(frame(rows[:1]))["knobs"].to_list() == [""]
+
+
+def test_missing_column_is_named():
+    with pytest.raises(UsageError, match="lacks the columns final_loss"):
+        curves(frame([row("softmax", 0.1, 0, 1.0)]).drop("final_loss"))
+
+
+def test_wrong_type_is_named():
+    with pytest.raises(UsageError, match="lr is String, not Float64"):
+        curves(frame([row("softmax", 0.1, 0, 1.0)]).with_columns(lr=pl.lit("0.1")))
+
+
+def test_result_without_initial_loss_is_refused():
+    with pytest.raises(UsageError, match="no finite initial_loss"):
+        curves(frame([row("softmax", 0.1, 0, 1.0, initial_loss=None)]))
+
+
+def test_entry_of_lost_trials_alone_has_no_grid():
+    lost = curves(frame([row("softmax", 0.1, 0, None)]))
+    assert loss_grids(lost) == {}
+    assert lost.columns == list(CURVE_COLUMNS)

@@ -1,0 +1,162 @@
+"""The report folder: complete, self-contained, escaped."""
+
+import base64
+import csv
+import math
+import re
+import shutil
+
+import polars as pl
+import pytest
+from synthetic_results import frame, results, row, traces
+
+from analysis.aggregate import telling_lr
+from analysis.leaderboard import leaderboard
+from analysis.page import leaderboard_body
+from analysis.references import load
+from analysis.report import trials_to_trace, write_report
+from bench.errors import UsageError
+from bench.trace import TRACE_COLUMNS
+
+HOSTILE = "<script>alert('x')</script>../a_b%"
+NO_TRACES = pl.DataFrame(
+    schema={"trial_id": pl.String, **{name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}}
+)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    data = results(num_seeds=3)
+    lr = telling_lr(data)
+    out = tmp_path_factory.mktemp("report") / "new"
+    paths = write_report(
+        data,
+        traces(data.filter((pl.col("lr") - lr).abs() < 1e-9)),
+        out,
+        title="Seven methods",
+        provenance={"suite": "paper_table1", "seeds": [0, 1, 2]},
+        num_keys=21,
+        references=load("paper"),
+    )
+    return out, paths
+
+
+def test_all_files_are_there(report):
+    out, paths = report
+    assert paths[0] == out / "index.html"
+    assert all(path.stat().st_size for path in paths)
+    names = {path.relative_to(out).as_posix() for path in paths}
+    tables = {f"leaderboard.{suffix}" for suffix in ("csv", "md", "tex", "json")}
+    figures = {f"figures/{kind}-in_context_regression_sgd.{suffix}" for suffix in ("svg", "png", "pdf", "html")
+               for kind in ("loss_against_lr", "training_behaviour")}  # fmt: skip
+    assert names == {"index.html", "curves.csv", "comparison.csv"} | tables | figures
+
+
+def test_page_is_self_contained(report):
+    out, _ = report
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "<script" not in page
+    assert "<link" not in page
+    sources = re.findall(r'src="([^"]{0,30})', page)
+    assert len(sources) == 2
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+
+
+def test_figures_in_the_page_refer_to_nothing_outside(report):
+    out, _ = report
+    page = (out / "index.html").read_text(encoding="utf-8")
+    for data in re.findall(r"base64,([^\"]+)", page):
+        svg = base64.b64decode(data).decode()
+        assert re.findall(r"https?://[^\"' )]+", re.sub(r'xmlns(:\w+)?="[^"]+"', "", svg)) == []
+
+
+def test_page_links_exist(report):
+    out, _ = report
+    page = (out / "index.html").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r'href="([^"]+)"', page) if not link.startswith("#")]
+    assert len(links) >= 10
+    assert all((out / link).is_file() for link in links)
+
+
+def test_curves_hold_every_trial(report):
+    out, _ = report
+    with (out / "curves.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 * 19 * 3
+    expected = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome"]
+    assert list(rows[0])[:8] == expected
+    assert {row["outcome"] for row in rows if math.isinf(float(row["final_loss"]))} == {"diverged"}
+
+
+def test_hostile_names_are_escaped_and_stay_inside_the_folder(tmp_path):
+    data = frame(
+        [row(HOSTILE, lr, seed, 1.0 + lr, workload=HOSTILE, optimizer=HOSTILE) for lr in (0.1, 1.0) for seed in (0, 1)]
+    )
+    out = tmp_path / "report"
+    paths = write_report(
+        data, NO_TRACES, out, title=HOSTILE, provenance={HOSTILE: HOSTILE, "more": {"a": HOSTILE}}, num_keys=4
+    )
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "<script" not in (out / "leaderboard.md").read_text(encoding="utf-8")
+    assert all(path.resolve().is_relative_to(out.resolve()) for path in paths)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_workloads_optimizers_and_knobs_have_their_own_figures(tmp_path):
+    data = frame(
+        [
+            row("m", lr, 0, 1.0 + lr, workload=workload, warmup_steps=warmup)
+            for lr in (0.1, 1.0)
+            for workload, warmup in (("a b", 0.0), ("a b", 5.0), ("a_b", 0.0))
+        ]
+    )
+    paths = write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys={"a b": 4, "a_b": 5})
+    assert len([path for path in paths if path.suffix == ".svg"]) == 3
+
+
+def test_traces_of_the_named_trials_are_enough():
+    data = results(num_seeds=2)
+    named = trials_to_trace(data)
+    assert data.filter(pl.col("trial_id").is_in(named))["lr"].unique().to_list() == [telling_lr(data)]
+    assert len(named) == 7 * 2
+
+
+def test_workload_without_number_of_keys_is_named(tmp_path):
+    data = results(num_seeds=1)
+    with pytest.raises(UsageError, match="num_keys lacks the workloads in_context_regression"):
+        write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys={"other": 4})
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_page_fits_the_window_of_a_real_browser(report, width):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    out, _ = report
+    asked: list[str] = []
+    with sync_api.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((out / "index.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 100)")
+        browser.close()
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def test_nothing_to_report_is_said(tmp_path):
+    with pytest.raises(UsageError, match="nothing to report"):
+        write_report(frame([]), NO_TRACES, tmp_path, title="t", provenance={}, num_keys=4)
+
+
+def test_body_says_the_same_in_markdown_and_html():
+    board = leaderboard(results(num_seeds=2))
+    body = leaderboard_body(board, title="Title", provenance={"suite": "quickstart"})
+    for text in (body.markdown, body.html.replace("<wbr>", "")):
+        for words in ("relu", "few seeds", "quickstart", "mean over the learning rates", "Stable decades"):
+            assert words in text

@@ -1,0 +1,101 @@
+"""Probes of one attention layer equal their definitions, written out as loops."""
+
+import math
+
+import pytest
+import torch
+
+from bench.probes.attention import ATTENTION_PROBES, Attention, entropy, frobenius_norm, logit_variance, max_logit
+from bench.trace import QUANTITIES
+
+BATCH, HEADS, QUERIES, KEYS = 3, 2, 4, 5
+MASKS = {
+    "full": torch.ones(QUERIES, KEYS, dtype=torch.bool),
+    "causal": torch.ones(QUERIES, KEYS, dtype=torch.bool).tril(),
+    "last_key_hidden": torch.ones(QUERIES, KEYS, dtype=torch.bool).index_fill(1, torch.tensor([KEYS - 1]), False),
+}
+
+
+@pytest.fixture(params=MASKS)
+def layer(request) -> Attention:
+    mask_QK = MASKS[request.param]
+    generator = torch.Generator().manual_seed(0)
+    z_BHQK = 2 * torch.randn(BATCH, HEADS, QUERIES, KEYS, generator=generator, dtype=torch.float64)
+    return Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK.masked_fill(~mask_QK, -math.inf).softmax(dim=-1), mask_QK=mask_QK)
+
+
+def rows(layer: Attention) -> list[tuple[list[float], list[float]]]:
+    """Logits and weights of every row's allowed keys."""
+    return [
+        (
+            [layer.z_BHQK[b, h, q, k].item() for k in range(KEYS) if layer.mask_QK[q, k]],
+            [layer.p_BHQK[b, h, q, k].item() for k in range(KEYS) if layer.mask_QK[q, k]],
+        )
+        for b in range(BATCH)
+        for h in range(HEADS)
+        for q in range(QUERIES)
+    ]
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def test_entropy_equals_a_loop(layer):
+    expected = mean([-sum(p * math.log(p) for p in weights) for _, weights in rows(layer)])
+    assert entropy(layer).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_frobenius_norm_equals_a_loop(layer):
+    matrices = [layer.p_BHQK[b, h] for b in range(BATCH) for h in range(HEADS)]
+    expected = mean([math.sqrt(sum(p**2 for p in matrix.flatten().tolist())) for matrix in matrices])
+    assert frobenius_norm(layer).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_logit_variance_equals_a_loop(layer):
+    expected = mean([mean([(z - mean(logits)) ** 2 for z in logits]) for logits, _ in rows(layer)])
+    assert logit_variance(layer).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_max_logit_equals_a_loop(layer):
+    assert max_logit(layer).item() == max(max(logits) for logits, _ in rows(layer))
+
+
+def test_masked_logits_change_nothing(layer):
+    changed = Attention(
+        z_BHQK=layer.z_BHQK.masked_fill(~layer.mask_QK, 1e30), p_BHQK=layer.p_BHQK, mask_QK=layer.mask_QK
+    )
+    for probe in ATTENTION_PROBES.values():
+        assert probe(layer).item() == probe(changed).item()
+
+
+def test_uniform_and_one_hot_rows_reach_the_bounds():
+    uniform = torch.full((1, 1, 4, 4), 1 / 4, dtype=torch.float64)
+    one_hot = torch.eye(4, dtype=torch.float64)[None, None]
+    mask_QK = torch.ones(4, 4, dtype=torch.bool)
+    for p_BHQK, expected_entropy, expected_norm in ((uniform, math.log(4), 1.0), (one_hot, 0.0, 2.0)):
+        layer = Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=mask_QK)
+        assert entropy(layer).item() == pytest.approx(expected_entropy, abs=1e-15)
+        assert frobenius_norm(layer).item() == pytest.approx(expected_norm, rel=1e-15)
+
+
+def test_equal_logits_have_no_variance():
+    z_BHQK = torch.full((2, 1, 3, 3), 7.5, dtype=torch.float64)
+    layer = Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK, mask_QK=torch.ones(3, 3, dtype=torch.bool).tril())
+    assert logit_variance(layer).item() == 0
+
+
+def test_probes_under_vmap_equal_a_loop(layer):
+    for probe in ATTENTION_PROBES.values():
+
+        def of(z_BHQK, p_BHQK, probe=probe):
+            return probe(Attention(z_BHQK=z_BHQK, p_BHQK=p_BHQK, mask_QK=layer.mask_QK))
+
+        z = torch.stack([layer.z_BHQK, 2 * layer.z_BHQK.flip(0), -layer.z_BHQK])
+        p = torch.stack([layer.p_BHQK, layer.p_BHQK.flip(0), layer.p_BHQK.square()])
+        expected = torch.stack([of(z[i], p[i]) for i in range(3)])
+        torch.testing.assert_close(torch.func.vmap(of)(z, p), expected, rtol=1e-14, atol=0)
+
+
+def test_every_probe_is_a_defined_quantity():
+    assert {name for name, quantity in QUANTITIES.items() if quantity.per_layer} == set(ATTENTION_PROBES)

@@ -1,0 +1,98 @@
+"""A compiled function equals the eager one, for any values of the shapes that it was made for."""
+
+import pytest
+import torch
+from torch.utils import _pytree as pytree
+
+from bench.compile import _small_product, compile_for, repeatable
+from bench.entry import load_class
+from bench.lane import LaneProgram
+from bench.methods import METHODS
+from bench.optimizers.adam import AdamW
+from bench.optimizers.schedules import Cosine
+from bench.workloads.in_context_regression import InContextRegression
+
+CPU = torch.device("cpu")
+
+
+def randn(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def nested(arguments: dict, scale: torch.Tensor):
+    a, (b, c) = arguments["a"], arguments["bc"]
+    return {"sum": a + b * scale, "parts": (torch.where(c > 0, c, a).softmax(dim=-1), [scale.clone()])}
+
+
+def nested_arguments(seed: int) -> tuple:
+    return {"a": randn(seed, 3, 2), "bc": (randn(seed + 1, 3, 2), randn(seed + 2, 3, 2))}, randn(seed + 3, 1)
+
+
+def assert_equal(one, other) -> None:
+    assert pytree.tree_structure(one) == pytree.tree_structure(other)
+    for a, b in zip(pytree.tree_leaves(one), pytree.tree_leaves(other), strict=True):
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
+
+
+def test_compiled_equals_eager_on_new_values():
+    compiled = compile_for(CPU, nested, nested_arguments(0), num_calls=1)
+    for seed in (0, 10, 20):
+        assert_equal(compiled(*nested_arguments(seed)), nested(*nested_arguments(seed)))
+
+
+def test_gradients_under_vmap_compile_to_the_same_values():
+    def grads(weights, x):
+        return torch.func.vmap(torch.func.grad(lambda w, x: (x @ w).square().sum()), in_dims=(0, None))(weights, x)
+
+    compiled = compile_for(CPU, grads, (randn(0, 4, 3, 2), randn(1, 5, 3)), num_calls=1)
+    assert_equal(compiled(randn(2, 4, 3, 2), randn(3, 5, 3)), grads(randn(2, 4, 3, 2), randn(3, 5, 3)))
+
+
+def test_arguments_are_not_written_and_outputs_carry_no_gradient():
+    arguments = nested_arguments(0)
+    compiled = compile_for(CPU, nested, arguments, num_calls=1)
+    arguments[0]["a"].requires_grad_()
+    out = compiled(*arguments)
+    assert not any(leaf.requires_grad for leaf in pytree.tree_leaves(out))
+    assert_equal([leaf.detach() for leaf in pytree.tree_leaves(arguments)], pytree.tree_leaves(nested_arguments(0)))
+
+
+@pytest.mark.parametrize("name", ["softmax", "relu_kernel", "qk_layernorm_weight_clipped", "sigma_reparam_qk"])
+def test_a_compiled_train_step_equals_the_eager_one(name):
+    """Of two lanes, three steps; exactly: the same operations in the same order."""
+    workload = InContextRegression(batch_size=4, num_pairs=5, dimension=2, depth=1, num_steps=5)
+    program = LaneProgram(workload=workload, method=load_class(METHODS[name])(), optimizer=AdamW(), schedule=Cosine())
+    seeds = torch.tensor([0, 1])
+    lanes = torch.func.vmap(program.start)(seeds, torch.ones(2))
+    knobs = {"lr": [0.1, 0.2], "warmup_steps": [0.0, 2.0], "weight_decay": [0.0, 0.1], "grad_clip": [1.0, float("inf")]}
+    knobs = {knob: torch.tensor(values) for knob, values in knobs.items()}
+    step_lanes = torch.func.vmap(program.train, in_dims=(0, 0, 0, None))
+
+    def batch(step: int) -> dict[str, torch.Tensor]:
+        return {key: tensor[0] for key, tensor in workload.batches(seeds, torch.tensor([step])).items()}
+
+    compiled = compile_for(CPU, step_lanes, (lanes, batch(0), knobs, torch.tensor(0)), num_calls=1)
+    for step in range(3):
+        arguments = (lanes, batch(step), knobs, torch.tensor(step))
+        expected = step_lanes(*arguments)
+        assert_equal(compiled(*arguments), expected)
+        lanes = expected[0]
+
+
+def test_a_repeated_body_runs_once_a_call_and_warmup_runs_nothing_on_cpu():
+    counter = torch.zeros(1)
+    once = repeatable(CPU, lambda: counter.add_(1), lambda: pytest.fail("no warmup is needed"))
+    for calls in (1, 2, 3):
+        once()
+        assert counter.item() == calls
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 5)), ((2, 3, 16), (2, 16, 5)), ((3, 1), (1, 1))])
+def test_a_small_product_equals_the_matrix_product(shapes):
+    a, b = (randn(seed, *shape).double() for seed, shape in enumerate(shapes))
+    torch.testing.assert_close(_small_product(a, b), a @ b, rtol=1e-13, atol=1e-15)
+
+
+def test_a_large_contraction_is_left_to_matrix_kernels():
+    assert _small_product(randn(0, 3, 17), randn(1, 17, 5)) is NotImplemented

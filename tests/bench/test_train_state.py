@@ -1,0 +1,124 @@
+"""A run that was interrupted goes on bit for bit: from any step, through a file, with every kept tensor."""
+
+import dataclasses
+import functools
+import io
+
+import pytest
+import torch
+from torch.utils import _pytree as pytree
+from trials import trained, trial
+
+from bench.pack import Pack
+from bench.train import PackRun
+
+KINDS = {
+    "plain": {},
+    "momentum_and_kept_vectors": {"optimizer": "sgd_momentum", "method": "sigma_reparam_qk"},
+    "adam_and_learned_scales": {"optimizer": "adam", "method": "qk_layernorm_free", "schedule": "cosine"},
+}
+STEPS = (0, 1, 5, 7, 8)  # of 8; 0 is before the first advance
+
+
+@functools.cache
+def pack_of(kind: str) -> Pack:
+    """A lane that completes, one that diverges and one of another seed."""
+    return Pack(trials=tuple(trial(**KINDS[kind], lr=lr, seed=seed) for lr, seed in ((0.1, 0), (1e30, 0), (0.05, 1))))
+
+
+@functools.cache
+def states_of(kind: str) -> dict[int, bytes]:
+    """Files of the states on the way."""
+    run, files = PackRun(pack_of(kind)), {}
+    for step in STEPS:
+        if step:
+            run.advance(max_steps=step - run.step)
+        assert run.step == step
+        file = io.BytesIO()
+        torch.save(run.state(), file)
+        files[step] = file.getvalue()
+    return files
+
+
+def read(file: bytes) -> dict:
+    return torch.load(io.BytesIO(file), weights_only=True)
+
+
+def timeless(results) -> list:
+    return [dataclasses.replace(result, wall_s=0.0) for result in results]
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [("plain", step) for step in STEPS] + [(kind, step) for kind in list(KINDS)[1:] for step in (0, 5)],
+)
+def test_a_loaded_run_continues_bit_for_bit(kind, step):
+    pack = pack_of(kind)
+    run = PackRun(pack)
+    run.load(read(states_of(kind)[step]))
+    assert run.step == step
+    run.advance()
+    results, traces = trained(*pack.trials)
+    assert timeless(run.results()) == timeless(results)
+    assert all(trace.equals(traces[trial_id]) for trial_id, trace in run.traces().items())
+    final = pytree.tree_leaves(read(states_of(kind)[8])["lanes"])
+    assert all(torch.equal(a, b) for a, b in zip(pytree.tree_leaves(run.state()["lanes"]), final, strict=True))
+
+
+def test_state_holds_momentum_and_kept_vectors():
+    lanes = read(states_of("momentum_and_kept_vectors")[5])["lanes"]
+    assert lanes["optimizer"]["momentum"].keys() == lanes["params"].keys()
+    assert {name.rpartition(".")[2] for name in lanes["buffers"]} == {"left", "right"}
+
+
+def test_a_state_is_a_snapshot():
+    run = PackRun(pack_of("plain"))
+    run.advance(max_steps=1)
+    state = run.state()
+    before = [leaf.clone() for leaf in pytree.tree_leaves(state["lanes"])]
+    run.advance(max_steps=2)
+    assert all(torch.equal(a, b) for a, b in zip(pytree.tree_leaves(state["lanes"]), before, strict=True))
+
+
+def test_time_adds_up_over_interruptions():
+    run = PackRun(pack_of("plain"))
+    run.load(read(states_of("plain")[5]))
+    spent = run.wall_s
+    assert spent > 0
+    run.advance()
+    assert run.wall_s > spent
+    assert sum(result.wall_s for result in run.results()) == pytest.approx(run.wall_s)
+
+
+def test_a_state_of_another_pack_is_refused():
+    other = PackRun(Pack(trials=pack_of("plain").trials[::-1]))
+    with pytest.raises(ValueError, match=f"checkpoint of pack {pack_of('plain').id}, this is pack {other.pack.id}"):
+        other.load(read(states_of("plain")[5]))
+
+
+def test_no_time_means_no_step_and_is_no_loss():
+    run = PackRun(pack_of("plain"))
+    run.advance(max_seconds=0)
+    assert run.step == 0
+    run.advance()
+    assert timeless(run.results()) == timeless(trained(*pack_of("plain").trials)[0])
+
+
+def test_a_dry_step_keeps_nothing():
+    run = PackRun(pack_of("momentum_and_kept_vectors"))
+    before = run.state()
+    run.dry_step()
+    after = run.state()
+    assert after["step"] == 0
+    for part in ("lanes", "history"):
+        a, b = pytree.tree_leaves(after[part]), pytree.tree_leaves(before[part])
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def test_interruptions_across_chunks_of_data_change_nothing():
+    """More steps than are generated at a time, in uneven parts."""
+    long = trial(workload_params={"num_steps": 150, "final_loss_steps": 70}, lr=0.01, probe_every=50)
+    run = PackRun(Pack(trials=(long,)))
+    while not run.done:
+        run.advance(max_steps=37)
+    assert timeless(run.results()) == timeless(trained(long)[0])

@@ -1,0 +1,125 @@
+"""Trial: its id stands for all that defines it, and for nothing else."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.trial import KNOB_NAMES, Choice, Knobs, Outcome, Result, Trial, canonical_json
+
+TRIAL = Trial(
+    workload=Choice(name="in_context_regression", params={"num_steps": 400, "batch_size": 16}),
+    method=Choice(name="window_softmax", params={"width": 4}, label="window_softmax(width=4)"),
+    optimizer=Choice(name="sgd", params={}),
+    schedule=Choice(name="constant", params={}),
+    knobs=Knobs(lr=0.3),
+    seed=1,
+    probe_every=10,
+)
+CHOICES = ("workload", "method", "optimizer", "schedule")
+
+
+def changed(**fields):
+    return dataclasses.replace(TRIAL, **fields)
+
+
+def test_id_is_16_hexadecimal_digits():
+    assert len(TRIAL.id) == 16
+    assert int(TRIAL.id, 16) >= 0
+
+
+def test_id_does_not_depend_on_the_order_of_parameters():
+    reordered = Choice(name="in_context_regression", params={"batch_size": 16, "num_steps": 400})
+    assert changed(workload=reordered).id == TRIAL.id
+
+
+def test_id_does_not_depend_on_whole_numbers_for_knobs():
+    whole = Knobs(lr=1, warmup_steps=5, weight_decay=0, init_scale=2)
+    decimal = Knobs(lr=1.0, warmup_steps=5.0, weight_decay=0.0, init_scale=2.0)
+    assert changed(knobs=whole).id == changed(knobs=decimal).id
+
+
+@pytest.mark.parametrize("field", CHOICES)
+def test_id_does_not_depend_on_labels(field):
+    relabelled = dataclasses.replace(getattr(TRIAL, field), label="another label")
+    assert changed(**{field: relabelled}).id == TRIAL.id
+
+
+@pytest.mark.parametrize("field", CHOICES)
+@pytest.mark.parametrize("part", [{"name": "other"}, {"params": {"other": 1}}, {"digest": "f" * 64}])
+def test_id_depends_on_every_part_of_a_choice(field, part):
+    assert changed(**{field: dataclasses.replace(getattr(TRIAL, field), **part)}).id != TRIAL.id
+
+
+@pytest.mark.parametrize("knob", KNOB_NAMES)
+def test_id_depends_on_every_knob(knob):
+    assert changed(knobs=dataclasses.replace(TRIAL.knobs, **{knob: 0.125})).id != TRIAL.id
+
+
+@pytest.mark.parametrize("field", ["seed", "probe_every"])
+def test_id_depends_on_seed_and_probes(field):
+    assert changed(**{field: 7}).id != TRIAL.id
+
+
+def test_every_field_is_covered_above():
+    assert {field.name for field in dataclasses.fields(Trial)} == {*CHOICES, "knobs", "seed", "probe_every"}
+
+
+def test_id_survives_a_change_of_the_code():
+    """Results on disk are found by their id: it changes only with TRIAL_VERSION or a new field."""
+    text = (
+        '{"knobs":{"grad_clip":"inf","init_scale":1.0,"lr":0.3,"warmup_steps":0.0,"weight_decay":0.0},'
+        '"method":{"digest":"","name":"window_softmax","params":{"width":4}},'
+        '"optimizer":{"digest":"","name":"sgd","params":{}},"probe_every":10,'
+        '"schedule":{"digest":"","name":"constant","params":{}},"seed":1,"version":1,'
+        '"workload":{"digest":"","name":"in_context_regression","params":{"batch_size":16,"num_steps":400}}}'
+    )
+    init_scale = canonical_json(TRIAL.knobs.init_scale)
+    expected = text.replace('"init_scale":1.0', f'"init_scale":{init_scale}')
+    assert canonical_json(TRIAL.to_dict(labels=False)) == expected
+
+
+finite = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+choices = st.builds(
+    Choice,
+    name=st.text(min_size=1),
+    params=st.dictionaries(st.text(), st.one_of(st.integers(), st.booleans(), st.text(), finite)),
+    digest=st.text(),
+    label=st.text(),
+)
+trials = st.builds(
+    Trial,
+    workload=choices,
+    method=choices,
+    optimizer=choices,
+    schedule=choices,
+    knobs=st.builds(Knobs, lr=finite, warmup_steps=finite, grad_clip=st.one_of(finite, st.just(math.inf))),
+    seed=st.integers(min_value=0, max_value=2**32),
+    probe_every=st.integers(min_value=1),
+)
+
+
+@given(trial=trials)
+def test_trial_survives_json(trial):
+    back = Trial.from_dict(json.loads(json.dumps(trial.to_dict(), allow_nan=False)))
+    assert back == trial
+    assert back.id == trial.id
+
+
+def test_another_version_is_refused():
+    with pytest.raises(ValueError, match="trial version 0"):
+        Trial.from_dict(TRIAL.to_dict() | {"version": 0})
+
+
+@pytest.mark.parametrize("loss", [0.5, math.inf, None])
+def test_result_survives_json(loss):
+    result = Result(trial=TRIAL, outcome=Outcome.DIVERGED, initial_loss=1.0, final_loss=loss, wall_s=0.5)
+    back = Result.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False)))
+    assert back == result
+
+
+def test_steps_are_those_of_the_workload():
+    assert TRIAL.num_steps == 400

@@ -1,0 +1,189 @@
+"""In-context regression trains as a plain PyTorch model of the same definition does.
+
+Shapes: B batch, T tokens, D dimension, C channels.
+"""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from bench.lane import LaneProgram
+from bench.methods.softmax import Softmax
+from bench.optimizers.schedules import Constant
+from bench.optimizers.sgd import SGD
+from bench.workloads.in_context_regression import InContextRegression
+
+NUM_STEPS = 10
+SEED = torch.tensor(3)
+
+
+class PlainRegression(nn.Module):
+    """The paper's model, written for reading: softmax attention layers and nothing else."""
+
+    def __init__(self, workload: InContextRegression) -> None:
+        super().__init__()
+        settings = workload
+        widths = {"tokens": settings.dimension + 1, "learned": settings.width, "pass_through": settings.dimension}
+        width = widths[settings.embedding]
+        self.settings = settings
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({role: nn.Linear(width, width, bias=False) for role in ("query", "key", "value")})
+            for _ in range(settings.depth)
+        )
+        if settings.embedding == "learned":
+            self.embed = nn.Linear(settings.dimension + 1, width, bias=False)
+            self.readout = nn.Linear(width, 1, bias=False)
+        self.double()
+
+    def load(self, params: dict[str, torch.Tensor]) -> None:
+        """Copy weights (I, O); nn.Linear keeps them as (O, I)."""
+        named = {f"layers.{i}.{role}.weight": layer[role] for i, layer in enumerate(self.layers) for role in layer}
+        if self.settings.embedding == "learned":
+            named |= {"embed": self.embed, "readout": self.readout}
+        assert named.keys() == params.keys()
+        with torch.no_grad():
+            for name, linear in named.items():
+                linear.weight.copy_(params[name].T if params[name].dim() == 2 else params[name][None])
+
+    def forward(self, x_BTD: torch.Tensor, y_BT: torch.Tensor) -> torch.Tensor:
+        settings = self.settings
+        num_pairs = x_BTD.shape[1] - 1
+        seen_BT = y_BT.clone()
+        seen_BT[:, num_pairs] = 0
+        tokens = torch.cat([x_BTD, seen_BT.unsqueeze(-1)], dim=-1)
+        if settings.embedding == "pass_through":
+            return -self.attend(x_BTD, seen_BT)[:, num_pairs]
+        h = self.embed(tokens) if settings.embedding == "learned" else tokens
+        for layer in self.layers:
+            q, k, v = (layer[role](h) for role in ("query", "key", "value"))
+            update = scaled_dot_product_attention(q, k, v, scale=settings.logit_scale)
+            update = update / num_pairs if settings.divide_by_keys else update
+            h = h + update if settings.residual else update
+        return self.readout(h[:, num_pairs])[:, 0] if settings.embedding == "learned" else h[:, num_pairs, -1]
+
+    def attend(self, x_BTD: torch.Tensor, y_BT: torch.Tensor) -> torch.Tensor:
+        """Labels after all layers; x alone is projected and the pairs alone are keys."""
+        settings = self.settings
+        num_pairs = x_BTD.shape[1] - 1
+        for layer in self.layers:
+            q, k, v = (layer[role](x_BTD) for role in ("query", "key", "value"))
+            p = (settings.logit_scale * q @ k[:, :num_pairs].transpose(1, 2)).softmax(dim=-1)
+            divisor = num_pairs if settings.divide_by_keys else 1
+            x_update = p @ v[:, :num_pairs] / divisor
+            y_update = (p @ y_BT[:, :num_pairs, None]).squeeze(-1) / divisor
+            x_BTD = x_BTD + x_update if settings.residual else x_update
+            y_BT = y_BT + y_update if settings.residual else y_update
+        return y_BT
+
+
+def batch_at(workload: InContextRegression, step: int) -> dict[str, torch.Tensor]:
+    batches = workload.batches(SEED[None], torch.tensor([step]))
+    return {name: tensor[0, 0].double() for name, tensor in batches.items()}
+
+
+def losses_of_program(workload: InContextRegression, start, knobs) -> tuple[list[float], list[float]]:
+    program = LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(), schedule=Constant())
+    lane = start
+    losses, norms = [], []
+    for step in range(NUM_STEPS):
+        lane, loss, norm = program.train(lane, batch_at(workload, step), knobs, torch.tensor(step))
+        losses.append(loss.item())
+        norms.append(norm.item())
+    return losses, norms
+
+
+def losses_of_plain_model(workload: InContextRegression, params, knobs) -> tuple[list[float], list[float]]:
+    model = PlainRegression(workload)
+    model.load(params)
+    optimizer = torch.optim.SGD(model.parameters(), lr=knobs["lr"].item(), weight_decay=knobs["weight_decay"].item())
+    losses, norms = [], []
+    for step in range(NUM_STEPS):
+        batch = batch_at(workload, step)
+        y_BT = torch.einsum("btd,bd->bt", batch["x"], batch["w"])
+        loss = nn.functional.mse_loss(model(batch["x"], y_BT), y_BT[:, -1])
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), knobs["grad_clip"].item())
+        optimizer.step()
+        losses.append(loss.item())
+        norms.append(norm.item())
+    return losses, norms
+
+
+def assert_trains_alike(workload: InContextRegression, *, lr: float, grad_clip: float = math.inf) -> list[float]:
+    program = LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(), schedule=Constant())
+    start = program.start(SEED, torch.tensor(1.0, dtype=torch.float64))
+    knobs = {"lr": lr, "warmup_steps": 0.0, "weight_decay": 0.01, "grad_clip": grad_clip}
+    knobs = {name: torch.tensor(value, dtype=torch.float64) for name, value in knobs.items()}
+    losses, norms = losses_of_program(workload, start, knobs)
+    plain_losses, plain_norms = losses_of_plain_model(workload, start["params"], knobs)
+    assert losses == pytest.approx(plain_losses, rel=1e-10)
+    assert norms == pytest.approx(plain_norms, rel=1e-9)
+    return norms
+
+
+@pytest.mark.parametrize(
+    ("embedding", "residual", "divide_by_keys"),
+    list(itertools.product(["tokens", "learned", "pass_through"], [True, False], [True, False])),
+)
+def test_training_equals_a_plain_pytorch_model(embedding, residual, divide_by_keys):
+    workload = InContextRegression(
+        batch_size=6,
+        num_pairs=7,
+        embedding=embedding,
+        width=6,
+        residual=residual,
+        divide_by_keys=divide_by_keys,
+        initial_gain=0.8,
+        logit_scale=0.7,
+    )
+    assert_trains_alike(workload, lr=0.003)
+
+
+def test_gradient_clipping_equals_pytorchs():
+    workload = InContextRegression(batch_size=6, num_pairs=7, depth=2, initial_gain=0.8)
+    norms = assert_trains_alike(workload, lr=0.05, grad_clip=8.0)
+    assert min(norms) < 8 < max(norms)
+
+
+def test_untrained_model_knows_nothing_at_a_small_gain():
+    """Prediction near 0: the loss is E (w . x)^2 = D."""
+    workload = InContextRegression(batch_size=20_000, initial_gain=1e-3, depth=2)
+    program = LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(), schedule=Constant())
+    lane = program.start(SEED, torch.tensor(1.0, dtype=torch.float64))
+    loss, _ = workload.loss(Softmax(), lane["params"], lane["buffers"], batch_at(workload, 0))
+    # Var (w . x)^2 = 3 D (D + 2) - D^2 = 36 for D = 3: standard error 6 / sqrt(20,000).
+    assert loss.item() == pytest.approx(3, abs=4 * 6 / 20_000**0.5)
+
+
+@pytest.mark.parametrize("embedding", ["tokens", "learned", "pass_through"])
+def test_the_prediction_does_not_see_the_answer(embedding):
+    """The query's y depends on a part of w that no pair shows: the prediction must not change with it."""
+    workload = InContextRegression(batch_size=1, num_pairs=1, dimension=2, embedding=embedding, initial_gain=1.0)
+    program = LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(), schedule=Constant())
+    lane = program.start(SEED, torch.tensor(1.0, dtype=torch.float64))
+    x = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
+
+    def loss(second: float) -> float:
+        w = torch.tensor([[0.5, second]], dtype=torch.float64)
+        return workload.loss(Softmax(), lane["params"], lane["buffers"], {"x": x, "w": w})[0].item()
+
+    # A constant prediction makes the loss (prediction - second)^2, whose second differences are 2.
+    values = [loss(second) for second in (0.0, 1.0, 2.0, 3.0)]
+    seconds = [a - 2 * b + c for a, b, c in zip(values, values[1:], values[2:], strict=False)]
+    assert seconds == pytest.approx([2, 2], rel=1e-10)
+
+
+def test_width_matters_for_a_learned_embedding_alone():
+    def count(embedding: str, width: int) -> int:
+        workload = InContextRegression(embedding=embedding, width=width)
+        program = LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(), schedule=Constant())
+        return sum(p.numel() for p in program.start(SEED, torch.tensor(1.0))["params"].values())
+
+    for embedding, channels in (("tokens", 4), ("pass_through", 3)):
+        assert count(embedding, 8) == count(embedding, 16) == 5 * 3 * channels**2
+    assert count("learned", 8) == 5 * 3 * 8**2 + 4 * 8 + 8
