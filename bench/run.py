@@ -103,7 +103,9 @@ def plan(suite: Suite, finished: set[str], max_lanes: int | None) -> tuple[Resou
     trials = suite.expand()
     largest = max(make_packs(trials, max_lanes=MAX_LANES["cuda"]), key=lambda pack: len(pack.trials))
     resources = choose_resources(largest)
-    lanes = max_lanes or min(MAX_LANES[resources.device], max(1, -(-len(trials) // num_slots(resources))))
+    lanes = max_lanes or MAX_LANES[resources.device]
+    if resources.device == "cpu":  # a CPU left idle costs more than fuller packs save
+        lanes = min(lanes, max(1, -(-len(trials) // num_slots(resources))))
     packs = []
     for pack in make_packs(trials, max_lanes=lanes):
         missing = tuple(trial for trial in pack.trials if trial.id not in finished)

@@ -45,7 +45,7 @@ from bench.trial import Outcome, Result  # noqa: E402
 SLICE_SECONDS = 2.0  # of training between two reports to the driver
 CHECKPOINT_SECONDS = 60.0
 MAX_FAILURES = 2  # of a pack: lost workers and crashes, each retried from the last checkpoint
-MAX_PACKS_PER_GPU = 8  # processes share a GPU by turns: more of them hide compilation, not more work
+MAX_PACKS_PER_GPU = 4  # processes share a GPU by turns: more of them hide compilation, not more work
 GPU_HEADROOM = 1.25  # on the measured memory of a pack
 CUDA_CONTEXT_BYTES = 600 * 2**20  # of a process, measured on an H100
 OBJECT_STORE_BYTES = 256 * 2**20

@@ -140,7 +140,7 @@ def test_a_lane_that_is_alive_has_no_diverged_step():
 
 
 def test_method_limits_act_in_training():
-    """gamma, clipped by value, stays within its range; clipped by gradient it moves no further than lr times the bound."""
+    """gamma clipped by value stays in its range; clipped by gradient it moves by at most lr times the bound."""
     lane, _, _ = trained(trial(method="qk_layernorm_weight_clipped", method_params={"max_gamma": 0.5}), 1)
     assert all((p.abs() <= 0.5).all() for name, p in lane["params"].items() if ".method." in name)
     settings = {"method": "qk_layernorm_gradient_clipped", "method_params": {"max_grad_norm": 1e-3}, "lr": 2.0}

@@ -14,10 +14,9 @@ from bench.train import PackRun
 
 KINDS = {
     "plain": {},
-    "momentum_and_kept_vectors": {"optimizer": "sgd_momentum", "method": "sigma_reparam_qk"},
-    "adam_and_learned_scales": {"optimizer": "adam", "method": "qk_layernorm_free", "schedule": "cosine"},
+    "momentum_and_kept_vectors": {"optimizer": "sgd_momentum", "method": "sigma_reparam_qk", "schedule": "cosine"},
 }
-STEPS = (0, 1, 5, 7, 8)  # of 8; 0 is before the first advance
+STEPS = (0, 6, 8)  # of 8; 0 is before the first advance, 6 is about to be probed
 
 
 @functools.cache
@@ -48,10 +47,8 @@ def timeless(results) -> list:
     return [dataclasses.replace(result, wall_s=0.0) for result in results]
 
 
-@pytest.mark.parametrize(
-    ("kind", "step"),
-    [("plain", step) for step in STEPS] + [(kind, step) for kind in list(KINDS)[1:] for step in (0, 5)],
-)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", STEPS)
 def test_a_loaded_run_continues_bit_for_bit(kind, step):
     pack = pack_of(kind)
     run = PackRun(pack)
@@ -66,7 +63,7 @@ def test_a_loaded_run_continues_bit_for_bit(kind, step):
 
 
 def test_state_holds_momentum_and_kept_vectors():
-    lanes = read(states_of("momentum_and_kept_vectors")[5])["lanes"]
+    lanes = read(states_of("momentum_and_kept_vectors")[6])["lanes"]
     assert lanes["optimizer"]["momentum"].keys() == lanes["params"].keys()
     assert {name.rpartition(".")[2] for name in lanes["buffers"]} == {"left", "right"}
 
@@ -82,7 +79,7 @@ def test_a_state_is_a_snapshot():
 
 def test_time_adds_up_over_interruptions():
     run = PackRun(pack_of("plain"))
-    run.load(read(states_of("plain")[5]))
+    run.load(read(states_of("plain")[6]))
     spent = run.wall_s
     assert spent > 0
     run.advance()
@@ -93,15 +90,7 @@ def test_time_adds_up_over_interruptions():
 def test_a_state_of_another_pack_is_refused():
     other = PackRun(Pack(trials=pack_of("plain").trials[::-1]))
     with pytest.raises(ValueError, match=f"checkpoint of pack {pack_of('plain').id}, this is pack {other.pack.id}"):
-        other.load(read(states_of("plain")[5]))
-
-
-def test_no_time_means_no_step_and_is_no_loss():
-    run = PackRun(pack_of("plain"))
-    run.advance(max_seconds=0)
-    assert run.step == 0
-    run.advance()
-    assert timeless(run.results()) == timeless(trained(*pack_of("plain").trials)[0])
+        other.load(read(states_of("plain")[6]))
 
 
 def test_a_dry_step_keeps_nothing():
@@ -115,10 +104,15 @@ def test_a_dry_step_keeps_nothing():
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
-def test_interruptions_across_chunks_of_data_change_nothing():
-    """More steps than are generated at a time, in uneven parts."""
+@pytest.mark.parametrize("limit", [{"max_steps": 37}, {"max_seconds": 0}])
+def test_interruptions_across_chunks_of_data_change_nothing(limit):
+    """More steps than are generated at a time, in parts; even a call without time gets on."""
     long = trial(workload_params={"num_steps": 150, "final_loss_steps": 70}, lr=0.01, probe_every=50)
     run = PackRun(Pack(trials=(long,)))
+    steps = [0]
     while not run.done:
-        run.advance(max_steps=37)
+        run.advance(**limit)
+        steps.append(run.step)
+        assert steps[-1] > steps[-2]
+    assert len(steps) > 3
     assert timeless(run.results()) == timeless(trained(long)[0])

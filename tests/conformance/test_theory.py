@@ -3,6 +3,7 @@
 N keys, M samples of a row of logits. Source: Hong & Lee 2025, Theorem 5.1 and Prop. 5.3.
 """
 
+import itertools
 import math
 
 import numpy
@@ -67,7 +68,7 @@ def test_mean_entropy_strictly_decreases_in_the_scale(noise_MN):
     """For every sample, not only on average: dH/ds = -Var_p(z) / s < 0."""
     scales = (0.1, 0.5, 1, 2, 4, 8)
     by_scale = [entropies(softmax_weights(s * noise_MN)) for s in scales]
-    for entropy_M, larger_M in zip(by_scale, by_scale[1:], strict=False):
+    for entropy_M, larger_M in itertools.pairwise(by_scale):
         assert (larger_M < entropy_M).all()
         assert larger_M.mean() < entropy_M.mean()
 

@@ -1,5 +1,7 @@
 """sigma-reparam: the effective weight has spectral norm gamma, and gradients leave the kept vectors alone."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -55,7 +57,7 @@ def test_more_iterations_at_the_start_are_nearer_to_the_spectral_norm():
     for num_init_iterations in (0, 1, 5, 50):
         params, buffers = started(randn(0, 8, 8), num_init_iterations=num_init_iterations)
         norms.append(torch.linalg.matrix_norm(SigmaReparam().weight(params, buffers), 2).item() - 1)
-    assert all(later < earlier for earlier, later in zip(norms, norms[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(norms))
     assert 0 <= norms[-1] < 1e-6
 
 

@@ -1,5 +1,6 @@
 """Schedules equal their closed forms and PyTorch's where it has them."""
 
+import itertools
 import math
 
 import pytest
@@ -62,7 +63,7 @@ def test_cosine_equals_its_closed_form(warmup_steps):
 
 def test_cosine_never_rises_after_warmup_and_ends_near_its_final_fraction():
     seen = factors(Cosine(final_fraction=0.1), 1000, 10)
-    assert all(later <= earlier for earlier, later in zip(seen[10:], seen[11:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(seen[10:]))
     assert seen[-1] == pytest.approx(0.1, abs=1e-5)
 
 

@@ -160,6 +160,16 @@ def test_untrained_model_knows_nothing_at_a_small_gain():
     assert loss.item() == pytest.approx(3, abs=4 * 6 / 20_000**0.5)
 
 
+def test_inputs_and_weights_are_standard_normal_and_uncorrelated():
+    workload = InContextRegression(batch_size=20_000, dimension=2, num_pairs=1)
+    batch = batch_at(workload, 0)
+    columns = torch.cat([batch["x"].flatten(1), batch["w"]], dim=1)
+    # Standard errors over 20,000 sequences: 1 / sqrt n of a mean and a covariance, sqrt 2 / sqrt n of a variance.
+    bound = 4.5 / 20_000**0.5
+    assert columns.mean(dim=0).abs().max() < bound
+    assert (columns.T.cov() - torch.eye(6, dtype=torch.float64)).abs().max() < 2**0.5 * bound
+
+
 @pytest.mark.parametrize("embedding", ["tokens", "learned", "pass_through"])
 def test_the_prediction_does_not_see_the_answer(embedding):
     """The query's y depends on a part of w that no pair shows: the prediction must not change with it."""

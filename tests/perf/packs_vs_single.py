@@ -1,0 +1,65 @@
+"""Packs against one trial a process, the same trials in one run: `python -m tests.perf.packs_vs_single --help`.
+
+Both go through Ray Tune with reused workers on all slots of the machine. The single trials stop after --seconds: those
+in training then finish, and the rate is over all that finished. Prints trials a second and their ratio.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from bench.pack import Pack, make_packs
+from bench.run import MAX_LANES
+from bench.schedule import Resources, choose_resources, device_name, num_slots, ray_cluster, run_packs
+from bench.suite import find_suite, load_suite
+
+
+def rate(packs: list[Pack], resources: Resources, seconds: float) -> tuple[int, float]:
+    """Trials finished, and the seconds that it took."""
+    finished: list[int] = []
+    stop = threading.Event()
+    timer = threading.Timer(seconds, stop.set)
+    timer.start()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        run_packs(
+            packs,
+            resources=resources,
+            storage=Path(folder),
+            stop=stop,
+            on_finished=lambda results, traces: finished.append(len(results)),
+            on_progress=lambda progress: None,
+        )
+    timer.cancel()
+    return sum(finished), time.monotonic() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", nargs="?", default="quickstart")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for the single trials")
+    parser.add_argument("--gpu-slots", type=int, help="processes that share a GPU for the single trials")
+    args = parser.parse_args()
+    trials = load_suite(find_suite(args.suite)).expand()
+    with ray_cluster():
+        packed = choose_resources(make_packs(trials, max_lanes=MAX_LANES["cuda"])[0])
+        single = packed
+        if packed.gpus and args.gpu_slots:
+            single = dataclasses.replace(packed, gpus=1 / args.gpu_slots)
+        slots = num_slots(packed)
+        lanes = min(MAX_LANES[packed.device], len(trials) if packed.gpus else -(-len(trials) // slots))
+        print(
+            f"{args.suite} on {device_name()}: {len(trials)} trials, {slots} packs at once, {num_slots(single)} singles"
+        )
+        num_singles, single_s = rate(make_packs(trials, max_lanes=1), single, args.seconds)
+        print(f"one trial a process: {num_singles} trials in {single_s:.1f} s, {num_singles / single_s:.3f} trials/s")
+        num_packed, packed_s = rate(make_packs(trials, max_lanes=lanes), packed, 3600.0)
+        print(f"packs: {num_packed} trials in {packed_s:.1f} s, {num_packed / packed_s:.3f} trials/s")
+        print(f"ratio: {num_packed / packed_s / (num_singles / single_s):.1f}")
+
+
+if __name__ == "__main__":
+    main()
