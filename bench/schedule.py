@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -48,6 +49,7 @@ MAX_FAILURES = 2  # of a pack: lost workers and crashes, each retried from the l
 MAX_PACKS_PER_GPU = 4  # processes share a GPU by turns: more of them hide compilation, not more work
 GPU_HEADROOM = 1.25  # on the measured memory of a pack
 CUDA_CONTEXT_BYTES = 600 * 2**20  # of a process, measured on an H100
+CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 256 * 2**20
 
 
@@ -283,6 +285,7 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
     Raises StoreError where the cluster can't be reached.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _knock(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
     try:
@@ -293,6 +296,17 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise StoreError at once where nothing listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].partition(":")
+    if not port:  # "local", "auto"
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"Ray cluster {address!r} can't be reached: {error}") from error
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def test_training_equals_a_plain_pytorch_model(embedding, residual, divide_by_ke
         width=6,
         residual=residual,
         divide_by_keys=divide_by_keys,
-        initial_gain=0.8,
+        initial_gain=0.6 if residual else 1.0,
         logit_scale=0.7,
     )
     assert_trains_alike(workload, lr=0.003)

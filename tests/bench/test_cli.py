@@ -1,0 +1,149 @@
+"""The command line for real: Ray, MLflow on sqlite, a suite with a method of the user's own, every command once."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SUITE = """
+name: tiny
+workloads: [{name: in_context_regression, num_steps: 12, final_loss_steps: 4, batch_size: 4, depth: 1, num_pairs: 5}]
+methods: [softmax, relu_kernel, "my_attention:Cauchy"]
+optimizers: [sgd]
+knobs: {lr: [1e-3, 0.1, 1e+30]}
+seeds: 2
+probe_every: 3
+"""
+
+MY_ATTENTION = '''
+from dataclasses import dataclass
+
+from bench.methods.base import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cauchy(Method):
+    """P proportional to 1 / (1 + |q - k|^2 / scale^2)."""
+
+    source = "ours"
+    controls = "variance: heavy tails"
+
+    scale: float = 1.0
+
+    def weights(self, q, k, mask, params):
+        squared = (q[..., :, None, :] - k[..., None, :, :]).square().sum(-1)
+        similarity = mask / (1 + squared / self.scale**2)
+        return similarity / similarity.sum(-1, keepdim=True)
+'''
+
+COLUMNS = (
+    "rank,workload,method,optimizer,lr_sensitivity,ci_low,ci_high,best_loss,best_lr,stable_decades,diverged_share,"
+    "num_seeds,num_trials,flags"
+)
+
+
+def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONWARNINGS": "default", "COLUMNS": "200"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    command = [sys.executable, "-m", "bench.cli", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "tiny.yaml").write_text(SUITE)
+    (folder / "my_attention.py").write_text(MY_ATTENTION)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first_run(folder) -> subprocess.CompletedProcess[str]:
+    return bench(folder, "run", "tiny.yaml", "--allow-code")
+
+
+def test_run_trains_every_trial_and_prints_the_leaderboard(first_run):
+    assert first_run.returncode == 0, first_run.stderr
+    assert "12 completed, 6 diverged, 0 failed" in first_run.stderr
+    assert all(method in first_run.stdout for method in ("softmax", "relu_kernel", "my_attention:Cauchy"))
+    assert "Traceback" not in first_run.stderr
+
+
+def test_run_again_trains_nothing(first_run, folder):
+    again = bench(folder, "run", "tiny.yaml", "--allow-code")
+    assert again.returncode == 0
+    assert "18 of 18 trials were finished already" in again.stderr
+    assert again.stdout == first_run.stdout
+
+
+def test_leaderboard_formats(first_run, folder):
+    found = bench(folder, "leaderboard", "tiny.yaml", "--allow-code", "--format", "csv")
+    assert found.stdout.startswith(COLUMNS)
+    rows = list(csv.DictReader(found.stdout.splitlines()))
+    assert sorted(row["method"] for row in rows) == ["my_attention:Cauchy", "relu_kernel", "softmax"]
+    assert {row["num_trials"] for row in rows} == {"6"}
+    as_json = json.loads(bench(folder, "leaderboard", "tiny.yaml", "--allow-code", "--format", "json").stdout)
+    assert [str(row["lr_sensitivity"]) for row in as_json] == [row["lr_sensitivity"] for row in rows]
+
+
+def test_report_is_written(first_run, folder):
+    found = bench(folder, "report", "tiny.yaml", "--allow-code", "--out", "out", "--compare", "paper")
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip() == "out/index.html"
+    written = {path.name for path in (folder / "out").rglob("*")}
+    assert {"index.html", "leaderboard.tex", "leaderboard.md", "leaderboard.csv", "curves.csv"} <= written
+    assert {path.suffix for path in (folder / "out/figures").iterdir()} == {".svg", ".png", ".pdf", ".html"}
+
+
+def test_code_needs_the_flag(folder):
+    refused = bench(folder, "validate", "tiny.yaml")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("tiny.yaml:4:33: ")
+    assert "--allow-code" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (("validate", "missing.yaml"), "missing.yaml"),
+        (("leaderboard", "paper_table1", "--store", "empty"), "run a suite first"),
+        (("leaderboard", "tiny.yaml", "--allow-code", "--compare", "papr"), "did you mean 'paper'"),
+        (("leaderboard", "tiny.yaml", "--allow-code", "--score", "lr_sensitivty"), "did you mean 'lr_sensitivity'"),
+        (("leaderboard", "tiny.yaml", "--format", "pdf"), "'pdf' is not one of"),
+        (("run", "tiny.yaml", "--max-lanes", "0"), "--max-lanes"),
+        (("run", "tiny.yaml", "--allow-code", "--tracking-uri", "ftp://x"), "ftp"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_mistake_gets_one_clear_message(first_run, folder, words, fragment):
+    found = bench(folder, *words)
+    assert found.returncode in (2, 4)
+    assert fragment in found.stderr
+    assert "Traceback" not in found.stderr
+    assert found.stdout == ""
+
+
+def test_unreachable_cluster_is_exit_code_4(folder):
+    found = bench(folder, "run", "quickstart", "--store", "other", "--address", "127.0.0.1:1")
+    assert found.returncode == 4
+    assert "127.0.0.1:1" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_lists_schema_and_validate(folder):
+    names = {row["name"] for row in json.loads(bench(folder, "list", "methods", "--json").stdout)}
+    assert {"softmax", "relu_kernel", "sigma_reparam_qk"} <= names
+    assert "quickstart" in bench(folder, "list", "suites").stdout
+    assert json.loads(bench(folder, "schema").stdout)["title"] == "Suite"
+    assert json.loads(bench(folder, "validate", "paper_table1", "--json").stdout)["trials"] == 665
+
+
+def test_dry_run_estimates_and_trains_nothing(folder):
+    found = bench(folder, "run", "tiny.yaml", "--allow-code", "--dry-run", "--store", "untouched")
+    assert found.returncode == 0, found.stderr
+    assert "18 trials in 3 packs" in found.stdout
+    assert not (folder / "untouched").exists()

@@ -1,0 +1,88 @@
+"""SIGKILL of the driver at random moments, then the same command again: nothing lost, nothing counted twice."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from bench.suite import load_suite
+from bench.tracking import Store, read_results, read_traces
+
+SUITE = """
+name: killed
+workloads: [{name: in_context_regression, num_steps: 400, final_loss_steps: 20, batch_size: 4, depth: 2, num_pairs: 8}]
+methods: [softmax, relu_kernel, qk_layernorm_free]
+optimizers: [sgd]
+knobs: {lr: [1e-3, 1e-2, 0.1, 1]}
+seeds: 3
+probe_every: 20
+"""
+
+
+def start(folder: Path, store: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "bench.cli", "run", "killed.yaml", "--store", store, "--max-lanes", "4"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(folder: Path, store: str) -> float:
+    """Run to the end; the seconds that it took."""
+    started = time.monotonic()
+    process = start(folder, store)
+    _, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors.decode()
+    return time.monotonic() - started
+
+
+def board(folder: Path, store: str) -> str:
+    command = [sys.executable, "-m", "bench.cli", "leaderboard", "killed.yaml", "--store", store, "--format", "csv"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def results(folder: Path, store: str) -> pl.DataFrame:
+    opened = Store(folder / store, warn=lambda line: pytest.fail(line))
+    return read_results(opened, "killed").drop("wall_s").sort("trial_id")
+
+
+def traces(folder: Path, store: str, trial_ids: list[str]) -> pl.DataFrame:
+    opened = Store(folder / store, warn=lambda line: pytest.fail(line))
+    return read_traces(opened, "killed", trial_ids).sort("trial_id", "quantity", "layer", "step")
+
+
+def num_trial_runs(folder: Path, store: str) -> int:
+    opened = Store(folder / store, warn=lambda line: pytest.fail(line))
+    experiment = opened.experiment("killed")
+    assert experiment is not None
+    return len(opened.search(experiment.experiment_id, "tags.`bench.kind` = 'trial'"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_kills", [10])
+def test_driver_killed_at_random_moments_loses_and_repeats_nothing(tmp_path, num_kills):
+    (tmp_path / "killed.yaml").write_text(SUITE)
+    num_trials = load_suite(tmp_path / "killed.yaml").num_trials
+    seconds = finish(tmp_path, "undisturbed")
+    moments = random.Random(0)
+    num_killed = 0
+    for _ in range(num_kills):
+        process = start(tmp_path, "disturbed")
+        time.sleep(moments.uniform(1.0, seconds))
+        num_killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        time.sleep(2.0)  # Ray's own processes notice that their driver is gone
+    assert num_killed >= num_kills // 2
+    finish(tmp_path, "disturbed")
+    expected, found = results(tmp_path, "undisturbed"), results(tmp_path, "disturbed")
+    assert found.height == num_trials
+    assert found.equals(expected)
+    assert num_trial_runs(tmp_path, "disturbed") == num_trials
+    ids = expected["trial_id"].to_list()
+    assert traces(tmp_path, "disturbed", ids).equals(traces(tmp_path, "undisturbed", ids))
+    assert board(tmp_path, "disturbed") == board(tmp_path, "undisturbed")
