@@ -58,7 +58,7 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "") ->
     methods = summary["method"].unique().sort().to_list()
     lr_scale = alt.Scale(type="log", nice=False, padding=10)
     lr = alt.X("lr:Q", scale=lr_scale, title="learning rate (log scale)", axis=_lr_axis())
-    loss_scale = alt.Scale(zero=False, padding=10)
+    loss_scale = alt.Scale(zero=True)
     loss = alt.Y("loss_mean:Q", title="final loss, clipped at the loss at init", scale=loss_scale)
     legend = _legend(symbolSize=90, symbolStrokeWidth=0)
     base = alt.Chart(summary).encode(x=lr, color=_colour(methods, legend))
