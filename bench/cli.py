@@ -184,6 +184,8 @@ def list_entries(
     as_json: AsJson = False,
 ) -> None:
     """List what can be named in a suite, with parameters and sources."""
+    from bench.catalog import LISTS
+
     rows = LISTS[kind]()
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -288,70 +290,6 @@ def _print_estimate(suite: Suite) -> None:
         f"on this machine's {guess.device}, about {guess.num_bytes / 1e6:.0f} MB on disk"
     )
 
-
-def _entry_rows(entries: dict[str, str]) -> list[dict[str, Any]]:
-    from bench.entry import load_class, parameters
-
-    rows = []
-    for name, target in entries.items():
-        entry = load_class(target)
-        params = ", ".join(f"{key}={default!r}" for key, (_, default) in parameters(entry).items())
-        summary = (entry.__doc__ or "").strip().splitlines()[0]
-        rows.append({"name": name, "summary": summary, "parameters": params, "source": f"source: {entry.source}"})
-    return rows
-
-
-def _list_methods() -> list[dict[str, Any]]:
-    from bench.methods import METHODS
-
-    return _entry_rows(METHODS)
-
-
-def _list_workloads() -> list[dict[str, Any]]:
-    from bench.workloads import WORKLOADS
-
-    return _entry_rows(WORKLOADS)
-
-
-def _list_optimizers() -> list[dict[str, Any]]:
-    from bench.optimizers import OPTIMIZERS
-
-    return _entry_rows(OPTIMIZERS)
-
-
-def _list_schedules() -> list[dict[str, Any]]:
-    from bench.optimizers import SCHEDULES
-
-    return _entry_rows(SCHEDULES)
-
-
-def _list_knobs() -> list[dict[str, Any]]:
-    from bench.suite import KnobGrid
-
-    return [
-        {
-            "name": name,
-            "summary": field.description or "",
-            "default": "required" if field.is_required() else f"default {field.default[0]:g}",
-        }
-        for name, field in KnobGrid.model_fields.items()
-    ]
-
-
-def _list_suites() -> list[dict[str, Any]]:
-    from bench.suite import shipped_suites
-
-    return [{"name": name, "summary": description} for name, description in shipped_suites().items()]
-
-
-LISTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
-    "methods": _list_methods,
-    "workloads": _list_workloads,
-    "optimizers": _list_optimizers,
-    "schedules": _list_schedules,
-    "knobs": _list_knobs,
-    "suites": _list_suites,
-}
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import polars
     from rich.progress import Progress as Bar
 
-    from bench.schedule import Progress, Resources
+    from bench.cluster import Resources
+    from bench.schedule import Progress
 
 PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
 NUM_DIGITS = 3

@@ -8,19 +8,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.cluster import Resources, choose_resources, device_name, num_slots, ray_cluster
 from bench.manifest import manifest
 from bench.pack import Pack, make_packs
 from bench.publish import Board, publish
-from bench.schedule import (
-    Progress,
-    Resources,
-    choose_resources,
-    device_name,
-    num_slots,
-    ray_cluster,
-    run_packs,
-    stop_on_interrupt,
-)
+from bench.schedule import Progress, run_packs, stop_on_interrupt
 from bench.suite import Suite
 from bench.tracking import Store, Tracker
 
@@ -71,6 +63,7 @@ def run_suite(
                 resources, packs = plan(suite, finished, max_lanes)
                 on_start(len(trials) - num_found, len(packs), resources)
                 storage = store.home / "tune" / tracker.outbox.folder.name
+                shutil.rmtree(storage, ignore_errors=True)  # of a run that was killed
                 progress = run_packs(
                     packs,
                     resources=resources,

@@ -19,8 +19,8 @@ name: killed
 workloads: [{name: in_context_regression, num_steps: 400, final_loss_steps: 20, batch_size: 4, depth: 2, num_pairs: 8}]
 methods: [softmax, relu_kernel, qk_layernorm_free]
 optimizers: [sgd]
-knobs: {lr: [1e-3, 1e-2, 0.1, 1]}
-seeds: 3
+knobs: {lr: [1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1]}
+seeds: 6
 probe_every: 20
 """
 
@@ -31,13 +31,10 @@ def start(folder: Path, store: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def finish(folder: Path, store: str) -> float:
-    """Run to the end; the seconds that it took."""
-    started = time.monotonic()
+def finish(folder: Path, store: str) -> None:
     process = start(folder, store)
     _, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors.decode()
-    return time.monotonic() - started
 
 
 def board(folder: Path, store: str) -> str:
@@ -67,17 +64,17 @@ def num_trial_runs(folder: Path, store: str) -> int:
 def test_driver_killed_at_random_moments_loses_and_repeats_nothing(tmp_path, num_kills):
     (tmp_path / "killed.yaml").write_text(SUITE)
     num_trials = load_suite(tmp_path / "killed.yaml").num_trials
-    seconds = finish(tmp_path, "undisturbed")
+    finish(tmp_path, "undisturbed")
     moments = random.Random(0)
     num_killed = 0
     for _ in range(num_kills):
         process = start(tmp_path, "disturbed")
-        time.sleep(moments.uniform(1.0, seconds))
+        time.sleep(moments.uniform(2.0, 25.0))
         num_killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         time.sleep(2.0)  # Ray's own processes notice that their driver is gone
-    assert num_killed >= num_kills // 2
+    assert num_killed == num_kills
     finish(tmp_path, "disturbed")
     expected, found = results(tmp_path, "undisturbed"), results(tmp_path, "disturbed")
     assert found.height == num_trials

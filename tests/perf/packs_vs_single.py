@@ -11,9 +11,10 @@ import threading
 import time
 from pathlib import Path
 
+from bench.cluster import Resources, choose_resources, device_name, num_slots, ray_cluster
 from bench.pack import Pack, make_packs
 from bench.run import MAX_LANES
-from bench.schedule import Resources, choose_resources, device_name, num_slots, ray_cluster, run_packs
+from bench.schedule import run_packs
 from bench.suite import find_suite, load_suite
 
 
