@@ -12,7 +12,7 @@ quickstart: install
 	$(BIN)/bench report suites/quickstart.yaml --out report
 
 test: install-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: install-dev
 	$(BIN)/python -m pytest -m ""

@@ -32,7 +32,7 @@ class Workload:
 
     @property
     def num_keys(self) -> int:
-        """N: the largest number of keys of a row; bounds of entropy and ||P||_F follow from it."""
+        """N, the tokens of a sequence: no row of attention has more keys, no matrix more rows; the bounds follow."""
         raise NotImplementedError
 
     def batches(self, seeds_S: Tensor, steps_T: Tensor) -> Tensors:

@@ -59,7 +59,7 @@ class InContextRegression(Workload):
 
     @property
     def num_keys(self) -> int:
-        return self.num_pairs + (self.embedding != "pass_through")
+        return self.num_pairs + 1
 
     @property
     def model(self) -> AttentionOnly:

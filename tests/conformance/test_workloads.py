@@ -74,7 +74,7 @@ def test_layers_and_keys_are_as_stated(workload):
     assert loss.shape == ()
     assert len(layers) == workload.num_layers
     for layer in layers:
-        assert layer.mask_QK.sum(dim=-1).max() == workload.num_keys
+        assert layer.mask_QK.sum(dim=-1).max() <= workload.num_keys
         assert layer.p_BHQK.shape == layer.z_BHQK.shape
         assert layer.p_BHQK.shape[-2:] == layer.mask_QK.shape
 
