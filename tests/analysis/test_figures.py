@@ -90,8 +90,9 @@ def test_everything_diverged_still_draws(tmp_path):
     data = frame([row("m", 0.1, 0, math.inf, trial_id="0", diverged_step=0)])
     schema = {"trial_id": pl.String, "step": pl.Int32, "quantity": pl.String, "layer": pl.Int16, "value": pl.Float32}
     trace = pl.DataFrame([("0", 0, "loss", -1, 4.0)], schema=schema, orient="row")
-    save(loss_against_lr(loss_summary(data), title=""), tmp_path / "loss.svg")
-    save(training_behaviour(trace_summary(data, trace, 0.1), num_keys=4, title=""), tmp_path / "trace.svg")
+    loss = save(loss_against_lr(loss_summary(data), title=""), tmp_path / "loss.svg")
+    training = save(training_behaviour(trace_summary(data, trace, 0.1), num_keys=4, title=""), tmp_path / "trace.svg")
+    assert all(path.read_text(encoding="utf-8").startswith("<svg") for path in (loss, training))
 
 
 def test_too_many_rows_are_refused(data):

@@ -94,7 +94,7 @@ def test_second_driver_is_told_who_runs_the_suite(store, open_tracker):
 
 def test_closed_tracker_lets_the_suite_go(store, open_tracker):
     open_tracker(store).close()
-    open_tracker(store)
+    assert open_tracker(store).finished() == set()
 
 
 def test_import_loads_nothing_heavy():
