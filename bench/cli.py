@@ -265,7 +265,8 @@ def _say_summary(suite: Suite, store: Store, summary: Summary) -> None:
         _say(f"{summary.num_found} of {summary.num_trials} trials were finished already")
     if summary.progress is not None:
         done = summary.progress
-        _say(f"{done.completed} completed, {done.diverged} diverged, {done.failed} failed in {done.seconds:.0f} s")
+        _say(f"{done.completed} completed, {done.diverged} diverged, {done.failed} failed")
+    _say(", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary.phases.items()))
     if summary.was_interrupted:
         _say(f"stopped early; the same command runs what is left of {suite.name}")
     if summary.num_waiting:

@@ -67,7 +67,15 @@ class ProgressDisplay:
 
 
 def terminal_table(frame: polars.DataFrame) -> str:
-    """A frame as a table for people; NO_COLOR is honoured, numbers are rounded."""
+    """A frame as a table for people, one for each workload; NO_COLOR is honoured, numbers are rounded."""
+    tables = (
+        f"{workload}\n{_one_table(rows.drop('workload'))}"
+        for (workload,), rows in frame.group_by("workload", maintain_order=True)
+    )
+    return "\n".join(tables)
+
+
+def _one_table(frame: polars.DataFrame) -> str:
     from rich.console import Console
     from rich.table import Table
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,20 @@ class Summary:
     num_waiting: int  # packs in the outbox that the store did not take
     was_interrupted: bool
     board: Board | None  # None if the store could not be read
+    phases: dict[str, float]  # seconds by phase
+
+
+class Phases:
+    """Seconds by phase, in the order in which they ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def end(self, name: str) -> None:
+        """The phase that began when the last one ended."""
+        now = time.monotonic()
+        self.seconds[name], self._since = now - self._since, now
 
 
 def run_suite(
@@ -48,6 +63,7 @@ def run_suite(
 
     Raises UsageError if the suite is being run already, StoreError if store or cluster can't be reached.
     """
+    phases = Phases()
     store.create()
     tracker = Tracker(store, suite.name)
     stop = threading.Event()
@@ -62,6 +78,7 @@ def run_suite(
                 tracker.start(json.dumps(manifest(suite, device=device_name()), indent=2))
                 resources, packs = plan(suite, finished, max_lanes)
                 on_start(len(trials) - num_found, len(packs), resources)
+                phases.end("start")
                 storage = store.home / "tune" / tracker.outbox.folder.name
                 shutil.rmtree(storage, ignore_errors=True)  # of a run that was killed
                 progress = run_packs(
@@ -72,10 +89,13 @@ def run_suite(
                     on_finished=tracker.put,
                     on_progress=on_progress,
                 )
+                phases.end("training")
                 shutil.rmtree(storage, ignore_errors=True)
         if tracker.deliver() == 0:
+            phases.end("delivery")
             board = publish(suite, store, tracker)
             tracker.finish("KILLED" if stop.is_set() else "FINISHED")
+            phases.end("leaderboard")
     finally:
         num_waiting = tracker.close()
     return Summary(
@@ -85,6 +105,7 @@ def run_suite(
         num_waiting=num_waiting,
         was_interrupted=stop.is_set(),
         board=board,
+        phases=phases.seconds,
     )
 
 
