@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.tracking import Store
 
 EXIT_TRIALS_FAILED, EXIT_STORE, EXIT_INTERRUPTED = 3, 4, 130
+MAX_REASONS = 5  # why trials failed, said at the end of a run
 
 app = typer.Typer(
     name="bench",
@@ -266,6 +267,8 @@ def _say_summary(suite: Suite, store: Store, summary: Summary) -> None:
     if summary.progress is not None:
         done = summary.progress
         _say(f"{done.completed} completed, {done.diverged} diverged, {done.failed} failed")
+        for reason, count in done.failures.most_common(MAX_REASONS):
+            _say(f"  {count} trials: {reason}")
     _say(", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary.phases.items()))
     if summary.was_interrupted:
         _say(f"stopped early; the same command runs what is left of {suite.name}")

@@ -30,7 +30,7 @@ class Summary:
     progress: Progress | None  # None if nothing was missing
     num_waiting: int  # packs in the outbox that the store did not take
     was_interrupted: bool
-    board: Board | None  # None if the store could not be read
+    board: Board | None  # None if there is no result, or the store could not be read
     phases: dict[str, float]  # seconds by phase
 
 
@@ -93,7 +93,8 @@ def run_suite(
                 shutil.rmtree(storage, ignore_errors=True)
         if tracker.deliver() == 0:
             phases.end("delivery")
-            board = publish(suite, store, tracker)
+            if not tracker.finished().isdisjoint(trial.id for trial in trials):
+                board = publish(suite, store, tracker)
             tracker.finish("KILLED" if stop.is_set() else "FINISHED")
             phases.end("leaderboard")
     finally:

@@ -7,10 +7,13 @@ on the driver takes that out before Tune keeps or writes anything of it.
 
 from __future__ import annotations
 
+import logging
+import re
 import signal
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,6 +54,7 @@ class Progress:
     diverged: int = 0
     failed: int = 0
     running: int = 0
+    failures: Counter[str] = field(default_factory=Counter)  # why trials failed, in words
     total_steps: int = 0
     steps: dict[str, int] = field(default_factory=dict)  # by pack id, in lane steps
     started: float = field(default_factory=time.monotonic)
@@ -181,7 +185,7 @@ class DriverCallback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         pack = self._packs[trial.config["pack"]]
-        message = _last_line(trial.get_pickled_error())
+        message = _reason(trial.get_pickled_error())
         self._take(pack.id, [lost(one, Outcome.CRASHED, message) for one in pack.trials], {})
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
@@ -195,7 +199,9 @@ class DriverCallback(tune.Callback):
         self._running.pop(pack_id, None)
         self._progress.completed += sum(result.outcome is Outcome.COMPLETED for result in results)
         self._progress.diverged += sum(result.outcome is Outcome.DIVERGED for result in results)
-        self._progress.failed += sum(not result.outcome.is_result for result in results)
+        failed = [result for result in results if not result.outcome.is_result]
+        self._progress.failed += len(failed)
+        self._progress.failures.update(f"{r.trial.method.label} {r.outcome}: {r.message}" for r in failed)
         self._progress.steps[pack_id] = sum(result.trial.num_steps for result in results)
         self._on_finished(results, traces)
 
@@ -214,6 +220,9 @@ def run_packs(
     `on_finished` gets each pack's results and traces on the driver, in the order in which packs end. A pack that
     crashed more than MAX_FAILURES times is handed over as CRASHED trials. Call it inside `ray_cluster`.
     """
+    logging.getLogger("ray.tune").setLevel(
+        logging.CRITICAL
+    )  # it logs a traceback for each failure, which is an outcome
     by_id = {pack.id: pack for pack in packs}
     progress = Progress(
         total=sum(len(pack.trials) for pack in packs),
@@ -269,6 +278,9 @@ def lost(trial: Any, outcome: Outcome, message: str) -> Result:
     return Result(trial=trial, outcome=outcome, initial_loss=None, final_loss=None, wall_s=0.0, message=message)
 
 
-def _last_line(error: BaseException | None) -> str:
+def _reason(error: BaseException | None) -> str:
+    """What went wrong in a worker and where, in one line: the end of the traceback that Ray sends along."""
     text = "".join(traceback.format_exception_only(error)).strip() if error else "unknown error"
-    return text.splitlines()[-1][:500]
+    frames = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', text)
+    place = " ({}:{} in {})".format(Path(frames[-1][0]).name, *frames[-1][1:]) if frames else ""
+    return text.splitlines()[-1][:500] + place

@@ -78,6 +78,9 @@ def test_crash_and_killed_worker_are_outcomes_and_the_rest_goes_on(tmp_path):
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 3, errors
     assert "8 completed, 0 diverged, 4 failed" in errors
+    assert (
+        "4 trials: faulty:Crashes crashed: RuntimeError: this method always fails (faulty.py:15 in weights)" in errors
+    )
     assert (tmp_path / "died").exists()
     found = read_results(Store(tmp_path / "store", warn=pytest.fail), "faults")
     outcomes = {method: set(rows["outcome"]) for (method,), rows in found.group_by("method")}
@@ -88,6 +91,19 @@ def test_crash_and_killed_worker_are_outcomes_and_the_rest_goes_on(tmp_path):
     }
     losses = found.filter(found["outcome"] == "completed").sort("lr", "seed", "method")["final_loss"].to_list()
     assert losses[0::2] == losses[1::2]  # the retried method is softmax, and gives what softmax gives
+
+
+@pytest.mark.slow
+def test_suite_of_which_everything_crashes_says_so(tmp_path):
+    (tmp_path / "faulty.py").write_text(METHODS)
+    text = SUITE.format(marker="x").replace("softmax, ", "").replace(', {name: "faulty:DiesOnce", marker: x}', "")
+    (tmp_path / "faults.yaml").write_text(text)
+    process = start(tmp_path, "faults.yaml", "--allow-code", "--store", "store")
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 3, errors
+    assert "0 completed, 0 diverged, 4 failed" in errors
+    assert "Traceback" not in errors
+    assert output == ""
 
 
 @pytest.mark.slow
