@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 # Matrix products that contract so few terms leave a GPU's matrix kernels almost empty (60% of a step of the paper's
 # model, width 4, on an H100); as a product and a sum, Inductor fuses them with what surrounds them.
 SMALL_CONTRACTION = 16
-MIN_INDUCTOR_CALLS = 5000  # it takes about 20 s and saves 1 to 2 ms a step of the paper's model in 95 lanes, on an H100
+# A judgement, not yet a measured break-even: with every small product summed, whatever its contraction, Inductor took
+# 40 s and brought a step of the paper's model in 95 lanes from 2.96 to 1.82 ms on an H100.
+MIN_INDUCTOR_CALLS = 5000
 NUM_WARMUP_CALLS = 3  # before a capture: Inductor's autotuning and cuBLAS's workspaces must not fall into it
 
 

@@ -1,4 +1,6 @@
-"""Counter-based random numbers: a pure function of (seed, stream, step, position), the same on every device.
+"""Counter-based random numbers: a pure function of (seed, stream, step, position).
+
+The words are the same on every device; normals agree to the rounding of its log, cos and sin.
 
 Nothing is kept between calls, so data and initial weights depend on the seed and the step alone: not on what else
 is in the pack, the device, the order of trials or a resume. Integers are 32-bit words held in int64 tensors.

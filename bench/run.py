@@ -79,18 +79,8 @@ def run_suite(
                 resources, packs = plan(suite, finished, max_lanes)
                 on_start(len(trials) - num_found, len(packs), resources)
                 phases.end("start")
-                storage = store.home / "tune" / tracker.outbox.folder.name
-                shutil.rmtree(storage, ignore_errors=True)  # of a run that was killed
-                progress = run_packs(
-                    packs,
-                    resources=resources,
-                    storage=storage,
-                    stop=stop,
-                    on_finished=tracker.put,
-                    on_progress=on_progress,
-                )
+                progress = _train(packs, resources, store, tracker, stop, on_progress)
                 phases.end("training")
-                shutil.rmtree(storage, ignore_errors=True)
         if tracker.deliver() == 0:
             phases.end("delivery")
             if not tracker.finished().isdisjoint(trial.id for trial in trials):
@@ -108,6 +98,24 @@ def run_suite(
         board=board,
         phases=phases.seconds,
     )
+
+
+def _train(
+    packs: list[Pack],
+    resources: Resources,
+    store: Store,
+    tracker: Tracker,
+    stop: threading.Event,
+    on_progress: Callable[[Progress], None],
+) -> Progress:
+    """Run packs with a fresh folder for Tune's checkpoints; one that a killed run left is of no use."""
+    storage = store.home / "tune" / tracker.outbox.folder.name
+    shutil.rmtree(storage, ignore_errors=True)
+    progress = run_packs(
+        packs, resources=resources, storage=storage, stop=stop, on_finished=tracker.put, on_progress=on_progress
+    )
+    shutil.rmtree(storage, ignore_errors=True)
+    return progress
 
 
 def plan(suite: Suite, finished: set[str], max_lanes: int | None) -> tuple[Resources, list[Pack]]:

@@ -220,9 +220,8 @@ def run_packs(
     `on_finished` gets each pack's results and traces on the driver, in the order in which packs end. A pack that
     crashed more than MAX_FAILURES times is handed over as CRASHED trials. Call it inside `ray_cluster`.
     """
-    logging.getLogger("ray.tune").setLevel(
-        logging.CRITICAL
-    )  # it logs a traceback for each failure, which is an outcome
+    # It logs a traceback for each failure; here a failure is an outcome.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     by_id = {pack.id: pack for pack in packs}
     progress = Progress(
         total=sum(len(pack.trials) for pack in packs),
