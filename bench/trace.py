@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 # One row a measured value. A whole-model quantity has layer -1. Values are names of Polars types.
+# `step` is the number of updates before the measurement: 0 to num_steps - 1 for what a training step sees; held-out
+# quantities have a cadence of their own and come last at num_steps.
 TRACE_COLUMNS: dict[str, str] = {"step": "Int32", "quantity": "String", "layer": "Int16", "value": "Float32"}
 
 WHOLE_MODEL = -1
@@ -28,6 +30,10 @@ def _unbounded(num_keys: int) -> float:
     return math.inf
 
 
+def _one(num_keys: int) -> float:
+    return 1.0
+
+
 QUANTITIES: dict[str, Quantity] = {
     "loss": Quantity(
         title="Loss",
@@ -43,12 +49,34 @@ QUANTITIES: dict[str, Quantity] = {
         high=_unbounded,
         definition="2-norm of the gradient over all trained tensors, before clipping",
     ),
+    "val_loss": Quantity(
+        title="Held-out loss",
+        unit="workload's",
+        low=0.0,
+        high=_unbounded,
+        definition="mean loss over the workload's held-out data",
+    ),
+    "val_accuracy": Quantity(
+        title="Held-out accuracy",
+        unit="1",
+        low=0.0,
+        high=_one,
+        definition="top-1 accuracy over the workload's held-out data (of next tokens for a language model)",
+    ),
+    "val_calibration_error": Quantity(
+        title="Held-out calibration error",
+        unit="1",
+        low=0.0,
+        high=_one,
+        definition="expected calibration error over held-out predictions, 15 equal bins of confidence (Guo et al. 2017)",
+    ),
     "entropy": Quantity(
         title="Attention entropy",
         unit="nats",
         low=0.0,
         high=math.log,
-        definition="H = mean over rows of -sum_j P_ij log P_ij (Zhai et al. 2023), batch and heads averaged",
+        definition="H = mean over rows of -sum_j P_ij log P_ij (Zhai et al. 2023), batch and heads averaged; of a "
+        "method whose rows do not sum to 1, the entropy of the row divided by its sum",
         per_layer=True,
     ),
     "entropy_mean": Quantity(
@@ -68,10 +96,18 @@ QUANTITIES: dict[str, Quantity] = {
     "frobenius_norm": Quantity(
         title="||P||_F",
         unit="1",
-        low=1.0,
-        high=math.sqrt,
-        definition="Frobenius norm of the attention matrix, batch and heads averaged; 1 if every row is uniform, "
-        "sqrt N if every row is one-hot (Hong & Lee 2025, Prop. 5.3)",
+        low=0.0,
+        high=float,
+        definition="Frobenius norm of the attention matrix, batch and heads averaged; where rows sum to 1 and all keys "
+        "are allowed, 1 if every row is uniform and sqrt N if every row is one-hot (Hong & Lee 2025, Prop. 5.3)",
+        per_layer=True,
+    ),
+    "row_mass": Quantity(
+        title="Row mass",
+        unit="1",
+        low=0.0,
+        high=float,
+        definition="mean over rows of sum_j P_ij: 1 for every method whose rows sum to 1",
         per_layer=True,
     ),
     "logit_variance": Quantity(

@@ -31,8 +31,16 @@ RESULT_COLUMNS: dict[str, str] = {
     "diverged_step": "Int64",  # null unless diverged
     "initial_loss": "Float64",  # loss at step 0, before any update
     "final_loss": "Float64",  # mean over the workload's last `final_loss_steps` losses; +inf if diverged, null if lost
+    # On held-out data, null where the workload has none:
+    "initial_val_loss": "Float64",  # before any update
+    "val_loss": "Float64",  # after the last update; +inf if diverged, null if lost
+    "val_accuracy": "Float64",  # top-1, in [0, 1]; null unless completed
+    "val_calibration_error": "Float64",  # expected calibration error, in [0, 1]; null unless completed
     "wall_s": "Float64",  # the trial's share of its pack's seconds
 }
+
+
+LOSSES = ("initial_loss", "final_loss", "initial_val_loss", "val_loss")  # the columns that may be infinite
 
 
 class Outcome(enum.StrEnum):
@@ -140,6 +148,10 @@ class Result:
     initial_loss: float | None
     final_loss: float | None  # +inf if diverged, None if lost
     diverged_step: int | None = None
+    initial_val_loss: float | None = None
+    val_loss: float | None = None  # +inf if diverged
+    val_accuracy: float | None = None
+    val_calibration_error: float | None = None
     wall_s: float
     message: str = ""  # why a trial was lost
 
@@ -148,17 +160,17 @@ class Result:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain["trial"] = self.trial.to_dict()
         plain["outcome"] = self.outcome.value
-        for name in ("initial_loss", "final_loss"):
+        for name in LOSSES:
             plain[name] = None if plain[name] is None else _plain_float(plain[name])
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Result:
         """Inverse of `to_dict`."""
-        fields = dict(plain)
+        fields = dict.fromkeys(LOSSES) | dict(plain)
         fields["trial"] = Trial.from_dict(plain["trial"])
         fields["outcome"] = Outcome(plain["outcome"])
-        for name in ("initial_loss", "final_loss"):
+        for name in LOSSES:
             fields[name] = None if plain[name] is None else float(plain[name])
         return cls(**fields)
 
@@ -178,6 +190,10 @@ class Result:
             "diverged_step": self.diverged_step,
             "initial_loss": self.initial_loss,
             "final_loss": self.final_loss,
+            "initial_val_loss": self.initial_val_loss,
+            "val_loss": self.val_loss,
+            "val_accuracy": self.val_accuracy,
+            "val_calibration_error": self.val_calibration_error,
             "wall_s": self.wall_s,
         }
 
