@@ -1,0 +1,181 @@
+"""`bench data prepare|show|check`: the commands for text as data. stdout is data, stderr is progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from bench.data.prepared import CorpusFacts
+
+EXIT_INTERRUPTED = 130
+PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
+SAMPLE_TOKENS = 200
+
+data_app = typer.Typer(
+    name="data", help="Prepare, show and check the text that language models learn from.", no_args_is_help=True
+)
+
+TokenizerOption = Annotated[str | None, typer.Option("--tokenizer", help="bytes (default), characters, or gpt2")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@data_app.command()
+def prepare(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="python, a text file, a folder, hf:owner/name or hf:owner/name/config"),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="folder to make")],
+    tokenizer: TokenizerOption = None,
+    val_fraction: Annotated[float, typer.Option(help="share of the tokens, the last ones, that is held out")] = 0.1,
+    text_field: Annotated[
+        str | None, typer.Option(help="field of the text in a data set of hf: (default: text)")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="split of a data set of hf: (default: train)")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="stop after so many tokens")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn text into a folder of token ids, once; suites name the folder as a corpus."""
+    from bench.data.corpus import prepared_tokenizer
+    from bench.data.prepared import read_facts
+    from bench.data.sources import HUB_PREFIX, find_source, shown
+    from bench.data.write import write_corpus
+
+    if source.startswith(HUB_PREFIX):
+        from bench.data.hub import hub_source
+
+        text = hub_source(source, text_field=text_field or "text", split=split or "train")
+    else:
+        if text_field is not None or split is not None:
+            _say("--text-field and --split have no effect: they are for data sets of hf:")
+        if prepared_tokenizer(source) is not None:
+            raise UsageError(f"{shown(source)}: prepared already; suites can name it as it is")
+        text = find_source(source)
+    folder = out.expanduser().absolute()
+    try:
+        with _Progress() as progress:
+            write_corpus(
+                folder,
+                text,
+                tokenizer or "bytes",
+                val_fraction=val_fraction,
+                max_tokens=max_tokens,
+                on_progress=progress.update,
+            )
+    except KeyboardInterrupt:
+        _say("stopped; nothing half-built is left")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    facts = read_facts(folder)
+    _say(f"wrote {shown(folder)}")
+    _print_facts(facts, as_json, {})
+
+
+@data_app.command()
+def show(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="python, a text file, a folder, or a prepared folder")
+    ],
+    tokenizer: TokenizerOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show tokens, vocabulary, digest and a sample of a corpus."""
+    from bench.data.corpus import corpus_facts, open_corpus, prepared_tokenizer
+
+    name = tokenizer or prepared_tokenizer(source) or "bytes"
+    try:
+        with _Progress() as progress:
+            facts = corpus_facts(source, tokenizer=name, on_progress=progress.update)
+    except KeyboardInterrupt:
+        _say("stopped; nothing half-built is left")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    corpus = open_corpus(source, tokenizer=name)
+    _print_facts(facts, as_json, {"sample": corpus.decode(corpus.train[:SAMPLE_TOKENS])})
+
+
+@data_app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a prepared folder")], as_json: AsJson = False
+) -> None:
+    """Check a prepared folder: sizes, every id, digest."""
+    from bench.data.prepared import check_corpus
+
+    facts = check_corpus(folder.expanduser().absolute())
+    _say("sizes, ids and digest are right")
+    _print_facts(facts, as_json, {})
+
+
+def _print_facts(facts: CorpusFacts, as_json: bool, more: dict[str, str]) -> None:
+    plain: dict[str, Any] = {key: value for key, value in asdict(facts).items() if key != "vocabulary"} | more
+    if as_json:
+        print(json.dumps(plain, indent=2))
+        return
+    num_skipped = facts.num_files - facts.num_documents
+    files = f", {facts.num_files:,} files" if facts.num_files > 1 else ""
+    files += f" ({num_skipped:,} skipped, not text in UTF-8)" if num_skipped > 0 else ""
+    print(f"source: {_printable(facts.source)}{files}")
+    print(f"tokenizer: {facts.tokenizer}, {facts.vocabulary_size:,} ids ({facts.dtype})")
+    print(f"tokens: {facts.num_train + facts.num_val:,} ({facts.num_train:,} train, {facts.num_val:,} held out)")
+    print(f"digest: {facts.digest}")
+    if "sample" in more:
+        print(f"sample:\n{_printable(more['sample'])}")
+
+
+def _printable(text: str) -> str:
+    """Text that can't steer a terminal."""
+    shown = (letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return "".join(shown).encode(sys.stdout.encoding, errors="replace").decode(sys.stdout.encoding)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+class _Progress:
+    """A bar on stderr where that is a terminal, a line now and then elsewhere; made at the first news."""
+
+    def __init__(self) -> None:
+        self._next_line = time.monotonic() + PLAIN_SECONDS
+        self._bar: Bar | None = None
+        self._task: Any = None
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, what: str, share: float | None, num_tokens: int) -> None:
+        """What is being done, the share of it that is done, and the tokens so far."""
+        text = f"{num_tokens:,} tokens" if num_tokens else ""
+        if not sys.stderr.isatty():
+            if time.monotonic() >= self._next_line:
+                self._next_line = time.monotonic() + PLAIN_SECONDS
+                _say(", ".join(part for part in (what, "" if share is None else f"{share:.0%}", text) if part))
+            return
+        if self._bar is None:
+            self._bar = self._started(what)
+        self._bar.update(self._task, description=what, total=None if share is None else 1.0, completed=share, text=text)
+
+    def _started(self, what: str) -> Bar:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        left, right = TextColumn("{task.description}"), TextColumn("{task.fields[text]}")
+        console = Console(stderr=True)
+        bar = Progress(left, BarColumn(), right, TimeRemainingColumn(), console=console, transient=True)
+        self._task = bar.add_task(what, total=None, text="")
+        bar.start()
+        return bar

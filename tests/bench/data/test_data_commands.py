@@ -1,0 +1,152 @@
+"""`bench data` for real: what it prints, where, and what it leaves."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy
+import pytest
+
+from bench.data.corpus import open_corpus
+from bench.data.prepared import check_corpus, read_facts
+
+TEXT = "the cat sat on the mat\n" * 40
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "bench.cli", "data", *map(str, words)]
+
+
+def bench_data(folder: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"BENCH_DATA": str(folder / "cache"), "HF_HOME": str(folder / "hub")} | variables
+    return subprocess.run(
+        command(*words), cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def text(tmp_path) -> Path:
+    (tmp_path / "text.txt").write_text(TEXT)
+    return tmp_path / "text.txt"
+
+
+def test_prepare_then_show_then_check_agree(tmp_path, text):
+    prepared = bench_data(tmp_path, "prepare", text, "--out", "out", "--tokenizer", "characters", "--json")
+    assert prepared.returncode == 0, prepared.stderr
+    shown = bench_data(tmp_path, "show", "out", "--json")
+    checked = bench_data(tmp_path, "check", "out", "--json")
+    facts = json.loads(prepared.stdout)
+    assert json.loads(checked.stdout) == facts
+    assert json.loads(shown.stdout) == facts | {"sample": TEXT[:200]}
+    assert (facts["vocabulary_size"], facts["num_train"], facts["num_val"]) == (len(set(TEXT)), 828, 92)
+    assert str(tmp_path / "out") in prepared.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "text.txt"]
+
+
+def test_show_prints_for_people_without_steering_their_terminal(tmp_path, text):
+    text.write_text("\x1b[31mred\x07 ’é’\n" * 40)
+    shown = bench_data(tmp_path, "show", text)
+    assert shown.returncode == 0, shown.stderr
+    assert "tokens: 760 (684 train, 76 held out)" in shown.stdout
+    assert "�[31mred� ’é’\n" in shown.stdout
+    assert "\x1b" not in shown.stdout + shown.stderr
+
+
+def test_files_that_are_no_text_are_counted(tmp_path, text):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    text.rename(folder / "a.txt")
+    (folder / "b.png").write_bytes(b"\x89PNG\0")
+    assert "2 files (1 skipped, not text in UTF-8)" in bench_data(tmp_path, "show", folder).stdout
+
+
+def test_options_without_effect_are_said(tmp_path, text):
+    prepared = bench_data(tmp_path, "prepare", text, "--out", "out", "--split", "test")
+    assert prepared.returncode == 0
+    assert "have no effect" in prepared.stderr
+
+
+def test_a_terminal_gets_a_bar_without_colours_under_no_color(tmp_path, text):
+    text.write_text(TEXT * 5000)
+    reading, writing = pty.openpty()
+    environment = os.environ | {"NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}
+    words = command("prepare", text, "--out", tmp_path / "out")
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=writing)
+    os.close(writing)
+    drawn = b""
+    try:
+        while part := os.read(reading, 4096):
+            drawn += part
+    except OSError:  # Linux's end of file for a terminal
+        pass
+    os.close(reading)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert b"writing tokens" in drawn
+    assert not re.search(rb"\x1b\[[0-9;]*m", drawn)
+    assert b"\x1b" not in printed
+
+
+def test_ctrl_c_leaves_nothing(tmp_path, text):
+    with text.open("w") as file:
+        for _ in range(40):
+            file.write(TEXT * 2000)
+    process = subprocess.Popen(
+        command("prepare", text, "--out", tmp_path / "out", "--tokenizer", "characters"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".tmp-out-*")) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    printed, said = process.communicate(timeout=60)
+    assert (process.returncode, printed, said) == (130, "", "stopped; nothing half-built is left\n")
+    assert list(tmp_path.iterdir()) == [text]
+
+
+def test_a_data_set_is_streamed_with_a_separator_before_each_row(tmp_path):
+    pytest.importorskip("datasets", reason="needs the extra 'text'")
+    rows = ["first é", "second", "", "third"] * 5
+    (tmp_path / "set").mkdir()
+    lines = "".join(json.dumps({"story": row, "number": number}) + "\n" for number, row in enumerate(rows))
+    (tmp_path / "set" / "train.jsonl").write_text(lines)
+    words = ("prepare", f"hf:{tmp_path}/set", "--out", "out", "--text-field", "story")
+    prepared = bench_data(tmp_path, *words, HF_HUB_OFFLINE="1")
+    assert prepared.returncode == 0, prepared.stderr
+    corpus = open_corpus(str(tmp_path / "out"))
+    written = corpus.decode(corpus.train) + corpus.decode(corpus.val)
+    assert written == "".join("\x1c" + row for row in rows if row)
+    assert read_facts(tmp_path / "out").num_documents == 15
+
+
+def test_gpt2_gives_the_published_ids(tmp_path, text):
+    pytest.importorskip("tiktoken", reason="needs the extra 'text'")
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("hello world")
+    (folder / "b.txt").write_text("hello world<|endoftext|>" * 5)
+    prepared = bench_data(tmp_path, "prepare", folder, "--out", "out", "--tokenizer", "gpt2")
+    if "can't download GPT-2's vocabulary" in prepared.stderr:
+        pytest.skip("GPT-2's vocabulary is neither here nor can it be downloaded")
+    assert prepared.returncode == 0, prepared.stderr
+    corpus = open_corpus(str(tmp_path / "out"), tokenizer="gpt2")
+    ids = numpy.concatenate([corpus.train, corpus.val])
+    assert (corpus.vocabulary_size, ids.dtype) == (50_257, numpy.uint16)
+    assert ids[:6].tolist() == [50_256, 31_373, 995, 50_256, 31_373, 995]
+    assert (ids == 50_256).sum() == 2
+    assert corpus.decode(ids[4:]) == "hello world<|endoftext|>" * 5
+    check_corpus(tmp_path / "out")
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys, bench.cli; print({'numpy', 'rich.progress', 'tiktoken', 'datasets', 'torch'} & {*sys.modules})"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "set()"
