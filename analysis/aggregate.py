@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import polars as pl
@@ -13,14 +14,20 @@ from bench.trace import TRACE_COLUMNS
 from bench.trial import RESULT_COLUMNS, Outcome
 
 MAX_STEPS = 80
+MAX_LAYER_STEPS = 40  # of a figure with a line a layer
 
-# Panels of a trace figure: (what is read, in order of preference).
+# Panels of a trace figure: (what is read, in order of preference). Held-out quantities have steps of their own.
 TRACE_PANELS: dict[str, tuple[str, ...]] = {
     "loss": ("loss",),
     "grad_norm": ("grad_norm",),
     "entropy": ("entropy_mean", "entropy"),
     "frobenius_norm": ("frobenius_norm",),
+    "val_loss": ("val_loss",),
+    "val_accuracy": ("val_accuracy",),
+    "row_mass": ("row_mass",),
 }
+
+_LINE = ["method", "outcome"]
 
 
 def loss_summary(results: pl.DataFrame) -> pl.DataFrame:
@@ -65,31 +72,38 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
     `traces` has TRACE_COLUMNS and trial_id. Seeds that completed and seeds that diverged are averaged apart, the
     latter up to the first divergence among them, so no mean jumps when a seed drops out. Columns: panel (key of
     TRACE_PANELS), method, outcome, step, value (mean over seeds, and over layers where there are), low and high (value
-    -+ the standard deviation over layers, for the entropy; else null), num_seeds, is_end (the last step before a
-    divergence). At most MAX_STEPS log-spaced steps a line. Raises UsageError where a method occurs twice (several
-    workloads, optimizers or knobs).
+    -+ the standard deviation over layers, for the entropy; else null), num_seeds, is_end (a line's last step before a
+    divergence). At most MAX_STEPS log-spaced steps a line, of those at which its quantity was measured. Raises
+    UsageError where a method occurs twice (several workloads, optimizers or knobs).
     """
-    require_columns(results, RESULT_COLUMNS, "the results frame")
-    require_columns(traces, (*TRACE_COLUMNS, "trial_id"), "the traces frame")
-    line = ["method", "outcome"]
-    chosen = _trials_at(results, lr).with_columns(end=pl.col("diverged_step").min().over(line))
-    wanted = sorted({name for names in TRACE_PANELS.values() for name in (*names, "entropy_std")})
+    wanted = {name for names in TRACE_PANELS.values() for name in (*names, "entropy_std")}
     number = pl.col("value").cast(pl.Float64)
     values = (
-        traces.lazy()
-        .filter(pl.col("quantity").is_in(wanted) & pl.col("value").is_finite())
-        .join(chosen.lazy().select("trial_id", "end", *line), on="trial_id")
-        .filter(pl.col("end").is_null() | (pl.col("step") <= pl.col("end")))
-        .group_by(*line, "trial_id", "step", "quantity")
+        _measured(results, traces, lr, wanted)
+        .group_by(*_LINE, "trial_id", "step", "quantity")
         .agg(value=number.mean(), spread=number.std(ddof=0))
-        .group_by(*line, "step", "quantity")
+        .group_by(*_LINE, "step", "quantity")
         .agg(value=pl.col("value").mean(), spread=pl.col("spread").mean(), num_seeds=pl.len().cast(pl.Int64))
         .collect()
     )
     panels = [_panel(values, panel, names) for panel, names in TRACE_PANELS.items()]
-    is_last = pl.col("step") == pl.col("step").max().over("panel", *line)
-    is_end = is_last & (pl.col("outcome") == Outcome.DIVERGED.value)
-    return pl.concat(panels).with_columns(is_end=is_end).sort("panel", *line, "step")
+    return _with_ends(pl.concat(panels), ["panel", *_LINE])
+
+
+def layer_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:
+    """The attention entropy of each layer against step at one lr (or one a method): what `entropy_by_layer` draws.
+
+    Arguments, and what happens with diverged seeds, as in `trace_summary`. Columns: method, outcome, layer, step, value
+    (nats, mean over seeds), num_seeds, is_end. At most MAX_LAYER_STEPS log-spaced steps a line.
+    """
+    values = (
+        _measured(results, traces, lr, {"entropy"})
+        .group_by(*_LINE, "layer", "step")
+        .agg(value=pl.col("value").cast(pl.Float64).mean(), num_seeds=pl.len().cast(pl.Int64))
+        .collect()
+    )
+    line = [*_LINE, "layer"]
+    return _with_ends(_thinned(values, line, MAX_LAYER_STEPS), line)
 
 
 def plot_limits(values: pl.Series, *, cap: float | None = None) -> tuple[float, float]:
@@ -105,29 +119,51 @@ def plot_limits(values: pl.Series, *, cap: float | None = None) -> tuple[float, 
     return float(low / 10**0.1), float(max(high, low) * 10**0.1)
 
 
-def _panel(values: pl.DataFrame, panel: str, names: tuple[str, ...]) -> pl.DataFrame:
-    present = [name for name in names if (values["quantity"] == name).any()]
-    rows = values.filter(pl.col("quantity").is_in(present[:1]))
-    line = ["method", "outcome", "step"]
-    if present[:1] == ["entropy_mean"]:
-        spread = values.filter(pl.col("quantity") == "entropy_std").select(*line, spread="value")
-        rows = rows.drop("spread").join(spread, on=line, how="left")
-    spread = pl.col("spread") if panel == "entropy" else pl.lit(None, pl.Float64)
-    low, high = (pl.col("value") - spread).clip(lower_bound=0), pl.col("value") + spread
-    return _thinned(rows).select(
-        pl.lit(panel).alias("panel"), *line, "value", low=low, high=high, num_seeds="num_seeds"
+def _measured(
+    results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float], quantities: Collection[str]
+) -> pl.LazyFrame:
+    """Finite values of the quantities with method and outcome, those of diverged seeds up to their first divergence."""
+    require_columns(results, RESULT_COLUMNS, "the results frame")
+    require_columns(traces, (*TRACE_COLUMNS, "trial_id"), "the traces frame")
+    chosen = _trials_at(results, lr).with_columns(end=pl.col("diverged_step").min().over(_LINE))
+    return (
+        traces.lazy()
+        .filter(pl.col("quantity").is_in(sorted(quantities)) & pl.col("value").is_finite())
+        .join(chosen.lazy().select("trial_id", "end", *_LINE), on="trial_id")
+        .filter(pl.col("end").is_null() | (pl.col("step") <= pl.col("end")))
     )
 
 
-def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows at no more than MAX_STEPS of their steps, log-spaced, and each line's last row."""
-    steps = rows["step"].unique().sort().to_numpy()
-    if len(steps) <= MAX_STEPS:
+def _panel(values: pl.DataFrame, panel: str, names: tuple[str, ...]) -> pl.DataFrame:
+    present = [name for name in names if (values["quantity"] == name).any()]
+    rows = values.filter(pl.col("quantity").is_in(present[:1]))
+    if present[:1] == ["entropy_mean"]:
+        spread = values.filter(pl.col("quantity") == "entropy_std").select(*_LINE, "step", spread="value")
+        rows = rows.drop("spread").join(spread, on=[*_LINE, "step"], how="left")
+    spread = pl.col("spread") if panel == "entropy" else pl.lit(None, pl.Float64)
+    low, high = (pl.col("value") - spread).clip(lower_bound=0), pl.col("value") + spread
+    return _thinned(rows, _LINE, MAX_STEPS).select(
+        pl.lit(panel).alias("panel"), *_LINE, "step", "value", low=low, high=high, num_seeds="num_seeds"
+    )
+
+
+def _thinned(rows: pl.DataFrame, line: list[str], max_steps: int) -> pl.DataFrame:
+    """The last row of each line in each of `max_steps` equal parts of the log axis of steps; all rows if they are few.
+
+    Each line keeps steps of its own, for lines may be measured at different ones.
+    """
+    if rows["step"].n_unique() <= max_steps:
         return rows
-    targets = np.geomspace(steps[0] + 1, steps[-1] + 1, MAX_STEPS) - 1
-    nearest = np.unique(steps[np.clip(np.searchsorted(steps, targets), 0, len(steps) - 1)]).tolist()
-    is_last = pl.col("step") == pl.col("step").max().over("method", "outcome")
-    return rows.filter(pl.col("step").is_in(nearest) | is_last)
+    end = rows.select((pl.col("step") + 2).max()).item()
+    part = ((pl.col("step") + 1).log() / math.log(end) * max_steps).floor()
+    return rows.sort("step").unique([*line, part], keep="last", maintain_order=True)
+
+
+def _with_ends(rows: pl.DataFrame, line: list[str]) -> pl.DataFrame:
+    """The rows, sorted, with is_end: the last step of a line of diverged seeds."""
+    is_last = pl.col("step") == pl.col("step").max().over(line)
+    is_end = is_last & (pl.col("outcome") == Outcome.DIVERGED.value)
+    return rows.with_columns(is_end=is_end).sort(*line, "step")
 
 
 def _trials_at(results: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:

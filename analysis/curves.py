@@ -17,7 +17,9 @@ from bench.errors import UsageError
 from bench.trial import KNOB_NAMES, RESULT_COLUMNS, Outcome
 
 ENTRY: tuple[str, ...] = ("workload", "method", "optimizer", "knobs")
-CURVE_COLUMNS: tuple[str, ...] = (*ENTRY, "lr", "seed", "initial_loss", "final_loss", "outcome")
+# What a trial measured on held-out data; null where the workload has none.
+HELD_OUT_COLUMNS: tuple[str, ...] = ("initial_val_loss", "val_loss", "val_accuracy", "val_calibration_error")
+CURVE_COLUMNS: tuple[str, ...] = (*ENTRY, "lr", "seed", "initial_loss", "final_loss", "outcome", *HELD_OUT_COLUMNS)
 
 # Whatever may vary in a suite beside lr and seed, and is not named by workload, method or optimizer.
 _SPLITTING: tuple[str, ...] = ("schedule", "num_steps", *(name for name in KNOB_NAMES if name != "lr"))
@@ -93,8 +95,9 @@ def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
 def curves(results: pl.DataFrame) -> pl.DataFrame:
     """One row a point of an entry's (lr x seed) grid: CURVE_COLUMNS, sorted by them.
 
-    `results` has RESULT_COLUMNS. `final_loss` is +inf where the trial diverged or its loss is NaN, and null where it
-    was lost. A lost trial gives way to a result for the same point. Raises UsageError if two results claim one point.
+    `results` has RESULT_COLUMNS, and the loss that was chosen (analysis.losses) in initial_loss and final_loss.
+    `final_loss` is +inf where the trial diverged or its loss is NaN, and null where it was lost. A lost trial gives way
+    to a result for the same point. Raises UsageError if two results claim one point.
     """
     require_columns(results, RESULT_COLUMNS, "the results frame")
     is_result = pl.col("outcome").is_in(_RESULT_OUTCOMES) & pl.col("final_loss").is_not_null()
@@ -103,7 +106,7 @@ def curves(results: pl.DataFrame) -> pl.DataFrame:
     point = [*ENTRY, "lr", "seed"]
     frame = (
         with_knobs(results)
-        .with_columns(pl.col("final_loss", "initial_loss").cast(pl.Float64))
+        .with_columns(pl.col("final_loss", "initial_loss", *HELD_OUT_COLUMNS).cast(pl.Float64))
         .with_columns(final_loss=pl.when(is_result).then(clipped))
         .sort(pl.col("final_loss").is_null(), "trial_id", maintain_order=True)
         .unique("trial_id", keep="first", maintain_order=True)
@@ -113,7 +116,7 @@ def curves(results: pl.DataFrame) -> pl.DataFrame:
     _refuse_rivals(frame.filter(pl.col("has_result")), point)
     without_initial = frame.filter(pl.col("has_result") & ~pl.col("initial_loss").is_finite().fill_null(False))
     if without_initial.height:
-        raise UsageError(f"trial {without_initial['trial_id'][0]} has a result but no finite initial_loss")
+        raise UsageError(f"trial {without_initial['trial_id'][0]} has a result but no finite loss at init")
     return frame.unique(point, keep="first", maintain_order=True).sort(point).select(CURVE_COLUMNS)
 
 

@@ -95,6 +95,15 @@ def interval(score: Score, grid: LossGrid) -> Interval:
     return Interval(value=value, low=value - half, high=value + half)
 
 
+def mean_interval(values_S: np.ndarray) -> Interval:
+    """Mean over seeds with its interval, (S,) -> Interval: Student's t, which both errors above reduce to."""
+    value, num_seeds = float(values_S.mean()), len(values_S)
+    if num_seeds < 2:
+        return Interval(value=value, low=None, high=None)
+    half = float(half_width(float(values_S.std(ddof=1)) / np.sqrt(num_seeds), num_seeds))
+    return Interval(value=value, low=value - half, high=value + half)
+
+
 def paired_difference(score: Score, first: LossGrid, second: LossGrid) -> Difference:
     """Score of `first` minus that of `second` on the seeds they share, deleting the same seed from both at a time.
 

@@ -1,4 +1,4 @@
-"""Scores to a leaderboard: intervals, ranks that respect ties, warnings in words; and how it compares with a paper."""
+"""Scores to a leaderboard: intervals, ranks that respect ties, warnings in words."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import difflib
 import itertools
 from collections import Counter
 
-import numpy as np
 import polars as pl
-from scipy import stats
 
-from analysis.curves import ENTRY, LossGrid, curves, loss_grids, require_columns
+from analysis.curves import ENTRY, LossGrid, curves, loss_grids
+from analysis.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.intervals import CONFIDENCE, Difference, holm, interval, paired_difference
+from analysis.losses import choose_loss
 from analysis.scores import SENSITIVITIES, Score, best_loss, best_lr, stable_decades
 from bench.errors import UsageError
 
-LEADERBOARD_COLUMNS: dict[str, type[pl.DataType]] = {
+_SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     "rank": pl.Int64,
     "workload": pl.String,
     "method": pl.String,
@@ -32,9 +32,10 @@ LEADERBOARD_COLUMNS: dict[str, type[pl.DataType]] = {
     "flags": pl.String,
     "knobs": pl.String,
     "definition": pl.String,
+    "loss": pl.String,
 }
 
-REFERENCE_COLUMNS: tuple[str, ...] = ("method", "lr_sensitivity", "source", "note")
+LEADERBOARD_COLUMNS: dict[str, type[pl.DataType]] = {**_SCORE_COLUMNS, **HELD_OUT_MEASURES}
 
 FLAGS: dict[str, str] = {
     "at_chance": "The best loss is within 5% of the loss at init: the method hardly learned, so a sensitivity near 0 "
@@ -53,23 +54,27 @@ _CHANCE_SHARE = 0.05
 _FEW_SEEDS = 3
 
 
-def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity") -> pl.DataFrame:
+def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity", loss: str = "train") -> pl.DataFrame:
     """One row an entry: LEADERBOARD_COLUMNS, by workload, then the score ascending (lower is more robust).
 
     `results` has RESULT_COLUMNS; `score` names one of SENSITIVITIES, fills the column `lr_sensitivity` and is named in
-    `definition`. ci_low and ci_high bound its 95% interval over seeds (null with one seed). The rank is 1 + the number
-    of entries of the workload that are significantly better (paired by seed, Holm corrected over the workload's pairs),
-    so entries that can't be told apart share a rank. An entry at chance has no rank (null) and outranks nobody: its
-    sensitivity says nothing. Entries without any result are left out.
+    `definition`; all scores are of the `loss`, one of SCORED_LOSSES. ci_low and ci_high bound the 95% interval over
+    seeds (null with one seed). The rank is 1 + the number of entries of the workload that are significantly better
+    (paired by seed, Holm corrected over the workload's pairs), so entries that can't be told apart share a rank. An
+    entry at chance has no rank (null) and outranks nobody: its sensitivity says nothing. Entries without any result are
+    left out. HELD_OUT_MEASURES are at the entry's best_lr, whichever loss chose it, and null where the workload has no
+    held-out data. Raises UsageError as `choose_loss` does.
     """
     _sensitivity(score)
-    rows = [row for entries in _by_workload(results) for row in _rows(entries, score)]
-    frame = pl.DataFrame(rows, schema=LEADERBOARD_COLUMNS)
-    return frame.sort("workload", "lr_sensitivity", "method", "optimizer", "knobs")
+    scored = choose_loss(results, loss)
+    rows = [{**row, "loss": loss} for entries in _by_workload(scored) for row in _rows(entries, score)]
+    board = pl.DataFrame(rows, schema=_SCORE_COLUMNS).sort("workload", "lr_sensitivity", "method", "optimizer", "knobs")
+    measures = held_out(curves(results), board)
+    return board.join(measures, on=ENTRY, how="left", maintain_order="left").select(*LEADERBOARD_COLUMNS)
 
 
 def differences(results: pl.DataFrame, score: str = "lr_sensitivity") -> pl.DataFrame:
-    """Every pair of entries of a workload: first minus second, paired by seed.
+    """Every pair of entries of a workload: first minus second, paired by seed, of the loss that `results` have chosen.
 
     Columns: workload, first and second (labels of method, optimizer, knobs), difference, ci_low, ci_high (uncorrected
     95% interval), p_value, p_holm (corrected over the workload's pairs), num_seeds (shared).
@@ -90,64 +95,6 @@ def is_at_chance(grid: LossGrid) -> bool:
     """True where the best loss is within 5% of the mean loss at init."""
     initial = float(grid.initial_losses.mean())
     return initial - float(best_loss(grid.losses, grid.initial_losses, grid.lrs)) < _CHANCE_SHARE * abs(initial)
-
-
-def compare(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
-    """Ours beside the published numbers: one row an entry whose method is in `references`.
-
-    Columns: workload, method, optimizer, knobs, lr_sensitivity, ci_low, ci_high, our_rank, paper_lr_sensitivity,
-    paper_rank, source, note. A label such as `window_softmax(width=4)` matches a reference of exactly that name, else
-    the one of the name before the parenthesis. Both ranks are by value alone among the rows compared; 1 is most robust.
-    """
-    require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
-    require_columns(references, REFERENCE_COLUMNS, "the references frame")
-    paper = references.select("method", pl.col("lr_sensitivity").alias("paper_lr_sensitivity"), "source", "note")
-    known = paper["method"].implode()
-    name = pl.when(pl.col("method").is_in(known)).then(pl.col("method"))
-    name = name.otherwise(pl.col("method").str.extract(r"^([^(]*)", 1))
-    group = ["workload", "optimizer", "knobs"]
-    joined = leaderboard.with_columns(reference=name).join(paper, left_on="reference", right_on="method")
-    return joined.select(
-        *group,
-        "method",
-        "lr_sensitivity",
-        "ci_low",
-        "ci_high",
-        pl.col("lr_sensitivity").rank("min").over(group).cast(pl.Int64).alias("our_rank"),
-        "paper_lr_sensitivity",
-        pl.col("paper_lr_sensitivity").rank("min").over(group).cast(pl.Int64).alias("paper_rank"),
-        "source",
-        "note",
-    ).sort(*group, "lr_sensitivity", "method")
-
-
-def rank_correlations(compared: pl.DataFrame) -> pl.DataFrame:
-    """How far our order of methods agrees with the paper's: one row a (workload, optimizer, knobs).
-
-    `compared` is the frame of `compare`. Columns: workload, optimizer, knobs, spearman and kendall (tau-b), both in
-    [-1, 1] and null for fewer than three methods or equal scores, num_methods.
-    """
-    group = ["workload", "optimizer", "knobs"]
-    require_columns(compared, (*group, "lr_sensitivity", "paper_lr_sensitivity"), "the comparison frame")
-    rows = []
-    for key, rows_of_key in compared.group_by(group, maintain_order=True):
-        ours, paper = rows_of_key["lr_sensitivity"].to_numpy(), rows_of_key["paper_lr_sensitivity"].to_numpy()
-        can_rank = len(ours) >= 3 and np.ptp(ours) > 0 and np.ptp(paper) > 0
-        spearman = _correlation(stats.rankdata(ours), stats.rankdata(paper)) if can_rank else None
-        kendall = _correlation(_order_signs(ours), _order_signs(paper)) if can_rank else None
-        rows.append((*key, spearman, kendall, len(ours)))
-    schema = dict.fromkeys(group, pl.String) | {"spearman": pl.Float64, "kendall": pl.Float64}
-    return pl.DataFrame(rows, schema={**schema, "num_methods": pl.Int64}, orient="row")
-
-
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's: of ranks it is Spearman's rho, of the signs of all ordered pairs Kendall's tau-b."""
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def _order_signs(values: np.ndarray) -> np.ndarray:
-    off_diagonal = ~np.eye(len(values), dtype=bool)
-    return np.sign(values[:, None] - values[None, :])[off_diagonal]
 
 
 def _rows(entries: Entries, score: str) -> list[dict[str, object]]:

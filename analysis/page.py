@@ -12,8 +12,10 @@ from typing import Any
 import polars as pl
 
 from analysis.comparison import comparison_html, comparison_markdown
+from analysis.generalisation import HELD_OUT_DEFINITIONS, generalisation_html, generalisation_markdown
 from analysis.scores import DEFINITIONS
-from analysis.tables import escape_markdown, html_table, markdown_table
+from analysis.tables import html_table, markdown_table
+from analysis.text import escape_markdown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +37,26 @@ class Figure:
 def leaderboard_body(
     board: pl.DataFrame, *, title: str, provenance: Mapping[str, Any], compared: pl.DataFrame | None = None
 ) -> Body:
-    """Leaderboard, comparison with the paper (the frame of `compare`), definitions and provenance."""
+    """Leaderboard, held-out measures if there are any, comparison with the paper (the frame of `compare`), definitions
+    and provenance.
+    """
     markdown = [f"# {escape_markdown(title)}\n", "## Leaderboard\n", markdown_table(board)]
     page = ["<h2>Leaderboard</h2>", html_table(board)]
+    definitions = dict(DEFINITIONS)
+    generalisation = generalisation_markdown(board)
+    if generalisation:
+        markdown += ["## Generalisation\n", generalisation]
+        page += ["<h2>Generalisation</h2>", generalisation_html(board)]
+        definitions |= HELD_OUT_DEFINITIONS
     if compared is not None and compared.height:
         markdown += ["## Compared with the paper\n", comparison_markdown(compared)]
         page += ["<h2>Compared with the paper</h2>", comparison_html(compared)]
-    markdown += ["## Definitions\n", *(f"- **{escape_markdown(name)}**: {text}" for name, text in DEFINITIONS.items())]
+    markdown += ["## Definitions\n", *(f"- **{escape_markdown(name)}**: {text}" for name, text in definitions.items())]
     markdown += [
         "\n## Provenance\n",
         *(f"- **{escape_markdown(key)}**: {escape_markdown(text)}" for key, text in _plain(provenance)),
     ]
-    page += ["<h2>Definitions</h2>", _description_list(DEFINITIONS.items())]
+    page += ["<h2>Definitions</h2>", _description_list(definitions.items())]
     page += ["<h2>Provenance</h2>", _description_list(_plain(provenance))]
     return Body(markdown="\n".join(markdown) + "\n", html="\n".join(page) + "\n")
 

@@ -9,12 +9,16 @@ from typing import Any
 
 import polars as pl
 
-from analysis.aggregate import loss_summary, telling_lr, trace_summary
-from analysis.curves import ENTRY, curves, with_knobs
-from analysis.figures import FIGURE_FORMATS, Chart, loss_against_lr, save, training_behaviour
-from analysis.leaderboard import compare, leaderboard
+from analysis.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
+from analysis.chart_style import Chart
+from analysis.comparison import compare
+from analysis.curves import ENTRY, HELD_OUT_COLUMNS, curves, with_knobs
+from analysis.figures import FIGURE_FORMATS, loss_against_lr, save
+from analysis.leaderboard import leaderboard
+from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
 from analysis.page import Figure, leaderboard_body, whole_page
 from analysis.tables import FORMATS
+from analysis.trace_figures import entropy_by_layer, training_behaviour
 from bench.errors import UsageError
 
 # Suffix of each table file: which of FORMATS fills it. The HTML one is the page itself.
@@ -22,12 +26,19 @@ TABLE_FILES: dict[str, str] = {"csv": "csv", "md": "markdown", "tex": "latex", "
 
 _METHODS_PER_FIGURE = 14  # seven colours, each solid and dashed
 
+# Which of SCORED_LOSSES is drawn against lr: the file's name.
+_LOSS_FIGURES: dict[str, str] = {"train": "loss_against_lr", "validation": "val_loss_against_lr"}
+
 _LOSS_NOTE = (
     "Line: mean over seeds; bar: least to largest seed; ×: at least one seed diverged and counts as its loss at init"
 )
 _TRACE_NOTE = (
     "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence\n"
     "Entropy band: standard deviation over layers"
+)
+_LAYER_NOTE = (
+    "Mean over the seeds that completed; dashed lines ending in ×: over the seeds that diverged, up to the first "
+    "divergence"
 )
 
 
@@ -41,15 +52,18 @@ def write_report(
     num_keys: int | Mapping[str, int],
     references: pl.DataFrame | None = None,
     score: str = "lr_sensitivity",
+    loss: str = "train",
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
 
     `results` has RESULT_COLUMNS, `traces` TRACE_COLUMNS and trial_id (of `trials_to_trace` at least; no rows: no
     training figures). `num_keys` is the number of keys N of the workload's attention, or one a workload label.
     `references` is a frame of published numbers (analysis.references.load). Training figures are drawn at the lr at
-    which methods differ most. Raises UsageError if no trial has a result or a workload lacks its number of keys.
+    which methods differ most in the scored `loss`; the loss against lr is drawn for held-out data as well, where there
+    are any. Raises UsageError if no trial has a result, a workload lacks its number of keys or the scored loss, or no
+    method is among the references.
     """
-    board = leaderboard(results, score)
+    board = leaderboard(results, score, loss)
     if board.is_empty():
         raise UsageError("there is nothing to report: no trial completed or diverged")
     keys_of = dict.fromkeys(board["workload"], num_keys) if isinstance(num_keys, int) else dict(num_keys)
@@ -59,12 +73,13 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     written = [_write(out / f"leaderboard.{suffix}", FORMATS[form](board)) for suffix, form in TABLE_FILES.items()]
     columns = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome", "knobs"]
+    columns += HELD_OUT_COLUMNS if has_held_out(results) else ()
     written.append(_write(out / "curves.csv", curves(results).select(columns).write_csv()))
     compared = None if references is None else compare(board, references)
     if compared is not None:
         written.append(_write(out / "comparison.csv", compared.write_csv()))
     figures = []
-    for name, caption, chart in _charts(results, traces, keys_of):
+    for name, caption, chart in _charts(results, traces, keys_of, loss):
         paths = {suffix: out / "figures" / f"{name}.{suffix}" for suffix in FIGURE_FORMATS}
         (out / "figures").mkdir(exist_ok=True)
         written += [save(chart, path) for path in paths.values()]
@@ -75,32 +90,51 @@ def write_report(
     return [_write(out / "index.html", page), *written]
 
 
-def trials_to_trace(results: pl.DataFrame) -> list[str]:
+def trials_to_trace(results: pl.DataFrame, loss: str = "train") -> list[str]:
     """Ids of the trials whose traces `write_report` draws; a caller need read no others."""
-    parts = [part for _, part in _parts(results) if not loss_summary(part).is_empty()]
+    parts = [part for _, part in _parts(choose_loss(results, loss)) if not loss_summary(part).is_empty()]
     drawn = [part.filter(pl.col("lr") == telling_lr(part))["trial_id"].to_list() for part in parts]
     return sorted(set().union(*drawn))
 
 
 def _charts(
-    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int]
+    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], scored: str
 ) -> Iterator[tuple[str, str, Chart]]:
     """(file name without suffix, caption, chart) of every figure, a few methods at a time."""
     used: set[str] = set()
     for place, part in _parts(results):
-        summary = loss_summary(part)
-        if summary.is_empty():
+        keys = num_keys[part["workload"][0]]
+        for kind, title, chart in (*_loss_charts(part, place), *_trace_charts(part, traces, place, keys, scored)):
+            yield _file_name(kind, place, used), f"{title}: {place}", chart
+
+
+def _loss_charts(part: pl.DataFrame, place: str) -> Iterator[tuple[str, str, Chart]]:
+    """(kind, title, chart) of final loss against lr: of training, and of held-out data where there are any."""
+    for loss, kind in _LOSS_FIGURES.items():
+        if loss == "validation" and not has_held_out(part):
             continue
-        title, subtitle = "Final loss against learning rate", f"{place}\n{_LOSS_NOTE}"
-        chart = loss_against_lr(summary, title=title, subtitle=subtitle)
-        yield _file_name("loss_against_lr", place, used), f"{title}: {place}", chart
-        lr = telling_lr(part)
-        traced = trace_summary(part, traces, lr)
-        if traced.height:
-            title, subtitle = f"Training behaviour at lr = {lr:g}, where methods differ most", f"{place}\n{_TRACE_NOTE}"
-            keys = num_keys[part["workload"][0]]
-            chart = training_behaviour(traced, num_keys=keys, title=title, subtitle=subtitle)
-            yield _file_name("training_behaviour", place, used), f"{title}: {place}", chart
+        summary = loss_summary(choose_loss(part, loss))
+        if not summary.is_empty():
+            title = f"Final {SCORED_LOSSES[loss].title} against learning rate"
+            yield kind, title, loss_against_lr(summary, title=title, subtitle=f"{place}\n{_LOSS_NOTE}", loss=loss)
+
+
+def _trace_charts(
+    part: pl.DataFrame, traces: pl.DataFrame, place: str, num_keys: int, scored: str
+) -> Iterator[tuple[str, str, Chart]]:
+    """(kind, title, chart) of what is drawn against step, at the lr that tells methods apart in the scored loss."""
+    chosen = choose_loss(part, scored)
+    if loss_summary(chosen).is_empty():
+        return
+    lr = telling_lr(chosen)
+    where = f"at lr = {lr:g}, where methods differ most"
+    traced, layers = trace_summary(part, traces, lr), layer_summary(part, traces, lr)
+    if traced.height:
+        title, subtitle = f"Training behaviour {where}", f"{place}\n{_TRACE_NOTE}"
+        yield "training_behaviour", title, training_behaviour(traced, num_keys=num_keys, title=title, subtitle=subtitle)
+    if layers.height:
+        title, subtitle = f"Attention entropy of every layer {where}", f"{place}\n{_LAYER_NOTE}"
+        yield "entropy_by_layer", title, entropy_by_layer(layers, num_keys=num_keys, title=title, subtitle=subtitle)
 
 
 def _parts(results: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html as html_text
 import json as json_text
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +11,19 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.curves import require_columns
+from analysis.generalisation import (
+    HELD_OUT_DEFINITIONS,
+    HELD_OUT_MEASURES,
+    generalisation_html,
+    generalisation_latex,
+    generalisation_markdown,
+)
 from analysis.leaderboard import FLAGS, LEADERBOARD_COLUMNS
+from analysis.losses import SCORED_LOSSES
 from analysis.scores import DEFINITIONS
+from analysis.text import breakable, decimals, escape_latex, escape_markdown, lr_text, number
 
 TIE_MARK = "†"
-
-_LATEX_ESCAPES = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "†": r"\dag{}",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +118,33 @@ def json_table(leaderboard: pl.DataFrame) -> str:
     return json_text.dumps(leaderboard.select(*LEADERBOARD_COLUMNS).to_dicts(), indent=1, allow_nan=False) + "\n"
 
 
+def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
+    """What a terminal shows, a table of few columns each: the scores, and the held-out measures where there are any.
+
+    Where there are, the column `workload`, each table's heading, says as well what is shown and which loss is scored.
+    """
+    require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
+    measures = [name for name in HELD_OUT_DEFINITIONS if leaderboard[name].is_not_null().any()]
+    scores = leaderboard.drop("loss", *HELD_OUT_MEASURES)
+    if not measures:
+        return [scores]
+    titles = leaderboard.select(title=pl.col("loss").replace_strict({k: v.title for k, v in SCORED_LOSSES.items()}))
+    heading = pl.concat_str("workload", pl.lit(": scores of the "), titles["title"])
+    measured = leaderboard.filter(pl.any_horizontal(pl.col(measures).is_not_null())).select(
+        pl.concat_str("workload", pl.lit(": on held-out data at each best_lr")).alias("workload"),
+        *("method", "optimizer", "knobs", "best_lr", "val_loss"),
+        pl.col("val_loss_ci_low").alias("ci_low"),
+        pl.col("val_loss_ci_high").alias("ci_high"),
+        *measures[1:],
+    )
+    return [scores.with_columns(workload=heading), measured]
+
+
+# Those for readers end with the table of held-out measures, where there are any.
 FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
-    "latex": latex_table,
-    "markdown": markdown_table,
-    "html": html_table,
+    "latex": lambda board: "\n".join(filter(None, (latex_table(board), generalisation_latex(board)))),
+    "markdown": lambda board: "\n".join(filter(None, (markdown_table(board), generalisation_markdown(board)))),
+    "html": lambda board: html_table(board) + generalisation_html(board),
     "csv": csv_table,
     "json": json_table,
 }
@@ -135,15 +160,18 @@ def caption(leaderboard: pl.DataFrame) -> str:
 
 
 def reading_note(leaderboard: pl.DataFrame) -> str:
-    """What intervals, marks and ranks mean, with the number of seeds."""
+    """Which loss is scored, and what intervals, marks and ranks mean, with the number of seeds."""
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     seeds = leaderboard["num_seeds"].unique().sort().to_list()
     seeds_text = "no seeds" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return (
+    losses = [SCORED_LOSSES[name] for name in leaderboard["loss"].unique().sort()]
+    parts = [f"Scores are of the {loss.title} ({loss.definition})." for loss in losses]
+    parts.append(
         f"Brackets: 95% interval over seeds ({seeds_text}; Student's t on the wider of the jackknife's and the single "
         f"seeds' standard error). Bold: the best that learned; {TIE_MARK}: no entry is significantly better (paired by "
         "seed, Holm corrected, 5%). Rank: 1 + the number of entries significantly better; none at chance."
     )
+    return " ".join(parts)
 
 
 def flag_notes(leaderboard: pl.DataFrame) -> list[tuple[str, str]]:
@@ -155,26 +183,6 @@ def flag_notes(leaderboard: pl.DataFrame) -> list[tuple[str, str]]:
 def word_of(flag: str) -> str:
     """A flag as readers see it."""
     return flag.replace("_", " ")
-
-
-def escape_latex(text: str) -> str:
-    return "".join(_LATEX_ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
-
-
-def escape_markdown(text: str) -> str:
-    """Safe in a pipe table of a renderer that also passes HTML on."""
-    escaped = re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", " ".join(text.split()))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def breakable(text: str) -> str:
-    """Escaped for HTML; a line may break after an underscore."""
-    return html_text.escape(text).replace("_", "_<wbr>")
-
-
-def number(value: float | None, decimals: int) -> str:
-    """Fixed decimals; an en dash where there is nothing."""
-    return "–" if value is None else f"{value:.{decimals}f}".replace("-0." + "0" * decimals, "0." + "0" * decimals)
 
 
 COLUMN_TITLES: dict[str, str] = {
@@ -219,12 +227,6 @@ def _html_row(line: Line, names: list[str]) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _decimals(values: pl.Series) -> int:
-    """Decimals that give the largest of the values three significant digits."""
-    largest = max((abs(value) for value in values), default=0.0)
-    return 2 if largest == 0 else max(0, min(6, 2 - math.floor(math.log10(largest))))
-
-
 def _sections(leaderboard: pl.DataFrame) -> tuple[list[str], list[Section]]:
     """Column names and the lines of every workload; columns that say nothing are left out."""
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
@@ -242,8 +244,8 @@ def _sections(leaderboard: pl.DataFrame) -> tuple[list[str], list[Section]]:
 def _lines(group: pl.DataFrame, names: list[str]) -> tuple[Line, ...]:
     learned = group.filter(~pl.col("flags").str.split(",").list.contains("at_chance"))
     best = learned["lr_sensitivity"].min() if learned.height else None
-    score_decimals = _decimals(group["lr_sensitivity"])
-    loss_decimals = _decimals(group["best_loss"])
+    score_decimals = decimals(group["lr_sensitivity"], 3)
+    loss_decimals = decimals(group["best_loss"], 3)
     lines = []
     for entry in group.iter_rows(named=True):
         has_learned = "at_chance" not in entry["flags"].split(",")
@@ -258,7 +260,7 @@ def _lines(group: pl.DataFrame, names: list[str]) -> tuple[Line, ...]:
             "lr_sensitivity": number(entry["lr_sensitivity"], score_decimals) + (TIE_MARK if is_tied else ""),
             "interval": "–" if entry["ci_low"] is None else f"[{low}, {high}]",
             "best_loss": number(entry["best_loss"], loss_decimals),
-            "best_lr": f"{entry['best_lr']:.3g}",
+            "best_lr": lr_text(entry["best_lr"]),
             "stable_decades": number(entry["stable_decades"], 1),
             "diverged_share": f"{entry['diverged_share']:.0%}",
             "seeds": str(entry["num_seeds"]),

@@ -23,28 +23,43 @@ PAGE_FILES = ("index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.te
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A suite's leaderboard and the results behind it; `num_missing` trials of the suite have no result yet."""
+    """A suite's leaderboard and the results behind it; `num_missing` trials of the suite have no result yet.
 
+    `score` and `loss` are what the leaderboard is ordered by and which loss all of its scores are of.
+    """
+
+    score: str
+    loss: str
     frame: polars.DataFrame
     results: polars.DataFrame
     num_missing: int
 
 
-def read_board(suite: Suite, store: Store, *, score: str = "lr_sensitivity") -> Board:
-    """Leaderboard over the trials of this suite, whatever else its experiment holds. Raises UsageError if none ran."""
+def read_board(suite: Suite, store: Store, *, score: str = "lr_sensitivity", loss: str = "train") -> Board:
+    """Leaderboard over the trials of this suite, whatever else its experiment holds.
+
+    Raises UsageError if none ran, and for the validation loss of a workload without held-out data.
+    """
     wanted = {trial.id for trial in suite.expand()}
     results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted))
     finished = results.filter(polars.col("outcome").is_in(["completed", "diverged"]))
     if finished.is_empty():
         raise UsageError(f"{store.shown_uri}: no trial of suite {suite.name!r} has a result yet; run it first")
-    frame = leaderboard(results, score)
-    return Board(frame=frame, results=results, num_missing=len(wanted) - finished.height)
+    frame = leaderboard(results, score, loss)
+    return Board(score=score, loss=loss, frame=frame, results=results, num_missing=len(wanted) - finished.height)
 
 
-def report(suite: Suite, store: Store, out: Path, *, compare: str | None, score: str = "lr_sensitivity") -> list[Path]:
+def report(
+    suite: Suite,
+    store: Store,
+    out: Path,
+    *,
+    compare: str | None,
+    score: str = "lr_sensitivity",
+    loss: str = "train",
+) -> list[Path]:
     """Write the report folder of a suite; returns the files written, the page first."""
-    board = read_board(suite, store, score=score)
-    return _write(suite, store, board, out, compare=compare, score=score)
+    return _write(suite, store, read_board(suite, store, score=score, loss=loss), out, compare=compare)
 
 
 def publish(suite: Suite, store: Store, tracker: Tracker) -> Board:
@@ -52,7 +67,7 @@ def publish(suite: Suite, store: Store, tracker: Tracker) -> Board:
     board = read_board(suite, store)
     tracker.log_leaderboard(board.frame)
     with tempfile.TemporaryDirectory() as folder:
-        paths = _write(suite, store, board, Path(folder), compare=None, score="lr_sensitivity")
+        paths = _write(suite, store, board, Path(folder), compare=None)
         kept = [path for path in paths if path.name in PAGE_FILES or path.suffix == ".html"]
         names = {"index.html": "leaderboard.html"}
         files = {names.get(path.name, path.relative_to(folder).as_posix()): path for path in kept}
@@ -62,8 +77,8 @@ def publish(suite: Suite, store: Store, tracker: Tracker) -> Board:
     return board
 
 
-def _write(suite: Suite, store: Store, board: Board, out: Path, *, compare: str | None, score: str) -> list[Path]:
-    traces = read_traces(store, suite.name, trials_to_trace(board.results))
+def _write(suite: Suite, store: Store, board: Board, out: Path, *, compare: str | None) -> list[Path]:
+    traces = read_traces(store, suite.name, trials_to_trace(board.results, board.loss))
     return write_report(
         board.results,
         traces,
@@ -72,7 +87,8 @@ def _write(suite: Suite, store: Store, board: Board, out: Path, *, compare: str 
         provenance=_provenance(suite, store, board),
         num_keys={choice.label: build(WORKLOADS, choice).num_keys for choice in suite.workloads},
         references=references.load(compare) if compare else None,
-        score=score,
+        score=board.score,
+        loss=board.loss,
     )
 
 

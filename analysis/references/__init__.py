@@ -1,4 +1,4 @@
-"""Published scores, as CSV files with their source: method, lr_sensitivity, source, note."""
+"""Published scores, as CSV files with their source: workload, method, lr_sensitivity, source, note."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ REFERENCES: dict[str, str] = {
     "paper": "hong_lee_2025_table1.csv",
 }
 
-_SCHEMA = {"method": pl.String, "lr_sensitivity": pl.Float64, "source": pl.String, "note": pl.String}
+_SCHEMA = {
+    "workload": pl.String,
+    "method": pl.String,
+    "lr_sensitivity": pl.Float64,
+    "source": pl.String,
+    "note": pl.String,
+}
 
 
 def load(name: str) -> pl.DataFrame:

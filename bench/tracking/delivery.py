@@ -141,7 +141,9 @@ class Writer:
             for name, value in records.trial_metrics(result).items()
         ]
         params = [Param(name, value) for name, value in records.trial_params(result).items()]
-        self.client.log_batch(run.run_id, metrics=points + singles, params=params)
+        exact = {(single.key, single.step) for single in singles}  # a curve's last point is the same, but rounded
+        metrics = [point for point in points if (point.key, point.step) not in exact] + singles
+        self.client.log_batch(run.run_id, metrics=metrics, params=params)
         if trace is not None:
             self.write_files(run.run_id, {TRACE_FILE: _parquet(trace)})
         status = "FINISHED" if result.outcome.is_result else "FAILED"

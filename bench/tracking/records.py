@@ -23,8 +23,12 @@ RESULT = "bench.result"
 TRACE = "bench.trace"  # name of the trace's artifact; no tag if there is no trace
 PARENT = "mlflow.parentRunId"
 
-# Metrics with a curve, averaged over layers; the rest is in the trace. A point costs 0.1 ms and 268 bytes.
-CURVES = ("loss", "grad_norm", "entropy_mean", "entropy_std", "frobenius_norm")
+# Metrics with a curve, averaged over layers, of those that a trace has; the rest is in the trace. A point costs 0.1 ms
+# and 268 bytes.
+HELD_OUT = ("val_loss", "val_accuracy", "val_calibration_error")
+CURVES = ("loss", "grad_norm", "entropy_mean", "entropy_std", "frobenius_norm", *HELD_OUT)
+# Single numbers, at the trial's last step; those on held-out data end the curves of their names.
+NUMBERS = ("initial_loss", "final_loss", "initial_val_loss", *HELD_OUT, "wall_s")
 
 MAX_NAME = 250  # letters of a run's name, in MLflow's database
 MAX_TAG = 8000  # longer ones are cut by MLflow without a word, as are params
@@ -99,7 +103,7 @@ def trial_params(result: Result) -> dict[str, str]:
 
 def trial_metrics(result: Result) -> dict[str, float]:
     """Single numbers; non-finite ones are left out, because MLflow turns inf into 1.8e308."""
-    numbers = {"initial_loss": result.initial_loss, "final_loss": result.final_loss, "wall_s": result.wall_s}
+    numbers = {name: getattr(result, name) for name in NUMBERS}
     return {name: number for name, number in numbers.items() if number is not None and math.isfinite(number)}
 
 

@@ -88,12 +88,13 @@ class Tracker:
     def log_leaderboard(self, board: polars.DataFrame) -> None:
         """Puts each line's numbers on its method run as metrics and `flags` as a tag, and stores the view that
         `leaderboard_link` opens. Needs the columns workload, method, optimizer and flags. A number that is no longer
-        finite becomes NaN, which the UI sorts last; one that never was is left out.
+        finite becomes NaN, which the UI sorts last; one that never was is left out, as is a column without any.
         """
         from mlflow.entities import Metric, RunTag
 
         now_ms = time.time_ns() // 1_000_000
         columns = [name for name, kind in board.schema.items() if kind.is_numeric()]
+        shown_columns = [name for name in columns if board[name].is_not_null().any()]
         with self._writing, self._store.reported():
             for row in board.iter_rows(named=True):
                 run_id = self._writer.method_run(MethodKey(**{k: row[k] for k in ("workload", "method", "optimizer")}))
@@ -105,7 +106,7 @@ class Tracker:
                     metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
                     tags=[RunTag("flags", shown(_flags_text(row["flags"]), MAX_TAG))],
                 )
-            self._writer.tag_experiment(VIEW_TAG, leaderboard_view(columns))
+            self._writer.tag_experiment(VIEW_TAG, leaderboard_view(shown_columns))
 
     def log_page(self, markdown: str, files: Mapping[str, Path | str]) -> None:
         """Shows Markdown on the suite run's page and keeps files (a path, or the text itself) as its artifacts."""

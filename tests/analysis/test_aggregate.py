@@ -4,17 +4,23 @@ import math
 
 import polars as pl
 import pytest
-from synthetic_results import frame, results, row, traces
+from synthetic_results import TRACE_SCHEMA, frame, results, row, traces
 
-from analysis.aggregate import MAX_STEPS, loss_summary, plot_limits, telling_lr, trace_summary
+from analysis.aggregate import (
+    MAX_LAYER_STEPS,
+    MAX_STEPS,
+    layer_summary,
+    loss_summary,
+    plot_limits,
+    telling_lr,
+    trace_summary,
+)
 from bench.errors import UsageError
 
 
-def trace(trial_id: str, quantity: str, values: list[float], *, layer: int = -1) -> pl.DataFrame:
-    schema = {"trial_id": pl.String, "step": pl.Int32, "quantity": pl.String, "layer": pl.Int16, "value": pl.Float32}
-    return pl.DataFrame(
-        [(trial_id, step, quantity, layer, value) for step, value in enumerate(values)], schema=schema, orient="row"
-    )
+def trace(trial_id: str, quantity: str, values: list[float], *, layer: int = -1, every: int = 1) -> pl.DataFrame:
+    rows = [(trial_id, every * place, quantity, layer, value) for place, value in enumerate(values)]
+    return pl.DataFrame(rows, schema=TRACE_SCHEMA, orient="row")
 
 
 def test_loss_summary_by_hand():
@@ -76,6 +82,61 @@ def test_long_traces_are_thinned_and_keep_both_ends():
     summary = trace_summary(data, trace("0", "loss", [1.0] * 5000), 0.1)
     assert summary.height <= MAX_STEPS + 1
     assert (summary["step"].min(), summary["step"].max()) == (0, 4999)
+
+
+def test_quantities_keep_their_own_steps():
+    data = frame([row("m", 0.1, 0, 1.0, trial_id="0")])
+    probes = trace("0", "frobenius_norm", [1.0] * 10, layer=0, every=10)
+    held_out = trace("0", "val_loss", [4.0, 3.0, 2.0], every=50)
+    summary = trace_summary(data, pl.concat([trace("0", "loss", [1.0] * 100), probes, held_out]), 0.1)
+    steps = {panel: rows["step"].to_list() for (panel,), rows in summary.group_by("panel")}
+    assert steps["val_loss"] == [0, 50, 100]  # num_steps itself: what the last update led to
+    assert steps["frobenius_norm"] == list(range(0, 100, 10))
+    assert (steps["loss"][0], steps["loss"][-1]) == (0, 99)
+
+
+def test_methods_measured_at_other_steps_are_thinned_each_at_its_own():
+    data = frame([row(method, 0.1, 0, 1.0, trial_id=method) for method in ("often", "seldom")])
+    both = pl.concat([trace("often", "loss", [1.0] * 5000), trace("seldom", "loss", [2.0] * 6, every=999)])
+    summary = trace_summary(data, both, 0.1)
+    assert summary.filter(pl.col("method") == "often")["step"].to_list()[-1] == 4999
+    assert summary.filter(pl.col("method") == "seldom")["step"].to_list()[0] == 0
+    assert summary.filter(pl.col("method") == "seldom")["step"].to_list()[-1] == 4995
+
+
+def test_held_out_line_of_diverged_seeds_ends_before_the_first_divergence():
+    data = frame([row("m", 0.1, 0, math.inf, trial_id="0", diverged_step=70)])
+    both = pl.concat([trace("0", "loss", [4.0] * 70), trace("0", "val_loss", [4.0, 5.0, math.inf], every=50)])
+    summary = trace_summary(data, both, 0.1).filter(pl.col("panel") == "val_loss")
+    assert summary.select("step", "value", "is_end").rows() == [(0, 4.0, False), (50, 5.0, True)]
+
+
+def test_layers_by_hand():
+    data = frame([row("m", 0.1, seed, 1.0, trial_id=str(seed)) for seed in (0, 1)])
+    entropies = pl.concat(
+        [
+            trace("0", "entropy", [3.0, 1.0], layer=0),
+            trace("1", "entropy", [3.0, 2.0], layer=0),
+            trace("0", "entropy", [2.0, 0.0], layer=1),
+            trace("0", "entropy_mean", [9.0, 9.0]),
+        ]
+    )
+    summary = layer_summary(data, entropies, 0.1).select("method", "outcome", "layer", "step", "value", "num_seeds")
+    assert summary.rows() == [
+        ("m", "completed", 0, 0, 3.0, 2),
+        ("m", "completed", 0, 1, 1.5, 2),
+        ("m", "completed", 1, 0, 2.0, 1),
+        ("m", "completed", 1, 1, 0.0, 1),
+    ]
+
+
+def test_every_layer_keeps_both_ends_of_a_long_trace():
+    data = frame([row("m", 0.1, 0, 1.0, trial_id="0")])
+    deep = pl.concat([trace("0", "entropy", [1.0] * 3000, layer=layer) for layer in range(48)])
+    summary = layer_summary(data, deep, 0.1)
+    assert summary.height <= 48 * MAX_LAYER_STEPS
+    assert set(summary.group_by("layer").agg(pl.col("step").min()).select("step").to_series()) == {0}
+    assert set(summary.group_by("layer").agg(pl.col("step").max()).select("step").to_series()) == {2999}
 
 
 def test_lost_trials_are_not_drawn():

@@ -70,7 +70,7 @@ def test_wrong_type_is_named():
 
 
 def test_result_without_initial_loss_is_refused():
-    with pytest.raises(UsageError, match="no finite initial_loss"):
+    with pytest.raises(UsageError, match="no finite loss at init"):
         curves(frame([row("softmax", 0.1, 0, 1.0, initial_loss=None)]))
 
 

@@ -1,14 +1,17 @@
-"""Figures: drawn in every format, with the theory's bounds, escaped and not too large."""
+"""Figures: drawn in every format, escaped and not too large."""
 
 import json
 import math
 
 import polars as pl
 import pytest
-from synthetic_results import METHODS, frame, results, row, traces
+from synthetic_results import METHODS, TRACE_SCHEMA, frame, results, row, traces, with_held_out
 
-from analysis.aggregate import loss_summary, telling_lr, trace_summary
-from analysis.figures import FIGURE_FORMATS, PALETTE, loss_against_lr, save, training_behaviour
+from analysis.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
+from analysis.chart_style import PALETTE
+from analysis.figures import FIGURE_FORMATS, loss_against_lr, save
+from analysis.losses import choose_loss
+from analysis.trace_figures import entropy_by_layer, training_behaviour
 from bench.errors import UsageError
 
 MAGIC = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF", "html": b"<!DOCTYPE html>"}
@@ -20,10 +23,14 @@ def data() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def trace_chart(data):
+def charts(data):
     lr = telling_lr(data)
-    summary = trace_summary(data, traces(data.filter((pl.col("lr") - lr).abs() < 1e-9)), lr)
-    return training_behaviour(summary, num_keys=21, title="Training behaviour")
+    drawn = traces(data.filter((pl.col("lr") - lr).abs() < 1e-9))
+    return {
+        "loss": loss_against_lr(loss_summary(data), title="Final loss"),
+        "trace": training_behaviour(trace_summary(data, drawn, lr), num_keys=21, title="Training behaviour"),
+        "layers": entropy_by_layer(layer_summary(data, drawn, lr), num_keys=21, title="Entropy"),
+    }
 
 
 def values_of(spec: dict, name: str) -> set:
@@ -31,8 +38,8 @@ def values_of(spec: dict, name: str) -> set:
 
 
 @pytest.mark.parametrize("form", FIGURE_FORMATS)
-def test_both_figures_save_in_every_format(form, data, trace_chart, tmp_path):
-    for name, chart in (("loss", loss_against_lr(loss_summary(data), title="Final loss")), ("trace", trace_chart)):
+def test_every_figure_saves_in_every_format(form, charts, tmp_path):
+    for name, chart in charts.items():
         content = save(chart, tmp_path / f"{name}.{form}").read_bytes()
         assert content.lstrip().startswith(MAGIC[form])
 
@@ -49,17 +56,19 @@ def test_unknown_format_names_the_known_ones(data, tmp_path):
         save(loss_against_lr(loss_summary(data), title=""), tmp_path / "loss.gif")
 
 
-def test_bounds_are_drawn_and_labelled(trace_chart):
-    spec = trace_chart.to_dict()
-    assert {math.log(21), math.sqrt(21), 1.0} <= values_of(spec, "height")
-    labels = values_of(spec, "label")
-    assert {"log N (N = 21): rows uniform", "√N (N = 21): rows one-hot", "1: rows uniform"} == labels
-
-
 def test_initial_loss_is_a_labelled_rule(data):
     spec = loss_against_lr(loss_summary(data), title="Final loss").to_dict()
     assert values_of(spec, "label") == {"loss at init"}
     assert values_of(spec, "height").pop() == pytest.approx(data["initial_loss"].mean())
+
+
+@pytest.mark.parametrize(("loss", "words"), [("train", "final training loss"), ("validation", "final held-out loss")])
+def test_axis_says_which_loss_it_is(data, loss, words):
+    summary = loss_summary(choose_loss(with_held_out(data), loss))
+    spec = loss_against_lr(summary, title="", loss=loss).to_dict()
+    assert spec["layer"][1]["encoding"]["y"]["title"].startswith(words)
+    expected = with_held_out(data)["initial_val_loss" if loss == "validation" else "initial_loss"].mean()
+    assert values_of(spec, "height").pop() == pytest.approx(expected)
 
 
 def test_methods_differ_in_colour(data):
@@ -88,8 +97,7 @@ def test_hostile_names_are_escaped(tmp_path):
 
 def test_everything_diverged_still_draws(tmp_path):
     data = frame([row("m", 0.1, 0, math.inf, trial_id="0", diverged_step=0)])
-    schema = {"trial_id": pl.String, "step": pl.Int32, "quantity": pl.String, "layer": pl.Int16, "value": pl.Float32}
-    trace = pl.DataFrame([("0", 0, "loss", -1, 4.0)], schema=schema, orient="row")
+    trace = pl.DataFrame([("0", 0, "loss", -1, 4.0)], schema=TRACE_SCHEMA, orient="row")
     loss = save(loss_against_lr(loss_summary(data), title=""), tmp_path / "loss.svg")
     training = save(training_behaviour(trace_summary(data, trace, 0.1), num_keys=4, title=""), tmp_path / "trace.svg")
     assert all(path.read_text(encoding="utf-8").startswith("<svg") for path in (loss, training))

@@ -10,7 +10,7 @@ from interval_coverage import LRS_L, SCENARIOS, coverage, simulate
 from scipy import stats
 
 from analysis.curves import LossGrid
-from analysis.intervals import holm, interval, paired_difference, standard_error
+from analysis.intervals import Interval, holm, interval, mean_interval, paired_difference, standard_error
 from analysis.scores import SENSITIVITIES, best_loss, lr_sensitivity, lr_sensitivity_seedwise
 
 REPEATABLE = settings(deadline=None, derandomize=True)
@@ -26,6 +26,26 @@ def grid(losses, initial, lrs=(0.1, 1.0), seeds=None) -> LossGrid:
         initial_losses=np.array(initial, float),
         num_lost=0,
         is_complete=True,
+    )
+
+
+def test_mean_interval_by_hand():
+    # Mean 2, standard deviation 1, standard error 1 / sqrt(3), t 4.302653.
+    found = mean_interval(np.array([1.0, 2.0, 3.0]))
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 2 - 2.484138, 2 + 2.484138))
+    assert mean_interval(np.array([1.0])) == Interval(value=1.0, low=None, high=None)
+
+
+@REPEATABLE
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=8))
+def test_mean_interval_is_what_both_errors_reduce_to(values):
+    def mean_loss(losses_LS, initial_S, lrs_L):
+        return losses_LS.mean((-1, -2))
+
+    expected = interval(mean_loss, grid([values], [0.0] * len(values), lrs=(0.1,)))
+    found = mean_interval(np.array(values))
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (expected.value, expected.low, expected.high), abs=1e-9
     )
 
 

@@ -1,4 +1,4 @@
-"""Order, ranks, ties, flags, and the comparison with the paper."""
+"""Order, ranks, ties, flags, and what is measured on held-out data."""
 
 import math
 
@@ -6,18 +6,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
-from synthetic_results import METHODS, frame, results, row
+from synthetic_results import METHODS, frame, results, row, with_held_out
 
-from analysis.leaderboard import (
-    FLAGS,
-    LEADERBOARD_COLUMNS,
-    compare,
-    differences,
-    leaderboard,
-    rank_correlations,
-)
-from analysis.references import load
+from analysis.leaderboard import FLAGS, LEADERBOARD_COLUMNS, differences, leaderboard
 from bench.errors import UsageError
 
 PROMISED = ["rank", "workload", "method", "optimizer", "lr_sensitivity", "ci_low", "ci_high", "best_loss", "best_lr"]
@@ -130,6 +121,39 @@ def test_unknown_score_suggests_the_known_one():
         leaderboard(results(num_seeds=1), "lr_sensitivty")
 
 
+def test_validation_board_is_the_training_board_of_the_held_out_losses():
+    data = with_held_out(results(num_seeds=3))
+    swapped = data.with_columns(initial_loss=pl.col("initial_val_loss"), final_loss=pl.col("val_loss"))
+    board, expected = leaderboard(data, loss="validation"), leaderboard(swapped)
+    names = [name for name in PROMISED if name != "generalisation_gap"]
+    assert board.select(names).equals(expected.select(names))
+    assert set(board["loss"]) == {"validation"}
+    assert not board.select(names).equals(leaderboard(data).select(names))
+
+
+def test_validation_loss_by_hand():
+    # Held-out init 5. Curve: 3, 2, and inf -> 5: (3 + 2 + 5) / 3 - 2 = 4/3; by the training loss lr 0.01 is best.
+    losses = {0.01: (1.0, 3.0), 0.1: (1.5, 2.0), 1.0: (math.inf, math.inf)}
+    rows = [
+        row("m", lr, seed, train, initial_val_loss=5.0, val_loss=held_out)
+        for lr, (train, held_out) in losses.items()
+        for seed in range(3)
+    ]
+    validation, train = only(leaderboard(frame(rows), loss="validation")), only(leaderboard(frame(rows)))
+    assert validation["lr_sensitivity"] == pytest.approx(4 / 3)
+    assert (validation["best_loss"], validation["best_lr"], validation["loss"]) == (2.0, 0.1, "validation")
+    assert (train["best_loss"], train["best_lr"], train["loss"]) == (1.0, 0.01, "train")
+    assert (train["val_loss"], train["generalisation_gap"]) == (3.0, 2.0)
+    assert (validation["val_loss"], validation["generalisation_gap"]) == (2.0, 0.5)
+
+
+def test_held_out_columns_are_null_without_held_out_data():
+    board = leaderboard(results(num_seeds=2))
+    measures = [name for name in board.columns if name.startswith(("val_", "generalisation"))]
+    assert len(measures) == 12
+    assert board.select(measures).null_count().row(0) == (board.height,) * 12
+
+
 def test_differences_agree_with_the_leaderboard():
     data = results(num_seeds=3)
     scores = {f"{row['method']}, sgd": row["lr_sensitivity"] for row in leaderboard(data).iter_rows(named=True)}
@@ -138,29 +162,3 @@ def test_differences_agree_with_the_leaderboard():
     for pair in pairs.iter_rows(named=True):
         assert pair["difference"] == pytest.approx(scores[pair["first"]] - scores[pair["second"]])
         assert pair["p_holm"] >= pair["p_value"]
-
-
-def test_comparison_matches_labels_with_parameters():
-    compared = compare(leaderboard(results()), load("paper"))
-    assert sorted(compared["method"]) == sorted(METHODS)
-    window = compared.filter(pl.col("method") == "window_softmax(width=8)").row(0, named=True)
-    assert (window["paper_lr_sensitivity"], window["paper_rank"]) == (2.20, 6)
-
-
-def test_exact_label_goes_before_the_bare_name():
-    references = pl.DataFrame(
-        {"method": ["m", "m(a=1)"], "lr_sensitivity": [1.0, 2.0], "source": "here", "note": ""},
-    )
-    rows = [row for method in ("m(a=1)", "m(a=2)", "n") for row in curve(method, {0.1: [2, 2], 1.0: [1, 1]})]
-    compared = compare(leaderboard(frame(rows)), references)
-    found = dict(compared.select("method", "paper_lr_sensitivity").iter_rows())
-    assert found == {"m(a=1)": 2.0, "m(a=2)": 1.0}
-
-
-def test_rank_correlations_agree_with_scipy():
-    compared = compare(leaderboard(results()), load("paper"))
-    found = rank_correlations(compared).row(0, named=True)
-    ours, paper = compared["lr_sensitivity"].to_numpy(), compared["paper_lr_sensitivity"].to_numpy()
-    assert found["spearman"] == pytest.approx(stats.spearmanr(ours, paper).statistic)
-    assert found["kendall"] == pytest.approx(stats.kendalltau(ours, paper).statistic)
-    assert found["num_methods"] == 7

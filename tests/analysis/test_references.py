@@ -9,12 +9,13 @@ from bench.errors import UsageError
 @pytest.mark.parametrize("name", REFERENCES)
 def test_every_reference_names_its_source(name):
     references = load(name)
-    assert references.columns == ["method", "lr_sensitivity", "source", "note"]
-    assert references["method"].is_unique().all()
-    assert references.select("method", "lr_sensitivity", "source").null_count().sum_horizontal().item() == 0
+    assert references.columns == ["workload", "method", "lr_sensitivity", "source", "note"]
+    assert references.select("workload", "method").is_unique().all()
+    assert references.select("workload", "method", "lr_sensitivity", "source").null_count().sum_horizontal().item() == 0
 
 
 def test_paper_is_table_1_of_hong_and_lee():
+    assert set(load("paper")["workload"]) == {"in_context_regression"}
     values = dict(load("paper").select("method", "lr_sensitivity").iter_rows())
     assert values == {
         "softmax": 2.30,

@@ -8,10 +8,11 @@ import shutil
 
 import polars as pl
 import pytest
-from synthetic_results import frame, results, row, traces
+from synthetic_results import frame, held_out_traces, results, row, traces, with_held_out
 
 from analysis.aggregate import telling_lr
 from analysis.leaderboard import leaderboard
+from analysis.losses import choose_loss, has_held_out
 from analysis.page import leaderboard_body
 from analysis.references import load
 from analysis.report import trials_to_trace, write_report
@@ -22,6 +23,12 @@ HOSTILE = "<script>alert('x')</script>../a_b%"
 NO_TRACES = pl.DataFrame(
     schema={"trial_id": pl.String, **{name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}}
 )
+
+
+def written(path, data, *, loss="train", **more):
+    drawn = data.filter(pl.col("trial_id").is_in(trials_to_trace(data, loss)))
+    all_traces = pl.concat([traces(drawn), held_out_traces(drawn)]) if has_held_out(data) else traces(drawn)
+    return write_report(data, all_traces, path, title="t", provenance={}, num_keys=21, loss=loss, **more)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +55,7 @@ def test_all_files_are_there(report):
     names = {path.relative_to(out).as_posix() for path in paths}
     tables = {f"leaderboard.{suffix}" for suffix in ("csv", "md", "tex", "json")}
     figures = {f"figures/{kind}-in_context_regression_sgd.{suffix}" for suffix in ("svg", "png", "pdf", "html")
-               for kind in ("loss_against_lr", "training_behaviour")}  # fmt: skip
+               for kind in ("loss_against_lr", "training_behaviour", "entropy_by_layer")}  # fmt: skip
     assert names == {"index.html", "curves.csv", "comparison.csv"} | tables | figures
 
 
@@ -60,7 +67,7 @@ def test_page_is_self_contained(report):
     assert "<script" not in page
     assert "<link" not in page
     sources = re.findall(r'src="([^"]{0,30})', page)
-    assert len(sources) == 2
+    assert len(sources) == 3
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
 
 
@@ -78,6 +85,39 @@ def test_page_links_exist(report):
     links = [link for link in re.findall(r'href="([^"]+)"', page) if not link.startswith("#")]
     assert len(links) >= 10
     assert all((out / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize("loss", ["train", "validation"])
+def test_report_on_held_out_data(tmp_path, loss):
+    data = with_held_out(results(num_seeds=2))
+    paths = written(tmp_path, data, loss=loss)
+    names = {path.name for path in paths}
+    kinds = ("loss_against_lr", "val_loss_against_lr", "training_behaviour", "entropy_by_layer")
+    assert {f"{kind}-in_context_regression_sgd.svg" for kind in kinds} <= names
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    for words in ("<h2>Generalisation</h2>", "Calibration error", "Generalisation gap", "Guo et al. 2017"):
+        assert words in page
+    assert ("Scores are of the held-out loss" in page) == (loss == "validation")
+    with (tmp_path / "curves.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[-4:] == ["initial_val_loss", "val_loss", "val_accuracy", "val_calibration_error"]
+    assert sorted(float(row["final_loss"]) for row in rows) == sorted(data["final_loss"])  # whichever loss is scored
+    lr = telling_lr(choose_loss(data, loss))
+    assert f"at lr = {lr:g}, where methods differ most" in page
+
+
+def test_report_without_held_out_data_does_not_mention_them(report):
+    out, _ = report
+    for name in ("index.html", "leaderboard.md", "leaderboard.tex"):
+        text = (out / name).read_text(encoding="utf-8")
+        assert "Generalisation" not in text
+        assert "held-out" not in text
+
+
+def test_validation_report_without_held_out_data_is_refused_and_writes_nothing(tmp_path):
+    with pytest.raises(UsageError, match="no trial of 'in_context_regression' has a held-out loss"):
+        written(tmp_path / "out", results(num_seeds=1), loss="validation")
+    assert not (tmp_path / "out").exists()
 
 
 def test_curves_hold_every_trial(report):

@@ -8,10 +8,11 @@ import re
 
 import polars as pl
 import pytest
-from synthetic_results import frame, results, row
+from synthetic_results import METHODS, frame, results, row, with_held_out
 
 from analysis.leaderboard import LEADERBOARD_COLUMNS, leaderboard
-from analysis.tables import FORMATS, escape_latex, escape_markdown, number
+from analysis.tables import FORMATS, terminal_frames
+from analysis.text import decimals, escape_latex, escape_markdown, number
 
 HOSTILE = 'a_b%&$#{}~^\\|<script>alert("1")</script>`*'
 
@@ -140,11 +141,54 @@ def test_caption_states_definition_seeds_interval_and_flags():
             assert words in text
 
 
+@pytest.mark.parametrize("form", ["latex", "markdown", "html"])
+@pytest.mark.parametrize(("loss", "words"), [("train", "Scores are of the training loss"), ("validation", "held-out")])
+def test_tables_say_which_loss_it_is(form, loss, words):
+    assert words in FORMATS[form](leaderboard(with_held_out(results(num_seeds=2)), loss=loss))
+
+
+@pytest.mark.parametrize("form", ["latex", "markdown", "html"])
+def test_tables_for_readers_end_with_held_out_measures_where_there_are_any(form):
+    data = results(num_seeds=2)
+    without, with_ = (FORMATS[form](leaderboard(frame_)) for frame_ in (data, with_held_out(data)))
+    assert "Calibration error" not in without
+    assert with_.startswith(without)
+    assert "Calibration error" in with_[len(without) :]
+
+
+def test_terminal_shows_nothing_of_held_out_data_that_are_not_there(board):
+    (scores,) = terminal_frames(board)
+    assert scores.columns == list(LEADERBOARD_COLUMNS)[: list(LEADERBOARD_COLUMNS).index("loss")]
+    assert scores.equals(board.select(scores.columns))
+
+
+@pytest.mark.parametrize(("loss", "title"), [("train", "training loss"), ("validation", "held-out loss")])
+def test_terminal_shows_held_out_measures_in_a_table_of_their_own(loss, title):
+    data = pl.concat([with_held_out(results(num_seeds=2)), results(num_seeds=2).with_columns(workload=pl.lit("other"))])
+    data = data.with_columns(trial_id=pl.col("trial_id") + pl.col("workload"))
+    if loss == "validation":
+        data = data.filter(pl.col("workload") != "other")
+    scores, measured = terminal_frames(leaderboard(data, loss=loss))
+    assert all(heading.endswith(f": scores of the {title}") for heading in scores["workload"])
+    assert set(measured["workload"]) == {"in_context_regression: on held-out data at each best_lr"}
+    names = ["method", "optimizer", "knobs", "best_lr", "val_loss", "ci_low", "ci_high", "val_accuracy"]
+    assert measured.columns == ["workload", *names, "val_calibration_error", "generalisation_gap"]
+    assert sorted(measured["method"]) == sorted(METHODS)
+
+
 @pytest.mark.parametrize(
-    ("value", "decimals", "text"), [(None, 2, "–"), (-0.001, 2, "0.00"), (-0.011, 2, "-0.01"), (3, 0, "3")]
+    ("values", "significant", "places"),
+    [([123.0], 3, 0), ([0.04], 3, 4), ([1.0, 0.001], 2, 1), ([0.0], 3, 2), ([], 2, 1)],
 )
-def test_number(value, decimals, text):
-    assert number(value, decimals) == text
+def test_decimals_show_the_largest_value(values, significant, places):
+    assert decimals(values, significant) == places
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "text"), [(None, 2, "–"), (-0.001, 2, "0.00"), (-0.011, 2, "-0.01"), (3, 0, "3")]
+)
+def test_number(value, places, text):
+    assert number(value, places) == text
 
 
 def test_every_format_takes_an_empty_leaderboard():

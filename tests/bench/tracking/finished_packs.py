@@ -39,6 +39,15 @@ def result(number: int, **changes) -> Result:
     return Result(trial=made, **{**fields, **changes})
 
 
+def held_out_result(number: int, **changes) -> Result:
+    """Like `result`, of a workload with held-out data."""
+    held_out = {"initial_val_loss": 0.5 + number, "val_loss": 0.1 + 0.7 + number}
+    held_out |= {"val_accuracy": 1 / 3, "val_calibration_error": 0.1}
+    if number % 5 == 0:
+        held_out |= {"val_loss": math.inf, "val_accuracy": None, "val_calibration_error": None}
+    return result(number, **{**held_out, **changes})
+
+
 def results(numbers: Sequence[int]) -> list[Result]:
     return [result(number, method=("softmax", "relu")[number % 2]) for number in numbers]
 
@@ -57,3 +66,17 @@ def trace(number: int) -> pl.DataFrame:
 
 def traces(finished: Sequence[Result]) -> dict[str, pl.DataFrame]:
     return {one.trial.id: trace(one.trial.seed) for one in finished}
+
+
+def held_out_trace(number: int) -> pl.DataFrame:
+    """`trace` with held-out quantities each 50 steps from 0 to NUM_STEPS, the last as `held_out_result` has it."""
+    rows = [
+        (step, quantity, -1, value + NUM_STEPS - step)
+        for step in range(0, NUM_STEPS + 1, 50)
+        for quantity, value in {
+            "val_loss": 0.1 + 0.7 + number,
+            "val_accuracy": 1 / 3,
+            "val_calibration_error": 0.1,
+        }.items()
+    ]
+    return pl.concat([trace(number), pl.DataFrame(rows, schema=TRACE_SCHEMA, orient="row")])

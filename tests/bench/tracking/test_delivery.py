@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from bench.tracking import Store, read_manifest, read_results, read_traces, suite_names
+from bench.tracking.ui import VIEW_TAG
 from bench.trial import RESULT_COLUMNS, Outcome
 
 HOSTILE_NAMES = [
@@ -263,6 +264,7 @@ def test_leaderboard_numbers_are_on_the_method_runs(store, open_tracker):
             "lr_sensitivity": [0.25, 0.5],
             "best_loss": [0.1, math.inf],
             "best_lr": pl.Series([0.01, None], dtype=pl.Float64),
+            "val_loss": pl.Series([None, None], dtype=pl.Float64),
             "flags": [["few seeds", "edge"], []],
         },
         strict=False,
@@ -277,6 +279,8 @@ def test_leaderboard_numbers_are_on_the_method_runs(store, open_tracker):
     assert runs[0].data.metrics == {"rank": 1, "lr_sensitivity": 0.25, "best_loss": 0.1, "best_lr": 0.01}
     assert runs[1].data.metrics == {"rank": 2, "lr_sensitivity": 0.5}
     assert [run.data.tags["flags"] for run in runs] == ["few seeds, edge", ""]
+
+    assert "val_loss" not in store.client().get_experiment(experiment.experiment_id).tags[VIEW_TAG]
 
     tracker.log_leaderboard(board.with_columns(lr_sensitivity=pl.lit(None, pl.Float64)))
     again = store.client().get_run(runs[0].info.run_id)

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import random
 import signal
@@ -12,6 +14,7 @@ import pytest
 
 from bench.errors import BudgetError
 from bench.outbox import CorruptEntryError, Outbox
+from bench.trial import canonical_json
 
 PUT_FOREVER = """
 import sys
@@ -101,6 +104,15 @@ def test_damaged_entry_is_set_aside_and_blocks_no_other(outbox, warnings_seen, f
     assert damaged.name in warnings_seen[0]
     assert (outbox.folder / "corrupt" / damaged.name / file_name).exists()
     assert outbox.entries() == [whole]
+
+
+def test_entry_of_a_run_before_held_out_data_is_whole(outbox):
+    path = put_numbers(outbox, 1, 5)
+    entry = json.loads((path / "entry.json").read_text())
+    entry["results"] = [{k: v for k, v in one.items() if "val_" not in k} for one in entry["results"]]
+    entry["results_sha256"] = hashlib.sha256(canonical_json(entry["results"]).encode()).hexdigest()
+    (path / "entry.json").write_text(json.dumps(entry))
+    assert [one.results for one in outbox.load_all()] == [tuple(finished_packs.results([1, 5]))]
 
 
 def test_kill_while_putting_leaves_whole_entries_only(outbox, warnings_seen):

@@ -1,0 +1,102 @@
+"""How all figures look: colours, dashes, axes, legends, labelled rules. Says nothing about what is drawn."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import altair as alt
+import polars as pl
+
+from bench.errors import UsageError
+
+# Okabe & Ito 2008, safe for the common kinds of colour blindness; their yellow, too faint on white, is left out.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+CROSS = "M-.6,-.6L.6,.6M.6,-.6L-.6,.6"
+GREY = "#555555"
+
+Chart = alt.LayerChart | alt.VConcatChart | alt.ConcatChart
+
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left")
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
+# Labels at whole decades only: 1e-5 ... 0.001 ... 10.
+_DECADES = (
+    "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) > 1e-6 ? '' : "
+    "datum.value < 0.001 ? format(datum.value, '.0e') : format(datum.value, '~r')"
+)
+_FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
+_MAX_ROWS = 5000
+
+
+def method_colour(methods: list[str], legend: alt.Legend | None) -> alt.Color:
+    """A colour a method."""
+    colours = [PALETTE[place % len(PALETTE)] for place in range(len(methods))]
+    return alt.Color("method:N", scale=alt.Scale(domain=methods, range=colours), legend=legend)
+
+
+def method_shape(methods: list[str], legend: alt.Legend) -> alt.Shape:
+    """Shapes shift by one whenever colours start over, so the pair tells methods apart."""
+    shapes = [_SHAPES[(place + place // len(PALETTE)) % len(_SHAPES)] for place in range(len(methods))]
+    return alt.Shape("method:N", scale=alt.Scale(domain=methods, range=shapes), legend=legend)
+
+
+def method_dash(methods: list[str], legend: alt.Legend | None) -> alt.StrokeDash:
+    """Solid for the first seven methods; then colours start over and dashes tell them apart."""
+    dashes = [_DASHES[place // len(PALETTE) % len(_DASHES)] for place in range(len(methods))]
+    return alt.StrokeDash("method:N", scale=alt.Scale(domain=methods, range=dashes), legend=legend)
+
+
+def method_legend(**symbols: Any) -> alt.Legend:
+    return alt.Legend(title=None, orient="bottom", columns=3, labelLimit=260, symbolOpacity=1, **symbols)
+
+
+def lr_axis() -> alt.Axis:
+    return alt.Axis(labelExpr=_DECADES, labelOverlap=True, grid=False)
+
+
+def step_x(num_steps: int, *, is_log: bool) -> alt.X:
+    """The axis of figures against step, of updates done: linear from 0, or on a log scale from 1 for `step` + 1."""
+    axis = alt.Axis(format="~s", labelOverlap=True, grid=False, tickCount=5)
+    if not is_log:
+        axis.labelExpr = "datum.value == 0 ? '0' : datum.label"  # else 0k
+        return alt.X("step:Q", scale=alt.Scale(domain=[0, num_steps], nice=False), title="step", axis=axis)
+    scale = alt.Scale(type="log", domain=[1, num_steps + 1], nice=False)
+    return alt.X("from_one:Q", scale=scale, title="step, counted from 1 (log scale)", axis=axis)
+
+
+def figure_title(title: str, subtitle: str) -> alt.TitleParams:
+    lines = [line for line in subtitle.split("\n") if line]
+    return alt.TitleParams(title, subtitle=lines, anchor="start", fontSize=15, subtitleFontSize=11.5, offset=12)
+
+
+def panel_title(title: str) -> alt.TitleParams:
+    return alt.TitleParams(title, anchor="start", fontSize=13)
+
+
+def labelled_rule(
+    height: float, label: str, *, align: Literal["left", "right"] = "left", below: bool = False
+) -> list[alt.Chart]:
+    """A dashed horizontal line with its label just above or below."""
+    data = alt.Chart(pl.DataFrame({"height": [height], "label": [label]}))
+    rule = data.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.2).encode(y="height:Q")
+    place = alt.value("width") if align == "right" else alt.value(4)
+    baseline, dy = ("top", 4) if below else ("bottom", -3)
+    dx = -4 if align == "right" else 0
+    text = data.mark_text(align=align, baseline=baseline, dy=dy, dx=dx, color=GREY)
+    return [rule, text.encode(x=place, y="height:Q", text="label:N")]
+
+
+def check_size(rows: pl.DataFrame) -> None:
+    """Raises UsageError for more rows than Altair takes."""
+    if rows.height > _MAX_ROWS:
+        raise UsageError(f"a figure draws at most {_MAX_ROWS} rows, got {rows.height}; draw fewer methods at a time")
+
+
+def styled(chart: Any) -> Any:
+    return (
+        chart.configure(font=_FONT, background="white")
+        .configure_axis(labelFontSize=11, titleFontSize=12, titleFontWeight="normal", gridColor="#e5e5e5")
+        .configure_legend(labelFontSize=11.5)
+        .configure_view(stroke="#cccccc")
+        .configure_text(fontSize=11)
+        .configure_title(subtitleColor=GREY)
+    )

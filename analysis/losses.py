@@ -1,0 +1,73 @@
+"""Which loss is scored: that of training or that on held-out data. Chosen once, before any curve or score is made."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import polars as pl
+
+from bench.errors import UsageError
+from bench.trial import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredLoss:
+    """A pair of result columns, before any update and at the end, and the words that readers see."""
+
+    initial: str
+    final: str
+    title: str
+    definition: str
+
+
+SCORED_LOSSES: dict[str, ScoredLoss] = {
+    "train": ScoredLoss(
+        initial="initial_loss",
+        final="final_loss",
+        title="training loss",
+        definition="mean over the last steps",
+    ),
+    "validation": ScoredLoss(
+        initial="initial_val_loss",
+        final="val_loss",
+        title="held-out loss",
+        definition="mean over the workload's held-out data, after the last update",
+    ),
+}
+
+_RESULT_OUTCOMES = [outcome.value for outcome in Outcome if outcome.is_result]
+
+
+def choose_loss(results: pl.DataFrame, loss: str) -> pl.DataFrame:
+    """`results` with the chosen pair as initial_loss and final_loss, which is what curves and scores are made of.
+
+    `loss` is a key of SCORED_LOSSES. Raises UsageError for another, and for the validation loss of a workload without
+    held-out data.
+    """
+    if loss not in SCORED_LOSSES:
+        near = difflib.get_close_matches(loss, SCORED_LOSSES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"unknown loss {loss!r}{hint} (there are {', '.join(SCORED_LOSSES)})")
+    chosen = SCORED_LOSSES[loss]
+    lacking = _workloads_without(results, chosen.final)
+    if lacking:
+        names = ", ".join(map(repr, lacking))
+        raise UsageError(
+            f"no trial of {names} has a {chosen.title}: without held-out data only the loss 'train' scores"
+        )
+    return results.with_columns(initial_loss=pl.col(chosen.initial), final_loss=pl.col(chosen.final))
+
+
+def has_held_out(results: pl.DataFrame) -> bool:
+    """True where some trial was measured on held-out data."""
+    return results["val_loss"].is_not_null().any()
+
+
+def _workloads_without(results: pl.DataFrame, column: str) -> list[str]:
+    """Workloads that have results, none of them with a value in the held-out `column`."""
+    if column == SCORED_LOSSES["train"].final:
+        return []
+    finished = results.filter(pl.col("outcome").is_in(_RESULT_OUTCOMES))
+    found = finished.group_by("workload").agg(pl.col(column).is_not_null().any())
+    return found.filter(~pl.col(column))["workload"].sort().to_list()

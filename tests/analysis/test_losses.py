@@ -1,0 +1,61 @@
+"""Which loss is scored."""
+
+import math
+
+import polars as pl
+import pytest
+from synthetic_results import frame, results, row, with_held_out
+
+from analysis.aggregate import loss_summary, telling_lr
+from analysis.curves import curves, loss_grids
+from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
+from bench.errors import UsageError
+
+
+def test_train_leaves_the_results_as_they_are():
+    data = results(num_seeds=1)
+    assert choose_loss(data, "train").equals(data)
+
+
+def test_validation_takes_the_held_out_pair():
+    rows = [row("m", 0.1, 0, 1.0, initial_val_loss=5.0, val_loss=2.0), row("m", 1.0, 0, math.inf, val_loss=math.inf)]
+    rows[1]["initial_val_loss"] = 5.0
+    (grid,) = loss_grids(curves(choose_loss(frame(rows), "validation"))).values()
+    assert grid.losses.tolist() == [[2.0], [math.inf]]
+    assert grid.initial_losses.tolist() == [5.0]
+
+
+def test_curves_and_telling_lr_are_of_the_chosen_loss():
+    held_out = {("a", 0.1): 1.0, ("b", 0.1): 3.0, ("a", 1.0): 1.0, ("b", 1.0): 1.1}
+    rows = [row(name, lr, 0, 4.0 * lr, initial_val_loss=4.0, val_loss=loss) for (name, lr), loss in held_out.items()]
+    chosen = choose_loss(frame(rows), "validation")
+    assert loss_summary(chosen)["loss_mean"].to_list() == [1.0, 1.0, 3.0, 1.1]
+    assert telling_lr(chosen) == 0.1
+
+
+def test_workload_without_held_out_data_is_named():
+    with_, without = with_held_out(results(num_seeds=1)), results(num_seeds=1).with_columns(workload=pl.lit("other"))
+    with pytest.raises(UsageError, match="no trial of 'other' has a held-out loss") as raised:
+        choose_loss(pl.concat([with_, without]), "validation")
+    assert "\n" not in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_lost_trials_alone_do_not_tell():
+    assert choose_loss(frame([row("m", 0.1, 0, None)]), "validation").height == 1
+
+
+def test_unknown_loss_suggests_a_known_one():
+    with pytest.raises(UsageError, match="did you mean 'validation'"):
+        choose_loss(results(num_seeds=1), "validaton")
+
+
+def test_held_out_data_are_told_by_any_trial():
+    assert not has_held_out(results(num_seeds=1))
+    assert has_held_out(with_held_out(results(num_seeds=1)))
+    assert not has_held_out(frame([]))
+
+
+def test_pairs_name_result_columns():
+    data = results(num_seeds=1)
+    assert all({loss.initial, loss.final} <= set(data.columns) for loss in SCORED_LOSSES.values())
