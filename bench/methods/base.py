@@ -1,54 +1,103 @@
 """What an attention method is.
 
-Shapes: B batch, H heads, Q queries, K keys, D width of a head. A method is written for one model; train.py
-batches models by torch.func.vmap, so a method uses tensor operations only and never looks at values.
+Shapes: B batch, H heads, Q queries, K keys, D width of a head, C channels of the model. A method is written for one
+model; train.py batches models by torch.func.vmap, so a method uses tensor operations only and never looks at values.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bench.methods.linear import Linear, PlainLinear
+from bench.methods.linear import Draw, Linear, PlainLinear
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    State = dict[str, Tensor]  # of one layer: what init_params and init_buffers gave, and `step` (int64, from 0)
+
+
+MaskKind = Literal["full", "causal", "custom"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """The shape of one layer's attention."""
+
+    num_heads: int
+    width: int  # of a head's queries and keys
+    num_keys: int  # N, the longest sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask:
+    """The keys that each query may attend to (True). kind says what a fast path may assume of them."""
+
+    allowed_QK: Tensor
+    kind: MaskKind
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """A method under test: subclass it, declare its parameters as fields, override what differs.
 
-    Most methods override `weights` alone. What is learned beside the projections comes from `init_params`, one
-    dict a layer; it reaches `normalize`, `weights`, `limit_grads` and `limit_params` as `params`.
+    Most methods override `weights` alone; what reads Z = Q K^T overrides `logits`. `weights` and `logits` are the
+    reference, dense and obvious; `attend` may be faster and must equal `weights(...) @ v`.
     """
 
     source: ClassVar[str] = "not stated"
     controls: ClassVar[str] = "nothing"  # what the method holds back: variance, norm, spectral norm, rows
+    rows_sum_to_one: ClassVar[bool] = True
+    ties_query_and_key: ClassVar[bool] = False  # one projection serves both
+    reads_max_logits: ClassVar[bool] = False  # `limit_projections` is to be called after every update
+    roles: ClassVar[tuple[str, ...]] = ()  # further projections of a layer's input, as wide as its queries
 
-    def init_params(self, width: int) -> dict[str, Tensor]:
-        """Learned tensors of one layer beside its projections; `width` is that of a head."""
+    def init_params(self, heads: Heads) -> dict[str, Tensor]:
+        """Learned tensors of one layer beside its projections; the first dimension is num_heads, or 1 if shared."""
+        return {}
+
+    def init_buffers(self, heads: Heads, draw: Draw) -> dict[str, Tensor]:
+        """Tensors of one layer that are not trained; the first dimension is num_heads, or 1 if shared.
+
+        draw(name, shape) gives standard normals that depend on the trial's seed, the layer and the name alone.
+        """
         return {}
 
     def linear(self, role: str) -> Linear:
-        """The parametrisation of a projection; role is query, key, value or output."""
+        """The parametrisation of a linear layer; role is one of bench.methods.linear.ROLES or of `roles`."""
         return PlainLinear()
 
-    def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Queries and keys as the logits see them."""
+    def logit_scale(self, default: float) -> float:
+        """The factor on normalised queries; the model's own is `default`, such as 1/sqrt(D)."""
+        return default
+
+    def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """Queries and keys before positions are rotated in and queries are scaled."""
         return q_BHQD, k_BHKD
 
-    def allowed(self, mask_QK: Tensor) -> Tensor:
-        """The keys that each query may attend to: a subset of those that the model allows (True: allowed)."""
-        return mask_QK
+    def restrict(self, mask: Mask) -> Mask:
+        """The keys that each query may attend to: a subset of those that the model allows."""
+        return mask
 
-    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor) -> Tensor:
-        """Z = Q K^T, (B, H, Q, K)."""
+    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+        """Z, (B, H, Q, K), as the row function sees it; what masked keys hold has no meaning."""
         return q_BHQD @ k_BHKD.mT
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, params: dict[str, Tensor]) -> Tensor:
-        """Attention weights P, (B, H, Q, K): rows sum to 1, masked keys get 0."""
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+        """P >= 0, (B, H, Q, K): masked keys get 0; rows sum to 1 unless `rows_sum_to_one` is False."""
         raise NotImplementedError
+
+    def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
+        """P V, (B, H, Q, D); may be computed without P."""
+        return self.weights(q_BHQD, k_BHKD, mask.allowed_QK, state) @ v_BHKD
+
+    def combine(self, o_BHQD: Tensor, projected: dict[str, Tensor]) -> Tensor:
+        """What the layer's output projection reads; `projected` holds one (B, H, Q, D) for each of `roles`."""
+        return o_BHQD
+
+    def scale_loss(self, loss: Tensor, step: Tensor) -> Tensor:
+        """The loss whose gradient is taken; traces and scores see the plain one."""
+        return loss
 
     def limit_grads(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
         """Gradients of `init_params`'s tensors as the optimizer sees them."""
@@ -57,3 +106,7 @@ class Method:
     def limit_params(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
         """`init_params`'s tensors after an update."""
         return params
+
+    def limit_projections(self, query_CHD: Tensor, key_CHD: Tensor, max_logit_H: Tensor) -> tuple[Tensor, Tensor]:
+        """Query and key weights after an update, given the largest logit of each head on the step's batch."""
+        return query_CHD, key_CHD

@@ -15,10 +15,24 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 
 from bench.lazy import torch
-from bench.methods.base import Method
+from bench.methods.base import Mask, Method
+from bench.methods.fused import heads_of, linear_attention, path
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.methods.base import State
+
+
+def normalized_rows(similarity_BHQK: Tensor, mask_QK: Tensor) -> Tensor:
+    """Similarities, 0 at masked keys, divided by their row's sum; a row without any is uniform over allowed keys."""
+    total_BHQ1 = similarity_BHQK.sum(dim=-1, keepdim=True)
+    # The gradient divides by the denominator twice; below the root of the smallest normal number that overflows.
+    positive_BHQ1 = total_BHQ1 > torch.finfo(total_BHQ1.dtype).tiny ** 0.5
+    uniform_QK = mask_QK.to(total_BHQ1.dtype) / mask_QK.sum(dim=-1, keepdim=True)
+    # The inner `where` keeps 0/0 out of the gradient of the rows that the outer one replaces.
+    p_BHQK = similarity_BHQK / torch.where(positive_BHQ1, total_BHQ1, torch.ones_like(total_BHQ1))
+    return torch.where(positive_BHQ1, p_BHQK, uniform_QK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,21 +44,24 @@ class KernelAttention(Method):
 
     eps: Annotated[float, Ge(0)] = 0.0
 
+    @property
+    def rows_sum_to_one(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.eps == 0
+
     def features(self, x_BHTD: Tensor) -> Tensor:
         """phi(x) >= 0, of the shape of x."""
         raise NotImplementedError
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, params: dict[str, Tensor]) -> Tensor:
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
         similarity_BHQK = (self.features(q_BHQD) @ self.features(k_BHKD).mT) * mask_QK
-        total_BHQ1 = similarity_BHQK.sum(dim=-1, keepdim=True)
         if self.eps > 0:
-            return similarity_BHQK / (total_BHQ1 + self.eps)
-        # The gradient divides by the denominator twice; below the root of the smallest normal number that overflows.
-        positive_BHQ1 = total_BHQ1 > torch.finfo(total_BHQ1.dtype).tiny ** 0.5
-        uniform_QK = mask_QK.to(total_BHQ1.dtype) / mask_QK.sum(dim=-1, keepdim=True)
-        # The inner `where` keeps 0/0 out of the gradient of the rows that the outer one replaces.
-        p_BHQK = similarity_BHQK / torch.where(positive_BHQ1, total_BHQ1, torch.ones_like(total_BHQ1))
-        return torch.where(positive_BHQ1, p_BHQK, uniform_QK)
+            return similarity_BHQK / (similarity_BHQK.sum(dim=-1, keepdim=True) + self.eps)
+        return normalized_rows(similarity_BHQK, mask_QK)
+
+    def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
+        if path(self, heads_of(q_BHQD, k_BHKD), mask.kind) == "linear":
+            return linear_attention(self.features(q_BHQD), self.features(k_BHKD), v_BHKD, mask, eps=self.eps)
+        return super().attend(q_BHQD, k_BHKD, v_BHKD, mask, state)
 
 
 @dataclass(frozen=True, kw_only=True)

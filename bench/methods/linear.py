@@ -1,4 +1,4 @@
-"""How a linear layer's weight is parametrised: plain, or divided by its spectral norm (sigma-reparam).
+"""How a linear layer's weight is parametrised: plain, or divided by its spectral norm or by its columns' norms.
 
 Shapes: I inputs, O outputs; x @ W with W of shape (I, O). `buffers` are kept between steps and never trained.
 """
@@ -13,6 +13,10 @@ from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# query, key, value: what attention reads; output: what it gives back; mlp_*: the block's MLP; embedding: patches of an
+# image; readout: logits of classes or tokens, unless tied to the token embedding (a lookup, which no method changes).
+ROLES = ("query", "key", "value", "output", "mlp_in", "mlp_gate", "mlp_out", "embedding", "readout")
 
 Draw = Callable[[str, tuple[int, ...]], "Tensor"]  # name, shape -> standard normals; the same for the same seed
 
@@ -46,18 +50,33 @@ class PlainLinear(Linear):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SigmaReparam(Linear):
-    """gamma W / sigma(W), gamma a learned scalar that starts at 1, sigma the spectral norm by power iteration.
+class WeightNorm(Linear):
+    """g v / |v| for every output, the norm over its inputs, g learned (O,).
+
+    Source: Salimans & Kingma 2016, Eq. 2. Departure: g starts at |v|, so that training starts from the model's own
+    weights, as torch.nn.utils.weight_norm does; the paper sets g from a first batch.
+    """
+
+    def init(self, weight_IO: Tensor, draw: Draw) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return {"weight": weight_IO, "gain": _norm(weight_IO)}, {}
+
+    def weight(self, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+        return params["weight"] * (params["gain"] / _norm(params["weight"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralNorm(Linear):
+    """W / sigma(W), sigma the spectral norm by power iteration.
 
     One iteration a step with kept vectors; sigma = u^T W v, differentiated through W alone. The vectors start from
     random ones after `num_init_iterations`, so that the first step already divides by nearly sigma.
-    Source: Zhai et al. 2023 (the start of the vectors is ours: the paper does not state one).
+    Source: Miyato et al. 2018, Alg. 1 (the iterations before the first step are ours).
     """
 
     num_init_iterations: int = 15
 
     def init(self, weight_IO: Tensor, draw: Draw) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        params = {"weight": weight_IO, "gamma": torch.ones((), dtype=weight_IO.dtype, device=weight_IO.device)}
+        params = {"weight": weight_IO}
         u_O = _unit(draw("spectral", (weight_IO.shape[1],)).to(weight_IO.dtype))
         buffers = {"left": _unit(weight_IO @ u_O), "right": u_O}
         for _ in range(self.num_init_iterations):
@@ -70,8 +89,32 @@ class SigmaReparam(Linear):
         return {"left": _unit(weight_IO @ right_O), "right": right_O}
 
     def weight(self, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
-        sigma = buffers["left"] @ (params["weight"] @ buffers["right"])
-        return params["gamma"] / sigma * params["weight"]
+        return params["weight"] / self.sigma(params["weight"], buffers)
+
+    def sigma(self, weight_IO: Tensor, buffers: dict[str, Tensor]) -> Tensor:
+        """The spectral norm as the kept vectors have it, a scalar."""
+        # In bfloat16 it would be off by up to 1%: autocast is for the product with the inputs.
+        with torch.autocast(weight_IO.device.type, enabled=False):
+            return buffers["left"] @ (weight_IO @ buffers["right"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmaReparam(SpectralNorm):
+    """gamma W / sigma(W), gamma a learned scalar that starts at 1.
+
+    Source: Zhai et al. 2023, Sec. 3.2. Their public code starts gamma at 1 for speech and at sigma(W) for vision.
+    """
+
+    def init(self, weight_IO: Tensor, draw: Draw) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        params, buffers = super().init(weight_IO, draw)
+        return params | {"gamma": torch.ones((), dtype=weight_IO.dtype, device=weight_IO.device)}, buffers
+
+    def weight(self, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+        return params["gamma"] / self.sigma(params["weight"], buffers) * params["weight"]
+
+
+def _norm(weight_IO: Tensor) -> Tensor:
+    return weight_IO.square().sum(dim=0).sqrt().clamp_min(torch.finfo(weight_IO.dtype).tiny)
 
 
 def _unit(vector: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from bench.methods.softmax import Softmax
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bench.methods.base import Heads, State
+
 LAYERNORM_EPS = 1e-5  # torch.nn.LayerNorm's default
 
 
@@ -35,7 +37,7 @@ class QKLayerNormFixed(Softmax):
     source = "Hong & Lee 2025, Figs. 8 and 9; Dehghani et al. 2023"
     controls = "norm of queries and keys, so the variance of the logits"
 
-    def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
         return standardize(q_BHQD), standardize(k_BHKD)
 
 
@@ -45,11 +47,11 @@ class QKLayerNormFree(QKLayerNormFixed):
 
     controls = "norm of queries and keys up to the learned gamma"
 
-    def init_params(self, width: int) -> dict[str, Tensor]:
-        return {"gamma_q": torch.ones(width), "gamma_k": torch.ones(width)}
+    def init_params(self, heads: Heads) -> dict[str, Tensor]:
+        return {name: torch.ones(1, 1, heads.width) for name in ("gamma_q", "gamma_k")}
 
-    def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        return standardize(q_BHQD) * params["gamma_q"], standardize(k_BHKD) * params["gamma_k"]
+    def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        return standardize(q_BHQD) * state["gamma_q"], standardize(k_BHKD) * state["gamma_k"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ class QKLayerNormWeightClipped(QKLayerNormFree):
     max_gamma: Annotated[float, Gt(0)] = 1.0
 
     def limit_params(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: gamma_D.clamp(-self.max_gamma, self.max_gamma) for name, gamma_D in params.items()}
+        return {name: gamma_11D.clamp(-self.max_gamma, self.max_gamma) for name, gamma_11D in params.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +75,8 @@ class QKLayerNormGradientClipped(QKLayerNormFree):
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
 
     def limit_grads(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
-        def clip(grad_D: Tensor) -> Tensor:
-            norm = grad_D.square().sum().sqrt()
-            return grad_D * (self.max_grad_norm / norm.clamp_min(self.max_grad_norm))
+        def clip(grad_11D: Tensor) -> Tensor:
+            norm = grad_11D.square().sum().sqrt()
+            return grad_11D * (self.max_grad_norm / norm.clamp_min(self.max_grad_norm))
 
-        return {name: clip(grad_D) for name, grad_D in grads.items()}
+        return {name: clip(grad_11D) for name, grad_11D in grads.items()}

@@ -1,4 +1,4 @@
-"""sigma-reparam: softmax attention whose query and key projections are divided by their spectral norms."""
+"""sigma-reparam: softmax attention in a network whose weights are divided by their spectral norms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from bench.methods.linear import Linear, PlainLinear, SigmaReparam
 from bench.methods.softmax import Softmax
 
-ROLES: dict[str, Linear] = {"query": SigmaReparam(), "key": SigmaReparam(), "value": PlainLinear()}
+QUERY_AND_KEY = ("query", "key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmaReparamAll(Softmax):
+    """gamma W / sigma(W) on every linear layer of the network.
+
+    Source: Zhai et al. 2023, Sec. 3.2. They also take out LayerNorm, weight decay and warmup: knobs and settings here.
+    """
+
+    source = "Zhai et al. 2023, Sec. 3.2"
+    controls = "spectral norm of all weights, up to the learned gamma"
+
+    def linear(self, role: str) -> Linear:
+        return SigmaReparam()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +32,7 @@ class SigmaReparamQK(Softmax):
     """
 
     source = "Hong & Lee 2025; Zhai et al. 2023"
-    controls = "spectral norm of the query and key weights"
+    controls = "spectral norm of the query and key weights, up to the learned gamma"
 
     def linear(self, role: str) -> Linear:
-        return ROLES[role]
+        return SigmaReparam() if role in QUERY_AND_KEY else PlainLinear()

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 
 from bench.lazy import torch
-from bench.methods.base import Method
+from bench.methods.base import Mask, Method
+from bench.methods.fused import heads_of, path, softmax_attention
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.methods.base import State
 
 
 def masked_softmax(z_BHQK: Tensor, mask_QK: Tensor) -> Tensor:
@@ -26,8 +29,13 @@ class Softmax(Method):
     source = "Vaswani et al. 2017, Eq. 1"
     controls = "nothing: the reference"
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, params: dict[str, Tensor]) -> Tensor:
-        return masked_softmax(self.logits(q_BHQD, k_BHKD), mask_QK)
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+        return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_QK, state), mask_QK)
+
+    def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
+        if path(self, heads_of(q_BHQD, k_BHKD), mask.kind) == "sdpa":
+            return softmax_attention(q_BHQD, k_BHKD, v_BHKD, mask)
+        return super().attend(q_BHQD, k_BHKD, v_BHKD, mask, state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +47,8 @@ class WindowSoftmax(Softmax):
 
     width: Annotated[int, Ge(1)] = 8
 
-    def allowed(self, mask_QK: Tensor) -> Tensor:
-        num_queries, num_keys = mask_QK.shape
-        i_Q1 = torch.arange(num_keys - num_queries, num_keys, device=mask_QK.device)[:, None]
-        j_K = torch.arange(num_keys, device=mask_QK.device)
-        return mask_QK & ((i_Q1 - j_K).abs() <= self.width)
+    def restrict(self, mask: Mask) -> Mask:
+        num_queries, num_keys = mask.allowed_QK.shape
+        i_Q1 = torch.arange(num_keys - num_queries, num_keys, device=mask.allowed_QK.device)[:, None]
+        j_K = torch.arange(num_keys, device=mask.allowed_QK.device)
+        return Mask(allowed_QK=mask.allowed_QK & ((i_Q1 - j_K).abs() <= self.width), kind="custom")

@@ -1,6 +1,7 @@
-"""The paper's theorems, which scores and figures are read by, hold for the methods and probes as written.
+"""The papers' theorems, which scores and figures are read by, hold for the methods and probes as written.
 
-N keys, M samples of a row of logits. Source: Hong & Lee 2025, Theorem 5.1 and Prop. 5.3.
+N keys, M samples of a row of logits, H heads. Source: Hong & Lee 2025, Theorem 5.1 and Prop. 5.3; Zhai et al. 2023,
+Theorem 3.1.
 """
 
 import itertools
@@ -11,11 +12,13 @@ import pytest
 import torch
 
 from bench.methods.kernel import ReluKernel
+from bench.methods.linear import SpectralNorm
 from bench.methods.softmax import Softmax
 from bench.probes.attention import Attention, entropy, frobenius_norm
 
 N, M = 20, 20_000
 MASK = torch.ones(1, N, dtype=torch.bool)
+CAUSAL = torch.ones(N, N, dtype=torch.bool).tril()
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,20 @@ def test_mean_entropy_strictly_decreases_in_the_scale(noise_MN):
         assert larger_M.mean() < entropy_M.mean()
 
 
+def test_mean_entropy_of_causal_rows_falls_by_each_rows_own_length(noise_MN):
+    """E H(p_i) = log n_i - (n_i - 1) s^2 / (2 n_i) + O(s^4) for row i with n_i keys, on four heads at once."""
+    s = 0.1
+    z_BHNN = (s * noise_MN).reshape(M // N // 4, 4, N, N)
+    identity = torch.eye(N, dtype=torch.float64).expand_as(z_BHNN)
+    p_BHNN = Softmax().weights(identity, z_BHNN.mT.contiguous(), CAUSAL, {})  # keys whose products with it are z
+    actual_N = torch.special.entr(p_BHNN).sum(dim=-1).mean(dim=(0, 1))
+    n_N = torch.arange(1, N + 1)
+    expected_N = n_N.log() - (n_N - 1) * s**2 / (2 * n_N)
+    torch.testing.assert_close(actual_N, expected_N.double(), rtol=0, atol=5e-4)
+    layer = Attention(z_BHQK=z_BHNN, p_BHQK=p_BHNN, mask_QK=CAUSAL)
+    torch.testing.assert_close(entropy(layer), actual_N.mean(), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("s", [0.1, 1.0, 3.0])
 def test_derivative_of_entropy_by_the_variance(noise_MN, s):
     """d E H / d s^2 = -E Var_p(z) / (2 s^2), as the paper's appendix has it; it holds sample by sample.
@@ -88,10 +105,10 @@ def test_derivative_of_entropy_by_the_variance(noise_MN, s):
     torch.testing.assert_close((high_M - low_M) / step, closed_M, rtol=1e-6, atol=1e-7)
 
 
-def test_relu_kernel_entropy_does_not_depend_on_the_scale():
+@pytest.mark.parametrize("mask_QK", [CAUSAL | True, CAUSAL], ids=["full", "causal"])
+def test_relu_kernel_entropy_does_not_depend_on_the_scale(mask_QK):
     generator = torch.Generator().manual_seed(1)
-    q, k = (torch.randn(50, 1, N, 8, generator=generator, dtype=torch.float64) for _ in "qk")
-    mask_QK = torch.ones(N, N, dtype=torch.bool)
+    q, k = (torch.randn(25, 2, N, 8, generator=generator, dtype=torch.float64) for _ in "qk")
     expected = ReluKernel().weights(q, k, mask_QK, {})
     for s in (1e-3, 0.5, 8, 1e4):
         torch.testing.assert_close(ReluKernel().weights(s * q, s * k, mask_QK, {}), expected, rtol=1e-12, atol=0)
@@ -124,3 +141,54 @@ def test_norm_is_1_for_uniform_rows_and_root_n_for_one_hot_rows():
 def test_norm_of_stochastic_rows_lies_between(concentration):
     rows = numpy.random.default_rng(4).dirichlet(numpy.full(N, concentration), size=N)
     assert 1 <= norm_of(torch.from_numpy(rows)) <= math.sqrt(N) + 1e-12
+
+
+@pytest.mark.parametrize("concentration", [1e-3, 1.0, 100.0])
+def test_norm_of_causal_rows_lies_between_that_of_uniform_and_of_one_hot_rows(concentration):
+    """Row i has n_i keys: sum of 1 / n_i <= ||P||_F^2 <= N, so the lower bound is above 1."""
+    rows = numpy.zeros((N, N))
+    generator = numpy.random.default_rng(5)
+    for i in range(N):
+        rows[i, : i + 1] = generator.dirichlet(numpy.full(i + 1, concentration))
+    lowest = math.sqrt(sum(1 / n for n in range(1, N + 1)))
+    assert lowest - 1e-12 <= norm_of(torch.from_numpy(rows)) <= math.sqrt(N) + 1e-12
+    uniform = CAUSAL / torch.arange(1, N + 1, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(norm_of(uniform).item(), lowest, rtol=1e-14, atol=0)
+
+
+def lowest_entropy(sigma: float) -> float:
+    """log(1 + (N - 1) b) + sigma sqrt(N (N - 1)) b / (1 + (N - 1) b), b = exp(-sigma sqrt(N / (N - 1)))."""
+    b = math.exp(-sigma * math.sqrt(N / (N - 1)))
+    return math.log1p((N - 1) * b) + sigma * math.sqrt(N * (N - 1)) * b / (1 + (N - 1) * b)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 5.0, 30.0])
+def test_entropy_of_logits_of_norm_sigma_keeps_to_zhais_bound_and_reaches_it(noise_MN, sigma):
+    z_MN = sigma * noise_MN / torch.linalg.vector_norm(noise_MN, dim=-1, keepdim=True)
+    assert entropies(softmax_weights(z_MN)).min() >= lowest_entropy(sigma)
+    ahead_1N = torch.full((1, N), -1 / math.sqrt(N * (N - 1)), dtype=torch.float64)
+    ahead_1N[0, 0] = math.sqrt((N - 1) / N)
+    reached = entropies(softmax_weights(sigma * ahead_1N))[0].item()
+    assert reached == pytest.approx(lowest_entropy(sigma), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_spectral_norm_keeps_entropy_above_a_bound_that_the_inputs_alone_decide(scale):
+    """||W_K W_Q^T||_2 <= 1 however large the raw weights grow; without it entropy collapses."""
+    generator = torch.Generator().manual_seed(6)
+    x_BNC = 0.3 * torch.randn(10, N, 6, generator=generator, dtype=torch.float64)
+    plain, normalised = [], []
+    for _ in "qk":
+        raw = scale * torch.randn(6, 6, generator=generator, dtype=torch.float64)
+        linear = SpectralNorm(num_init_iterations=500)
+        params, buffers = linear.init(raw, lambda name, shape: torch.ones(shape))
+        plain.append((x_BNC @ raw)[:, None])
+        normalised.append((x_BNC @ linear.weight(params, buffers))[:, None])
+    sigma_x_B = torch.linalg.matrix_norm(x_BNC @ x_BNC.mT, 2)
+    p_B1NN = Softmax().weights(*normalised, MASK.expand(N, N), {})
+    entropy_BN = torch.special.entr(p_B1NN[:, 0]).sum(dim=-1)
+    for entropy_N, sigma_x in zip(entropy_BN, sigma_x_B, strict=True):
+        assert entropy_N.min() >= lowest_entropy(sigma_x.item()) - 1e-9
+    if scale == 1e6:
+        collapsed = torch.special.entr(Softmax().weights(*plain, MASK.expand(N, N), {})).sum(dim=-1)
+        assert collapsed.max() < lowest_entropy(sigma_x_B.min().item())

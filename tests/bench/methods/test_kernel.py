@@ -79,6 +79,8 @@ def test_eps_lowers_the_sum_of_a_row():
     total_BHQ = (q.relu() @ k.relu().mT).sum(dim=-1)
     row_sum = ReluKernel(eps=0.25).weights(q, k, FULL, {}).sum(dim=-1)
     torch.testing.assert_close(row_sum, total_BHQ / (total_BHQ + 0.25), rtol=1e-12, atol=0)
+    assert ReluKernel().rows_sum_to_one
+    assert not ReluKernel(eps=0.25).rows_sum_to_one
 
 
 @pytest.mark.parametrize("kernel", [EluKernel, SigmoidKernel])

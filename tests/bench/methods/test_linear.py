@@ -1,12 +1,18 @@
-"""sigma-reparam: the effective weight has spectral norm gamma, and gradients leave the kept vectors alone."""
+"""Reparametrised weights: their spectral norm is gamma or 1, or their columns' norms are g; gradients follow.
+
+Shapes: I inputs, O outputs, B batch.
+"""
 
 import itertools
 
+import numpy
 import pytest
 import torch
+from torch.nn.utils import parametrizations
 
-from bench.methods.linear import PlainLinear, SigmaReparam
-from bench.methods.sigma_reparam import SigmaReparamQK
+from bench.entry import load_class
+from bench.methods import METHODS
+from bench.methods.linear import ROLES, PlainLinear, SigmaReparam, SpectralNorm, WeightNorm
 
 SHAPES = [(4, 4), (6, 3), (3, 6), (1, 5), (5, 1)]
 
@@ -110,6 +116,80 @@ def test_plain_weight_is_itself():
     assert buffers == {}
 
 
-def test_sigma_reparam_qk_wraps_queries_and_keys_alone():
-    kinds = {role: type(SigmaReparamQK().linear(role)) for role in ("query", "key", "value")}
-    assert kinds == {"query": SigmaReparam, "key": SigmaReparam, "value": PlainLinear}
+@pytest.mark.parametrize("shape", SHAPES)
+def test_largest_singular_value_of_spectral_norm_is_one(shape):
+    weight_IO = 7 * randn(0, *shape)
+    params, buffers = SpectralNorm().init(weight_IO, lambda name, shape: randn(1, *shape))
+    assert params.keys() == {"weight"}
+    effective = SpectralNorm().weight(params, refreshed(params, buffers, 300)).numpy()
+    numpy.testing.assert_allclose(numpy.linalg.svd(effective, compute_uv=False)[0], 1, rtol=1e-9)
+    numpy.testing.assert_allclose(effective, weight_IO.numpy() / numpy.linalg.norm(weight_IO.numpy(), 2), rtol=1e-9)
+
+
+def test_sigma_reparam_with_gamma_one_is_spectral_norm():
+    params, buffers = started(randn(0, 5, 4))
+    assert params["gamma"] == 1
+    torch.testing.assert_close(SigmaReparam().weight(params, buffers), SpectralNorm().weight(params, buffers))
+
+
+def test_spectral_norms_gradient_is_orthogonal_to_the_weight():
+    """The scale of the raw weight changes nothing, so no gradient points along it."""
+    params, buffers = started(randn(0, 5, 4))
+    grads = torch.func.grad(lambda p: (SpectralNorm().weight(p, buffers) * randn(2, 5, 4)).sum())(params)
+    along = (grads["weight"] * params["weight"]).sum()
+    torch.testing.assert_close(along, torch.zeros_like(along), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_column_norms_of_weight_norm_are_g(shape):
+    weight_IO = randn(0, *shape)
+    params, buffers = WeightNorm().init(weight_IO, lambda name, shape: randn(1, *shape))
+    torch.testing.assert_close(WeightNorm().weight(params, buffers), weight_IO, rtol=1e-14, atol=0)
+    params["gain"] = randn(2, shape[1])
+    columns = WeightNorm().weight(params | {"weight": 5 * weight_IO}, buffers).numpy()
+    numpy.testing.assert_allclose(numpy.linalg.norm(columns, axis=0), params["gain"].abs(), rtol=1e-12)
+
+
+def test_weight_norm_and_its_gradients_equal_pytorchs():
+    weight_IO, x_BI, cotangent_BO = randn(0, 6, 3), randn(2, 5, 6), randn(3, 5, 3)
+    layer = torch.nn.Linear(6, 3, bias=False, dtype=torch.float64)
+    layer.weight = torch.nn.Parameter(weight_IO.T.clone())
+    parametrizations.weight_norm(layer, dim=0)
+    gain_O1, weight_OI = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
+    with torch.no_grad():
+        gain_O1.mul_(1.5)
+    expected = torch.autograd.grad((cotangent_BO * layer(x_BI).square()).sum(), (gain_O1, weight_OI))
+
+    def loss(params):
+        return (cotangent_BO * (x_BI @ WeightNorm().weight(params, {})).square()).sum()
+
+    params, _ = WeightNorm().init(weight_IO, lambda name, shape: randn(1, *shape))
+    grads = torch.func.grad(loss)(params | {"gain": 1.5 * params["gain"]})
+    torch.testing.assert_close((grads["gain"][:, None], grads["weight"].T), expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "linear", [SigmaReparam(), SpectralNorm(), WeightNorm()], ids=lambda linear: type(linear).__name__
+)
+def test_mixed_precision_leaves_the_parametrisation_in_float32(linear):
+    params, buffers = linear.init(randn(0, 64, 32).float(), lambda name, shape: randn(1, *shape))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = linear.weight(params, buffers)
+    assert torch.equal(mixed, linear.weight(params, buffers))
+
+
+WRAPPED = {
+    "sigma_reparam": SigmaReparam,
+    "spectral_norm": SpectralNorm,
+    "weight_norm": WeightNorm,
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_which_layers_are_wrapped(name):
+    """All of the network's, or those of queries and keys alone, or none; a gate is a layer too."""
+    method = load_class(METHODS[name])()
+    kind = WRAPPED.get(name.removesuffix("_qk"), PlainLinear)
+    for role in (*ROLES, "gate"):
+        is_wrapped = not name.endswith("_qk") or role in ("query", "key")
+        assert type(method.linear(role)) is (kind if is_wrapped else PlainLinear)

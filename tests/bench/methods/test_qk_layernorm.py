@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
+from bench.methods.base import Heads
 from bench.methods.qk_layernorm import (
     LAYERNORM_EPS,
     QKLayerNormFixed,
@@ -13,6 +14,7 @@ from bench.methods.qk_layernorm import (
 )
 
 TOKENS, WIDTH = 7, 5
+HEADS = Heads(num_heads=2, width=WIDTH, num_keys=TOKENS)
 FULL = torch.ones(TOKENS, TOKENS, dtype=torch.bool)
 LEARNED = [QKLayerNormFree(), QKLayerNormWeightClipped(), QKLayerNormGradientClipped()]
 
@@ -28,10 +30,10 @@ def weights(method, q, k, params) -> torch.Tensor:
 @pytest.mark.parametrize("method", [QKLayerNormFixed(), *LEARNED], ids=lambda method: type(method).__name__)
 def test_weights_equal_pytorchs_layer_norm_and_attention(method):
     q, k = 3 * randn(0, 2, 2, TOKENS, WIDTH) + 1, randn(1, 2, 2, TOKENS, WIDTH) - 2
-    params = {name: gamma + randn(2, WIDTH) for name, gamma in method.init_params(WIDTH).items()}
+    params = {name: gamma + randn(2, WIDTH) for name, gamma in method.init_params(HEADS).items()}
     identity = torch.eye(TOKENS, dtype=torch.float64).expand(2, 2, -1, -1)
     q_normal, k_normal = (
-        layer_norm(x, (WIDTH,), params[name] if params else None, eps=LAYERNORM_EPS)
+        layer_norm(x, (WIDTH,), params[name].flatten() if params else None, eps=LAYERNORM_EPS)
         for x, name in ((q, "gamma_q"), (k, "gamma_k"))
     )
     expected = scaled_dot_product_attention(q_normal, k_normal, identity, scale=1.0)
@@ -54,20 +56,20 @@ def test_logits_are_bounded_by_the_width():
     """|LN(q)| <= sqrt D, so |Z| <= D, whatever the queries and keys."""
     q, k = 1e4 * randn(0, 2, 1, TOKENS, WIDTH), 1e4 * randn(1, 2, 1, TOKENS, WIDTH)
     method = QKLayerNormFixed()
-    assert method.logits(*method.normalize(q, q, {})).amax() == pytest.approx(WIDTH, rel=1e-9)
-    assert method.logits(*method.normalize(q, k, {})).abs().amax() <= WIDTH
+    assert method.logits(*method.normalize(q, q, {}), FULL, {}).amax() == pytest.approx(WIDTH, rel=1e-9)
+    assert method.logits(*method.normalize(q, k, {}), FULL, {}).abs().amax() <= WIDTH
 
 
 @pytest.mark.parametrize("method", LEARNED, ids=lambda method: type(method).__name__)
-def test_gamma_starts_at_one_and_has_the_width_of_a_head(method):
-    params = method.init_params(WIDTH)
+def test_gamma_starts_at_one_has_the_width_of_a_head_and_is_shared(method):
+    params = method.init_params(HEADS)
     assert params.keys() == {"gamma_q", "gamma_k"}
-    assert all(torch.equal(gamma, torch.ones(WIDTH)) for gamma in params.values())
+    assert all(torch.equal(gamma, torch.ones(1, 1, WIDTH)) for gamma in params.values())
 
 
 def test_fixed_gamma_is_free_gamma_of_one():
     q, k = randn(0, 1, 1, TOKENS, WIDTH), randn(1, 1, 1, TOKENS, WIDTH)
-    params = {name: gamma.double() for name, gamma in QKLayerNormFree().init_params(WIDTH).items()}
+    params = {name: gamma.double() for name, gamma in QKLayerNormFree().init_params(HEADS).items()}
     assert torch.equal(weights(QKLayerNormFixed(), q, k, {}), weights(QKLayerNormFree(), q, k, params))
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from bench.methods.base import Mask
 from bench.methods.softmax import Softmax, WindowSoftmax
 
 TOKENS, WIDTH = 9, 4
@@ -14,6 +15,10 @@ def queries_and_keys(num_queries: int = TOKENS) -> tuple[torch.Tensor, torch.Ten
     generator = torch.Generator().manual_seed(0)
     q_BHQD = torch.randn(2, 3, num_queries, WIDTH, generator=generator, dtype=torch.float64)
     return q_BHQD, torch.randn(2, 3, TOKENS, WIDTH, generator=generator, dtype=torch.float64)
+
+
+def window(mask_QK: torch.Tensor, width: int) -> torch.Tensor:
+    return WindowSoftmax(width=width).restrict(Mask(allowed_QK=mask_QK, kind="full")).allowed_QK
 
 
 def weights_of_pytorch(q_BHQD, k_BHKD, mask_QK) -> torch.Tensor:
@@ -32,8 +37,8 @@ def test_softmax_equals_pytorchs(mask_QK):
 @pytest.mark.parametrize("width", [TOKENS - 1, TOKENS, 100])
 def test_a_window_over_all_keys_equals_softmax(width):
     q, k = queries_and_keys()
-    method = WindowSoftmax(width=width)
-    assert torch.equal(method.weights(q, k, method.allowed(FULL), {}), Softmax().weights(q, k, FULL, {}))
+    actual = WindowSoftmax().weights(q, k, window(FULL, width), {})
+    assert torch.equal(actual, Softmax().weights(q, k, FULL, {}))
 
 
 @pytest.mark.parametrize("width", [1, 3, TOKENS - 2])
@@ -44,15 +49,19 @@ def test_a_window_equals_a_band_of_the_mask(width, mask_QK):
     for i in range(TOKENS):
         for j in range(TOKENS):
             band_QK[i, j] &= abs(i - j) <= width
-    method = WindowSoftmax(width=width)
-    assert torch.equal(method.allowed(mask_QK), band_QK)
+    assert torch.equal(window(mask_QK, width), band_QK)
     expected = weights_of_pytorch(q, k, band_QK)
-    torch.testing.assert_close(method.weights(q, k, method.allowed(mask_QK), {}), expected, rtol=1e-12, atol=1e-15)
+    actual = WindowSoftmax().weights(q, k, window(mask_QK, width), {})
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_a_window_is_no_mask_that_a_causal_path_may_assume():
+    for kind in ("full", "causal"):
+        assert WindowSoftmax().restrict(Mask(allowed_QK=FULL, kind=kind)).kind == "custom"
 
 
 def test_the_last_queries_see_the_rows_of_all_queries():
     q, k = queries_and_keys()
-    method = WindowSoftmax(width=2)
-    last = method.weights(q[:, :, -3:], k, method.allowed(FULL[-3:]), {})
-    expected = method.weights(q, k, method.allowed(FULL), {})[:, :, -3:]
+    last = WindowSoftmax().weights(q[:, :, -3:], k, window(FULL[-3:], 2), {})
+    expected = WindowSoftmax().weights(q, k, window(FULL, 2), {})[:, :, -3:]
     torch.testing.assert_close(last, expected, rtol=1e-12, atol=1e-15)

@@ -1,0 +1,35 @@
+"""LipschitzNorm: logits divided by the largest that their norms allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.lazy import torch
+from bench.methods.shaped_logits import ShapedLogits, widened
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.methods.base import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class LipschitzNorm(ShapedLogits):
+    """Softmax of q_i . k_j / (|q_i| max_j |k_j|), the maximum over the row's allowed keys: |Z| <= 1, unscaled.
+
+    Source: Dasoulas et al. 2021, for scaled dot products, each query with its own keys as in their graphs: so a row
+    depends on no later token. Departure: the paper divides by max(|q| |K|, |q| |V|, |K| |V|) with |K| and |V| the
+    largest norms; values play no part here, so its bound of the Lipschitz constant holds where |V| <= min(|q|, |K|).
+    """
+
+    source = "Dasoulas et al. 2021"
+    controls = "logits: they lie in [-1, 1]"
+
+    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+        with torch.autocast(q_BHQD.device.type, enabled=False):
+            q_BHQD = torch.nn.functional.normalize(widened(q_BHQD), dim=-1)
+            k_BHKD = widened(k_BHKD)
+            norm_BHQK = torch.linalg.vector_norm(k_BHKD, dim=-1)[..., None, :].masked_fill(~mask_QK, 0)
+            largest_BHQ1 = norm_BHQK.amax(dim=-1, keepdim=True).clamp_min(1e-12)  # as `normalize` has it
+            return q_BHQD @ k_BHKD.mT / largest_BHQ1

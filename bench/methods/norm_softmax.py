@@ -1,0 +1,59 @@
+"""NormSoftmax: each row of logits divided by its own standard deviation before softmax.
+
+The deviation is the population's, over the allowed keys; the row's mean is taken out too, which changes no weight. A
+row of one key, or of equal logits, becomes zeros.
+Source: Jiang et al. 2023. Hoffmann et al. 2024 use it with a divisor of at most sqrt(D): that is an entry of its own.
+The eps that holds rows whose deviation vanishes is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Gt
+
+from bench.methods.shaped_logits import ShapedLogits, widened
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.methods.base import State
+
+EPS = 1e-12  # added to the variance: a deviation below 1e-6 counts as that
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormSoftmax(ShapedLogits):
+    """Softmax of (Z - mean Z) / std Z over the allowed keys of each row; the model's scale of logits cancels."""
+
+    source = "Jiang et al. 2023"
+    controls = "variance: that of every row of logits is 1"
+
+    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+        z_BHQK = widened(super().logits(q_BHQD, k_BHKD, mask_QK, state)).masked_fill(~mask_QK, 0)
+        num_allowed_Q1 = mask_QK.sum(dim=-1, keepdim=True)
+        mean_BHQ1 = z_BHQK.sum(dim=-1, keepdim=True) / num_allowed_Q1
+        centred_BHQK = (z_BHQK - mean_BHQ1).masked_fill(~mask_QK, 0)
+        variance_BHQ1 = centred_BHQK.square().sum(dim=-1, keepdim=True) / num_allowed_Q1
+        return centred_BHQK / self.divisor((variance_BHQ1 + EPS).sqrt())
+
+    def divisor(self, deviation_BHQ1: Tensor) -> Tensor:
+        """What a row is divided by, given its standard deviation."""
+        return deviation_BHQ1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormSoftmaxBounded(NormSoftmax):
+    """Softmax of Z / min(std Z, max_divisor): flat rows are amplified, rows of a larger deviation stay as they are.
+
+    Z is already scaled by the model, so max_divisor 1 is sqrt(D) on unscaled logits.
+    """
+
+    source = "Hoffmann et al. 2024; Jiang et al. 2023"
+    controls = "variance from below: that of every row of logits is at least 1"
+
+    max_divisor: Annotated[float, Gt(0)] = 1.0
+
+    def divisor(self, deviation_BHQ1: Tensor) -> Tensor:
+        return deviation_BHQ1.clamp_max(self.max_divisor)

@@ -1,0 +1,31 @@
+"""Sigmoid attention: every weight by itself, no competition between keys."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.lazy import torch
+from bench.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.methods.base import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmoidAttention(Method):
+    """sigmoid(Z - log N), N the tokens of the sequence, also where a row allows fewer keys.
+
+    Source: Ramapuram et al. 2025, whose bias is one number too.
+    """
+
+    source = "Ramapuram et al. 2025"
+    controls = "rows: each weight lies in (0, 1) whatever the others are"
+    rows_sum_to_one = False
+
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+        z_BHQK = self.logits(q_BHQD, k_BHKD, mask_QK, state) - math.log(mask_QK.shape[-1])
+        return z_BHQK.masked_fill(~mask_QK, -torch.inf).sigmoid().to(q_BHQD.dtype)

@@ -1,0 +1,31 @@
+"""Plain spectral normalisation: sigma-reparam without the learned scale, one of Zhai et al.'s open questions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.methods.linear import Linear, PlainLinear, SpectralNorm
+from bench.methods.sigma_reparam import QUERY_AND_KEY
+from bench.methods.softmax import Softmax
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralNormAll(Softmax):
+    """W / sigma(W) on every linear layer of the network. Source: Miyato et al. 2018, Eq. 8."""
+
+    source = "Miyato et al. 2018, Eq. 8; Zhai et al. 2023 (open question)"
+    controls = "spectral norm of all weights: it is 1"
+
+    def linear(self, role: str) -> Linear:
+        return SpectralNorm()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralNormQK(Softmax):
+    """W / sigma(W) on the query and key projections only. Source: Miyato et al. 2018, Eq. 8."""
+
+    source = "Miyato et al. 2018, Eq. 8; Zhai et al. 2023 (open question)"
+    controls = "spectral norm of the query and key weights: it is 1"
+
+    def linear(self, role: str) -> Linear:
+        return SpectralNorm() if role in QUERY_AND_KEY else PlainLinear()

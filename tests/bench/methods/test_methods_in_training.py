@@ -1,0 +1,133 @@
+"""Every method trains, every declared parameter and learned tensor of it matters there, and layers start apart."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import pytest
+import torch
+from annotated_types import Gt
+from trials import language_trial
+from variants import ignored_parameters
+
+from bench.entry import load_class
+from bench.lane import LaneProgram
+from bench.methods import METHODS
+from bench.methods.base import Method
+from bench.methods.softmax import Softmax
+from bench.optimizers.schedules import Constant
+from bench.optimizers.sgd import SGD
+from bench.pack import Pack
+from bench.randomness import normal
+from bench.train import PackRun
+from bench.trial import Outcome, Trial
+from bench.workloads.in_context_regression import InContextRegression
+
+
+@pytest.fixture(params=METHODS)
+def method(request) -> Method:
+    return load_class(METHODS[request.param])()
+
+
+def training(method: Method) -> list:
+    """Parameters and loss after each of three steps of a small model."""
+    workload = InContextRegression(num_pairs=12, batch_size=4, dimension=2, depth=2, initial_gain=0.5)
+    program = LaneProgram(workload=workload, method=method, optimizer=SGD(), schedule=Constant())
+    seed = torch.tensor(0)
+    lane = program.start(seed, torch.tensor(1.0, dtype=torch.float64))
+    knobs = {"lr": 0.01, "warmup_steps": 0.0, "weight_decay": 0.0, "grad_clip": math.inf}
+    knobs = {name: torch.tensor(value, dtype=torch.float64) for name, value in knobs.items()}
+    seen = []
+    for step in range(3):
+        batches = workload.batches(seed[None], torch.tensor([step]))
+        batch = {name: tensor[0, 0].double() for name, tensor in batches.items()}
+        lane, loss, _ = program.train(lane, batch, knobs, torch.tensor(step))
+        assert lane["alive"]
+        seen.append((lane["params"], loss))
+    return seen
+
+
+def test_every_parameter_changes_training(method):
+    assert ignored_parameters(method, training) == set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneIgnored(Softmax):
+    temperature: Annotated[float, Gt(0)] = 1.0
+    sharpness: Annotated[float, Gt(0)] = 1.0
+
+    def normalize(self, q_BHQD, k_BHKD, state):
+        return q_BHQD / self.temperature, k_BHKD
+
+
+def test_an_ignored_parameter_is_found():
+    assert ignored_parameters(OneIgnored(), training) == {"sharpness"}
+
+
+def test_every_learned_tensor_moves_in_training(method):
+    """Of the method itself and of the reparametrised layers: each gets a gradient."""
+    first, last = training(method)[0][0], training(method)[2][0]
+    for name, tensor in first.items():
+        assert not torch.equal(tensor, last[name]), name
+
+
+def test_draws_of_a_model_differ_by_layer_and_role(method):
+    workload = InContextRegression(depth=2)
+    seed, zero = torch.tensor(0), torch.tensor(0)
+    params, buffers = workload.init(method, lambda name, shape: normal(seed, name, zero, shape), torch.tensor(1.0))
+    drawn = [p for name, p in params.items() if name.endswith(".weight")]
+    assert len(drawn) == 2 * (3 - method.ties_query_and_key + len(method.roles))
+    drawn += [buffer for name, buffer in buffers.items() if ".method." in name]
+    assert len({tuple(x.flatten().tolist()) for x in drawn}) == len(drawn)
+
+
+def small_language_trial(name: str, **settings: Any) -> Trial:
+    size = {"num_steps": 3, "width": 16, "context": 16}
+    return language_trial(method=name, lr=1e-3, workload_params=size | settings)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_a_language_model(name):
+    """One lane here; several lanes, and in-context regression for every method: tests/bench/test_train.py."""
+    run = PackRun(Pack(trials=(small_language_trial(name),)))
+    run.advance()
+    (result,) = run.results()
+    assert result.outcome is Outcome.COMPLETED
+    assert math.isfinite(result.initial_loss)
+    assert math.isfinite(result.final_loss)
+    (trace,) = run.traces().values()
+    assert trace["value"].is_finite().all()
+
+
+def first_gradients(one: Trial) -> dict[str, torch.Tensor]:
+    """Of one model on its first batch."""
+    program = LaneProgram.of(one)
+    zero = torch.tensor(0)
+    lane = program.start(zero, torch.tensor(1.0))
+    batch = {n: t[0, 0] for n, t in program.workload.batches(zero[None], zero[None]).items()}
+    return program.gradients(lane, batch, zero, zero)["grads"]
+
+
+@pytest.mark.parametrize("preset", ["llama_1m", "wortsman_2m"])
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_are_finite_with_rotary_positions_and_without_biases(name, preset):
+    grads = first_gradients(small_language_trial(name, model=preset))
+    assert all(grad.isfinite().all() for grad in grads.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_in_mixed_precision_are_roughly_those_in_float32(name):
+    exact, mixed = (
+        first_gradients(small_language_trial(name, model="wortsman_2m", precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    difference = sum((mixed[name] - grad).square().sum() for name, grad in exact.items())
+    assert difference.sqrt() < 0.1 * sum(grad.square().sum() for grad in exact.values()).sqrt()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_gradients_do_not_depend_on_checkpointing(name):
+    kept, recomputed = (
+        first_gradients(small_language_trial(name, checkpointing=checkpointing)) for checkpointing in (False, True)
+    )
+    torch.testing.assert_close(recomputed, kept, rtol=1e-4, atol=1e-7)

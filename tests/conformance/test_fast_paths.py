@@ -1,0 +1,365 @@
+"""`attend` equals the dense reference for every method, whichever path it takes.
+
+Shapes: B batch, H heads, Q queries, K keys, T tokens, D width of a head, E width of a value, L lanes.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from trials import LEAN, language_trial
+
+from bench.entry import load_class
+from bench.methods import METHODS
+from bench.methods.base import Heads, Mask, Method
+from bench.methods.fused import CHUNK_TOKENS, SDPA_MIN_KEYS, path
+from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel
+from bench.methods.qk_layernorm import QKLayerNormFree
+from bench.methods.softmax import Softmax, WindowSoftmax, masked_softmax
+from bench.pack import Pack
+from bench.train import PackRun
+from bench.trial import Trial
+
+NUM_HEADS, WIDTH = 2, 4
+SHORT, LONG = 20, 2 * CHUNK_TOKENS + 13  # below and above every threshold; no multiple of a chunk
+KINDS = ("full", "causal", "custom")
+EXACT = 1e-13  # of float64, by the largest of what is compared: sums of some hundred terms in another order
+ROUNDING = {torch.float32: 3e-6, torch.bfloat16: 8e-3}  # by the largest too; 25 units in the last place, and 1
+
+
+@pytest.fixture(params=METHODS)
+def method(request) -> Method:
+    return load_class(METHODS[request.param])()
+
+
+@pytest.fixture
+def no_vmap_fallback() -> Iterator[None]:
+    """What has no rule for vmap, and would be looped over, raises."""
+    torch._C._functorch._set_vmap_fallback_enabled(False)
+    yield
+    torch._C._functorch._set_vmap_fallback_enabled(True)
+
+
+def randn(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def mask_of(kind: str, num_tokens: int) -> Mask:
+    allowed_TT = torch.ones(num_tokens, num_tokens, dtype=torch.bool)
+    if kind == "causal":
+        allowed_TT = allowed_TT.tril()
+    if kind == "custom":
+        allowed_TT = (randn(9, num_tokens, num_tokens) > 0) | torch.eye(num_tokens, dtype=torch.bool)
+    return Mask(allowed_QK=allowed_TT, kind=kind)
+
+
+def state_of(method: Method, num_tokens: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Learned tensors a little away from their start, and buffers."""
+    heads = Heads(num_heads=NUM_HEADS, width=WIDTH, num_keys=num_tokens)
+    buffers = method.init_buffers(heads, lambda name, shape: randn(7, *shape))
+    learned = {name: t.double() + 0.1 * randn(8, *t.shape) for name, t in method.init_params(heads).items()}
+    return {name: t.to(dtype) for name, t in (buffers | learned).items()} | {"step": torch.tensor(3)}
+
+
+def inputs(num_tokens: int, *, seed: int = 0, dtype=torch.float64, num_batch: int = 2) -> tuple[torch.Tensor, ...]:
+    """Queries, keys and values; queries small enough for rows of some hundred keys to differ."""
+    q, k, v = (randn(seed + i, num_batch, NUM_HEADS, num_tokens, WIDTH, dtype=dtype) for i in range(3))
+    return q / 2, k, v
+
+
+def output_and_gradients(run: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """run(*tensors) and, for a fixed cotangent without a pattern, its gradients."""
+
+    def objective(*tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        output = run(*tensors)
+        cotangent = torch.arange(output.numel(), dtype=torch.float64).square().cos().reshape(output.shape)
+        return (output * cotangent.to(output.dtype)).sum(), output
+
+    grads, (_, output) = torch.func.grad_and_value(objective, tuple(range(len(tensors))), has_aux=True)(*tensors)
+    return output, *grads
+
+
+def runs(method: Method, mask: Mask, state: dict[str, torch.Tensor]) -> tuple[Callable, Callable]:
+    """The dense reference and the automatic path, as functions of q, k, v and the method's floating state."""
+    names = [name for name, tensor in state.items() if tensor.is_floating_point()]
+
+    def run(attend: Callable) -> Callable:
+        def of(q, k, v, *tensors):
+            own = state | dict(zip(names, tensors, strict=True))
+            q, k = method.normalize(q, k, own)
+            return attend(method, q, k, v, method.restrict(mask), own)
+
+        return of
+
+    return run(Method.attend), run(type(method).attend)
+
+
+def both_paths(method: Method, mask: Mask, qkv: tuple[torch.Tensor, ...]) -> tuple[tuple[torch.Tensor, ...], ...]:
+    """Output and gradients with respect to q, k, v and state: of the dense reference, and of the automatic path."""
+    state = state_of(method, mask.allowed_QK.shape[-1], qkv[0].dtype)
+    floating = [tensor for tensor in state.values() if tensor.is_floating_point()]
+    reference, automatic = (output_and_gradients(run, *qkv, *floating) for run in runs(method, mask, state))
+    assert [t.dtype for t in reference] == [t.dtype for t in automatic]
+    return reference, automatic
+
+
+def assert_close(actual: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...], tolerance: float) -> None:
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(b.abs().max().item(), 1e-30))
+
+
+@pytest.mark.parametrize("num_tokens", [SHORT, SDPA_MIN_KEYS, LONG])
+@pytest.mark.parametrize("kind", KINDS)
+def test_attend_equals_the_reference(method, kind, num_tokens):
+    reference, automatic = both_paths(method, mask_of(kind, num_tokens), inputs(num_tokens))
+    assert_close(automatic, reference, EXACT)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "is_mixed"), [(torch.float32, False), (torch.bfloat16, False), (torch.float32, True)]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_attend_is_as_exact_as_the_reference_in_lower_precision(method, kind, dtype, is_mixed):
+    """Errors against float64 are at most twice the reference's and a rounding; is_mixed: under autocast to bfloat16.
+
+    Of the output and what q, k and v get; a gain's gradient is a sum of theirs, in which rounding can cancel or not.
+    """
+    qkv = inputs(LONG, dtype=dtype)
+    exact, _ = both_paths(method, mask_of(kind, LONG), tuple(x.double() for x in qkv))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_mixed, cache_enabled=False):
+        reference, automatic = both_paths(method, mask_of(kind, LONG), qkv)
+    rounding = ROUNDING[torch.bfloat16 if is_mixed else dtype]
+    for truth, dense, fast in zip(exact[:4], reference[:4], automatic[:4], strict=True):
+        dense_error, fast_error = ((x.double() - truth).abs().max().item() for x in (dense, fast))
+        assert fast_error <= 2 * dense_error + rounding * truth.abs().max().item()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("no_vmap_fallback")
+def test_lanes_equal_a_loop_without_looping(method, kind):
+    mask, num_lanes = mask_of(kind, LONG), 3
+    qkv = [torch.stack(x) for x in zip(*(inputs(LONG, seed=10 * lane) for lane in range(num_lanes)), strict=True)]
+    state = state_of(method, LONG, torch.float64)
+    floating = [tensor for tensor in state.values() if tensor.is_floating_point()]
+
+    def of_lane(*qkv: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return output_and_gradients(runs(method, mask, state)[1], *qkv, *floating)
+
+    alone = [of_lane(*(x[lane] for x in qkv)) for lane in range(num_lanes)]
+    assert_close(torch.func.vmap(of_lane)(*qkv), tuple(map(torch.stack, zip(*alone, strict=True))), EXACT)
+
+
+@pytest.mark.parametrize("method", [Softmax(), ReluKernel()])
+@pytest.mark.parametrize("in_dims", [(0, None, None), (None, 0, 1), (2, 1, None)])
+@pytest.mark.usefixtures("no_vmap_fallback")
+def test_lanes_may_share_inputs_and_cotangents(method, in_dims):
+    """Gradients of one lane, and of all lanes together, where some inputs or the gradient are the same for all."""
+    mask = mask_of("causal", LONG)
+    qkv = inputs(LONG)
+    qkv = [x if dim is None else torch.stack([x, x + 1, x - 1], dim) for x, dim in zip(qkv, in_dims, strict=True)]
+
+    def of_lane(attend: Callable) -> Callable:
+        return lambda *qkv: torch.func.grad(lambda *x: attend(method, *x, mask, {}).sum(), (0, 1, 2))(*qkv)
+
+    def of_all(attend: Callable) -> tuple[torch.Tensor, ...]:
+        run = torch.func.vmap(lambda *x: attend(method, *x, mask, {}), in_dims)
+        return torch.func.grad(lambda *x: run(*x).sum(), (0, 1, 2))(*qkv)
+
+    attends = (type(method).attend, Method.attend)
+    assert_close(*(torch.func.vmap(of_lane(attend), in_dims)(*qkv) for attend in attends), EXACT)
+    assert_close(*(of_all(attend) for attend in attends), EXACT)
+
+
+@pytest.mark.usefixtures("no_vmap_fallback")
+def test_lanes_may_have_masks_of_their_own():
+    allowed_LTT = torch.stack([mask_of(kind, LONG).allowed_QK for kind in KINDS])
+    q, k, v = inputs(LONG)
+
+    def of_lane(attend: Callable) -> Callable:
+        return lambda allowed_TT: attend(Softmax(), q, k, v, Mask(allowed_QK=allowed_TT, kind="custom"), {})
+
+    actual, expected = (torch.func.vmap(of_lane(attend))(allowed_LTT) for attend in (Softmax.attend, Method.attend))
+    assert_close((actual,), (expected,), EXACT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value_width", [1, 9])
+@pytest.mark.parametrize("method", [Softmax(), EluKernel()])
+def test_values_may_be_narrower_or_wider_than_queries(method, value_width, kind):
+    q, k, _ = inputs(LONG)
+    reference, automatic = both_paths(method, mask_of(kind, LONG), (q, k, randn(6, 2, NUM_HEADS, LONG, value_width)))
+    assert_close(automatic, reference, EXACT)
+
+
+@pytest.mark.parametrize("kind", ["full", "custom"])
+@pytest.mark.parametrize("method", [Softmax(), EluKernel()])
+def test_queries_may_be_fewer_than_keys(method, kind):
+    q, k, v = inputs(LONG)
+    mask = Mask(allowed_QK=mask_of(kind, LONG).allowed_QK[-5:], kind=kind)
+    reference, automatic = both_paths(method, mask, (q[:, :, -5:], k, v))
+    assert_close(automatic, reference, EXACT)
+
+
+EXTREMES = {
+    "large": lambda q, k: (1e2 * q, 1e2 * k),
+    "one_hot": lambda q, k: (1e4 * q, 1e4 * k),
+    "very_negative": lambda q, k: (-1e2 * q.abs(), -1e2 * k.abs()),
+    "zero_queries": lambda q, k: (0 * q, k),
+    "zero_keys": lambda q, k: (q, 0 * k),
+    "tiny": lambda q, k: (1e-90 * q, 1e-90 * k),
+    "some_rows_without_features": lambda q, k: (torch.where(torch.arange(LONG)[:, None] % 3 == 0, -q.abs(), q), k),
+    "first_keys_without_features": lambda q, k: (q, torch.where(torch.arange(LONG)[:, None] < 70, -k.abs(), k)),
+    "one_huge_key": lambda q, k: (q, torch.where(torch.arange(LONG)[:, None] == 70, 1e6 * k, k)),
+}
+
+
+@pytest.mark.parametrize("method", [Softmax(), QKLayerNormFree(), ReluKernel(), ReluKernel(eps=1e-3), EluKernel()])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("extreme", EXTREMES)
+def test_attend_equals_the_reference_at_extremes(method, kind, extreme):
+    """Tolerances are those of terms: a query's gradient is a sum of keys, and the other way round."""
+    q, k, v = inputs(LONG)
+    q, k = EXTREMES[extreme](q, k)
+    reference, automatic = both_paths(method, mask_of(kind, LONG), (q, k, v))
+    largest_q, largest_k = (max(1.0, x.abs().max().item()) for x in (q, k))
+    for actual, expected, terms in zip(automatic[:4], reference[:4], (1, largest_k, largest_q, 1), strict=True):
+        scale = max(terms, expected.abs().max().item())
+        torch.testing.assert_close(actual, expected, rtol=0, atol=10 * EXACT * scale)
+
+
+@pytest.mark.parametrize("broken", ["query", "key", "value"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gradient_that_is_not_finite_is_seen(method, kind, broken):
+    """Divergence is found by what is not finite: no fast path may hide it."""
+    index = ("query", "key", "value").index(broken)
+    qkv = [x.clone() for x in inputs(LONG)]
+    qkv[index][0, 0, 70, 1] = math.nan
+    reference, automatic = both_paths(method, mask_of(kind, LONG), tuple(qkv))
+
+    def is_finite(tensors: tuple[torch.Tensor, ...]) -> bool:
+        return all(bool(t.isfinite().all()) for t in tensors)
+
+    assert is_finite(automatic) == is_finite(reference)
+
+
+def test_hidden_keys_change_nothing_on_fast_paths():
+    q, k, v = inputs(LONG)
+    last = torch.arange(LONG)[:, None] >= LONG - 5
+    mask = mask_of("causal", LONG)
+    for method in (ReluKernel(), Softmax()):
+        expected, actual = (method.attend(q, *(x + noise * last for x in (k, v)), mask, {}) for noise in (0, 1e8))
+        torch.testing.assert_close(actual[:, :, : LONG - 5], expected[:, :, : LONG - 5], rtol=1e-13, atol=0)
+
+
+def test_a_second_derivative_raises():
+    q, k, v = inputs(LONG)
+
+    def norm_of_gradient(q: torch.Tensor) -> torch.Tensor:
+        gradient = torch.func.grad(lambda q: Softmax().attend(q, k, v, mask_of("full", LONG), {}).square().sum())
+        return gradient(q).square().sum()
+
+    with pytest.raises(NotImplementedError):
+        torch.func.grad(norm_of_gradient)(q)
+
+
+def heads(num_keys: int) -> Heads:
+    return Heads(num_heads=NUM_HEADS, width=WIDTH, num_keys=num_keys)
+
+
+def test_paths():
+    expected = {
+        ("softmax", "full"): "sdpa",
+        ("softmax", "custom"): "sdpa",
+        ("qk_layernorm_free", "causal"): "sdpa",
+        ("sigma_reparam_qk", "causal"): "sdpa",
+        ("relu_kernel", "causal"): "linear",
+        ("relu_kernel", "custom"): "dense",
+        ("soft_capping", "causal"): "dense",
+    }
+    methods = {name: load_class(METHODS[name])() for name, _ in expected}
+    assert {(name, kind): path(methods[name], heads(LONG), kind) for name, kind in expected} == expected
+    assert {path(methods[name], heads(SHORT), kind) for name, kind in expected} == {"dense"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherLogits(Softmax):
+    def logits(self, q_BHQD, k_BHKD, mask_QK, state):
+        return (q_BHQD @ k_BHKD.mT).sin()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherWeights(Softmax):
+    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
+        return masked_softmax(2 * self.logits(q_BHQD, k_BHKD, mask_QK, state), mask_QK)
+
+
+class Squared:
+    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
+        return super().weights(q_BHQD, k_BHKD, mask_QK, state).square()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SquaredSoftmax(Squared, WindowSoftmax):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class SquaredKernel(Squared, ReluKernel):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherFeatures(KernelAttention):
+    def features(self, x_BHTD):
+        return x_BHTD.square()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("other", [OtherLogits(), OtherWeights(), SquaredSoftmax(), SquaredKernel()])
+def test_a_class_with_logits_or_weights_of_its_own_is_dense(other, kind):
+    assert path(other, heads(LONG), kind) == "dense"
+    reference, automatic = both_paths(other, mask_of(kind, LONG), inputs(LONG))
+    assert_close(automatic, reference, EXACT)
+
+
+def test_a_kernel_with_features_of_its_own_is_linear():
+    assert path(OtherFeatures(), heads(LONG), "causal") == "linear"
+    reference, automatic = both_paths(OtherFeatures(), mask_of("causal", LONG), inputs(LONG))
+    assert_close(automatic, reference, EXACT)
+
+
+def histories(*trials: Trial, dtype: str) -> list[dict[str, torch.Tensor]]:
+    """All that training records: by the dense reference, and by the automatic path."""
+    seen = []
+    for is_reference in (True, False):
+        run = PackRun(Pack(trials=trials), dtype=dtype, is_reference=is_reference)
+        run.advance()
+        seen.append(run.state()["history"])
+    return seen
+
+
+def long_trial(method: str, seed: int = 0, **settings) -> Trial:
+    size = {"context": LONG, "num_steps": 3, "batch_size": 2, "eval_batches": 1}
+    return language_trial(method=method, seed=seed, workload_params=LEAN | size | settings)
+
+
+@pytest.mark.parametrize("name", ["softmax", "window_softmax", "qk_layernorm_free", "relu_kernel"])
+@pytest.mark.usefixtures("no_vmap_fallback")
+def test_a_language_model_trains_as_with_the_reference(name):
+    expected, actual = histories(long_trial(name, seed=0), long_trial(name, seed=1), dtype="float64")
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize(("name", "checkpointing"), [("softmax", False), ("softmax", True), ("relu_kernel", True)])
+def test_a_single_lane_trains_as_with_the_reference(name, checkpointing):
+    expected, actual = histories(long_trial(name, checkpointing=checkpointing), dtype="float64")
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["softmax", "relu_kernel"])
+def test_lanes_in_mixed_precision_train_as_with_the_reference(name):
+    trials = [long_trial(name, seed, precision="bfloat16") for seed in range(2)]
+    expected, actual = (history["loss"] for history in histories(*trials, dtype="float32"))
+    torch.testing.assert_close(actual, expected, rtol=1e-2, atol=0)
