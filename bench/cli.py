@@ -1,4 +1,4 @@
-"""The command line: `bench run|leaderboard|report|ui|validate|schema|list|doctor`; the only place that prints.
+"""The command line: `bench run|leaderboard|report|ui|validate|schema|list|doctor|data`; the only place that prints.
 
 stdout is data, stderr is progress. Exit codes: 0 ok, 1 internal, 2 bad usage or suite, 3 some trials failed, 4 store or
 cluster unreachable, 5 disk or budget, 130 interrupted. Heavy imports happen inside commands.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from bench.cli_data import data_app
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(data_app)
 
 SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a suite file, or the name of a shipped suite")]
 StoreOption = Annotated[Path, typer.Option("--store", envvar="BENCH_STORE", help="folder of the embedded store")]
@@ -41,6 +43,9 @@ UriOption = Annotated[
 ]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="import `package.module:Class` entries of the suite")]
 ScoreOption = Annotated[str, typer.Option("--score", help="lr_sensitivity, or lr_sensitivity_seedwise")]
+LossOption = Annotated[
+    Literal["train", "validation"], typer.Option("--loss", help="the loss that all scores are of; validation: held-out")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 DEFAULT_STORE = Path(".bench")
@@ -53,6 +58,9 @@ def run(
     tracking_uri: UriOption = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster; else RAY_ADDRESS, else this machine")] = None,
     max_lanes: Annotated[int | None, typer.Option(min=1, help="most trials in one pack; else by the device")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="attention by the dense reference alone, no fast path")
+    ] = False,
     allow_code: AllowCode = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would take and train nothing")] = False,
 ) -> None:
@@ -72,6 +80,7 @@ def run(
                 opened,
                 address=address,
                 max_lanes=max_lanes,
+                is_reference=reference,
                 on_start=display.start,
                 on_progress=display.update,
             )
@@ -91,6 +100,7 @@ def leaderboard(
     format: Annotated[Literal["table", "csv", "json", "md", "latex", "html"], typer.Option("--format")] = "table",
     compare: Annotated[str | None, typer.Option(help="published numbers to print beside ours: paper")] = None,
     score: ScoreOption = "lr_sensitivity",
+    loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
@@ -99,19 +109,17 @@ def leaderboard(
     loaded = _load(suite, allow_code)
     from bench.publish import read_board
 
-    board = read_board(loaded, _open(store, tracking_uri), score=score)
+    board = read_board(loaded, _open(store, tracking_uri), score=score, loss=loss)
     if board.num_missing:
         _say(f"{board.num_missing} of {loaded.num_trials} trials have no result yet")
     if compare is None:
         print(_tables()[format](board.frame), end="")
         return
-    from analysis import references
-    from analysis.leaderboard import compare as compare_with
-    from analysis.leaderboard import rank_correlations
+    from analysis import comparison, references
 
-    compared = compare_with(board.frame, references.load(compare))
+    compared = comparison.compare(board.frame, references.load(compare))
     print(_comparison_tables()[format](compared), end="")
-    for row in rank_correlations(compared).iter_rows(named=True):
+    for row in comparison.rank_correlations(compared).iter_rows(named=True):
         _say(
             f"{row['workload']}, {row['optimizer']}: rank correlation over {row['num_methods']} methods: "
             f"Spearman {_number(row['spearman'])}, Kendall {_number(row['kendall'])}"
@@ -124,6 +132,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="folder to write, made if missing")] = Path("report"),
     compare: Annotated[str | None, typer.Option(help="published numbers to show beside ours: paper")] = None,
     score: ScoreOption = "lr_sensitivity",
+    loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
@@ -132,7 +141,7 @@ def report(
     loaded = _load(suite, allow_code)
     from bench.publish import report as write
 
-    paths = write(loaded, _open(store, tracking_uri), out, compare=compare, score=score)
+    paths = write(loaded, _open(store, tracking_uri), out, compare=compare, score=score, loss=loss)
     _say(f"wrote {len(paths)} files; open the first:")
     print(paths[0])
 
@@ -244,10 +253,13 @@ def _open(home: Path, uri: str | None) -> Store:
 
 
 def _tables() -> dict[str, Callable[[Any], str]]:
-    from analysis.tables import FORMATS
+    from analysis.tables import FORMATS, terminal_frames
     from bench.progress import terminal_table
 
-    return {"table": terminal_table, "md": FORMATS["markdown"], **FORMATS}
+    def table(board: Any) -> str:
+        return "\n".join(map(terminal_table, terminal_frames(board)))
+
+    return {"table": table, "md": FORMATS["markdown"], **FORMATS}
 
 
 def _comparison_tables() -> dict[str, Callable[[Any], str]]:
@@ -286,9 +298,8 @@ def _exit_code(summary: Summary) -> int:
 
 def _print_estimate(suite: Suite) -> None:
     from bench.estimate import estimate
-    from bench.run import MAX_LANES
 
-    guess = estimate(suite, max_lanes=MAX_LANES)
+    guess = estimate(suite, max_lanes=None)
     print(
         f"{suite.name}: {guess.num_trials} trials in {guess.num_packs} packs, about {guess.seconds:.0f} s of training "
         f"on this machine's {guess.device}, about {guess.num_bytes / 1e6:.0f} MB on disk"

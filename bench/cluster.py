@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -23,15 +24,16 @@ ENVIRONMENT = {
 os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
 
 import ray  # noqa: E402  (reads its environment when imported)
-import torch  # noqa: E402
+from ray.exceptions import RayError  # noqa: E402
 
 from bench.errors import StoreError  # noqa: E402
-from bench.pack import Pack  # noqa: E402
-from bench.train import PackRun  # noqa: E402
+from bench.lanes import MAX_LANES, Fit, fit  # noqa: E402
+from bench.pack import pack_key  # noqa: E402
+from bench.trial import Trial  # noqa: E402
 
 MAX_PACKS_PER_GPU = 4  # processes share a GPU by turns: more of them hide compilation, not more work
+MAX_FULL_PACKS_PER_GPU = 2  # of packs that fill it: one compiles while the other trains
 GPU_HEADROOM = 1.25  # on the measured memory of a pack
-CUDA_CONTEXT_BYTES = 600 * 2**20  # of a process, measured on an H100
 CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 256 * 2**20
 
@@ -84,29 +86,47 @@ def num_slots(resources: Resources) -> int:
     return max(1, int(min(by_cpu, cluster["GPU"] // resources.gpus) if resources.gpus else by_cpu))
 
 
-def choose_resources(pack: Pack) -> Resources:
-    """What one pack takes on the connected cluster: a share of a GPU by measured memory if it has any, else a CPU."""
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """What every pack takes, and the most lanes of a pack by its workload's label."""
+
+    resources: Resources
+    lanes: dict[str, int]
+
+
+def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement:
+    """Probe one group of trials of every workload on a worker of the connected cluster.
+
+    A pack takes a CPU, and a share of a GPU by measured memory if the cluster has any.
+    """
     cluster = ray.cluster_resources()
     num_gpus, num_cpus = cluster.get("GPU", 0), cluster.get("CPU", 1)
+    groups: dict[str, dict[str, list[Trial]]] = {}
+    for trial in trials:
+        groups.setdefault(trial.workload.label, {}).setdefault(pack_key(trial), []).append(trial)
+    probe: Any = ray.remote(num_cpus=1, num_gpus=1 if num_gpus else 0)(fit)  # pyright: ignore
+    device = "cuda" if num_gpus else "cpu"
+    fits = {}
+    for label, by_key in groups.items():
+        largest = max(by_key.values(), key=len)
+        try:
+            fits[label] = ray.get(probe.remote(largest, device=device, max_lanes=max_lanes))
+        except RayError:  # a method that crashes: training it gives the outcome
+            lanes_of_others = min(max_lanes or MAX_LANES[device], len(largest))
+            fits[label] = Fit(num_lanes=lanes_of_others, fills_device=False)
+    lanes = {label: found.num_lanes for label, found in fits.items()}
     if not num_gpus:
-        return Resources(cpus=1, gpus=0)
-    used, total = ray.get(ray.remote(num_cpus=1, num_gpus=1)(measure_memory).remote(pack))
-    share = max(GPU_HEADROOM * used / total, 1 / MAX_PACKS_PER_GPU, num_gpus / num_cpus)
-    return Resources(cpus=1, gpus=1.0 if share > 0.5 else 1 / int(1 / share))
-
-
-def measure_memory(pack: Pack) -> tuple[int, int]:
-    """Bytes that a pack takes on this process's GPU, and that the GPU has; extrapolated from packs of 1 and 3 lanes."""
-    peaks = []
-    for num_lanes in (1, 3):
-        run = PackRun(Pack(trials=pack.trials[:num_lanes]), device="cuda")
-        torch.cuda.reset_peak_memory_stats()
-        run.dry_step()
-        peaks.append(torch.cuda.max_memory_allocated())
-        del run
-    lanes = len(pack.trials)
-    used = peaks[0] + (peaks[1] - peaks[0]) // 2 * (lanes - 1) if lanes >= 3 else peaks[-1]
-    return used + CUDA_CONTEXT_BYTES, torch.cuda.mem_get_info()[1]
+        return Placement(resources=Resources(cpus=1, gpus=0), lanes=lanes)
+    shares = [
+        max(
+            GPU_HEADROOM * found.num_bytes / found.total_bytes,
+            1 / (MAX_FULL_PACKS_PER_GPU if found.fills_device else MAX_PACKS_PER_GPU),
+            num_gpus / num_cpus,
+        )
+        for found in fits.values()
+    ]
+    share = max(shares)
+    return Placement(resources=Resources(cpus=1, gpus=1.0 if share > 0.5 else 1 / int(1 / share)), lanes=lanes)
 
 
 def _knock(address: str) -> None:

@@ -1,36 +1,67 @@
 """Turn a pure function of tensors into the fastest callable that a device offers.
 
 CPU: the function is traced once into a flat list of tensor operations, which spares the cost of vmap and autograd at
-every call and needs no compiler. CUDA: `repeatable` captures the trace in a CUDA graph; one that is called often enough
-to pay for it goes through Inductor first.
+every call and needs no compiler. CUDA: `repeatable` captures the trace in a CUDA graph; where its calls would take
+long enough to pay for it, it goes through Inductor first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.fx import GraphModule
 
-# Matrix products that contract so few terms leave a GPU's matrix kernels almost empty (60% of a step of the paper's
-# model, width 4, on an H100); as a product and a sum, Inductor fuses them with what surrounds them.
-SMALL_CONTRACTION = 16
-# A judgement, not yet a measured break-even: with every small product summed, whatever its contraction, Inductor took
-# 40 s and brought a step of the paper's model in 95 lanes from 2.96 to 1.82 ms on an H100.
-MIN_INDUCTOR_CALLS = 5000
+# Matrix products of which two of the three sizes are this small leave a GPU's matrix kernels almost empty (60% of a
+# step of the paper's model, width 4, on an H100); as a product and a sum, Inductor fuses them with their neighbours.
+SMALL_SIZE = 32
+# Inductor takes about 0.02 s an operation and saves 40 to 50% of a step (the paper's model in 95 lanes on an H100: 17 s
+# for softmax, 3.9 to 2.4 ms; 29 s for sigma-reparam, 4.6 to 2.6 ms; 23 s for ReLU, 4.9 to 2.5 ms). It pays for itself
+# where plain training takes 0.04 s an operation, sooner where other packs train meanwhile on the same GPU.
+MIN_PLAIN_SECONDS_PER_OPERATION = 0.03
+# What an H100 reaches, for an estimate from the trace alone, so that the choice is the same at every start.
+SECONDS_PER_OPERATION = 3e-6
+BYTES_PER_SECOND = 2e12
+FLOPS_PER_SECOND = 3e14
 NUM_WARMUP_CALLS = 3  # before a capture: Inductor's autotuning and cuBLAS's workspaces must not fall into it
 
 
 def compile_for(
     device: torch.device, function: Callable[..., Any], arguments: tuple[Any, ...], *, num_calls: int
-) -> Callable[..., Any]:
-    """`function`, specialised to the shapes of `arguments`, which are nested dicts and tuples of tensors.
+) -> tuple[Callable[..., Any], Any]:
+    """`function`, specialised to the shapes of `arguments`, nested dicts, lists and tuples of tensors; and an example
+    of what it gives.
 
     num_calls: how often it will be called, which decides how much compiling pays.
     """
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.utils import _pytree as pytree
+
+    leaves = pytree.tree_leaves(arguments)
+    with torch.no_grad():
+        traced, out_spec = trace(function, arguments)
+        run: Callable[..., Any] = traced
+        example = traced(*leaves)
+        if device.type == "cuda" and pays(cost(traced), num_calls=num_calls):
+            small = {torch.ops.aten.bmm.default: _small_product, torch.ops.aten.mm.default: _small_product}
+            traced = make_fx(traced, decomposition_table=small, tracing_mode="real")(*leaves)
+            torch.cuda.empty_cache()
+            run = torch.compile(traced, fullgraph=True, dynamic=False)
+
+    def call(*new_arguments: Any) -> Any:
+        with torch.no_grad():
+            return pytree.tree_unflatten(list(run(*pytree.tree_leaves(new_arguments))), out_spec)
+
+    return call, pytree.tree_unflatten(list(example), out_spec)
+
+
+def trace(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[GraphModule, Any]:
+    """`function` as a flat graph from the leaves of its arguments to those of what it gives, and the tree of those."""
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.utils import _pytree as pytree
 
@@ -42,26 +73,65 @@ def compile_for(
         out_spec[:] = [spec_of_out]
         return out
 
-    use_inductor = device.type == "cuda" and num_calls >= MIN_INDUCTOR_CALLS
-    decompositions = None
-    if use_inductor:
-        decompositions = {torch.ops.aten.bmm.default: _small_product, torch.ops.aten.mm.default: _small_product}
     with torch.no_grad():
-        traced = make_fx(flat, decomposition_table=decompositions, tracing_mode="real")(*leaves)
+        traced = make_fx(flat, tracing_mode="real")(*leaves)
     traced.graph.eliminate_dead_code()
     traced.recompile()
-    run: Callable[..., Any] = traced
-    if use_inductor:
-        run = torch.compile(traced, fullgraph=True, dynamic=False)
-
-    def call(*new_arguments: Any) -> Any:
-        with torch.no_grad():
-            return pytree.tree_unflatten(list(run(*pytree.tree_leaves(new_arguments))), out_spec[0])
-
-    return call
+    return traced, out_spec[0]
 
 
-def repeatable(device: torch.device, body: Callable[[], None], warmup: Callable[[], Any]) -> Callable[[], Any]:
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one call of a trace has to do; views are free."""
+
+    num_operations: int
+    num_bytes: int  # read and written
+    flops: int  # of matrix products
+
+    @property
+    def plain_gpu_seconds(self) -> float:
+        """On an H100 without a compiler: a coarse model, the same at every start."""
+        work_s = self.num_bytes / BYTES_PER_SECOND + self.flops / FLOPS_PER_SECOND
+        return max(self.num_operations * SECONDS_PER_OPERATION, work_s)
+
+
+def cost(traced: GraphModule) -> Cost:
+    """Counted from the shapes in the trace."""
+    num_operations = num_bytes = flops = 0
+    for node in traced.graph.nodes:
+        if node.op != "call_function" or getattr(node.target, "is_view", False):
+            continue
+        written = _value(node)
+        values = [*map(_value, node.all_input_nodes), written]
+        num_operations += 1
+        num_bytes += sum(t.numel() * t.element_size() for t in values if t is not None)
+        if node.target in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default) and written is not None:
+            flops += 2 * written.numel() * _value(node.args[0]).shape[-1]
+        elif "scaled_dot_product" in str(node.target):  # two products, five backward
+            is_backward = "backward" in str(node.target)
+            q_BHQD, k_BHKD = map(_value, node.args[1:3] if is_backward else node.args[:2])
+            flops += (10 if is_backward else 4) * q_BHQD.numel() * k_BHKD.shape[-2]
+    return Cost(num_operations=num_operations, num_bytes=num_bytes, flops=flops)
+
+
+def pays(call: Cost, *, num_calls: int) -> bool:
+    """Whether so many calls are worth Inductor's time."""
+    return num_calls * call.plain_gpu_seconds >= MIN_PLAIN_SECONDS_PER_OPERATION * call.num_operations
+
+
+def _value(node: Any) -> Any:
+    value = node.meta.get("val")
+    return value if hasattr(value, "numel") else None
+
+
+def new_pool(device: torch.device) -> Any:
+    """Memory that the graphs of one pack share: they run one after the other and keep nothing in it."""
+    return torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+
+
+def repeatable(
+    device: torch.device, body: Callable[[], None], warmup: Callable[[], Any], pool: Any
+) -> Callable[[], Any]:
     """`body`, which reads and writes fixed tensors, as a callable to run many times; on CUDA a captured graph.
 
     `warmup` runs what `body` runs but writes nothing: capturing executes nothing, so no step is lost or done twice.
@@ -74,14 +144,15 @@ def repeatable(device: torch.device, body: Callable[[], None], warmup: Callable[
         for _ in range(NUM_WARMUP_CALLS):
             warmup()
     torch.cuda.current_stream(device).wait_stream(stream)
+    torch.cuda.empty_cache()  # a graph has memory of its own: what warming up took would stay taken beside it
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=pool):
         body()
     return graph.replay
 
 
 def _small_product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b, (..., M, K) by (..., K, N), as a sum of products where K is small."""
-    if a.shape[-1] > SMALL_CONTRACTION:
+    """a @ b, (..., M, K) by (..., K, N), as a sum of products where two of M, K and N are small."""
+    if sorted((a.shape[-2], a.shape[-1], b.shape[-1]))[1] > SMALL_SIZE:
         return NotImplemented
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)

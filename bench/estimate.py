@@ -6,11 +6,13 @@ import dataclasses
 import os
 import time
 
+from bench.lanes import fit
 from bench.lazy import torch
-from bench.pack import Pack, make_packs
+from bench.pack import Pack, make_packs, pack_key
 from bench.suite import Suite
 from bench.trace import QUANTITIES
 from bench.train import PackRun
+from bench.trial import Trial
 
 PROBE_SECONDS = 3.0  # of training, for each workload
 BYTES_PER_TRACE_VALUE = 4.5  # in a Parquet artifact, measured
@@ -28,11 +30,15 @@ class Estimate:
     device: str
 
 
-def estimate(suite: Suite, *, max_lanes: dict[str, int]) -> Estimate:
+def estimate(suite: Suite, *, max_lanes: int | None) -> Estimate:
     """Time one pack of every workload for a few seconds on this machine and scale it up."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     slots = torch.cuda.device_count() if device == "cuda" else os.cpu_count() or 1
-    packs = make_packs(suite.expand(), max_lanes=max_lanes[device])
+    groups: dict[str, list[Trial]] = {}
+    for trial in suite.expand():
+        groups.setdefault(trial.workload.label, []).append(trial)
+    lanes = {label: fit(_alike(group), device=device, max_lanes=max_lanes).num_lanes for label, group in groups.items()}
+    packs = make_packs(suite.expand(), max_lanes=lambda trial: lanes[trial.workload.label])
     by_workload: dict[str, list[Pack]] = {}
     for pack in packs:
         by_workload.setdefault(pack.trials[0].workload.label, []).append(pack)
@@ -57,3 +63,8 @@ def estimate(suite: Suite, *, max_lanes: dict[str, int]) -> Estimate:
         num_bytes=num_bytes,
         device=device,
     )
+
+
+def _alike(trials: list[Trial]) -> list[Trial]:
+    """Those that can train together with the first."""
+    return [trial for trial in trials if pack_key(trial) == pack_key(trials[0])]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.entry import build
+from bench.errors import UsageError
 from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
-from bench.models.attention_only import method_params
+from bench.models.attention import Mode
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.optimizers.base import Optimizer, Tensors
 from bench.optimizers.schedules import Schedule
-from bench.probes.attention import ATTENTION_PROBES
 from bench.randomness import normal
+from bench.stacking import STACKED, over_layers, stack_layers, unstack_layers
 from bench.trial import Trial
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
@@ -22,27 +24,41 @@ from bench.workloads.base import Workload
 if TYPE_CHECKING:
     from torch import Tensor
 
-Lane = dict[str, Any]  # params, buffers, optimizer: named tensors; alive: bool; diverged_step: int64, -1 if not
+# params, buffers, optimizer: named tensors; seed: int64; alive: bool; diverged_step: int64, -1 if not
+Lane = dict[str, Any]
+# What the batch of a step, or a part of it, gave. grads: named tensors; loss; buffers: as the step saw them;
+# max_logits: (heads,) of each layer, if the method reads them
+Gradients = dict[str, Any]
+METHOD = STACKED + "method."
 CLIP_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_'s
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaneProgram:
-    """What the lanes of a pack have in common."""
+    """What the lanes of a pack have in common. is_reference: attention by the dense reference alone."""
 
     workload: Workload
     method: Method
     optimizer: Optimizer
     schedule: Schedule
+    is_reference: bool = False
 
     @classmethod
-    def of(cls, trial: Trial) -> LaneProgram:
-        """The program that a trial names."""
+    def of(cls, trial: Trial, *, is_reference: bool = False) -> LaneProgram:
+        """The program that a trial names. Raises UsageError if the data here are not those of the trial."""
+        workload = build(WORKLOADS, trial.workload)
+        digest = workload.data_digest()
+        if not trial.workload.digest.endswith(digest):
+            raise UsageError(
+                f"data of {trial.workload.label} differ from those of the suite: SHA-256 {digest[:12]} here, "
+                f"{trial.workload.digest[-64:][:12]} there; copy the prepared folder to every machine"
+            )
         return cls(
-            workload=build(WORKLOADS, trial.workload),
+            workload=workload,
             method=build(METHODS, trial.method),
             optimizer=build(OPTIMIZERS, trial.optimizer),
             schedule=build(SCHEDULES, trial.schedule),
+            is_reference=is_reference,
         )
 
     def start(self, seed: Tensor, init_scale: Tensor) -> Lane:
@@ -56,46 +72,95 @@ class LaneProgram:
         return {
             "params": params,
             "buffers": buffers,
-            "optimizer": self.optimizer.init(params),
+            "optimizer": self.optimizer.init(stack_layers(params)),
+            "seed": seed.clone(),
             "alive": torch.ones((), dtype=torch.bool, device=seed.device),
             "diverged_step": torch.full((), -1, dtype=torch.int64, device=seed.device),
         }
 
-    def train(self, lane: Lane, batch: Tensors, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
+    def gradients(self, lane: Lane, batch: Tensors, step: Tensor, part: Tensor) -> Gradients:
+        """Of the mean loss of a batch, or of one of its `num_micro_batches` parts (`part`, counted from 0)."""
+        refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
+        buffers = refreshed | self._counters(lane, step, part)
+        mode = Mode(is_training=True, max_logits=self.method.reads_max_logits, is_reference=self.is_reference)
+
+        def objective(params: Tensors) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
+            seen = self.workload.loss(self.method, params, buffers, batch, mode)
+            return self.method.scale_loss(seen.objective, step), (seen.loss, seen.watched)
+
+        grads, (_, (loss, max_logits)) = torch.func.grad_and_value(objective, has_aux=True)(lane["params"])
+        return {"grads": grads, "loss": loss, "buffers": refreshed, "max_logits": max_logits}
+
+    def update(self, lane: Lane, seen: Gradients, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
         """The lane after one step, and the loss and gradient norm that the step saw.
 
         A non-finite loss or gradient norm freezes the lane as it was before the step; from then on both are NaN.
         """
-        buffers = self.workload.refresh(self.method, lane["params"], lane["buffers"])
-
-        def loss_of(params: Tensors) -> Tensor:
-            return self.workload.loss(self.method, params, buffers, batch)[0]
-
-        grads, loss = torch.func.grad_and_value(loss_of)(lane["params"])
+        before, loss = stack_layers(lane["params"]), seen["loss"]
+        grads = stack_layers(seen["grads"])
         grad_norm = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
         clip = (knobs["grad_clip"] / (grad_norm + CLIP_EPS)).clamp_max(1)
-        grads = {name: grad * clip for name, grad in grads.items()}
-        for prefix, part in method_params(grads).items():
-            grads |= {prefix + name: grad for name, grad in self.method.limit_grads(part).items()}
+        grads = self._of_method(self.method.limit_grads, {name: grad * clip for name, grad in grads.items()})
         factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)
-        scheduled = knobs | {"lr": knobs["lr"] * factor}
-        params, moments = self.optimizer.update(lane["params"], grads, lane["optimizer"], scheduled, step)
-        for prefix, part in method_params(params).items():
-            params |= {prefix + name: tensor for name, tensor in self.method.limit_params(part).items()}
+        scheduled = knobs | {"lr": knobs["lr"] * factor, "lr_factor": factor}
+
+        def update_one(p: Tensor, grad: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
+            moments = {moment: {"": tensor} for moment, tensor in state.items()}
+            new, moments = self.optimizer.update({"": p}, {"": grad}, moments, scheduled, step)
+            return new[""], {moment: tensors[""] for moment, tensors in moments.items()}
+
+        params: Tensors = {}
+        optimizer: dict[str, Tensors] = {moment: {} for moment in lane["optimizer"]}
+        for name, p in before.items():
+            state = {moment: tensors[name] for moment, tensors in lane["optimizer"].items()}
+            params[name], moments = over_layers(update_one, name, p, grads[name], state)
+            for moment, tensor in moments.items():
+                optimizer[moment][name] = tensor
+        params = self._of_method(self.method.limit_params, params)
+        if self.method.reads_max_logits:
+            by_layer = unstack_layers(params, lane["params"])
+            params = stack_layers(self.workload.limit(self.method, by_layer, seen["max_logits"]))
         finite = loss.isfinite() & grad_norm.isfinite()
         alive = lane["alive"] & finite
-        updated = {"params": params, "buffers": buffers, "optimizer": moments}
-        trained = {name: _choose(alive, updated[name], lane[name]) for name in updated}
+        trained = {
+            "params": unstack_layers(_choose(alive, params, before), lane["params"]),
+            "buffers": _choose(alive, seen["buffers"], lane["buffers"]),
+            "optimizer": _choose(alive, optimizer, lane["optimizer"]),
+        }
         diverged_step = torch.where(lane["alive"] & ~finite, step, lane["diverged_step"])
-        seen = [torch.where(lane["alive"], value, torch.nan) for value in (loss, grad_norm)]
-        return trained | {"alive": alive, "diverged_step": diverged_step}, seen[0], seen[1]
+        shown = [torch.where(lane["alive"], value, torch.nan) for value in (loss, grad_norm)]
+        return lane | trained | {"alive": alive, "diverged_step": diverged_step}, shown[0], shown[1]
 
-    def observe(self, lane: Lane, batch: Tensors) -> tuple[Tensor, Tensor]:
-        """Loss and attention quantities (quantities, layers) of the lane on a batch, as a train step would see it."""
-        buffers = self.workload.refresh(self.method, lane["params"], lane["buffers"])
-        loss, layers = self.workload.loss(self.method, lane["params"], buffers, batch)
-        attention = [torch.stack([probe(layer) for layer in layers]) for probe in ATTENTION_PROBES.values()]
-        return loss, torch.stack(attention)
+    def train(self, lane: Lane, batch: Tensors, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
+        """`update` with the `gradients` of a whole batch."""
+        return self.update(lane, self.gradients(lane, batch, step, torch.zeros_like(step)), knobs, step)
+
+    def observe(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensor:
+        """Attention quantities (quantities, layers) on the probed part of a batch, as a step would see it."""
+        mode = Mode(observes=True, is_reference=self.is_reference)
+        batch = self.workload.probe_batch(batch)
+        seen = self.workload.loss(self.method, lane["params"], self._buffers(lane, step), batch, mode)
+        return torch.stack(seen.watched, dim=-1)
+
+    def evaluate(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensors:
+        """The workload's measures on a batch, nothing dropped out."""
+        mode = Mode(is_reference=self.is_reference)
+        return self.workload.evaluate(self.method, lane["params"], self._buffers(lane, step), batch, mode)
+
+    def _of_method(self, limit: Callable[[Tensors], Tensors], stacked: Tensors) -> Tensors:
+        """Stacked tensors, those that the method added limited layer by layer."""
+        own = {name: tensor for name, tensor in stacked.items() if name.startswith(METHOD)}
+        if not own:
+            return stacked
+        limited = torch.func.vmap(limit)({name.removeprefix(METHOD): tensor for name, tensor in own.items()})
+        return stacked | {METHOD + name: tensor for name, tensor in limited.items()}
+
+    def _buffers(self, lane: Lane, step: Tensor) -> Tensors:
+        refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
+        return refreshed | self._counters(lane, step, torch.zeros_like(step))
+
+    def _counters(self, lane: Lane, step: Tensor, part: Tensor) -> Tensors:
+        return {"step": step, "seed": lane["seed"], "draw": step * self.workload.num_micro_batches + part}
 
 
 def _choose(condition: Tensor, new: Any, old: Any) -> Any:

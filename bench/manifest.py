@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench.entry import build
+from bench.methods import METHODS
+from bench.methods.base import Method
+from bench.methods.fused import path
 from bench.suite import Suite
 from bench.trial import TRIAL_VERSION, canonical_json
+from bench.workloads import WORKLOADS
 
 PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
 
 
-def manifest(suite: Suite, *, device: str) -> dict[str, Any]:
+def manifest(suite: Suite, *, device: str, is_reference: bool = False) -> dict[str, Any]:
     """Plain data for JSON. Of the environment it names versions and hardware, never paths, users or variables."""
     plain = suite.model_dump(mode="json")
     return {
@@ -33,9 +38,24 @@ def manifest(suite: Suite, *, device: str) -> dict[str, Any]:
         "device": device,
         "cpu": f"{platform.machine()}, {os.cpu_count()} cores",
         "system": platform.system(),
-        "precision": "float32, TF32 off",
+        "attention": attention_paths(suite, is_reference=is_reference),
+        "precision": "float32, TF32 off; bfloat16 autocast where a workload's `precision` says so",
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def attention_paths(suite: Suite, *, is_reference: bool) -> dict[str, dict[str, str]]:
+    """How attention was computed, by label of workload and method: sdpa, linear, or dense (the reference)."""
+    paths: dict[str, dict[str, str]] = {}
+    for trial in suite.expand():
+        by_method = paths.setdefault(trial.workload.label, {})
+        if trial.method.label not in by_method:
+            heads, kind = build(WORKLOADS, trial.workload).attention
+            method = build(METHODS, trial.method)
+            if type(method).restrict is not Method.restrict:
+                kind = "custom"
+            by_method[trial.method.label] = "dense" if is_reference else path(method, heads, kind)
+    return paths
 
 
 def git_state(folder: Path) -> str:

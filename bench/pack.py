@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bench.trial import KNOB_NAMES, Trial, canonical_json
@@ -37,14 +37,18 @@ def pack_key(trial: Trial) -> str:
     return canonical_json({name: value for name, value in plain.items() if name not in ("knobs", "seed")})
 
 
-def make_packs(trials: Iterable[Trial], *, max_lanes: int) -> list[Pack]:
-    """Packs of at most `max_lanes` lanes, of nearly equal size, in the order of the trials' first appearance."""
+def make_packs(trials: Iterable[Trial], *, max_lanes: int | Callable[[Trial], int]) -> list[Pack]:
+    """Packs of nearly equal size in the order of the trials' first appearance.
+
+    max_lanes: the most lanes, or what gives it for a pack of trials like this one.
+    """
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(pack_key(trial), []).append(trial)
     packs = []
     for group in groups.values():
-        num_packs = -(-len(group) // max_lanes)
+        limit = max_lanes if isinstance(max_lanes, int) else max_lanes(group[0])
+        num_packs = -(-len(group) // limit)
         bounds = [len(group) * i // num_packs for i in range(num_packs + 1)]
         packs += [Pack(trials=tuple(group[a:b])) for a, b in itertools.pairwise(bounds)]
     return packs

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
@@ -48,14 +49,43 @@ def normal(seed: Tensor, stream: str, step: Tensor, shape: tuple[int, ...]) -> T
     seed, step: int64 tensors, 0 <= step < 2^32. Source: Box & Muller 1958.
     """
     numel = math.prod(shape)
-    block = torch.arange((numel + 3) // 4, device=seed.device)
-    step_1, seed_1 = step[..., None], seed[..., None]
-    number = torch.full_like(block, stream_id(stream))
-    key = (seed_1 & MASK, (seed_1 >> 32) & MASK)
-    words = philox((block + 0 * step_1, step_1 + 0 * block, number, torch.zeros_like(block)), key)
-    u = [((word >> 8).to(torch.float32) + 0.5) * 2.0**-24 for word in words]
+    u = [((word >> 8).to(torch.float32) + 0.5) * 2.0**-24 for word in _words(seed, stream, step, numel)]
     radius = [(-2 * u[i].log()).sqrt() for i in (0, 2)]
     angle = [2 * math.pi * u[i] for i in (1, 3)]
     pairs = [r * wave for r, a in zip(radius, angle, strict=True) for wave in (a.cos(), a.sin())]
     values = torch.stack(pairs, dim=-1).flatten(-2)
     return values[..., :numel].reshape((*values.shape[:-1], *shape))
+
+
+def integers(seed: Tensor, stream: str, step: Tensor, shape: tuple[int, ...], high: int) -> Tensor:
+    """Whole numbers from 0 to high - 1, int64, of shape (*broadcast(seed, step).shape, *shape); high < 2^31.
+
+    The product of a 32-bit word and `high`, shifted: each number's probability is off by less than 2^-32.
+    """
+    numel = math.prod(shape)
+    values = torch.stack(_words(seed, stream, step, numel), dim=-1).flatten(-2)
+    return ((values[..., :numel] * high) >> 32).reshape((*values.shape[:-1], *shape))
+
+
+def _words(seed: Tensor, stream: str, step: Tensor, numel: int) -> tuple[Tensor, ...]:
+    """Four tensors (*broadcast(seed, step).shape, ceil(numel / 4)) of random 32-bit words."""
+    block = torch.arange((numel + 3) // 4, device=seed.device)
+    step_1, seed_1 = step[..., None], seed[..., None]
+    number = torch.full_like(block, stream_id(stream))
+    key = (seed_1 & MASK, (seed_1 >> 32) & MASK)
+    return philox((block + 0 * step_1, step_1 + 0 * block, number, torch.zeros_like(block)), key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """Dropout whose mask is a function of (seed, step, stream); with rate 0 or no seed it does nothing."""
+
+    rate: float
+    seed: Tensor | None = None
+    step: Tensor | None = None
+
+    def __call__(self, stream: str, x: Tensor) -> Tensor:
+        if self.rate == 0 or self.seed is None or self.step is None:
+            return x
+        word = integers(self.seed, "dropout." + stream, self.step, tuple(x.shape), 2**24)
+        return x * (word >= self.rate * 2**24) / (1 - self.rate)

@@ -9,16 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.cluster import Resources, choose_resources, device_name, num_slots, ray_cluster
+from bench.cluster import Resources, device_name, num_slots, place, ray_cluster
 from bench.manifest import manifest
 from bench.pack import Pack, make_packs
 from bench.publish import Board, publish
 from bench.schedule import Progress, run_packs, stop_on_interrupt
 from bench.suite import Suite
 from bench.tracking import Store, Tracker
-
-# A pack's time a lane falls until the device is full: measured at batch 16 on two CPU cores, and on an H100.
-MAX_LANES = {"cpu": 48, "cuda": 128}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +50,13 @@ def run_suite(
     *,
     address: str | None,
     max_lanes: int | None,
+    is_reference: bool = False,
     on_start: Callable[[int, int, Resources], None],
     on_progress: Callable[[Progress], None],
 ) -> Summary:
     """Train what the store does not hold yet, deliver it, compute and publish the leaderboard.
 
+    is_reference: attention by the dense reference alone, no fast path.
     on_start gets the number of missing trials, of packs, and what each pack takes. The first Ctrl-C lets packs in
     training finish; the second raises KeyboardInterrupt, and what was finished is kept.
 
@@ -75,11 +74,11 @@ def run_suite(
         num_found = sum(trial.id in finished for trial in trials)
         if num_found < len(trials):
             with ray_cluster(address), stop_on_interrupt(stop, store.warn):
-                tracker.start(json.dumps(manifest(suite, device=device_name()), indent=2))
+                tracker.start(json.dumps(manifest(suite, device=device_name(), is_reference=is_reference), indent=2))
                 resources, packs = plan(suite, finished, max_lanes)
                 on_start(len(trials) - num_found, len(packs), resources)
                 phases.end("start")
-                progress = _train(packs, resources, store, tracker, stop, on_progress)
+                progress = _train(packs, resources, store, tracker, stop, on_progress, is_reference=is_reference)
                 phases.end("training")
         if tracker.deliver() == 0:
             phases.end("delivery")
@@ -107,12 +106,20 @@ def _train(
     tracker: Tracker,
     stop: threading.Event,
     on_progress: Callable[[Progress], None],
+    *,
+    is_reference: bool,
 ) -> Progress:
     """Run packs with a fresh folder for Tune's checkpoints; one that a killed run left is of no use."""
     storage = store.home / "tune" / tracker.outbox.folder.name
     shutil.rmtree(storage, ignore_errors=True)
     progress = run_packs(
-        packs, resources=resources, storage=storage, stop=stop, on_finished=tracker.put, on_progress=on_progress
+        packs,
+        resources=resources,
+        storage=storage,
+        stop=stop,
+        on_finished=tracker.put,
+        on_progress=on_progress,
+        is_reference=is_reference,
     )
     shutil.rmtree(storage, ignore_errors=True)
     return progress
@@ -124,14 +131,14 @@ def plan(suite: Suite, finished: set[str], max_lanes: int | None) -> tuple[Resou
     Packs are made of all trials and then lose the finished ones: a resume trains what is left in the same packs.
     """
     trials = suite.expand()
-    largest = max(make_packs(trials, max_lanes=MAX_LANES["cuda"]), key=lambda pack: len(pack.trials))
-    resources = choose_resources(largest)
-    lanes = max_lanes or MAX_LANES[resources.device]
-    if resources.device == "cpu":  # a CPU left idle costs more than fuller packs save
-        lanes = min(lanes, max(1, -(-len(trials) // num_slots(resources))))
+    placement = place(trials, max_lanes=max_lanes)
+    lanes = dict(placement.lanes)
+    if placement.resources.device == "cpu":  # a CPU left idle costs more than fuller packs save
+        share = max(1, -(-len(trials) // num_slots(placement.resources)))
+        lanes = {label: min(number, share) for label, number in lanes.items()}
     packs = []
-    for pack in make_packs(trials, max_lanes=lanes):
+    for pack in make_packs(trials, max_lanes=lambda trial: lanes[trial.workload.label]):
         missing = tuple(trial for trial in pack.trials if trial.id not in finished)
         if missing:
             packs.append(Pack(trials=missing))
-    return resources, packs
+    return placement.resources, packs

@@ -34,6 +34,10 @@ from bench.trial import Outcome, Result
 
 SLICE_SECONDS = 2.0  # of training between two reports to the driver
 CHECKPOINT_SECONDS = 60.0
+OUT_OF_MEMORY_ADVICE = (
+    "one trial alone does not fit the device; a smaller batch_size, more num_micro_batches, checkpointing, or bfloat16 "
+    "take less memory"
+)
 MAX_FAILURES = 2  # of a pack: lost workers and crashes, each retried from the last checkpoint
 
 
@@ -78,8 +82,10 @@ class Progress:
 class PackTrainable(tune.Trainable):
     """A worker that trains one pack after another (Tune reuses it)."""
 
-    def setup(self, config: dict[str, Any], *, packs: dict[str, Pack], device: str) -> None:  # pyright: ignore
-        self._packs, self._device = packs, device
+    def setup(  # pyright: ignore
+        self, config: dict[str, Any], *, packs: dict[str, Pack], device: str, is_reference: bool
+    ) -> None:
+        self._packs, self._device, self._is_reference = packs, device, is_reference
         self._begin(packs[config["pack"]])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -89,7 +95,7 @@ class PackTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         try:
             if self._run is None:
-                self._run = PackRun(self._queue[0], device=self._device)
+                self._run = self._start_run()
             self._run.advance(max_seconds=SLICE_SECONDS)
         except torch.OutOfMemoryError as error:
             self._split(str(error))
@@ -111,8 +117,11 @@ class PackTrainable(tune.Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         state = torch.load(Path(checkpoint) / "pack.pt", weights_only=True)
         if state:
-            self._run = PackRun(self._queue[0], device=self._device)
+            self._run = self._start_run()
             self._run.load(state)
+
+    def _start_run(self) -> PackRun:
+        return PackRun(self._queue[0], device=self._device, is_reference=self._is_reference)
 
     def _begin(self, pack: Pack) -> None:
         self._queue = [pack]  # more than one only after a pack did not fit and was halved
@@ -126,7 +135,10 @@ class PackTrainable(tune.Trainable):
         torch.cuda.empty_cache()
         trials = self._queue.pop(0).trials
         if len(trials) == 1:
-            self._results.append(lost(trials[0], Outcome.OUT_OF_MEMORY, message))
+            advice = (
+                "one trial does not fit this device: smaller batch_size or parts, checkpointing or bfloat16 save memory"
+            )
+            self._results.append(lost(trials[0], Outcome.OUT_OF_MEMORY, f"{advice} ({message.splitlines()[0][:200]})"))
         else:
             middle = len(trials) // 2
             self._queue[:0] = [Pack(trials=trials[:middle]), Pack(trials=trials[middle:])]
@@ -214,6 +226,7 @@ def run_packs(
     stop: threading.Event,
     on_finished: Callable[[list[Result], dict[str, Any]], None],
     on_progress: Callable[[Progress], None],
+    is_reference: bool = False,
 ) -> Progress:
     """Train packs on the connected Ray cluster until all are done or `stop` is set; then those in training finish.
 
@@ -228,7 +241,7 @@ def run_packs(
         total_steps=sum(trial.num_steps for pack in packs for trial in pack.trials),
     )
     trainable = tune.with_resources(
-        tune.with_parameters(PackTrainable, packs=by_id, device=resources.device),
+        tune.with_parameters(PackTrainable, packs=by_id, device=resources.device, is_reference=is_reference),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
     tuner = tune.Tuner(

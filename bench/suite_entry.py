@@ -23,6 +23,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import InitErrorDetails
 
 from bench.entry import load_class, parameters
+from bench.errors import UsageError
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.suite_errors import problem, reject, show, suggest
@@ -66,12 +67,12 @@ def resolve(kind: Kind, value: Any, *, allow_code: bool) -> Choice:
         reject(problem(f"a {kind.word} must be a name or a mapping with one, got {show(name)}", value=name, loc=loc))
     entry_class = _entry_class(kind, name, loc, allow_code=allow_code)
     defaults, params = _params(kind, name, entry_class, given)
-    _construct(name, entry_class, params)
+    entry = _construct(name, entry_class, params)
     differing = [f"{key}={_plain(params[key])}" for key in params if params[key] != defaults.get(key)]
     return Choice(
         name=name,
         params=params,
-        digest="" if name in kind.entries else _digest(name, entry_class, loc),
+        digest=_digest(kind, name, entry, loc),
         label=f"{name}({', '.join(differing)})" if differing else name,
     )
 
@@ -193,22 +194,31 @@ def _relocated(details: Any, key: str) -> InitErrorDetails:
     return InitErrorDetails(type=kind, loc=(key, *details["loc"]), input=details["input"], ctx=context)
 
 
-def _construct(name: str, entry_class: type, params: dict[str, Any]) -> None:
-    """Raises where the entry itself refuses a combination of its parameters."""
+def _construct(name: str, entry_class: type, params: dict[str, Any]) -> Any:
+    """The entry. Raises where it refuses a combination of its parameters."""
     try:
-        entry_class(**params)
+        return entry_class(**params)
     except (TypeError, ValueError) as error:
         message = f"{show(name)} refuses its parameters: {' '.join(str(error).split())[:200]}"
         raise ValidationError.from_exception_data("suite", [problem(message)]) from error
 
 
-def _digest(name: str, entry_class: type, loc: Loc) -> str:
+def _digest(kind: Kind, name: str, entry: Any, loc: Loc) -> str:
+    """What the trial's identity has to know beside parameters: the code of a user's entry, the data of a workload."""
+    digest = ""
+    if kind.word == "workload":
+        try:
+            digest = entry.data_digest()
+        except UsageError as error:
+            raise ValidationError.from_exception_data("suite", [problem(str(error), loc=loc)]) from error
+    if name in kind.entries:
+        return digest
     try:
-        source = Path(inspect.getsourcefile(entry_class) or "").read_bytes()
+        source = Path(inspect.getsourcefile(type(entry)) or "").read_bytes()
     except (OSError, TypeError) as error:
         message = f"the source file of {show(name)} must be readable: {error}"
         raise ValidationError.from_exception_data("suite", [problem(message, loc=loc)]) from error
-    return hashlib.sha256(source).hexdigest()
+    return hashlib.sha256(source).hexdigest() + digest
 
 
 def _plain(value: Any) -> str:

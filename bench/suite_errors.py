@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.suite_file import Document, Loc
 
 MAX_PROBLEMS = 10
+MAX_OPTIONS = 12  # named where none is near
 OURS = "suite"  # the type of a problem whose message is complete
 
 # Pydantic's error types in the words of a suite file; its own message serves for the others.
@@ -74,7 +75,8 @@ def suggest(got: str, options: Iterable[str], *, existing: str) -> str:
     near = difflib.get_close_matches(got.lower().replace("-", "_").replace(" ", "_"), names, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"{existing}: {', '.join(names) if names else 'none'}"
+    more = f" and {len(names) - MAX_OPTIONS} more (bench list)" if len(names) > MAX_OPTIONS else ""
+    return f"{existing}: {', '.join(names[:MAX_OPTIONS]) if names else 'none'}{more}"
 
 
 def dotted(loc: Loc) -> str:

@@ -68,7 +68,7 @@ QUANTITIES: dict[str, Quantity] = {
         unit="1",
         low=0.0,
         high=_one,
-        definition="expected calibration error over held-out predictions, 15 equal bins of confidence (Guo et al. 2017)",
+        definition="expected calibration error over held-out predictions in 15 bins of confidence (Guo et al. 2017)",
     ),
     "entropy": Quantity(
         title="Attention entropy",

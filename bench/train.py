@@ -1,6 +1,6 @@
 """train_pack(): the only training loop. Models of one trial, stacked into lanes and trained as one.
 
-Shapes: L lanes, S distinct seeds, T steps of a chunk, P probed steps, N all steps, Q attention quantities, A layers.
+Shapes: L lanes, S distinct seeds, T steps of a chunk, E batches of held-out data, M parts of a batch.
 A lane whose loss or gradient norm is not finite is frozen at that step and recorded; its neighbours never see it.
 """
 
@@ -10,15 +10,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy
-
-from bench.compile import compile_for, repeatable
+from bench.compile import Cost, compile_for, cost, new_pool, repeatable, trace
+from bench.history import History
 from bench.lane import LaneProgram
 from bench.lazy import polars, torch
+from bench.models.classify import calibration_error
 from bench.pack import Pack
-from bench.probes.attention import ATTENTION_PROBES
-from bench.trace import TRACE_COLUMNS, WHOLE_MODEL
-from bench.trial import KNOB_NAMES, Outcome, Result
+from bench.trial import KNOB_NAMES, Result
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,23 +33,30 @@ def train_pack(pack: Pack, *, device: str = "cpu") -> tuple[list[Result], dict[s
 
 
 class PackRun:
-    """A pack in training: `advance` it, save and load its `state`, read `results` and `traces` when `done`."""
+    """A pack in training: `advance` it, save and load its `state`, read `results` and `traces` when `done`.
 
-    def __init__(self, pack: Pack, *, device: str = "cpu", dtype: str = "float32") -> None:
+    is_reference: attention by the dense reference alone. Raises UsageError if the data here are not the trials'.
+    """
+
+    def __init__(self, pack: Pack, *, device: str = "cpu", dtype: str = "float32", is_reference: bool = False) -> None:
         self.pack = pack
         self.device = torch.device(device)
-        self.program = LaneProgram.of(pack.trials[0])
+        self.program = LaneProgram.of(pack.trials[0], is_reference=is_reference)
+        assert len(pack.trials) <= (self.program.workload.max_lanes or len(pack.trials)), "more lanes than allowed"
         self.num_steps = pack.trials[0].num_steps
         self.step = 0
         self.wall_s = 0.0
         self._dtype = getattr(torch, dtype)
-        self._loss_window = min(self.program.workload.final_loss_steps, self.num_steps)
-        self._probe_steps = sorted({*range(0, self.num_steps, pack.trials[0].probe_every), self.num_steps - 1})
+        self._num_parts = self.program.workload.num_micro_batches
+        self._history = History(pack, self.program.workload, device=self.device, dtype=self._dtype)
         self._start_lanes()
-        self._start_history()
         self._start_chunk()
-        self._step_once: Callable[[], Any] | None = None
-        self._observe_once: Callable[[], Any] | None = None
+        self._held_out = self._cast(self.program.workload.held_out(self.device))
+        self._counters = {
+            name: torch.zeros(1, dtype=torch.int64, device=self.device) for name in ("step", "probe", "part", "batch")
+        }
+        self._measures: dict[str, Tensor] = {}  # of either evaluation: captured graphs write to the same tensors
+        self._is_compiled = False
         self._is_measured = False  # the initial loss
 
     @property
@@ -70,7 +75,8 @@ class PackRun:
         """
         started = time.monotonic()
         stop = self.num_steps if max_steps is None else min(self.num_steps, self.step + max_steps)
-        self._compile()
+        if not self._is_compiled:
+            self._compile()
         if not self._is_measured:
             self._measure_initial_loss()
         deadline = time.monotonic() + max_seconds
@@ -80,19 +86,41 @@ class PackRun:
             self._run_to(min(chunk_end, stop))
             if self.num_diverged == len(self.pack.trials):
                 self.step = self.num_steps  # nothing is left to train
+            if self.done:
+                self._evaluate_if_due()
             if time.monotonic() > deadline:
                 break
         self.wall_s += time.monotonic() - started
 
-    def dry_step(self) -> None:
-        """Compute one step and one observation and keep nothing: for measuring memory without compiling."""
+    def dry_step(self, *, only_training: bool = False) -> None:
+        """Compute one step (of a batch in parts: one part and the update), one observation and one evaluation.
+
+        Keeps nothing: for measuring without compiling.
+        """
+        counters = self._counters
         with torch.no_grad():
-            self._train_lanes(self._lanes, self._chunk, self._knobs, self._counters["step"])
-            self._observe_lanes(self._lanes, self._chunk, self._counters["step"])
+            if self._num_parts == 1:
+                self._train_lanes(self._lanes, self._chunk, self._knobs, counters["step"])
+            else:
+                seen = self._gradients_of_lanes(self._lanes, self._chunk, counters["step"], counters["part"])
+                self._update_lanes(self._lanes, seen, self._knobs, counters["step"])
+                del seen
+            if only_training:
+                return
+            self._observe_lanes(self._lanes, self._chunk, counters["step"])
+            self._evaluate_lanes(self._lanes, self._chunk, counters["step"])
+
+    def step_cost(self) -> Cost:
+        """Of one step, or of one part of its batch."""
+        counters = self._counters
+        if self._num_parts > 1:
+            arguments = (self._lanes, self._chunk, counters["step"], counters["part"])
+            return cost(trace(self._gradients_of_lanes, arguments)[0])
+        return cost(trace(self._train_lanes, (self._lanes, self._chunk, self._knobs, counters["step"]))[0])
 
     def state(self) -> dict[str, Any]:
         """All that a run needs to go on, on the CPU; `load` of it continues bit for bit on the same device."""
-        kept = {"lanes": self._lanes, "history": self._history}
+        kept = {"lanes": self._lanes, "history": self._history.tensors}
         return {"pack": self.pack.id, "step": self.step, "wall_s": self.wall_s, **_map(kept, lambda t: t.cpu().clone())}
 
     def load(self, state: dict[str, Any]) -> None:
@@ -102,51 +130,18 @@ class PackRun:
         self.step, self.wall_s = state["step"], state["wall_s"]
         self._is_measured = self.step > 0
         _copy(self._lanes, state["lanes"])
-        _copy(self._history, state["history"])
+        _copy(self._history.tensors, state["history"])
         self._counters["step"].fill_(self.step)
-        self._counters["probe"].fill_(sum(step < self.step for step in self._probe_steps))
+        self._counters["probe"].fill_(sum(step < self.step for step in self._history.probe_steps))
 
     def results(self) -> list[Result]:
         """How each lane ended, in the order of the pack."""
         assert self.done, "results of a pack that is not done"
-        loss_NL = self._history["loss"].double().cpu().numpy()
-        initial_L = self._history["initial_loss"].tolist()
-        diverged_L = self._lanes["diverged_step"].tolist()
-        results = []
-        for lane, (trial, diverged_step) in enumerate(zip(self.pack.trials, diverged_L, strict=True)):
-            diverged = diverged_step >= 0
-            results.append(
-                Result(
-                    trial=trial,
-                    outcome=Outcome.DIVERGED if diverged else Outcome.COMPLETED,
-                    initial_loss=initial_L[lane],
-                    final_loss=float("inf") if diverged else float(loss_NL[-self._loss_window :, lane].mean()),
-                    diverged_step=diverged_step if diverged else None,
-                    wall_s=self.wall_s / len(self.pack.trials),
-                )
-            )
-        return results
+        return self._history.results(self._lanes["diverged_step"].tolist(), self.wall_s)
 
     def traces(self) -> dict[str, polars.DataFrame]:
-        """What was probed, by trial id: TRACE_COLUMNS, up to and with the step at which a lane diverged."""
-        history = {name: tensor.cpu().numpy() for name, tensor in self._history.items()}
-        diverged_L = self._lanes["diverged_step"].tolist()
-        frames = {}
-        for lane, (trial, diverged_step) in enumerate(zip(self.pack.trials, diverged_L, strict=True)):
-            last = diverged_step if diverged_step >= 0 else self.num_steps
-            steps_P = numpy.array([step for step in self._probe_steps if step <= last])
-            columns = [
-                ("loss", WHOLE_MODEL, history["loss"][steps_P, lane]),
-                ("grad_norm", WHOLE_MODEL, history["grad_norm"][steps_P, lane]),
-            ]
-            attention_PQA = history["attention"][: len(steps_P), lane]
-            for index, name in enumerate(ATTENTION_PROBES):
-                columns += [(name, layer, attention_PQA[:, index, layer]) for layer in range(attention_PQA.shape[2])]
-            entropy_PA = attention_PQA[:, list(ATTENTION_PROBES).index("entropy")]
-            columns.append(("entropy_mean", WHOLE_MODEL, entropy_PA.mean(axis=1)))
-            columns.append(("entropy_std", WHOLE_MODEL, entropy_PA.std(axis=1)))
-            frames[trial.id] = _trace_frame(steps_P, columns)
-        return frames
+        """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane diverged."""
+        return self._history.traces(self._lanes["diverged_step"].tolist())
 
     def _start_lanes(self) -> None:
         seeds = sorted({trial.seed for trial in self.pack.trials})
@@ -155,25 +150,11 @@ class PackRun:
         self._knobs = {
             name: torch.tensor(self.pack.knob_lanes(name), dtype=self._dtype, device=self.device) for name in KNOB_NAMES
         }
-        start = torch.func.vmap(self.program.start)
+        start = self._over_lanes(self.program.start, in_dims=(0, 0))
         # Clones: tensors that do not depend on the lane come out of vmap as views of one value.
         self._lanes = _map(
             start(self._seeds_S[self._seed_index_L], self._knobs["init_scale"]), lambda t: t.contiguous().clone()
         )
-
-    def _start_history(self) -> None:
-        num_lanes, num_layers = len(self.pack.trials), self.program.workload.num_layers
-        shapes = {
-            "loss": (self.num_steps, num_lanes),
-            "grad_norm": (self.num_steps, num_lanes),
-            "initial_loss": (num_lanes,),
-            "attention": (len(self._probe_steps), num_lanes, len(ATTENTION_PROBES), num_layers),
-        }
-        self._history = {
-            name: torch.full(shape, torch.nan, dtype=self._dtype, device=self.device) for name, shape in shapes.items()
-        }
-        self._observed_loss_L = torch.zeros(num_lanes, dtype=self._dtype, device=self.device)
-        self._counters = {name: torch.zeros(1, dtype=torch.int64, device=self.device) for name in ("step", "probe")}
 
     def _start_chunk(self) -> None:
         one_step = self._batches(0, 1)
@@ -184,8 +165,10 @@ class PackRun:
 
     def _batches(self, first_step: int, num_steps: int) -> dict[str, Tensor]:
         steps_T = torch.arange(first_step, first_step + num_steps, device=self.device)
-        batches = self.program.workload.batches(self._seeds_S, steps_T)
-        return _map(batches, lambda t: t.to(self._dtype) if t.is_floating_point() else t)
+        return self._cast(self.program.workload.batches(self._seeds_S, steps_T))
+
+    def _cast(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return _map(batch, lambda t: t.to(self._dtype) if t.is_floating_point() else t)
 
     def _fill_chunk(self) -> None:
         start = self.step // self._chunk_steps * self._chunk_steps
@@ -195,90 +178,180 @@ class PackRun:
 
     def _measure_initial_loss(self) -> None:
         """Mean loss of the untrained model over as many batches as the final loss is a mean of."""
-        assert self._observe_once is not None
+        num_batches = self._history.loss_window
         total_L = torch.zeros(len(self.pack.trials), dtype=torch.float64, device=self.device)
-        for step in range(self._loss_window):
+        for step in range(num_batches):
             self.step = step
             self._fill_chunk()
-            self._counters["step"].fill_(self.step)
-            self._counters["probe"].fill_(0)  # its row is written again when the first step is probed
-            self._observe_once()
-            total_L += self._observed_loss_L
+            self._counters["step"].fill_(step)
+            self._evaluate_once()
+            total_L += self._measures["loss"]
         self.step = 0
         self._is_measured = True
         self._counters["step"].fill_(0)
-        self._counters["probe"].fill_(0)
-        self._history["initial_loss"].copy_(total_L / self._loss_window)
+        self._history.tensors["initial_loss"].copy_(total_L / num_batches)
+
+    def _evaluate_if_due(self) -> None:
+        """Measures on all held-out data, if this step is one at which they are taken."""
+        row = self._history.eval_rows.get(self.step)
+        if row is None:
+            return
+        total: dict[str, Tensor] = {}
+        num_batches = next(iter(self._held_out.values())).shape[0]
+        for batch in range(num_batches):
+            self._counters["batch"].fill_(batch)
+            self._evaluate_held_out_once()
+            total = {name: total.get(name, 0) + measure.double() for name, measure in self._measures.items()}
+        mean = {name: measure / num_batches for name, measure in total.items()}
+        columns = [mean["loss"], mean["accuracy"], calibration_error(mean["calibration_gap_K"])]
+        self._history.tensors["val"][row].copy_(torch.stack(columns, dim=-1))
 
     def _run_to(self, end: int) -> None:
-        assert self._step_once is not None
-        assert self._observe_once is not None
-        probed = set(self._probe_steps)
+        probed = set(self._history.probe_steps)
         for step in range(self.step, end):
+            self.step = step
+            self._evaluate_if_due()
             if step in probed:
                 self._observe_once()
             self._step_once()
         self.step = end
 
+    def _over_lanes(self, function: Callable[..., Any], in_dims: tuple[int | None, ...]) -> Callable[..., Any]:
+        """vmap over lanes; one lane needs none, and its matrix products are plain ones."""
+        if len(self.pack.trials) > 1:
+            return torch.func.vmap(function, in_dims=in_dims)
+
+        def alone(*arguments: Any) -> Any:
+            pairs = zip(arguments, in_dims, strict=True)
+            own = [argument if dim is None else _map(argument, lambda t: t[0]) for argument, dim in pairs]
+            return _map(function(*own), lambda t: t[None])
+
+        return alone
+
     def _train_lanes(self, lanes: dict, chunk: dict, knobs: dict, step: Tensor) -> Any:
+        train = self._over_lanes(self.program.train, in_dims=(0, 0, 0, None))
+        return train(lanes, self._batch_of_lanes(chunk, step), knobs, step[0])
+
+    def _gradients_of_lanes(self, lanes: dict, chunk: dict, step: Tensor, part: Tensor) -> Any:
         batch = self._batch_of_lanes(chunk, step)
-        return torch.func.vmap(self.program.train, in_dims=(0, 0, 0, None))(lanes, batch, knobs, step[0])
+        batch = {n: t.unflatten(1, (self._num_parts, -1)).index_select(1, part)[:, 0] for n, t in batch.items()}
+        return self._over_lanes(self.program.gradients, in_dims=(0, 0, None, None))(lanes, batch, step[0], part[0])
+
+    def _update_lanes(self, lanes: dict, seen: dict, knobs: dict, step: Tensor) -> Any:
+        return self._over_lanes(self.program.update, in_dims=(0, 0, 0, None))(lanes, seen, knobs, step[0])
 
     def _observe_lanes(self, lanes: dict, chunk: dict, step: Tensor) -> Any:
-        return torch.func.vmap(self.program.observe)(lanes, self._batch_of_lanes(chunk, step))
+        observe = self._over_lanes(self.program.observe, in_dims=(0, 0, None))
+        return observe(lanes, self._batch_of_lanes(chunk, step), step[0])
+
+    def _evaluate_lanes(self, lanes: dict, chunk: dict, step: Tensor) -> Any:
+        evaluate = self._over_lanes(self.program.evaluate, in_dims=(0, 0, None))
+        return evaluate(lanes, self._batch_of_lanes(chunk, step), step[0])
+
+    def _evaluate_lanes_held_out(self, lanes: dict, held_out: dict, batch: Tensor, step: Tensor) -> Any:
+        one_batch = {name: t.index_select(0, batch)[0] for name, t in held_out.items()}
+        return self._over_lanes(self.program.evaluate, in_dims=(0, None, None))(lanes, one_batch, step[0])
 
     def _batch_of_lanes(self, chunk: dict, step: Tensor) -> dict[str, Tensor]:
         offset = step % self._chunk_steps
         return {name: t.index_select(0, offset)[0].index_select(0, self._seed_index_L) for name, t in chunk.items()}
 
     def _compile(self) -> None:
-        """Make `_step_once` and `_observe_once`, which work in place on lanes, history and counters."""
-        if self._step_once is not None:
-            return
-        step, probe = self._counters["step"], self._counters["probe"]
-        train_arguments = (self._lanes, self._chunk, self._knobs, step)
-        train = compile_for(self.device, self._train_lanes, train_arguments, num_calls=self.num_steps)
-        observe_arguments = (self._lanes, self._chunk, step)
-        num_observations = len(self._probe_steps) + self._loss_window
-        observe = compile_for(self.device, self._observe_lanes, observe_arguments, num_calls=num_observations)
+        """Make what is called step after step; all of it works in place on lanes, history and counters."""
+        self._pool = new_pool(self.device)
+        self._compile_step()
+        step, probe, batch = (self._counters[name] for name in ("step", "probe", "batch"))
+        history = self._history
 
-        def step_once() -> None:
-            lanes, loss_L, grad_norm_L = train(*train_arguments)
-            _copy(self._lanes, lanes)
-            self._history["loss"].index_copy_(0, step, loss_L[None])
-            self._history["grad_norm"].index_copy_(0, step, grad_norm_L[None])
-            step.add_(1)
-
-        def observe_once() -> None:
-            loss_L, attention_LQA = observe(*observe_arguments)
-            self._observed_loss_L.copy_(loss_L)
-            self._history["attention"].index_copy_(0, probe, attention_LQA[None])
+        def keep_observed(attention_LQA: Tensor) -> None:
+            history.tensors["attention"].index_copy_(0, probe, attention_LQA[None])
             probe.add_(1)
 
-        self._step_once = repeatable(self.device, step_once, lambda: train(*train_arguments))
-        self._observe_once = repeatable(self.device, observe_once, lambda: observe(*observe_arguments))
+        observed = (self._lanes, self._chunk, step)
+        self._observe_once = self._callable(
+            self._observe_lanes, observed, keep_observed, num_calls=len(history.probe_steps)
+        )
+        self._evaluate_once = self._callable(
+            self._evaluate_lanes, observed, self._keep_measures, num_calls=history.loss_window
+        )
+        if self._held_out:
+            arguments = (self._lanes, self._held_out, batch, step)
+            num_calls = len(history.eval_rows) * next(iter(self._held_out.values())).shape[0]
+            self._evaluate_held_out_once = self._callable(
+                self._evaluate_lanes_held_out, arguments, self._keep_measures, num_calls=num_calls
+            )
+        self._is_compiled = True
 
+    def _compile_step(self) -> None:
+        step, part = self._counters["step"], self._counters["part"]
 
-def _trace_frame(steps_P: numpy.ndarray, columns: list[tuple[str, int, numpy.ndarray]]) -> polars.DataFrame:
-    num_steps = len(steps_P)
-    data = {
-        "step": numpy.tile(steps_P, len(columns)),
-        "quantity": [name for name, _, _ in columns for _ in range(num_steps)],
-        "layer": numpy.repeat([layer for _, layer, _ in columns], num_steps),
-        "value": numpy.concatenate([values for _, _, values in columns]).astype(numpy.float32),
-    }
-    return polars.DataFrame(data, schema_overrides={name: getattr(polars, t) for name, t in TRACE_COLUMNS.items()})
+        def keep_trained(trained: tuple[dict, Tensor, Tensor]) -> None:
+            lanes, loss_L, grad_norm_L = trained
+            _copy(self._lanes, lanes)
+            self._history.tensors["loss"].index_copy_(0, step, loss_L[None])
+            self._history.tensors["grad_norm"].index_copy_(0, step, grad_norm_L[None])
+            step.add_(1)
+
+        if self._num_parts == 1:
+            arguments = (self._lanes, self._chunk, self._knobs, step)
+            self._step_once = self._callable(self._train_lanes, arguments, keep_trained, num_calls=self.num_steps)
+            return
+        of_part = (self._lanes, self._chunk, step, part)
+        with torch.no_grad():
+            seen = _map(self._gradients_of_lanes(*of_part), torch.zeros_like)
+
+        def keep_gradients(new: dict[str, Any]) -> None:
+            for name in ("grads", "loss"):
+                for mean, term in zip(_leaves(seen[name]), _leaves(new[name]), strict=True):
+                    mean.add_(term, alpha=1 / self._num_parts)
+            for largest, other in zip(seen["max_logits"], new["max_logits"], strict=True):
+                largest.copy_(torch.maximum(largest, other))
+            _copy(seen["buffers"], new["buffers"])
+            part.add_(1)
+
+        calls = self.num_steps * self._num_parts
+        add_part = self._callable(self._gradients_of_lanes, of_part, keep_gradients, num_calls=calls)
+        arguments = (self._lanes, seen, self._knobs, step)
+        update = self._callable(self._update_lanes, arguments, keep_trained, num_calls=self.num_steps)
+
+        def step_once() -> None:
+            part.zero_()
+            _map([seen["grads"], seen["loss"]], lambda t: t.zero_())
+            _map(seen["max_logits"], lambda t: t.fill_(-torch.inf))
+            for _ in range(self._num_parts):
+                add_part()
+            update()
+
+        self._step_once = step_once
+
+    def _keep_measures(self, measures: dict[str, Tensor]) -> None:
+        _copy(self._measures, measures)
+
+    def _callable(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], None], *, num_calls: int
+    ) -> Callable[[], Any]:
+        """`function` of fixed tensors, compiled; what it gives is handed to `keep`, which writes in place."""
+        run, example = compile_for(self.device, function, arguments, num_calls=num_calls)
+        if keep == self._keep_measures and not self._measures:
+            self._measures = _map(example, torch.zeros_like)
+        del example
+        return repeatable(self.device, lambda: keep(run(*arguments)), lambda: run(*arguments), self._pool)
 
 
 def _map(tree: Any, function: Callable[[Tensor], Any]) -> Any:
     if isinstance(tree, dict):
         return {name: _map(branch, function) for name, branch in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)([_map(branch, function) for branch in tree])
     return function(tree)
 
 
+def _leaves(tree: Any) -> list[Tensor]:
+    leaves: list[Tensor] = []
+    _map(tree, leaves.append)
+    return leaves
+
+
 def _copy(target: Any, source: Any) -> None:
-    if isinstance(target, dict):
-        for name in target:
-            _copy(target[name], source[name])
-    else:
-        target.copy_(source)
+    for to, value in zip(_leaves(target), _leaves(source), strict=True):
+        to.copy_(value)

@@ -167,11 +167,11 @@ class Result:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Result:
         """Inverse of `to_dict`."""
-        fields = dict.fromkeys(LOSSES) | dict(plain)
+        fields: dict[str, Any] = {**dict.fromkeys(LOSSES), **plain}
         fields["trial"] = Trial.from_dict(plain["trial"])
         fields["outcome"] = Outcome(plain["outcome"])
         for name in LOSSES:
-            fields[name] = None if plain[name] is None else float(plain[name])
+            fields[name] = None if fields[name] is None else float(fields[name])
         return cls(**fields)
 
     def row(self) -> dict[str, Any]:

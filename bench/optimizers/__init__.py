@@ -5,6 +5,7 @@ OPTIMIZERS: dict[str, str] = {
     "sgd_momentum": "bench.optimizers.sgd:SGDMomentum",
     "adam": "bench.optimizers.adam:Adam",
     "adamw": "bench.optimizers.adam:AdamW",
+    "adamw_independent": "bench.optimizers.adam:AdamWIndependent",
 }
 
 SCHEDULES: dict[str, str] = {

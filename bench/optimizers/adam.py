@@ -1,4 +1,4 @@
-"""Adam with weight decay, coupled (added to the gradient) and decoupled (AdamW)."""
+"""Adam with weight decay: coupled (added to the gradient), decoupled (AdamW), and independent of the learning rate."""
 
 from __future__ import annotations
 
@@ -60,3 +60,20 @@ class AdamW(Adam):
     ) -> tuple[Tensors, dict[str, Tensors]]:
         decayed = {name: p * (1 - knobs["lr"] * knobs["weight_decay"]) for name, p in params.items()}
         return self._step(decayed, grads, state, knobs["lr"], step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWIndependent(Adam):
+    """Adam after p (1 - lr_factor weight_decay): the decay follows the schedule, but not the peak learning rate.
+
+    AdamW with weight_decay / lr. Source: Loshchilov & Hutter 2019, Alg. 2 (eta_t is lr_factor, alpha the peak learning
+    rate); Wortsman et al. 2023, Sec. 3.2.2.
+    """
+
+    source = "Loshchilov & Hutter 2019, Alg. 2; Wortsman et al. 2023, Sec. 3.2.2"
+
+    def update(
+        self, params: Tensors, grads: Tensors, state: dict[str, Tensors], knobs: Mapping[str, Tensor], step: Tensor
+    ) -> tuple[Tensors, dict[str, Tensors]]:
+        kept = 1 - knobs["lr_factor"] * knobs["weight_decay"]
+        return self._step({name: p * kept for name, p in params.items()}, grads, state, knobs["lr"], step)

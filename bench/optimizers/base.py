@@ -26,5 +26,8 @@ class Optimizer:
     def update(
         self, params: Tensors, grads: Tensors, state: dict[str, Tensors], knobs: Mapping[str, Tensor], step: Tensor
     ) -> tuple[Tensors, dict[str, Tensors]]:
-        """Parameters and state after one step. knobs: scalars, lr already scheduled; step counts from 0."""
+        """Parameters and state after one step; step counts from 0.
+
+        knobs: scalars; lr is the peak learning rate times the schedule's factor, which is lr_factor.
+        """
         raise NotImplementedError

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from annotated_types import Ge
 
-from bench.methods.base import Method
+from bench.methods.base import Heads, MaskKind, Method
 from bench.methods.linear import Draw
-from bench.models.attention_only import Tensors
-from bench.probes.attention import Attention
+from bench.models.attention import Mode, Tensors
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+
+
+class Forward(NamedTuple):
+    """What a batch gave."""
+
+    loss: Tensor  # what traces and scores see
+    objective: Tensor  # what is differentiated: the loss, and penalties if there are any
+    watched: list[Tensor]  # what the mode watches, by layer of attention
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """Subclass it, declare settings as fields, override every method. All but `batches` are for one model."""
+    """Subclass it, declare settings as fields, override what differs. All but the data are for one model.
+
+    `buffers` hold what `init` gave and, while a step is computed, `step`, `seed` and `draw`: int64 scalars, the updates
+    done, the trial's seed, and a counter of forward passes in training.
+    """
 
     source: ClassVar[str] = "not stated"
 
@@ -35,9 +47,41 @@ class Workload:
         """N, the tokens of a sequence: no row of attention has more keys, no matrix more rows; the bounds follow."""
         raise NotImplementedError
 
-    def batches(self, seeds_S: Tensor, steps_T: Tensor) -> Tensors:
-        """Data of every step and seed on the device of `seeds_S`, each tensor (T, S, ...); depends on nothing else."""
+    @property
+    def attention(self) -> tuple[Heads, MaskKind]:
+        """The shape of a layer's attention, and which keys the model allows."""
         raise NotImplementedError
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Equal parts of a batch whose gradients are computed one after the other and averaged."""
+        return 1
+
+    @property
+    def max_lanes(self) -> int | None:
+        """Most trials that may train as one pack; None: by the device."""
+        return None
+
+    @property
+    def eval_every(self) -> int | None:
+        """Steps between two evaluations on held-out data; None if there is none."""
+        return None
+
+    def data_digest(self) -> str:
+        """SHA-256 of the data that training reads; "" if it is generated. Raises UsageError if it can't be read."""
+        return ""
+
+    def batches(self, seeds_S: Tensor, steps_T: Tensor) -> Tensors:
+        """Data of every step and seed on the device of `seeds_S`, each (T, S, B, ...); depends on nothing else."""
+        raise NotImplementedError
+
+    def held_out(self, device: torch.device) -> Tensors:
+        """Held-out data in E batches, each tensor (E, B, ...); the same for every trial."""
+        return {}
+
+    def probe_batch(self, batch: Tensors) -> Tensors:
+        """The part of a batch on which attention is observed."""
+        return batch
 
     def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:
         """Trained parameters and untrained buffers before the first step."""
@@ -47,6 +91,14 @@ class Workload:
         """Buffers for the coming step."""
         raise NotImplementedError
 
-    def loss(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors) -> tuple[Tensor, list[Attention]]:
-        """Mean loss of a batch, and every layer's attention on it."""
+    def loss(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode) -> Forward:
+        """Means over a batch."""
+        raise NotImplementedError
+
+    def evaluate(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode) -> Tensors:
+        """Means over a batch: `loss`; of a classifier all of bench.models.classify.measures."""
+        return {"loss": self.loss(method, params, buffers, batch, mode).loss}
+
+    def limit(self, method: Method, params: Tensors, max_logits: list[Tensor]) -> Tensors:
+        """Params after an update, for a method that reads the largest logits: (heads,) of each layer."""
         raise NotImplementedError

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Gt
 
 from bench.lazy import torch
-from bench.methods.base import Method
+from bench.methods.base import Heads, Mask, MaskKind, Method
 from bench.methods.linear import Draw
-from bench.models.attention_only import AttentionOnly, Tensors
-from bench.probes.attention import Attention
+from bench.models.attention import Mode, Tensors
+from bench.models.attention_only import AttentionOnly
+from bench.models.transformer import limit_projections
 from bench.randomness import normal
-from bench.workloads.base import Workload
+from bench.workloads.base import Forward, Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,10 +63,15 @@ class InContextRegression(Workload):
         return self.num_pairs + 1
 
     @property
+    def attention(self) -> tuple[Heads, MaskKind]:
+        return self.model.heads, "custom" if self.embedding == "pass_through" else "full"
+
+    @property
     def model(self) -> AttentionOnly:
         widths = {"tokens": self.dimension + 1, "learned": self.width, "pass_through": self.dimension}
         return AttentionOnly(
             num_layers=self.depth,
+            num_tokens=self.num_pairs + 1,
             width=widths[self.embedding],
             residual=self.residual,
             logit_scale=self.logit_scale,
@@ -93,18 +99,23 @@ class InContextRegression(Workload):
     def refresh(self, method: Method, params: Tensors, buffers: Tensors) -> Tensors:
         return self.model.refresh(method, params, buffers)
 
-    def loss(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors) -> tuple[Tensor, list[Attention]]:
+    def loss(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode) -> Forward:
         y_BT = (batch["x"] @ batch["w"][..., None])[..., 0]
         target_B = y_BT[:, -1]
         is_pair_T = torch.arange(self.num_pairs + 1, device=y_BT.device) < self.num_pairs
         h_BTC = torch.cat([batch["x"], (y_BT * is_pair_T)[..., None]], dim=-1)
-        keys_T = is_pair_T if self.embedding == "pass_through" else torch.ones_like(is_pair_T)
-        mask_TT = keys_T.expand(self.num_pairs + 1, -1)
+        kind = self.attention[1]
+        keys_T = is_pair_T if kind == "custom" else torch.ones_like(is_pair_T)
+        mask = Mask(allowed_QK=keys_T.expand(self.num_pairs + 1, -1), kind=kind)
         if self.embedding == "learned":
             h_BTC = h_BTC @ params["embed"]
-        h_BTC, layers = self.model.forward(method, params, buffers, h_BTC, mask_TT)
+        h_BTC, watched = self.model.forward(method, params, buffers, h_BTC, mask, mode)
         if self.embedding == "learned":
             prediction_B = h_BTC[:, -1] @ params["readout"]
         else:
             prediction_B = h_BTC[:, -1, -1] * (-1 if self.embedding == "pass_through" else 1)
-        return (prediction_B - target_B).square().mean(), layers
+        loss = (prediction_B - target_B).square().mean()
+        return Forward(loss=loss, objective=loss, watched=watched)
+
+    def limit(self, method: Method, params: Tensors, max_logits: list[Tensor]) -> Tensors:
+        return limit_projections(method, params, max_logits)

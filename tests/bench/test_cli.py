@@ -9,12 +9,26 @@ from pathlib import Path
 
 import pytest
 
+from bench.suite import load_suite
+from bench.tracking import Store, Tracker
+from bench.trial import Outcome, Result
+
 SUITE = """
 name: tiny
 workloads: [{name: in_context_regression, num_steps: 12, final_loss_steps: 4, batch_size: 4, depth: 1, num_pairs: 5}]
 methods: [softmax, relu_kernel, "my_attention:Cauchy"]
 optimizers: [sgd]
 knobs: {lr: [1e-3, 0.1, 1e+30]}
+seeds: 2
+probe_every: 3
+"""
+
+STORED_SUITE = """
+name: stored
+workloads: [{name: in_context_regression, num_steps: 12, final_loss_steps: 4, batch_size: 4, depth: 1, num_pairs: 5}]
+methods: [softmax, relu_kernel]
+optimizers: [sgd]
+knobs: {lr: [1e-3, 0.1]}
 seeds: 2
 probe_every: 3
 """
@@ -99,6 +113,64 @@ def test_report_is_written(first_run, folder):
     assert {path.suffix for path in (folder / "out/figures").iterdir()} == {".svg", ".png", ".pdf", ".html"}
 
 
+@pytest.fixture(scope="module")
+def stored(folder) -> Path:
+    """Stores of results that no training gave: `without` and `held_out`, with held-out data."""
+    (folder / "stored.yaml").write_text(STORED_SUITE)
+    for name in ("without", "held_out"):
+        results = []
+        for trial in load_suite(folder / "stored.yaml", allow_code=False).expand():
+            loss = 1.0 + trial.knobs.lr + trial.seed / 10
+            held_out = {
+                "initial_val_loss": 4.0,
+                "val_loss": loss + 0.5,
+                "val_accuracy": 0.25,
+                "val_calibration_error": 0.1,
+            }
+            measured = held_out if name == "held_out" else {}
+            made = Result(
+                trial=trial, outcome=Outcome.COMPLETED, initial_loss=4.0, final_loss=loss, wall_s=1.0, **measured
+            )
+            results.append(made)
+        tracker = Tracker(Store(folder / name, f"sqlite:///{folder / name / 'mlflow.db'}", warn=pytest.fail), "stored")
+        tracker.put(results, {})
+        assert tracker.close() == 0
+    return folder
+
+
+def test_leaderboard_on_the_validation_loss(stored):
+    words = ("leaderboard", "stored.yaml", "--store", "held_out", "--format", "json")
+    train, held_out = (json.loads(bench(stored, *words, "--loss", loss).stdout) for loss in ("train", "validation"))
+    assert [row["best_loss"] for row in train] == pytest.approx([1.051] * 2)
+    assert [row["best_loss"] for row in held_out] == pytest.approx([1.551] * 2)
+    for row in train + held_out:
+        assert (row["val_accuracy"], row["generalisation_gap"]) == pytest.approx((0.25, 0.5))
+    table = bench(stored, *words[:-2], "--loss", "validation").stdout
+    assert "depth=1): scores of the held-out loss\n" in table
+    assert "depth=1): on held-out data at each best_lr\n" in table
+    assert "generalisation_gap" in table
+    page = bench(
+        stored, "report", "stored.yaml", "--store", "held_out", "--loss", "validation", "--out", "held_out_report"
+    )
+    assert page.returncode == 0, page.stderr
+    assert "Scores are of the held-out loss" in (stored / "held_out_report/index.html").read_text()
+
+
+@pytest.mark.parametrize("command", ["leaderboard", "report"])
+def test_validation_loss_without_held_out_data_is_one_clear_line(stored, command):
+    found = bench(stored, command, "stored.yaml", "--store", "without", "--loss", "validation")
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert found.stderr.startswith("no trial of 'in_context_regression(")
+    assert found.stderr.count("\n") == 1
+
+
+def test_table_without_held_out_data_does_not_mention_them(stored):
+    found = bench(stored, "leaderboard", "stored.yaml", "--store", "without")
+    assert found.returncode == 0
+    assert not any(word in found.stdout for word in ("val_", "generalisation", " loss ", "train"))
+
+
 def test_code_needs_the_flag(folder):
     refused = bench(folder, "validate", "tiny.yaml")
     assert refused.returncode == 2
@@ -114,6 +186,7 @@ def test_code_needs_the_flag(folder):
         (("leaderboard", "tiny.yaml", "--allow-code", "--compare", "papr"), "did you mean 'paper'"),
         (("leaderboard", "tiny.yaml", "--allow-code", "--score", "lr_sensitivty"), "did you mean 'lr_sensitivity'"),
         (("leaderboard", "tiny.yaml", "--format", "pdf"), "'pdf' is not one of"),
+        (("leaderboard", "tiny.yaml", "--loss", "test"), "'test' is not one of"),
         (("run", "tiny.yaml", "--max-lanes", "0"), "--max-lanes"),
         (("run", "tiny.yaml", "--allow-code", "--tracking-uri", "ftp://x"), "ftp"),
         (("nonsense",), "nonsense"),

@@ -1,10 +1,26 @@
 """A compiled function equals the eager one, for any values of the shapes that it was made for."""
 
+import math
+
 import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from bench.compile import _small_product, compile_for, repeatable
+from bench.compile import (
+    BYTES_PER_SECOND,
+    FLOPS_PER_SECOND,
+    MIN_PLAIN_SECONDS_PER_OPERATION,
+    SECONDS_PER_OPERATION,
+    SMALL_SIZE,
+    Cost,
+    _small_product,
+    compile_for,
+    cost,
+    new_pool,
+    pays,
+    repeatable,
+    trace,
+)
 from bench.entry import load_class
 from bench.lane import LaneProgram
 from bench.methods import METHODS
@@ -36,22 +52,27 @@ def assert_equal(one, other) -> None:
 
 
 def test_compiled_equals_eager_on_new_values():
-    compiled = compile_for(CPU, nested, nested_arguments(0), num_calls=1)
+    compiled, _ = compile_for(CPU, nested, nested_arguments(0), num_calls=1)
     for seed in (0, 10, 20):
         assert_equal(compiled(*nested_arguments(seed)), nested(*nested_arguments(seed)))
+
+
+def test_the_example_is_what_the_function_gives():
+    _, example = compile_for(CPU, nested, nested_arguments(0), num_calls=1)
+    assert_equal(example, nested(*nested_arguments(0)))
 
 
 def test_gradients_under_vmap_compile_to_the_same_values():
     def grads(weights, x):
         return torch.func.vmap(torch.func.grad(lambda w, x: (x @ w).square().sum()), in_dims=(0, None))(weights, x)
 
-    compiled = compile_for(CPU, grads, (randn(0, 4, 3, 2), randn(1, 5, 3)), num_calls=1)
+    compiled, _ = compile_for(CPU, grads, (randn(0, 4, 3, 2), randn(1, 5, 3)), num_calls=1)
     assert_equal(compiled(randn(2, 4, 3, 2), randn(3, 5, 3)), grads(randn(2, 4, 3, 2), randn(3, 5, 3)))
 
 
 def test_arguments_are_not_written_and_outputs_carry_no_gradient():
     arguments = nested_arguments(0)
-    compiled = compile_for(CPU, nested, arguments, num_calls=1)
+    compiled, _ = compile_for(CPU, nested, arguments, num_calls=1)
     arguments[0]["a"].requires_grad_()
     out = compiled(*arguments)
     assert not any(leaf.requires_grad for leaf in pytree.tree_leaves(out))
@@ -72,7 +93,7 @@ def test_a_compiled_train_step_equals_the_eager_one(name):
     def batch(step: int) -> dict[str, torch.Tensor]:
         return {key: tensor[0] for key, tensor in workload.batches(seeds, torch.tensor([step])).items()}
 
-    compiled = compile_for(CPU, step_lanes, (lanes, batch(0), knobs, torch.tensor(0)), num_calls=1)
+    compiled, _ = compile_for(CPU, step_lanes, (lanes, batch(0), knobs, torch.tensor(0)), num_calls=1)
     for step in range(3):
         arguments = (lanes, batch(step), knobs, torch.tensor(step))
         expected = step_lanes(*arguments)
@@ -82,17 +103,49 @@ def test_a_compiled_train_step_equals_the_eager_one(name):
 
 def test_a_repeated_body_runs_once_a_call_and_warmup_runs_nothing_on_cpu():
     counter = torch.zeros(1)
-    once = repeatable(CPU, lambda: counter.add_(1), lambda: pytest.fail("no warmup is needed"))
+    once = repeatable(CPU, lambda: counter.add_(1), lambda: pytest.fail("no warmup is needed"), new_pool(CPU))
     for calls in (1, 2, 3):
         once()
         assert counter.item() == calls
 
 
-@pytest.mark.parametrize("shapes", [((3, 4), (4, 5)), ((2, 3, 16), (2, 16, 5)), ((3, 1), (1, 1))])
+def cost_of(function, *arguments: torch.Tensor) -> Cost:
+    return cost(trace(function, arguments)[0])
+
+
+def test_cost_counts_what_is_read_written_and_multiplied():
+    """Of float32, 4 bytes a number. Views cost nothing."""
+    a, b = randn(0, 3, 4), randn(1, 4, 5)
+    assert cost_of(lambda a: (a.mT.exp() + 1).mT[0], a) == Cost(num_operations=2, num_bytes=4 * 4 * 12, flops=0)
+    assert cost_of(lambda a, b: a @ b, a, b) == Cost(num_operations=1, num_bytes=4 * (12 + 20 + 15), flops=2 * 60)
+    batched = cost_of(torch.bmm, randn(0, 2, 3, 4), randn(1, 2, 4, 5))
+    assert batched == Cost(num_operations=1, num_bytes=2 * 4 * (12 + 20 + 15), flops=2 * 2 * 60)
+
+
+def test_estimated_time_is_that_of_launches_or_of_work():
+    small = Cost(num_operations=1000, num_bytes=1000, flops=1000)
+    large = Cost(num_operations=10, num_bytes=2**40, flops=2**50)
+    assert small.plain_gpu_seconds == 1000 * SECONDS_PER_OPERATION
+    assert large.plain_gpu_seconds == 2**40 / BYTES_PER_SECOND + 2**50 / FLOPS_PER_SECOND
+
+
+def test_compiling_pays_after_enough_calls_and_sooner_where_a_call_does_more():
+    """Where launches take all the time, whatever the number of operations."""
+    enough = math.ceil(MIN_PLAIN_SECONDS_PER_OPERATION / SECONDS_PER_OPERATION)
+    for num_operations in (1, 1000):
+        small = Cost(num_operations=num_operations, num_bytes=0, flops=0)
+        assert [pays(small, num_calls=n) for n in (enough - 1, enough + 1)] == [False, True]
+        large = Cost(num_operations=num_operations, num_bytes=2**40, flops=0)
+        assert pays(large, num_calls=enough - 1)
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 5)), ((2, 3, 16), (2, 16, 5)), ((3, 1), (1, 1)), ((2, 99), (99, 3))])
 def test_a_small_product_equals_the_matrix_product(shapes):
     a, b = (randn(seed, *shape).double() for seed, shape in enumerate(shapes))
     torch.testing.assert_close(_small_product(a, b), a @ b, rtol=1e-13, atol=1e-15)
 
 
-def test_a_large_contraction_is_left_to_matrix_kernels():
-    assert _small_product(randn(0, 3, 17), randn(1, 17, 5)) is NotImplemented
+@pytest.mark.parametrize("large", [(0, 1), (0, 2), (1, 2), (0, 1, 2)])
+def test_a_product_of_which_two_sizes_are_large_is_left_to_matrix_kernels(large):
+    rows, inner, columns = (SMALL_SIZE + 1 if size in large else 2 for size in range(3))
+    assert _small_product(randn(0, rows, inner), randn(1, inner, columns)) is NotImplemented

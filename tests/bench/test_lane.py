@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from trials import trial
 
 from bench.lane import LaneProgram
 from bench.methods import METHODS
+from bench.methods.softmax import Softmax
+from bench.models.attention import Mode
+from bench.probes.attention import ATTENTION_PROBES
 from bench.trial import KNOB_NAMES, Trial
 
 SEED = torch.tensor(1)
@@ -23,6 +27,11 @@ def scalars(trial: Trial) -> dict[str, torch.Tensor]:
 def batch_at(program: LaneProgram, step: int, seed: torch.Tensor = SEED) -> dict[str, torch.Tensor]:
     batches = program.workload.batches(seed[None], torch.tensor([step]))
     return {name: tensor[0, 0].to(DTYPE) for name, tensor in batches.items()}
+
+
+def counters(step: int) -> dict[str, torch.Tensor]:
+    """Buffers that a step adds."""
+    return {"step": torch.tensor(step), "seed": SEED, "draw": torch.tensor(step)}
 
 
 def start(trial: Trial) -> tuple[LaneProgram, dict, dict]:
@@ -71,8 +80,9 @@ def test_clipping_equals_pytorchs(method, grad_clip):
     batch = batch_at(program, 0)
     after, _, norm = program.train(lane, batch, knobs, torch.tensor(0))
     params = {name: torch.nn.Parameter(p.clone()) for name, p in lane["params"].items()}
-    buffers = program.workload.refresh(program.method, lane["params"], lane["buffers"])
-    program.workload.loss(program.method, params, buffers, batch)[0].backward()
+    buffers = program.workload.refresh(program.method, lane["params"], lane["buffers"]) | counters(0)
+    objective = program.workload.loss(program.method, params, buffers, batch, Mode(is_training=True)).objective
+    program.method.scale_loss(objective, torch.tensor(0)).backward()
     expected_norm = torch.nn.utils.clip_grad_norm_(params.values(), grad_clip)
     torch.testing.assert_close(norm, expected_norm, rtol=1e-10, atol=0)
     for name, parameter in params.items():
@@ -100,15 +110,20 @@ def test_initial_weights_have_the_stated_spread():
     assert weights.mean().item() == pytest.approx(0, abs=4 * 0.06 / 100)
 
 
-def test_observation_is_what_the_next_step_sees():
-    """Of the loss; also where buffers move at every step."""
+def test_evaluation_and_observation_see_what_the_next_step_sees():
+    """Also where buffers move at every step."""
     program, lane, knobs = start(trial(method="sigma_reparam_qk", init_scale=5))
     for step in range(3):
-        batch = batch_at(program, step)
-        observed, attention = program.observe(lane, batch)
-        lane, loss, _ = program.train(lane, batch, knobs, torch.tensor(step))
-        torch.testing.assert_close(observed, loss, rtol=1e-14, atol=0)
-        assert attention.shape == (4, program.workload.num_layers)
+        batch, now = batch_at(program, step), torch.tensor(step)
+        measured, observed = program.evaluate(lane, batch, now)["loss"], program.observe(lane, batch, now)
+        seen = program.gradients(lane, batch, now, torch.tensor(0))
+        buffers = seen["buffers"] | counters(step)
+        of_step = program.workload.loss(program.method, lane["params"], buffers, batch, Mode(observes=True))
+        assert not same(seen["buffers"], lane["buffers"])
+        lane, loss, _ = program.train(lane, batch, knobs, now)
+        torch.testing.assert_close(measured, loss, rtol=1e-14, atol=0)
+        torch.testing.assert_close(observed, torch.stack(of_step.watched, dim=-1), rtol=1e-14, atol=0)
+        assert observed.shape == (len(ATTENTION_PROBES), program.workload.num_layers)
 
 
 @pytest.mark.parametrize("poison", ["loss", "gradient"])
@@ -154,3 +169,29 @@ def test_warmup_of_w_steps_makes_the_first_step_1_over_w():
     steps = {w: trained(trial(warmup_steps=w), 1)[0]["params"] for w in (0, 4)}
     for name, tensor in before.items():
         torch.testing.assert_close(4 * (steps[4][name] - tensor), steps[0][name] - tensor, rtol=1e-9, atol=1e-14)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emphasised(Softmax):
+    """Softmax whose loss is differentiated (step + 2) times."""
+
+    def scale_loss(self, loss, step):
+        return (step + 2) * loss
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_methods_scale_changes_gradients_and_not_the_recorded_loss(step):
+    program, lane, _ = start(trial())
+    emphasised = dataclasses.replace(program, method=Emphasised())
+    now, part = torch.tensor(step), torch.tensor(0)
+    plain, scaled = (one.gradients(lane, batch_at(program, step), now, part) for one in (program, emphasised))
+    assert scaled["loss"] == plain["loss"]
+    for name, grad in plain["grads"].items():
+        torch.testing.assert_close(scaled["grads"][name], (step + 2) * grad, rtol=1e-12, atol=0)
+
+
+def test_training_is_an_update_with_the_gradients_of_the_whole_batch():
+    program, lane, knobs = start(trial(optimizer="adam", method="sigma_reparam_qk"))
+    batch, now = batch_at(program, 0), torch.tensor(0)
+    seen = program.gradients(lane, batch, now, torch.tensor(0))
+    assert same(program.train(lane, batch, knobs, now), program.update(lane, seen, knobs, now))

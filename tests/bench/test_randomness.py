@@ -1,11 +1,11 @@
-"""Philox equals its published vectors and an independent implementation; normals are normal and independent."""
+"""Philox equals its published vectors and an independent implementation; draws are uniform, normal and independent."""
 
 import numpy
 import pytest
 import torch
 from scipy import stats
 
-from bench.randomness import normal, philox, stream_id
+from bench.randomness import Dropout, integers, normal, philox, stream_id
 
 ONES = 0xFFFFFFFF
 # Random123's known answers for philox4x32-10: counter, key, words (examples/kat_vectors).
@@ -150,3 +150,91 @@ def test_streams_of_a_model_have_different_numbers():
             for part in ("weight", "spectral")
         ]
     assert len({stream_id(name) for name in names}) == len(names)
+
+
+def draw_integers(high: int, seed: int = 0, stream: str = "a", step: int = 0, num: int = 60_000) -> torch.Tensor:
+    return integers(torch.tensor(seed), stream, torch.tensor(step), (num,), high)
+
+
+@pytest.mark.parametrize("high", [1, 2, 7, 1000, 2**31 - 1])
+def test_integers_are_words_scaled_to_their_range(high):
+    """floor(word high / 2^32), in Python's unbounded integers."""
+    seed, step = 7 + 5 * 2**32, 11
+    words = [word for block in range(3) for word in philox_of_integers((block, step, stream_id("a"), 0), (7, 5))]
+    assert draw_integers(high, seed, step=step, num=12).tolist() == [word * high // 2**32 for word in words]
+
+
+def test_the_largest_word_gives_the_largest_integer():
+    """The product of the largest word and the largest `high` does not overflow."""
+    word, high = torch.tensor(ONES), 2**31 - 1
+    assert int((word * high) >> 32) == high - 1
+
+
+@pytest.mark.parametrize("high", [2, 3, 10, 100, 257])
+@pytest.mark.parametrize("seed", [0, 2**33])
+def test_integers_are_uniform(high, seed):
+    """Chi-squared over all values, at p > 1e-4."""
+    values = draw_integers(high, seed)
+    assert values.dtype == torch.int64
+    counts = numpy.bincount(values.numpy(), minlength=high)
+    assert len(counts) == high
+    assert stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_integers_of_other_seeds_streams_steps_and_neighbours_are_independent():
+    """Chi-squared of pairs over a table of 10 by 10, at p > 1e-4."""
+    base = draw_integers(10)
+    others = [draw_integers(10, seed=1), draw_integers(10, stream="b"), draw_integers(10, step=1), base.roll(1)]
+    for other in others:
+        assert stats.chisquare(numpy.bincount((10 * base + other).numpy(), minlength=100)).pvalue > 1e-4
+
+
+def test_integers_do_not_depend_on_what_else_is_asked():
+    seeds, steps = torch.tensor([4, 2**33, 0]), torch.tensor([9, 0, 2**31])
+    together = integers(seeds, "a", steps[:, None], (2, 3), 1000)
+    assert together.shape == (3, 3, 2, 3)
+    for t, step in enumerate(steps):
+        for s, seed in enumerate(seeds):
+            assert torch.equal(together[t, s], integers(seed, "a", step, (2, 3), 1000))
+            assert torch.equal(together[t, s].flatten(), integers(seed, "a", step, (50,), 1000)[:6])
+
+
+def dropped(rate: float = 0.25, seed: int = 0, step: int = 0, stream: str = "a", x=None) -> torch.Tensor:
+    x = torch.ones(40_000) if x is None else x
+    return Dropout(rate=rate, seed=torch.tensor(seed), step=torch.tensor(step))(stream, x)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25, 0.9])
+def test_dropout_keeps_the_mean(rate):
+    """Elements are 0 or 1 / (1 - rate); the share that is kept within 4 standard errors of a binomial."""
+    y = dropped(rate)
+    assert y.unique().tolist() == [0.0, pytest.approx(1 / (1 - rate), rel=1e-6)]
+    standard_error = (rate * (1 - rate) / len(y)) ** 0.5
+    assert (y > 0).float().mean().item() == pytest.approx(1 - rate, abs=4 * standard_error)
+    assert y.mean().item() == pytest.approx(1, abs=4 * standard_error / (1 - rate))
+
+
+def test_the_mask_depends_on_seed_step_and_stream_alone():
+    x = torch.randn(4, 100, generator=torch.Generator().manual_seed(0))
+    kept = dropped(x=x) != 0
+    assert torch.equal(dropped(x=10 * x) != 0, kept)
+    assert torch.equal((dropped(x=x.double()) != 0).flatten(), dropped(x=torch.ones(400)) != 0)
+    for other in ({"seed": 1}, {"step": 1}, {"stream": "b"}):
+        assert not torch.equal(dropped(x=x, **other) != 0, kept)
+
+
+@pytest.mark.parametrize("settings", [{"rate": 0.0, "seed": torch.tensor(0)}, {"rate": 0.5}])
+def test_dropout_of_rate_0_or_without_a_seed_does_nothing(settings):
+    x = torch.ones(5)
+    assert Dropout(step=torch.tensor(0), **settings)("a", x) is x
+
+
+def test_dropout_under_vmap_equals_a_loop_and_keeps_the_dtype():
+    seeds, x = torch.tensor([0, 2**35]), torch.ones(2, 3, 5, dtype=torch.bfloat16)
+
+    def drop(seed, x):
+        return Dropout(rate=0.5, seed=seed, step=torch.tensor(3))("a", x)
+
+    together = torch.func.vmap(drop)(seeds, x)
+    assert together.dtype == torch.bfloat16
+    assert torch.equal(together, torch.stack([drop(seed, one) for seed, one in zip(seeds, x, strict=True)]))

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 import torch
 from torch.utils import _pytree as pytree
-from trials import trained, trial
+from trials import language_trial, trained, trial
 
+from bench.history import HELD_OUT
 from bench.lane import LaneProgram
 from bench.methods import METHODS
 from bench.pack import Pack
@@ -20,6 +21,9 @@ from bench.trial import Outcome, Trial
 A, B, C = trial(lr=0.1), trial(lr=0.4, seed=1), trial(lr=0.02, init_scale=3)
 BAD = trial(lr=1e6, seed=1)
 FINE = trial(lr=0.05, probe_every=1)
+# PyTorch's sigmoid rounds by where in memory a number lies, its products of a matrix and a vector by whether they are
+# one of many: the lanes of these methods equal their solo runs to rounding alone, of the second in larger models.
+ROUNDED = {"sigmoid_attention"}
 
 
 def lane_of(one: Trial, *pack: Trial):
@@ -35,6 +39,16 @@ def assert_same_lane(one: Trial, pack: tuple[Trial, ...], other: tuple[Trial, ..
     assert trace.equals(other_trace)
 
 
+def assert_close_lane(one: Trial, pack: tuple[Trial, ...], other: tuple[Trial, ...]) -> None:
+    """To rounding: 1e-4 of a value."""
+    (result, trace), (other_result, other_trace) = lane_of(one, *pack), lane_of(one, *other)
+    for field in dataclasses.fields(result):
+        value, expected = getattr(result, field.name), getattr(other_result, field.name)
+        assert value == (pytest.approx(expected, rel=1e-4) if isinstance(expected, float) else expected)
+    assert trace.drop("value").equals(other_trace.drop("value"))
+    numpy.testing.assert_allclose(trace["value"], other_trace["value"], rtol=1e-4, atol=1e-6)
+
+
 def values(trace: pl.DataFrame, quantity: str, layer: int = WHOLE_MODEL) -> list[float]:
     return trace.filter(quantity=quantity, layer=layer).sort("step")["value"].to_list()
 
@@ -47,7 +61,8 @@ def kept(run: PackRun, *names: str):
 @pytest.mark.parametrize("method", METHODS)
 def test_lane_matches_solo_run_for_every_method(method):
     a, b, bad = (trial(method=method, **knobs) for knobs in ({"lr": 0.1}, {"lr": 0.4, "seed": 1}, {"lr": 1e30}))
-    assert_same_lane(a, (b, a, bad), (a,))
+    compare = assert_close_lane if method in ROUNDED else assert_same_lane
+    compare(a, (b, a, bad), (a,))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd_momentum", "adam"])
@@ -61,6 +76,32 @@ def test_lane_matches_solo_run_with_optimizer_state(optimizer):
 def test_lane_matches_solo_run_in_any_company(pack):
     """Other order, another number of lanes, another number of seeds."""
     assert_same_lane(A, pack, (A,))
+
+
+@pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"model": "llama_1m", "depth": 1, "z_loss": 1e-3}])
+def test_lane_matches_solo_run_of_a_language_model(settings):
+    """Held-out data, dropout, several heads, token embeddings; also beside a lane that diverges."""
+    a, b, bad = (
+        language_trial(workload_params=settings, **knobs) for knobs in ({}, {"lr": 0.03, "seed": 1}, {"lr": 1e30})
+    )
+    assert_same_lane(a, (b, a, bad), (a,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_lane_matches_solo_run_of_a_language_model_for_every_method(method):
+    """In float64 to 1e-9: here products of a matrix and a vector round otherwise in a pack, and AdamW amplifies it."""
+    lanes = tuple(language_trial(method=method, lr=lr, seed=seed) for lr, seed in ((0.01, 0), (0.03, 1)))
+    histories = []
+    for pack in (lanes, lanes[1:]):
+        run = PackRun(Pack(trials=pack), dtype="float64")
+        run.advance()
+        histories.append(run.state()["history"])
+    together, solo = histories
+    for quantity, expected in solo.items():
+        lane_axis = 0 if quantity == "initial_loss" else 1
+        found = together[quantity].select(lane_axis, 1)
+        torch.testing.assert_close(found, expected.select(lane_axis, 0), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.slow
@@ -146,11 +187,10 @@ def test_losses_are_those_of_an_untrained_model_at_lr_0():
     lane = program.start(torch.tensor(4), torch.tensor(1.0, dtype=torch.float64))
     batches = program.workload.batches(torch.tensor([4]), torch.arange(still.num_steps))
     losses = [
-        program.workload.loss(
-            program.method, lane["params"], {}, {name: tensor[step, 0].double() for name, tensor in batches.items()}
-        )[0].item()
+        program.evaluate(lane, {name: t[step, 0].double() for name, t in batches.items()}, torch.tensor(step))["loss"]
         for step in range(still.num_steps)
     ]
+    losses = [loss.item() for loss in losses]
     assert values(run.traces()[still.id], "loss") == pytest.approx(losses, rel=1e-6)
     result = run.results()[0]
     assert result.initial_loss == pytest.approx(numpy.mean(losses[:70]), rel=1e-12)
@@ -187,9 +227,10 @@ def test_traces_hold_every_quantity_within_its_bounds(method):
     result, trace = lane_of(one, trial(method=method, lr=0.4, seed=1), one, trial(method=method, lr=1e30))
     assert result.outcome is Outcome.COMPLETED
     assert trace.schema == {column: getattr(pl, kind) for column, kind in TRACE_COLUMNS.items()}
-    assert set(trace["quantity"]) == set(QUANTITIES)
+    quantities = {name: quantity for name, quantity in QUANTITIES.items() if name not in HELD_OUT}
+    assert set(trace["quantity"]) == set(quantities)
     workload = LaneProgram.of(one).workload
-    for name, quantity in QUANTITIES.items():
+    for name, quantity in quantities.items():
         part = trace.filter(quantity=name)
         layers = range(workload.num_layers) if quantity.per_layer else [WHOLE_MODEL]
         assert sorted(part["layer"].unique()) == list(layers)

@@ -7,16 +7,24 @@ import io
 import pytest
 import torch
 from torch.utils import _pytree as pytree
-from trials import trained, trial
+from trials import LEAN, trained, trial
 
 from bench.pack import Pack
+from bench.stacking import stack_layers
 from bench.train import PackRun
 
+# A language model is evaluated on held-out data before steps 0, 3 and 6 and at the end.
 KINDS = {
     "plain": {},
     "momentum_and_kept_vectors": {"optimizer": "sgd_momentum", "method": "sigma_reparam_qk", "schedule": "cosine"},
+    "language": {
+        "workload": "language_modeling",
+        "optimizer": "adamw",
+        "workload_params": LEAN | {"dropout": 0.2, "num_micro_batches": 2},
+    },
 }
-STEPS = (0, 6, 8)  # of 8; 0 is before the first advance, 6 is about to be probed
+STEPS = (0, 4, 6, 8)  # of 8; 0 is before the first advance, 6 is about to be probed
+RESUMED = [*((kind, step) for kind in KINDS for step in STEPS if (kind == "language") == (step == 4)), ("language", 6)]
 
 
 @functools.cache
@@ -47,8 +55,7 @@ def timeless(results) -> list:
     return [dataclasses.replace(result, wall_s=0.0) for result in results]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("kind", "step"), RESUMED)
 def test_a_loaded_run_continues_bit_for_bit(kind, step):
     pack = pack_of(kind)
     run = PackRun(pack)
@@ -64,8 +71,16 @@ def test_a_loaded_run_continues_bit_for_bit(kind, step):
 
 def test_state_holds_momentum_and_kept_vectors():
     lanes = read(states_of("momentum_and_kept_vectors")[6])["lanes"]
-    assert lanes["optimizer"]["momentum"].keys() == lanes["params"].keys()
+    assert lanes["optimizer"]["momentum"].keys() == stack_layers(lanes["params"]).keys()
     assert {name.rpartition(".")[2] for name in lanes["buffers"]} == {"left", "right"}
+
+
+def test_state_holds_what_was_measured():
+    """Of a language model at step 4: both losses so far, and the evaluations at 0 and 3."""
+    history = read(states_of("language")[4])["history"]
+    assert history["initial_loss"].isfinite().all()
+    assert history["loss"].isfinite()[:, 0].tolist() == [True] * 4 + [False] * 4
+    assert history["val"].isfinite()[:, 0].tolist() == [[True] * 3] * 2 + [[False] * 3] * 2
 
 
 def test_a_state_is_a_snapshot():

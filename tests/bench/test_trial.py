@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.trial import KNOB_NAMES, Choice, Knobs, Outcome, Result, Trial, canonical_json
+from bench.trial import KNOB_NAMES, LOSSES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, canonical_json
 
 TRIAL = Trial(
     workload=Choice(name="in_context_regression", params={"num_steps": 400, "batch_size": 16}),
@@ -114,11 +114,38 @@ def test_another_version_is_refused():
         Trial.from_dict(TRIAL.to_dict() | {"version": 0})
 
 
+RESULT = Result(
+    trial=TRIAL,
+    outcome=Outcome.COMPLETED,
+    initial_loss=1.0,
+    final_loss=0.5,
+    initial_val_loss=1.25,
+    val_loss=0.75,
+    val_accuracy=0.5,
+    val_calibration_error=0.125,
+    wall_s=0.5,
+)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("loss", [0.5, math.inf, None])
-def test_result_survives_json(loss):
-    result = Result(trial=TRIAL, outcome=Outcome.DIVERGED, initial_loss=1.0, final_loss=loss, wall_s=0.5)
+def test_result_survives_json(name, loss):
+    result = dataclasses.replace(RESULT, **{name: loss})
     back = Result.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False)))
     assert back == result
+
+
+def test_a_result_written_before_there_was_held_out_data_is_read():
+    plain = {name: value for name, value in RESULT.to_dict().items() if "val" not in name}
+    held_out = ("initial_val_loss", "val_loss", "val_accuracy", "val_calibration_error")
+    assert Result.from_dict(plain) == dataclasses.replace(RESULT, **dict.fromkeys(held_out))
+
+
+def test_a_row_holds_every_column_in_its_place():
+    row = RESULT.row()
+    assert list(row) == list(RESULT_COLUMNS)
+    assert row["trial_id"] == TRIAL.id
+    assert [row[name] for name in ("val_loss", "val_accuracy", "val_calibration_error")] == [0.75, 0.5, 0.125]
 
 
 def test_steps_are_those_of_the_workload():

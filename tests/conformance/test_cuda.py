@@ -1,15 +1,20 @@
 """On a GPU: what is trained is what float64 on the CPU says, a resume is bit-identical, a lane is its solo run."""
 
 import dataclasses
+import functools
+from typing import Any
 
 import pytest
 import torch
-from trials import trial
+from torch.utils import _pytree as pytree
+from trials import language_trial, trial
 
-from bench.compile import MIN_INDUCTOR_CALLS
+from bench import compile as compiling
 from bench.methods import METHODS
 from bench.pack import Pack
+from bench.schedule import PackTrainable
 from bench.train import PackRun
+from bench.trial import Outcome, Trial
 
 pytestmark = [
     pytest.mark.gpu,
@@ -17,31 +22,79 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # Inductor and the profiler warn on their own account
 ]
 
-WORKLOAD = {"batch_size": 32, "depth": 3, "num_pairs": 20}
-GRAPHED, COMPILED = 60, MIN_INDUCTOR_CALLS
+WORKLOAD = {"batch_size": 32, "depth": 1, "num_pairs": 20, "num_steps": 60}
+# A GPT of 0.1 million weights, evaluated at 0, 10, 20 and 30.
+LANGUAGE = {
+    "num_steps": 30,
+    "final_loss_steps": 5,
+    "batch_size": 8,
+    "context": 32,
+    "depth": 2,
+    "width": 64,
+    "num_heads": 4,
+    "eval_every_steps": 10,
+}
+LLAMA = {"model": "llama_1m"}
+# Here Inductor compiles what is called 20 times or more: steps, but neither observations nor evaluations.
+STEP_ALONE = 20 * compiling.SECONDS_PER_OPERATION
 
 
-def pack_of(method: str, *, num_steps: int) -> Pack:
+@pytest.fixture
+def inductor(request, monkeypatch) -> None:
+    if request.param:
+        monkeypatch.setattr(compiling, "MIN_PLAIN_SECONDS_PER_OPERATION", STEP_ALONE)
+
+
+def pack_of(method: str) -> Pack:
+    """Four lanes that train and two that diverge."""
     lrs = (1e-3, 1e-2, 1e30)
     return Pack(
         trials=tuple(
-            trial(method=method, workload_params=WORKLOAD | {"num_steps": num_steps}, lr=lr, seed=seed, probe_every=10)
+            trial(method=method, workload_params=WORKLOAD, lr=lr, seed=seed, probe_every=10)
             for lr in lrs
             for seed in (0, 1)
         )
     )
 
 
+def language_pack(num_lanes: int = 2, lrs: tuple[float, ...] = (1e-3, 3e-3), **settings: Any) -> Pack:
+    """The last lane of more than two has a seed of its own."""
+    seeds = [0] * min(num_lanes, 3) + [1] * (num_lanes - 3)
+    return Pack(
+        trials=tuple(
+            language_trial(workload_params=LANGUAGE | settings, lr=lrs[lane % len(lrs)], seed=seed, probe_every=10)
+            for lane, seed in enumerate(seeds)
+        )
+    )
+
+
+@functools.cache
+def advanced(pack: Pack, device: str = "cuda", dtype: str = "float32") -> PackRun:
+    """Trained to the end."""
+    run = PackRun(pack, device=device, dtype=dtype)
+    run.advance()
+    return run
+
+
 def history(run: PackRun, quantity: str) -> torch.Tensor:
     return run.state()["history"][quantity].double()
 
 
+def assert_losses_close(one: PackRun, other: PackRun, *, rtol: float, atol: float = 0.0) -> None:
+    """Losses of all steps, before training, and on held-out data."""
+    torch.testing.assert_close(history(one, "loss"), history(other, "loss"), rtol=rtol, atol=atol)
+    torch.testing.assert_close(history(one, "initial_loss"), history(other, "initial_loss"), rtol=rtol, atol=atol)
+    val_loss, expected = (history(run, "val")[..., 0] for run in (one, other))
+    torch.testing.assert_close(val_loss, expected, rtol=rtol, atol=atol)
+
+
 @pytest.mark.parametrize(
-    ("method", "num_steps"),
-    [*((method, GRAPHED) for method in METHODS), ("softmax", COMPILED), ("sigma_reparam_qk", COMPILED)],
+    ("method", "inductor"),
+    [*((method, False) for method in METHODS), ("softmax", True), ("sigma_reparam_qk", True)],
+    indirect=["inductor"],
 )
-def test_cuda_matches_float64_on_the_cpu(method, num_steps):
-    pack = pack_of(method, num_steps=num_steps)
+def test_cuda_matches_float64_on_the_cpu(method, inductor):
+    pack = pack_of(method)
     on_cuda, exact = PackRun(pack, device="cuda"), PackRun(pack, dtype="float64")
     for run in (on_cuda, exact):
         run.advance(max_steps=10)
@@ -56,17 +109,13 @@ def test_cuda_matches_float64_on_the_cpu(method, num_steps):
     )
 
 
-@pytest.mark.parametrize(
-    ("method", "num_steps"),
-    [("softmax", GRAPHED), ("sigma_reparam_qk", GRAPHED), ("qk_layernorm_free", GRAPHED), ("softmax", COMPILED)],
-)
-def test_resume_is_bit_identical_on_cuda(method, num_steps, tmp_path):
-    pack = pack_of(method, num_steps=num_steps)
+def assert_resumes(pack: Pack, stop: int, folder) -> None:
+    """Results, traces and the whole state, through a file."""
     whole, first, second = (PackRun(pack, device="cuda") for _ in range(3))
     whole.advance()
-    first.advance(max_steps=num_steps // 2 + 3)
-    torch.save(first.state(), tmp_path / "state.pt")
-    second.load(torch.load(tmp_path / "state.pt", weights_only=True))
+    first.advance(max_steps=stop)
+    torch.save(first.state(), folder / "state.pt")
+    second.load(torch.load(folder / "state.pt", weights_only=True))
     second.advance()
     for one, other in zip(whole.results(), second.results(), strict=True):
         assert dataclasses.replace(one, wall_s=0.0) == dataclasses.replace(other, wall_s=0.0)
@@ -74,17 +123,139 @@ def test_resume_is_bit_identical_on_cuda(method, num_steps, tmp_path):
         assert trace.equals(second.traces()[trial_id])
 
 
+@pytest.mark.parametrize(
+    ("method", "inductor"),
+    [("softmax", False), ("sigma_reparam_qk", False), ("qk_layernorm_free", False), ("softmax", True)],
+    indirect=["inductor"],
+)
+def test_resume_is_bit_identical_on_cuda(method, inductor, tmp_path):
+    assert_resumes(pack_of(method), 33, tmp_path)
+
+
+@pytest.mark.parametrize("settings", [{"dropout": 0.1}, LLAMA | {"num_micro_batches": 2, "precision": "bfloat16"}])
+def test_resume_of_a_language_model_is_bit_identical_on_cuda(settings, tmp_path):
+    """Between two evaluations."""
+    assert_resumes(language_pack(**settings), 13, tmp_path)
+
+
 def test_lane_matches_solo_run_on_cuda():
-    pack = pack_of("softmax", num_steps=GRAPHED)
-    together = PackRun(pack, device="cuda")
-    together.advance()
+    pack = pack_of("softmax")
+    together = advanced(pack)
     for lane, one in enumerate(pack.trials[:4]):
-        solo = PackRun(Pack(trials=(one,)), device="cuda")
-        solo.advance()
+        solo = advanced(Pack(trials=(one,)))
         torch.testing.assert_close(history(together, "loss")[:, lane], history(solo, "loss")[:, 0], rtol=1e-5, atol=0)
 
 
 def test_diverged_lane_is_recorded_on_cuda():
-    run = PackRun(pack_of("softmax", num_steps=GRAPHED), device="cuda")
-    run.advance()
+    run = advanced(pack_of("softmax"))
     assert [result.diverged_step is not None for result in run.results()] == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize("settings", [{}, LLAMA], ids=["gpt2", "llama"])
+def test_a_language_model_matches_float64_on_the_cpu(settings):
+    """30 steps of AdamW, which amplifies rounding where gradients are small; held-out data through captured graphs."""
+    pack = language_pack(**settings)
+    on_cuda, exact = advanced(pack), advanced(pack, "cpu", "float64")
+    assert_losses_close(on_cuda, exact, rtol=2e-3)
+    for quantity in ("loss", "grad_norm"):
+        found, expected = (history(run, quantity)[0] for run in (on_cuda, exact))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(history(on_cuda, "initial_loss"), history(exact, "initial_loss"), rtol=1e-5, atol=0)
+    found, expected = (history(run, "val") for run in (on_cuda, exact))
+    torch.testing.assert_close(found[0, :, 0], expected[0, :, 0], rtol=1e-5, atol=0)
+    torch.testing.assert_close(found[..., 1:], expected[..., 1:], rtol=0, atol=0.02)
+    torch.testing.assert_close(history(on_cuda, "attention")[0], history(exact, "attention")[0], rtol=1e-3, atol=1e-5)
+
+
+def test_a_compiled_language_model_matches_a_captured_one(monkeypatch):
+    """Inductor fuses and rounds otherwise."""
+    captured = advanced(language_pack())
+    monkeypatch.setattr(compiling, "MIN_PLAIN_SECONDS_PER_OPERATION", STEP_ALONE)
+    compiled = PackRun(language_pack(), device="cuda")
+    compiled.advance()
+    assert_losses_close(compiled, captured, rtol=2e-3)
+
+
+def test_four_lanes_of_a_language_model_match_their_solo_runs():
+    pack = language_pack(4)
+    together = advanced(pack)
+    for lane, one in enumerate(pack.trials):
+        solo = advanced(Pack(trials=(one,)))
+        for quantity in ("loss", "val"):
+            found, expected = history(together, quantity)[:, lane], history(solo, quantity)[:, 0]
+            torch.testing.assert_close(found, expected, rtol=2e-3, atol=0.02 if quantity == "val" else 0)
+
+
+def test_bfloat16_trains_nearly_as_float32_on_cuda():
+    mixed, exact = advanced(language_pack(precision="bfloat16")), advanced(language_pack())
+    assert not torch.equal(history(mixed, "loss"), history(exact, "loss"))
+    assert_losses_close(mixed, exact, rtol=0, atol=0.03)
+    floats = [leaf for leaf in pytree.tree_leaves(mixed.state()["lanes"]) if leaf.is_floating_point()]
+    assert {leaf.dtype for leaf in floats} == {torch.float32}
+
+
+@pytest.mark.parametrize("method", ["softmax", "qk_clip"])
+def test_parts_of_a_batch_train_as_the_whole_does_on_cuda(method):
+    """A largest logit above 0 is reached: the clipping acts."""
+    packs = [
+        Pack(
+            trials=tuple(
+                language_trial(
+                    workload_params=LANGUAGE | {"num_micro_batches": num_parts},
+                    method=method,
+                    method_params={"tau": 1e-2} if method == "qk_clip" else {},
+                    lr=lr,
+                )
+                for lr in (1e-3, 3e-3)
+            )
+        )
+        for num_parts in (1, 4)
+    ]
+    whole, parts = map(advanced, packs)
+    assert_losses_close(parts, whole, rtol=2e-3)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_checkpointing_trains_as_keeping_does_on_cuda(dropout):
+    plain, again = (advanced(language_pack(1, checkpointing=value, dropout=dropout)) for value in (False, True))
+    assert_losses_close(again, plain, rtol=2e-3)
+
+
+@pytest.mark.parametrize("saving", [{"checkpointing": True}, {"num_micro_batches": 8}])
+def test_what_saves_memory_saves_memory(saving):
+    """Peak of one training step beyond the weights and moments."""
+    large = {"depth": 8, "width": 256, "num_heads": 8, "context": 128, "batch_size": 64}
+
+    def peak(**settings: Any) -> int:
+        run = PackRun(language_pack(1, **large, **settings), device="cuda")
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run.dry_step(only_training=True)
+        return torch.cuda.max_memory_allocated() - before
+
+    assert peak(**saving) < 0.75 * peak()
+
+
+def trainable_of(*packs: Pack) -> PackTrainable:
+    """A worker about to train the first, without Ray."""
+    worker = PackTrainable.__new__(PackTrainable)
+    worker.setup({"pack": packs[0].id}, packs={p.id: p for p in packs}, device="cuda", is_reference=False)
+    return worker
+
+
+def outcomes(worker: PackTrainable, trials: tuple[Trial, ...]) -> list[Outcome]:
+    report = worker.step()
+    while not report["done"]:
+        report = worker.step()
+    assert {result.trial for result in report["finished"].results} == set(trials)
+    return [result.outcome for result in report["finished"].results]
+
+
+def test_a_model_that_does_not_fit_is_an_outcome_and_what_follows_trains():
+    """Of a pack that does not fit, each lane alone does not either; the worker goes on with a pack that does."""
+    huge = {"model": "gpt2_124m", "depth": 12, "width": 768, "num_heads": 12, "context": 256, "batch_size": 2**14}
+    too_large, small = language_pack(2, **huge), language_pack()
+    worker = trainable_of(too_large, small)
+    assert outcomes(worker, too_large.trials) == [Outcome.OUT_OF_MEMORY] * 2
+    assert worker.reset_config({"pack": small.id})
+    assert outcomes(worker, small.trials) == [Outcome.COMPLETED] * 2

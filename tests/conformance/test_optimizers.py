@@ -21,6 +21,10 @@ REFERENCES = {
     "sgd_momentum": lambda tensors, entry, **knobs: torch.optim.SGD(tensors, momentum=entry.momentum, **knobs),
     "adam": lambda tensors, entry, **knobs: torch.optim.Adam(tensors, **adam_settings(entry), **knobs),
     "adamw": lambda tensors, entry, **knobs: torch.optim.AdamW(tensors, **adam_settings(entry), **knobs),
+    # The product of the two is independent of the learning rate.
+    "adamw_independent": lambda tensors, entry, lr, weight_decay: torch.optim.AdamW(
+        tensors, **adam_settings(entry), lr=lr, weight_decay=weight_decay / lr
+    ),
 }
 
 
@@ -54,7 +58,7 @@ def trained(optimizer: Optimizer, seed: int, lr: float, weight_decay: float, num
     seen = []
     for step in range(num_steps):
         factor = Cosine(final_fraction=0.1).factor(torch.tensor(step), scalar(5.0), NUM_STEPS)
-        knobs = {"lr": lr * factor, "weight_decay": scalar(weight_decay)}
+        knobs = {"lr": lr * factor, "lr_factor": factor, "weight_decay": scalar(weight_decay)}
         grads = {name: g + p for (name, g), p in zip(draws(1000 + step).items(), params.values(), strict=True)}
         params, state = optimizer.update(params, grads, state, knobs, torch.tensor(step))
         seen.append(params)
@@ -90,7 +94,7 @@ def test_settings_away_from_the_defaults_equal_pytorchs(name, optimizer):
     params, state = draws(0), optimizer.init(draws(0))
     for step in range(NUM_STEPS):
         grads = draws(step)
-        knobs = {"lr": scalar(0.1), "weight_decay": scalar(0.2)}
+        knobs = {"lr": scalar(0.1), "lr_factor": scalar(1.0), "weight_decay": scalar(0.2)}
         params, state = optimizer.update(params, grads, state, knobs, torch.tensor(step))
         for key, grad in grads.items():
             reference[key].grad = grad
@@ -101,10 +105,10 @@ def test_settings_away_from_the_defaults_equal_pytorchs(name, optimizer):
 
 def test_vmapped_lanes_equal_separate_runs(optimizer):
     """Three lanes with their own parameters, learning rates and weight decays."""
-    lrs, decays = [1e-3, 0.1, 0.5], [0.0, 0.1, 0.01]
+    by_lane = {"lr": [1e-3, 0.1, 0.5], "lr_factor": [0.2, 1.0, 0.7], "weight_decay": [0.0, 0.1, 0.01]}
     models = [(draws(seed), optimizer.init(draws(seed))) for seed in range(3)]
     params, state = pytree.tree_map(lambda *leaves: torch.stack(leaves), *models)
-    knobs = {"lr": torch.tensor(lrs, dtype=torch.float64), "weight_decay": torch.tensor(decays, dtype=torch.float64)}
+    knobs = {name: torch.tensor(values, dtype=torch.float64) for name, values in by_lane.items()}
     update = torch.func.vmap(optimizer.update, in_dims=(0, None, 0, 0, None))
     for step in range(NUM_STEPS):
         grads, at = draws(step), torch.tensor(step)
@@ -128,7 +132,7 @@ def test_state_has_the_shapes_of_the_parameters(optimizer):
 def test_state_keeps_its_structure_and_inputs_are_not_written(optimizer):
     params, grads = draws(0), draws(1)
     state = optimizer.init(params)
-    knobs = {"lr": scalar(0.1), "weight_decay": scalar(0.1)}
+    knobs = {"lr": scalar(0.1), "lr_factor": scalar(1.0), "weight_decay": scalar(0.1)}
     _, new = optimizer.update(params, grads, state, knobs, torch.tensor(0))
     assert pytree.tree_structure(new) == pytree.tree_structure(state)
     torch.testing.assert_close((params, grads), (draws(0), draws(1)), rtol=0, atol=0)

@@ -1,50 +1,168 @@
 """What every workload keeps to: data of (seed, step) alone, and every declared parameter acts."""
 
+import dataclasses
+import functools
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 import torch
-from trials import SMALL
-from variants import ignored_parameters
+from torch.utils import _pytree as pytree
+from trials import SMALL, SMALL_LANGUAGE, text
+from variants import differ
 
-from bench.entry import load_class
+from bench.entry import load_class, parameters
 from bench.lane import LaneProgram
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Cosine
 from bench.optimizers.sgd import SGD
+from bench.probes.attention import ATTENTION_PROBES
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
 
-SETTINGS = {"in_context_regression": SMALL}  # small enough for a test
-READ_BY_TRAINING = {"final_loss_steps"}  # by bench.train, not by the workload; tested there
+# Small enough for a test.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "in_context_regression": SMALL,
+    "language_modeling": SMALL_LANGUAGE,
+    "image_classification": {"num_steps": 8, "batch_size": 6, "depth": 1, "width": 8, "num_heads": 2},
+}
+# What training reads from the workload, or what only saves memory; tested in tests/bench/test_train*.py.
+ELSEWHERE = {"final_loss_steps", "num_micro_batches", "checkpointing"}
+TRANSFORMER: dict[str, dict[str, Any]] = {
+    "depth": {"depth": 2},
+    "width": {"width": 12},
+    "num_heads": {"num_heads": 1},
+    "mlp": {"mlp": "swiglu"},
+    "mlp_width": {"mlp_width": 5},
+    "norm": {"norm": "rms"},
+    "norm_placement": {"norm_placement": "post"},
+    "norm_eps": {"norm_eps": 0.1},
+    "positions": {"positions": "none"},
+    "has_biases": {"has_biases": False},
+    "dropout": {"dropout": 0.5},
+    "precision": {"precision": "bfloat16"},
+    "eval_every_steps": {"eval_every_steps": 2},
+    "probe_examples": {"probe_examples": 1},
+    "num_steps": {"num_steps": 9},
+    "batch_size": {"batch_size": 5},
+}
+# Of every parameter another value, with the settings without which it would have no effect.
+CHANGES: dict[str, dict[str, dict[str, Any]]] = {
+    "in_context_regression": {
+        "num_steps": {"num_steps": 9},
+        "batch_size": {"batch_size": 5},
+        "dimension": {"dimension": 3},
+        "num_pairs": {"num_pairs": 6},
+        "depth": {"depth": 2},
+        "embedding": {"embedding": "learned"},
+        "width": {"width": 8, "embedding": "learned"},
+        "residual": {"residual": False, "depth": 2},
+        "logit_scale": {"logit_scale": 2.0},
+        "divide_by_keys": {"divide_by_keys": True},
+        "initial_gain": {"initial_gain": 0.5},
+    },
+    "language_modeling": TRANSFORMER
+    | {
+        "corpus": {"corpus": "other"},
+        "tokenizer": {"tokenizer": "bytes"},
+        "model": {"model": "wortsman_2m"},
+        "context": {"context": 9},
+        "ties_embeddings": {"ties_embeddings": False},
+        "initialisation": {"initialisation": "fan_in"},
+        "vocabulary_size": {"vocabulary_size": 30},
+        "z_loss": {"z_loss": 0.1},
+        "eval_batches": {"eval_batches": 3},
+    },
+    "image_classification": TRANSFORMER
+    | {
+        "images": {"images": "mnist_5000", "patch": 4},
+        "model": {"model": "vit_tiny"},
+        "initialisation": {"initialisation": "gpt2"},
+        "patch": {"patch": 4},
+        "pool": {"pool": "mean"},
+        "eval_batch_size": {"eval_batch_size": 100},
+    },
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def corpora(tmp_path_factory):
+    """Texts to train on, whose tokens are cached among the tests' files."""
+    folder = tmp_path_factory.mktemp("corpora")
+    for name, num_sentences in (("text", 100), ("other", 120)):
+        (folder / name).write_text(text(num_sentences))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("BENCH_DATA", str(folder / "cache"))
+        yield
+
+
+def workload_of(name: str, **settings: Any) -> Workload:
+    corpus = {"corpus": "text"} if name == "language_modeling" else {}
+    return load_class(WORKLOADS[name])(**(SETTINGS[name] | corpus | settings))
 
 
 @pytest.fixture(params=WORKLOADS)
 def workload(request) -> Workload:
-    return load_class(WORKLOADS[request.param])(**SETTINGS[request.param])
+    return workload_of(request.param)
 
 
 def program_of(workload: Workload) -> LaneProgram:
     return LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(), schedule=Cosine())
 
 
+def started(workload: Workload, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+    return program_of(workload).start(torch.tensor(0), torch.tensor(1.0, dtype=dtype))
+
+
+def cast(batch: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in batch.items()}
+
+
+def batch_at(workload: Workload, step: int, dtype: torch.dtype = torch.float64) -> dict[str, torch.Tensor]:
+    batches = workload.batches(torch.tensor([0]), torch.tensor([step]))
+    return cast({name: tensor[0, 0] for name, tensor in batches.items()}, dtype)
+
+
+def held_out_of(workload: Workload, dtype: torch.dtype = torch.float64) -> list[dict[str, torch.Tensor]]:
+    held_out = cast(workload.held_out(torch.device("cpu")), dtype)
+    num_batches = {len(tensor) for tensor in held_out.values()} or {0}
+    return [{name: tensor[e] for name, tensor in held_out.items()} for e in range(num_batches.pop())]
+
+
 def training(workload: Workload) -> list:
-    """Parameters, loss and attention after each of two steps."""
-    program, seed = program_of(workload), torch.tensor(0)
-    lane = program.start(seed, torch.tensor(1.0, dtype=torch.float64))
-    knobs = {"lr": 0.1, "warmup_steps": 0.0, "weight_decay": 0.0, "grad_clip": float("inf")}
-    knobs = {name: torch.tensor(value, dtype=torch.float64) for name, value in knobs.items()}
-    seen = []
-    for step in range(2):
-        batches = workload.batches(seed[None], torch.tensor([step]))
-        batch = {name: t[0, 0].double() if t.is_floating_point() else t[0, 0] for name, t in batches.items()}
-        observed = program.observe(lane, batch)
-        lane, loss, _ = program.train(lane, batch, knobs, torch.tensor(step))
+    """What three steps see and leave behind, then measures on held-out data; in float32, which autocast acts on."""
+    program, lane = program_of(workload), started(workload, torch.float32)
+    knobs = {"lr": 0.1, "warmup_steps": 0.0, "weight_decay": 0.0, "grad_clip": math.inf}
+    knobs = {name: torch.tensor(value) for name, value in knobs.items()}
+    seen: list[Any] = [workload.eval_every]
+    for step in range(3):
+        batch, now = batch_at(workload, step, torch.float32), torch.tensor(step)
+        observed = program.observe(lane, batch, now)
+        lane, loss, _ = program.train(lane, batch, knobs, now)
         assert lane["alive"]
         seen.append((lane["params"], loss, observed))
-    return seen
+    return [*seen, *(program.evaluate(lane, batch, torch.tensor(3)) for batch in held_out_of(workload, torch.float32))]
 
 
-def test_every_parameter_changes_training(workload):
-    assert ignored_parameters(workload, training) == READ_BY_TRAINING
+@functools.cache
+def training_with(name: str, settings: frozenset) -> list:
+    return training(workload_of(name, **dict(settings)))
+
+
+@pytest.mark.parametrize(("name", "parameter"), [(name, one) for name in CHANGES for one in CHANGES[name]])
+def test_every_parameter_changes_training(name, parameter):
+    changed = CHANGES[name][parameter]
+    base = {other: value for other, value in changed.items() if other != parameter}
+    assert differ(*(training_with(name, frozenset(settings.items())) for settings in (base, changed)))
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_every_parameter_is_covered_above(name):
+    declared = parameters(load_class(WORKLOADS[name])).keys()
+    assert CHANGES[name].keys() == declared - ELSEWHERE
 
 
 def test_batches_depend_on_seed_and_step_alone(workload):
@@ -65,24 +183,82 @@ def test_batches_differ_by_seed_and_by_step(workload):
         assert len({tuple(batch.flatten().tolist()) for batch in tensor.flatten(0, 1)}) == 12
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recording(Softmax):
+    """Softmax that notes the masks that it gets."""
+
+    masks: list = dataclasses.field(default_factory=list)
+
+    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
+        self.masks.append(mask_QK)
+        return super().weights(q_BHQD, k_BHKD, mask_QK, state)
+
+
 def test_layers_and_keys_are_as_stated(workload):
-    program, seed = program_of(workload), torch.tensor(0)
-    lane = program.start(seed, torch.tensor(1.0))
-    batches = workload.batches(seed[None], torch.tensor([0]))
-    batch = {name: tensor[0, 0] for name, tensor in batches.items()}
-    loss, layers = workload.loss(program.method, lane["params"], lane["buffers"], batch)
-    assert loss.shape == ()
-    assert len(layers) == workload.num_layers
-    for layer in layers:
-        assert layer.mask_QK.sum(dim=-1).max() <= workload.num_keys
-        assert layer.p_BHQK.shape == layer.z_BHQK.shape
-        assert layer.p_BHQK.shape[-2:] == layer.mask_QK.shape
+    """Every layer is observed, and no row has more keys than `num_keys`, some row as many."""
+    program = dataclasses.replace(program_of(workload), method=Recording())
+    observed = program.observe(started(workload), batch_at(workload, 0), torch.tensor(0))
+    assert observed.shape == (len(ATTENTION_PROBES), workload.num_layers)
+    sizes = {int(mask_QK.sum(dim=-1).max()) for mask_QK in program.method.masks}
+    assert sizes == {workload.num_keys}
+
+
+def test_loss_is_a_mean_and_equals_what_is_evaluated(workload):
+    """Over two halves of a batch."""
+    program, lane = program_of(workload), started(workload)
+    batch = {name: tensor[:4] for name, tensor in batch_at(workload, 0).items()}
+    now, zero = torch.tensor(0), torch.tensor(0)
+
+    def losses(part: slice) -> tuple[float, float]:
+        own = {name: tensor[part] for name, tensor in batch.items()}
+        trained, evaluated = program.gradients(lane, own, now, zero)["loss"], program.evaluate(lane, own, now)["loss"]
+        return trained.item(), evaluated.item()
+
+    whole, first, second = (losses(part) for part in (slice(0, 4), slice(0, 2), slice(2, 4)))
+    assert whole[0] == pytest.approx((first[0] + second[0]) / 2, rel=1e-12)
+    assert whole[1] == pytest.approx(whole[0], rel=1e-12)
+
+
+def test_held_out_data_are_there_where_they_are_evaluated(workload):
+    """The same at every look; a classifier's measures beside the loss, for every batch of the same size."""
+    batches = held_out_of(workload)
+    assert bool(batches) == (workload.eval_every is not None)
+    assert not differ(batches, held_out_of(workload))
+    program, lane = program_of(workload), started(workload)
+    for batch in batches:
+        found = program.evaluate(lane, batch, torch.tensor(0))
+        assert found.keys() == {"loss", "accuracy", "calibration_gap_K"}
+        assert 0 <= found["accuracy"] <= 1
+
+
+def test_evaluation_under_vmap_equals_a_loop(workload):
+    program = program_of(workload)
+    seeds, batch, now = torch.tensor([0, 1]), batch_at(workload, 0), torch.tensor(0)
+    lanes = torch.func.vmap(program.start)(seeds, torch.ones(2, dtype=torch.float64))
+    together = torch.func.vmap(program.evaluate, in_dims=(0, None, None))(lanes, batch, now)
+    for index in range(2):
+        alone = program.evaluate(pytree.tree_map(lambda t, index=index: t[index], lanes), batch, now)
+        torch.testing.assert_close({n: t[index] for n, t in together.items()}, alone, rtol=1e-12, atol=1e-14)
+
+
+def test_the_digest_is_that_of_data_or_empty(workload):
+    assert re.fullmatch(r"([0-9a-f]{64})?", workload.data_digest())
+    assert bool(workload.data_digest()) == (workload.eval_every is not None)
 
 
 def test_initial_weights_depend_on_the_seed(workload):
+    """All but biases and the gains of norms, which start alike."""
     starts = [program_of(workload).start(torch.tensor(seed), torch.tensor(1.0))["params"] for seed in (0, 1, 2**32)]
     for name in starts[0]:
-        assert len({tuple(start[name].flatten().tolist()) for start in starts}) == 3
+        num_starts = 1 if name.endswith((".bias", ".gain")) else 3
+        assert len({tuple(start[name].flatten().tolist()) for start in starts}) == num_starts
+
+
+def test_every_weight_has_a_gradient(workload):
+    """All but biases of keys: softmax does not feel what it adds to a whole row."""
+    seen = program_of(workload).gradients(started(workload), batch_at(workload, 0), torch.tensor(0), torch.tensor(0))
+    still = {name for name, grad in seen["grads"].items() if not grad.any()}
+    assert {name for name in still if not name.endswith(".key.bias")} == set()
 
 
 def test_source_is_stated(workload):

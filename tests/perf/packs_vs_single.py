@@ -11,9 +11,8 @@ import threading
 import time
 from pathlib import Path
 
-from bench.cluster import Resources, choose_resources, device_name, num_slots, ray_cluster
+from bench.cluster import Resources, device_name, num_slots, place, ray_cluster
 from bench.pack import Pack, make_packs
-from bench.run import MAX_LANES
 from bench.schedule import run_packs
 from bench.suite import find_suite, load_suite
 
@@ -46,18 +45,20 @@ def main() -> None:
     args = parser.parse_args()
     trials = load_suite(find_suite(args.suite)).expand()
     with ray_cluster():
-        packed = choose_resources(make_packs(trials, max_lanes=MAX_LANES["cuda"])[0])
-        single = packed
+        placement = place(trials)
+        packed = single = placement.resources
         if packed.gpus and args.gpu_slots:
             single = dataclasses.replace(packed, gpus=1 / args.gpu_slots)
         slots = num_slots(packed)
-        lanes = min(MAX_LANES[packed.device], len(trials) if packed.gpus else -(-len(trials) // slots))
+        share = len(trials) if packed.gpus else -(-len(trials) // slots)
+        packs = make_packs(trials, max_lanes=lambda trial: min(placement.lanes[trial.workload.label], share))
         print(
-            f"{args.suite} on {device_name()}: {len(trials)} trials, {slots} packs at once, {num_slots(single)} singles"
+            f"{args.suite} on {device_name()}: {len(trials)} trials in {len(packs)} packs, {slots} at once, "
+            f"{num_slots(single)} singles"
         )
         num_singles, single_s = rate(make_packs(trials, max_lanes=1), single, args.seconds)
         print(f"one trial a process: {num_singles} trials in {single_s:.1f} s, {num_singles / single_s:.3f} trials/s")
-        num_packed, packed_s = rate(make_packs(trials, max_lanes=lanes), packed, 3600.0)
+        num_packed, packed_s = rate(packs, packed, 3600.0)
         print(f"packs: {num_packed} trials in {packed_s:.1f} s, {num_packed / packed_s:.3f} trials/s")
         print(f"ratio: {num_packed / packed_s / (num_singles / single_s):.1f}")
 

@@ -1,11 +1,22 @@
 """Probes of one attention layer equal their definitions, written out as loops."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
-from bench.probes.attention import ATTENTION_PROBES, Attention, entropy, frobenius_norm, logit_variance, max_logit
+from bench.probes.attention import (
+    ATTENTION_PROBES,
+    Attention,
+    entropy,
+    frobenius_norm,
+    logit_variance,
+    max_logit,
+    merge,
+    observe,
+    row_mass,
+)
 from bench.trace import QUANTITIES
 
 BATCH, HEADS, QUERIES, KEYS = 3, 2, 4, 5
@@ -52,6 +63,35 @@ def test_frobenius_norm_equals_a_loop(layer):
     assert frobenius_norm(layer).item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_row_mass_equals_a_loop(layer):
+    halved = dataclasses.replace(layer, p_BHQK=layer.p_BHQK.square())
+    assert row_mass(layer).item() == pytest.approx(1, rel=1e-12)
+    assert row_mass(halved).item() == pytest.approx(mean([sum(weights) for _, weights in rows(halved)]), rel=1e-12)
+
+
+def test_entropy_of_rows_that_need_not_sum_to_1_is_that_of_the_divided_row(layer):
+    """Whatever a row's sum; a row of zeros has none."""
+    factor_Q1 = torch.tensor([[0.1], [3.0], [1.0], [7.0]])
+    scaled = dataclasses.replace(layer, p_BHQK=factor_Q1 * layer.p_BHQK, rows_sum_to_one=False)
+    assert entropy(scaled).item() == pytest.approx(entropy(layer).item(), rel=1e-12)
+    empty = dataclasses.replace(scaled, p_BHQK=torch.zeros_like(layer.p_BHQK))
+    assert entropy(empty).item() == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_observing_in_parts_and_merging_equals_observing_at_once(size):
+    """Equal parts of batch and heads."""
+    generator = torch.Generator().manual_seed(1)
+    z_BHQK = torch.randn(4, HEADS, QUERIES, KEYS, generator=generator, dtype=torch.float64)
+    mask_QK = MASKS["causal"]
+
+    def layer_of(z_BHQK: torch.Tensor) -> Attention:
+        return Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK.masked_fill(~mask_QK, -math.inf).softmax(-1), mask_QK=mask_QK)
+
+    parts = [observe(layer_of(part[:, [h]])) for part in z_BHQK.split(size) for h in range(HEADS)]
+    torch.testing.assert_close(merge(parts), observe(layer_of(z_BHQK)), rtol=1e-13, atol=0)
+
+
 def test_logit_variance_equals_a_loop(layer):
     expected = mean([mean([(z - mean(logits)) ** 2 for z in logits]) for logits, _ in rows(layer)])
     assert logit_variance(layer).item() == pytest.approx(expected, rel=1e-12)
@@ -62,9 +102,7 @@ def test_max_logit_equals_a_loop(layer):
 
 
 def test_masked_logits_change_nothing(layer):
-    changed = Attention(
-        z_BHQK=layer.z_BHQK.masked_fill(~layer.mask_QK, 1e30), p_BHQK=layer.p_BHQK, mask_QK=layer.mask_QK
-    )
+    changed = dataclasses.replace(layer, z_BHQK=layer.z_BHQK.masked_fill(~layer.mask_QK, 1e30))
     for probe in ATTENTION_PROBES.values():
         assert probe(layer).item() == probe(changed).item()
 

@@ -155,7 +155,7 @@ def test_untrained_model_knows_nothing_at_a_small_gain():
     workload = InContextRegression(batch_size=20_000, initial_gain=1e-3, depth=2)
     program = LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(), schedule=Constant())
     lane = program.start(SEED, torch.tensor(1.0, dtype=torch.float64))
-    loss, _ = workload.loss(Softmax(), lane["params"], lane["buffers"], batch_at(workload, 0))
+    loss = program.evaluate(lane, batch_at(workload, 0), torch.tensor(0))["loss"]
     # Var (w . x)^2 = 3 D (D + 2) - D^2 = 36 for D = 3: standard error 6 / sqrt(20,000).
     assert loss.item() == pytest.approx(3, abs=4 * 6 / 20_000**0.5)
 
@@ -180,7 +180,7 @@ def test_the_prediction_does_not_see_the_answer(embedding):
 
     def loss(second: float) -> float:
         w = torch.tensor([[0.5, second]], dtype=torch.float64)
-        return workload.loss(Softmax(), lane["params"], lane["buffers"], {"x": x, "w": w})[0].item()
+        return program.evaluate(lane, {"x": x, "w": w}, torch.tensor(0))["loss"].item()
 
     # A constant prediction makes the loss (prediction - second)^2, whose second differences are 2.
     values = [loss(second) for second in (0.0, 1.0, 2.0, 3.0)]

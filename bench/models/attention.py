@@ -1,0 +1,138 @@
+"""One layer's attention as every model uses it: normalise, rotate, scale, attend, and observe in parts.
+
+Shapes: B batch, H heads, T tokens, D width of a head.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.lazy import torch
+from bench.methods.base import Heads, Mask, Method
+from bench.methods.linear import Draw
+from bench.probes.attention import Attention, merge, observe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Tensors = dict[str, "Tensor"]
+# Elements of one logits tensor while observing (64 MiB of float32): a large model is never observed all heads at once.
+MAX_OBSERVED_ELEMENTS = 2**24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """What a forward pass is for. Beside the loss it gives, by layer, what `watch` asks for."""
+
+    is_training: bool = False  # dropout is on
+    observes: bool = False  # all of ATTENTION_PROBES: (quantities,)
+    max_logits: bool = False  # the largest logit of each head: (heads,)
+    is_reference: bool = False  # attention by the dense reference alone
+
+
+def init_method(method: Method, heads: Heads, draw: Draw, prefix: str, like: Tensor) -> tuple[Tensors, Tensors]:
+    """A layer's learned tensors and buffers of the method, named `{prefix}method.{name}`, in the dtype of `like`."""
+    at = prefix + "method."
+    params = {at + name: tensor.to(like) for name, tensor in method.init_params(heads).items()}
+    buffers = method.init_buffers(heads, lambda name, shape: draw(at + name, shape))
+    return params, {at + name: tensor.to(like) for name, tensor in buffers.items()}
+
+
+def method_state(params: Tensors, buffers: Tensors, prefix: str) -> Tensors:
+    """What the method's functions get as `state` for the layer at `prefix`."""
+    at = prefix + "method."
+    return part(params, at) | part(buffers, at) | {"step": buffers["step"]}
+
+
+def attend(
+    method: Method,
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    v_BHTD: Tensor,
+    mask: Mask,
+    state: Tensors,
+    mode: Mode,
+    *,
+    logit_scale: float,
+    rotate: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """P V (B, H, T, D), and what the mode asks to be watched. `mask` is already restricted by the method."""
+    q_BHTD, k_BHTD = method.normalize(q_BHTD, k_BHTD, state)
+    if rotate is not None:
+        q_BHTD, k_BHTD = rotate(q_BHTD), rotate(k_BHTD)
+    q_BHTD = q_BHTD * method.logit_scale(logit_scale)
+    watched = None
+    if mode.observes:
+        watched = observe_attention(method, q_BHTD, k_BHTD, mask, state)
+    elif mode.max_logits:
+        z_BHTT = method.logits(q_BHTD.detach(), k_BHTD.detach(), mask.allowed_QK, state)
+        watched = z_BHTT.masked_fill(~mask.allowed_QK, -torch.inf).amax(dim=(0, 2, 3)).float()
+    run = Method.attend if mode.is_reference else type(method).attend
+    return run(method, q_BHTD, k_BHTD, v_BHTD, mask, state), watched
+
+
+def observe_attention(method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors) -> Tensor:
+    """All of ATTENTION_PROBES on a layer, (quantities,), at most MAX_OBSERVED_ELEMENTS of logits at a time."""
+    with torch.autocast(q_BHTD.device.type, enabled=False):
+        if q_BHTD.dtype in (torch.bfloat16, torch.float16):
+            q_BHTD, k_BHTD = q_BHTD.float(), k_BHTD.float()
+        num_batch, num_heads = q_BHTD.shape[:2]
+        num_logits = mask.allowed_QK.numel()
+        heads_step = _largest_divisor(num_heads, MAX_OBSERVED_ELEMENTS // num_logits)
+        batch_step = _largest_divisor(num_batch, MAX_OBSERVED_ELEMENTS // (num_logits * num_heads))
+        parts = []
+        for b in range(0, num_batch, batch_step):
+            for h in range(0, num_heads, heads_step):
+                q, k = (x[b : b + batch_step, h : h + heads_step] for x in (q_BHTD, k_BHTD))
+                own = {name: _of_heads(x, h, heads_step, num_heads) for name, x in state.items()}
+                layer = Attention(
+                    z_BHQK=method.logits(q, k, mask.allowed_QK, own),
+                    p_BHQK=method.weights(q, k, mask.allowed_QK, own),
+                    mask_QK=mask.allowed_QK,
+                    rows_sum_to_one=method.rows_sum_to_one,
+                )
+                parts.append(observe(layer))
+        return merge(parts) if len(parts) > 1 else parts[0]
+
+
+def part(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors whose names start with `prefix`, named without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def method_params(params: Tensors) -> dict[str, Tensors]:
+    """The tensors that a method added, by layer: prefix -> tensors."""
+    prefixes = sorted({name.partition(".method.")[0] + ".method." for name in params if ".method." in name})
+    return {prefix: part(params, prefix) for prefix in prefixes}
+
+
+def _of_heads(tensor: Tensor, first: int, count: int, num_heads: int) -> Tensor:
+    is_by_head = tensor.ndim > 0 and num_heads > 1 and tensor.shape[0] == num_heads
+    return tensor[first : first + count] if is_by_head else tensor
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of `number` that does not exceed `limit`, at least 1."""
+    return max(d for d in range(1, number + 1) if number % d == 0 and d <= max(1, limit))
+
+
+def rotary(num_tokens: int, width: int, base: float, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Rotary positions: a function that rotates (..., T, D) by halves. Source: Su et al. 2021, as Llama has it."""
+    frequency_F = base ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
+    angle_TF = torch.arange(num_tokens, device=device, dtype=torch.float32)[:, None] * frequency_F
+    cos_TD, sin_TD = (torch.cat([wave, wave], dim=-1) for wave in (angle_TF.cos(), angle_TF.sin()))
+
+    def rotate(x_BHTD: Tensor) -> Tensor:
+        first, second = x_BHTD.chunk(2, dim=-1)
+        turned = torch.cat([-second, first], dim=-1)
+        return (x_BHTD * cos_TD + turned * sin_TD).to(x_BHTD.dtype)
+
+    return rotate
+
+
+def default_logit_scale(width: int) -> float:
+    """1/sqrt(D). Source: Vaswani et al. 2017, Eq. 1."""
+    return 1 / math.sqrt(width)

@@ -1,0 +1,63 @@
+"""Linear layers of a model, each in the parametrisation that the method chooses.
+
+Shapes: I inputs, O outputs. Tensors are named `{prefix}weight`, `{prefix}bias` and what the parametrisation adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.lazy import torch
+from bench.methods.base import Method
+from bench.methods.linear import Draw
+from bench.models.attention import Tensors, part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """x @ W (+ bias), W (I, O) starting as N(0, std^2); the bias starts at 0."""
+
+    prefix: str
+    role: str
+    num_inputs: int
+    num_outputs: int
+    std: float
+    has_bias: bool = False
+
+
+def init_projections(
+    method: Method, projections: Iterable[Projection], draw: Draw, init_scale: Tensor
+) -> tuple[Tensors, Tensors]:
+    """Params and buffers; init_scale multiplies every weight's standard deviation."""
+    params: Tensors = {}
+    buffers: Tensors = {}
+    for p in projections:
+        weight_IO = draw(p.prefix + "weight", (p.num_inputs, p.num_outputs)) * (init_scale * p.std)
+        extra = method.linear(p.role).init(weight_IO, lambda name, shape, at=p.prefix: draw(at + name, shape))
+        params |= {p.prefix + name: tensor for name, tensor in extra[0].items()}
+        buffers |= {p.prefix + name: tensor for name, tensor in extra[1].items()}
+        if p.has_bias:
+            params[p.prefix + "bias"] = torch.zeros(p.num_outputs, dtype=init_scale.dtype, device=init_scale.device)
+    return params, buffers
+
+
+def refresh_projections(
+    method: Method, projections: Iterable[Projection], params: Tensors, buffers: Tensors
+) -> Tensors:
+    """All buffers for the coming step."""
+    refreshed = dict(buffers)
+    for p in projections:
+        new = method.linear(p.role).refresh(part(params, p.prefix), part(buffers, p.prefix))
+        refreshed |= {p.prefix + name: tensor for name, tensor in new.items()}
+    return refreshed
+
+
+def project(method: Method, params: Tensors, buffers: Tensors, p: Projection, x: Tensor) -> Tensor:
+    """(..., I) -> (..., O)."""
+    y = x @ method.linear(p.role).weight(part(params, p.prefix), part(buffers, p.prefix))
+    return y + params[p.prefix + "bias"].to(y.dtype) if p.has_bias else y

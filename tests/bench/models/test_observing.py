@@ -1,0 +1,113 @@
+"""Observing a layer in parts of its batch and heads equals observing it at once.
+
+Shapes: B batch, H heads, Q queries, K keys, D width of a head.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from bench.methods.base import Mask
+from bench.methods.softmax import Softmax
+from bench.models import attention
+from bench.models.attention import Mode, attend, observe_attention
+from bench.probes.attention import ATTENTION_PROBES
+
+BATCH, HEADS, TOKENS, WIDTH = 4, 6, 5, 3
+MASK = Mask(allowed_QK=torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril(), kind="causal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tempered(Softmax):
+    """A temperature of each head, and one that the heads share."""
+
+    def logits(self, q_BHQD, k_BHKD, mask_QK, state):
+        own_H11, shared_111 = state["own"], state["shared"]
+        return super().logits(q_BHQD, k_BHKD, mask_QK, state) * own_H11 * shared_111
+
+
+def randn(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+STATE = {"own": randn(2, HEADS, 1, 1), "shared": randn(3, 1, 1, 1), "step": torch.tensor(0)}
+
+
+def queries_and_keys(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    return tuple(randn(seed, BATCH, HEADS, TOKENS, WIDTH, dtype=dtype) for seed in (0, 1))
+
+
+@pytest.mark.parametrize("num_matrices", [0, 1, 2, 3, 5, 6, 12, 23])
+def test_observing_in_parts_equals_observing_at_once(monkeypatch, num_matrices):
+    """Room for so many matrices of logits: parts of heads, then of the batch; one at least."""
+    at_once = observe_attention(Tempered(), *queries_and_keys(), MASK, STATE)
+    sizes = []
+
+    class Watched(Tempered):
+        def weights(self, q_BHQD, k_BHKD, mask_QK, state):
+            sizes.append(q_BHQD.shape[0] * q_BHQD.shape[1])
+            return super().weights(q_BHQD, k_BHKD, mask_QK, state)
+
+    monkeypatch.setattr(attention, "MAX_OBSERVED_ELEMENTS", num_matrices * TOKENS**2)
+    in_parts = observe_attention(Watched(), *queries_and_keys(), MASK, STATE)
+    torch.testing.assert_close(in_parts, at_once, rtol=1e-13, atol=0)
+    assert sum(sizes) == BATCH * HEADS
+    assert max(sizes) <= max(1, num_matrices)
+    assert len(sizes) > 1
+
+
+def test_parts_under_vmap_equal_a_loop(monkeypatch):
+    monkeypatch.setattr(attention, "MAX_OBSERVED_ELEMENTS", 2 * TOKENS**2)
+    q, k = (torch.stack([x, 2 * x.flip(0), -x]) for x in queries_and_keys())
+
+    def observed(q, k):
+        return observe_attention(Tempered(), q, k, MASK, STATE)
+
+    expected = torch.stack([observed(q[i], k[i]) for i in range(3)])
+    torch.testing.assert_close(torch.func.vmap(observed)(q, k), expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_observed_in_float32(dtype):
+    """As if the same numbers had come in float32, also under autocast."""
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in STATE.items()}
+    q, k = (x.to(dtype) for x in queries_and_keys(torch.float32))
+    expected = observe_attention(Tempered(), q.float(), k.float(), MASK, state)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        observed = observe_attention(Tempered(), q, k, MASK, state)
+    assert observed.dtype == torch.float32
+    assert torch.equal(observed, expected)
+
+
+def test_the_mode_says_what_is_watched():
+    """Largest logits over allowed keys alone, one for each head, of queries as they are scaled."""
+    q, k = queries_and_keys()
+    v = randn(4, BATCH, HEADS, TOKENS, WIDTH)
+
+    def watched(mode: Mode):
+        return attend(Softmax(), q, k, v, MASK, STATE, mode, logit_scale=0.5)[1]
+
+    z_BHQK = (0.5 * q @ k.mT).masked_fill(~MASK.allowed_QK, -torch.inf)
+    torch.testing.assert_close(watched(Mode(max_logits=True)), z_BHQK.amax(dim=(0, 2, 3)).float(), rtol=1e-6, atol=0)
+    assert watched(Mode(is_training=True)) is None
+    quantities = watched(Mode(observes=True, max_logits=True))
+    assert quantities.shape == (len(ATTENTION_PROBES),)
+    largest = quantities[list(ATTENTION_PROBES).index("max_logit")]
+    torch.testing.assert_close(largest, z_BHQK.amax(), rtol=1e-12, atol=0)
+
+
+def test_the_reference_mode_takes_the_dense_reference():
+    @dataclass(frozen=True, kw_only=True)
+    class Fast(Softmax):
+        def attend(self, q_BHQD, k_BHKD, v_BHKD, mask, state):
+            return torch.zeros_like(v_BHKD)
+
+    q, k = queries_and_keys()
+    v = randn(4, BATCH, HEADS, TOKENS, WIDTH)
+    fast, reference = (
+        attend(Fast(), q, k, v, MASK, STATE, Mode(is_reference=is_reference), logit_scale=1.0)[0]
+        for is_reference in (False, True)
+    )
+    assert not fast.any()
+    torch.testing.assert_close(reference, Softmax().weights(q, k, MASK.allowed_QK, STATE) @ v, rtol=1e-12, atol=0)

@@ -1,0 +1,127 @@
+"""Every suite that ships is valid, trains what its header says, and is checked without loading what trains."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bench.entry import build
+from bench.methods import METHODS
+from bench.methods.softmax import Softmax
+from bench.models.decoder import num_parameters
+from bench.optimizers import OPTIMIZERS, SCHEDULES
+from bench.suite import Suite, find_suite, load_suite, shipped_suites
+from bench.workloads import WORKLOADS
+
+NUM_TRIALS = {
+    "gpt2_200": 3 * 5 * 3,
+    "llama_1b": 3 * 3,
+    "lm_small": 7 * 7 * 3,
+    "lm_wortsman": 2 * 2 * 7 * 3,
+    "paper_table1": 7 * 19 * 5,
+    "quickstart": 4 * 9 * 3,
+    "study_open_settings": 9 * 8 * 13 * 3,
+    "vit_digits": 7 * 7 * 3,
+}
+WORTSMAN_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+SEVEN = {
+    "softmax",
+    "qk_layernorm_free",
+    "sigma_reparam_qk",
+    "sigma_reparam",
+    "relu_kernel",
+    "soft_capping",
+    "sigmoid_attention",
+}
+# Of the parameters of each model in millions, embeddings and the readout of 256 bytes or 10 digits included. Those of
+# Wortsman et al. 2023 are 12 x 3 width^2 without embeddings, the numbers in their names.
+MILLIONS = {
+    "gpt_1m": (1.2, 1.3),
+    "gpt2_124m": (85.0, 86.0),
+    "wortsman_2m": (2.4, 2.6),
+    "wortsman_10m": (9.4, 9.8),
+    "llama_1b": (1070.0, 1080.0),
+    "vit_digits": (0.19, 0.21),
+}
+VALIDATE_ALL = """
+import sys
+from bench.suite import find_suite, load_suite, shipped_suites
+for name in shipped_suites():
+    load_suite(find_suite(name)).expand()
+print(*sorted({"torch", "ray", "mlflow", "polars"} & set(sys.modules)))
+"""
+
+
+@pytest.fixture(params=NUM_TRIALS)
+def suite(request) -> Suite:
+    return load_suite(find_suite(request.param))
+
+
+def count_parameters(workload) -> int:
+    """Of a model of softmax attention; nothing is allocated."""
+
+    def draw(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.empty(shape, device="meta")
+
+    return num_parameters(workload.init(Softmax(), draw, torch.ones((), device="meta"))[0])
+
+
+def test_the_table_lists_every_shipped_suite():
+    assert NUM_TRIALS.keys() == set(shipped_suites())
+
+
+def test_every_trial_is_there_once_and_its_entries_can_be_built(suite):
+    trials = suite.expand()
+    assert len(trials) == suite.num_trials == NUM_TRIALS[suite.name]
+    assert len({trial.id for trial in trials}) == len(trials)
+    for kind, entries in (("workload", WORKLOADS), ("method", METHODS), ("optimizer", OPTIMIZERS)):
+        for choice in {getattr(trial, kind) for trial in trials}:
+            build(entries, choice)
+    assert all(build(SCHEDULES, choice) for choice in suite.schedules)
+
+
+def test_data_are_part_of_what_identifies_a_trial(suite):
+    for choice in suite.workloads:
+        assert choice.digest == build(WORKLOADS, choice).data_digest()
+        assert (len(choice.digest) == 64) == (choice.name != "in_context_regression")
+
+
+def test_models_are_as_large_as_their_names_say(suite):
+    for choice in suite.workloads:
+        if choice.name != "in_context_regression":
+            low, high = MILLIONS[choice.params["model"]]
+            assert low * 1e6 < count_parameters(build(WORKLOADS, choice)) < high * 1e6
+
+
+def test_suites_are_checked_without_loading_what_trains():
+    ran = subprocess.run([sys.executable, "-c", VALIDATE_ALL], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", ["lm_small", "vit_digits"])
+def test_seven_methods_meet_on_seven_rates(name):
+    suite = load_suite(find_suite(name))
+    assert {choice.name for choice in suite.methods} == SEVEN
+    assert suite.knobs.lr == WORTSMAN_RATES
+
+
+def test_the_suite_of_wortsman_et_al_has_their_recipe():
+    suite = load_suite(find_suite("lm_wortsman"))
+    assert suite.knobs.lr == WORTSMAN_RATES
+    assert (suite.knobs.weight_decay, suite.knobs.grad_clip) == ((1e-4,), (1.0,))
+    [optimizer] = suite.optimizers
+    assert optimizer.name == "adamw_independent"
+    assert optimizer.params == {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8}
+    for workload in suite.workloads:
+        assert suite.knobs.warmup_steps == (0.05 * workload.params["num_steps"],)
+        assert (workload.params["context"], workload.params["z_loss"]) == (512, 1e-4)
+
+
+def test_the_suite_of_llama_has_the_papers_recipe():
+    suite = load_suite(find_suite("llama_1b"))
+    [workload] = suite.workloads
+    stated = {"context": 768, "batch_size": 256, "num_steps": 10_000, "precision": "bfloat16", "checkpointing": True}
+    assert {name: workload.params[name] for name in stated} == stated
+    assert 1e-3 in suite.knobs.lr
+    assert (suite.knobs.weight_decay, suite.knobs.grad_clip) == ((0.1,), (1.0,))
