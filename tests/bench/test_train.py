@@ -21,8 +21,7 @@ from bench.trial import Outcome, Trial
 A, B, C = trial(lr=0.1), trial(lr=0.4, seed=1), trial(lr=0.02, init_scale=3)
 BAD = trial(lr=1e6, seed=1)
 FINE = trial(lr=0.05, probe_every=1)
-# PyTorch's sigmoid rounds by where in memory a number lies, its products of a matrix and a vector by whether they are
-# one of many: the lanes of these methods equal their solo runs to rounding alone, of the second in larger models.
+# PyTorch's sigmoid rounds by where in memory a number lies: lanes of these methods equal their solo runs to rounding.
 ROUNDED = {"sigmoid_attention"}
 
 
@@ -90,7 +89,7 @@ def test_lane_matches_solo_run_of_a_language_model(settings):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_lane_matches_solo_run_of_a_language_model_for_every_method(method):
-    """In float64 to 1e-9: here products of a matrix and a vector round otherwise in a pack, and AdamW amplifies it."""
+    """In float64 to 1e-9, whatever a kernel rounds otherwise in a pack."""
     lanes = tuple(language_trial(method=method, lr=lr, seed=seed) for lr, seed in ((0.01, 0), (0.03, 1)))
     histories = []
     for pack in (lanes, lanes[1:]):
@@ -111,7 +110,8 @@ def test_lane_matches_solo_run_at_the_papers_size(method):
     lanes = tuple(
         trial(method=method, workload_params=size, lr=lr, seed=seed) for seed in range(3) for lr in (1e-3, 0.1, 1, 10)
     )
-    assert_same_lane(lanes[5], lanes, lanes[5:6])
+    compare = assert_close_lane if method in ROUNDED else assert_same_lane
+    compare(lanes[5], lanes, lanes[5:6])
 
 
 def test_a_diverged_lane_never_touches_its_neighbours():

@@ -50,7 +50,7 @@ def naive_measures(params: dict[str, torch.Tensor]) -> tuple[float, float, float
     num_windows, context = workload.eval_batches * workload.batch_size, workload.context
     starts = [int(i * (len(tokens) - context - 1) / (num_windows - 1)) for i in range(num_windows)]
     tokens_WN = torch.stack([tokens[start : start + context + 1] for start in starts])
-    logits_WNV, _ = workload.decoder.forward(
+    logits_WNV, _ = workload.network.forward(
         Softmax(), params, {"step": torch.tensor(0)}, tokens_WN[:, :-1], Mode(), NO_DROPOUT
     )
     p_PV = logits_WNV.softmax(dim=-1).flatten(0, 1).numpy()

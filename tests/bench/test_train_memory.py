@@ -183,9 +183,8 @@ def test_a_compiled_run_in_bfloat16_is_near_one_in_float32():
 def test_bfloat16_multiplies_in_bfloat16_and_observes_in_float32():
     program = program_of(precision="bfloat16")
     lane, batch, now = start(program, torch.float32), batch_at(program, 0), torch.tensor(0)
-    logits, _ = program.workload._forward(
-        program.method, lane["params"], {"step": now, "seed": now, "draw": now}, batch, Mode()
-    )
+    counters = {"step": now, "seed": now, "draw": now}
+    logits = program.workload._forward(program.method, lane["params"], counters, batch, Mode())[0]
     assert logits.dtype == torch.bfloat16
     assert program.observe(lane, batch, now).dtype == torch.float32
     assert {tensor.dtype for tensor in program.evaluate(lane, batch, now).values()} == {torch.float32}

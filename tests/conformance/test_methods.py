@@ -285,7 +285,7 @@ def test_permuting_tokens_permutes_rows_and_columns(name):
     torch.testing.assert_close(permuted, expected, rtol=1e-11, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", DEPENDS_ON_POSITIONS)
+@pytest.mark.parametrize("name", sorted(DEPENDS_ON_POSITIONS))
 def test_methods_that_depend_on_positions_do(name):
     method, mask = with_name(name), MASKS["full"]
     q_BHQD, k_BHKD = queries_and_keys(4, mask)

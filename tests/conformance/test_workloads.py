@@ -45,6 +45,7 @@ TRANSFORMER: dict[str, dict[str, Any]] = {
     "precision": {"precision": "bfloat16"},
     "eval_every_steps": {"eval_every_steps": 2},
     "probe_examples": {"probe_examples": 1},
+    "z_loss": {"z_loss": 0.1},
     "num_steps": {"num_steps": 9},
     "batch_size": {"batch_size": 5},
 }
@@ -72,7 +73,6 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "ties_embeddings": {"ties_embeddings": False},
         "initialisation": {"initialisation": "fan_in"},
         "vocabulary_size": {"vocabulary_size": 30},
-        "z_loss": {"z_loss": 0.1},
         "eval_batches": {"eval_batches": 3},
     },
     "image_classification": TRANSFORMER
@@ -185,22 +185,30 @@ def test_batches_differ_by_seed_and_by_step(workload):
 
 @dataclass(frozen=True, kw_only=True)
 class Recording(Softmax):
-    """Softmax that notes the masks that it gets."""
+    """Softmax that notes the queries' shapes and the masks that it gets."""
 
+    shapes: list = dataclasses.field(default_factory=list)
     masks: list = dataclasses.field(default_factory=list)
 
+    def restrict(self, mask):
+        self.masks.append(mask)
+        return super().restrict(mask)
+
     def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        self.masks.append(mask_QK)
+        self.shapes.append((q_BHQD.shape[1], q_BHQD.shape[3], k_BHKD.shape[2]))
         return super().weights(q_BHQD, k_BHKD, mask_QK, state)
 
 
-def test_layers_and_keys_are_as_stated(workload):
-    """Every layer is observed, and no row has more keys than `num_keys`, some row as many."""
-    program = dataclasses.replace(program_of(workload), method=Recording())
+def test_layers_heads_and_keys_are_as_stated(workload):
+    """Every layer is observed; no row has more keys than `num_keys`, some row as many."""
+    method = Recording()
+    program = dataclasses.replace(program_of(workload), method=method)
     observed = program.observe(started(workload), batch_at(workload, 0), torch.tensor(0))
     assert observed.shape == (len(ATTENTION_PROBES), workload.num_layers)
-    sizes = {int(mask_QK.sum(dim=-1).max()) for mask_QK in program.method.masks}
-    assert sizes == {workload.num_keys}
+    heads, kind = workload.attention
+    assert set(method.shapes) == {(heads.num_heads, heads.width, heads.num_keys)}
+    assert {mask.kind for mask in method.masks} == {kind}
+    assert {int(mask.allowed_QK.sum(dim=-1).max()) for mask in method.masks} == {workload.num_keys}
 
 
 def test_loss_is_a_mean_and_equals_what_is_evaluated(workload):

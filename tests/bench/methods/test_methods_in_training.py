@@ -1,5 +1,6 @@
 """Every method trains, every declared parameter and learned tensor of it matters there, and layers start apart."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -17,10 +18,8 @@ from bench.methods.base import Method
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Constant
 from bench.optimizers.sgd import SGD
-from bench.pack import Pack
 from bench.randomness import normal
-from bench.train import PackRun
-from bench.trial import Outcome, Trial
+from bench.trial import Trial
 from bench.workloads.in_context_regression import InContextRegression
 
 
@@ -88,15 +87,23 @@ def small_language_trial(name: str, **settings: Any) -> Trial:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_a_language_model(name):
-    """One lane here; several lanes, and in-context regression for every method: tests/bench/test_train.py."""
-    run = PackRun(Pack(trials=(small_language_trial(name),)))
-    run.advance()
-    (result,) = run.results()
-    assert result.outcome is Outcome.COMPLETED
-    assert math.isfinite(result.initial_loss)
-    assert math.isfinite(result.final_loss)
-    (trace,) = run.traces().values()
-    assert trace["value"].is_finite().all()
+    """One lane, step by step; compiled, in several lanes, and in-context regression: tests/bench/test_train.py."""
+    trial = small_language_trial(name)
+    program = LaneProgram.of(trial)
+    zero = torch.tensor(0)
+    lane = program.start(zero, torch.tensor(1.0))
+    knobs = {field.name: torch.tensor(getattr(trial.knobs, field.name)) for field in dataclasses.fields(trial.knobs)}
+    batches = program.workload.batches(zero[None], torch.arange(trial.num_steps))
+    before = lane["params"]
+    for step in range(trial.num_steps):
+        batch = {name: tensor[step, 0] for name, tensor in batches.items()}
+        lane, loss, grad_norm = program.train(lane, batch, knobs, torch.tensor(step))
+        assert loss.isfinite()
+        assert grad_norm.isfinite()
+        assert program.observe(lane, batch, torch.tensor(step)).isfinite().all()
+        assert program.evaluate(lane, batch, torch.tensor(step))["loss"].isfinite()
+    assert lane["alive"]
+    assert any(not torch.equal(tensor, lane["params"][name]) for name, tensor in before.items())
 
 
 def first_gradients(one: Trial) -> dict[str, torch.Tensor]:

@@ -40,9 +40,9 @@ def transformers() -> ModuleType:
 
 def gpt2(transformers: ModuleType, workload: LanguageModeling, params: Params) -> nn.Module:
     """Their GPT-2 with our weights; its layers too keep them as (inputs, outputs)."""
-    ours = workload.decoder.transformer
+    ours = workload.network.transformer
     config = transformers.GPT2Config(
-        vocab_size=workload.decoder.vocabulary_size,
+        vocab_size=workload.network.vocabulary_size,
         n_positions=ours.num_tokens,
         n_embd=ours.width,
         n_layer=ours.num_layers,
@@ -74,9 +74,9 @@ def gpt2(transformers: ModuleType, workload: LanguageModeling, params: Params) -
 
 def llama(transformers: ModuleType, workload: LanguageModeling, params: Params) -> nn.Module:
     """Their Llama with our weights, which its layers keep as (outputs, inputs)."""
-    ours = workload.decoder.transformer
+    ours = workload.network.transformer
     config = transformers.LlamaConfig(
-        vocab_size=workload.decoder.vocabulary_size,
+        vocab_size=workload.network.vocabulary_size,
         max_position_embeddings=ours.num_tokens,
         hidden_size=ours.width,
         intermediate_size=ours.mlp_width,
@@ -167,7 +167,7 @@ def train(model: nn.Module, one: Trial, workload: LanguageModeling) -> tuple[lis
 
 def logits_of(workload: LanguageModeling, params: Params, tokens_BT: torch.Tensor) -> torch.Tensor:
     buffers = {"step": torch.tensor(0)}
-    return workload.decoder.forward(Softmax(), params, buffers, tokens_BT[:, :-1], Mode(), Dropout(rate=0.0))[0]
+    return workload.network.forward(Softmax(), params, buffers, tokens_BT[:, :-1], Mode(), Dropout(rate=0.0))[0]
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -169,7 +169,7 @@ def test_the_z_loss_is_differentiated_and_not_recorded():
     no_dropout = Dropout(rate=0.0)
     inputs, targets = batch["tokens"][:, :-1], batch["tokens"][:, 1:]
     buffers = {"step": torch.tensor(0)}
-    logits, _ = plain.workload.decoder.forward(Softmax(), params, buffers, inputs, Mode(), no_dropout)
+    logits, _ = plain.workload.network.forward(Softmax(), params, buffers, inputs, Mode(), no_dropout)
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
     (loss + 0.1 * logits.logsumexp(dim=-1).square().mean()).backward()
     seen = gradients(penalised)
