@@ -6,6 +6,7 @@ finds no gain from more lanes, there is none. On a CPU it counts operations, byt
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ def _fit_gpu(trials: Sequence[Trial], limit: int) -> Fit:
             return best
         finally:
             run = None
+            gc.collect()
         used = torch.cuda.max_memory_allocated() + CUDA_CONTEXT_BYTES
         total = torch.cuda.mem_get_info()[1]
         torch.cuda.empty_cache()

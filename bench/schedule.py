@@ -7,6 +7,7 @@ on the driver takes that out before Tune keeps or writes anything of it.
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import signal
@@ -93,18 +94,20 @@ class PackTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        out_of_memory = ""
         try:
             if self._run is None:
                 self._run = self._start_run()
             self._run.advance(max_seconds=SLICE_SECONDS)
-        except torch.OutOfMemoryError as error:
-            self._split(str(error))
-        else:
             if self._run.done:
                 self._results += self._run.results()
                 self._traces |= self._run.traces()
                 self._queue.pop(0)
                 self._run = None
+        except torch.OutOfMemoryError as error:
+            out_of_memory = str(error)
+        if out_of_memory:  # outside `except`, whose traceback holds tensors
+            self._split(out_of_memory)
         report = {"steps": self._lane_steps(), "done": not self._queue}
         if not self._queue:
             report["finished"] = Finished(results=self._results, traces=self._traces)
@@ -132,13 +135,12 @@ class PackTrainable(tune.Trainable):
     def _split(self, message: str) -> None:
         """Halve the pack that did not fit; a single lane that does not fit is an outcome."""
         self._run = None
+        gc.collect()  # an interrupted trace leaves tensors in cycles
         torch.cuda.empty_cache()
         trials = self._queue.pop(0).trials
         if len(trials) == 1:
-            advice = (
-                "one trial does not fit this device: smaller batch_size or parts, checkpointing or bfloat16 save memory"
-            )
-            self._results.append(lost(trials[0], Outcome.OUT_OF_MEMORY, f"{advice} ({message.splitlines()[0][:200]})"))
+            reason = f"{OUT_OF_MEMORY_ADVICE} ({message.splitlines()[0][:200]})"
+            self._results.append(lost(trials[0], Outcome.OUT_OF_MEMORY, reason))
         else:
             middle = len(trials) // 2
             self._queue[:0] = [Pack(trials=trials[:middle]), Pack(trials=trials[middle:])]

@@ -78,15 +78,15 @@ class SpectralNorm(Linear):
     def init(self, weight_IO: Tensor, draw: Draw) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         params = {"weight": weight_IO}
         u_O = _unit(draw("spectral", (weight_IO.shape[1],)).to(weight_IO.dtype))
-        buffers = {"left": _unit(weight_IO @ u_O), "right": u_O}
+        buffers = {"left": _unit(_times(weight_IO, u_O)), "right": u_O}
         for _ in range(self.num_init_iterations):
             buffers = self.refresh(params, buffers)
         return params, buffers
 
     def refresh(self, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> dict[str, Tensor]:
         weight_IO = params["weight"]
-        right_O = _unit(weight_IO.mT @ buffers["left"])
-        return {"left": _unit(weight_IO @ right_O), "right": right_O}
+        right_O = _unit(_times(weight_IO.mT, buffers["left"]))
+        return {"left": _unit(_times(weight_IO, right_O)), "right": right_O}
 
     def weight(self, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
         return params["weight"] / self.sigma(params["weight"], buffers)
@@ -95,7 +95,7 @@ class SpectralNorm(Linear):
         """The spectral norm as the kept vectors have it, a scalar."""
         # In bfloat16 it would be off by up to 1%: autocast is for the product with the inputs.
         with torch.autocast(weight_IO.device.type, enabled=False):
-            return buffers["left"] @ (weight_IO @ buffers["right"])
+            return (buffers["left"] * _times(weight_IO, buffers["right"])).sum()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +115,11 @@ class SigmaReparam(SpectralNorm):
 
 def _norm(weight_IO: Tensor) -> Tensor:
     return weight_IO.square().sum(dim=0).sqrt().clamp_min(torch.finfo(weight_IO.dtype).tiny)
+
+
+def _times(matrix_IO: Tensor, vector_O: Tensor) -> Tensor:
+    # Not @: torch's product with a vector and its batched product, which vmap takes, round differently on a CPU.
+    return (matrix_IO * vector_O).sum(dim=-1)
 
 
 def _unit(vector: Tensor) -> Tensor:
