@@ -15,13 +15,16 @@ Rows = list[dict[str, Any]]
 
 
 def entry_rows(entries: Mapping[str, str]) -> Rows:
-    """Name, summary, parameters with defaults, and source of every entry."""
+    """Name, summary, parameters with defaults, source, and of a method what it controls."""
     rows = []
     for name, target in entries.items():
         entry = load_class(target)
         params = ", ".join(f"{key}={default!r}" for key, (_, default) in parameters(entry).items())
-        summary = (entry.__doc__ or "").strip().splitlines()[0]
-        rows.append({"name": name, "summary": summary, "parameters": params, "source": f"source: {entry.source}"})
+        summary = (entry.__doc__ or "").strip().splitlines()[0].partition(" Source: ")[0]
+        row = {"name": name, "summary": summary, "parameters": params}
+        if hasattr(entry, "controls"):
+            row["controls"] = f"controls {entry.controls}"
+        rows.append(row | {"source": f"source: {entry.source}"})
     return rows
 
 
