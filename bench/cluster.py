@@ -27,7 +27,7 @@ import ray  # noqa: E402  (reads its environment when imported)
 from ray.exceptions import RayError  # noqa: E402
 
 from bench.errors import StoreError  # noqa: E402
-from bench.lanes import MAX_LANES, Fit, fit  # noqa: E402
+from bench.lanes import Fit, fit, most_lanes  # noqa: E402
 from bench.pack import pack_key  # noqa: E402
 from bench.trial import Trial  # noqa: E402
 
@@ -112,8 +112,7 @@ def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement
         try:
             fits[label] = ray.get(probe.remote(largest, device=device, max_lanes=max_lanes))
         except RayError:  # a method that crashes: training it gives the outcome
-            lanes_of_others = min(max_lanes or MAX_LANES[device], len(largest))
-            fits[label] = Fit(num_lanes=lanes_of_others, fills_device=False)
+            fits[label] = Fit(num_lanes=most_lanes(largest, device=device, max_lanes=max_lanes), fills_device=False)
     lanes = {label: found.num_lanes for label, found in fits.items()}
     if not num_gpus:
         return Placement(resources=Resources(cpus=1, gpus=0), lanes=lanes)

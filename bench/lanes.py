@@ -11,10 +11,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.entry import build
 from bench.lazy import torch
 from bench.pack import Pack
 from bench.train import PackRun
 from bench.trial import Trial
+from bench.workloads import WORKLOADS
 
 # A pack's time a lane falls until the device is full: measured at batch 16 on two CPU cores, and on an H100.
 MAX_LANES = {"cpu": 48, "cuda": 128}
@@ -38,9 +40,15 @@ class Fit:
     fills_device: bool  # more lanes, or a second pack beside it, would not be faster
 
 
+def most_lanes(trials: Sequence[Trial], *, device: str, max_lanes: int | None = None) -> int:
+    """What trials of one pack key may have: at most `max_lanes`, the device's MAX_LANES and the workload's."""
+    workload = build(WORKLOADS, trials[0].workload)
+    return min(max_lanes or MAX_LANES[device], len(trials), workload.max_lanes or len(trials))
+
+
 def fit(trials: Sequence[Trial], *, device: str, max_lanes: int | None = None) -> Fit:
-    """The fastest number of lanes for trials of one pack key, at most `max_lanes` and the device's MAX_LANES."""
-    limit = min(max_lanes or MAX_LANES[device], len(trials))
+    """The fastest number of lanes for trials of one pack key, up to `most_lanes`."""
+    limit = most_lanes(trials, device=device, max_lanes=max_lanes)
     return _fit_gpu(trials, limit) if device == "cuda" else _fit_cpu(trials, limit)
 
 
@@ -49,9 +57,7 @@ def _fit_cpu(trials: Sequence[Trial], limit: int) -> Fit:
 
     Counted, not timed: a laptop does other things too.
     """
-    run = PackRun(Pack(trials=tuple(trials[:1])))
-    limit = min(limit, run.program.workload.max_lanes or limit)
-    step = run.step_cost()
+    step = PackRun(Pack(trials=tuple(trials[:1]))).step_cost()
     lane_s = step.num_bytes / CPU_BYTES_PER_SECOND + step.flops / CPU_FLOPS_PER_SECOND
     num_lanes = int(step.num_operations * CPU_SECONDS_PER_OPERATION / (MIN_GAIN * lane_s))
     return Fit(num_lanes=max(1, min(num_lanes, limit)), fills_device=True)
@@ -66,7 +72,6 @@ def _fit_gpu(trials: Sequence[Trial], limit: int) -> Fit:
         try:
             torch.cuda.reset_peak_memory_stats()
             run = PackRun(Pack(trials=tuple(trials[:num_lanes])), device="cuda")
-            limit = min(limit, run.program.workload.max_lanes or limit)
             run.dry_step()
             seconds = _seconds(run) / num_lanes
         except torch.OutOfMemoryError:

@@ -103,12 +103,6 @@ def part(tensors: Tensors, prefix: str) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def method_params(params: Tensors) -> dict[str, Tensors]:
-    """The tensors that a method added, by layer: prefix -> tensors."""
-    prefixes = sorted({name.partition(".method.")[0] + ".method." for name in params if ".method." in name})
-    return {prefix: part(params, prefix) for prefix in prefixes}
-
-
 def _of_heads(tensor: Tensor, first: int, count: int, num_heads: int) -> Tensor:
     is_by_head = tensor.ndim > 0 and num_heads > 1 and tensor.shape[0] == num_heads
     return tensor[first : first + count] if is_by_head else tensor

@@ -140,8 +140,3 @@ def decoder(
         **settings,
     )
     return Decoder(transformer=transformer, vocabulary_size=vocabulary_size, ties_embeddings=ties_embeddings)
-
-
-def num_parameters(params: Tensors) -> int:
-    """Trained numbers of one model."""
-    return sum(tensor.numel() for tensor in params.values())

@@ -66,9 +66,7 @@ class LanguageModeling(Classifier):
 
     @property
     def network(self) -> Decoder:
-        return self._decoder(
-            self.vocabulary_size or corpus_facts(self.corpus, tokenizer=self.tokenizer).vocabulary_size
-        )
+        return self._decoder(self.vocabulary_size or self._corpus().vocabulary_size)
 
     def example(self, batch: Tensors) -> tuple[Tensor, Tensor]:
         return batch["tokens"][:, :-1], batch["tokens"][:, 1:]

@@ -7,7 +7,7 @@ import torch
 
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
-from bench.models.decoder import PRESETS, Decoder, decoder, num_parameters
+from bench.models.decoder import PRESETS, Decoder, decoder
 from bench.randomness import Dropout, normal
 
 CONTEXT, VOCABULARY = 1024, 50257
@@ -43,6 +43,10 @@ def parameters_of(preset: str) -> dict[str, torch.Tensor]:
         return torch.empty(shape, device="meta")
 
     return decoder_of(preset).init(Softmax(), draw, torch.empty((), device="meta"))[0]
+
+
+def num_parameters(params: dict[str, torch.Tensor]) -> int:
+    return sum(tensor.numel() for tensor in params.values())
 
 
 def test_gpt2_has_the_published_number_of_parameters():
