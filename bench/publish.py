@@ -96,11 +96,16 @@ def _provenance(suite: Suite, store: Store, board: Board) -> dict[str, Any]:
     manifest = json.loads(read_manifest(store, suite.name) or "{}")
     manifest.pop("suite", None)
     packages = manifest.pop("packages", {})
+    attention = manifest.pop("attention", {})
     seeds = ", ".join(map(str, suite.seeds))
     return {
         "suite": suite.description or suite.name,
         "trials": f"{suite.num_trials - board.num_missing} of {suite.num_trials} finished",
         "seeds": seeds,
         **{name: value for name, value in manifest.items() if name != "num_trials"},
+        "attention": "; ".join(
+            f"{workload}: " + ", ".join(f"{method} {how}" for method, how in by_method.items())
+            for workload, by_method in attention.items()
+        ),
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
     }
