@@ -31,8 +31,7 @@ from bench.lanes import Fit, fit, most_lanes  # noqa: E402
 from bench.pack import pack_key  # noqa: E402
 from bench.trial import Trial  # noqa: E402
 
-MAX_PACKS_PER_GPU = 4  # processes share a GPU by turns: more of them hide compilation, not more work
-MAX_FULL_PACKS_PER_GPU = 2  # of packs that fill it: one compiles while the other trains
+MAX_PACKS_PER_GPU = 4  # processes share a GPU by turns: some compile while another trains
 GPU_HEADROOM = 1.25  # on the measured memory of a pack
 CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -112,14 +111,14 @@ def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement
         try:
             fits[label] = ray.get(probe.remote(largest, device=device, max_lanes=max_lanes))
         except RayError:  # a method that crashes: training it gives the outcome
-            fits[label] = Fit(num_lanes=most_lanes(largest, device=device, max_lanes=max_lanes), fills_device=False)
+            fits[label] = Fit(num_lanes=most_lanes(largest, device=device, max_lanes=max_lanes))
     lanes = {label: found.num_lanes for label, found in fits.items()}
     if not num_gpus:
         return Placement(resources=Resources(cpus=1, gpus=0), lanes=lanes)
     shares = [
         max(
             GPU_HEADROOM * found.num_bytes / found.total_bytes,
-            1 / (MAX_FULL_PACKS_PER_GPU if found.fills_device else MAX_PACKS_PER_GPU),
+            1 / MAX_PACKS_PER_GPU,
             num_gpus / num_cpus,
         )
         for found in fits.values()

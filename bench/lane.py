@@ -88,7 +88,10 @@ class LaneProgram:
             seen = self.workload.loss(self.method, params, buffers, batch, mode)
             return self.method.scale_loss(seen.objective, step), (seen.loss, seen.watched)
 
-        grads, (_, (loss, max_logits)) = torch.func.grad_and_value(objective, has_aux=True)(lane["params"])
+        pulled: Any = torch.func.vjp(objective, lane["params"], has_aux=True)
+        value, pullback, (loss, max_logits) = pulled
+        with torch.no_grad():  # torch.func.grad would keep all that a second derivative needs
+            (grads,) = pullback(torch.ones_like(value), retain_graph=False)
         return {"grads": grads, "loss": loss, "buffers": refreshed, "max_logits": max_logits}
 
     def update(self, lane: Lane, seen: Gradients, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:

@@ -34,6 +34,8 @@ def checkpoint(
 
 @functools.cache
 def _recomputed() -> Any:
+    """Two Functions that run below all transforms, so that none records what is inside a block for later."""
+
     class Recomputed(torch.autograd.Function):
         generate_vmap_rule = True
 
@@ -53,8 +55,22 @@ def _recomputed() -> Any:
 
         @staticmethod
         def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-            with torch.autocast(cache_enabled=False, **ctx.autocast):
-                pullback = torch.func.vjp(ctx.function, *ctx.saved_tensors)[1]
-            return None, *pullback(grads[0])
+            return None, *Pullback.apply(ctx.function, ctx.autocast, grads[0], *ctx.saved_tensors)
+
+    class Pullback(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(function: Callable[..., Tensor], autocast: dict[str, Any], grad: Tensor, *tensors: Tensor) -> Any:
+            with torch.autocast(cache_enabled=False, **autocast):
+                return torch.func.vjp(function, *tensors)[1](grad)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            pass
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> Any:
+            raise NotImplementedError("second derivatives")
 
     return Recomputed

@@ -212,11 +212,14 @@ class Transformer:
         return x_BTC.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def _norm(self, params: Tensors, prefix: str, x_BTC: Tensor) -> Tensor:
-        x_BTC = x_BTC.to(params[prefix + "gain"].dtype)
+        gain_C, bias_C = params[prefix + "gain"], params.get(prefix + "bias")
+        x_BTC = x_BTC.to(gain_C.dtype)
         if self.norm == "layer":
-            x_BTC = x_BTC - x_BTC.mean(dim=-1, keepdim=True)
-        x_BTC = x_BTC * (x_BTC.square().mean(dim=-1, keepdim=True) + self.norm_eps).rsqrt() * params[prefix + "gain"]
-        return x_BTC + params[prefix + "bias"] if prefix + "bias" in params else x_BTC
+            x_BTC = torch.nn.functional.layer_norm(x_BTC, gain_C.shape, eps=self.norm_eps)
+        else:
+            x_BTC = x_BTC * (x_BTC.square().mean(dim=-1, keepdim=True) + self.norm_eps).rsqrt()
+        x_BTC = x_BTC * gain_C
+        return x_BTC if bias_C is None else x_BTC + bias_C
 
 
 def limit_projections(method: Method, params: Tensors, max_logits: list[Tensor]) -> Tensors:

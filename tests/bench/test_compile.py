@@ -7,12 +7,11 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bench.compile import (
-    BYTES_PER_SECOND,
-    FLOPS_PER_SECOND,
+    H100,
     MIN_PLAIN_SECONDS_PER_OPERATION,
-    SECONDS_PER_OPERATION,
     SMALL_SIZE,
     Cost,
+    Speed,
     _small_product,
     compile_for,
     cost,
@@ -122,16 +121,17 @@ def test_cost_counts_what_is_read_written_and_multiplied():
     assert batched == Cost(num_operations=1, num_bytes=2 * 4 * (12 + 20 + 15), flops=2 * 2 * 60)
 
 
-def test_estimated_time_is_that_of_launches_or_of_work():
+def test_estimated_time_is_that_of_launches_and_of_work():
     small = Cost(num_operations=1000, num_bytes=1000, flops=1000)
     large = Cost(num_operations=10, num_bytes=2**40, flops=2**50)
-    assert small.plain_gpu_seconds == 1000 * SECONDS_PER_OPERATION
-    assert large.plain_gpu_seconds == 2**40 / BYTES_PER_SECOND + 2**50 / FLOPS_PER_SECOND
+    speed = Speed(seconds_per_operation=1e-3, bytes_per_second=2**30, flops_per_second=2**50)
+    assert (small.overhead_seconds(speed), large.overhead_seconds(speed)) == (1.0, 0.01)
+    assert large.work_seconds(speed) == 2**10 + 1
 
 
 def test_compiling_pays_after_enough_calls_and_sooner_where_a_call_does_more():
     """Where launches take all the time, whatever the number of operations."""
-    enough = math.ceil(MIN_PLAIN_SECONDS_PER_OPERATION / SECONDS_PER_OPERATION)
+    enough = math.ceil(MIN_PLAIN_SECONDS_PER_OPERATION / H100.seconds_per_operation)
     for num_operations in (1, 1000):
         small = Cost(num_operations=num_operations, num_bytes=0, flops=0)
         assert [pays(small, num_calls=n) for n in (enough - 1, enough + 1)] == [False, True]

@@ -1,11 +1,13 @@
 """What saves memory: parts of a batch and checkpointing change nothing, bfloat16 little."""
 
 import functools
+import weakref
 from typing import Any
 
 import pytest
 import torch
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 from trials import LEAN, language_trial
 
 from bench.lane import LaneProgram
@@ -188,3 +190,38 @@ def test_bfloat16_multiplies_in_bfloat16_and_observes_in_float32():
     assert logits.dtype == torch.bfloat16
     assert program.observe(lane, batch, now).dtype == torch.float32
     assert {tensor.dtype for tensor in program.evaluate(lane, batch, now).values()} == {torch.float32}
+
+
+class PeakBytes(TorchDispatchMode):
+    """The most bytes of new tensors alive at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in pytree.tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and not getattr(func, "is_view", False):
+                num_bytes = tensor.numel() * tensor.element_size()
+                self.alive += num_bytes
+                self.peak = max(self.peak, self.alive)
+                weakref.finalize(tensor, self._free, num_bytes)
+        return out
+
+    def _free(self, num_bytes: int) -> None:
+        self.alive -= num_bytes
+
+
+def test_checkpointing_keeps_one_block_at_a_time():
+    """Of eight blocks, going back included."""
+    model = {"model": "gpt_1m", "depth": 8, "width": 16, "num_heads": 2, "context": 64, "batch_size": 16}
+
+    def peak(*, checkpointing: bool) -> int:
+        lane = language_trial(workload_params=model | {"checkpointing": checkpointing})
+        run = PackRun(Pack(trials=(lane,)))
+        with PeakBytes() as counted:
+            run.dry_step(only_training=True)
+        return counted.peak
+
+    assert peak(checkpointing=True) < 0.4 * peak(checkpointing=False)

@@ -36,7 +36,7 @@ LANGUAGE = {
 }
 LLAMA = {"model": "llama_1m"}
 # Here Inductor compiles what is called 20 times or more: steps, but neither observations nor evaluations.
-STEP_ALONE = 20 * compiling.SECONDS_PER_OPERATION
+STEP_ALONE = 20 * compiling.H100.seconds_per_operation
 
 
 @pytest.fixture

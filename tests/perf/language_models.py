@@ -1,13 +1,15 @@
 """Speed of language models on a GPU: `python -m tests.perf.language_models gpt2 llama lanes`.
 
 gpt2: GPT-2 124M, context 1024, bf16: share of the measured bf16 matrix rate, and what probes every 10 steps cost.
-llama: Llama-1B, context 768, in parts of the batch with checkpointing. lanes: tokens/s of packs against one lane.
+llama: Llama-1B, context 768, in parts of the batch, with and without checkpointing.
+lanes: tokens/s of packs against one lane.
 Model arithmetic: 6 per weight of a matrix product and token, and 6 layers x width x context for causal attention (half
 of what PaLM's formula counts); nothing for what checkpointing computes again.
 """
 
 import argparse
 import dataclasses
+import gc
 import time
 from collections.abc import Sequence
 
@@ -64,6 +66,18 @@ def step_seconds(lanes: Sequence[Trial], *, num_steps: int) -> tuple[float, floa
     return (time.monotonic() - started) / num_steps, first_s, run
 
 
+def eager_seconds(one: Trial, *, num_steps: int = 20) -> float:
+    """Seconds of a step of one lane, operation by operation."""
+    run = PackRun(Pack(trials=(one,)), device="cuda")
+    run.dry_step(only_training=True)
+    torch.cuda.synchronize()
+    started = time.monotonic()
+    for _ in range(num_steps):
+        run.dry_step(only_training=True)
+    torch.cuda.synchronize()
+    return (time.monotonic() - started) / num_steps
+
+
 def flops_per_token(run: PackRun, *, preset: str, context: int) -> float:
     layers, width = PRESETS[preset]["num_layers"], PRESETS[preset]["width"]
     matrices = sum(
@@ -100,46 +114,58 @@ def gpt2(rate: float) -> None:
 
 
 def llama(rate: float) -> None:
-    settings = {
-        "model": "llama_1b",
-        "context": 768,
-        "batch_size": 64,
-        "num_micro_batches": 4,
-        "checkpointing": True,
-        "precision": "bfloat16",
-        "vocabulary_size": 32000,
-    }
-    step_s, first_s, run = step_seconds(trials(probe_every=5, **settings), num_steps=10)
-    tokens = 64 * 768
-    flops = flops_per_token(run, preset="llama_1b", context=768) * tokens
-    weights = sum(tensor.numel() for tensor in run._lanes["params"].values())
-    gib = torch.cuda.max_memory_allocated() / 2**30
-    print(
-        f"Llama-1B ({weights / 1e9:.2f}e9 weights), 64 x 768 in 4 parts, bf16, entropy every 5 steps: "
-        f"{step_s:.2f} s/step, {tokens / step_s:,.0f} tokens/s, {flops / step_s / rate:.1%} of the matrix rate, "
-        f"{gib:.1f} GiB, first steps after {first_s:.0f} s; entropy by layer "
-        f"{[round(x, 2) for x in run._history.tensors['attention'][2, 0, 0].tolist()]}",
-        flush=True,
-    )
+    for num_parts, checkpointing in ((8, False), (4, True)):
+        settings = {
+            "num_steps": 1000,  # pays for compiling steps; observations stay as they are
+            "model": "llama_1b",
+            "context": 768,
+            "batch_size": 64,
+            "num_micro_batches": num_parts,
+            "checkpointing": checkpointing,
+            "precision": "bfloat16",
+            "vocabulary_size": 32000,
+        }
+        try:
+            step_s, first_s, run = step_seconds(trials(probe_every=10, **settings), num_steps=10)
+        except torch.OutOfMemoryError as error:
+            print(f"Llama-1B in {num_parts} parts, checkpointing {checkpointing}: {error}", flush=True)
+            torch.cuda.empty_cache()
+            continue
+        tokens = 64 * 768
+        flops = flops_per_token(run, preset="llama_1b", context=768) * tokens
+        weights = sum(tensor.numel() for tensor in run._lanes["params"].values())
+        gib = torch.cuda.max_memory_allocated() / 2**30
+        print(
+            f"Llama-1B ({weights / 1e9:.2f}e9 weights), 64 x 768 in {num_parts} parts, checkpointing {checkpointing}, "
+            f"bf16, entropy every 10 steps: {step_s:.2f} s/step, {tokens / step_s:,.0f} tokens/s, "
+            f"{flops / step_s / rate:.1%} of the matrix rate, {gib:.1f} GiB, first steps after {first_s:.0f} s; "
+            f"entropy by layer {[round(x, 2) for x in run._history.tensors['attention'][1, 0, 0].tolist()]}",
+            flush=True,
+        )
+        del run
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def lanes(rate: float) -> None:
     del rate
-    for preset, many in (("gpt_1m", 16), ("gpt_10m", 8)):
-        # Steps of a small suite: too few to pay for Inductor.
-        settings = {"num_steps": 1500, "model": preset, "context": 256, "batch_size": 16, "precision": "bfloat16"}
+    # 1500 steps, as a small suite has them, are too few to pay for Inductor.
+    for preset, many, num_steps in (("gpt_1m", 16, 1500), ("gpt_10m", 8, 1500), ("gpt_1m", 16, 50_000)):
+        settings = {"num_steps": num_steps, "model": preset, "context": 256, "batch_size": 16, "precision": "bfloat16"}
         group = trials(many, **settings)
+        tokens = 16 * 256
         one_s, one_first_s, run = step_seconds(group[:1], num_steps=200)
         del run
+        eager_s = eager_seconds(group[0])
         many_s, many_first_s, run = step_seconds(group, num_steps=200)
         del run
         torch.cuda.empty_cache()
         started = time.monotonic()
-        found = fit([dataclasses.replace(t, seed=s) for t in group[:1] for s in range(64)], device="cuda")
-        tokens = 16 * 256
+        found = fit([dataclasses.replace(group[0], seed=seed) for seed in range(64)], device="cuda")
         print(
-            f"{preset}, batch 16 x 256, bf16: one lane {tokens / one_s:,.0f} tokens/s, {many} lanes "
-            f"{many * tokens / many_s:,.0f} tokens/s, ratio {many * one_s / many_s:.1f} (first steps after "
+            f"{preset}, batch 16 x 256, bf16, {num_steps} steps: one lane {tokens / one_s:,.0f} tokens/s, "
+            f"{tokens / eager_s:,.0f} without graph and compiler; {many} lanes {many * tokens / many_s:,.0f}, "
+            f"{many * one_s / many_s:.1f} and {many * eager_s / many_s:.1f} times as many (first steps after "
             f"{one_first_s:.0f} and {many_first_s:.0f} s); the probe chose {found.num_lanes} of 64 lanes in "
             f"{time.monotonic() - started:.0f} s",
             flush=True,

@@ -41,26 +41,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite", nargs="?", default="quickstart")
     parser.add_argument("--seconds", type=float, default=60.0, help="for the single trials")
-    parser.add_argument("--gpu-slots", type=int, help="processes that share a GPU for the single trials")
+    parser.add_argument(
+        "--gpu-slots", type=int, nargs="*", default=[], help="single trials on a GPU at once, to try too"
+    )
     args = parser.parse_args()
     trials = load_suite(find_suite(args.suite)).expand()
     with ray_cluster():
         placement = place(trials)
-        packed = single = placement.resources
-        if packed.gpus and args.gpu_slots:
-            single = dataclasses.replace(packed, gpus=1 / args.gpu_slots)
+        packed = placement.resources
         slots = num_slots(packed)
         share = len(trials) if packed.gpus else -(-len(trials) // slots)
         packs = make_packs(trials, max_lanes=lambda trial: min(placement.lanes[trial.workload.label], share))
         print(
-            f"{args.suite} on {device_name()}: {len(trials)} trials in {len(packs)} packs, {slots} at once, "
-            f"{num_slots(single)} singles"
+            f"{args.suite} on {device_name()}: {len(trials)} trials in {len(packs)} packs, {slots} at once", flush=True
         )
-        num_singles, single_s = rate(make_packs(trials, max_lanes=1), single, args.seconds)
-        print(f"one trial a process: {num_singles} trials in {single_s:.1f} s, {num_singles / single_s:.3f} trials/s")
         num_packed, packed_s = rate(packs, packed, 3600.0)
-        print(f"packs: {num_packed} trials in {packed_s:.1f} s, {num_packed / packed_s:.3f} trials/s")
-        print(f"ratio: {num_packed / packed_s / (num_singles / single_s):.1f}")
+        print(f"packs: {num_packed} trials in {packed_s:.1f} s, {num_packed / packed_s:.3f} trials/s", flush=True)
+        for gpus in (packed.gpus, *(1 / n for n in args.gpu_slots if packed.gpus)):
+            single = dataclasses.replace(packed, gpus=gpus)
+            num_singles, single_s = rate(make_packs(trials, max_lanes=1), single, args.seconds)
+            ratio = num_packed / packed_s / (num_singles / single_s)
+            print(
+                f"one trial a process, {num_slots(single)} at once: {num_singles} trials in {single_s:.1f} s, "
+                f"{num_singles / single_s:.3f} trials/s; packs are {ratio:.1f} times as fast",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
