@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def write_report(
     title: str,
     provenance: Mapping[str, Any],
     num_keys: int | Mapping[str, int],
+    manifest: str | None = None,
     references: pl.DataFrame | None = None,
     score: str = "lr_sensitivity",
     loss: str = "train",
@@ -58,7 +60,8 @@ def write_report(
 
     `results` has RESULT_COLUMNS, `traces` TRACE_COLUMNS and trial_id (of `trials_to_trace` at least; no rows: no
     training figures). `num_keys` is the number of keys N of the workload's attention, or one a workload label.
-    `references` is a frame of published numbers (analysis.references.load). Training figures are drawn at the lr at
+    `manifest`, JSON text, goes into the folder as it is. `references` is a frame of published numbers
+    (analysis.references.load). Each figure has what it draws beside it, as CSV. Training figures are drawn at the lr at
     which methods differ most in the scored `loss`; the loss against lr is drawn for held-out data as well, where there
     are any. Raises UsageError if no trial has a result, a workload lacks its number of keys or the scored loss, or no
     method is among the references.
@@ -75,14 +78,17 @@ def write_report(
     columns = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome", "knobs"]
     columns += HELD_OUT_COLUMNS if has_held_out(results) else ()
     written.append(_write(out / "curves.csv", curves(results).select(columns).write_csv()))
+    if manifest is not None:
+        written.append(_write(out / "manifest.json", manifest))
     compared = None if references is None else compare(board, references)
     if compared is not None:
         written.append(_write(out / "comparison.csv", compared.write_csv()))
     figures = []
-    for name, caption, chart in _charts(results, traces, keys_of, loss):
+    for name, caption, drawn in _figures(results, traces, keys_of, loss):
         paths = {suffix: out / "figures" / f"{name}.{suffix}" for suffix in FIGURE_FORMATS}
         (out / "figures").mkdir(exist_ok=True)
-        written += [save(chart, path) for path in paths.values()]
+        written += [save(drawn.chart, path) for path in paths.values()]
+        written.append(_write(out / "figures" / f"{name}.csv", drawn.summary.write_csv()))
         figures.append(Figure(caption=caption, svg=paths["svg"].read_text(encoding="utf-8")))
     body = leaderboard_body(board, title=title, provenance=provenance, compared=compared)
     files = [path.relative_to(out).as_posix() for path in written]
@@ -97,32 +103,43 @@ def trials_to_trace(results: pl.DataFrame, loss: str = "train") -> list[str]:
     return sorted(set().union(*drawn))
 
 
-def _charts(
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """One figure: `kind` starts its file name, `summary` is what the chart draws."""
+
+    kind: str
+    title: str
+    chart: Chart
+    summary: pl.DataFrame
+
+
+def _figures(
     results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], scored: str
-) -> Iterator[tuple[str, str, Chart]]:
-    """(file name without suffix, caption, chart) of every figure, a few methods at a time."""
+) -> Iterator[tuple[str, str, _Drawn]]:
+    """(file name without suffix, caption, figure) of each, a few methods at a time."""
     used: set[str] = set()
     for place, part in _parts(results):
         keys = num_keys[part["workload"][0]]
-        for kind, title, chart in (*_loss_charts(part, place), *_trace_charts(part, traces, place, keys, scored)):
-            yield _file_name(kind, place, used), f"{title}: {place}", chart
+        for drawn in (*_loss_figures(part, place), *_trace_figures(part, traces, place, keys, scored)):
+            yield _file_name(drawn.kind, place, used), f"{drawn.title}: {place}", drawn
 
 
-def _loss_charts(part: pl.DataFrame, place: str) -> Iterator[tuple[str, str, Chart]]:
-    """(kind, title, chart) of final loss against lr: of training, and of held-out data where there are any."""
+def _loss_figures(part: pl.DataFrame, place: str) -> Iterator[_Drawn]:
+    """Final loss against lr: of training, and of held-out data where there are any."""
     for loss, kind in _LOSS_FIGURES.items():
         if loss == "validation" and not has_held_out(part):
             continue
         summary = loss_summary(choose_loss(part, loss))
         if not summary.is_empty():
             title = f"Final {SCORED_LOSSES[loss].title} against learning rate"
-            yield kind, title, loss_against_lr(summary, title=title, subtitle=f"{place}\n{_LOSS_NOTE}", loss=loss)
+            chart = loss_against_lr(summary, title=title, subtitle=f"{place}\n{_LOSS_NOTE}", loss=loss)
+            yield _Drawn(kind=kind, title=title, chart=chart, summary=summary)
 
 
-def _trace_charts(
+def _trace_figures(
     part: pl.DataFrame, traces: pl.DataFrame, place: str, num_keys: int, scored: str
-) -> Iterator[tuple[str, str, Chart]]:
-    """(kind, title, chart) of what is drawn against step, at the lr that tells methods apart in the scored loss."""
+) -> Iterator[_Drawn]:
+    """What is drawn against step, at the lr that tells methods apart in the scored loss."""
     chosen = choose_loss(part, scored)
     if loss_summary(chosen).is_empty():
         return
@@ -131,10 +148,12 @@ def _trace_charts(
     traced, layers = trace_summary(part, traces, lr), layer_summary(part, traces, lr)
     if traced.height:
         title, subtitle = f"Training behaviour {where}", f"{place}\n{_TRACE_NOTE}"
-        yield "training_behaviour", title, training_behaviour(traced, num_keys=num_keys, title=title, subtitle=subtitle)
+        chart = training_behaviour(traced, num_keys=num_keys, title=title, subtitle=subtitle)
+        yield _Drawn(kind="training_behaviour", title=title, chart=chart, summary=traced)
     if layers.height:
         title, subtitle = f"Attention entropy of every layer {where}", f"{place}\n{_LAYER_NOTE}"
-        yield "entropy_by_layer", title, entropy_by_layer(layers, num_keys=num_keys, title=title, subtitle=subtitle)
+        chart = entropy_by_layer(layers, num_keys=num_keys, title=title, subtitle=subtitle)
+        yield _Drawn(kind="entropy_by_layer", title=title, chart=chart, summary=layers)
 
 
 def _parts(results: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -79,21 +79,22 @@ def publish(suite: Suite, store: Store, tracker: Tracker) -> Board:
 
 def _write(suite: Suite, store: Store, board: Board, out: Path, *, compare: str | None) -> list[Path]:
     traces = read_traces(store, suite.name, trials_to_trace(board.results, board.loss))
+    manifest = read_manifest(store, suite.name)
     return write_report(
         board.results,
         traces,
         out,
         title=suite.name,
-        provenance=_provenance(suite, store, board),
+        provenance=_provenance(suite, json.loads(manifest or "{}"), board),
         num_keys={choice.label: build(WORKLOADS, choice).num_keys for choice in suite.workloads},
+        manifest=manifest,
         references=references.load(compare) if compare else None,
         score=board.score,
         loss=board.loss,
     )
 
 
-def _provenance(suite: Suite, store: Store, board: Board) -> dict[str, Any]:
-    manifest = json.loads(read_manifest(store, suite.name) or "{}")
+def _provenance(suite: Suite, manifest: dict[str, Any], board: Board) -> dict[str, Any]:
     manifest.pop("suite", None)
     packages = manifest.pop("packages", {})
     attention = manifest.pop("attention", {})

@@ -51,7 +51,9 @@ class PackRun:
         self._history = History(pack, self.program.workload, device=self.device, dtype=self._dtype)
         self._start_lanes()
         self._start_chunk()
-        self._held_out = self._cast(self.program.workload.held_out(self.device))
+        # Evaluations need no more memory than training: a batch in as many parts.
+        held_out = self._cast(self.program.workload.held_out(self.device))
+        self._held_out = {n: t.unflatten(1, (self._num_parts, -1)).flatten(0, 1) for n, t in held_out.items()}
         self._counters = {
             name: torch.zeros(1, dtype=torch.int64, device=self.device) for name in ("step", "probe", "part", "batch")
         }
@@ -108,7 +110,7 @@ class PackRun:
             if only_training:
                 return
             self._observe_lanes(self._lanes, self._chunk, counters["step"])
-            self._evaluate_lanes(self._lanes, self._chunk, counters["step"])
+            self._evaluate_lanes(self._lanes, self._chunk, counters["step"], counters["part"])
 
     def step_cost(self) -> Cost:
         """Of one step, or of one part of its batch."""
@@ -184,12 +186,14 @@ class PackRun:
             self.step = step
             self._fill_chunk()
             self._counters["step"].fill_(step)
-            self._evaluate_once()
-            total_L += self._measures["loss"]
+            for part in range(self._num_parts):
+                self._counters["part"].fill_(part)
+                self._evaluate_once()
+                total_L += self._measures["loss"]
         self.step = 0
         self._is_measured = True
         self._counters["step"].fill_(0)
-        self._history.tensors["initial_loss"].copy_(total_L / num_batches)
+        self._history.tensors["initial_loss"].copy_(total_L / (num_batches * self._num_parts))
 
     def _evaluate_if_due(self) -> None:
         """Measures on all held-out data, if this step is one at which they are taken."""
@@ -233,8 +237,7 @@ class PackRun:
         return train(lanes, self._batch_of_lanes(chunk, step), knobs, step[0])
 
     def _gradients_of_lanes(self, lanes: dict, chunk: dict, step: Tensor, part: Tensor) -> Any:
-        batch = self._batch_of_lanes(chunk, step)
-        batch = {n: t.unflatten(1, (self._num_parts, -1)).index_select(1, part)[:, 0] for n, t in batch.items()}
+        batch = self._part_of_lanes(chunk, step, part)
         return self._over_lanes(self.program.gradients, in_dims=(0, 0, None, None))(lanes, batch, step[0], part[0])
 
     def _update_lanes(self, lanes: dict, seen: dict, knobs: dict, step: Tensor) -> Any:
@@ -244,9 +247,9 @@ class PackRun:
         observe = self._over_lanes(self.program.observe, in_dims=(0, 0, None))
         return observe(lanes, self._batch_of_lanes(chunk, step), step[0])
 
-    def _evaluate_lanes(self, lanes: dict, chunk: dict, step: Tensor) -> Any:
+    def _evaluate_lanes(self, lanes: dict, chunk: dict, step: Tensor, part: Tensor) -> Any:
         evaluate = self._over_lanes(self.program.evaluate, in_dims=(0, 0, None))
-        return evaluate(lanes, self._batch_of_lanes(chunk, step), step[0])
+        return evaluate(lanes, self._part_of_lanes(chunk, step, part), step[0])
 
     def _evaluate_lanes_held_out(self, lanes: dict, held_out: dict, batch: Tensor, step: Tensor) -> Any:
         one_batch = {name: t.index_select(0, batch)[0] for name, t in held_out.items()}
@@ -255,6 +258,12 @@ class PackRun:
     def _batch_of_lanes(self, chunk: dict, step: Tensor) -> dict[str, Tensor]:
         offset = step % self._chunk_steps
         return {name: t.index_select(0, offset)[0].index_select(0, self._seed_index_L) for name, t in chunk.items()}
+
+    def _part_of_lanes(self, chunk: dict, step: Tensor, part: Tensor) -> dict[str, Tensor]:
+        batch = self._batch_of_lanes(chunk, step)
+        if self._num_parts == 1:
+            return batch
+        return {n: t.unflatten(1, (self._num_parts, -1)).index_select(1, part)[:, 0] for n, t in batch.items()}
 
     def _compile(self) -> None:
         """Make what is called step after step; all of it works in place on lanes, history and counters."""
@@ -272,7 +281,10 @@ class PackRun:
             self._observe_lanes, observed, keep_observed, num_calls=len(history.probe_steps)
         )
         self._evaluate_once = self._callable(
-            self._evaluate_lanes, observed, self._keep_measures, num_calls=history.loss_window
+            self._evaluate_lanes,
+            (*observed, self._counters["part"]),
+            self._keep_measures,
+            num_calls=history.loss_window * self._num_parts,
         )
         if self._held_out:
             arguments = (self._lanes, self._held_out, batch, step)

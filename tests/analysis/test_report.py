@@ -43,6 +43,7 @@ def report(tmp_path_factory):
         title="Seven methods",
         provenance={"suite": "paper_table1", "seeds": [0, 1, 2]},
         num_keys=21,
+        manifest='{"git": "abc"}',
         references=load("paper"),
     )
     return out, paths
@@ -54,9 +55,25 @@ def test_all_files_are_there(report):
     assert all(path.stat().st_size for path in paths)
     names = {path.relative_to(out).as_posix() for path in paths}
     tables = {f"leaderboard.{suffix}" for suffix in ("csv", "md", "tex", "json")}
-    figures = {f"figures/{kind}-in_context_regression_sgd.{suffix}" for suffix in ("svg", "png", "pdf", "html")
+    figures = {f"figures/{kind}-in_context_regression_sgd.{suffix}" for suffix in ("svg", "png", "pdf", "html", "csv")
                for kind in ("loss_against_lr", "training_behaviour", "entropy_by_layer")}  # fmt: skip
-    assert names == {"index.html", "curves.csv", "comparison.csv"} | tables | figures
+    assert names == {"index.html", "curves.csv", "comparison.csv", "manifest.json"} | tables | figures
+
+
+def test_the_manifest_is_written_as_it_is(report):
+    assert (report[0] / "manifest.json").read_text(encoding="utf-8") == '{"git": "abc"}'
+
+
+def test_what_a_figure_draws_lies_beside_it(report):
+    """Mean entropy of a layer over seeds, worked out from the traces."""
+    out, _ = report
+    shown = pl.read_csv(out / "figures/entropy_by_layer-in_context_regression_sgd.csv")
+    data = results(num_seeds=3)
+    lr = telling_lr(data)
+    chosen = data.filter((pl.col("lr") - lr).abs() < 1e-9, method="softmax", outcome="completed")
+    expected = traces(chosen).filter(quantity="entropy", layer=0, step=0)["value"].mean()
+    found = shown.filter(method="softmax", outcome="completed", layer=0, step=0)["value"].item()
+    assert found == pytest.approx(expected)
 
 
 def test_page_is_self_contained(report):
