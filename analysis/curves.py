@@ -64,6 +64,9 @@ class LossGrid:
         )
 
 
+Entries = dict[tuple[str, ...], LossGrid]  # of one workload, by ENTRY key
+
+
 def require_columns(frame: pl.DataFrame, columns: Mapping[str, str] | tuple[str, ...], what: str) -> None:
     """Raises UsageError naming the missing columns, or those of another type if `columns` gives types."""
     missing = [name for name in columns if name not in frame.columns]
@@ -82,13 +85,17 @@ def require_columns(frame: pl.DataFrame, columns: Mapping[str, str] | tuple[str,
 def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
     """`results` with the column `knobs`: text such as 'warmup_steps=100.0, weight_decay=0.1', '' where nothing varies.
 
-    A knob (or the schedule, or number of steps) is named where it varies among the trials of a workload and optimizer.
+    A knob (or the schedule, or number of steps) is named where it varies among the trials of a workload and optimizer;
+    what `settings` holds is always named.
     """
     group = ["workload", "optimizer"]
+    settings = pl.col("settings").fill_null("{}")
+    text = settings.str.replace_all(r'[{}"]', "").str.replace_all(":", "=").str.replace_all(",", ", ")
     parts = [
         pl.when(pl.col(name).n_unique().over(group) > 1).then(pl.format(f"{name}={{}}", pl.col(name)))
         for name in _SPLITTING
     ]
+    parts.append(pl.when(settings != "{}").then(text))
     return results.with_columns(knobs=pl.concat_str(parts, separator=", ", ignore_nulls=True))
 
 
@@ -100,13 +107,16 @@ def curves(results: pl.DataFrame) -> pl.DataFrame:
     to a result for the same point. Raises UsageError if two results claim one point.
     """
     require_columns(results, RESULT_COLUMNS, "the results frame")
+    return one_a_point(with_knobs(results), [*ENTRY, "lr", "seed"]).select(CURVE_COLUMNS)
+
+
+def one_a_point(results: pl.DataFrame, point: list[str]) -> pl.DataFrame:
+    """One row for each value of the columns `point`, sorted by them; losses, rivals and lost trials as in `curves`."""
     is_result = pl.col("outcome").is_in(_RESULT_OUTCOMES) & pl.col("final_loss").is_not_null()
     is_diverged = (pl.col("outcome") == Outcome.DIVERGED.value) | pl.col("final_loss").is_nan()
     clipped = pl.when(is_diverged).then(float("inf")).otherwise(pl.col("final_loss"))
-    point = [*ENTRY, "lr", "seed"]
     frame = (
-        with_knobs(results)
-        .with_columns(pl.col("final_loss", "initial_loss", *HELD_OUT_COLUMNS).cast(pl.Float64))
+        results.with_columns(pl.col("final_loss", "initial_loss", *HELD_OUT_COLUMNS).cast(pl.Float64))
         .with_columns(final_loss=pl.when(is_result).then(clipped))
         .sort(pl.col("final_loss").is_null(), "trial_id", maintain_order=True)
         .unique("trial_id", keep="first", maintain_order=True)
@@ -117,7 +127,7 @@ def curves(results: pl.DataFrame) -> pl.DataFrame:
     without_initial = frame.filter(pl.col("has_result") & ~pl.col("initial_loss").is_finite().fill_null(False))
     if without_initial.height:
         raise UsageError(f"trial {without_initial['trial_id'][0]} has a result but no finite loss at init")
-    return frame.unique(point, keep="first", maintain_order=True).sort(point).select(CURVE_COLUMNS)
+    return frame.unique(point, keep="first", maintain_order=True).sort(point)
 
 
 def loss_grids(curve_frame: pl.DataFrame) -> dict[tuple[str, ...], LossGrid]:
@@ -129,6 +139,19 @@ def loss_grids(curve_frame: pl.DataFrame) -> dict[tuple[str, ...], LossGrid]:
         if found.height:
             grids[tuple(str(part) for part in key)] = _loss_grid(group, found)
     return grids
+
+
+def entries_by_workload(results: pl.DataFrame) -> list[Entries]:
+    """The LossGrid of every entry that has a result, by its ENTRY key, a dict a workload."""
+    workloads: dict[str, Entries] = {}
+    for key, grid in loss_grids(curves(results)).items():
+        workloads.setdefault(key[0], {})[key] = grid
+    return list(workloads.values())
+
+
+def entry_label(method: str, optimizer: str, knobs: str) -> str:
+    """What tables and figures call an entry where the method alone does not name it."""
+    return ", ".join(part for part in (method, optimizer, knobs) if part)
 
 
 def _loss_grid(group: pl.DataFrame, found: pl.DataFrame) -> LossGrid:

@@ -29,7 +29,7 @@ from ray.exceptions import RayError  # noqa: E402
 from bench.errors import StoreError  # noqa: E402
 from bench.lanes import Fit, fit, most_lanes  # noqa: E402
 from bench.pack import pack_key  # noqa: E402
-from bench.trial import Trial  # noqa: E402
+from bench.trial import Choice, Trial  # noqa: E402
 
 MAX_PACKS_PER_GPU = 4  # processes share a GPU by turns: some compile while another trains
 GPU_HEADROOM = 1.25  # on the measured memory of a pack
@@ -87,10 +87,10 @@ def num_slots(resources: Resources) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """What every pack takes, and the most lanes of a pack by its workload's label."""
+    """What every pack takes, and the most lanes of a pack by its workload."""
 
     resources: Resources
-    lanes: dict[str, int]
+    lanes: dict[Choice, int]
 
 
 def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement:
@@ -100,19 +100,19 @@ def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement
     """
     cluster = ray.cluster_resources()
     num_gpus, num_cpus = cluster.get("GPU", 0), cluster.get("CPU", 1)
-    groups: dict[str, dict[str, list[Trial]]] = {}
+    groups: dict[Choice, dict[str, list[Trial]]] = {}
     for trial in trials:
-        groups.setdefault(trial.workload.label, {}).setdefault(pack_key(trial), []).append(trial)
+        groups.setdefault(trial.workload, {}).setdefault(pack_key(trial), []).append(trial)
     probe: Any = ray.remote(num_cpus=1, num_gpus=1 if num_gpus else 0)(fit)  # pyright: ignore
     device = "cuda" if num_gpus else "cpu"
     fits = {}
-    for label, by_key in groups.items():
+    for workload, by_key in groups.items():
         largest = max(by_key.values(), key=len)
         try:
-            fits[label] = ray.get(probe.remote(largest, device=device, max_lanes=max_lanes))
+            fits[workload] = ray.get(probe.remote(largest, device=device, max_lanes=max_lanes))
         except RayError:  # a method that crashes: training it gives the outcome
-            fits[label] = Fit(num_lanes=most_lanes(largest, device=device, max_lanes=max_lanes))
-    lanes = {label: found.num_lanes for label, found in fits.items()}
+            fits[workload] = Fit(num_lanes=most_lanes(largest, device=device, max_lanes=max_lanes))
+    lanes = {workload: found.num_lanes for workload, found in fits.items()}
     if not num_gpus:
         return Placement(resources=Resources(cpus=1, gpus=0), lanes=lanes)
     shares = [

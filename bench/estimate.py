@@ -12,7 +12,7 @@ from bench.pack import Pack, make_packs, pack_key
 from bench.suite import Suite
 from bench.trace import QUANTITIES
 from bench.train import PackRun
-from bench.trial import Trial
+from bench.trial import Choice, Trial
 
 PROBE_SECONDS = 3.0  # of training, for each workload
 BYTES_PER_TRACE_VALUE = 4.5  # in a Parquet artifact, measured
@@ -34,14 +34,14 @@ def estimate(suite: Suite, *, max_lanes: int | None) -> Estimate:
     """Time one pack of every workload for a few seconds on this machine and scale it up."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     slots = torch.cuda.device_count() if device == "cuda" else os.cpu_count() or 1
-    groups: dict[str, list[Trial]] = {}
+    groups: dict[Choice, list[Trial]] = {}
     for trial in suite.expand():
-        groups.setdefault(trial.workload.label, []).append(trial)
-    lanes = {label: fit(_alike(group), device=device, max_lanes=max_lanes).num_lanes for label, group in groups.items()}
-    packs = make_packs(suite.expand(), max_lanes=lambda trial: lanes[trial.workload.label])
-    by_workload: dict[str, list[Pack]] = {}
+        groups.setdefault(trial.workload, []).append(trial)
+    lanes = {own: fit(_alike(group), device=device, max_lanes=max_lanes).num_lanes for own, group in groups.items()}
+    packs = make_packs(suite.expand(), max_lanes=lambda trial: lanes[trial.workload])
+    by_workload: dict[Choice, list[Pack]] = {}
     for pack in packs:
-        by_workload.setdefault(pack.trials[0].workload.label, []).append(pack)
+        by_workload.setdefault(pack.trials[0].workload, []).append(pack)
     seconds = 0.0
     num_values = 0
     for group in by_workload.values():

@@ -86,7 +86,7 @@ def _write(suite: Suite, store: Store, board: Board, out: Path, *, compare: str 
         out,
         title=suite.name,
         provenance=_provenance(suite, json.loads(manifest or "{}"), board),
-        num_keys={choice.label: build(WORKLOADS, choice).num_keys for choice in suite.workloads},
+        num_keys={choice.label: build(WORKLOADS, choice).num_keys for choice in suite.entries["workloads"]},
         manifest=manifest,
         references=references.load(compare) if compare else None,
         score=board.score,

@@ -135,9 +135,9 @@ def plan(suite: Suite, finished: set[str], max_lanes: int | None) -> tuple[Resou
     lanes = dict(placement.lanes)
     if placement.resources.device == "cpu":  # a CPU left idle costs more than fuller packs save
         share = max(1, -(-len(trials) // num_slots(placement.resources)))
-        lanes = {label: min(number, share) for label, number in lanes.items()}
+        lanes = {workload: min(number, share) for workload, number in lanes.items()}
     packs = []
-    for pack in make_packs(trials, max_lanes=lambda trial: lanes[trial.workload.label]):
+    for pack in make_packs(trials, max_lanes=lambda trial: lanes[trial.workload]):
         missing = tuple(trial for trial in pack.trials if trial.id not in finished)
         if missing:
             packs.append(Pack(trials=missing))

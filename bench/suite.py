@@ -10,24 +10,21 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from annotated_types import Ge, Gt, Lt, MultipleOf
+from annotated_types import Ge, Lt
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     PlainSerializer,
     PlainValidator,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
-    field_serializer,
-    field_validator,
     model_validator,
 )
 
@@ -37,13 +34,13 @@ from bench.optimizers.base import Optimizer
 from bench.suite_entry import KINDS, entry_schema, resolve
 from bench.suite_errors import dotted, explain, problem, reject, show
 from bench.suite_file import Document, find_suite, read_document, shipped_suites
+from bench.suite_knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
+from bench.suite_sweeps import Sweeps, assign
 from bench.trial import KNOB_NAMES, Choice, Knobs, Trial
 
 __all__ = ["KnobGrid", "LogGrid", "Suite", "find_suite", "json_schema", "load_suite", "shipped_suites"]
 
 MAX_TRIALS = 1_000_000
-OFF = "off"  # grad_clip: no clipping
-STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,92 +49,6 @@ class Context:
 
     document: Document | None = None
     allow_code: bool = False
-
-
-def _listed(value: Any) -> Any:
-    """A list as the tuple that strict validation asks for; all else is left for it to refuse."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    first: dict[Any, int] = {}
-    repeats = [(i, first[value]) for i, value in enumerate(values) if first.setdefault(value, i) != i]
-    if repeats:
-        reject(*(problem(f"{_named(values[i])} is listed twice; remove one", loc=(i,), same_as=j) for i, j in repeats))
-    return values
-
-
-def _named(value: Any) -> str:
-    return value.label if isinstance(value, Choice) else show(value)
-
-
-class LogGrid(BaseModel):
-    """Every m x 10^k from low to high, both included, with m in `per_decade` and k a whole number."""
-
-    model_config = STRICT
-
-    log: Annotated[tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)]], BeforeValidator(_listed)] = Field(
-        description="[low, high], both included"
-    )
-    per_decade: Annotated[
-        tuple[Annotated[float, Ge(1), Lt(10)], ...], BeforeValidator(_listed), AfterValidator(_distinct)
-    ] = Field(description="factors from 1 to below 10, such as [1, 3]", min_length=1, max_length=100)
-
-    @model_validator(mode="after")
-    def _check(self) -> LogGrid:
-        low, high = self.log
-        if low > high:
-            reject(problem(f"log must be [low, high], low first, got [{low!r}, {high!r}]", loc=("log",)))
-        if not self.values():
-            factors = ", ".join(map(repr, self.per_decade))
-            message = f"log must span a value, got no m x 10^k from {low!r} to {high!r} with m in [{factors}]"
-            reject(problem(message, loc=("log",)))
-        return self
-
-    def values(self) -> tuple[float, ...]:
-        """The grid, rising; each value is the float of its decimal text, 3e-05 and not 3.0000000000000004e-05."""
-        low, high = (Decimal(repr(bound)) for bound in self.log)
-        slack = Decimal("1e-9")  # a bound that was computed, such as 0.1 + 0.2, still includes 0.3
-        powers = range(low.adjusted() - 1, high.adjusted() + 1)
-        grid = [Decimal(repr(factor)).scaleb(power) for power in powers for factor in sorted(self.per_decade)]
-        return tuple(float(value) for value in grid if low * (1 - slack) <= value <= high * (1 + slack))
-
-
-class KnobGrid(BaseModel):
-    """The values of each lane knob: a number, a list, or {log: [low, high], per_decade: [1, 3]}."""
-
-    model_config = STRICT
-
-    lr: tuple[Annotated[float, Gt(0)], ...] = Field(min_length=1, description="peak learning rate")
-    warmup_steps: tuple[Annotated[float, Ge(0), MultipleOf(1)], ...] = Field(
-        (Knobs.warmup_steps,), min_length=1, description="steps of linear warmup; 0: none"
-    )
-    weight_decay: tuple[Annotated[float, Ge(0)], ...] = Field((Knobs.weight_decay,), min_length=1)
-    grad_clip: tuple[Annotated[float, Gt(0), Field(allow_inf_nan=True)], ...] = Field(
-        (Knobs.grad_clip,), min_length=1, description="largest norm of the gradient; off (or .inf): no clipping"
-    )
-    init_scale: tuple[Annotated[float, Gt(0)], ...] = Field(
-        (Knobs.init_scale,), min_length=1, description="factor on the initial weights"
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _values(cls, value: Any, info: ValidationInfo) -> Any:
-        grid = LogGrid.model_validate(value) if isinstance(value, dict) else value
-        values = grid.values() if isinstance(grid, LogGrid) else grid
-        values = tuple(values) if isinstance(values, list | tuple) else (values,)
-        if info.field_name == "grad_clip":
-            return tuple(math.inf if isinstance(v, str) and v == OFF else v for v in values)
-        return values
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _distinct_values(cls, values: tuple[float, ...]) -> tuple[float, ...]:
-        return _distinct(tuple(value + 0.0 for value in values))  # -0.0 and 0.0 are one value
-
-    @field_serializer("*")
-    def _write(self, values: tuple[float, ...]) -> list[float | str]:
-        return [OFF if value == math.inf else value for value in values]
 
 
 def _seeds(value: Any) -> Any:
@@ -168,8 +79,8 @@ else:
                 Annotated[Choice, PlainValidator(functools.partial(_resolve, field)), PlainSerializer(_write_choice)],
                 ...,
             ],
-            BeforeValidator(_listed),
-            AfterValidator(_distinct),
+            BeforeValidator(listed),
+            AfterValidator(distinct),
         ]
         for field in KINDS
     )
@@ -194,9 +105,12 @@ class Suite(BaseModel):
     )
     knobs: KnobGrid
     seeds: Annotated[
-        tuple[Annotated[int, Ge(0), Lt(2**32)], ...], BeforeValidator(_seeds), AfterValidator(_distinct)
+        tuple[Annotated[int, Ge(0), Lt(2**32)], ...], BeforeValidator(_seeds), AfterValidator(distinct)
     ] = Field(min_length=1, description="a count (5 means 0 to 4) or a list of distinct whole numbers")
     probe_every: int = Field(ge=1, description="steps from one measurement of attention to the next")
+
+    _sweeps: Sweeps = PrivateAttr()
+    _entries: dict[str, tuple[Choice, ...]] = PrivateAttr()
 
     if TYPE_CHECKING:  # names, mappings and numbers stand for what the fields hold
 
@@ -205,14 +119,21 @@ class Suite(BaseModel):
     @property
     def num_trials(self) -> int:
         """Length of `expand()`."""
-        return math.prod(self._axes().values())
+        entries = [sum(self._sweeps.num_variants(kind, choice) for choice in getattr(self, kind)) for kind in KINDS]
+        return math.prod(entries) * math.prod(self._axes().values())
+
+    @property
+    def entries(self) -> dict[str, tuple[Choice, ...]]:
+        """The entries of each kind, with every combination of their parameters that knobs vary."""
+        return self._entries
 
     def expand(self) -> tuple[Trial, ...]:
         """Every trial, each once, in the order workload, method, optimizer, schedule, other knobs, lr, seed."""
         others = [name for name in KNOB_NAMES if name != "lr"]
         settings = itertools.product(*(getattr(self.knobs, name) for name in others), self.knobs.lr)
         knobs = [Knobs(**dict(zip([*others, "lr"], setting, strict=True))) for setting in settings]
-        product = itertools.product(self.workloads, self.methods, self.optimizers, self.schedules, knobs, self.seeds)
+        workloads, methods, optimizers, schedules = (self.entries[kind] for kind in KINDS)
+        product = itertools.product(workloads, methods, optimizers, schedules, knobs, self.seeds)
         return tuple(
             Trial(
                 workload=workload,
@@ -228,8 +149,15 @@ class Suite(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Suite:
-        problems = [*self._size_problems(), *self._warmup_problems(), *self._idle_knob_problems()]
-        if problems:
+        choices = {kind: getattr(self, kind) for kind in KINDS}
+        self._sweeps, problems = assign(self.knobs.swept, choices, KNOB_NAMES)
+        if problems := problems or self._size_problems():
+            reject(*problems)
+        self._entries = {
+            kind: tuple(variant for choice in entries for variant in self._sweeps.variants(kind, choice))
+            for kind, entries in choices.items()
+        }
+        if problems := [*self._warmup_problems(), *self._idle_knob_problems()]:
             reject(*problems)
         return self
 
@@ -244,20 +172,22 @@ class Suite(BaseModel):
             raise explain(error, known, info.context.document if info.context else None) from None
 
     def _axes(self) -> dict[tuple[str, ...], int]:
-        axes: dict[tuple[str, ...], int] = {(name,): len(getattr(self, name)) for name in (*KINDS, "seeds")}
-        return axes | {("knobs", name): len(getattr(self.knobs, name)) for name in KNOB_NAMES}
+        """Lengths of what is crossed with the entries."""
+        return {("seeds",): len(self.seeds)} | {("knobs", name): len(getattr(self.knobs, name)) for name in KNOB_NAMES}
 
     def _size_problems(self) -> list[Any]:
         if self.num_trials <= MAX_TRIALS:
             return []
-        axes = {loc: length for loc, length in self._axes().items() if length > 1}
+        entries: dict[tuple[str, ...], int] = {(name,): len(getattr(self, name)) for name in KINDS}
+        swept: dict[tuple[str, ...], int] = {("knobs", name): len(values) for name, values in self.knobs.swept.items()}
+        axes = {loc: length for loc, length in (entries | self._axes() | swept).items() if length > 1}
         product = " x ".join(f"{length} {loc[-1]}" for loc, length in axes.items())
         message = f"{product} = {self.num_trials:,} trials; a suite must have at most {MAX_TRIALS:,}"
         return [problem(message, loc=max(axes, key=lambda loc: axes[loc]))]
 
     def _warmup_problems(self) -> list[Any]:
         """A warmup longer than the run never reaches its learning rate."""
-        shortest = min(workload.params["num_steps"] for workload in self.workloads)
+        shortest = min(workload.params["num_steps"] for workload in self.entries["workloads"])
         return [
             problem(
                 f"warmup_steps must be at most num_steps of every workload ({shortest}), got {steps:g}",

@@ -26,7 +26,7 @@ from bench.entry import load_class, parameters
 from bench.errors import UsageError
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
-from bench.suite_errors import problem, reject, show, suggest
+from bench.suite_errors import problem, reject, relocated, show, suggest
 from bench.suite_file import Loc
 from bench.trial import Choice, canonical_json
 from bench.workloads import WORKLOADS
@@ -181,17 +181,12 @@ def _checked(adapter: TypeAdapter[Any], value: Any, key: str, problems: list[Ini
         canonical_json(checked)
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            problems.append(_relocated(details, key))
+            problems.append(relocated(details, key))
         return None
     except (TypeError, ValueError):
         problems.append(problem(f"{key} must be plain data (numbers, text, true or false)", value=value, loc=(key,)))
         return None
     return checked + 0.0 if isinstance(checked, float) else checked  # -0.0 and 0.0 are one value
-
-
-def _relocated(details: Any, key: str) -> InitErrorDetails:
-    kind, context = details["type"], details.get("ctx", {})
-    return InitErrorDetails(type=kind, loc=(key, *details["loc"]), input=details["input"], ctx=context)
 
 
 def _construct(name: str, entry_class: type, params: dict[str, Any]) -> Any:

@@ -48,6 +48,16 @@ def reject(*problems: InitErrorDetails) -> NoReturn:
     raise ValidationError.from_exception_data("suite", list(problems))
 
 
+def relocated(details: Any, key: str) -> InitErrorDetails:
+    """A problem of what is at `key`, as one of what holds it."""
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == OURS:
+        return problem(
+            context["message"], value=details["input"], loc=(key, *details["loc"]), same_as=context["same_as"]
+        )
+    return InitErrorDetails(type=kind, loc=(key, *details["loc"]), input=details["input"], ctx=context)
+
+
 def explain(error: ValidationError, fields_at: Sequence[Iterable[str]], document: Document | None) -> UsageError:
     """The error that a user sees. fields_at: the keys that exist at each depth of a suite."""
     placed: list[tuple[tuple[bool, int, int], str]] = []

@@ -25,6 +25,7 @@ RESULT_COLUMNS: dict[str, str] = {
     "weight_decay": "Float64",
     "grad_clip": "Float64",  # +inf: no clipping
     "init_scale": "Float64",
+    "settings": "String",  # JSON object of the other knobs that the suite varies, by name; "{}": none
     "seed": "Int64",
     "num_steps": "Int64",
     "outcome": "String",  # a value of Outcome
@@ -65,10 +66,12 @@ class Choice:
     params: Mapping[str, Any]
     digest: str = ""  # SHA-256 of the source file of an entry that is not ours (`package.module:Class`)
     label: str = ""  # what tables show; not part of the trial's id
+    swept: tuple[str, ...] = ()  # the parameters that the suite varies as knobs; as the label, not part of the id
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", dict(sorted(self.params.items())))
         object.__setattr__(self, "label", self.label or self.name)
+        object.__setattr__(self, "swept", tuple(self.swept))
 
     def __hash__(self) -> int:
         return hash((self.name, canonical_json(self.params), self.digest))
@@ -110,6 +113,12 @@ class Trial:
         return self.workload.params["num_steps"]
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The knobs beyond Knobs that the suite varies: parameters of the trial's choices, by the suite's names."""
+        choices = (self.workload, self.method, self.optimizer, self.schedule)
+        return {name: choice.params[name.rpartition(".")[2]] for choice in choices for name in choice.swept}
+
+    @property
     def id(self) -> str:
         """16 hexadecimal digits: SHA-256 of the canonical JSON of all fields but labels."""
         return hashlib.sha256(canonical_json(self.to_dict(labels=False)).encode()).hexdigest()[:16]
@@ -122,7 +131,7 @@ class Trial:
             if isinstance(value, Choice):
                 value = {**dataclasses.asdict(value), "params": dict(value.params)}
                 if not labels:
-                    del value["label"]
+                    del value["label"], value["swept"]
             elif isinstance(value, Knobs):
                 value = {name: _plain_float(number) for name, number in dataclasses.asdict(value).items()}
             plain[field.name] = value
@@ -184,6 +193,7 @@ class Result:
             "optimizer": trial.optimizer.label,
             "schedule": trial.schedule.label,
             **dataclasses.asdict(trial.knobs),
+            "settings": canonical_json(trial.settings),
             "seed": trial.seed,
             "num_steps": trial.num_steps,
             "outcome": self.outcome.value,

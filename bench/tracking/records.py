@@ -65,7 +65,8 @@ class MethodKey:
 
 def trial_name(result: Result) -> str:
     trial = result.trial
-    return shown(f"{trial.method.label} lr={trial.knobs.lr:g} seed={trial.seed}", MAX_NAME)
+    swept = "".join(f" {name}={value}" for name, value in trial.settings.items())
+    return shown(f"{trial.method.label} lr={trial.knobs.lr:g}{swept} seed={trial.seed}", MAX_NAME)
 
 
 def trial_tags(result: Result) -> dict[str, str]:
@@ -98,7 +99,7 @@ def trial_params(result: Result) -> dict[str, str]:
     trial = result.trial
     labels = {name: getattr(trial, name).label for name in ("workload", "method", "optimizer", "schedule")}
     numbers = {**dataclasses.asdict(trial.knobs), "seed": trial.seed, "num_steps": trial.num_steps}
-    return {name: shown(str(value), _MAX_PARAM) for name, value in {**labels, **numbers}.items()}
+    return {name: shown(str(value), _MAX_PARAM) for name, value in {**labels, **numbers, **trial.settings}.items()}
 
 
 def trial_metrics(result: Result) -> dict[str, float]:

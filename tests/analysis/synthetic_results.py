@@ -33,7 +33,7 @@ def row(method: str, lr: float, seed: int, final_loss: float | None, **other: ob
     base: dict[str, object] = {
         "trial_id": "", "workload": "in_context_regression", "method": method, "optimizer": "sgd",
         "schedule": "constant", "lr": lr, "warmup_steps": 0.0, "weight_decay": 0.0, "grad_clip": math.inf,
-        "init_scale": 1.0, "seed": seed, "num_steps": NUM_STEPS, "outcome": outcome,
+        "init_scale": 1.0, "settings": "{}", "seed": seed, "num_steps": NUM_STEPS, "outcome": outcome,
         "diverged_step": 100 if outcome == "diverged" else None, "initial_loss": None if final_loss is None else 4.0,
         "final_loss": final_loss, "wall_s": 1.0,
     }  # fmt: skip

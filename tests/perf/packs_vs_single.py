@@ -51,7 +51,7 @@ def main() -> None:
         packed = placement.resources
         slots = num_slots(packed)
         share = len(trials) if packed.gpus else -(-len(trials) // slots)
-        packs = make_packs(trials, max_lanes=lambda trial: min(placement.lanes[trial.workload.label], share))
+        packs = make_packs(trials, max_lanes=lambda trial: min(placement.lanes[trial.workload], share))
         print(
             f"{args.suite} on {device_name()}: {len(trials)} trials in {len(packs)} packs, {slots} at once", flush=True
         )
