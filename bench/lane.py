@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,8 @@ from bench.workloads.base import Workload
 if TYPE_CHECKING:
     from torch import Tensor
 
-# params, buffers, optimizer: named tensors; seed: int64; alive: bool; diverged_step: int64, -1 if not
+# params, buffers: named tensors; optimizer: the state of each, layers stacked; constants: those of the optimizer in
+# which the pack's lanes differ; seed: int64; alive: bool; diverged_step: int64, -1 if not
 Lane = dict[str, Any]
 # What the batch of a step, or a part of it, gave. grads: named tensors; loss; buffers: as the step saw them;
 # max_logits: (heads,) of each layer, if the method reads them
@@ -61,8 +64,9 @@ class LaneProgram:
             is_reference=is_reference,
         )
 
-    def start(self, seed: Tensor, init_scale: Tensor) -> Lane:
-        """The lane before its first step, in the dtype of `init_scale`."""
+    def start(self, seed: Tensor, init_scale: Tensor, constants: Tensors | None = None) -> Lane:
+        """The lane before its first step, in the dtype of `init_scale`; constants: the optimizer's that are its own."""
+        own = self._optimizer_of(constants or {})
         step = torch.zeros((), dtype=torch.int64, device=seed.device)
 
         def draw(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -72,7 +76,11 @@ class LaneProgram:
         return {
             "params": params,
             "buffers": buffers,
-            "optimizer": self.optimizer.init(stack_layers(params)),
+            "optimizer": {
+                name: over_layers(functools.partial(own.init, name), name, p)
+                for name, p in stack_layers(params).items()
+            },
+            "constants": {name: value.clone() for name, value in (constants or {}).items()},
             "seed": seed.clone(),
             "alive": torch.ones((), dtype=torch.bool, device=seed.device),
             "diverged_step": torch.full((), -1, dtype=torch.int64, device=seed.device),
@@ -107,18 +115,12 @@ class LaneProgram:
         factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)
         scheduled = knobs | {"lr": knobs["lr"] * factor, "lr_factor": factor}
 
-        def update_one(p: Tensor, grad: Tensor, state: Tensors) -> tuple[Tensor, Tensors]:
-            moments = {moment: {"": tensor} for moment, tensor in state.items()}
-            new, moments = self.optimizer.update({"": p}, {"": grad}, moments, scheduled, step)
-            return new[""], {moment: tensors[""] for moment, tensors in moments.items()}
-
         params: Tensors = {}
-        optimizer: dict[str, Tensors] = {moment: {} for moment in lane["optimizer"]}
+        optimizer: dict[str, Tensors] = {}
+        own = self._optimizer_of(lane["constants"])
         for name, p in before.items():
-            state = {moment: tensors[name] for moment, tensors in lane["optimizer"].items()}
-            params[name], moments = over_layers(update_one, name, p, grads[name], state)
-            for moment, tensor in moments.items():
-                optimizer[moment][name] = tensor
+            update = functools.partial(own.update, name, knobs=scheduled, step=step)
+            params[name], optimizer[name] = over_layers(update, name, p, grads[name], lane["optimizer"][name])
         params = self._of_method(self.method.limit_params, params)
         if self.method.reads_max_logits:
             by_layer = unstack_layers(params, lane["params"])
@@ -139,16 +141,34 @@ class LaneProgram:
         return self.update(lane, self.gradients(lane, batch, step, torch.zeros_like(step)), knobs, step)
 
     def observe(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensor:
-        """Attention quantities (quantities, layers) on the probed part of a batch, as a step would see it."""
+        """Attention quantities (quantities, layers) on the probed part of a batch, as a step would see it.
+
+        Of an optimizer that evaluates other weights than it trains, with those.
+        """
         mode = Mode(observes=True, is_reference=self.is_reference)
-        batch = self.workload.probe_batch(batch)
+        lane, batch = self._evaluated(lane), self.workload.probe_batch(batch)
         seen = self.workload.loss(self.method, lane["params"], self._buffers(lane, step), batch, mode)
         return torch.stack(seen.watched, dim=-1)
 
     def evaluate(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensors:
         """The workload's measures on a batch, nothing dropped out."""
-        mode = Mode(is_reference=self.is_reference)
+        mode, lane = Mode(is_reference=self.is_reference), self._evaluated(lane)
         return self.workload.evaluate(self.method, lane["params"], self._buffers(lane, step), batch, mode)
+
+    def _evaluated(self, lane: Lane) -> Lane:
+        """The lane with the weights that the optimizer evaluates."""
+        if type(self.optimizer).evaluated is Optimizer.evaluated:  # those in training: spare the operations
+            return lane
+        own = self._optimizer_of(lane["constants"])
+        params = {
+            name: over_layers(functools.partial(own.evaluated, name), name, p, lane["optimizer"][name])
+            for name, p in stack_layers(lane["params"]).items()
+        }
+        return lane | {"params": unstack_layers(params, lane["params"])}
+
+    def _optimizer_of(self, constants: Tensors) -> Optimizer:
+        """The optimizer with a lane's own constants."""
+        return dataclasses.replace(self.optimizer, **constants)
 
     def _of_method(self, limit: Callable[[Tensors], Tensors], stacked: Tensors) -> Tensors:
         """Stacked tensors, those that the method added limited layer by layer."""

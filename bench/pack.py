@@ -1,4 +1,4 @@
-"""Packs: trials that differ only in lane knobs and seed, trained together as a batch of models."""
+"""Packs: trials that differ only in lane knobs, constants of the optimizer and seed, trained as a batch of models."""
 
 from __future__ import annotations
 
@@ -30,10 +30,29 @@ class Pack:
         assert name in KNOB_NAMES
         return [getattr(trial.knobs, name) for trial in self.trials]
 
+    def constant_lanes(self) -> dict[str, list[float]]:
+        """Those lane constants that differ among the lanes, one value for each lane."""
+        by_lane = [lane_constants(trial) for trial in self.trials]
+        values = {name: [constants[name] for constants in by_lane] for name in by_lane[0]}
+        return {name: column for name, column in values.items() if len(set(column)) > 1}
+
+
+def lane_constants(trial: Trial) -> dict[str, float]:
+    """The optimizer's constants that are fractions, such as beta1 and eps: lanes of a pack may differ in them.
+
+    None of a user's own optimizer, whose code may not take tensors for them.
+    """
+    if trial.optimizer.digest:
+        return {}
+    return {name: value for name, value in trial.optimizer.params.items() if isinstance(value, float)}
+
 
 def pack_key(trial: Trial) -> str:
     """What the lanes of a pack have in common, as text."""
     plain = trial.to_dict(labels=False)
+    plain["optimizer"]["params"] = {
+        name: value for name, value in trial.optimizer.params.items() if name not in lane_constants(trial)
+    }
     return canonical_json({name: value for name, value in plain.items() if name not in ("knobs", "seed")})
 
 

@@ -152,11 +152,15 @@ class PackRun:
         self._knobs = {
             name: torch.tensor(self.pack.knob_lanes(name), dtype=self._dtype, device=self.device) for name in KNOB_NAMES
         }
-        start = self._over_lanes(self.program.start, in_dims=(0, 0))
+        # Of float64: an optimizer's 1 - beta2 is off by 1e-5 of itself in float32.
+        constants = {
+            name: torch.tensor(values, dtype=torch.float64, device=self.device)
+            for name, values in self.pack.constant_lanes().items()
+        }
+        start = self._over_lanes(self.program.start, in_dims=(0, 0, 0 if constants else None))
+        seeds_L = self._seeds_S[self._seed_index_L]
         # Clones: tensors that do not depend on the lane come out of vmap as views of one value.
-        self._lanes = _map(
-            start(self._seeds_S[self._seed_index_L], self._knobs["init_scale"]), lambda t: t.contiguous().clone()
-        )
+        self._lanes = _map(start(seeds_L, self._knobs["init_scale"], constants), lambda t: t.contiguous().clone())
 
     def _start_chunk(self) -> None:
         one_step = self._batches(0, 1)

@@ -25,28 +25,24 @@ class Adam(Optimizer):
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
     eps: Annotated[float, Gt(0)] = 1e-8
 
-    def init(self, params: Tensors) -> dict[str, Tensors]:
-        return {moment: {name: torch.zeros_like(p) for name, p in params.items()} for moment in ("first", "second")}
+    def init(self, name: str, p: Tensor) -> Tensors:
+        return {"first": torch.zeros_like(p), "second": torch.zeros_like(p)}
 
     def update(
-        self, params: Tensors, grads: Tensors, state: dict[str, Tensors], knobs: Mapping[str, Tensor], step: Tensor
-    ) -> tuple[Tensors, dict[str, Tensors]]:
-        coupled = {name: grads[name] + knobs["weight_decay"] * p for name, p in params.items()}
-        return self._step(params, coupled, state, knobs["lr"], step)
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        return self._step(p, grad + knobs["weight_decay"] * p, state, knobs["lr"], step)
 
-    def _step(
-        self, params: Tensors, grads: Tensors, state: dict[str, Tensors], lr: Tensor, step: Tensor
-    ) -> tuple[Tensors, dict[str, Tensors]]:
-        first = {n: self.beta1 * m + (1 - self.beta1) * grads[n] for n, m in state["first"].items()}
-        second = {n: self.beta2 * v + (1 - self.beta2) * grads[n].square() for n, v in state["second"].items()}
-        # In float64 as in PyTorch: 1 - 0.999 in float32 is off by 1e-5 of itself.
-        correction1 = 1 - self.beta1 ** (step + 1).double()
-        correction2 = 1 - self.beta2 ** (step + 1).double()
-        updated = {}
-        for name, p in params.items():
-            root = (second[name] / correction2.to(p.dtype)).sqrt()
-            updated[name] = p - lr * (first[name] / correction1.to(p.dtype)) / (root + self.eps)
-        return updated, {"first": first, "second": second}
+    def _step(self, p: Tensor, grad: Tensor, state: Tensors, lr: Tensor, step: Tensor) -> tuple[Tensor, Tensors]:
+        mean, spread, moments = self._moments(grad, state, step)
+        return p - lr * mean / spread, moments
+
+    def _moments(self, grad: Tensor, state: Tensors, step: Tensor) -> tuple[Tensor, Tensor, Tensors]:
+        """The first moment and the root of the second plus eps, both corrected for their start at 0; and the state."""
+        first = self.beta1 * state["first"] + (1 - self.beta1) * grad
+        second = self.beta2 * state["second"] + (1 - self.beta2) * grad.square()
+        root = (second / correction(self.beta2, step, grad.dtype)).sqrt()
+        return first / correction(self.beta1, step, grad.dtype), root + self.eps, {"first": first, "second": second}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +52,9 @@ class AdamW(Adam):
     source = "Loshchilov & Hutter 2019, Alg. 2, as torch.optim.AdamW"
 
     def update(
-        self, params: Tensors, grads: Tensors, state: dict[str, Tensors], knobs: Mapping[str, Tensor], step: Tensor
-    ) -> tuple[Tensors, dict[str, Tensors]]:
-        decayed = {name: p * (1 - knobs["lr"] * knobs["weight_decay"]) for name, p in params.items()}
-        return self._step(decayed, grads, state, knobs["lr"], step)
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        return self._step(p * (1 - knobs["lr"] * knobs["weight_decay"]), grad, state, knobs["lr"], step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +66,18 @@ class AdamWIndependent(Adam):
     """
 
     source = "Loshchilov & Hutter 2019, Alg. 2; Wortsman et al. 2023, Sec. 3.2.2"
+    knobs = ("lr", "lr_factor", "weight_decay")
 
     def update(
-        self, params: Tensors, grads: Tensors, state: dict[str, Tensors], knobs: Mapping[str, Tensor], step: Tensor
-    ) -> tuple[Tensors, dict[str, Tensors]]:
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> tuple[Tensor, Tensors]:
         kept = 1 - knobs["lr_factor"] * knobs["weight_decay"]
-        return self._step({name: p * kept for name, p in params.items()}, grads, state, knobs["lr"], step)
+        return self._step(p * kept, grad, state, knobs["lr"], step)
+
+
+def correction(beta: float, step: Tensor, dtype: torch.dtype) -> Tensor:
+    """1 - beta^(step + 1): the sum of the weights of a moving average that started at 0.
+
+    In float64 as in PyTorch: 1 - 0.999 in float32 is off by 1e-5 of itself.
+    """
+    return (1 - beta ** (step + 1).double()).to(dtype)

@@ -1,4 +1,4 @@
-"""What an optimizer is: a pure function from parameters and gradients to parameters, for one model."""
+"""What an optimizer is: a pure function from a parameter and its gradient to the parameter after a step."""
 
 from __future__ import annotations
 
@@ -14,20 +14,29 @@ Tensors = dict[str, "Tensor"]
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """Subclass it, declare constants as fields, override `init` and `update`."""
+    """Subclass it, declare constants as fields, override `init` and `update`.
+
+    Each call sees one tensor of one model. name: that of the parameter, `layers.*.query.weight` for one of a layer,
+    `embed.tokens`, `readout.weight`; weights are (inputs, outputs). A constant may be a number or a scalar tensor:
+    plain arithmetic alone is made of it.
+    """
 
     source: ClassVar[str] = "not stated"
     knobs: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")  # the lane knobs that `update` reads
 
-    def init(self, params: Tensors) -> dict[str, Tensors]:
-        """State before the first step: name of a moment -> tensors by the parameters' names."""
+    def init(self, name: str, p: Tensor) -> Tensors:
+        """State before the first step, by moment; shapes may differ from that of `p`."""
         return {}
 
     def update(
-        self, params: Tensors, grads: Tensors, state: dict[str, Tensors], knobs: Mapping[str, Tensor], step: Tensor
-    ) -> tuple[Tensors, dict[str, Tensors]]:
-        """Parameters and state after one step; step counts from 0.
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        """Parameter and state after one step; step counts from 0.
 
         knobs: scalars; lr is the peak learning rate times the schedule's factor, which is lr_factor.
         """
         raise NotImplementedError
+
+    def evaluated(self, name: str, p: Tensor, state: Tensors) -> Tensor:
+        """The parameter that evaluations and probes use, where it is not the one at which gradients are taken."""
+        return p

@@ -22,10 +22,9 @@ class SGD(Optimizer):
     source = "Robbins & Monro 1951, as torch.optim.SGD"
 
     def update(
-        self, params: Tensors, grads: Tensors, state: dict[str, Tensors], knobs: Mapping[str, Tensor], step: Tensor
-    ) -> tuple[Tensors, dict[str, Tensors]]:
-        lr, decay = knobs["lr"], knobs["weight_decay"]
-        return {name: p - lr * (grads[name] + decay * p) for name, p in params.items()}, state
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        return p - knobs["lr"] * (grad + knobs["weight_decay"] * p), state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +35,25 @@ class SGDMomentum(Optimizer):
 
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
 
-    def init(self, params: Tensors) -> dict[str, Tensors]:
-        return {"momentum": {name: torch.zeros_like(p) for name, p in params.items()}}
+    def init(self, name: str, p: Tensor) -> Tensors:
+        return {"momentum": torch.zeros_like(p)}
 
     def update(
-        self, params: Tensors, grads: Tensors, state: dict[str, Tensors], knobs: Mapping[str, Tensor], step: Tensor
-    ) -> tuple[Tensors, dict[str, Tensors]]:
-        lr, decay = knobs["lr"], knobs["weight_decay"]
-        buffer = {n: self.momentum * b + grads[n] + decay * params[n] for n, b in state["momentum"].items()}
-        return {name: p - lr * buffer[name] for name, p in params.items()}, {"momentum": buffer}
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        momentum = self.momentum * state["momentum"] + grad + knobs["weight_decay"] * p
+        return p - knobs["lr"] * momentum, {"momentum": momentum}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGDNesterov(SGDMomentum):
+    """b = momentum b + d with d = g + weight_decay p; p - lr (d + momentum b). Source: torch.optim.SGD(nesterov)."""
+
+    source = "Nesterov 1983; Sutskever et al. 2013, as torch.optim.SGD(nesterov)"
+
+    def update(
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        decayed = grad + knobs["weight_decay"] * p
+        momentum = self.momentum * state["momentum"] + decayed
+        return p - knobs["lr"] * (decayed + self.momentum * momentum), {"momentum": momentum}

@@ -9,10 +9,12 @@ import torch
 from torch.utils import _pytree as pytree
 from trials import trial
 
+from bench.compile import cost, trace
 from bench.lane import LaneProgram
 from bench.methods import METHODS
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
+from bench.optimizers.sgd import SGD
 from bench.probes.attention import ATTENTION_PROBES
 from bench.trial import KNOB_NAMES, Trial
 
@@ -126,9 +128,44 @@ def test_evaluation_and_observation_see_what_the_next_step_sees():
         assert observed.shape == (len(ATTENTION_PROBES), program.workload.num_layers)
 
 
+def averaged(lane: dict, name: str, beta1: float = 0.9) -> torch.Tensor:
+    """x of y = beta1 x + (1 - beta1) z, for a tensor of the model."""
+    parts = name.split(".")
+    z = lane["optimizer"][".".join(["layers", "*", *parts[2:]])]["z"][int(parts[1])]
+    return (lane["params"][name] - (1 - beta1) * z) / beta1
+
+
+def test_evaluation_and_observation_see_the_weights_that_the_optimizer_evaluates():
+    """Of schedule-free AdamW those of an average; plain SGD's see the weights as they are."""
+    program, lane, knobs = start(
+        trial(optimizer="schedule_free_adamw", method="sigma_reparam_qk", workload_params={"depth": 2})
+    )
+    plain = dataclasses.replace(program, optimizer=SGD())
+    for step in range(3):
+        lane, _, _ = program.train(lane, batch_at(program, step), knobs, torch.tensor(step))
+    average = lane | {"params": {name: averaged(lane, name) for name in lane["params"]}}
+    batch, now = batch_at(program, 3), torch.tensor(3)
+    for function in ("evaluate", "observe"):
+        found, expected, trained = (
+            getattr(one, function)(of, batch, now) for one, of in ((program, lane), (plain, average), (plain, lane))
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+        assert not same(found, trained)
+
+
+def test_weights_that_are_evaluated_as_they_are_cost_no_operation():
+    counts = {}
+    for optimizer in ("sgd", "adam", "schedule_free_adamw"):
+        program, lane, _ = start(trial(optimizer=optimizer))
+        arguments = (lane, batch_at(program, 0), torch.tensor(0))
+        counts[optimizer] = cost(trace(program.evaluate, arguments)[0]).num_operations
+    assert counts["sgd"] == counts["adam"] < counts["schedule_free_adamw"]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "schedule_free_adamw", "muon", "shampoo"])
 @pytest.mark.parametrize("poison", ["loss", "gradient"])
-def test_a_non_finite_step_freezes_the_lane_as_it_was(poison):
-    program, lane, knobs = start(trial(optimizer="adam", method="sigma_reparam_qk"))
+def test_a_non_finite_step_freezes_the_lane_as_it_was(poison, optimizer):
+    program, lane, knobs = start(trial(optimizer=optimizer, method="sigma_reparam_qk"))
     lane, _, _ = program.train(lane, batch_at(program, 0), knobs, torch.tensor(0))
     batch = batch_at(program, 1)
     if poison == "loss":

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trials import trial
 
 from bench.pack import Pack, make_packs, pack_key
-from bench.trial import KNOB_NAMES
+from bench.trial import KNOB_NAMES, Choice
 
 SEPARATE = {
     "method": trial(method="relu_kernel"),
@@ -33,6 +33,24 @@ def test_seeds_and_labels_do_not_separate_packs():
     one = trial()
     relabelled = dataclasses.replace(one, method=dataclasses.replace(one.method, label="mine"))
     assert pack_key(one) == pack_key(trial(seed=9)) == pack_key(relabelled)
+
+
+def test_constants_of_the_optimizer_that_are_fractions_do_not_separate_packs():
+    one, other = (trial(optimizer="adam", optimizer_params={"beta1": beta1}) for beta1 in (0.9, 0.8))
+    assert one.id != other.id
+    assert pack_key(one) == pack_key(other)
+    assert Pack(trials=(one, other, one)).constant_lanes() == {"beta1": [0.9, 0.8, 0.9]}
+    assert Pack(trials=(one, dataclasses.replace(one, seed=9))).constant_lanes() == {}
+
+
+def test_constants_of_a_users_optimizer_separate_packs():
+    """Its code may not take tensors for them."""
+    one = trial(optimizer="adam")
+    mine = [
+        dataclasses.replace(one, optimizer=Choice(name="my:Mine", params={"beta1": beta1}, digest="0" * 64))
+        for beta1 in (0.9, 0.8)
+    ]
+    assert pack_key(mine[0]) != pack_key(mine[1])
 
 
 def test_everything_else_separates_packs():

@@ -14,10 +14,14 @@ from bench.suite import Suite, find_suite, load_suite, shipped_suites
 from bench.workloads import WORKLOADS
 
 NUM_TRIALS = {
+    "edges_table1": 7 * 2 * 5,  # the ends of the range that is searched
     "gpt2_200": 3 * 5 * 3,
     "llama_1b": 3 * 3,
+    "lm_lr_decay": 3 * 6 * 4 * 2,
+    "lm_lr_warmup": 3 * 6 * 4 * 2,
     "lm_small": 7 * 7 * 3,
     "lm_wortsman": 2 * 2 * 7 * 3,
+    "optimizer_matrix": 7 * 9 * 13 * 5,
     "paper_table1": 7 * 19 * 5,
     "quickstart": 4 * 9 * 3,
     "study_open_settings": 9 * 8 * 13 * 3,

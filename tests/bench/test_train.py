@@ -10,9 +10,11 @@ import torch
 from torch.utils import _pytree as pytree
 from trials import language_trial, trained, trial
 
+from bench.entry import load_class, parameters
 from bench.history import HELD_OUT
 from bench.lane import LaneProgram
 from bench.methods import METHODS
+from bench.optimizers import OPTIMIZERS
 from bench.pack import Pack
 from bench.trace import QUANTITIES, TRACE_COLUMNS, WHOLE_MODEL
 from bench.train import PackRun, train_pack
@@ -263,3 +265,28 @@ def test_equal_packs_give_equal_results():
     (first, first_traces), (again, again_traces) = trained(A), train_pack(Pack(trials=(A,)))
     assert dataclasses.replace(first[0], wall_s=0.0) == dataclasses.replace(again[0], wall_s=0.0)
     assert first_traces[A.id].equals(again_traces[A.id])
+
+
+FRACTIONS = [
+    (name, constant, default)
+    for name in OPTIMIZERS
+    for constant, (_, default) in parameters(load_class(OPTIMIZERS[name])).items()
+    if isinstance(default, float)
+]
+
+
+@pytest.mark.parametrize(("optimizer", "constant", "default"), FRACTIONS)
+def test_lanes_with_constants_of_their_own_train_as_alone(optimizer, constant, default):
+    """Both lanes of a pack, in which the constant is a tensor, and the pack of one, in which it is a number."""
+    lanes = [
+        trial(optimizer=optimizer, optimizer_params={constant: value}, lr=0.01) for value in (default, 0.5 * default)
+    ]
+    together = losses_of(*lanes)
+    for lane, one in enumerate(lanes):
+        torch.testing.assert_close(together[:, lane], losses_of(one)[:, 0], rtol=1e-6, atol=1e-7)
+
+
+def losses_of(*lanes: Trial) -> torch.Tensor:
+    run = PackRun(Pack(trials=lanes))
+    run.advance()
+    return run.state()["history"]["loss"]

@@ -13,14 +13,13 @@ FACTORS = (0.25, 0.5, 1.0, 0.7, 0.1)
 
 def shrunk(optimizer: Adam, lr: float) -> float:
     """What a parameter of 1 becomes under gradients of 0 and a schedule of FACTORS."""
-    params = {"p": torch.ones((), dtype=torch.float64)}
-    grads = {"p": torch.zeros((), dtype=torch.float64)}
-    state = optimizer.init(params)
+    p = torch.ones((), dtype=torch.float64)
+    state = optimizer.init("p", p)
     for step, factor in enumerate(FACTORS):
         knobs = {"lr": lr * factor, "lr_factor": factor, "weight_decay": WEIGHT_DECAY}
         knobs = {name: torch.tensor(value, dtype=torch.float64) for name, value in knobs.items()}
-        params, state = optimizer.update(params, grads, state, knobs, torch.tensor(step))
-    return params["p"].item()
+        p, state = optimizer.update("p", p, torch.zeros_like(p), state, knobs, torch.tensor(step))
+    return p.item()
 
 
 @pytest.mark.parametrize("lr", [1e-4, 0.1, 3.0])
@@ -38,9 +37,9 @@ def test_decoupled_decay_is_scaled_by_the_learning_rate(lr):
 def test_coupled_decay_moves_by_the_learning_rate_whatever_its_size():
     """Adam divides the decay by its own size: the first step is lr."""
     lr = 0.01
-    params = {"p": torch.ones((), dtype=torch.float64)}
+    p = torch.ones((), dtype=torch.float64)
     knobs = {"lr": lr, "lr_factor": 1.0, "weight_decay": WEIGHT_DECAY}
     knobs = {name: torch.tensor(value, dtype=torch.float64) for name, value in knobs.items()}
     adam = Adam(eps=1e-300)
-    params, _ = adam.update(params, {"p": torch.zeros_like(params["p"])}, adam.init(params), knobs, torch.tensor(0))
-    assert params["p"].item() == pytest.approx(1 - lr, rel=1e-14)
+    p, _ = adam.update("p", p, torch.zeros_like(p), adam.init("p", p), knobs, torch.tensor(0))
+    assert p.item() == pytest.approx(1 - lr, rel=1e-14)
