@@ -1,4 +1,4 @@
-"""The command line: `bench run|leaderboard|report|ui|validate|schema|list|doctor|data`; the only place that prints.
+"""The command line: `bench run|edge|tune|leaderboard|report|ui|validate|...`; the only place that prints.
 
 stdout is data, stderr is progress. Exit codes: 0 ok, 1 internal, 2 bad usage or suite, 3 some trials failed, 4 store or
 cluster unreachable, 5 disk or budget, 130 interrupted. Heavy imports happen inside commands.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from bench.cli_data import data_app
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
+    from bench.publish import Board
+    from bench.publish_search import SearchBoard
     from bench.run import Summary
     from bench.suite import Suite
     from bench.tracking import Store
@@ -63,16 +66,57 @@ def run(
     ] = False,
     allow_code: AllowCode = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would take and train nothing")] = False,
+    budget: Annotated[int | None, typer.Option(min=1, help="most trials of each adaptive search")] = None,
 ) -> None:
     """Train what the store does not hold yet, and print the leaderboard."""
     loaded = _load(suite, allow_code)
+    if budget is not None:
+        loaded = loaded.with_budget(budget, allow_code=allow_code)
     if dry_run:
         _print_estimate(loaded)
         return
+    _run(loaded, _open(store, tracking_uri), suite, address=address, max_lanes=max_lanes, is_reference=reference)
+
+
+def _search_suite(
+    search: str,
+    method: str,
+    workload: str,
+    optimizer: str,
+    lrs: tuple[float, float],
+    budget: int,
+    seeds: int,
+    num_steps: int | None,
+    allow_code: bool,
+) -> Suite:
+    from bench.suite import Context, Suite
+
+    plain = {
+        "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{search}-{method}-{workload}-{optimizer}"),
+        "workloads": [{"name": workload} | ({} if num_steps is None else {"num_steps": num_steps})],
+        "methods": [method],
+        "optimizers": [optimizer],
+        "knobs": {"lr": list(lrs)},
+        "search": {"name": search, "budget": budget},
+        "seeds": seeds,
+        "probe_every": 100,
+    }
+    return Suite.model_validate(plain, context=Context(allow_code=allow_code))
+
+
+def _run(
+    loaded: Suite,
+    opened: Store,
+    shown: str | None,
+    *,
+    address: str | None,
+    max_lanes: int | None,
+    is_reference: bool = False,
+) -> NoReturn:
+    """Run a suite and print its leaderboard, or the answers of its searches."""
     from bench.progress import ProgressDisplay
     from bench.run import run_suite
 
-    opened = _open(store, tracking_uri)
     try:
         with ProgressDisplay() as display:
             summary = run_suite(
@@ -80,7 +124,7 @@ def run(
                 opened,
                 address=address,
                 max_lanes=max_lanes,
-                is_reference=reference,
+                is_reference=is_reference,
                 on_start=display.start,
                 on_progress=display.update,
             )
@@ -88,10 +132,57 @@ def run(
         _fail("stopped; finished packs are kept, the same command goes on from there", EXIT_INTERRUPTED)
     _say_summary(loaded, opened, summary)
     if summary.board is not None:
-        print(_tables()["table"](summary.board.frame), end="")
-        _say(f"\nNext:  bench report {suite} --out report/    tables, figures and one HTML page")
+        print(_board_table(summary.board), end="")
+        if shown is not None:
+            _say(f"\nNext:  bench report {shown} --out report/    tables and figures")
         _say("       bench ui                            traces and leaderboard in MLflow")
     raise typer.Exit(_exit_code(summary))
+
+
+MethodArgument = Annotated[str, typer.Argument(metavar="METHOD", help="a method's name; bench list methods")]
+WorkloadOption = Annotated[str, typer.Option(help="bench list workloads")]
+OptimizerOption = Annotated[str, typer.Option(help="bench list optimizers")]
+LowOption = Annotated[float, typer.Option(help="least learning rate")]
+HighOption = Annotated[float, typer.Option(help="largest learning rate")]
+BudgetOption = Annotated[int, typer.Option(min=1, help="most trials")]
+SeedsOption = Annotated[int, typer.Option(min=1, help="seeds of a setting")]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="steps of a trial; else the workload's")]
+
+
+@app.command()
+def edge(
+    method: MethodArgument,
+    workload: WorkloadOption = "in_context_regression",
+    optimizer: OptimizerOption = "adamw",
+    low: LowOption = 1e-5,
+    high: HighOption = 10.0,
+    budget: BudgetOption = 40,
+    seeds: SeedsOption = 5,
+    num_steps: StepsOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    allow_code: AllowCode = False,
+) -> None:
+    """Find the largest stable learning rate of one method, with an interval."""
+    suite = _search_suite("edge", method, workload, optimizer, (low, high), budget, seeds, num_steps, allow_code)
+    _run(suite, _open(store, None), None, address=None, max_lanes=None)
+
+
+@app.command()
+def tune(
+    method: MethodArgument,
+    workload: WorkloadOption = "in_context_regression",
+    optimizer: OptimizerOption = "adamw",
+    low: LowOption = 1e-5,
+    high: HighOption = 10.0,
+    budget: BudgetOption = 40,
+    seeds: SeedsOption = 3,
+    num_steps: StepsOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    allow_code: AllowCode = False,
+) -> None:
+    """Find the learning rate of one method that gives the least loss within a budget."""
+    suite = _search_suite("tune", method, workload, optimizer, (low, high), budget, seeds, num_steps, allow_code)
+    _run(suite, _open(store, None), None, address=None, max_lanes=None)
 
 
 @app.command()
@@ -107,6 +198,9 @@ def leaderboard(
 ) -> None:
     """Print the leaderboard of a suite from its results so far."""
     loaded = _load(suite, allow_code)
+    if loaded.search is not None:
+        _print_answers(loaded, _open(store, tracking_uri), format, compare)
+        return
     from bench.publish import read_board
 
     board = read_board(loaded, _open(store, tracking_uri), score=score, loss=loss)
@@ -139,9 +233,14 @@ def report(
 ) -> None:
     """Write tables, figures and one HTML page."""
     loaded = _load(suite, allow_code)
-    from bench.publish import report as write
+    if loaded.search is not None:
+        from bench.publish_search import report_search
 
-    paths = write(loaded, _open(store, tracking_uri), out, compare=compare, score=score, loss=loss)
+        paths = report_search(loaded, _open(store, tracking_uri), out)
+    else:
+        from bench.publish import report as write
+
+        paths = write(loaded, _open(store, tracking_uri), out, compare=compare, score=score, loss=loss)
     _say(f"wrote {len(paths)} files; open the first:")
     print(paths[0])
 
@@ -175,7 +274,7 @@ def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJso
     counts = {
         "suite": loaded.name,
         **{axis: len(getattr(loaded, axis)) for axis in ("workloads", "methods", "optimizers", "schedules", "seeds")},
-        "trials": loaded.num_trials,
+        **({"trials": loaded.num_trials} if loaded.search is None else {"trials at most": loaded.most_trials}),
     }
     print(json.dumps(counts) if as_json else ", ".join(f"{name}: {value}" for name, value in counts.items()))
 
@@ -262,6 +361,31 @@ def _tables() -> dict[str, Callable[[Any], str]]:
     return {"table": table, "md": FORMATS["markdown"], **FORMATS}
 
 
+def _board_table(board: Board | SearchBoard) -> str:
+    from bench.progress import terminal_table
+    from bench.publish import Board
+
+    return _tables()["table"](board.frame) if isinstance(board, Board) else terminal_table(board.answers)
+
+
+def _print_answers(suite: Suite, store: Store, format: str, compare: str | None) -> None:
+    """What the searches of a suite found so far."""
+    from bench.publish_search import markdown, read_search
+
+    if compare is not None or format in ("latex", "html"):
+        raise UsageError("the answers of searches come as --format table, csv, json or md, and without --compare")
+    board = read_search(suite, store)
+    if board.num_missing:
+        _say(f"{board.num_missing} trials of the last rounds have no result yet")
+    forms: dict[str, Callable[[], str]] = {
+        "table": lambda: _board_table(board),
+        "csv": board.answers.write_csv,
+        "json": lambda: json.dumps(board.answers.to_dicts(), indent=2) + "\n",
+        "md": lambda: markdown(suite, board),
+    }
+    print(forms[format](), end="")
+
+
 def _comparison_tables() -> dict[str, Callable[[Any], str]]:
     from analysis.comparison import COMPARISON_FORMATS
     from bench.progress import terminal_table
@@ -300,9 +424,12 @@ def _print_estimate(suite: Suite) -> None:
     from bench.estimate import estimate
 
     guess = estimate(suite, max_lanes=None)
+    share = suite.most_trials / suite.num_trials
+    trials = f"{guess.num_trials} trials in {guess.num_packs} packs"
     print(
-        f"{suite.name}: {guess.num_trials} trials in {guess.num_packs} packs, about {guess.seconds:.0f} s of training "
-        f"on this machine's {guess.device}, about {guess.num_bytes / 1e6:.0f} MB on disk"
+        f"{suite.name}: {trials if suite.search is None else f'at most {suite.most_trials} trials in rounds'}, about "
+        f"{share * guess.seconds:.0f} s of training on this machine's {guess.device}, about "
+        f"{share * guess.num_bytes / 1e6:.0f} MB on disk"
     )
 
 

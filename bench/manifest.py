@@ -26,6 +26,8 @@ PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "al
 def manifest(suite: Suite, *, device: str, is_reference: bool = False) -> dict[str, Any]:
     """Plain data for JSON. Of the environment it names versions and hardware, never paths, users or variables."""
     plain = suite.model_dump(mode="json")
+    if suite.search is None:
+        del plain["search"]
     return {
         "suite": plain,
         "suite_sha256": hashlib.sha256(canonical_json(plain).encode()).hexdigest(),

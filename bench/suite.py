@@ -29,12 +29,14 @@ from pydantic import (
 )
 
 from bench.entry import load_class
+from bench.errors import UsageError
 from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
 from bench.suite_entry import KINDS, entry_schema, resolve
 from bench.suite_errors import dotted, explain, problem, reject, show
 from bench.suite_file import Document, find_suite, read_document, shipped_suites
 from bench.suite_knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
+from bench.suite_search import SearchPlan, build_search
 from bench.suite_sweeps import Sweeps, assign
 from bench.trial import KNOB_NAMES, Choice, Knobs, Trial
 
@@ -71,6 +73,8 @@ def _write_choice(choice: Choice) -> dict[str, Any]:
 
 
 if TYPE_CHECKING:
+    from bench.search.base import Search
+
     Workloads = Methods = Optimizers = Schedules = tuple[Choice, ...]
 else:
     Workloads, Methods, Optimizers, Schedules = (
@@ -107,10 +111,14 @@ class Suite(BaseModel):
     seeds: Annotated[
         tuple[Annotated[int, Ge(0), Lt(2**32)], ...], BeforeValidator(_seeds), AfterValidator(distinct)
     ] = Field(min_length=1, description="a count (5 means 0 to 4) or a list of distinct whole numbers")
+    search: SearchPlan | None = Field(
+        None, description="adaptive search instead of the whole grid: edge, sensitivity, tune, or a mapping with one"
+    )
     probe_every: int = Field(ge=1, description="steps from one measurement of attention to the next")
 
     _sweeps: Sweeps = PrivateAttr()
     _entries: dict[str, tuple[Choice, ...]] = PrivateAttr()
+    _search: Any = PrivateAttr(None)  # a Search
 
     if TYPE_CHECKING:  # names, mappings and numbers stand for what the fields hold
 
@@ -123,9 +131,30 @@ class Suite(BaseModel):
         return math.prod(entries) * math.prod(self._axes().values())
 
     @property
+    def most_trials(self) -> int:
+        """What is trained at most: the grid, or the budgets of all searches."""
+        if self.search is None:
+            return self.num_trials
+        searched = len(getattr(self.knobs, self.search.knob)) * len(self.seeds)
+        return self.num_trials // searched * self.searcher.budget
+
+    @property
     def entries(self) -> dict[str, tuple[Choice, ...]]:
         """The entries of each kind, with every combination of their parameters that knobs vary."""
         return self._entries
+
+    @property
+    def searcher(self) -> Search:
+        """What decides the values of the searched knob, for a suite with a search."""
+        return self._search
+
+    def with_budget(self, budget: int, *, allow_code: bool = False) -> Suite:
+        """The same suite with another number of trials for each search. Raises UsageError if it has no search."""
+        if self.search is None:
+            raise UsageError(f"--budget is for adaptive searches; suite {self.name!r} trains its whole grid")
+        plain = self.model_dump(mode="json")
+        plain["search"]["budget"] = budget
+        return Suite.model_validate(plain, context=Context(allow_code=allow_code))
 
     def expand(self) -> tuple[Trial, ...]:
         """Every trial, each once, in the order workload, method, optimizer, schedule, other knobs, lr, seed."""
@@ -159,6 +188,9 @@ class Suite(BaseModel):
         }
         if problems := [*self._warmup_problems(), *self._idle_knob_problems()]:
             reject(*problems)
+        if self.search is not None:
+            values = getattr(self.knobs, self.search.knob, ())
+            self._search = build_search(self.search, values or (0.0,), self.seeds)
         return self
 
     @model_validator(mode="wrap")

@@ -1,0 +1,7 @@
+"""SEARCHES: every adaptive search under its name."""
+
+SEARCHES: dict[str, str] = {
+    "edge": "bench.search.edge:Edge",
+    "sensitivity": "bench.search.sensitivity:Sensitivity",
+    "tune": "bench.search.tune:Tune",
+}

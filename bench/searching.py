@@ -1,0 +1,205 @@
+"""Where the searches of a suite stand: one for every workload, method, optimizer, schedule and setting of other knobs.
+
+Nothing is kept but results: rounds are decided again from those recorded so far, so a run that was killed asks for the
+same settings and ends with the same answers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.lazy import polars
+from bench.search.base import Answer, Ask, Point, Search, Setting, replay
+from bench.suite import Suite
+from bench.trial import KNOB_NAMES, Knobs, Outcome, Trial
+
+Rows = Mapping[str, Mapping[str, Any]]  # rows of RESULT_COLUMNS by trial id
+
+ANSWER_COLUMNS: dict[str, str] = {
+    "workload": "String",
+    "method": "String",
+    "optimizer": "String",
+    "search": "String",
+    "knob": "String",  # what was searched
+    "value": "Float64",
+    "ci_low": "Float64",
+    "ci_high": "Float64",
+    "unit": "String",
+    "num_trials": "Int64",  # asked for so far, lost ones included
+    "num_rounds": "Int64",
+    "flags": "String",  # unfinished: rounds are left
+    "knobs": "String",  # the other knobs that the suite varies
+    "note": "String",  # why the search stopped
+}
+TRAIL_COLUMNS: dict[str, str] = {
+    "workload": "String",
+    "method": "String",
+    "optimizer": "String",
+    "knobs": "String",
+    "round": "Int64",  # from 1
+    "value": "Float64",  # of the searched knob
+    "seed": "Int64",
+    "final_loss": "Float64",  # +inf if diverged, null if lost or not there yet
+    "initial_loss": "Float64",
+    "why": "String",  # why the round was asked for
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One search and a trial of it, which says everything but the searched knob and the seed."""
+
+    template: Trial
+    knob: str
+    knobs: str  # text: the other knobs that the suite varies
+    search: Search
+
+    def trial(self, setting: Setting) -> Trial:
+        value, seed = setting
+        knobs = dataclasses.replace(self.template.knobs, **{self.knob: value})
+        return dataclasses.replace(self.template, knobs=knobs, seed=seed)
+
+
+class _Known(Mapping[Setting, Point]):
+    """The points of a group among recorded results."""
+
+    def __init__(self, group: Group, rows: Rows) -> None:
+        self._group, self._rows = group, rows
+
+    def __getitem__(self, setting: Setting) -> Point:
+        row = self._rows[self._group.trial(setting).id]
+        is_result = Outcome(row["outcome"]).is_result
+        final, initial = row["final_loss"], row["initial_loss"]
+        return Point(
+            value=setting[0],
+            seed=setting[1],
+            final_loss=math.nan if not is_result or final is None else math.inf if math.isnan(final) else final,
+            initial_loss=math.nan if not is_result or initial is None else initial,
+        )
+
+    def __iter__(self) -> Iterator[Setting]:
+        raise NotImplementedError("looked up, never listed")
+
+    def __len__(self) -> int:
+        raise NotImplementedError("looked up, never listed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A search with what it asked for, what came back, and the trials of its last round that are missing."""
+
+    group: Group
+    rounds: tuple[Ask, ...]
+    points: tuple[Point, ...]  # of the rounds that are complete
+    missing: tuple[Trial, ...]
+
+    @property
+    def asked(self) -> tuple[Trial, ...]:
+        return tuple(self.group.trial(setting) for ask in self.rounds for setting in ask.settings)
+
+    @property
+    def answer(self) -> Answer:
+        return self.group.search.answer(self.points)
+
+
+def groups(suite: Suite) -> tuple[Group, ...]:
+    """The searches of a suite that has one."""
+    assert suite.search is not None
+    knob = suite.search.knob
+    others = [name for name in KNOB_NAMES if name != knob]
+    found = []
+    for choices in itertools.product(*suite.entries.values()):
+        for setting in itertools.product(*(getattr(suite.knobs, name) for name in others)):
+            knobs = Knobs(**dict(zip(others, setting, strict=True)), **{knob: getattr(suite.knobs, knob)[0]})
+            workload, method, optimizer, schedule = choices
+            template = Trial(
+                workload=workload,
+                method=method,
+                optimizer=optimizer,
+                schedule=schedule,
+                knobs=knobs,
+                seed=suite.seeds[0],
+                probe_every=suite.probe_every,
+            )
+            varied = {n: v for n, v in zip(others, setting, strict=True) if len(getattr(suite.knobs, n)) > 1}
+            varied |= {"schedule": schedule.label} if len(suite.schedules) > 1 else {}
+            text = ", ".join(f"{name}={value}" for name, value in (varied | template.settings).items())
+            found.append(Group(template=template, knob=knob, knobs=text, search=suite.searcher))
+    return tuple(found)
+
+
+def stand(group: Group, rows: Rows) -> Standing:
+    """Where a search stands with these results."""
+    rounds, points, missing = replay(group.search, _Known(group, rows))
+    return Standing(
+        group=group, rounds=tuple(rounds), points=tuple(points), missing=tuple(group.trial(s) for s in missing)
+    )
+
+
+def is_spent(suite: Suite, standings: Sequence[Standing], rows: Rows) -> bool:
+    """Whether the suite's minutes of training are used up."""
+    if suite.search is None or suite.search.gpu_minutes is None:
+        return False
+    ids = {trial.id for standing in standings for trial in standing.asked}
+    return sum(rows[one]["wall_s"] for one in ids if one in rows) >= 60 * suite.search.gpu_minutes
+
+
+def answers(standings: Sequence[Standing]) -> polars.DataFrame:
+    """ANSWER_COLUMNS, one row a search that has an answer to give, the largest value first within a workload."""
+    rows = []
+    for standing in standings:
+        answer, group = standing.answer, standing.group
+        rows.append(
+            _names(group)
+            | {
+                "search": type(group.search).__name__.lower(),
+                "knob": group.knob,
+                "value": answer.value,
+                "ci_low": answer.low,
+                "ci_high": answer.high,
+                "unit": answer.unit,
+                "num_trials": len(standing.asked) - len(standing.missing),
+                "num_rounds": len(standing.rounds) - bool(standing.missing),
+                "flags": "unfinished" if standing.missing else "",
+                "note": answer.note,
+            }
+        )
+    return polars.DataFrame(rows, schema=_schema(ANSWER_COLUMNS)).sort("workload", "value", descending=[False, True])
+
+
+def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
+    """TRAIL_COLUMNS, one row a setting that was asked for, in the order of asking."""
+    found = []
+    for standing in standings:
+        known = _Known(standing.group, rows)
+        for number, ask in enumerate(standing.rounds, start=1):
+            for setting in ask.settings:
+                point = known.get(setting)
+                is_there = point is not None and not point.is_lost
+                found.append(
+                    _names(standing.group)
+                    | {
+                        "round": number,
+                        "value": setting[0],
+                        "seed": setting[1],
+                        "final_loss": point.final_loss if point is not None and is_there else None,
+                        "initial_loss": point.initial_loss if point is not None and is_there else None,
+                        "why": ask.why,
+                    }
+                )
+    return polars.DataFrame(found, schema=_schema(TRAIL_COLUMNS))
+
+
+def _names(group: Group) -> dict[str, str]:
+    trial = group.template
+    labels = {name: getattr(trial, name).label for name in ("workload", "method", "optimizer")}
+    return {**labels, "knobs": group.knobs}
+
+
+def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
+    return {name: getattr(polars, kind) for name, kind in columns.items()}

@@ -1,0 +1,115 @@
+"""The score of curves that are known, from few of their trials."""
+
+import math
+
+import numpy as np
+import pytest
+
+from analysis.scores import lr_sensitivity
+from bench.search.base import Point
+from bench.search.completion import draw_losses_NLS
+from bench.search.sensitivity import Sensitivity
+from tests.bench.search.curves_by_hand import INITIAL, run, step
+
+GRID = tuple(float(f"{m}e{k}") for k in range(-5, 2) for m in (1, 3, 5) if m * 10.0**k <= 10)
+
+
+def _dense(loss, seeds=(0, 1, 2, 3, 4)) -> float:
+    losses_LS = np.array([[loss(value, seed) for seed in seeds] for value in GRID])
+    return float(lr_sensitivity(losses_LS, np.full(len(seeds), INITIAL), np.array(GRID)))
+
+
+def _smooth(value: float, seed: int) -> float:
+    learned = 1 / (1 + (value * 10 ** (0.05 * seed) / 2e-3) ** -2)
+    return math.inf if value > 0.06 else INITIAL - 2.7 * learned
+
+
+@pytest.mark.parametrize("loss", [step(0.06), step(0.0004), step(2.0, onset=0.004), _smooth])
+def test_score_is_within_the_tolerance_of_the_dense_one(loss):
+    search = Sensitivity(grid=GRID, budget=31)
+    _, points = run(search, loss)
+    answer = search.answer(points)
+    assert abs(answer.value - _dense(loss)) <= 0.05
+    assert answer.low <= _dense(loss) <= answer.high
+    assert len(points) <= 31
+
+
+def test_a_complete_grid_gives_the_score_itself():
+    points = [
+        Point(value=value, seed=seed, final_loss=_smooth(value, seed), initial_loss=INITIAL)
+        for value in GRID
+        for seed in range(5)
+    ]
+    search = Sensitivity(grid=GRID, budget=200)
+    assert search.answer(points).value == pytest.approx(_dense(_smooth), abs=1e-12)
+    assert search.next(points) is None
+    assert search.answer(points).note == "what is not trained makes 0.000 of the score uncertain, at most 0.05"
+
+
+def test_method_that_learns_nothing_scores_nothing():
+    search = Sensitivity(grid=GRID, budget=31)
+    _, points = run(search, lambda value, seed: INITIAL)
+    assert abs(search.answer(points).value) <= 0.05
+
+
+def test_tighter_tolerance_takes_more_trials():
+    counts = [len(run(Sensitivity(grid=GRID, budget=95, tolerance=t), _smooth)[1]) for t in (0.3, 0.1, 0.02)]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+
+
+def test_without_a_grid_values_are_spaced_evenly_per_decade():
+    search = Sensitivity(low=1e-2, high=1.0, per_decade=2)
+    assert search.values == (0.01, 0.0316, 0.1, 0.316, 1.0)
+    _, points = run(search, step(0.2))
+    assert {point.value for point in points} <= set(search.values)
+
+
+def test_lost_trials_are_not_asked_again():
+    search = Sensitivity(grid=GRID, budget=40)
+    _, points = run(search, _smooth, lost=lambda number: number % 4 == 2)
+    assert abs(search.answer(points).value - _dense(_smooth)) <= 0.1
+
+
+def test_everything_lost_ends_without_a_score():
+    search = Sensitivity(grid=GRID)
+    _, points = run(search, _smooth, lost=lambda number: True)
+    answer = search.answer(points)
+    assert math.isnan(answer.value)
+    assert answer.note == "no trial came back"
+
+
+def test_one_seed_has_a_score_without_an_interval():
+    search = Sensitivity(grid=GRID, seeds=(3,), budget=19)
+    _, points = run(search, _smooth)
+    answer = search.answer(points)
+    assert abs(answer.value - _dense(_smooth, seeds=(3,))) <= 0.05
+    assert (answer.low, answer.high) == (-math.inf, math.inf)
+
+
+def test_budget_is_kept_and_named():
+    search = Sensitivity(grid=GRID, budget=9, tolerance=0.01)
+    _, points = run(search, _smooth)
+    assert len(points) == 9
+    assert search.answer(points).note.startswith("the budget of 9 trials is spent; what is not trained makes")
+
+
+def test_draws_keep_what_is_known_and_are_certain_on_a_plateau():
+    losses_LS = np.full((7, 2), np.nan)
+    losses_LS[0], losses_LS[4], losses_LS[6, 0] = [0.9, 1.1], [1.0, 1.0], math.inf
+    initial_S = np.array([5.0, 5.0])
+    draws_NLS = draw_losses_NLS(np.arange(-6.0, 1.0), losses_LS, initial_S, 300, np.random.default_rng(0))
+    known_LS = ~np.isnan(losses_LS)
+    assert (draws_NLS[:, known_LS] == losses_LS[known_LS]).all()
+    plateau_NS = draws_NLS[:, 2]
+    assert np.isfinite(plateau_NS).mean() > 0.99
+    assert abs(plateau_NS[np.isfinite(plateau_NS)].mean() - 1.0) < 0.1
+    assert 0.1 < np.isinf(draws_NLS[:, 5, 0]).mean() < 0.9
+
+
+def test_draws_depend_on_the_generator():
+    losses_LS = np.array([[1.0], [np.nan], [math.inf]])
+    first, second = (
+        draw_losses_NLS(np.arange(3.0), losses_LS, np.array([5.0]), 20, np.random.default_rng(seed)) for seed in (0, 1)
+    )
+    assert (first != second).any()
