@@ -88,10 +88,19 @@ def half_width(error: np.ndarray | float, num_seeds: int) -> np.ndarray:
 
 def interval(score: Score, grid: LossGrid) -> Interval:
     """The score of an entry with its interval; the low end is not cut at zero."""
-    value = float(score(grid.losses, grid.initial_losses, grid.lrs))
-    if len(grid.seeds) < 2:
+    return interval_over_seeds(score, grid.losses, grid.initial_losses, grid.lrs)
+
+
+def interval_over_seeds(score: Score, losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> Interval:
+    """The score of any arrays whose last axis is seeds, with its interval.
+
+    The ends are None with fewer than two seeds, and where the score is not a number for some choice of them.
+    """
+    value, num_seeds = float(score(losses_LS, initial_S, lrs_L)), losses_LS.shape[-1]
+    error = float(standard_error(score, losses_LS, initial_S, lrs_L)) if num_seeds > 1 else np.nan
+    if not np.isfinite(error):
         return Interval(value=value, low=None, high=None)
-    half = float(half_width(float(standard_error(score, grid.losses, grid.initial_losses, grid.lrs)), len(grid.seeds)))
+    half = float(half_width(error, num_seeds))
     return Interval(value=value, low=value - half, high=value + half)
 
 

@@ -8,11 +8,13 @@ from collections import Counter
 
 import polars as pl
 
-from analysis.curves import ENTRY, LossGrid, curves, loss_grids
+from analysis.curves import ENTRY, Entries, curves, entries_by_workload, entry_label
 from analysis.generalisation import HELD_OUT_MEASURES, held_out
+from analysis.guards import board_flags
 from analysis.intervals import CONFIDENCE, Difference, holm, interval, paired_difference
 from analysis.losses import choose_loss
 from analysis.scores import SENSITIVITIES, Score, best_loss, best_lr, stable_decades
+from analysis.separation import learned_entries
 from bench.errors import UsageError
 
 _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -37,22 +39,6 @@ _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
 
 LEADERBOARD_COLUMNS: dict[str, type[pl.DataType]] = {**_SCORE_COLUMNS, **HELD_OUT_MEASURES}
 
-FLAGS: dict[str, str] = {
-    "at_chance": "The best loss is within 5% of the loss at init: the method hardly learned, so a sensitivity near 0 "
-    "means nothing, and it gets no rank.",
-    "best_at_border": "The best learning rate is the smallest or largest of the grid: the optimum may lie outside.",
-    "few_seeds": "Fewer than 3 seeds: the interval is missing or very wide.",
-    "incomplete": "Some learning rates lack some seeds: means are over what is there.",
-    "lost_trials": "Some trials crashed, ran out of memory or timed out; they are left out until run again.",
-    "other_grid": "The learning rates differ from those of most entries of the workload: the score is a mean over "
-    "them, so compare with care.",
-}
-
-Entries = dict[tuple[str, ...], LossGrid]  # of one workload, by ENTRY key
-
-_CHANCE_SHARE = 0.05
-_FEW_SEEDS = 3
-
 
 def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity", loss: str = "train") -> pl.DataFrame:
     """One row an entry: LEADERBOARD_COLUMNS, by workload, then the score ascending (lower is more robust).
@@ -67,7 +53,7 @@ def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity", loss: str 
     """
     _sensitivity(score)
     scored = choose_loss(results, loss)
-    rows = [{**row, "loss": loss} for entries in _by_workload(scored) for row in _rows(entries, score)]
+    rows = [{**row, "loss": loss} for entries in entries_by_workload(scored) for row in _rows(entries, score)]
     board = pl.DataFrame(rows, schema=_SCORE_COLUMNS).sort("workload", "lr_sensitivity", "method", "optimizer", "knobs")
     measures = held_out(curves(results), board)
     return board.join(measures, on=ENTRY, how="left", maintain_order="left").select(*LEADERBOARD_COLUMNS)
@@ -80,27 +66,16 @@ def differences(results: pl.DataFrame, score: str = "lr_sensitivity") -> pl.Data
     95% interval), p_value, p_holm (corrected over the workload's pairs), num_seeds (shared).
     """
     definition = _sensitivity(score)
-    rows = [_difference_row(*pair) for entries in _by_workload(results) for pair in _pairs(entries, definition)]
+    rows = [_difference_row(*pair) for entries in entries_by_workload(results) for pair in _pairs(entries, definition)]
     schema = dict.fromkeys(("workload", "first", "second"), pl.String)
     schema |= dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64)
     return pl.DataFrame(rows, schema={**schema, "num_seeds": pl.Int64})
 
 
-def entry_label(method: str, optimizer: str, knobs: str) -> str:
-    """What tables and figures call an entry where the method alone does not name it."""
-    return ", ".join(part for part in (method, optimizer, knobs) if part)
-
-
-def is_at_chance(grid: LossGrid) -> bool:
-    """True where the best loss is within 5% of the mean loss at init."""
-    initial = float(grid.initial_losses.mean())
-    return initial - float(best_loss(grid.losses, grid.initial_losses, grid.lrs)) < _CHANCE_SHARE * abs(initial)
-
-
 def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
-    learned = {key: grid for key, grid in entries.items() if not is_at_chance(grid)}
-    ranks = dict.fromkeys(entries) | _ranks(learned, SENSITIVITIES[score])
+    ranks = dict.fromkeys(entries) | _ranks(learned_entries(entries), SENSITIVITIES[score])
     usual_lrs = Counter(tuple(grid.lrs) for grid in entries.values()).most_common(1)[0][0]
+    flags = board_flags(entries, score, usual_lrs)
     rows = []
     for key, grid in entries.items():
         sensitivity = interval(SENSITIVITIES[score], grid)
@@ -118,25 +93,11 @@ def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
                 "diverged_share": grid.diverged_share,
                 "num_seeds": len(grid.seeds),
                 "num_trials": grid.num_trials,
-                "flags": ",".join(_flags(grid, usual_lrs)),
+                "flags": flags[key],
                 "definition": score,
             }
         )
     return rows
-
-
-def _flags(grid: LossGrid, usual_lrs: tuple[float, ...]) -> list[str]:
-    data = (grid.losses, grid.initial_losses, grid.lrs)
-    at_chance = is_at_chance(grid)
-    raised = {
-        "at_chance": at_chance,
-        "best_at_border": not at_chance and float(best_lr(*data)) in (grid.lrs[0], grid.lrs[-1]),
-        "few_seeds": len(grid.seeds) < _FEW_SEEDS,
-        "incomplete": not grid.is_complete,
-        "lost_trials": grid.num_lost > 0,
-        "other_grid": tuple(grid.lrs) != usual_lrs,
-    }
-    return [word for word in FLAGS if raised[word]]
 
 
 def _ranks(entries: Entries, score: Score) -> dict[tuple[str, ...], int]:
@@ -170,13 +131,6 @@ def _difference_row(
         "p_holm": p_holm,
         "num_seeds": difference.num_seeds,
     }
-
-
-def _by_workload(results: pl.DataFrame) -> list[Entries]:
-    workloads: dict[str, Entries] = {}
-    for key, grid in loss_grids(curves(results)).items():
-        workloads.setdefault(key[0], {})[key] = grid
-    return list(workloads.values())
 
 
 def _sensitivity(score: str) -> Score:

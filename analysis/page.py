@@ -27,6 +27,16 @@ class Body:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Section:
+    """A section of the page, twice as in Body, and the words it uses."""
+
+    title: str
+    markdown: str
+    html: str
+    definitions: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """One figure of the page: its caption and its SVG text."""
 
@@ -35,10 +45,15 @@ class Figure:
 
 
 def leaderboard_body(
-    board: pl.DataFrame, *, title: str, provenance: Mapping[str, Any], compared: pl.DataFrame | None = None
+    board: pl.DataFrame,
+    *,
+    title: str,
+    provenance: Mapping[str, Any],
+    compared: pl.DataFrame | None = None,
+    sections: Sequence[Section] = (),
 ) -> Body:
-    """Leaderboard, held-out measures if there are any, comparison with the paper (the frame of `compare`), definitions
-    and provenance.
+    """Leaderboard, held-out measures if there are any, comparison with the paper (the frame of `compare`), further
+    sections, definitions and provenance.
     """
     markdown = [f"# {escape_markdown(title)}\n", "## Leaderboard\n", markdown_table(board)]
     page = ["<h2>Leaderboard</h2>", html_table(board)]
@@ -51,6 +66,10 @@ def leaderboard_body(
     if compared is not None and compared.height:
         markdown += ["## Compared with the paper\n", comparison_markdown(compared)]
         page += ["<h2>Compared with the paper</h2>", comparison_html(compared)]
+    for section in sections:
+        markdown += [f"## {escape_markdown(section.title)}\n", section.markdown]
+        page += [f"<h2>{html.escape(section.title)}</h2>", section.html]
+        definitions |= section.definitions
     markdown += ["## Definitions\n", *(f"- **{escape_markdown(name)}**: {text}" for name, text in definitions.items())]
     markdown += [
         "\n## Provenance\n",

@@ -16,13 +16,15 @@ import numpy as np
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
+_CHANCE_SHARE = 0.05
+
 
 def clipped_curve(losses_LS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
     """min(mean over seeds of loss(lr), mean over seeds of the loss at init): (..., L, S), (..., S) -> (..., L).
 
     One diverged seed makes the mean +inf, so the whole learning rate counts as the initial loss.
     """
-    return np.minimum(_mean_of_present(losses_LS), initial_S.mean(-1)[..., None])
+    return np.minimum(mean_of_present(losses_LS), initial_S.mean(-1)[..., None])
 
 
 def seedwise_clipped_curve(losses_LS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
@@ -30,7 +32,7 @@ def seedwise_clipped_curve(losses_LS: np.ndarray, initial_S: np.ndarray) -> np.n
 
     A diverged seed counts as its own initial loss, and the other seeds keep theirs.
     """
-    return _mean_of_present(np.minimum(losses_LS, initial_S[..., None, :]))
+    return mean_of_present(np.minimum(losses_LS, initial_S[..., None, :]))
 
 
 def lr_sensitivity(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
@@ -62,6 +64,16 @@ def best_loss(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -
 def best_lr(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
     """The lr of `best_loss`; the smallest of them if several tie."""
     return lrs_L[np.nanargmin(clipped_curve(losses_LS, initial_S), -1)]
+
+
+def is_chance(best: np.ndarray | float, initial: np.ndarray | float) -> np.ndarray:
+    """True where a best loss is within 5% of the loss at init: hardly anything was learned."""
+    return np.asarray(initial - best < _CHANCE_SHARE * np.abs(initial))
+
+
+def is_at_chance(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """`is_chance` of the best loss against the mean loss at init: (..., L, S), (..., S) -> bool (...)."""
+    return is_chance(best_loss(losses_LS, initial_S, lrs_L), initial_S.mean(-1))
 
 
 def stable_lrs(losses_LS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
@@ -98,8 +110,8 @@ def stable_decades(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarr
     return widest
 
 
-def _mean_of_present(values_LS: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without NaN; NaN where nothing is left; +inf where any is +inf."""
+def mean_of_present(values_LS: np.ndarray) -> np.ndarray:
+    """Mean over the last axis without NaN, (..., S) -> (...); NaN where nothing is left; +inf where any is +inf."""
     present = ~np.isnan(values_LS)
     counts = present.sum(-1)
     totals = np.where(present, values_LS, 0.0).sum(-1)
@@ -110,6 +122,12 @@ def _mean_of_present(values_LS: np.ndarray) -> np.ndarray:
 SENSITIVITIES: dict[str, Score] = {
     "lr_sensitivity": lr_sensitivity,
     "lr_sensitivity_seedwise": lr_sensitivity_seedwise,
+}
+
+# The curve over lr that each of SENSITIVITIES is the mean height of, above its least.
+SENSITIVITY_CURVES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "lr_sensitivity": clipped_curve,
+    "lr_sensitivity_seedwise": seedwise_clipped_curve,
 }
 
 SCORES: dict[str, Score] = {

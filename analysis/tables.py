@@ -18,7 +18,8 @@ from analysis.generalisation import (
     generalisation_latex,
     generalisation_markdown,
 )
-from analysis.leaderboard import FLAGS, LEADERBOARD_COLUMNS
+from analysis.guards import FLAGS
+from analysis.leaderboard import LEADERBOARD_COLUMNS
 from analysis.losses import SCORED_LOSSES
 from analysis.scores import DEFINITIONS
 from analysis.text import breakable, decimals, escape_latex, escape_markdown, lr_text, number

@@ -365,7 +365,10 @@ def _board_table(board: Board | SearchBoard) -> str:
     from bench.progress import terminal_table
     from bench.publish import Board
 
-    return _tables()["table"](board.frame) if isinstance(board, Board) else terminal_table(board.answers)
+    if isinstance(board, Board):
+        return _tables()["table"](board.frame)
+    answers = board.answers
+    return terminal_table(answers.select(name for name in answers.columns if answers[name].is_not_null().any()))
 
 
 def _print_answers(suite: Suite, store: Store, format: str, compare: str | None) -> None:
@@ -380,7 +383,7 @@ def _print_answers(suite: Suite, store: Store, format: str, compare: str | None)
     forms: dict[str, Callable[[], str]] = {
         "table": lambda: _board_table(board),
         "csv": board.answers.write_csv,
-        "json": lambda: json.dumps(board.answers.to_dicts(), indent=2) + "\n",
+        "json": lambda: board.answers.write_json() + "\n",
         "md": lambda: markdown(suite, board),
     }
     print(forms[format](), end="")

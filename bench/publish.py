@@ -18,7 +18,7 @@ from bench.suite import Suite
 from bench.tracking import Store, Tracker, read_manifest, read_results, read_traces
 from bench.workloads import WORKLOADS
 
-PAGE_FILES = ("index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.tex", "leaderboard.json", "curves.csv")
+PAGE_SUFFIXES = (".html", ".csv", ".md", ".tex", ".json")  # of a report's files that MLflow keeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def publish(suite: Suite, store: Store, tracker: Tracker) -> Board:
     tracker.log_leaderboard(board.frame)
     with tempfile.TemporaryDirectory() as folder:
         paths = _write(suite, store, board, Path(folder), compare=None)
-        kept = [path for path in paths if path.name in PAGE_FILES or path.suffix == ".html"]
+        kept = [path for path in paths if path.suffix in PAGE_SUFFIXES]
         names = {"index.html": "leaderboard.html"}
         files = {names.get(path.name, path.relative_to(folder).as_posix()): path for path in kept}
         markdown = (Path(folder) / "leaderboard.md").read_text(encoding="utf-8")

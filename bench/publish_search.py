@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from bench.searching import Standing, answers, groups, stand, trail
 from bench.suite import Suite
 from bench.tracking import Store, Tracker, read_manifest, read_results
 
-SHOWN = ("workload", "method", "optimizer", "knobs", "value", "ci_low", "ci_high", "unit", "num_trials", "flags")
+SHOWN = ("workload", "method", "optimizer", "knobs", "value", "ci_low", "ci_high", "unit", "best_value", "num_trials",
+         "num_trials_to_target", "flags")  # fmt: skip
 NUM_NAMES = 4  # of SHOWN
 
 
@@ -44,32 +45,40 @@ def read_search(suite: Suite, store: Store) -> SearchBoard:
 
 
 def publish_search(suite: Suite, store: Store, tracker: Tracker) -> SearchBoard:
-    """Put the answers on the method runs, and answers and trail on the suite run."""
+    """Put the answers on the method runs; answers, trail and the plot of the answers on the suite run."""
     board = read_search(suite, store)
     tracker.log_leaderboard(board.answers.drop("num_rounds"))
-    files: dict[str, Path | str] = {"search.csv": board.answers.write_csv(), "trail.csv": board.trail.write_csv()}
-    tracker.log_page(f"{suite.description}\n\n{markdown(suite, board)}\nEvery decision: `trail.csv`.\n", files)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = _write(suite, board, Path(folder))
+        files: dict[str, Path | str] = {path.name: path for path in paths if path.suffix in (".csv", ".html")}
+        told = "Every decision and its reason: `trail.csv` under Artifacts."
+        tracker.log_page(f"{suite.description}\n\n{markdown(suite, board)}\n{told}\n", files)
     return board
 
 
 def markdown(suite: Suite, board: SearchBoard) -> str:
     """The answers as a table."""
     assert suite.search is not None
-    rows = [[_cell(row[name]) for name in SHOWN] for row in board.answers.iter_rows(named=True)]
+    titles = tuple(name for name in SHOWN if board.answers[name].is_not_null().any())
+    rows = [[_cell(row[name]) for name in titles] for row in board.answers.iter_rows(named=True)]
     heading = f"{suite.search.name} search over {suite.search.knob}"
-    return plain_markdown(PlainTable(heading=heading, titles=SHOWN, rows=tuple(map(tuple, rows)), num_names=NUM_NAMES))
+    return plain_markdown(PlainTable(heading=heading, titles=titles, rows=tuple(map(tuple, rows)), num_names=NUM_NAMES))
 
 
 def report_search(suite: Suite, store: Store, out: Path) -> list[Path]:
     """Write answers, trail, manifest and the plot of the answers into a folder; the paths, the table first."""
-    board = read_search(suite, store)
     out.mkdir(parents=True, exist_ok=True)
+    written = _write(suite, read_search(suite, store), out)
+    (out / "manifest.json").write_text(read_manifest(store, suite.name) or "{}", encoding="utf-8", newline="\n")
+    return [*written, out / "manifest.json"]
+
+
+def _write(suite: Suite, board: SearchBoard, out: Path) -> list[Path]:
     texts = {
         "search.md": markdown(suite, board),
         "search.csv": board.answers.write_csv(),
-        "search.json": json.dumps(board.answers.to_dicts(), indent=2, allow_nan=True) + "\n",
+        "search.json": board.answers.write_json() + "\n",
         "trail.csv": board.trail.write_csv(),
-        "manifest.json": read_manifest(store, suite.name) or "{}",
     }
     written = []
     for name, text in texts.items():
@@ -103,4 +112,6 @@ def _edge_chart(rows: polars.DataFrame, knob: str, subtitle: str) -> Chart | Non
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -30,6 +30,8 @@ ANSWER_COLUMNS: dict[str, str] = {
     "ci_low": "Float64",
     "ci_high": "Float64",
     "unit": "String",
+    "best_value": "Float64",  # tune: where the least loss is; else null
+    "num_trials_to_target": "Int64",  # tune: trials until the leader stayed near the final best; else null
     "num_trials": "Int64",  # asked for so far, lost ones included
     "num_rounds": "Int64",
     "flags": "String",  # unfinished: rounds are left
@@ -150,7 +152,7 @@ def is_spent(suite: Suite, standings: Sequence[Standing], rows: Rows) -> bool:
 
 
 def answers(standings: Sequence[Standing]) -> polars.DataFrame:
-    """ANSWER_COLUMNS, one row a search that has an answer to give, the largest value first within a workload."""
+    """ANSWER_COLUMNS, one row a search, within a workload the best first: the largest edge, the least loss or score."""
     rows = []
     for standing in standings:
         answer, group = standing.answer, standing.group
@@ -163,13 +165,19 @@ def answers(standings: Sequence[Standing]) -> polars.DataFrame:
                 "ci_low": answer.low,
                 "ci_high": answer.high,
                 "unit": answer.unit,
+                "best_value": getattr(answer, "best_value", None),
+                "num_trials_to_target": getattr(answer, "num_trials_to_target", None),
                 "num_trials": len(standing.asked) - len(standing.missing),
                 "num_rounds": len(standing.rounds) - bool(standing.missing),
                 "flags": "unfinished" if standing.missing else "",
                 "note": answer.note,
             }
         )
-    return polars.DataFrame(rows, schema=_schema(ANSWER_COLUMNS)).sort("workload", "value", descending=[False, True])
+    largest_first = any(row["search"] == "edge" for row in rows)
+    table = polars.DataFrame(rows, schema=_schema(ANSWER_COLUMNS))
+    return table.sort(
+        "workload", polars.col("value").fill_nan(None), descending=[False, largest_first], nulls_last=True
+    )
 
 
 def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:

@@ -1,6 +1,8 @@
 """Order, ranks, ties, flags, and what is measured on held-out data."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 import pytest
@@ -8,18 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_results import METHODS, frame, results, row, with_held_out
 
-from analysis.leaderboard import FLAGS, LEADERBOARD_COLUMNS, differences, leaderboard
+from analysis.guards import FLAGS
+from analysis.leaderboard import LEADERBOARD_COLUMNS, differences, leaderboard
 from bench.errors import UsageError
 
 PROMISED = ["rank", "workload", "method", "optimizer", "lr_sensitivity", "ci_low", "ci_high", "best_loss", "best_lr"]
 PROMISED += ["stable_decades", "diverged_share", "num_seeds", "num_trials", "flags"]
 
 
-def curve(method: str, losses: dict[float, list[float | None]], **other: object) -> list[dict[str, object]]:
+def curve(method: str, losses: Mapping[float, Sequence[float | None]], **other: object) -> list[dict[str, object]]:
     return [row(method, lr, seed, loss, **other) for lr, of_seed in losses.items() for seed, loss in enumerate(of_seed)]
 
 
-def only(board: pl.DataFrame) -> dict[str, object]:
+def only(board: pl.DataFrame) -> dict[str, Any]:
     assert board.height == 1
     return board.row(0, named=True)
 
@@ -32,7 +35,7 @@ def test_row_by_hand():
     assert (entry["best_loss"], entry["best_lr"]) == (1.0, 0.1)
     assert entry["stable_decades"] == pytest.approx(1.0)
     assert entry["diverged_share"] == pytest.approx(1 / 9)
-    assert (entry["rank"], entry["num_seeds"], entry["num_trials"], entry["flags"]) == (1, 3, 9, "")
+    assert (entry["rank"], entry["num_seeds"], entry["num_trials"], entry["flags"]) == (1, 3, 9, "coarse_cliff")
     assert entry["ci_low"] < entry["lr_sensitivity"] < entry["ci_high"]
 
 
@@ -77,7 +80,7 @@ def test_entry_at_chance_is_flagged_and_unranked_and_outranks_nobody():
     board = leaderboard(frame(curve("stuck", stuck) + curve("learns", learns)))
     assert board["method"].to_list() == ["stuck", "learns"]
     assert board["rank"].to_list() == [None, 1]
-    assert board["flags"].to_list() == ["at_chance", ""]
+    assert board["flags"].to_list() == ["at_chance", "coarse_cliff"]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,11 @@ def test_another_grid_is_flagged():
     usual = {0.1: [2, 2, 2], 1.0: [1, 1, 1], 10.0: [2, 2, 2]}
     narrow = {0.3: [2, 2, 2], 1.0: [1, 1, 1], 3.0: [2, 2, 2]}
     board = leaderboard(frame(curve("a", usual) + curve("b", usual) + curve("c", narrow)))
-    assert dict(board.select("method", "flags").iter_rows()) == {"a": "", "b": "", "c": "other_grid"}
+    assert dict(board.select("method", "flags").iter_rows()) == {
+        "a": "needs_seeds",
+        "b": "needs_seeds",
+        "c": "other_grid",
+    }
 
 
 def test_every_flag_has_a_sentence():

@@ -32,9 +32,9 @@ def test_latex_is_booktabs_with_as_many_cells_as_columns(board):
     text = FORMATS["latex"](board)
     for command in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{", r"\label{", r"\begin{tabular}"):
         assert text.count(command) == 1
-    num_columns = len(re.search(r"\\begin{tabular}{([lr]+)}", text).group(1))
+    (columns,) = re.findall(r"\\begin{tabular}{([lr]+)}", text)
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.count("&") + 1 for line in lines} == {num_columns}
+    assert {line.count("&") + 1 for line in lines} == {len(columns)}
     assert len(lines) == 1 + board.height
     assert text.count("{") == text.count("}")
 
