@@ -23,12 +23,12 @@ _PANELS_PER_ROW = 3
 _MARGIN_DECADES = 0.2  # of the axis of edges, on either side
 
 
-def edge_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
-    """The largest stable learning rate of each method, a row a method, the largest on top: point and interval.
+def edge_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", knob: str = "lr") -> Chart:
+    """The largest stable learning rate (or `knob`) of each method, a row a method, the largest on top.
 
-    Columns: method, value, low, high. low and high are null without an interval. Where high is infinite, the edge lies
-    beyond what was tried and an arrow says so; where value is, too, no point is drawn. Raises UsageError for a value
-    that no log axis has.
+    A point and its interval. Columns: method, value, low, high. low and high are null without an interval. Where high
+    is infinite, the edge lies beyond what was tried and an arrow says so; where value is, too, no point is drawn.
+    Raises UsageError for a value that no log axis has.
     """
     require_columns(frame, ("method", "value", "low", "high"), "the frame of edges")
     check_size(frame)
@@ -49,7 +49,7 @@ def edge_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     base = alt.Chart(rows).encode(y=alt.Y("method:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
     limits = [min(finite) / 10**_MARGIN_DECADES, border]
     scale = alt.Scale(type="log", nice=False, domain=limits)
-    axis_title = "largest stable learning rate (log scale)"
+    axis_title = f"largest stable {'learning rate' if knob == 'lr' else knob} (log scale)"
     place = {
         name: alt.X(f"{name}:Q", scale=scale, title=axis_title, axis=lr_axis()) for name in ("start", "end", "point")
     }

@@ -108,7 +108,8 @@ def _edge_chart(rows: polars.DataFrame, knob: str, subtitle: str) -> Chart | Non
     )
     if not found["value"].is_finite().any():
         return None
-    return edge_plot(found, title=f"Largest stable {knob} of each method, with 95% intervals", subtitle=subtitle)
+    title = f"Largest stable {knob} of each method, with 95% intervals"
+    return edge_plot(found, title=title, subtitle=subtitle, knob=knob)
 
 
 def _cell(value: object) -> str:

@@ -48,7 +48,11 @@ def leaderboard_link(store: Store, suite_name: str, base_url: str) -> str:
 
 
 def leaderboard_view(metrics: Sequence[str]) -> str:
-    """Value of VIEW_TAG: method runs only, sorted, with the given metrics, the flags and the labels as columns."""
+    """Value of VIEW_TAG: method runs only, with the given metrics, flags and labels as columns.
+
+    Sorted by LR sensitivity, or where that is no metric by the first.
+    """
     tags = ("flags", "bench.workload", "bench.optimizer")
     columns = [f"metrics.`{name}`" for name in metrics] + [f"tags.`{name}`" for name in tags]
-    return canonical_json({**_QUERY, "orderByAsc": True, "selectedColumns": columns, "columnOrder": columns})
+    order = {} if "lr_sensitivity" in metrics or not metrics else {"orderByKey": columns[0]}
+    return canonical_json({**_QUERY, **order, "orderByAsc": True, "selectedColumns": columns, "columnOrder": columns})

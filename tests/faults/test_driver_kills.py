@@ -24,6 +24,17 @@ seeds: 6
 probe_every: 20
 """
 
+SEARCH = """
+name: killed
+workloads: [{name: in_context_regression, num_steps: 200, final_loss_steps: 20, batch_size: 4, depth: 2, num_pairs: 8}]
+methods: [softmax, relu_kernel]
+optimizers: [sgd]
+knobs: {lr: [1e-3, 10]}
+search: {name: edge, budget: 14}
+seeds: 3
+probe_every: 20
+"""
+
 
 def start(folder: Path, store: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "bench.cli", "run", "killed.yaml", "--store", store, "--max-lanes", "4"]
@@ -59,27 +70,43 @@ def num_trial_runs(folder: Path, store: str) -> int:
     return len(opened.search(experiment.experiment_id, "tags.`bench.kind` = 'trial'"))
 
 
+def kill_and_finish(folder: Path, num_kills: int, seconds: tuple[float, float]) -> None:
+    """The suite in another store, its driver killed at random moments, then left alone."""
+    moments = random.Random(0)
+    num_killed = 0
+    for _ in range(num_kills):
+        process = start(folder, "disturbed")
+        time.sleep(moments.uniform(*seconds))
+        num_killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        time.sleep(2.0)  # Ray's own processes notice that their driver is gone
+    assert num_killed == num_kills
+    finish(folder, "disturbed")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("num_kills", [10])
 def test_driver_killed_at_random_moments_loses_and_repeats_nothing(tmp_path, num_kills):
     (tmp_path / "killed.yaml").write_text(SUITE)
     num_trials = load_suite(tmp_path / "killed.yaml").num_trials
     finish(tmp_path, "undisturbed")
-    moments = random.Random(0)
-    num_killed = 0
-    for _ in range(num_kills):
-        process = start(tmp_path, "disturbed")
-        time.sleep(moments.uniform(2.0, 25.0))
-        num_killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-        time.sleep(2.0)  # Ray's own processes notice that their driver is gone
-    assert num_killed == num_kills
-    finish(tmp_path, "disturbed")
+    kill_and_finish(tmp_path, num_kills, seconds=(2.0, 25.0))
     expected, found = results(tmp_path, "undisturbed"), results(tmp_path, "disturbed")
     assert found.height == num_trials
     assert found.equals(expected)
     assert num_trial_runs(tmp_path, "disturbed") == num_trials
     ids = expected["trial_id"].to_list()
     assert traces(tmp_path, "disturbed", ids).equals(traces(tmp_path, "undisturbed", ids))
+    assert board(tmp_path, "disturbed") == board(tmp_path, "undisturbed")
+
+
+@pytest.mark.slow
+def test_a_search_killed_at_random_moments_asks_and_answers_as_if_undisturbed(tmp_path):
+    (tmp_path / "killed.yaml").write_text(SEARCH)
+    finish(tmp_path, "undisturbed")
+    kill_and_finish(tmp_path, 3, seconds=(10.0, 25.0))
+    expected, found = results(tmp_path, "undisturbed"), results(tmp_path, "disturbed")
+    assert found.equals(expected)
+    assert num_trial_runs(tmp_path, "disturbed") == expected.height
     assert board(tmp_path, "disturbed") == board(tmp_path, "undisturbed")
