@@ -1,36 +1,40 @@
-"""What a suite can name: methods, workloads, optimizers, schedules, knobs and shipped suites, as rows of text."""
+"""What a suite can name: methods, workloads, optimizers, schedules, knobs, searches and shipped suites, as text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from bench.entry import load_class, parameters
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
+from bench.search import SEARCHES
 from bench.suite import KnobGrid, shipped_suites
+from bench.suite_entry import KINDS
+from bench.suite_search import FROM_SUITE
+from bench.suite_sweeps import NOT_KNOBS
 from bench.workloads import WORKLOADS
 
 Rows = list[dict[str, Any]]
 
 
-def entry_rows(entries: Mapping[str, str]) -> Rows:
+def entry_rows(entries: Mapping[str, str], *, hidden: Collection[str] = ()) -> Rows:
     """Name, summary, parameters with defaults, source, and of a method what it controls."""
     rows = []
     for name, target in entries.items():
         entry = load_class(target)
-        params = ", ".join(f"{key}={default!r}" for key, (_, default) in parameters(entry).items())
+        params = ", ".join(f"{key}={default!r}" for key, (_, default) in parameters(entry).items() if key not in hidden)
         summary = (entry.__doc__ or "").strip().splitlines()[0].partition(" Source: ")[0]
         row = {"name": name, "summary": summary, "parameters": params}
         if hasattr(entry, "controls"):
             row["controls"] = f"controls {entry.controls}"
-        rows.append(row | {"source": f"source: {entry.source}"})
+        rows.append(row | ({"source": f"source: {entry.source}"} if hasattr(entry, "source") else {}))
     return rows
 
 
 def knob_rows() -> Rows:
-    """Name, meaning and default of every lane knob."""
-    return [
+    """Name, meaning and default of every lane knob; then the parameters that can be knobs, by entry."""
+    lane_knobs = [
         {
             "name": name,
             "summary": field.description or "",
@@ -38,6 +42,13 @@ def knob_rows() -> Rows:
         }
         for name, field in KnobGrid.model_fields.items()
     ]
+    of_entries = [
+        {"name": f"{kind.word} {name}", "summary": ", ".join(params)}
+        for kind in KINDS.values()
+        for name, target in kind.entries.items()
+        if (params := [param for param in parameters(load_class(target)) if param not in NOT_KNOBS])
+    ]
+    return [*lane_knobs, *of_entries]
 
 
 LISTS: dict[str, Callable[[], Rows]] = {
@@ -46,5 +57,6 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "optimizers": lambda: entry_rows(OPTIMIZERS),
     "schedules": lambda: entry_rows(SCHEDULES),
     "knobs": knob_rows,
+    "searches": lambda: entry_rows(SEARCHES, hidden=FROM_SUITE),
     "suites": lambda: [{"name": name, "summary": text} for name, text in shipped_suites().items()],
 }

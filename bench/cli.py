@@ -289,7 +289,9 @@ def schema() -> None:
 
 @app.command("list")
 def list_entries(
-    kind: Annotated[Literal["methods", "workloads", "optimizers", "schedules", "knobs", "suites"], typer.Argument()],
+    kind: Annotated[
+        Literal["methods", "workloads", "optimizers", "schedules", "knobs", "searches", "suites"], typer.Argument()
+    ],
     as_json: AsJson = False,
 ) -> None:
     """List what can be named in a suite, with parameters and sources."""

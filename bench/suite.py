@@ -25,6 +25,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -112,7 +113,7 @@ class Suite(BaseModel):
         tuple[Annotated[int, Ge(0), Lt(2**32)], ...], BeforeValidator(_seeds), AfterValidator(distinct)
     ] = Field(min_length=1, description="a count (5 means 0 to 4) or a list of distinct whole numbers")
     search: SearchPlan | None = Field(
-        None, description="adaptive search instead of the whole grid: edge, sensitivity, tune, or a mapping with one"
+        None, description="grid (all of it), or adaptive search: edge, sensitivity, tune, or a mapping with one"
     )
     probe_every: int = Field(ge=1, description="steps from one measurement of attention to the next")
 
@@ -175,6 +176,11 @@ class Suite(BaseModel):
             )
             for workload, method, optimizer, schedule, setting, seed in product
         )
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _whole_grid(cls, value: Any) -> Any:
+        return None if value == "grid" else value
 
     @model_validator(mode="after")
     def _check(self) -> Suite:

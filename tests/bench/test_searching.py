@@ -179,6 +179,10 @@ def test_what_is_wrong_with_a_search_is_said(search, message):
     assert message in str(error.value)
 
 
+def test_grid_is_the_whole_grid():
+    assert suite("grid").search is None
+
+
 def test_a_budget_can_be_changed_and_only_for_a_search():
     assert suite().with_budget(12).searcher.budget == 12
     assert suite().with_budget(12).most_trials == 2 * 12
