@@ -221,3 +221,16 @@ def test_dry_run_estimates_and_trains_nothing(folder):
     assert found.returncode == 0, found.stderr
     assert "18 trials in 3 packs" in found.stdout
     assert not (folder / "untouched").exists()
+
+
+@pytest.mark.parametrize("search", ["edge", "tune"])
+def test_a_search_of_an_unknown_method_is_one_line(tmp_path, search):
+    found = bench(tmp_path, search, "sofmax")
+    assert found.returncode == 2
+    assert found.stderr == "Suite: methods[0]: unknown method 'sofmax'; did you mean 'softmax'?\n"
+
+
+def test_a_budget_is_refused_for_a_whole_grid(tmp_path):
+    found = bench(tmp_path, "run", "quickstart", "--budget", "3")
+    assert found.returncode == 2
+    assert found.stderr == "--budget is for adaptive searches; suite 'quickstart' trains its whole grid\n"

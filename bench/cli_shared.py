@@ -1,0 +1,180 @@
+"""What the commands share: options, opening suites and stores, and what is printed after a run.
+
+stdout is data, stderr is progress. Heavy imports happen inside functions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.publish import Board
+    from bench.publish_search import SearchBoard
+    from bench.run import Summary
+    from bench.suite import Suite
+    from bench.tracking import Store
+
+EXIT_TRIALS_FAILED, EXIT_STORE, EXIT_INTERRUPTED = 3, 4, 130
+MAX_REASONS = 5  # why trials failed, said at the end of a run
+
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a suite file, or the name of a shipped suite")]
+StoreOption = Annotated[Path, typer.Option("--store", envvar="BENCH_STORE", help="folder of the embedded store")]
+UriOption = Annotated[
+    str | None, typer.Option("--tracking-uri", help="MLflow server or database instead of the embedded store")
+]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="import `package.module:Class` entries of the suite")]
+ScoreOption = Annotated[str, typer.Option("--score", help="lr_sensitivity, or lr_sensitivity_seedwise")]
+LossOption = Annotated[
+    Literal["train", "validation"], typer.Option("--loss", help="the loss that all scores are of; validation: held-out")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+DEFAULT_STORE = Path(".bench")
+
+
+def run_and_print(
+    loaded: Suite,
+    opened: Store,
+    shown: str | None,
+    *,
+    address: str | None,
+    max_lanes: int | None,
+    is_reference: bool = False,
+) -> NoReturn:
+    """Run a suite and print its leaderboard, or the answers of its searches."""
+    from bench.progress import ProgressDisplay
+    from bench.run import run_suite
+
+    try:
+        with ProgressDisplay() as display:
+            summary = run_suite(
+                loaded,
+                opened,
+                address=address,
+                max_lanes=max_lanes,
+                is_reference=is_reference,
+                on_start=display.start,
+                on_progress=display.update,
+            )
+    except KeyboardInterrupt:
+        fail("stopped; finished packs are kept, the same command goes on from there", EXIT_INTERRUPTED)
+    _say_summary(loaded, opened, summary)
+    if summary.board is not None:
+        print(_board_table(summary.board), end="")
+        if shown is not None:
+            say(f"\nNext:  bench report {shown} --out report/    tables and figures")
+        say("       bench ui                            traces and leaderboard in MLflow")
+    raise typer.Exit(_exit_code(summary))
+
+
+def fail(message: str, code: int) -> NoReturn:
+    say(message)
+    sys.exit(code)
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def load(name: str, allow_code: bool) -> Suite:
+    from bench.suite import find_suite, load_suite
+
+    return load_suite(find_suite(name), allow_code=allow_code)
+
+
+def open_store(home: Path, uri: str | None) -> Store:
+    from bench.tracking import Store
+
+    return Store(home, uri, warn=say)
+
+
+def tables() -> dict[str, Callable[[Any], str]]:
+    from analysis.tables import FORMATS, terminal_frames
+    from bench.progress import terminal_table
+
+    def table(board: Any) -> str:
+        return "\n".join(map(terminal_table, terminal_frames(board)))
+
+    return {"table": table, "md": FORMATS["markdown"], **FORMATS}
+
+
+def _board_table(board: Board | SearchBoard) -> str:
+    from bench.progress import terminal_table
+    from bench.publish import Board
+
+    if isinstance(board, Board):
+        return tables()["table"](board.frame)
+    answers = board.answers
+    return terminal_table(answers.select(name for name in answers.columns if answers[name].is_not_null().any()))
+
+
+def print_answers(suite: Suite, store: Store, format: str, compare: str | None) -> None:
+    """What the searches of a suite found so far."""
+    from bench.publish_search import markdown, read_search
+
+    if compare is not None or format in ("latex", "html"):
+        raise UsageError("the answers of searches come as --format table, csv, json or md, and without --compare")
+    board = read_search(suite, store)
+    if board.num_missing:
+        say(f"{board.num_missing} trials of the last rounds have no result yet")
+    forms: dict[str, Callable[[], str]] = {
+        "table": lambda: _board_table(board),
+        "csv": board.answers.write_csv,
+        "json": lambda: board.answers.write_json() + "\n",
+        "md": lambda: markdown(suite, board),
+    }
+    print(forms[format](), end="")
+
+
+def comparison_tables() -> dict[str, Callable[[Any], str]]:
+    from analysis.comparison import COMPARISON_FORMATS
+    from bench.progress import terminal_table
+
+    return {"table": terminal_table, "md": COMPARISON_FORMATS["markdown"], **COMPARISON_FORMATS}
+
+
+def number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
+
+
+def _say_summary(suite: Suite, store: Store, summary: Summary) -> None:
+    if summary.num_found:
+        say(f"{summary.num_found} of {summary.num_trials} trials were finished already")
+    if summary.progress is not None:
+        done = summary.progress
+        say(f"{done.completed} completed, {done.diverged} diverged, {done.failed} failed")
+        for reason, count in done.failures.most_common(MAX_REASONS):
+            say(f"  {count} trials: {reason}")
+    say(", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary.phases.items()))
+    if summary.was_interrupted:
+        say(f"stopped early; the same command runs what is left of {suite.name}")
+    if summary.num_waiting:
+        say(f"{store.shown_uri} did not take {summary.num_waiting} packs; the next run delivers them")
+
+
+def _exit_code(summary: Summary) -> int:
+    if summary.was_interrupted:
+        return EXIT_INTERRUPTED
+    if summary.num_waiting:
+        return EXIT_STORE
+    return EXIT_TRIALS_FAILED if summary.progress is not None and summary.progress.failed else 0
+
+
+def print_estimate(suite: Suite) -> None:
+    from bench.estimate import estimate
+
+    guess = estimate(suite, max_lanes=None)
+    share = suite.most_trials / suite.num_trials
+    trials = f"{guess.num_trials} trials in {guess.num_packs} packs"
+    print(
+        f"{suite.name}: {trials if suite.search is None else f'at most {suite.most_trials} trials in rounds'}, about "
+        f"{share * guess.seconds:.0f} s of training on this machine's {guess.device}, about "
+        f"{share * guess.num_bytes / 1e6:.0f} MB on disk"
+    )
