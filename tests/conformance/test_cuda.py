@@ -11,6 +11,7 @@ from trials import language_trial, trial
 
 from bench import compile as compiling
 from bench.methods import METHODS
+from bench.optimizers import OPTIMIZERS
 from bench.pack import Pack
 from bench.schedule import PackTrainable
 from bench.train import PackRun
@@ -165,6 +166,34 @@ def test_a_language_model_matches_float64_on_the_cpu(settings):
     torch.testing.assert_close(found[0, :, 0], expected[0, :, 0], rtol=1e-5, atol=0)
     torch.testing.assert_close(found[..., 1:], expected[..., 1:], rtol=0, atol=0.02)
     torch.testing.assert_close(history(on_cuda, "attention")[0], history(exact, "attention")[0], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_matches_float64_on_the_cpu(optimizer):
+    """Ten steps of a model with matrices, vectors and embeddings, captured; signs and roots amplify rounding."""
+    pack = Pack(
+        trials=tuple(
+            language_trial(workload_params=LANGUAGE, optimizer=optimizer, lr=lr, seed=seed, weight_decay=0.1)
+            for lr in (1e-4, 1e-3)
+            for seed in (0, 1)
+        )
+    )
+    on_cuda, exact = PackRun(pack, device="cuda"), PackRun(pack, dtype="float64")
+    for run in (on_cuda, exact):
+        run.advance(max_steps=10)
+    found, expected = (history(run, "loss")[:10] for run in (on_cuda, exact))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+    assert (expected[9] < expected[0]).any(), "nothing was learned"
+
+
+def test_lanes_with_optimizer_constants_of_their_own_match_solo_runs():
+    trials = [
+        language_trial(workload_params=LANGUAGE, optimizer_params={"beta1": beta1}, lr=1e-3) for beta1 in (0.8, 0.9)
+    ]
+    together = advanced(Pack(trials=tuple(trials)))
+    for lane, one in enumerate(trials):
+        solo = advanced(Pack(trials=(one,)))
+        torch.testing.assert_close(history(together, "loss")[:, lane], history(solo, "loss")[:, 0], rtol=2e-3, atol=0)
 
 
 def test_a_compiled_language_model_matches_a_captured_one(monkeypatch):
