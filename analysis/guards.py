@@ -13,6 +13,7 @@ from analysis.lr_shift import is_shifted, reference_shifts
 from analysis.scores import (
     SENSITIVITIES,
     SENSITIVITY_CURVES,
+    best_loss,
     best_lr,
     is_at_chance,
     is_chance,
@@ -24,6 +25,8 @@ from analysis.separation import is_separated, learned_entries, neighbours
 FLAGS: dict[str, str] = {
     "at_chance": "The best loss is within 5% of the loss at init: the method hardly learned, so a sensitivity near 0 "
     "means nothing, and it gets no rank.",
+    "learned_little": "It learned less than half of what the best entry with the same optimizer and knobs learned: what "
+    "has little to lose has a low sensitivity.",
     "best_at_border": "The best learning rate, or value of the knob scored, is the smallest or largest of the grid: "
     "the optimum may lie outside (not said of the values 0 and infinity, beyond which nothing lies).",
     "lr_at_border": "At some value of the knob the best learning rate is the smallest or largest of the grid: the "
@@ -45,6 +48,7 @@ FLAGS: dict[str, str] = {
 
 _INIT_SHARE = 0.05
 _CLIFF_SHARE = 0.25
+_LITTLE_SHARE = 0.5
 _FEW_SEEDS = 3
 
 
@@ -70,11 +74,13 @@ def cliff_share(grid: LossGrid, score: str) -> float:
 def board_flags(entries: Entries, score: str, usual_lrs: tuple[float, ...]) -> dict[tuple[str, ...], str]:
     """The flags of every entry of a workload, as text; `usual_lrs` is the grid that most of them have."""
     learned = learned_entries(entries)
+    little = _learned_little(learned)
     shifted = {shift.key for shift in reference_shifts(learned) if is_shifted(shift)}
     unseparated = {pair.first for pair in neighbours(learned, SENSITIVITIES[score]) if not is_separated(pair)}
     texts = {}
     for key, grid in entries.items():
         raised = _grid_flags(grid, score, usual_lrs)
+        raised |= {"learned_little"} if key in little else set()
         raised |= {"lr_shifted"} if key in shifted else set()
         raised |= {"needs_seeds"} if key in unseparated else set()
         texts[key] = flag_text(raised)
@@ -107,6 +113,18 @@ def knob_flags(found: KnobMap, usual_values: Sequence[float], places: Sequence[i
         "other_grid": tuple(found.x_values) != tuple(usual_values),
     }
     return {word for word, is_raised in raised.items() if is_raised}
+
+
+def _learned_little(entries: Entries) -> set[tuple[str, ...]]:
+    """The entries that learned less than half of what the best of their optimizer and knobs learned."""
+    learned = {
+        key: float(grid.initial_losses.mean() - best_loss(grid.losses, grid.initial_losses, grid.lrs))
+        for key, grid in entries.items()
+    }
+    most: dict[tuple[str, ...], float] = {}
+    for key, amount in learned.items():
+        most[key[2:]] = max(amount, most.get(key[2:], amount))
+    return {key for key, amount in learned.items() if amount < _LITTLE_SHARE * most[key[2:]]}
 
 
 def _grid_flags(grid: LossGrid, score: str, usual_lrs: tuple[float, ...]) -> set[str]:

@@ -94,19 +94,29 @@ def optimizer_matrix_chart(frame: pl.DataFrame, *, title: str, subtitle: str = "
     """Learning-rate sensitivity by method and optimizer: number and interval in each cell, coloured by the number.
 
     `frame` is that of `optimizer_matrix` for one workload and knobs; methods are ordered by their mean, the most robust
-    on top; a cell at chance is grey.
+    on top; a cell where little or nothing was learned is grey.
     """
-    columns = ("method", "optimizer", "lr_sensitivity", "ci_low", "ci_high", "at_chance", "method_mean")
+    columns = (
+        "method",
+        "optimizer",
+        "lr_sensitivity",
+        "ci_low",
+        "ci_high",
+        "at_chance",
+        "learned_little",
+        "method_mean",
+    )
     require_columns(frame, columns, "the optimizer matrix")
     check_size(frame)
     methods = frame.sort("method_mean", "method", nulls_last=True)["method"].unique(maintain_order=True).to_list()
-    low, high = _limits(frame.filter(~pl.col("at_chance"))["lr_sensitivity"])
+    frame = frame.with_columns(is_grey=pl.col("at_chance") | pl.col("learned_little"))
+    low, high = _limits(frame.filter(~pl.col("is_grey"))["lr_sensitivity"])
     dark_until = low + _DARK_SHARE * (high - low)
     places = decimals(frame["lr_sensitivity"], 3)
     texts = [_cell_text(row, places) for row in frame.iter_rows(named=True)]
     rows = frame.with_columns(
         cell=pl.Series("cell", texts, pl.String),
-        is_light=pl.col("at_chance") | (pl.col("lr_sensitivity") > dark_until),
+        is_light=pl.col("is_grey") | (pl.col("lr_sensitivity") > dark_until),
     )
     base = alt.Chart(rows).encode(
         x=alt.X("optimizer:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, labelLimit=_MATRIX_CELL[0])),
@@ -117,7 +127,7 @@ def optimizer_matrix_chart(frame: pl.DataFrame, *, title: str, subtitle: str = "
         "lr_sensitivity:Q", scale=scale, legend=alt.Legend(title=["LR sensitivity", "(lower is", "more robust)"])
     )
     cells = base.mark_rect(stroke="white").encode(
-        color=alt.condition("datum.at_chance", alt.value("#dddddd"), fill),
+        color=alt.condition("datum.is_grey", alt.value("#dddddd"), fill),
         tooltip=["method:N", "optimizer:N", "lr_sensitivity:Q", "ci_low:Q", "ci_high:Q"],
     )
     words = base.mark_text(lineBreak="\n", lineHeight=13, dy=-6).encode(
@@ -164,7 +174,7 @@ def _limits(values: pl.Series) -> tuple[float, float]:
 
 
 def _cell_text(row: dict[str, Any], places: int) -> str:
-    if row["at_chance"]:
-        return "at chance"
+    if row["is_grey"]:
+        return "at chance" if row["at_chance"] else "learned\nlittle"
     value, low, high = (number(row[name], places) for name in ("lr_sensitivity", "ci_low", "ci_high"))
     return value if row["ci_low"] is None else f"{value}\n[{low}, {high}]"

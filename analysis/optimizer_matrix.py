@@ -18,6 +18,7 @@ OPTIMIZER_MATRIX_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("lr_sensitivity", "ci_low", "ci_high"), pl.Float64),
     "num_seeds": pl.Int64,
     "at_chance": pl.Boolean,
+    "learned_little": pl.Boolean,
     "method_rank": pl.Int64,
     "method_mean": pl.Float64,
 }
@@ -36,13 +37,14 @@ def optimizer_matrix(board: pl.DataFrame) -> pl.DataFrame:
     """OPTIMIZER_MATRIX_COLUMNS, one row a method and optimizer, where workload and knobs have two optimizers at least.
 
     `board` is the frame of analysis.leaderboard. method_rank is 1 + the number of methods with a lower score under the
-    same optimizer, null at chance, as is at_chance's sensitivity in method_mean: the mean over the optimizers under
-    which the method learned (null if none). Rows are by workload, knobs, method_mean, method, optimizer.
+    same optimizer, among those that learned: neither at chance nor learned_little. method_mean is the mean over the
+    optimizers under which the method learned (null if none). Rows are by workload, knobs, method_mean, method, optimizer.
     """
     require_columns(board, _NEEDED, "the leaderboard frame")
-    learned = pl.when(~pl.col("at_chance")).then(pl.col("lr_sensitivity"))
+    learned = pl.when(~pl.col("at_chance") & ~pl.col("learned_little")).then(pl.col("lr_sensitivity"))
+    flags = pl.col("flags").str.split(",")
     return (
-        board.with_columns(at_chance=pl.col("flags").str.split(",").list.contains("at_chance"))
+        board.with_columns(flags.list.contains(word).alias(word) for word in ("at_chance", "learned_little"))
         .filter(pl.col("optimizer").n_unique().over(_GROUP) > 1)
         .with_columns(
             method_rank=learned.rank("min").over(*_GROUP, "optimizer").cast(pl.Int64),
@@ -59,7 +61,7 @@ def rank_correlations(board: pl.DataFrame) -> pl.DataFrame:
     Over the methods that learned with both; Spearman's rho and Kendall's tau-b, in [-1, 1], null for fewer than three
     methods or equal scores. A score without a sense of its uncertainty: see the intervals of `optimizer_matrix`.
     """
-    matrix = optimizer_matrix(board).filter(~pl.col("at_chance"))
+    matrix = optimizer_matrix(board).filter(~pl.col("at_chance") & ~pl.col("learned_little"))
     rows = []
     for key, group in matrix.group_by(_GROUP, maintain_order=True):
         for first, second in itertools.combinations(group["optimizer"].unique().sort(), 2):
@@ -99,8 +101,8 @@ def optimizer_tables(board: pl.DataFrame) -> list[PlainTable]:
 
 READING_NOTE = (
     "Learning-rate sensitivity (lower is more robust) with its 95% interval over seeds; methods ordered by their mean "
-    "over the optimizers under which they learned; *: at chance, so the number says nothing. Rank correlations are "
-    "over the methods that learned with both optimizers."
+    "over the optimizers under which they learned; *: at chance, or learned less than half of what the best method did "
+    "under the optimizer, so the number says little. Rank correlations are over the methods that learned with both."
 )
 
 
@@ -126,7 +128,7 @@ def _matrix_table(place: str, group: pl.DataFrame) -> PlainTable:
 
 def _cell(row: dict[str, Any], places: int) -> str:
     value, low, high = (number(row[name], places) for name in ("lr_sensitivity", "ci_low", "ci_high"))
-    marked = value + ("*" if row["at_chance"] else "")
+    marked = value + ("*" if row["at_chance"] or row["learned_little"] else "")
     return marked if row["ci_low"] is None else f"{marked} [{low}, {high}]"
 
 

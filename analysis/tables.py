@@ -243,13 +243,14 @@ def _sections(leaderboard: pl.DataFrame) -> tuple[list[str], list[Section]]:
 
 
 def _lines(group: pl.DataFrame, names: list[str]) -> tuple[Line, ...]:
-    learned = group.filter(~pl.col("flags").str.split(",").list.contains("at_chance"))
+    flags = pl.col("flags").str.split(",")
+    learned = group.filter(~flags.list.contains("at_chance") & ~flags.list.contains("learned_little"))
     best = learned["lr_sensitivity"].min() if learned.height else None
     score_decimals = decimals(group["lr_sensitivity"], 3)
     loss_decimals = decimals(group["best_loss"], 3)
     lines = []
     for entry in group.iter_rows(named=True):
-        has_learned = "at_chance" not in entry["flags"].split(",")
+        has_learned = {"at_chance", "learned_little"}.isdisjoint(entry["flags"].split(","))
         is_best = has_learned and entry["lr_sensitivity"] == best
         is_tied = has_learned and entry["rank"] == 1 and not is_best
         low, high = (number(entry[name], score_decimals) for name in ("ci_low", "ci_high"))

@@ -62,6 +62,26 @@ def test_coarse_cliff_is_flagged_above_a_quarter():
     assert board({"m": fine}) == {"m": ""}
 
 
+def test_less_than_half_of_what_the_best_learned_is_flagged():
+    # At init 4: 3 learned, and 1.6 or 1.4.
+    flags = board({"best": [4.0, 1.0, 1.1, 4.0], "more": [4.0, 2.4, 2.4, 4.0], "less": [4.0, 2.6, 2.6, 4.0]})
+    assert {method: "learned_little" in words for method, words in flags.items()} == {
+        "best": False,
+        "more": False,
+        "less": True,
+    }
+
+
+def test_what_is_learned_is_compared_with_the_same_optimizer():
+    rows = [
+        row(method, lr, seed, best if lr == 0.1 else 4.0, optimizer=optimizer)
+        for method, optimizer, best in (("a", "sgd", 3.0), ("b", "sgd", 3.2), ("a", "adamw", 0.5))
+        for lr in (0.01, 0.1, 1.0)
+        for seed in range(3)
+    ]
+    assert not leaderboard(frame(rows))["flags"].str.contains("learned_little").any()
+
+
 def test_a_moved_curve_is_flagged():
     # The reference's curve one grid step, 0.4 decades, higher.
     base = [4.0, 3.8, 3.0, 2.0, 1.0, 1.2, 2.0, 3.0, 3.8, 4.0, 4.0]

@@ -155,6 +155,13 @@ def test_a_cell_at_chance_has_no_number():
     assert "chance" not in texts["n"]
 
 
+def test_a_cell_where_little_was_learned_has_no_number():
+    found = matrix().with_columns(learned_little=pl.col("method") == "m")
+    texts = {entry["method"]: entry["cell"] for entry in rows_of(optimizer_matrix_chart(found, title=""))}
+    assert texts["m"] == "learned\nlittle"
+    assert "little" not in texts["n"]
+
+
 def test_hostile_names_are_escaped(tmp_path):
     names = {"methods": (HOSTILE, "n"), "optimizers": ("sgd", HOSTILE)}
     charts = {
