@@ -25,8 +25,8 @@ from analysis.separation import is_separated, learned_entries, neighbours
 FLAGS: dict[str, str] = {
     "at_chance": "The best loss is within 5% of the loss at init: the method hardly learned, so a sensitivity near 0 "
     "means nothing, and it gets no rank.",
-    "learned_little": "It learned less than half of what the best entry with the same optimizer and knobs learned: what "
-    "has little to lose has a low sensitivity.",
+    "learned_little": "It learned less than half of what the best entry with the same optimizer and knobs did: with "
+    "little to lose, a low sensitivity comes easily.",
     "best_at_border": "The best learning rate, or value of the knob scored, is the smallest or largest of the grid: "
     "the optimum may lie outside (not said of the values 0 and infinity, beyond which nothing lies).",
     "lr_at_border": "At some value of the knob the best learning rate is the smallest or largest of the grid: the "
