@@ -38,7 +38,7 @@ def optimizer_matrix(board: pl.DataFrame) -> pl.DataFrame:
 
     `board` is the frame of analysis.leaderboard. method_rank is 1 + the number of methods with a lower score under the
     same optimizer, among those that learned: neither at chance nor learned_little. method_mean is the mean over the
-    optimizers under which the method learned (null if none). Rows are by workload, knobs, method_mean, method, optimizer.
+    optimizers under which the method learned (null if none). Sorted by workload, knobs, method_mean, method, optimizer.
     """
     require_columns(board, _NEEDED, "the leaderboard frame")
     learned = pl.when(~pl.col("at_chance") & ~pl.col("learned_little")).then(pl.col("lr_sensitivity"))
