@@ -1,11 +1,13 @@
 # make quickstart: install and run the main job.  make test: install and run the tests.  make check: style, types, layers.
+# make test-stores: Postgres, S3 and an MLflow server with authentication, where they are installed.
+# make faults: kill everything that can be killed, for an hour or two; make faults-short: a few minutes of it.
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: quickstart test test-all check install install-dev
+.PHONY: quickstart test test-stores test-all check faults faults-short install install-dev
 
 quickstart: install
 	$(BIN)/bench run suites/quickstart.yaml
@@ -15,8 +17,18 @@ quickstart: install
 test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-stores: install-dev
+	$(BIN)/python -m pytest -m "stores and not slow" -n 2 --dist loadfile
+
 test-all: install-dev
 	$(BIN)/python -m pytest -m ""
+
+faults: install-dev
+	$(BIN)/python -m pytest -m slow tests/faults
+	$(BIN)/python -m tests.faults.campaign
+
+faults-short: install-dev
+	$(BIN)/python -m tests.faults.campaign --worker 2 --node 1 --driver 1 --server 1 --database 1 --disk 1
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -14,16 +14,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bench.cli_cluster import add_cluster_commands
 from bench.cli_data import data_app
 from bench.cli_search import add_search_commands
 from bench.cli_shared import (
     DEFAULT_STORE,
+    EXIT_STORE,
+    EXIT_TRIALS_FAILED,
     AllowCode,
     AsJson,
+    CheckpointSecondsOption,
+    CheckpointsOption,
+    GpusOption,
+    Insecure,
     LossOption,
+    MaxLanesOption,
     ScoreOption,
     StoreOption,
     SuiteArgument,
+    TimeoutOption,
     UriOption,
     comparison_tables,
     fail,
@@ -58,7 +67,12 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster; else RAY_ADDRESS, else this machine")] = None,
-    max_lanes: Annotated[int | None, typer.Option(min=1, help="most trials in one pack; else by the device")] = None,
+    insecure: Insecure = False,
+    gpus: GpusOption = None,
+    checkpoints: CheckpointsOption = None,
+    checkpoint_seconds: CheckpointSecondsOption = 60.0,
+    timeout: TimeoutOption = 30.0,
+    max_lanes: MaxLanesOption = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="attention by the dense reference alone, no fast path")
     ] = False,
@@ -74,11 +88,22 @@ def run(
         print_estimate(loaded)
         return
     run_and_print(
-        loaded, open_store(store, tracking_uri), suite, address=address, max_lanes=max_lanes, is_reference=reference
+        loaded,
+        open_store(store, tracking_uri),
+        suite,
+        address=address,
+        is_insecure=insecure,
+        num_gpus=gpus,
+        max_lanes=max_lanes,
+        is_reference=reference,
+        checkpoints=checkpoints,
+        checkpoint_s=checkpoint_seconds,
+        timeout_s=60 * timeout,
     )
 
 
 add_search_commands(app)
+add_cluster_commands(app)
 
 
 @app.command()
@@ -139,6 +164,34 @@ def report(
         paths = write(loaded, open_store(store, tracking_uri), out, compare=compare, score=score, loss=loss)
     say(f"wrote {len(paths)} files; open the first:")
     print(paths[0])
+
+
+@app.command()
+def verify(
+    suite: SuiteArgument,
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Read every result of a suite again and check it; changes nothing.
+
+    Checked: each result against the content hash that is its trial's id, metrics and params against the result,
+    checksums and columns of traces, one run a trial, that no trial of the suite is missing, and the published
+    leaderboard against one computed anew. Prints one line a finding. Exit codes: 0 all is well, 3 trials without a
+    result or runs that a killed driver left open, 4 the store contradicts itself or can't be read.
+    """
+    from bench.verify import verify as check
+
+    checked = check(load(suite, allow_code), open_store(store, tracking_uri))
+    for finding in checked.findings:
+        print(f"{finding.where}: {finding.text}")
+    say(
+        f"{checked.num_results} of {checked.num_trials} trials have a result; checked {checked.num_runs} runs, "
+        f"{checked.num_traces} traces ({checked.num_unsigned} without a checksum), {checked.num_waiting} trials wait "
+        f"in the outbox: {len(checked.findings)} findings"
+    )
+    if checked.findings:
+        raise typer.Exit(EXIT_STORE if any(one.is_wrong for one in checked.findings) else EXIT_TRIALS_FAILED)
 
 
 @app.command()

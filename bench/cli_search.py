@@ -52,7 +52,7 @@ def _command(search: str) -> Callable[..., None]:
         if num_steps is not None:
             workload_entry["num_steps"] = num_steps
         suite = _suite(search, method, workload_entry, optimizer, (low, high), budget, seeds, allow_code=allow_code)
-        run_and_print(suite, open_store(store, tracking_uri), None, address=None, max_lanes=None)
+        run_and_print(suite, open_store(store, tracking_uri), None)
 
     return command
 

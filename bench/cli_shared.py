@@ -34,32 +34,39 @@ ScoreOption = Annotated[str, typer.Option("--score", help="lr_sensitivity, or lr
 LossOption = Annotated[
     Literal["train", "validation"], typer.Option("--loss", help="the loss that all scores are of; validation: held-out")
 ]
+Insecure = Annotated[bool, typer.Option("--insecure", help="a cluster without token authentication too")]
+GpusOption = Annotated[
+    int | None, typer.Option("--gpus", min=1, help="GPUs to wait for; an autoscaling cluster is asked for them")
+]
+MaxLanesOption = Annotated[
+    int | None, typer.Option("--max-lanes", min=1, help="most trials in one pack; else by the device")
+]
+CheckpointsOption = Annotated[
+    str | None,
+    typer.Option("--checkpoints", help="folder or s3://bucket/path that all nodes share; else in the store"),
+]
+CheckpointSecondsOption = Annotated[
+    float, typer.Option("--checkpoint-seconds", min=0, help="of training between two checkpoints of a pack")
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=0, help="minutes without a sign of life that end a worker; 0: never")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 DEFAULT_STORE = Path(".bench")
 
 
-def run_and_print(
-    loaded: Suite,
-    opened: Store,
-    shown: str | None,
-    *,
-    address: str | None,
-    max_lanes: int | None,
-    is_reference: bool = False,
-) -> NoReturn:
-    """Run a suite and print its leaderboard, or the answers of its searches."""
+def run_and_print(loaded: Suite, opened: Store, shown: str | None, **options: Any) -> NoReturn:
+    """Run a suite and print its leaderboard, or the answers of its searches. `options` are those of bench.run."""
     from bench.progress import ProgressDisplay
-    from bench.run import run_suite
+    from bench.run import Options, run_suite
 
     try:
         with ProgressDisplay() as display:
             summary = run_suite(
                 loaded,
                 opened,
-                address=address,
-                max_lanes=max_lanes,
-                is_reference=is_reference,
+                Options(**options),
                 on_start=display.start,
                 on_progress=display.update,
             )
@@ -92,7 +99,7 @@ def load(name: str, allow_code: bool) -> Suite:
 def open_store(home: Path, uri: str | None) -> Store:
     from bench.tracking import Store
 
-    return Store(home, uri, warn=say)
+    return Store(home.expanduser(), uri, warn=say)
 
 
 def tables() -> dict[str, Callable[[Any], str]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +26,9 @@ ENVIRONMENT = {
 os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
 
 import ray  # noqa: E402  (reads its environment when imported)
-from ray.exceptions import RayError  # noqa: E402
+from ray.exceptions import AuthenticationError, RayError  # noqa: E402
 
-from bench.errors import StoreError  # noqa: E402
+from bench.errors import StoreError, UsageError  # noqa: E402
 from bench.lanes import Fit, fit, most_lanes  # noqa: E402
 from bench.pack import pack_key  # noqa: E402
 from bench.trial import Choice, Trial  # noqa: E402
@@ -34,6 +36,7 @@ from bench.trial import Choice, Trial  # noqa: E402
 MAX_PACKS_PER_GPU = 4  # processes share a GPU by turns: some compile while another trains
 GPU_HEADROOM = 1.25  # on the measured memory of a pack
 CONNECT_SECONDS = 5.0
+GPU_WAIT_SECONDS = 1200.0  # a cloud's machine with a GPU takes minutes to start
 OBJECT_STORE_BYTES = 256 * 2**20
 
 
@@ -50,23 +53,76 @@ class Resources:
 
 
 @contextmanager
-def ray_cluster(address: str | None = None) -> Iterator[None]:
+def ray_cluster(address: str | None = None, *, is_insecure: bool = False) -> Iterator[None]:
     """Connect to a Ray cluster: `address`, or RAY_ADDRESS, or one started here for as long as the block lasts.
 
-    Raises StoreError where the cluster can't be reached.
+    Raises UsageError for a cluster beyond this machine without token authentication, unless `is_insecure`: whoever
+    reaches it runs code on it. Raises StoreError where it can't be reached.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if not is_insecure and not is_loopback(address) and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise UsageError(
+            f"Ray cluster {address!r}: no token authentication, so whoever reaches it runs code on it; set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here and there, or pass --insecure"
+        )
     _knock(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise StoreError(f"Ray cluster {address!r} can't be reached: {error}") from error
+    except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
+        raise StoreError(f"Ray cluster {address!r} can't be reached: {' '.join(str(error).split())[:300]}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is of this machine alone; "auto" is the cluster that this machine belongs to."""
+    host = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
+    host = host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
+    if host in ("", "local", "auto", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def wanted_gpus(num_gpus: int | None, warn: Callable[[str], None]) -> Iterator[None]:
+    """Ask an autoscaling cluster for GPUs, wait until they are there, let go of them afterwards; None: of none.
+
+    Goes on with what came when the wait is over. Raises StoreError if none came.
+    """
+    if num_gpus is None:
+        yield
+        return
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(bundles=[{"GPU": 1}] * num_gpus)
+    try:
+        found = _wait_for_gpus(num_gpus, warn)
+        if not found:
+            raise StoreError(f"no GPU joined the Ray cluster within {GPU_WAIT_SECONDS / 60:.0f} minutes")
+        if found < num_gpus:
+            warn(f"going on with {found:g} of {num_gpus} GPUs")
+        yield
+    finally:
+        request_resources(bundles=[])  # the request would hold, and the machines be paid for, beyond this program
+
+
+def _wait_for_gpus(num_gpus: int, warn: Callable[[str], None]) -> float:
+    """GPUs of the cluster once there are enough, or after a while."""
+    deadline = time.monotonic() + GPU_WAIT_SECONDS
+    found = ray.cluster_resources().get("GPU", 0.0)
+    if found < num_gpus:
+        warn(f"waiting for {num_gpus} GPUs, {found:g} are there")
+    while found < num_gpus and time.monotonic() < deadline:
+        time.sleep(2.0)
+        found = ray.cluster_resources().get("GPU", 0.0)
+    return found
 
 
 def device_name() -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import bench
 from bench.entry import build
+from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.methods.fused import path
@@ -20,6 +21,7 @@ from bench.suite import Suite
 from bench.trial import TRIAL_VERSION, canonical_json
 from bench.workloads import WORKLOADS
 
+MANIFEST_VERSION = 2  # 1: without version, seeds, data and determinism; bench.tracking refuses later ones than it knows
 PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
 
 
@@ -29,9 +31,12 @@ def manifest(suite: Suite, *, device: str, is_reference: bool = False) -> dict[s
     if suite.search is None:
         del plain["search"]
     return {
+        "manifest_version": MANIFEST_VERSION,
         "suite": plain,
         "suite_sha256": hashlib.sha256(canonical_json(plain).encode()).hexdigest(),
         "num_trials": suite.num_trials,
+        "seeds": list(suite.seeds),
+        "data_sha256": {choice.label: choice.digest for choice in suite.entries["workloads"] if choice.digest},
         "trial_version": TRIAL_VERSION,
         "bench": bench.__version__,
         "git": git_state(Path(bench.__file__).parent),
@@ -42,7 +47,21 @@ def manifest(suite: Suite, *, device: str, is_reference: bool = False) -> dict[s
         "system": platform.system(),
         "attention": attention_paths(suite, is_reference=is_reference),
         "precision": "float32, TF32 off; bfloat16 autocast where a workload's `precision` says so",
+        "determinism": determinism(),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def determinism() -> dict[str, Any]:
+    """What torch is told about choosing algorithms; data and initial weights follow from seed and step alone."""
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cuda_matmul_allow_tf32": cuda.matmul.allow_tf32,
+        "cudnn_allow_tf32": cudnn.allow_tf32,
+        "cudnn_deterministic": cudnn.deterministic,
+        "cudnn_benchmark": cudnn.benchmark,
     }
 
 

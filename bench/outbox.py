@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, BudgetError
+from bench.errors import BenchError, BudgetError, StoreError
 from bench.lazy import polars
 from bench.trace import TRACE_COLUMNS
 from bench.trial import Result, canonical_json
@@ -31,7 +31,7 @@ _CORRUPT = "corrupt"
 
 
 class CorruptEntryError(BenchError):
-    """An entry of the outbox can't be read: damaged, or written by another version."""
+    """An entry of the outbox can't be read: it is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,8 @@ class Outbox:
     def load(self, path: Path) -> Entry:
         """The entry at `path`.
 
-        Raises CorruptEntryError if it is damaged, FileNotFoundError if it is gone (delivered meanwhile).
+        Raises CorruptEntryError if it is damaged, StoreError if a later program wrote it, FileNotFoundError if it is
+        gone (delivered meanwhile).
         """
         try:
             return _decode(path)
@@ -94,7 +95,10 @@ class Outbox:
             raise CorruptEntryError(f"{path}: damaged or foreign entry ({_one_line(error)})") from error
 
     def load_all(self) -> Iterator[Entry]:
-        """Every readable entry, oldest first; a damaged one is moved to `corrupt/` with a warning."""
+        """Every entry, oldest first; a damaged one is moved to `corrupt/` with a warning.
+
+        Raises StoreError at one that a later program wrote: it is whole, and this program must not touch it.
+        """
         for path in self.entries():
             try:
                 yield self.load(path)
@@ -175,8 +179,13 @@ def _encode(results: Sequence[Result], traces: Mapping[str, polars.DataFrame]) -
 
 def _decode(path: Path) -> Entry:
     entry = json.loads((path / "entry.json").read_bytes())
-    if entry["version"] != ENTRY_VERSION:
-        raise ValueError(f"entry version {entry['version']}, this program reads {ENTRY_VERSION}")
+    if entry["version"] > ENTRY_VERSION:
+        found = entry["version"]
+        raise StoreError(
+            f"{path}: outbox entry of version {found}, this program reads up to {ENTRY_VERSION}; update bench"
+        )
+    if entry["version"] < 1:
+        raise ValueError(f"entry version {entry['version']}")
     if _sha256(canonical_json(entry["results"]).encode()) != entry["results_sha256"]:
         raise ValueError("the checksum of entry.json is wrong")
     parquet = (path / "traces.parquet").read_bytes()

@@ -95,7 +95,8 @@ def _write(suite: Suite, store: Store, board: Board, out: Path, *, compare: str 
 
 
 def _provenance(suite: Suite, manifest: dict[str, Any], board: Board) -> dict[str, Any]:
-    manifest.pop("suite", None)
+    for name in ("manifest_version", "suite", "seeds", "num_trials"):
+        manifest.pop(name, None)
     packages = manifest.pop("packages", {})
     attention = manifest.pop("attention", {})
     seeds = ", ".join(map(str, suite.seeds))
@@ -103,10 +104,15 @@ def _provenance(suite: Suite, manifest: dict[str, Any], board: Board) -> dict[st
         "suite": suite.description or suite.name,
         "trials": f"{suite.num_trials - board.num_missing} of {suite.num_trials} finished",
         "seeds": seeds,
-        **{name: value for name, value in manifest.items() if name != "num_trials"},
+        **{name: _shown(value) for name, value in manifest.items()},
         "attention": "; ".join(
             f"{workload}: " + ", ".join(f"{method} {how}" for method, how in by_method.items())
             for workload, by_method in attention.items()
         ),
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
     }
+
+
+def _shown(value: Any) -> Any:
+    """A value of the manifest, a dict in one line."""
+    return ", ".join(f"{name} {one}" for name, one in value.items()) if isinstance(value, dict) else value

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
+import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from bench.cluster import Placement, Resources, device_name, num_slots, place, ray_cluster
+from bench.checkpoints import Checkpoints
+from bench.cluster import Placement, Resources, device_name, num_slots, place, ray_cluster, wanted_gpus
+from bench.errors import StoreError
 from bench.lazy import polars
 from bench.manifest import manifest
 from bench.pack import Pack, make_packs
@@ -20,6 +25,8 @@ from bench.schedule import Progress, run_packs, stop_on_interrupt
 from bench.suite import Suite
 from bench.tracking import Store, Tracker, read_results
 from bench.trial import Result, Trial
+
+NOTED = ("total", "completed", "diverged", "failed", "running", "retries")  # of the progress, on the suite run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +40,29 @@ class Summary:
     was_interrupted: bool
     board: Board | SearchBoard | None  # None if there is no result, or the store could not be read
     phases: dict[str, float]  # seconds by phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a suite is run; none of it changes a result.
+
+    address: of a Ray cluster; else RAY_ADDRESS, else one is started here. is_insecure: also one that lets anybody in.
+    num_gpus: GPUs to wait for, which an autoscaling cluster is asked for; else what is there is used.
+    max_lanes: the most trials of a pack; else by the device.
+    is_reference: attention by the dense reference alone, no fast path.
+    checkpoints: folder or s3://bucket/path that all nodes share; else in the store's home.
+    checkpoint_s: seconds of training between two of them, the most that a lost node costs.
+    timeout_s: a worker that gives no sign of life for so long is ended; 0: never.
+    """
+
+    address: str | None = None
+    is_insecure: bool = False
+    num_gpus: int | None = None
+    max_lanes: int | None = None
+    is_reference: bool = False
+    checkpoints: str | None = None
+    checkpoint_s: float = 60.0
+    timeout_s: float = 1800.0
 
 
 class Phases:
@@ -51,10 +81,8 @@ class Phases:
 def run_suite(
     suite: Suite,
     store: Store,
+    options: Options,
     *,
-    address: str | None,
-    max_lanes: int | None,
-    is_reference: bool = False,
     on_start: Callable[[int, int, Resources], None],
     on_progress: Callable[[Progress], None],
 ) -> Summary:
@@ -62,9 +90,8 @@ def run_suite(
 
     A suite with a search is trained round by round, until every search is done.
 
-    is_reference: attention by the dense reference alone, no fast path.
     on_start gets the number of missing trials, of packs, and what each pack takes. The first Ctrl-C lets packs in
-    training finish; the second raises KeyboardInterrupt, and what was finished is kept.
+    training finish; the second, or a SIGTERM, raises KeyboardInterrupt, and what was finished is kept.
 
     Raises UsageError if the suite is being run already, StoreError if store or cluster can't be reached.
     """
@@ -77,23 +104,16 @@ def run_suite(
     try:
         queue = _queue(suite, store, tracker)
         if trials := queue.next():
-            with ray_cluster(address), stop_on_interrupt(stop, store.warn):
-                tracker.start(json.dumps(manifest(suite, device=device_name(), is_reference=is_reference), indent=2))
-                placement = place(suite.expand(), max_lanes=max_lanes)
-                phases.end("start")
-                while trials and not stop.is_set():
-                    packs = plan(suite, trials, placement)
-                    on_start(len(trials), len(packs), placement.resources)
-
-                    def keep(results: Sequence[Result], traces: Mapping[str, polars.DataFrame]) -> None:
-                        tracker.put(results, traces)
-                        queue.tell(results)
-
-                    progress.append(
-                        _train(packs, placement.resources, store, tracker, stop, keep, on_progress, is_reference)
-                    )
-                    trials = queue.next()
-                phases.end("training")
+            training = Training(
+                suite=suite,
+                store=store,
+                tracker=tracker,
+                options=options,
+                stop=stop,
+                on_start=on_start,
+                on_progress=on_progress,
+            )
+            progress = training.run(queue, trials, phases)
         if tracker.deliver() == 0:
             phases.end("delivery")
             if not tracker.finished().isdisjoint(queue.trial_ids()):
@@ -102,6 +122,10 @@ def run_suite(
                 )
             tracker.finish("KILLED" if stop.is_set() else "FINISHED")
             phases.end("leaderboard")
+    except KeyboardInterrupt:
+        with contextlib.suppress(StoreError):
+            tracker.finish("KILLED")
+        raise
     finally:
         num_waiting = tracker.close()
     return Summary(
@@ -113,6 +137,77 @@ def run_suite(
         board=board,
         phases=phases.seconds,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """From trials to results in the outbox, on a Ray cluster."""
+
+    suite: Suite
+    store: Store
+    tracker: Tracker
+    options: Options
+    stop: threading.Event
+    on_start: Callable[[int, int, Resources], None]
+    on_progress: Callable[[Progress], None]
+
+    def run(self, queue: Queue, trials: Sequence[Trial], phases: Phases) -> list[Progress]:
+        """Train `trials` and then what else the queue asks for; the progress of every round."""
+        options, rounds = self.options, []
+        with (
+            ray_cluster(options.address, is_insecure=options.is_insecure),
+            stop_on_interrupt(self.stop, self.store.warn),
+            wanted_gpus(options.num_gpus, self.store.warn),
+        ):
+            plain = manifest(self.suite, device=device_name(), is_reference=options.is_reference)
+            self.tracker.start(json.dumps(plain, indent=2))
+            placement = place(self.suite.expand(), max_lanes=options.max_lanes)
+            phases.end("start")
+            while trials and not self.stop.is_set():
+                rounds.append(self._train(trials, placement, queue))
+                trials = queue.next()
+            phases.end("training")
+        return rounds
+
+    def _train(self, trials: Sequence[Trial], placement: Placement, queue: Queue) -> Progress:
+        packs = plan(self.suite, trials, placement)
+        self.on_start(len(trials), len(packs), placement.resources)
+
+        def keep(results: Sequence[Result], traces: Mapping[str, polars.DataFrame]) -> None:
+            self.tracker.put(results, traces)
+            queue.tell(results)
+
+        checkpoints = self._checkpoints(placement.resources.device)
+        with tempfile.TemporaryDirectory(prefix="bench-tune-", ignore_cleanup_errors=True) as storage:
+            progress = run_packs(
+                packs,
+                resources=placement.resources,
+                storage=Path(storage),
+                checkpoints=checkpoints,
+                timeout_s=self.options.timeout_s,
+                stop=self.stop,
+                on_finished=keep,
+                on_progress=self._tell,
+                is_reference=self.options.is_reference,
+            )
+        if progress.warning:
+            self.store.warn(progress.warning)
+        if not self.stop.is_set():
+            checkpoints.clear()
+        return progress
+
+    def _tell(self, progress: Progress) -> None:
+        self.tracker.note({name: getattr(progress, name) for name in NOTED})
+        self.on_progress(progress)
+
+    def _checkpoints(self, device: str) -> Checkpoints:
+        folder = self.options.checkpoints or str(self.store.home / "checkpoints")
+        return Checkpoints(
+            uri=f"{folder.rstrip('/')}/{self.tracker.outbox.folder.name}",
+            token=secrets.token_hex(8),
+            variant=f"{device}-reference" if self.options.is_reference else device,
+            every_s=self.options.checkpoint_s,
+        )
 
 
 def _queue(suite: Suite, store: Store, tracker: Tracker) -> Queue:
@@ -134,32 +229,6 @@ def _sum(rounds: list[Progress]) -> Progress | None:
         total.failed += one.failed
         total.failures.update(one.failures)
     return total
-
-
-def _train(
-    packs: list[Pack],
-    resources: Resources,
-    store: Store,
-    tracker: Tracker,
-    stop: threading.Event,
-    keep: Callable[[Sequence[Result], Mapping[str, polars.DataFrame]], None],
-    on_progress: Callable[[Progress], None],
-    is_reference: bool,
-) -> Progress:
-    """Run packs with a fresh folder for Tune's checkpoints; one that a killed run left is of no use."""
-    storage = store.home / "tune" / tracker.outbox.folder.name
-    shutil.rmtree(storage, ignore_errors=True)
-    progress = run_packs(
-        packs,
-        resources=resources,
-        storage=storage,
-        stop=stop,
-        on_finished=keep,
-        on_progress=on_progress,
-        is_reference=is_reference,
-    )
-    shutil.rmtree(storage, ignore_errors=True)
-    return progress
 
 
 def plan(suite: Suite, missing: Sequence[Trial], placement: Placement) -> list[Pack]:

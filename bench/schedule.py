@@ -1,13 +1,13 @@
-"""Run packs on Ray Tune: the only file that knows it. Ray Tune's "trial" is our pack.
+"""Run packs on Ray Tune: with worker.py the only file that knows it. Ray Tune's "trial" is our pack.
 
-Packs are handed to Tune one by one as slots get free, so that a stop request takes effect at once. A worker trains in
-short slices, checkpoints through Tune on a time cadence and returns what it measured with its last result; the callback
-on the driver takes that out before Tune keeps or writes anything of it.
+Packs are handed to Tune one by one as slots get free, so that a stop request takes effect at once. The callback on the
+driver takes results out before Tune keeps or writes anything of them. Retries and checkpoints are ours: Tune's know
+neither a pack that must be split nor a folder that some nodes do not share.
 """
 
 from __future__ import annotations
 
-import gc
+import dataclasses
 import logging
 import re
 import signal
@@ -25,29 +25,19 @@ from bench.cluster import Resources, num_slots  # first: it sets what Ray reads 
 
 # isort: split
 
-import torch
-from ray import tune
+from ray import cloudpickle, tune
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
+from bench.checkpoints import Checkpoints
 from bench.pack import Pack
-from bench.train import PackRun
+from bench.retries import Cause, Failure, Part, Retries
 from bench.trial import Outcome, Result
+from bench.worker import Finished, PackTrainable
 
-SLICE_SECONDS = 2.0  # of training between two reports to the driver
-CHECKPOINT_SECONDS = 60.0
-OUT_OF_MEMORY_ADVICE = (
-    "one trial alone does not fit the device; a smaller batch_size, more num_micro_batches, checkpointing, or bfloat16 "
-    "take less memory"
-)
-MAX_FAILURES = 2  # of a pack: lost workers and crashes, each retried from the last checkpoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """What a worker returns for a pack: opaque to Tune."""
-
-    results: list[Result]
-    traces: dict[str, Any]  # trial id -> frame of TRACE_COLUMNS
+# What Ray says of a machine that went away, and of a process that it killed because memory ran out.
+NODE_LOST = ("node has died", "node was terminated", "node is terminated", "NODE_DIED", "NodeDiedError", "preempted")
+MEMORY_SPENT = ("low on memory", "OutOfMemoryError", "NODE_OUT_OF_MEMORY")
 
 
 @dataclass(kw_only=True)
@@ -61,7 +51,9 @@ class Progress:
     running: int = 0
     failures: Counter[str] = field(default_factory=Counter)  # why trials failed, in words
     total_steps: int = 0
-    steps: dict[str, int] = field(default_factory=dict)  # by pack id, in lane steps
+    steps: dict[Part, int] = field(default_factory=dict)  # in lane steps
+    retries: int = 0  # attempts that failed
+    warning: str = ""  # of a worker, about its checkpoints
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -80,88 +72,21 @@ class Progress:
         return self.seconds * (self.total_steps / steps - 1) if steps else None
 
 
-class PackTrainable(tune.Trainable):
-    """A worker that trains one pack after another (Tune reuses it)."""
-
-    def setup(  # pyright: ignore
-        self, config: dict[str, Any], *, packs: dict[str, Pack], device: str, is_reference: bool
-    ) -> None:
-        self._packs, self._device, self._is_reference = packs, device, is_reference
-        self._begin(packs[config["pack"]])
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._begin(self._packs[new_config["pack"]])
-        return True
-
-    def step(self) -> dict[str, Any]:
-        out_of_memory = ""
-        try:
-            if self._run is None:
-                self._run = self._start_run()
-            self._run.advance(max_seconds=SLICE_SECONDS)
-            if self._run.done:
-                self._results += self._run.results()
-                self._traces |= self._run.traces()
-                self._queue.pop(0)
-                self._run = None
-        except torch.OutOfMemoryError as error:
-            out_of_memory = str(error)
-        if out_of_memory:  # outside `except`, whose traceback holds tensors
-            self._split(out_of_memory)
-        report = {"steps": self._lane_steps(), "done": not self._queue}
-        if not self._queue:
-            report["finished"] = Finished(results=self._results, traces=self._traces)
-        return report
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        state = self._run.state() if self._run and len(self._queue) == 1 and not self._results else {}
-        torch.save(state, Path(checkpoint_dir) / "pack.pt")
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        state = torch.load(Path(checkpoint) / "pack.pt", weights_only=True)
-        if state:
-            self._run = self._start_run()
-            self._run.load(state)
-
-    def _start_run(self) -> PackRun:
-        return PackRun(self._queue[0], device=self._device, is_reference=self._is_reference)
-
-    def _begin(self, pack: Pack) -> None:
-        self._queue = [pack]  # more than one only after a pack did not fit and was halved
-        self._run: PackRun | None = None
-        self._results: list[Result] = []
-        self._traces: dict[str, Any] = {}
-
-    def _split(self, message: str) -> None:
-        """Halve the pack that did not fit; a single lane that does not fit is an outcome."""
-        self._run = None
-        gc.collect()  # an interrupted trace leaves tensors in cycles
-        torch.cuda.empty_cache()
-        trials = self._queue.pop(0).trials
-        if len(trials) == 1:
-            reason = f"{OUT_OF_MEMORY_ADVICE} ({message.splitlines()[0][:200]})"
-            self._results.append(lost(trials[0], Outcome.OUT_OF_MEMORY, reason))
-        else:
-            middle = len(trials) // 2
-            self._queue[:0] = [Pack(trials=trials[:middle]), Pack(trials=trials[middle:])]
-
-    def _lane_steps(self) -> int:
-        finished = sum(result.trial.num_steps for result in self._results)
-        return finished + (self._run.step * len(self._run.pack.trials) if self._run else 0)
-
-
 class PackSearcher(Searcher):
     """Hands out packs in order; none any more once `stop` is set."""
 
-    def __init__(self, pack_ids: Sequence[str], stop: threading.Event) -> None:
+    def __init__(self, retries: Retries, stop: threading.Event) -> None:
         super().__init__()
-        self._left = list(pack_ids)
+        self._retries = retries
         self._stop = stop
 
-    def suggest(self, trial_id: str) -> Any:  # a configuration, or Searcher.FINISHED, which is a string
-        if self._stop.is_set() or not self._left:
+    def suggest(self, trial_id: str) -> Any:  # a configuration, None for "not now", or Searcher.FINISHED
+        if self._stop.is_set():
             return Searcher.FINISHED
-        return {"pack": self._left.pop(0)}
+        part = self._retries.next()
+        if part is None:
+            return None if self._retries.running else Searcher.FINISHED
+        return {"pack": part.pack_id, "start": part.start, "stop": part.stop}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Nothing to learn from a result."""
@@ -174,49 +99,66 @@ class PackSearcher(Searcher):
 
 
 class DriverCallback(tune.Callback):
-    """Takes results off Tune's hands on the driver and counts."""
+    """Takes results off Tune's hands on the driver, decides about failures, and counts."""
 
     def __init__(
         self,
         packs: dict[str, Pack],
+        retries: Retries,
         progress: Progress,
+        *,
+        checkpoints: Checkpoints,
+        timeout_s: float,
         on_finished: Callable[[list[Result], dict[str, Any]], None],
         on_progress: Callable[[Progress], None],
     ) -> None:
-        self._packs, self._progress = packs, progress
+        self._packs, self._retries, self._progress = packs, retries, progress
+        self._checkpoints, self._timeout_s = checkpoints, timeout_s
         self._on_finished, self._on_progress = on_finished, on_progress
-        self._running: dict[str, int] = {}
+        self._heard: dict[str, float] = {}  # by Tune's trial id: when it last gave a sign of life
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._running[trial.config["pack"]] = len(self._packs[trial.config["pack"]].trials)
+        self._heard[trial.trial_id] = time.monotonic()
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
-        pack_id = trial.config["pack"]
-        self._progress.steps[pack_id] = result["steps"]
+        self._heard[trial.trial_id] = time.monotonic()
+        part = self._part(trial)
+        self._progress.steps[part] = result["steps"]
+        self._progress.warning = result["warning"] or self._progress.warning
         finished: Finished | None = result.pop("finished", None)
         if finished is not None:
-            self._take(pack_id, finished.results, finished.traces)
+            failures = self._retries.finished(part)
+            results = [dataclasses.replace(one, failures=failures) for one in finished.results]
+            self._take(results, finished.traces)
+            self._checkpoints.remove(Pack(trials=part.trials).id)
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        pack = self._packs[trial.config["pack"]]
-        message = _reason(trial.get_pickled_error())
-        self._take(pack.id, [lost(one, Outcome.CRASHED, message) for one in pack.trials], {})
+        part = self._part(trial)
+        silent_s = time.monotonic() - self._heard.get(trial.trial_id, time.monotonic())
+        failure = _failure(_error(trial), timed_out=0 < self._timeout_s <= silent_s)
+        self._progress.retries += 1
+        given_up = self._retries.failed(part, failure, steps=self._progress.steps.pop(part, 0))
+        if given_up:
+            self._progress.steps[part] = sum(result.trial.num_steps for result in given_up)
+            self._take(given_up, {})
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        self._progress.running = sum(self._running.values())
+        self._progress.running = sum(len(part.trials) for part in self._retries.running)
         self._on_progress(self._progress)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles it for Tuner.restore, which is not used
 
-    def _take(self, pack_id: str, results: list[Result], traces: dict[str, Any]) -> None:
-        self._running.pop(pack_id, None)
+    def _part(self, trial: Any) -> Part:
+        pack_id, start, stop = (trial.config[name] for name in ("pack", "start", "stop"))
+        return Part(pack=self._packs[pack_id], pack_id=pack_id, start=start, stop=stop)
+
+    def _take(self, results: list[Result], traces: dict[str, Any]) -> None:
         self._progress.completed += sum(result.outcome is Outcome.COMPLETED for result in results)
         self._progress.diverged += sum(result.outcome is Outcome.DIVERGED for result in results)
         failed = [result for result in results if not result.outcome.is_result]
         self._progress.failed += len(failed)
         self._progress.failures.update(f"{r.trial.method.label} {r.outcome}: {r.message}" for r in failed)
-        self._progress.steps[pack_id] = sum(result.trial.num_steps for result in results)
         self._on_finished(results, traces)
 
 
@@ -225,6 +167,8 @@ def run_packs(
     *,
     resources: Resources,
     storage: Path,
+    checkpoints: Checkpoints,
+    timeout_s: float = 0.0,
     stop: threading.Event,
     on_finished: Callable[[list[Result], dict[str, Any]], None],
     on_progress: Callable[[Progress], None],
@@ -232,25 +176,44 @@ def run_packs(
 ) -> Progress:
     """Train packs on the connected Ray cluster until all are done or `stop` is set; then those in training finish.
 
-    `on_finished` gets each pack's results and traces on the driver, in the order in which packs end. A pack that
-    crashed more than MAX_FAILURES times is handed over as CRASHED trials. Call it inside `ray_cluster`.
+    `on_finished` gets each pack's results and traces on the driver, in the order in which packs end. A pack that fails
+    is tried again from its last checkpoint, then split, then given up (bench.retries). timeout_s: a worker that gives
+    no sign of life for so long is ended (0: never). Call it inside `ray_cluster`.
     """
     # It logs a traceback for each failure; here a failure is an outcome.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     by_id = {pack.id: pack for pack in packs}
+    retries = Retries.of(packs)
     progress = Progress(
         total=sum(len(pack.trials) for pack in packs),
         total_steps=sum(trial.num_steps for pack in packs for trial in pack.trials),
     )
+    checkpoints.start()
     trainable = tune.with_resources(
-        tune.with_parameters(PackTrainable, packs=by_id, device=resources.device, is_reference=is_reference),
+        tune.with_parameters(
+            PackTrainable,
+            packs=by_id,
+            device=resources.device,
+            is_reference=is_reference,
+            checkpoints=checkpoints,
+            timeout_s=timeout_s,
+        ),
         {"cpu": resources.cpus, "gpu": resources.gpus},
+    )
+    callback = DriverCallback(
+        by_id,
+        retries,
+        progress,
+        checkpoints=checkpoints,
+        timeout_s=timeout_s,
+        on_finished=on_finished,
+        on_progress=on_progress,
     )
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=PackSearcher(list(by_id), stop),
-            num_samples=len(by_id),
+            search_alg=PackSearcher(retries, stop),
+            num_samples=-1,
             max_concurrent_trials=num_slots(resources),
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -258,11 +221,9 @@ def run_packs(
         run_config=tune.RunConfig(
             name="packs",
             storage_path=str(storage.resolve()),
-            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
-            checkpoint_config=tune.CheckpointConfig(
-                num_to_keep=1, checkpoint_frequency=int(CHECKPOINT_SECONDS / SLICE_SECONDS), checkpoint_at_end=False
-            ),
-            callbacks=[DriverCallback(by_id, progress, on_finished, on_progress)],
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            callbacks=[callback],
             verbose=0,
         ),
     )
@@ -272,29 +233,41 @@ def run_packs(
 
 @contextmanager
 def stop_on_interrupt(stop: threading.Event, warn: Callable[[str], None]) -> Iterator[None]:
-    """Inside the block the first Ctrl-C sets `stop`, the second raises KeyboardInterrupt."""
+    """Inside the block the first Ctrl-C sets `stop`; the second, or a SIGTERM, raises KeyboardInterrupt."""
 
     def handle(number: int, frame: Any) -> None:
-        if stop.is_set():
+        if stop.is_set() or number == signal.SIGTERM:
+            stop.set()
             raise KeyboardInterrupt
         stop.set()
         warn("stopping: packs in training finish, no new one starts; Ctrl-C again stops at once")
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def lost(trial: Any, outcome: Outcome, message: str) -> Result:
-    """The result of a trial that gave none."""
-    return Result(trial=trial, outcome=outcome, initial_loss=None, final_loss=None, wall_s=0.0, message=message)
+def _error(trial: Any) -> BaseException | None:
+    """What Tune wrote down a moment ago, on this machine; `get_pickled_error` reads what is copied from there later."""
+    path = trial.pickled_error_file
+    return cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None
 
 
-def _reason(error: BaseException | None) -> str:
-    """What went wrong in a worker and where, in one line: the end of the traceback that Ray sends along."""
+def _failure(error: BaseException | None, *, timed_out: bool) -> Failure:
+    """What went wrong with a worker, from the error that Ray sends along."""
     text = "".join(traceback.format_exception_only(error)).strip() if error else "unknown error"
-    frames = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', text)
-    place = " ({}:{} in {})".format(Path(frames[-1][0]).name, *frames[-1][1:]) if frames else ""
-    return text.splitlines()[-1][:500] + place
+    if not isinstance(error, RayActorError | OutOfMemoryError):  # an exception outside of training, or of the GPU
+        return Failure(cause=Cause.WORKER, message=text.splitlines()[-1][:500])
+    if any(word in text for word in NODE_LOST):
+        return Failure(cause=Cause.NODE, message="its node went away")
+    if any(word in text for word in MEMORY_SPENT):
+        return Failure(cause=Cause.MEMORY, message="killed because its node ran out of memory")
+    if timed_out:
+        return Failure(cause=Cause.TIMEOUT, message="no sign of life for too long")
+    exit_kind = re.search(r"Worker exit type: (\w+)", text)
+    return Failure(
+        cause=Cause.WORKER, message=f"its process died ({exit_kind.group(1) if exit_kind else 'reason unknown'})"
+    )

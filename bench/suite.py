@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
@@ -40,10 +40,14 @@ from bench.suite_knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
 from bench.suite_search import SearchPlan, build_search
 from bench.suite_sweeps import Sweeps, assign
 from bench.trial import KNOB_NAMES, Choice, Knobs, Trial
+from bench.workloads import WORKLOADS
 
 __all__ = ["KnobGrid", "LogGrid", "Suite", "find_suite", "json_schema", "load_suite", "shipped_suites"]
 
 MAX_TRIALS = 1_000_000
+PATH_ADVICE = (
+    "a suite from elsewhere must not read what it likes: link the data below it, or `bench data prepare` it there"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,17 @@ def _seeds(value: Any) -> Any:
 
 
 def _resolve(field: str, value: Any, info: ValidationInfo) -> Choice:
-    return resolve(KINDS[field], value, allow_code=info.context is not None and info.context.allow_code)
+    choice = resolve(KINDS[field], value, allow_code=info.context is not None and info.context.allow_code)
+    if field == "workloads" and info.context is not None and info.context.document is not None:
+        for name, path in _leaving_paths(choice):
+            reject(problem(f"{name} {show(path)} leaves the folder that suites run in; {PATH_ADVICE}", loc=(name,)))
+    return choice
+
+
+def _leaving_paths(choice: Choice) -> list[tuple[str, str]]:
+    """Parameters of a workload that name something outside of the working directory."""
+    values = [(name, choice.params[name]) for name in load_class(WORKLOADS.get(choice.name, choice.name)).paths]
+    return [(name, path) for name, path in values if path.startswith(("/", "~")) or ".." in PurePath(path).parts]
 
 
 def _write_choice(choice: Choice) -> dict[str, Any]:
@@ -252,7 +266,11 @@ class Suite(BaseModel):
 def load_suite(path: str | Path, *, allow_code: bool = False) -> Suite:
     """The suite in a YAML file. Raises UsageError. allow_code: import `package.module:Class` entries."""
     document = read_document(path)
-    return Suite.model_validate(document.data, context=Context(document=document, allow_code=allow_code))
+    suite = Suite.model_validate(document.data, context=Context(document=document, allow_code=allow_code))
+    for choice in suite.entries["workloads"]:  # values of a knob, too
+        for name, value in _leaving_paths(choice):
+            raise UsageError(f"{path}: {name} {show(value)} leaves the folder that suites run in; {PATH_ADVICE}")
+    return suite
 
 
 def json_schema() -> dict[str, Any]:

@@ -163,12 +163,14 @@ class Result:
     val_calibration_error: float | None = None
     wall_s: float
     message: str = ""  # why a trial was lost
+    failures: tuple[str, ...] = ()  # why attempts at its pack failed, oldest first
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can carry, and `from_dict` read; infinities as text."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain["trial"] = self.trial.to_dict()
         plain["outcome"] = self.outcome.value
+        plain["failures"] = list(self.failures)
         for name in LOSSES:
             plain[name] = None if plain[name] is None else _plain_float(plain[name])
         return plain
@@ -176,9 +178,10 @@ class Result:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Result:
         """Inverse of `to_dict`."""
-        fields: dict[str, Any] = {**dict.fromkeys(LOSSES), **plain}
+        fields: dict[str, Any] = {**dict.fromkeys(LOSSES), "failures": (), **plain}  # older results lack some
         fields["trial"] = Trial.from_dict(plain["trial"])
         fields["outcome"] = Outcome(plain["outcome"])
+        fields["failures"] = tuple(fields["failures"])
         for name in LOSSES:
             fields[name] = None if fields[name] is None else float(fields[name])
         return cls(**fields)

@@ -1,9 +1,29 @@
 """Settings of every test; its folder is importable, so tests share `trials` and `variants`."""
 
+import os
+import pwd
 import sys
+
+import pytest
 
 
 def pytest_collection_finish() -> None:
     """One thread: tests' tensors are too small to share out, and tests that measure nothing should not compete."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A throw-away Postgres server; tests that need it are skipped where Postgres or psycopg is absent."""
+    missing = "needs Postgres's own programs (Debian: apt-get install postgresql) and psycopg (the extra `postgres`)"
+    pytest.importorskip("psycopg", reason=missing)
+    from tests.bench.tracking.postgres import Postgres, binaries
+
+    programs = binaries()
+    is_known = os.geteuid() or any(user.pw_name == "postgres" for user in pwd.getpwall())
+    if programs is None or not is_known:
+        pytest.skip(missing)
+    server = Postgres(programs)
+    yield server
+    server.stop()

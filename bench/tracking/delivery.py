@@ -8,9 +8,10 @@ kill after it a trial that is skipped.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bench.lazy import polars
 from bench.outbox import Entry, sync_folder, write_durably
 from bench.tracking import records
+from bench.tracking.database import WriteAheadLog
 from bench.tracking.records import MethodKey
 from bench.tracking.store import Store
 from bench.trial import Outcome, Result
@@ -36,7 +38,11 @@ class TrialRun:
     run_id: str
     text: str  # JSON of the result
     outcome: Outcome
-    is_ended: bool
+    status: str  # in MLflow: KILLED is a run that a killed driver began
+
+    @property
+    def is_ended(self) -> bool:
+        return self.status in records.ENDED
 
     @property
     def is_finished(self) -> bool:
@@ -60,6 +66,7 @@ class Writer:
         self._suite_name = suite_name
         self._index: Index | None = None
         self._experiment: Experiment
+        self._log: WriteAheadLog | None = None  # of the embedded store
 
     def forget(self) -> None:
         """Reads the runs anew before the next write: after a failure nobody knows what was written."""
@@ -73,12 +80,21 @@ class Writer:
     def index(self) -> Index:
         if self._index is None:
             self._store.create()
+            _ = self.client  # checks the database before anything else opens it
+            if self._store.database is not None and self._log is None:
+                self._log = WriteAheadLog(self._store.database).__enter__()
             self._find_experiment()
             self._index = self._read_index()
         return self._index
 
+    def close(self) -> None:
+        """Leaves the database as one file."""
+        if self._log is not None:
+            self._log.__exit__()
+            self._log = None
+
     def write_entry(self, entry: Entry) -> None:
-        """Writes every trial of an entry that MLflow does not hold."""
+        """Writes every trial of an entry that MLflow does not hold; on return all of it survives a power cut."""
         from mlflow.entities import Metric
 
         numbers: dict[str, list[Metric]] = {result.trial.id: [] for result in entry.results}
@@ -91,6 +107,8 @@ class Writer:
         for result in entry.results:
             trial_id = result.trial.id
             self._write_trial(entry, result, numbers[trial_id], traces.get((trial_id,)))
+        if self._log is not None:
+            self._log.sync()
 
     def method_run(self, key: MethodKey) -> str:
         """Run id of a method run, created if missing."""
@@ -99,6 +117,13 @@ class Writer:
             run = self.client.create_run(self._experiment.experiment_id, tags=tags, run_name=key.name)
             self.index.methods[key.digest] = run.info.run_id
         return self.index.methods[key.digest]
+
+    def end_stale_trials(self, waiting: Set[str]) -> None:
+        """Ends as KILLED the runs of trials that were begun and that no entry will fill. waiting: their trial ids."""
+        for trial_id, run in self.index.trials.items():
+            if run.status == "RUNNING" and trial_id not in waiting:
+                self.client.set_terminated(run.run_id, "KILLED")
+                run.status = "KILLED"
 
     def tag_experiment(self, name: str, value: str) -> None:
         _ = self.index  # finds the experiment
@@ -114,7 +139,8 @@ class Writer:
             for name, content in files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 write_durably(folder / name, content)
-            sync_folder(folder)
+            for made in (folder, folder.parent, folder.parent.parent):
+                sync_folder(made)
             return
         with tempfile.TemporaryDirectory() as temporary:
             for name, content in files.items():
@@ -125,15 +151,19 @@ class Writer:
                 self._store.artifact_repository(self._experiment).log_artifact(str(path), str(parent))
 
     def _write_trial(self, entry: Entry, result: Result, points: list[Any], trace: polars.DataFrame | None) -> None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric, Param, RunTag
 
         tags = records.trial_tags(result)
         run = self._run_to_fill(result, records.result_text(tags))
         if run is None:
             return
-        if trace is not None:
-            tags[records.TRACE] = TRACE_FILE
-        if not run.run_id:
+        files = {} if trace is None else {TRACE_FILE: _parquet(trace)}
+        for name, content in files.items():
+            tags |= {records.TRACE: name, records.TRACE_SHA256: hashlib.sha256(content).hexdigest()}
+        late_tags = []
+        if run.run_id:  # another version may have made the run
+            late_tags = [RunTag(name, value) for name, value in tags.items()]
+        else:
             tags[records.PARENT] = self.method_run(MethodKey.of(result))
             run.run_id = self._create_run(result, tags, _start_ms(entry, result))
         singles = [
@@ -143,12 +173,12 @@ class Writer:
         params = [Param(name, value) for name, value in records.trial_params(result).items()]
         exact = {(single.key, single.step) for single in singles}  # a curve's last point is the same, but rounded
         metrics = [point for point in points if (point.key, point.step) not in exact] + singles
-        self.client.log_batch(run.run_id, metrics=metrics, params=params)
-        if trace is not None:
-            self.write_files(run.run_id, {TRACE_FILE: _parquet(trace)})
+        self.client.log_batch(run.run_id, metrics=metrics, params=params, tags=late_tags)
+        if files:
+            self.write_files(run.run_id, files)
         status = "FINISHED" if result.outcome.is_result else "FAILED"
         self.client.set_terminated(run.run_id, status, end_time=entry.created_ms)
-        run.is_ended = True
+        run.status = status
         self.index.trials[result.trial.id] = run
 
     def _run_to_fill(self, result: Result, text: str) -> TrialRun | None:
@@ -163,7 +193,7 @@ class Writer:
                 return known
             self.client.delete_run(known.run_id)  # the newer result replaces it: params and metrics can't be unwritten
             del self.index.trials[result.trial.id]
-        return TrialRun(run_id="", text=text, outcome=result.outcome, is_ended=False)
+        return TrialRun(run_id="", text=text, outcome=result.outcome, status="RUNNING")
 
     def _create_run(self, result: Result, tags: dict[str, str], start_ms: int) -> str:
         name = records.trial_name(result)
@@ -171,11 +201,15 @@ class Writer:
         return run.info.run_id
 
     def _find_experiment(self) -> None:
+        version = str(records.SCHEMA_VERSION)
         found = self._store.experiment(self._suite_name)
         if found is None:
-            root = None if self._store.is_remote else self._store.artifacts.as_uri()
-            self.client.create_experiment(self._suite_name, artifact_location=root)
+            self.client.create_experiment(
+                self._suite_name, artifact_location=self._store.artifact_root, tags={records.SCHEMA: version}
+            )
             found = self._store.experiment(self._suite_name)
+        elif records.SCHEMA not in found.tags or found.tags[records.SCHEMA] != version:
+            self.client.set_experiment_tag(found.experiment_id, records.SCHEMA, version)
         assert found is not None
         self._experiment = found
 
@@ -183,6 +217,7 @@ class Writer:
         index = Index(suite="")
         for run in self._store.search(self._experiment.experiment_id):
             tags = run.data.tags
+            records.check_schema(tags, f"{self._store.shown_uri}: run {run.info.run_id}")
             match tags.get(records.KIND):
                 case "suite":
                     index.suite = index.suite or run.info.run_id
@@ -193,7 +228,7 @@ class Writer:
         if not index.suite:
             run = self.client.create_run(
                 self._experiment.experiment_id,
-                tags={records.KIND: "suite"},
+                tags={records.KIND: "suite", records.SCHEMA: str(records.SCHEMA_VERSION)},
                 run_name=records.shown(self._suite_name, 250),
             )
             index.suite = run.info.run_id
@@ -206,7 +241,7 @@ class Writer:
             run_id=run.info.run_id,
             text=records.result_text(tags),
             outcome=Outcome(tags[records.OUTCOME]),
-            is_ended=run.info.status in ("FINISHED", "FAILED"),
+            status=run.info.status,
         )
         known = trials.get(trial_id)
         if known is None:

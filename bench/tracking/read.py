@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,13 +15,14 @@ from bench.outbox import Entry, empty_traces
 from bench.trace import TRACE_COLUMNS
 from bench.tracking import records
 from bench.tracking.delivery import MANIFEST_FILE
+from bench.tracking.records import MANIFEST_VERSION
 from bench.tracking.store import Store
 from bench.trial import RESULT_COLUMNS, Result
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
-_ENDED = f"tags.`{records.KIND}` = 'trial' and attributes.status != 'RUNNING'"
+_ENDED = f"tags.`{records.KIND}` = 'trial' and attributes.status != 'RUNNING' and attributes.status != 'KILLED'"
 
 
 def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> polars.DataFrame:
@@ -32,10 +34,17 @@ def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> 
     """
     waiting = _waiting(store, suite_name) if undelivered else []  # first, so that a delivery meanwhile loses nothing
     newest: dict[str, Result] = {}
+    unreadable = []
     for run in _trial_runs(store, store.experiment(suite_name)).values():
-        result = _result(store, run)
-        if result is not None:
+        records.check_schema(run.data.tags, f"{store.shown_uri}: run {run.info.run_id}")
+        try:
+            result = records.result_from_tags(run.data.tags)
+        except (ValueError, KeyError, TypeError) as error:
+            unreadable.append(f"run {run.info.run_id}: {error}")
+        else:
             newest[result.trial.id] = result
+    if unreadable:
+        store.warn(f"{store.shown_uri}: {len(unreadable)} results left out that can't be read ({unreadable[0]})")
     for entry in waiting:
         for result in entry.results:
             known = newest.get(result.trial.id)
@@ -80,8 +89,17 @@ def read_manifest(store: Store, suite_name: str) -> str | None:
                 folder = Path(temporary)
                 store.client().download_artifacts(run.info.run_id, MANIFEST_FILE, temporary)
             if (folder / MANIFEST_FILE).exists():
-                return (folder / MANIFEST_FILE).read_text(encoding="utf-8")
+                text = (folder / MANIFEST_FILE).read_text(encoding="utf-8")
+                _check_manifest(text, f"{store.shown_uri}: manifest of suite {suite_name!r}")
+                return text
     return None
+
+
+def _check_manifest(text: str, what: str) -> None:
+    plain = json.loads(text)
+    if "manifest_version" in plain and plain["manifest_version"] > MANIFEST_VERSION:
+        found = plain["manifest_version"]
+        raise StoreError(f"{what} is of version {found}, this program reads up to {MANIFEST_VERSION}; update bench")
 
 
 def suite_names(store: Store) -> list[str]:
@@ -102,14 +120,6 @@ def _trial_runs(store: Store, experiment: Experiment | None) -> Mapping[str, Run
     runs = store.search(experiment.experiment_id, _ENDED)
     runs.sort(key=lambda run: (run.info.status == "FINISHED", run.info.end_time))
     return {run.data.tags[records.TRIAL_ID]: run for run in runs}
-
-
-def _result(store: Store, run: Run) -> Result | None:
-    try:
-        return records.result_from_tags(run.data.tags)
-    except (ValueError, KeyError, TypeError) as error:
-        store.warn(f"{store.shown_uri}: run {run.info.run_id} left out, its result can't be read ({error})")
-        return None
 
 
 def _trace_paths(store: Store, experiment: Experiment, runs: Mapping[str, Run]) -> dict[str, Path]:

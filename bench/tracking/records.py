@@ -9,11 +9,19 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from bench.errors import StoreError
 from bench.lazy import polars
 from bench.trial import Result, canonical_json
+
+# Of what tags and artifacts of a suite hold; on its experiment and every run of it. Raised whenever an older program
+# would misread what is written. 1: before there was this tag, without checksums of traces.
+SCHEMA_VERSION = 2
+SCHEMA = "bench.schema"
+
+MANIFEST_VERSION = 2  # the one that bench.manifest writes, and the latest that is read
 
 KIND = "bench.kind"
 TRIAL_ID = "bench.trial_id"
@@ -21,6 +29,7 @@ METHOD_KEY = "bench.method_key"
 OUTCOME = "bench.outcome"
 RESULT = "bench.result"
 TRACE = "bench.trace"  # name of the trace's artifact; no tag if there is no trace
+TRACE_SHA256 = "bench.trace_sha256"  # of that file, since schema 2
 PARENT = "mlflow.parentRunId"
 
 # Metrics with a curve, averaged over layers, of those that a trace has; the rest is in the trace. A point costs 0.1 ms
@@ -29,6 +38,8 @@ HELD_OUT = ("val_loss", "val_accuracy", "val_calibration_error")
 CURVES = ("loss", "grad_norm", "entropy_mean", "entropy_std", "frobenius_norm", *HELD_OUT)
 # Single numbers, at the trial's last step; those on held-out data end the curves of their names.
 NUMBERS = ("initial_loss", "final_loss", "initial_val_loss", *HELD_OUT, "wall_s")
+
+ENDED = ("FINISHED", "FAILED")  # status of runs that hold a trial whole: with a result, or lost
 
 MAX_NAME = 250  # letters of a run's name, in MLflow's database
 MAX_TAG = 8000  # longer ones are cut by MLflow without a word, as are params
@@ -60,7 +71,32 @@ class MethodKey:
 
     def tags(self) -> dict[str, str]:
         labels = {f"bench.{name}": shown(label, MAX_TAG) for name, label in dataclasses.asdict(self).items()}
-        return {KIND: "method", METHOD_KEY: self.digest, **labels}
+        return {KIND: "method", SCHEMA: str(SCHEMA_VERSION), METHOD_KEY: self.digest, **labels}
+
+
+def check_schema(tags: Mapping[str, str], what: str) -> None:
+    """Raises StoreError if a suite or run was written by a later program."""
+    found = tags.get(SCHEMA, "1")
+    if not found.isdecimal() or int(found) > SCHEMA_VERSION:
+        raise StoreError(f"{what} is of schema {found[:20]}, this program reads up to {SCHEMA_VERSION}; update bench")
+
+
+def is_kind(tags: Mapping[str, str], kind: str) -> bool:
+    """Whether tags are of a run of this kind: suite, method or trial."""
+    return tags.get(KIND) == kind
+
+
+def board_metrics_names(board: polars.DataFrame) -> list[str]:
+    """The columns of a leaderboard that are metrics of its method runs."""
+    return [name for name, kind in board.schema.items() if kind.is_numeric()]
+
+
+def board_metrics(board: polars.DataFrame) -> Iterator[tuple[MethodKey, dict[str, float]]]:
+    """The finite numbers of each line of a leaderboard, which has the columns workload, method and optimizer."""
+    names = board_metrics_names(board)
+    for row in board.iter_rows(named=True):
+        key = MethodKey(workload=row["workload"], method=row["method"], optimizer=row["optimizer"])
+        yield key, {name: row[name] for name in names if row[name] is not None and math.isfinite(row[name])}
 
 
 def trial_name(result: Result) -> str:
@@ -76,6 +112,7 @@ def trial_tags(result: Result) -> dict[str, str]:
     names = [RESULT] + [f"{RESULT}.{number}" for number in range(1, len(pieces))]
     return {
         KIND: "trial",
+        SCHEMA: str(SCHEMA_VERSION),
         TRIAL_ID: result.trial.id,
         OUTCOME: result.outcome.value,
         **dict(zip(names, pieces, strict=True)),

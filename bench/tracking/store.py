@@ -1,11 +1,7 @@
 """Store: where results are kept, an MLflow server, a database, or by default SQLite and files below a home folder.
 
-Measured traps of MLflow 3.17.2 that this file works around:
-- Several processes that open a fresh SQLite store migrate it at once and brick it, and a kill during the migration
-  leaves it half made. It is made under a lock, under a temporary name, and renamed.
-- A database that can't be opened is tried again for minutes, with a traceback each time. It is probed first.
-- Requests to a dead server are tried again for minutes. The waits are shortened unless the user set them.
-- `set_terminated` prints a link to standard output, and asks the server for the run to do so.
+Artifacts of a database are files beside it, or below the URI in MLFLOW_DEFAULT_ARTIFACT_ROOT, such as an S3 bucket; a
+server keeps its own.
 """
 
 from __future__ import annotations
@@ -13,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import logging
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from bench.errors import StoreError, UsageError
-from bench.outbox import Outbox, sync_folder
+from bench.outbox import Outbox
+from bench.tracking import database, records
+from bench.tracking.failures import failures, one_line, without_secrets
+from bench.tracking.quiet import quiet
 from bench.trial import canonical_json
 
 if TYPE_CHECKING:
@@ -34,15 +31,6 @@ if TYPE_CHECKING:
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 _PAGE = 1000  # runs in one answer of a search
-_SETTINGS = {  # set unless the user did
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-}
 
 
 class Store:
@@ -54,7 +42,7 @@ class Store:
     """
 
     def __init__(self, home: Path, uri: str | None = None, *, warn: Callable[[str], None]) -> None:
-        _quiet()  # before anything imports MLflow, which starts its telemetry
+        quiet()  # before anything imports MLflow, which starts its telemetry
         self.home = home.resolve()
         self.warn = warn
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
@@ -79,37 +67,44 @@ class Store:
     @property
     def shown_uri(self) -> str:
         """The tracking URI without its password."""
-        return re.sub(r"//[^/@]*@", "//***@", self.uri)
+        return without_secrets(self.uri)
 
     @property
     def artifacts(self) -> Path:
-        """Folder of artifacts, unless a server keeps them."""
+        """Folder of artifacts, unless they are kept elsewhere."""
         return (self.database.parent if self.database else self.home) / "artifacts"
+
+    @property
+    def artifact_root(self) -> str | None:
+        """URI below which new suites keep their artifacts; None where a server decides."""
+        if self.is_remote:
+            return None
+        return os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or self.artifacts.as_uri()
 
     def outbox(self, suite_name: str) -> Outbox:
         """Finished packs of a suite that this store does not hold yet."""
         return Outbox(self.home / "outbox" / self._slug(suite_name), warn=self.warn)
 
     def create(self) -> None:
-        """Makes the embedded store if there is none; of several processes one makes it, the others wait."""
-        if self.database is None or _is_made(self.database):
+        """Makes the store in a fresh database; of several processes one does, the others wait."""
+        if self._is_postgres:
+            with self.reported():
+                database.make_postgres(self.uri, self.artifact_root or "")
+        if self.database is None or database.is_made(self.database):
             return
         self.database.parent.mkdir(parents=True, exist_ok=True)
         with self.reported(), _locked(self.database.with_name(f"{self.database.name}.lock")):
-            if not _is_made(self.database):
-                _make_database(self.database, self.artifacts)
+            if not database.is_made(self.database):
+                database.make_sqlite(self.database, self.artifact_root or "")
 
     def client(self) -> MlflowClient:
         """MLflow's client. Raises StoreError if there is no store, or it can't be reached or read."""
         if self._client is None:
-            if self.database is not None and not _is_made(self.database):
-                raise StoreError(f"{self.database}: no results yet; run a suite first")
             with self.reported():
-                if not self.is_remote:
-                    self._probe()
+                self._check()
                 from mlflow.tracking import MlflowClient
 
-                _quiet()  # importing MLflow sets the levels of its loggers
+                quiet()  # importing MLflow sets the levels of its loggers
                 self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
 
@@ -122,6 +117,8 @@ class Store:
                 f"{self.shown_uri}: the results of suite {suite_name!r} are in MLflow's trash; "
                 f"bring them back with `mlflow experiments restore --experiment-id {found.experiment_id}`"
             )
+        if found is not None:
+            records.check_schema(found.tags, f"{self.shown_uri}: suite {suite_name!r}")
         return found
 
     def search(self, experiment_id: str, condition: str = "") -> list[Run]:
@@ -180,15 +177,21 @@ class Store:
             self._repositories[location] = get_artifact_repository(location, tracking_uri=self.uri)
         return self._repositories[location]
 
-    def _probe(self) -> None:
-        import sqlalchemy
+    @property
+    def _is_postgres(self) -> bool:
+        return self.uri.startswith("postgresql")
 
-        options = {"connect_timeout": 10} if self.uri.startswith(("postgresql", "mysql")) else {}
-        engine = sqlalchemy.create_engine(self.uri, poolclass=sqlalchemy.NullPool, connect_args=options)
-        with engine.connect() as connection:
-            tables = sqlalchemy.inspect(connection).get_table_names()
-        if self.database is not None and "experiments" not in tables:
-            raise StoreError(f"{self.database}: not a store of MLflow")
+    def _check(self) -> None:
+        """Raises StoreError for a database that MLflow would make, migrate or try for minutes to open."""
+        if self.is_remote:
+            return
+        if self.database is not None:
+            is_made = database.is_made(self.database)
+        else:
+            is_made = not self._is_postgres or database.has_tables(self.uri)
+        if not is_made:
+            raise StoreError(f"{self.database or self.shown_uri}: no results yet; run a suite first")
+        database.check(self.uri)
 
     def _slug(self, suite_name: str) -> str:
         """A file name for a suite in this store; the same after the home was moved."""
@@ -197,49 +200,6 @@ class Store:
             where = str(self.database.relative_to(self.home))
         digest = hashlib.sha256(canonical_json([suite_name, where]).encode()).hexdigest()
         return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', suite_name)[:40]}-{digest[:8]}"
-
-
-def failures() -> tuple[type[Exception], ...]:
-    """What MLflow raises when its server, its database or the disk fails (the errors of requests are OSErrors)."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return (MlflowException, SQLAlchemyError, OSError, ImportError)
-
-
-def one_line(error: Exception) -> str:
-    """Why MLflow failed, in one short line."""
-    text = " ".join(str(error).split())
-    if "Caused by" in text:  # requests wraps the reason three times
-        text = "can't be reached (" + text.rpartition(": ")[2].strip("()'\" ") + ")"
-    elif isinstance(error, ImportError):
-        text = f"the database's driver is not installed ({text})"
-    return text[:300] or type(error).__name__
-
-
-def _quiet() -> None:
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    for logger in ("mlflow", "alembic", "urllib3.connectionpool"):
-        logging.getLogger(logger).setLevel(logging.CRITICAL)
-    # MLflow 3.17.2 with SQLAlchemy 2.1; fatal where warnings are errors.
-    warnings.filterwarnings("ignore", "The ``noload`` loader strategy is deprecated", DeprecationWarning)
-
-
-def _is_made(database: Path) -> bool:
-    return database.exists() and database.stat().st_size > 0
-
-
-def _make_database(database: Path, artifacts: Path) -> None:
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    _quiet()
-    for leftover in database.parent.glob(f"{database.name}.new-*"):
-        leftover.unlink()
-    temporary = database.with_name(f"{database.name}.new-{os.getpid()}")
-    SqlAlchemyStore(f"sqlite:///{temporary}", str(artifacts)).engine.dispose()
-    temporary.rename(database)
-    sync_folder(database.parent)
 
 
 @contextlib.contextmanager

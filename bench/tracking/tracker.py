@@ -14,13 +14,17 @@ from typing import Literal
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.outbox import Entry
+from bench.tracking import records
 from bench.tracking.delivery import MANIFEST_FILE, Writer
-from bench.tracking.records import MAX_TAG, MethodKey, shown
-from bench.tracking.store import Store, failures, one_line
+from bench.tracking.failures import failures, one_line
+from bench.tracking.records import MethodKey
+from bench.tracking.status import PROGRESS, progress_text
+from bench.tracking.store import Store
 from bench.tracking.ui import VIEW_TAG, leaderboard_view
-from bench.trial import Result
+from bench.trial import Result, canonical_json
 
 _WAKE_S = 5.0
+_SIGN_OF_LIFE_S = 30.0
 _FIRST_RETRY_S = 1.0
 _LAST_RETRY_S = 60.0
 _MAX_REFUSALS = 3  # of an entry by a healthy store; the next start tries again
@@ -42,6 +46,9 @@ class Tracker:
         self._closing = threading.Event()
         self._deadline = math.inf  # of deliveries, by the monotonic clock
         self._is_down = False
+        self._is_finished = False
+        self._progress = ""  # PROGRESS of the suite run, as it should be
+        self._noted = ("", 0.0)  # the same as it is, and when it was written
         self._thread: threading.Thread | None = None
         self._refusals: Counter[Path] = Counter()
         self._held = contextlib.ExitStack()
@@ -63,6 +70,10 @@ class Tracker:
         """Keeps a finished pack: on return it survives a kill. Raises BudgetError if the disk is full."""
         self.outbox.put(results, traces, name=MethodKey.of(results[0]).method)
         self._wake.set()
+
+    def note(self, counts: Mapping[str, int]) -> None:
+        """Says on the suite run how far the driver is, in the background and now and then; `read_status` reads it."""
+        self._progress = canonical_json(dict(counts))
 
     def finished(self) -> set[str]:
         """Ids of trials with a result, in MLflow or the outbox. Raises StoreError if MLflow can't be reached."""
@@ -93,18 +104,17 @@ class Tracker:
         from mlflow.entities import Metric, RunTag
 
         now_ms = time.time_ns() // 1_000_000
-        columns = [name for name, kind in board.schema.items() if kind.is_numeric()]
+        columns = records.board_metrics_names(board)
         shown_columns = [name for name in columns if board[name].is_not_null().any()]
         with self._writing, self._store.reported():
-            for row in board.iter_rows(named=True):
-                run_id = self._writer.method_run(MethodKey(**{k: row[k] for k in ("workload", "method", "optimizer")}))
-                finite = {name: row[name] for name in columns if row[name] is not None and math.isfinite(row[name])}
+            for (key, finite), flags in zip(records.board_metrics(board), board["flags"], strict=True):
+                run_id = self._writer.method_run(key)
                 stale = self._writer.client.get_run(run_id).data.metrics.keys() & set(columns) - finite.keys()
                 metrics = finite | dict.fromkeys(stale, math.nan)
                 self._writer.client.log_batch(
                     run_id,
                     metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
-                    tags=[RunTag("flags", shown(_flags_text(row["flags"]), MAX_TAG))],
+                    tags=[RunTag("flags", records.shown(_flags_text(flags), records.MAX_TAG))],
                 )
             self._writer.tag_experiment(VIEW_TAG, leaderboard_view(shown_columns))
 
@@ -119,17 +129,25 @@ class Tracker:
             self._writer.client.set_tag(suite, "mlflow.note.content", _note(markdown))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Ends the suite run and its method runs."""
+        """Ends the suite run and its method runs, and the runs of trials that a killed driver began and nothing fills.
+
+        Those are KILLED: no results. A trial that is trained again takes its run or replaces it.
+        """
         with self._writing, self._store.reported():
             self._announce()  # first, or a background thread that comes late would mark the suite as running
+            waiting = {result.trial.id for entry in self.outbox.load_all() for result in entry.results}
+            self._writer.end_stale_trials(waiting)
+            self._write_progress(is_last=True)
             index = self._writer.index
             for run_id in (*index.methods.values(), index.suite):
                 self._writer.client.set_terminated(run_id, status)
+            self._is_finished = True
 
     def close(self, timeout_s: float = 60.0) -> int:
         """Ends the background thread, delivers what is left and lets the suite go; returns how many entries still wait.
 
-        The suite is let go when the process ends if a delivery hangs beyond `timeout_s`.
+        A suite that was started but not finished is FAILED. It is let go when the process ends if a delivery hangs
+        beyond `timeout_s`.
         """
         if self._closing.is_set():
             return len(self.outbox.entries())
@@ -143,9 +161,12 @@ class Tracker:
                 if self._thread is not None:
                     self._announce()
                 self.deliver()
+                if self._thread is not None and not self._is_finished:
+                    self.finish("FAILED")
             except StoreError as error:
                 self._warn_down(error)
             finally:
+                self._writer.close()
                 self._writing.release()
                 self._held.close()
         return len(self.outbox.entries())
@@ -155,6 +176,7 @@ class Tracker:
         while not self._closing.is_set():
             try:
                 self._announce()
+                self._write_progress()
                 self.deliver()
             except StoreError as error:
                 self._warn_down(error)
@@ -190,6 +212,16 @@ class Tracker:
             self._is_down = True
             self._store.warn(f"{error}; {len(self.outbox.entries())} finished packs wait in {self.outbox.folder}")
 
+    def _write_progress(self, *, is_last: bool = False) -> None:
+        """The driver's counts, with the time: what changed at once, the same again as a sign of life."""
+        text, written_s = self._noted
+        age_s = time.monotonic() - written_s
+        if self._progress and (is_last or age_s > _SIGN_OF_LIFE_S or (self._progress != text and age_s > _WAKE_S)):
+            with self._writing, self._store.reported():
+                value = progress_text(self._progress)
+                self._writer.client.set_tag(self._writer.index.suite, PROGRESS, value)
+            self._noted = (self._progress, time.monotonic())
+
     def _announce(self) -> None:
         """Marks the suite run as running and keeps what was started, once."""
         if not self._start_files:
@@ -202,10 +234,10 @@ class Tracker:
 
 
 def _note(markdown: str) -> str:
-    if len(markdown) <= MAX_TAG:
+    if len(markdown) <= records.MAX_TAG:
         return markdown
-    whole_lines = markdown[: MAX_TAG - 10].rpartition("\n")[0]
-    return f"{whole_lines or markdown[: MAX_TAG - 10]}\n\n…"
+    whole_lines = markdown[: records.MAX_TAG - 10].rpartition("\n")[0]
+    return f"{whole_lines or markdown[: records.MAX_TAG - 10]}\n\n…"
 
 
 def _flags_text(flags: str | Sequence[str] | None) -> str:

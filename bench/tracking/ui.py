@@ -27,7 +27,7 @@ def ui_command(store: Store, port: int) -> list[str]:
         raise UsageError(f"{store.shown_uri} is a server already; open it in a browser")
     store.client()
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    kept = ["--backend-store-uri", store.uri, "--default-artifact-root", store.artifacts.as_uri()]
+    kept = ["--backend-store-uri", store.uri, "--default-artifact-root", store.artifact_root or ""]
     return [sys.executable, "-m", "mlflow", "server", *address, *kept, "--no-serve-artifacts"]
 
 

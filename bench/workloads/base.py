@@ -33,6 +33,7 @@ class Workload:
     """
 
     source: ClassVar[str] = "not stated"
+    paths: ClassVar[tuple[str, ...]] = ()  # parameters that may be a path; in a suite file it stays below the folder
 
     num_steps: Annotated[int, Ge(1)] = 10_000
     final_loss_steps: Annotated[int, Ge(1)] = 100  # the final loss is the mean over the last so many steps

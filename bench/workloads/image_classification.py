@@ -39,6 +39,7 @@ class ImageClassification(Classifier):
     """
 
     source = "ViT: Dosovitskiy et al. 2021"
+    paths = ("images",)
 
     images: str = "digits"
     model: Literal["vit_digits", "vit_tiny"] = "vit_digits"

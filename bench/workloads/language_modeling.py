@@ -40,6 +40,7 @@ class LanguageModeling(Classifier):
     """
 
     source = "GPT-2: Radford et al. 2019; Llama: Touvron et al. 2023; small sizes: Wortsman et al. 2023"
+    paths = ("corpus",)
 
     corpus: str = "python"
     tokenizer: Literal["bytes", "characters", "gpt2"] = "bytes"

@@ -10,12 +10,13 @@ from torch.utils import _pytree as pytree
 from trials import language_trial, trial
 
 from bench import compile as compiling
+from bench.checkpoints import Checkpoints
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
 from bench.pack import Pack
-from bench.schedule import PackTrainable
 from bench.train import PackRun
 from bench.trial import Outcome, Trial
+from bench.worker import PackTrainable
 
 pytestmark = [
     pytest.mark.gpu,
@@ -268,8 +269,20 @@ def test_what_saves_memory_saves_memory(saving):
 def trainable_of(*packs: Pack) -> PackTrainable:
     """A worker about to train the first, without Ray."""
     worker = PackTrainable.__new__(PackTrainable)
-    worker.setup({"pack": packs[0].id}, packs={p.id: p for p in packs}, device="cuda", is_reference=False)
+    worker.setup(
+        whole(packs[0]),
+        packs={pack.id: pack for pack in packs},
+        device="cuda",
+        is_reference=False,
+        checkpoints=Checkpoints(uri="/nowhere", token="", variant="cuda"),
+        timeout_s=0,
+    )
     return worker
+
+
+def whole(pack: Pack) -> dict[str, Any]:
+    """The configuration that names all lanes of a pack."""
+    return {"pack": pack.id, "start": 0, "stop": len(pack.trials)}
 
 
 def outcomes(worker: PackTrainable, trials: tuple[Trial, ...]) -> list[Outcome]:
@@ -286,5 +299,5 @@ def test_a_model_that_does_not_fit_is_an_outcome_and_what_follows_trains():
     too_large, small = language_pack(2, **huge), language_pack()
     worker = trainable_of(too_large, small)
     assert outcomes(worker, too_large.trials) == [Outcome.OUT_OF_MEMORY] * 2
-    assert worker.reset_config({"pack": small.id})
+    assert worker.reset_config(whole(small))
     assert outcomes(worker, small.trials) == [Outcome.COMPLETED] * 2

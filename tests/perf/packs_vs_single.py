@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+from bench.checkpoints import Checkpoints
 from bench.cluster import Resources, device_name, num_slots, place, ray_cluster
 from bench.pack import Pack, make_packs
 from bench.schedule import run_packs
@@ -29,6 +30,7 @@ def rate(packs: list[Pack], resources: Resources, seconds: float) -> tuple[int, 
             packs,
             resources=resources,
             storage=Path(folder),
+            checkpoints=Checkpoints(uri=f"{folder}/checkpoints", token="", variant=resources.device),
             stop=stop,
             on_finished=lambda results, traces: finished.append(len(results)),
             on_progress=lambda progress: None,

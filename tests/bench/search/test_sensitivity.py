@@ -43,7 +43,7 @@ def test_a_complete_grid_gives_the_score_itself():
     search = Sensitivity(grid=GRID, budget=200)
     assert search.answer(points).value == pytest.approx(_dense(_smooth), abs=1e-12)
     assert search.next(points) is None
-    assert search.answer(points).note == "what is not trained makes 0.000 of the score uncertain, at most 0.05"
+    assert search.answer(points).note == "what is not trained makes 0.000 of the score uncertain, at most 0.01"
 
 
 def test_method_that_learns_nothing_scores_nothing():
@@ -105,6 +105,32 @@ def test_draws_keep_what_is_known_and_are_certain_on_a_plateau():
     assert np.isfinite(plateau_NS).mean() > 0.99
     assert abs(plateau_NS[np.isfinite(plateau_NS)].mean() - 1.0) < 0.1
     assert 0.1 < np.isinf(draws_NLS[:, 5, 0]).mean() < 0.9
+
+
+def test_a_loss_that_clips_its_value_alone_counts_as_diverged():
+    losses_LS = np.full((7, 3), np.nan)
+    losses_LS[0], losses_LS[3], initial_S = 4.9, 1.0, np.full(3, 5.0)
+    draws = []
+    for beyond in (math.inf, 15.0, 1e9):
+        losses_LS[6, 0] = beyond
+        drawn_NLS = draw_losses_NLS(np.arange(-6.0, 1.0), losses_LS, initial_S, 50, np.random.default_rng(0))
+        draws.append(drawn_NLS[:, np.isnan(losses_LS)])
+    assert (draws[0] == draws[1]).all()
+    assert (draws[0] == draws[2]).all()
+
+
+def test_what_a_seed_has_of_its_own_is_drawn_at_its_other_values():
+    losses_LS, own_S = np.full((7, 4), np.nan), np.array([-0.2, -0.1, 0.1, 0.2])
+    losses_LS[0], losses_LS[6] = 4.9 + own_S, 4.9 + own_S
+    draws_NLS = draw_losses_NLS(np.arange(-6.0, 1.0), losses_LS, np.full(4, 5.0), 300, np.random.default_rng(0))
+    drawn_NS = np.where(np.isinf(draws_NLS[:, 3]), np.nan, draws_NLS[:, 3])
+    assert np.nanmean(drawn_NS, 0) == pytest.approx(4.9 + own_S, abs=0.05)
+
+
+def test_all_seeds_next_to_the_edge_are_asked():
+    """One more that diverged there would clip the value, whatever the others have."""
+    _, points = run(Sensitivity(grid=GRID, budget=31, tolerance=0.01), step(0.06))
+    assert sum(point.value == 0.05 for point in points) == 5
 
 
 def test_draws_depend_on_the_generator():

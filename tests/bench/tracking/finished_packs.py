@@ -6,11 +6,23 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from bench.publish import read_board
+from bench.suite import Context, Suite
 from bench.trace import TRACE_COLUMNS
+from bench.tracking import Store, Tracker
 from bench.trial import Choice, Knobs, Outcome, Result, Trial
 
 NUM_STEPS = 200
 TRACE_SCHEMA = {column: getattr(pl, kind) for column, kind in TRACE_COLUMNS.items()}
+PLAIN_SUITE = {
+    "name": "suite",
+    "workloads": [{"name": "in_context_regression", "num_steps": NUM_STEPS}],
+    "methods": ["softmax", "relu_kernel"],
+    "optimizers": ["sgd"],
+    "knobs": {"lr": [1e-3, 0.1]},
+    "seeds": 3,
+    "probe_every": 20,
+}
 
 
 def trial(number: int, *, method: str = "softmax", workload: str = "regression") -> Trial:
@@ -80,3 +92,27 @@ def held_out_trace(number: int) -> pl.DataFrame:
         }.items()
     ]
     return pl.concat([trace(number), pl.DataFrame(rows, schema=TRACE_SCHEMA, orient="row")])
+
+
+def suite(name: str, *, num_seeds: int = 3) -> Suite:
+    """A suite of 4 trials a seed."""
+    plain = {**PLAIN_SUITE, "name": name, "seeds": num_seeds}
+    return Suite.model_validate(plain, context=Context(allow_code=False))
+
+
+def suite_results(of: Suite) -> list[Result]:
+    """A result of each trial, with losses of their own."""
+    return [
+        Result(trial=one, outcome=Outcome.COMPLETED, initial_loss=1.0, final_loss=0.1 + number / 7, wall_s=0.5)
+        for number, one in enumerate(of.expand())
+    ]
+
+
+def deliver_suite(tracker: Tracker, store: Store, of: Suite) -> None:
+    """As a run of the suite would: results, traces, leaderboard; the tracker is closed."""
+    finished = suite_results(of)
+    tracker.put(finished, {one.trial.id: trace(number) for number, one in enumerate(finished)})
+    tracker.deliver()
+    tracker.log_leaderboard(read_board(of, store).frame)
+    tracker.finish("FINISHED")
+    tracker.close()

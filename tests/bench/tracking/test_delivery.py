@@ -123,7 +123,7 @@ def test_delivering_twice_is_delivering_once(store, open_tracker):
 
 
 def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker, fresh_database, tmp_path):
-    finished = finished_packs.results(range(24))
+    finished = finished_packs.results(range(60))
     tracker = open_tracker(store)
     put(tracker, finished)
     tracker.close(timeout_s=0)
@@ -148,7 +148,7 @@ def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker
     assert tracker.finished() == {one.trial.id for one in finished}
     assert tracker.deliver() == 0
     assert_holds(store, finished)
-    assert runs_by_kind(store) == {"suite": 1, "method": 2, "trial": 24}
+    assert runs_by_kind(store) == {"suite": 1, "method": 2, "trial": 60}
 
     (tmp_path / "undisturbed").mkdir()
     shutil.copy(fresh_database, tmp_path / "undisturbed" / "mlflow.db")
@@ -322,8 +322,10 @@ def test_suite_run_is_running_again_after_a_new_start(store, open_tracker):
     tracker = open_tracker(store)
     tracker.finished()
     tracker.start("{}")
-    tracker.close()
-    assert rows(store, "select status from runs") == [("RUNNING",)]
+    deadline = time.monotonic() + 30
+    while rows(store, "select status from runs") != [("RUNNING",)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_moved_home_is_read_all_the_same(store, open_tracker, tmp_path):

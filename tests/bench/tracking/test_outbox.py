@@ -89,7 +89,7 @@ def test_trace_of_other_columns_is_refused(outbox):
         ("traces.parquet", lambda content: content[: len(content) // 2]),
         ("entry.json", lambda content: content[: len(content) // 2]),
         ("entry.json", lambda content: content.replace(b'"wall_s":1.5', b'"wall_s":1.6')),
-        ("entry.json", lambda content: content.replace(b'"version":1', b'"version":9')),
+        ("entry.json", lambda content: content.replace(b'"version":1}', b'"version":0}')),
         ("entry.json", lambda content: b""),
     ],
 )

@@ -29,15 +29,6 @@ def children(code: str, *arguments: list[str]) -> list[subprocess.Popen]:
     ]
 
 
-def test_processes_that_race_on_a_fresh_store_all_open_it(tmp_path):
-    racing = children(OPEN_FRESH, *[[str(tmp_path), f"suite {number}"] for number in range(4)])
-    errors = [child.communicate()[1].decode() for child in racing]
-    assert [child.returncode for child in racing] == [0] * 4, errors
-    assert errors == [""] * 4
-    store = Store(tmp_path, warn=pytest.fail)
-    assert all(store.experiment(f"suite {number}") for number in range(4))
-
-
 def test_kill_while_making_the_store_leaves_none_or_a_whole_one(tmp_path):
     (child,) = children(OPEN_FRESH, [str(tmp_path), "first"])
     while not list(tmp_path.glob("mlflow.db.new-*")):

@@ -1,0 +1,132 @@
+"""`bench submit`, `status`, `logs` and `stop`: suites on a Ray cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli_shared import (
+    DEFAULT_STORE,
+    EXIT_INTERRUPTED,
+    AllowCode,
+    AsJson,
+    CheckpointSecondsOption,
+    CheckpointsOption,
+    GpusOption,
+    Insecure,
+    MaxLanesOption,
+    StoreOption,
+    SuiteArgument,
+    TimeoutOption,
+    UriOption,
+    fail,
+    load,
+    open_store,
+    say,
+)
+
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="what `bench submit` printed")]
+AddressOption = Annotated[str, typer.Option("--address", help="the cluster's dashboard, such as http://head:8265")]
+ClusterStoreOption = Annotated[
+    str, typer.Option(help="folder on the cluster for results on their way to MLflow, on a disk that outlives the head")
+]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="show what the job prints until it ends")]
+
+
+def add_cluster_commands(app: typer.Typer) -> None:
+    for command in (submit, status, logs, stop):
+        app.command()(command)
+
+
+def submit(
+    suite: SuiteArgument,
+    address: AddressOption,
+    cluster_store: ClusterStoreOption = "~/.bench",
+    tracking_uri: UriOption = None,
+    gpus: GpusOption = None,
+    checkpoints: CheckpointsOption = None,
+    checkpoint_seconds: CheckpointSecondsOption = 60.0,
+    timeout: TimeoutOption = 30.0,
+    max_lanes: MaxLanesOption = None,
+    wait: WaitOption = True,
+    insecure: Insecure = False,
+    allow_code: AllowCode = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Train a suite on a Ray cluster; submitting it again trains what is left."""
+    from bench.submit import follow
+    from bench.submit import submit as send
+    from bench.suite import find_suite
+
+    loaded = load(suite, allow_code)
+    options = ["--checkpoint-seconds", f"{checkpoint_seconds:g}", "--timeout", f"{timeout:g}"]
+    options += ["--gpus", str(gpus)] if gpus else []
+    options += ["--checkpoints", checkpoints] if checkpoints else []
+    options += ["--max-lanes", str(max_lanes)] if max_lanes else []
+    job = send(
+        loaded,
+        find_suite(suite),
+        address=address,
+        home=store,
+        store=cluster_store,
+        tracking_uri=tracking_uri,
+        options=options,
+        allow_code=allow_code,
+        is_insecure=insecure,
+    )
+    print(job.job, flush=True)
+    if not wait:
+        return
+    try:
+        code = follow(job, _write)
+    except KeyboardInterrupt:
+        fail(f"the job goes on; bench status|logs|stop {job.job}", EXIT_INTERRUPTED)
+    raise typer.Exit(1 if code is None else code)
+
+
+def status(job: JobArgument, as_json: AsJson = False, store: StoreOption = DEFAULT_STORE) -> None:
+    """Say how far a submitted suite is, by what its store of results holds."""
+    from bench.submit import recall
+    from bench.tracking import read_status
+
+    found = recall(job, store)
+    plain: dict[str, Any] = {"job": found.job, "suite": found.suite, "submitted": found.submitted}
+    plain |= read_status(open_store(_local(found.store), found.tracking_uri), found.suite)
+    print(json.dumps(plain) if as_json else "\n".join(f"{name}: {value}" for name, value in plain.items()))
+
+
+def logs(
+    job: JobArgument,
+    follow: Annotated[bool, typer.Option("--follow", help="until the job ends")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Print what a job printed."""
+    from bench import submit as jobs
+
+    found = jobs.recall(job, store)
+    if follow:
+        jobs.follow(found, _write)
+    else:
+        print(jobs.logs(found), end="")
+
+
+def stop(job: JobArgument, store: StoreOption = DEFAULT_STORE) -> None:
+    """Stop a job; what it finished is kept, and submitting the suite again goes on from there."""
+    from bench import submit as jobs
+
+    found = jobs.recall(job, store)
+    say(f"{job} {'stopped' if jobs.stop(found) else 'had ended already'}")
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def _local(folder: str) -> Any:
+    from pathlib import Path
+
+    return Path(folder).expanduser()

@@ -1,0 +1,52 @@
+"""What MLflow, its database, its artifacts and the network raise, and how it is said: one short line, no secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+SECRETS = (
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "PGPASSWORD",
+)  # variables whose values are never shown
+
+_LONGEST = 300
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What MLflow raises when its server, its database, its artifacts or the disk fails (requests' are OSErrors)."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    of_s3 = ()
+    if "botocore" in sys.modules:  # an extra
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        of_s3 = (Boto3Error, BotoCoreError, ClientError)
+    return (MlflowException, SQLAlchemyError, OSError, ImportError, *of_s3)
+
+
+def one_line(error: Exception) -> str:
+    """Why MLflow failed, in one short line without secrets."""
+    text = " ".join(str(error).split())
+    if "Caused by" in text:  # requests wraps the reason three times
+        text = "can't be reached (" + text.rpartition(": ")[2].strip("()'\" ") + ")"
+    elif isinstance(error, ImportError):
+        text = f"a driver is not installed ({text}); the extras [postgres] and [s3] have those of Postgres and S3"
+    return without_secrets(text)[:_LONGEST] or type(error).__name__
+
+
+def without_secrets(text: str) -> str:
+    """Text without the user and password of URIs, passwords among their parameters, and what SECRETS hold."""
+    text = re.sub(r"://[^\s'\"]*@", "://***@", text)
+    text = re.sub(r"([?&](?:password|passwd|pwd|token|secret)=)[^&\s'\"]*", r"\1***", text, flags=re.IGNORECASE)
+    for name in SECRETS:
+        if value := os.environ.get(name):
+            text = text.replace(value, "***")
+    return text
