@@ -28,7 +28,7 @@ faults: install-dev
 	$(BIN)/python -m tests.faults.campaign
 
 faults-short: install-dev
-	$(BIN)/python -m tests.faults.campaign --worker 2 --node 1 --driver 1 --server 1 --database 1 --disk 1
+	$(BIN)/python -m tests.faults.campaign --worker 2 --node 1 --driver 1 --server 1 --database 1 --disk 1 --num-seeds 1
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,15 @@ def write_report(
     references: pl.DataFrame | None = None,
     score: str = "lr_sensitivity",
     loss: str = "train",
+    formats: Collection[str] = tuple(FIGURE_FORMATS),
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
 
     `results` has RESULT_COLUMNS, `traces` TRACE_COLUMNS and trial_id (of `trials_to_trace` at least; no rows: no
     training figures). `num_keys` is the number of keys N of the workload's attention, or one a workload label.
     `manifest`, JSON text, goes into the folder as it is. `references` is a frame of published numbers
-    (analysis.references.load). Each figure has what it draws beside it, as CSV. Training figures are drawn at the lr at
+    (analysis.references.load). Each figure has what it draws beside it, as CSV, and comes as SVG and in the `formats`
+    of FIGURE_FORMATS. Training figures are drawn at the lr at
     which methods differ most in the scored `loss`; the loss against lr is drawn for held-out data as well, where there
     are any. What else the suite tells has its files and sections (analysis.report_sections). Raises UsageError if no
     trial has a result, a workload lacks its number of keys or the scored loss, or no method is among the references.
@@ -70,7 +72,7 @@ def write_report(
     used: set[str] = set()
     figures = []
     for drawn in (*curve_figures(results, traces, keys_of, loss), *(drawn for part in told for drawn in part.figures)):
-        paths, figure = _draw(drawn, out / "figures", _file_name(drawn.kind, drawn.place, used))
+        paths, figure = _draw(drawn, out / "figures", _file_name(drawn.kind, drawn.place, used), formats)
         written += paths
         figures.append(figure)
     sections = [part.section for part in told]
@@ -87,10 +89,10 @@ def trials_to_trace(results: pl.DataFrame, loss: str = "train") -> list[str]:
     return sorted(set().union(*drawn))
 
 
-def _draw(drawn: Drawn, folder: Path, name: str) -> tuple[list[Path], Figure]:
-    """Saves the figure in every format, with what it draws as CSV: the paths, and the figure for the page."""
+def _draw(drawn: Drawn, folder: Path, name: str, formats: Collection[str]) -> tuple[list[Path], Figure]:
+    """Saves the figure as SVG and in these formats, and what it draws as CSV: the paths, and the figure of the page."""
     folder.mkdir(exist_ok=True)
-    paths = {suffix: folder / f"{name}.{suffix}" for suffix in FIGURE_FORMATS}
+    paths = {suffix: folder / f"{name}.{suffix}" for suffix in FIGURE_FORMATS if suffix in ("svg", *formats)}
     written = [save(drawn.chart, path) for path in paths.values()]
     written.append(_write(folder / f"{name}.csv", drawn.summary.write_csv()))
     caption = f"{drawn.title}: {drawn.place}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis import references
+from analysis.figures import FIGURE_FORMATS
 from analysis.leaderboard import leaderboard
 from analysis.report import trials_to_trace, write_report
 from bench.entry import build
@@ -18,6 +20,7 @@ from bench.suite import Suite
 from bench.tracking import Store, Tracker, read_manifest, read_results, read_traces
 from bench.workloads import WORKLOADS
 
+PAGE_FORMATS = ("html",)  # of its figures; the page itself holds them as SVG
 PAGE_SUFFIXES = (".html", ".csv", ".md", ".tex", ".json")  # of a report's files that MLflow keeps
 
 
@@ -67,7 +70,7 @@ def publish(suite: Suite, store: Store, tracker: Tracker) -> Board:
     board = read_board(suite, store)
     tracker.log_leaderboard(board.frame)
     with tempfile.TemporaryDirectory() as folder:
-        paths = _write(suite, store, board, Path(folder), compare=None)
+        paths = _write(suite, store, board, Path(folder), compare=None, formats=PAGE_FORMATS)
         kept = [path for path in paths if path.suffix in PAGE_SUFFIXES]
         names = {"index.html": "leaderboard.html"}
         files = {names.get(path.name, path.relative_to(folder).as_posix()): path for path in kept}
@@ -77,7 +80,15 @@ def publish(suite: Suite, store: Store, tracker: Tracker) -> Board:
     return board
 
 
-def _write(suite: Suite, store: Store, board: Board, out: Path, *, compare: str | None) -> list[Path]:
+def _write(
+    suite: Suite,
+    store: Store,
+    board: Board,
+    out: Path,
+    *,
+    compare: str | None,
+    formats: Collection[str] = tuple(FIGURE_FORMATS),
+) -> list[Path]:
     traces = read_traces(store, suite.name, trials_to_trace(board.results, board.loss))
     manifest = read_manifest(store, suite.name)
     return write_report(
@@ -91,6 +102,7 @@ def _write(suite: Suite, store: Store, board: Board, out: Path, *, compare: str 
         references=references.load(compare) if compare else None,
         score=board.score,
         loss=board.loss,
+        formats=formats,
     )
 
 

@@ -139,6 +139,7 @@ def stored(folder) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_leaderboard_on_the_validation_loss(stored):
     words = ("leaderboard", "stored.yaml", "--store", "held_out", "--format", "json")
     train, held_out = (json.loads(bench(stored, *words, "--loss", loss).stdout) for loss in ("train", "validation"))

@@ -127,15 +127,15 @@ def _status(request: Request) -> int:
 
 
 def on_the_cluster(
-    folder: Path, counts: Counter[str], draw: random.Random
-) -> tuple[Counter[str], int, pl.DataFrame, int]:
-    """Faults done, suites run, all results, and how often a suite was submitted."""
+    folder: Path, counts: Counter[str], num_seeds: int, draw: random.Random
+) -> tuple[Counter[str], int, pl.DataFrame]:
+    """What was done, the number of suites that it took, and all their results."""
     cluster, done, tables = Cluster(folder), Counter[str](), []
     number = 0
     try:
         done["refused"] = cluster.refusals()
         while not tables or any(done[fault] < counts[fault] for fault in FAULTS):
-            suite = write_suite(folder, number)
+            suite = write_suite(folder, number, num_seeds)
             job = cluster.submit(suite)
             while True:
                 time.sleep(draw.uniform(*SECONDS_BETWEEN))
@@ -158,9 +158,9 @@ def on_the_cluster(
     return done, number, pl.concat(tables)
 
 
-def on_a_full_disk(folder: Path, num_times: int, draw: random.Random) -> tuple[int, pl.DataFrame]:
+def on_a_full_disk(folder: Path, num_times: int, num_seeds: int, draw: random.Random) -> tuple[int, pl.DataFrame]:
     """How often the disk filled up under a driver, and the results."""
-    suite, done = write_suite(folder, 0), 0
+    suite, done = write_suite(folder, 0, num_seeds), 0
     with small_disk(folder / "disk") as disk:
         command = [
             sys.executable,
@@ -210,9 +210,10 @@ def fill(path: Path) -> None:
             file.write(bytes(2**16))
 
 
-def write_suite(folder: Path, number: int) -> Path:
+def write_suite(folder: Path, number: int, num_seeds: int) -> Path:
     path = folder / f"campaign-{number}.yaml"
-    path.write_text(SUITE.format(number=number, seeds=f"{3 * number}, {3 * number + 1}, {3 * number + 2}"))
+    seeds = ", ".join(str(num_seeds * number + seed) for seed in range(num_seeds))
+    path.write_text(SUITE.format(number=number, seeds=seeds))
     return path
 
 
@@ -226,7 +227,7 @@ def results(store: Store, suite_name: str) -> pl.DataFrame:
     return found.select("trial_id", "outcome", "diverged_step", "initial_loss", "final_loss").sort("trial_id")
 
 
-def undisturbed(folder: Path, num_suites: int) -> pl.DataFrame:
+def undisturbed(folder: Path, num_suites: int, num_seeds: int) -> pl.DataFrame:
     tables = []
     for number in range(num_suites):
         command = [
@@ -234,7 +235,7 @@ def undisturbed(folder: Path, num_suites: int) -> pl.DataFrame:
             "-m",
             "bench.cli",
             "run",
-            str(write_suite(folder, number)),
+            str(write_suite(folder, number, num_seeds)),
             "--store",
             str(folder / "plain"),
         ]
@@ -247,15 +248,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for fault, count in {"worker": 40, "node": 5, "driver": 20, "server": 10, "database": 5, "disk": 10}.items():
         parser.add_argument(f"--{fault}", type=int, default=count)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the order and the moments of faults")
+    parser.add_argument("--num-seeds", type=int, default=3, help="of a suite: 40 trials each")
     arguments = vars(parser.parse_args())
+    num_seeds = arguments["num_seeds"]
     draw, started = random.Random(arguments["seed"]), time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="campaign-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        done, num_suites, found = on_the_cluster(folder, Counter(arguments), draw)
-        num_full, on_disk = on_a_full_disk(folder, arguments["disk"], draw) if arguments["disk"] else (0, None)
-        expected = undisturbed(folder, num_suites)
+        done, num_suites, found = on_the_cluster(folder, Counter(arguments), num_seeds, draw)
+        num_full, on_disk = (
+            on_a_full_disk(folder, arguments["disk"], num_seeds, draw) if arguments["disk"] else (0, None)
+        )
+        expected = undisturbed(folder, num_suites, num_seeds)
     rows = {
         "SIGKILL of a worker": done["worker"],
         "a node powered off": done["node"],

@@ -104,6 +104,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_crash_and_killed_worker_are_outcomes_and_the_rest_goes_on(tmp_path):
     (tmp_path / "faulty.py").write_text(METHODS)
     (tmp_path / "faults.yaml").write_text(SUITE.format(marker=json.dumps(str(tmp_path / "died"))))
@@ -146,6 +147,7 @@ def run_methods(folder: Path, methods: str, lrs: str, *words: str) -> str:
     return errors
 
 
+@pytest.mark.slow
 def test_a_lane_that_makes_its_pack_raise_is_alone_lost(tmp_path):
     run_methods(tmp_path, '["faulty:CrashesWhereLanesDiverge"]', "[1e-3, 0.1, 1e30]")
     assert outcomes_of(tmp_path, "faults") == {

@@ -99,6 +99,7 @@ def assert_drivers_of_different_suites_succeed(home: Path, uri: str) -> None:
         assert [run.info.status for run in store.search(experiment.experiment_id)] == ["FINISHED"] * 3
 
 
+@pytest.mark.stores
 @pytest.mark.parametrize("num_times", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_drivers_that_open_a_fresh_store_at_once_all_succeed(tmp_path, make_uri, num_times):
     for start in range(num_times):

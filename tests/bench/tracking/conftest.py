@@ -11,7 +11,7 @@ from tests.bench.tracking.servers import AWS_SECRET, PASSWORD, USER, Server
 
 STORES = (
     "sqlite",
-    "postgres and s3",
+    pytest.param("postgres and s3", marks=pytest.mark.stores),
     pytest.param("postgres", marks=pytest.mark.stores),
     pytest.param("server", marks=pytest.mark.stores),
 )
