@@ -193,6 +193,15 @@ def on_a_full_disk(folder: Path, num_times: int, num_seeds: int, draw: random.Ra
                 shutil.rmtree(disk / "home")
 
 
+def can_mount(folder: Path) -> bool:
+    """Whether this user may mount a file system in memory."""
+    try:
+        with small_disk(folder):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
     folder.mkdir()
@@ -257,6 +266,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="campaign-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         done, num_suites, found = on_the_cluster(folder, Counter(arguments), num_seeds, draw)
+        if arguments["disk"] and not can_mount(folder / "probe"):
+            print("no small disk can be mounted here: full disks are left out", file=sys.stderr, flush=True)
+            arguments["disk"] = 0
         num_full, on_disk = (
             on_a_full_disk(folder, arguments["disk"], num_seeds, draw) if arguments["disk"] else (0, None)
         )
