@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -94,7 +95,7 @@ def status(job: JobArgument, as_json: AsJson = False, store: StoreOption = DEFAU
 
     found = recall(job, store)
     plain: dict[str, Any] = {"job": found.job, "suite": found.suite, "submitted": found.submitted}
-    plain |= read_status(open_store(_local(found.store), found.tracking_uri), found.suite)
+    plain |= read_status(open_store(Path(found.store), found.tracking_uri), found.suite)
     print(json.dumps(plain) if as_json else "\n".join(f"{name}: {value}" for name, value in plain.items()))
 
 
@@ -124,9 +125,3 @@ def stop(job: JobArgument, store: StoreOption = DEFAULT_STORE) -> None:
 def _write(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
-
-
-def _local(folder: str) -> Any:
-    from pathlib import Path
-
-    return Path(folder).expanduser()

@@ -209,12 +209,21 @@ def run_packs(
         on_finished=on_finished,
         on_progress=on_progress,
     )
-    tuner = tune.Tuner(
+    searcher = PackSearcher(retries, stop)
+    _tuner(trainable, searcher, callback, storage=storage, num_at_once=num_slots(resources)).fit()
+    return progress
+
+
+def _tuner(
+    trainable: Any, searcher: PackSearcher, callback: DriverCallback, *, storage: Path, num_at_once: int
+) -> tune.Tuner:
+    """Tune without retries, checkpoints and output of its own."""
+    return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=PackSearcher(retries, stop),
+            search_alg=searcher,
             num_samples=-1,
-            max_concurrent_trials=num_slots(resources),
+            max_concurrent_trials=num_at_once,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -227,8 +236,6 @@ def run_packs(
             verbose=0,
         ),
     )
-    tuner.fit()
-    return progress
 
 
 @contextmanager

@@ -31,6 +31,7 @@ import suites
 from bench.cluster import is_loopback
 from bench.errors import StoreError, UsageError
 from bench.outbox import write_durably
+from bench.tracking.failures import one_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 HTTP_SECONDS = 10.0
 AGENT_SECONDS = 120.0
+PASSWORD = r"://\S*:\S*@|[?&](password|passwd|pwd|token|secret)="  # in a URI; it may hold / and @
 SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", "results")
 
 
@@ -75,7 +77,7 @@ def submit(
     Raises UsageError for a cluster that lets anybody in (unless `is_insecure`) or a secret in the tracking URI,
     StoreError for one that can't be reached or runs another version of Ray.
     """
-    if tracking_uri is not None and re.search(r"//[^/@]*:[^/@]*@", tracking_uri):
+    if tracking_uri is not None and re.search(PASSWORD, tracking_uri, re.IGNORECASE):
         raise UsageError(
             "the tracking URI holds a password, which a job would show; set MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD (or PGPASSWORD) in the cluster's environment instead"
@@ -192,7 +194,7 @@ def connected(address: str) -> Iterator[JobSubmissionClient]:
         KeyError,
         requests.RequestException,
     ) as error:
-        raise StoreError(f"Ray cluster {address}: {_one_line(error)}") from error
+        raise StoreError(f"Ray cluster {address}: {one_line(error)}") from error
 
 
 def _url(address: str) -> str:
@@ -210,7 +212,7 @@ def _refuse_open(address: str) -> None:
     try:
         found = requests.get(f"{address}/api/version", timeout=HTTP_SECONDS)
     except requests.RequestException as error:
-        raise StoreError(f"Ray cluster {address}: {_one_line(error)}") from error
+        raise StoreError(f"Ray cluster {address}: {one_line(error)}") from error
     if found.status_code not in (401, 403):
         raise UsageError(
             f"Ray cluster {address} asks for no token, so whoever reaches it runs code on it; start it with "
@@ -264,10 +266,3 @@ def _remember(job: Job, home: Path) -> None:
     temporary = folder / f".{job.job}.{os.getpid()}"
     write_durably(temporary, json.dumps(asdict(job), indent=2).encode())
     temporary.rename(folder / f"{job.job}.json")
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "Caused by" in text:  # requests wraps the reason three times
-        text = "can't be reached (" + text.rpartition(": ")[2].strip("()'\" ") + ")"
-    return text[:300] or type(error).__name__

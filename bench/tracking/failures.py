@@ -13,6 +13,7 @@ SECRETS = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "PGPASSWORD",
+    "RAY_AUTH_TOKEN",
 )  # variables whose values are never shown
 
 _LONGEST = 300

@@ -112,9 +112,17 @@ def test_a_dead_head_is_one_line(suite_file):
         send(suite_file)
 
 
-def test_passwords_do_not_travel(suite_file):
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://user:hunter2@mlflow.example.org",
+        "postgresql+psycopg://user:p@ss/hunter2@host/db",
+        "postgresql+psycopg://host/db?user=u&password=hunter2",
+    ],
+)
+def test_passwords_do_not_travel(suite_file, uri):
     with pytest.raises(UsageError, match="cluster's environment") as error:
-        send(suite_file, tracking_uri="https://user:hunter2@mlflow.example.org")
+        send(suite_file, tracking_uri=uri)
     assert "hunter2" not in str(error.value)
 
 
