@@ -7,6 +7,7 @@ long enough to pay for it, it goes through Inductor first.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ SMALL_SIZE = 32
 # for softmax, 3.9 to 2.4 ms; 29 s for sigma-reparam, 4.6 to 2.6 ms; 23 s for ReLU, 4.9 to 2.5 ms). It pays for itself
 # where plain training takes 0.04 s an operation, sooner where other packs train meanwhile on the same GPU.
 MIN_PLAIN_SECONDS_PER_OPERATION = 0.03
+ATTENTION = ("scaled_dot_product", "tiny_attention")  # operations, which take q, k and v; backward a gradient before
 NUM_WARMUP_CALLS = 3  # before a capture: Inductor's autotuning and cuBLAS's workspaces must not fall into it
 
 
@@ -115,15 +117,13 @@ def cost(traced: GraphModule) -> Cost:
     for node in traced.graph.nodes:
         if node.op != "call_function" or _is_view(node.target):
             continue
-        written = _value(node)
-        values = [*map(_value, node.all_input_nodes), written]
         num_operations += 1
-        num_bytes += sum(t.numel() * t.element_size() for t in values if t is not None)
-        if node.target in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default) and written is not None:
-            flops += 2 * written.numel() * _value(node.args[0]).shape[-1]
-        elif "scaled_dot_product" in str(node.target):  # two products, five backward
+        num_bytes += sum(t.numel() * t.element_size() for n in (node, *node.all_input_nodes) for t in _values(n))
+        if node.target in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default):
+            flops += 2 * _values(node)[0].numel() * _values(node.args[0])[0].shape[-1]
+        elif any(name in str(node.target) for name in ATTENTION):  # two products, five backward
             is_backward = "backward" in str(node.target)
-            q_BHQD, k_BHKD = map(_value, node.args[1:3] if is_backward else node.args[:2])
+            q_BHQD, k_BHKD = (_values(arg)[0] for arg in (node.args[1:3] if is_backward else node.args[:2]))
             flops += (10 if is_backward else 4) * q_BHQD.numel() * k_BHKD.shape[-2]
     return Cost(num_operations=num_operations, num_bytes=num_bytes, flops=flops)
 
@@ -135,12 +135,15 @@ def pays(call: Cost, *, num_calls: int) -> bool:
 
 
 def _is_view(target: Any) -> bool:
-    return getattr(target, "is_view", False) or target is torch.ops.aten._unsafe_view.default
+    """Or one of several results."""
+    known = (torch.ops.aten._unsafe_view.default, operator.getitem)
+    return getattr(target, "is_view", False) or target in known
 
 
-def _value(node: Any) -> Any:
+def _values(node: Any) -> list[Any]:
+    """The tensors that an operation gives."""
     value = node.meta.get("val")
-    return value if hasattr(value, "numel") else None
+    return [each for each in (value if isinstance(value, list | tuple) else [value]) if hasattr(each, "numel")]
 
 
 def new_pool(device: torch.device) -> Any:

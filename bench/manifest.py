@@ -17,6 +17,7 @@ from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.methods.fused import path
+from bench.methods.tiny import is_triton_installed
 from bench.suite import Suite
 from bench.trial import TRIAL_VERSION, canonical_json
 from bench.workloads import WORKLOADS
@@ -25,8 +26,11 @@ MANIFEST_VERSION = 2  # 1: without version, seeds, data and determinism; bench.t
 PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
 
 
-def manifest(suite: Suite, *, device: str, is_reference: bool = False) -> dict[str, Any]:
-    """Plain data for JSON. Of the environment it names versions and hardware, never paths, users or variables."""
+def manifest(suite: Suite, *, device: str, has_gpu: bool, is_reference: bool = False) -> dict[str, Any]:
+    """Plain data for JSON. Of the environment it names versions and hardware, never paths, users or variables.
+
+    device, has_gpu: what packs train on, in words, and whether those are GPUs.
+    """
     plain = suite.model_dump(mode="json")
     if suite.search is None:
         del plain["search"]
@@ -45,7 +49,7 @@ def manifest(suite: Suite, *, device: str, is_reference: bool = False) -> dict[s
         "device": device,
         "cpu": f"{platform.machine()}, {os.cpu_count()} cores",
         "system": platform.system(),
-        "attention": attention_paths(suite, is_reference=is_reference),
+        "attention": attention_paths(suite, has_gpu=has_gpu, is_reference=is_reference),
         "precision": "float32, TF32 off; bfloat16 autocast where a workload's `precision` says so",
         "determinism": determinism(),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -65,17 +69,20 @@ def determinism() -> dict[str, Any]:
     }
 
 
-def attention_paths(suite: Suite, *, is_reference: bool) -> dict[str, dict[str, str]]:
-    """How attention was computed, by label of workload and method: sdpa, linear, or dense (the reference)."""
+def attention_paths(suite: Suite, *, has_gpu: bool, is_reference: bool) -> dict[str, dict[str, str]]:
+    """How attention was computed, by label of workload and method: sdpa, linear, tiny, or dense (the reference)."""
     paths: dict[str, dict[str, str]] = {}
     for trial in suite.expand():
         by_method = paths.setdefault(trial.workload.label, {})
         if trial.method.label not in by_method:
-            heads, kind = build(WORKLOADS, trial.workload).attention
+            workload = build(WORKLOADS, trial.workload)
+            heads, kind = workload.attention
             method = build(METHODS, trial.method)
             if type(method).restrict is not Method.restrict:
                 kind = "custom"
-            by_method[trial.method.label] = "dense" if is_reference else path(method, heads, kind)
+            has_tiny = has_gpu and not workload.is_mixed and is_triton_installed()
+            chosen = "dense" if is_reference else path(method, heads, kind, has_tiny=has_tiny)
+            by_method[trial.method.label] = chosen
     return paths
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.checkpoints import Checkpoints
-from bench.cluster import Placement, Resources, device_name, num_slots, place, ray_cluster, wanted_gpus
+from bench.cluster import Placement, Resources, device_name, has_gpu, num_slots, place, ray_cluster, wanted_gpus
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.manifest import manifest
@@ -159,7 +159,7 @@ class Training:
             stop_on_interrupt(self.stop, self.store.warn),
             wanted_gpus(options.num_gpus, self.store.warn),
         ):
-            plain = manifest(self.suite, device=device_name(), is_reference=options.is_reference)
+            plain = manifest(self.suite, device=device_name(), has_gpu=has_gpu(), is_reference=options.is_reference)
             self.tracker.start(json.dumps(plain, indent=2))
             placement = place(self.suite.expand(), max_lanes=options.max_lanes)
             phases.end("start")

@@ -27,9 +27,11 @@ from bench.cluster import Resources, num_slots  # first: it sets what Ray reads 
 
 from ray import cloudpickle, tune
 from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.error import TuneError
 from ray.tune.search import Searcher
 
 from bench.checkpoints import Checkpoints
+from bench.errors import BenchError
 from bench.pack import Pack
 from bench.retries import Cause, Failure, Part, Retries
 from bench.trial import Outcome, Result
@@ -116,6 +118,7 @@ class DriverCallback(tune.Callback):
         self._checkpoints, self._timeout_s = checkpoints, timeout_s
         self._on_finished, self._on_progress = on_finished, on_progress
         self._heard: dict[str, float] = {}  # by Tune's trial id: when it last gave a sign of life
+        self.error: BenchError | None = None  # why results could not be kept: Tune makes a text of it
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self._heard[trial.trial_id] = time.monotonic()
@@ -159,7 +162,11 @@ class DriverCallback(tune.Callback):
         failed = [result for result in results if not result.outcome.is_result]
         self._progress.failed += len(failed)
         self._progress.failures.update(f"{r.trial.method.label} {r.outcome}: {r.message}" for r in failed)
-        self._on_finished(results, traces)
+        try:
+            self._on_finished(results, traces)
+        except BenchError as error:
+            self.error = error
+            raise
 
 
 def run_packs(
@@ -179,6 +186,7 @@ def run_packs(
     `on_finished` gets each pack's results and traces on the driver, in the order in which packs end. A pack that fails
     is tried again from its last checkpoint, then split, then given up (bench.retries). timeout_s: a worker that gives
     no sign of life for so long is ended (0: never). Call it inside `ray_cluster`.
+    Raises what `on_finished` raises of BenchError, the packs in training unfinished.
     """
     # It logs a traceback for each failure; here a failure is an outcome.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -210,7 +218,13 @@ def run_packs(
         on_progress=on_progress,
     )
     searcher = PackSearcher(retries, stop)
-    _tuner(trainable, searcher, callback, storage=storage, num_at_once=num_slots(resources)).fit()
+    tuner = _tuner(trainable, searcher, callback, storage=storage, num_at_once=num_slots(resources))
+    try:
+        tuner.fit()
+    except TuneError:
+        if callback.error is not None:
+            raise callback.error from None
+        raise
     return progress
 
 

@@ -1,7 +1,8 @@
 """Attention without the matrix P, equal to the dense reference: fused softmax, and sums over keys for kernels.
 
 Both work under torch.func.grad and torch.func.vmap, lanes as further batch, and are differentiated once: a second
-derivative raises NotImplementedError from softmax_attention and takes the dense reference.
+derivative raises NotImplementedError from softmax_attention and takes the dense reference. The third fast path, for
+sequences too short for these, is tiny.py.
 Shapes: L lanes, B batch, H heads, Q queries, K keys, T tokens (Q = K = T where causal), D width of a head, E width of a
 value, F features of a kernel, M chunks, C tokens of a chunk.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, Method
+from bench.methods.base import Heads, Mask, MaskKind, Method
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,20 +28,31 @@ if TYPE_CHECKING:
 SDPA_MIN_KEYS = 64
 LINEAR_MIN_KEYS = {"full": 64, "causal": 128}
 LINEAR_MIN_KEYS_PER_FEATURE = {"full": 2, "causal": 4}
+# A thread computes a row alone, without the matrix units: longer and wider ones are theirs.
+TINY_MAX_KEYS = 32
+TINY_MAX_WIDTH = 8
 # Of 16, 32, 64 and 128 the fastest for width 64 and 1.1 times the fastest for 32; for 16, chunks of 32 take 0.7 of it.
 CHUNK_TOKENS = 64
 FUSED_WIDTH_MULTIPLE = 8  # CUDA's fused kernels ask for it, and for values as wide as queries
 
 
-def path(method: Method, heads: Heads, kind: Literal["full", "causal", "custom"]) -> Literal["sdpa", "linear", "dense"]:
-    """How `attend` computes under a mask of this kind; dense for a class with `logits` or `weights` of its own."""
+def path(method: Method, heads: Heads, kind: MaskKind, *, has_tiny: bool) -> Literal["sdpa", "linear", "tiny", "dense"]:
+    """How `attend` computes under a mask of this kind; dense for a class with `logits` or `weights` of its own.
+
+    has_tiny: whether the kernels of tiny.py run on what is computed, in its dtype and on its device.
+    """
     from bench.methods.kernel import KernelAttention  # both import this file
     from bench.methods.softmax import Softmax
 
     own = type(method)
-    if own.weights is Softmax.weights and own.logits is Method.logits:
+    is_softmax = own.weights is Softmax.weights and own.logits is Method.logits
+    is_kernel = own.weights is KernelAttention.weights
+    is_tiny = heads.num_keys <= TINY_MAX_KEYS and heads.width <= TINY_MAX_WIDTH
+    if has_tiny and is_tiny and (is_softmax or is_kernel):
+        return "tiny"
+    if is_softmax:
         return "sdpa" if heads.num_keys >= SDPA_MIN_KEYS else "dense"
-    if own.weights is KernelAttention.weights and kind != "custom":
+    if is_kernel and kind != "custom":
         min_keys = max(LINEAR_MIN_KEYS[kind], LINEAR_MIN_KEYS_PER_FEATURE[kind] * heads.width)
         return "linear" if heads.num_keys >= min_keys else "dense"
     return "dense"
@@ -134,7 +146,7 @@ def _sdpa(q_BHQD: Tensor, k_BHKD: Tensor, v_BHKE: Tensor, allowed: Tensor | None
     return attention(*padded, attn_mask=allowed, is_causal=is_causal, scale=1.0)[..., : v_BHKE.shape[-1]]
 
 
-def _fold(x: Tensor, dim: int | None, num_lanes: int) -> Tensor:
+def fold(x: Tensor, dim: int | None, num_lanes: int) -> Tensor:
     """(B, ...) of all lanes as one batch, (L B, ...); dim is where the lanes are, None if all have the same."""
     x_LB = x.expand(num_lanes, *x.shape) if dim is None else x.movedim(dim, 0)
     return x_LB.flatten(0, 1)
@@ -167,7 +179,7 @@ def _fused() -> Any:
         @staticmethod
         def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
             q, k, v, allowed, is_causal, kept = args
-            q, k, v = (_fold(x, dim, info.batch_size) for x, dim in zip((q, k, v), in_dims[:3], strict=True))
+            q, k, v = (fold(x, dim, info.batch_size) for x, dim in zip((q, k, v), in_dims[:3], strict=True))
             if allowed is not None and in_dims[3] is not None:
                 allowed_L11QK = allowed.movedim(in_dims[3], 0)
                 allowed = allowed_L11QK.expand(-1, len(q) // info.batch_size, -1, -1, -1).flatten(0, 1)
@@ -188,7 +200,7 @@ def _fused() -> Any:
         @staticmethod
         def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[Tensor, ...], int]:
             # `output` is here for its lanes: a gradient that all lanes share would bring none.
-            grad, output = (_fold(x, dim, info.batch_size) for x, dim in zip(args[:2], in_dims[:2], strict=True))
+            grad, output = (fold(x, dim, info.batch_size) for x, dim in zip(args[:2], in_dims[:2], strict=True))
             grads = FusedBackward.apply(grad, output, args[2])
             assert grads is not None
             return tuple(x.unflatten(0, (info.batch_size, -1)) for x in grads), 0

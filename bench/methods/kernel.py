@@ -17,6 +17,7 @@ from annotated_types import Ge
 from bench.lazy import torch
 from bench.methods.base import Mask, Method
 from bench.methods.fused import heads_of, linear_attention, path
+from bench.methods.tiny import takes, tiny_attention
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,9 +60,14 @@ class KernelAttention(Method):
         return normalized_rows(similarity_BHQK, mask_QK)
 
     def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
-        if path(self, heads_of(q_BHQD, k_BHKD), mask.kind) == "linear":
-            return linear_attention(self.features(q_BHQD), self.features(k_BHKD), v_BHKD, mask, eps=self.eps)
-        return super().attend(q_BHQD, k_BHKD, v_BHKD, mask, state)
+        has_tiny = takes(q_BHQD, k_BHKD, v_BHKD)
+        chosen = path(self, heads_of(q_BHQD, k_BHKD), mask.kind, has_tiny=has_tiny)
+        if chosen == "dense":
+            return super().attend(q_BHQD, k_BHKD, v_BHKD, mask, state)
+        phi_q_BHQD, phi_k_BHKD = self.features(q_BHQD), self.features(k_BHKD)
+        if chosen == "tiny":
+            return tiny_attention(phi_q_BHQD, phi_k_BHKD, v_BHKD, mask, is_softmax=False, eps=self.eps)
+        return linear_attention(phi_q_BHQD, phi_k_BHKD, v_BHKD, mask, eps=self.eps)
 
 
 @dataclass(frozen=True, kw_only=True)

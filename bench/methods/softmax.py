@@ -10,6 +10,7 @@ from annotated_types import Ge
 from bench.lazy import torch
 from bench.methods.base import Mask, Method
 from bench.methods.fused import heads_of, path, softmax_attention
+from bench.methods.tiny import takes, tiny_attention
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,11 @@ class Softmax(Method):
         return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_QK, state), mask_QK)
 
     def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
-        if path(self, heads_of(q_BHQD, k_BHKD), mask.kind) == "sdpa":
+        has_tiny = takes(q_BHQD, k_BHKD, v_BHKD)
+        chosen = path(self, heads_of(q_BHQD, k_BHKD), mask.kind, has_tiny=has_tiny)
+        if chosen == "tiny":
+            return tiny_attention(q_BHQD, k_BHKD, v_BHKD, mask, is_softmax=True)
+        if chosen == "sdpa":
             return softmax_attention(q_BHQD, k_BHKD, v_BHKD, mask)
         return super().attend(q_BHQD, k_BHKD, v_BHKD, mask, state)
 

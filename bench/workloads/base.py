@@ -59,6 +59,11 @@ class Workload:
         return 1
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether matrix products are computed in bfloat16."""
+        return False
+
+    @property
     def max_lanes(self) -> int | None:
         """Most trials that may train as one pack; None: by the device."""
         return None

@@ -101,6 +101,10 @@ class Classifier(Workload):
     def eval_every(self) -> int | None:
         return self.eval_every_steps
 
+    @property
+    def is_mixed(self) -> bool:
+        return self.precision == "bfloat16"
+
     def probe_batch(self, batch: Tensors) -> Tensors:
         return {name: tensor[: self.probe_examples] for name, tensor in batch.items()}
 
@@ -129,7 +133,6 @@ class Classifier(Workload):
         inputs, targets_E = self.example(batch)
         seed = buffers["seed"] if mode.is_training else None
         dropout = Dropout(rate=self.dropout, seed=seed, step=buffers["draw"])
-        is_mixed = self.precision == "bfloat16"
-        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=is_mixed, cache_enabled=False):
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.is_mixed, cache_enabled=False):
             logits_EV, watched = self.network.forward(method, params, buffers, inputs, mode, dropout)
         return logits_EV, targets_E, watched

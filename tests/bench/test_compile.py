@@ -121,6 +121,12 @@ def test_cost_counts_what_is_read_written_and_multiplied():
     assert batched == Cost(num_operations=1, num_bytes=2 * 4 * (12 + 20 + 15), flops=2 * 2 * 60)
 
 
+def test_an_operation_with_several_results_is_one():
+    """The largest of each of 3 rows, and where it is in 8 bytes."""
+    found = cost_of(lambda a: [x.neg() for x in a.max(dim=-1)], randn(0, 3, 4))
+    assert found == Cost(num_operations=3, num_bytes=(4 * 12 + 3 * (4 + 8)) + 2 * 3 * (4 + 8), flops=0)
+
+
 def test_estimated_time_is_that_of_launches_and_of_work():
     small = Cost(num_operations=1000, num_bytes=1000, flops=1000)
     large = Cost(num_operations=10, num_bytes=2**40, flops=2**50)

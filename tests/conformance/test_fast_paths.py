@@ -13,8 +13,8 @@ from trials import LEAN, language_trial
 
 from bench.entry import load_class
 from bench.methods import METHODS
-from bench.methods.base import Heads, Mask, Method
-from bench.methods.fused import CHUNK_TOKENS, SDPA_MIN_KEYS, path
+from bench.methods.base import Heads, Mask, MaskKind, Method
+from bench.methods.fused import CHUNK_TOKENS, SDPA_MIN_KEYS, TINY_MAX_KEYS, TINY_MAX_WIDTH, path
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax, WindowSoftmax, masked_softmax
@@ -268,6 +268,11 @@ def heads(num_keys: int) -> Heads:
     return Heads(num_heads=NUM_HEADS, width=WIDTH, num_keys=num_keys)
 
 
+def chosen(method: Method, num_keys: int, kind: MaskKind) -> str:
+    """Where tiny.py's kernels do not run."""
+    return path(method, heads(num_keys), kind, has_tiny=False)
+
+
 def test_paths():
     expected = {
         ("softmax", "full"): "sdpa",
@@ -279,8 +284,21 @@ def test_paths():
         ("soft_capping", "causal"): "dense",
     }
     methods = {name: load_class(METHODS[name])() for name, _ in expected}
-    assert {(name, kind): path(methods[name], heads(LONG), kind) for name, kind in expected} == expected
-    assert {path(methods[name], heads(SHORT), kind) for name, kind in expected} == {"dense"}
+    assert {key: chosen(methods[key[0]], LONG, key[1]) for key in expected} == expected
+    assert {chosen(methods[name], SHORT, kind) for name, kind in expected} == {"dense"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_short_sequences_of_narrow_heads_are_tiny_where_its_kernels_run(kind):
+    def chosen_there(name: str, num_keys: int, width: int = TINY_MAX_WIDTH) -> str:
+        of = Heads(num_heads=NUM_HEADS, width=width, num_keys=num_keys)
+        return path(load_class(METHODS[name])(), of, kind, has_tiny=True)
+
+    for name in ("softmax", "window_softmax", "qk_layernorm_free", "sigma_reparam_qk", "relu_kernel", "elu_kernel"):
+        assert chosen_there(name, TINY_MAX_KEYS) == "tiny"
+        assert chosen_there(name, TINY_MAX_KEYS, TINY_MAX_WIDTH + 1) == "dense"
+        assert chosen_there(name, TINY_MAX_KEYS + 1) == "dense"
+    assert chosen_there("soft_capping", TINY_MAX_KEYS) == "dense"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,13 +337,13 @@ class OtherFeatures(KernelAttention):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", [OtherLogits(), OtherWeights(), SquaredSoftmax(), SquaredKernel()])
 def test_a_class_with_logits_or_weights_of_its_own_is_dense(other, kind):
-    assert path(other, heads(LONG), kind) == "dense"
+    assert chosen(other, LONG, kind) == "dense"
     reference, automatic = both_paths(other, mask_of(kind, LONG), inputs(LONG))
     assert_close(automatic, reference, EXACT)
 
 
 def test_a_kernel_with_features_of_its_own_is_linear():
-    assert path(OtherFeatures(), heads(LONG), "causal") == "linear"
+    assert chosen(OtherFeatures(), LONG, "causal") == "linear"
     reference, automatic = both_paths(OtherFeatures(), mask_of("causal", LONG), inputs(LONG))
     assert_close(automatic, reference, EXACT)
 

@@ -16,17 +16,25 @@ import torch
 from bench.compile import NUM_WARMUP_CALLS, compile_for, new_pool, repeatable
 from bench.entry import load_class
 from bench.methods import METHODS
-from bench.methods.base import Heads, Mask, Method
-from bench.methods.fused import linear_attention, path, softmax_attention
+from bench.methods.base import Mask, Method
+from bench.methods.fused import heads_of, linear_attention, path, softmax_attention
 from bench.methods.kernel import KernelAttention
+from bench.methods.tiny import takes
 
 NAMES = ("softmax", "window_softmax", "relu_kernel", "elu_kernel")
 KINDS = ("full", "causal")
 COLUMNS = "{:<15} {:<6} {:<8} {:>5}  {:>9} {:>9} {:>6}  {:<6}  {:>9} {:>9}  {:>10}  {:<7}"
 
 
+def chosen_path(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Mask) -> str:
+    """That a method takes by itself."""
+    return path(method, heads_of(q, k), method.restrict(mask).kind, has_tiny=takes(q, k, v))
+
+
 def fast(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Mask) -> torch.Tensor:
-    """The fast path, also where a method would not take it."""
+    """The fast path, also where a method would not take it unless that is the tiny one."""
+    if chosen_path(method, q, k, v, mask) == "tiny":
+        return method.attend(q, k, v, mask, {})
     if isinstance(method, KernelAttention):
         return linear_attention(method.features(q), method.features(k), v, mask, eps=method.eps)
     return softmax_attention(q, k, v, mask)
@@ -114,7 +122,6 @@ def row(args: argparse.Namespace, name: str, kind: str, dtype: torch.dtype, num_
     slow, quick = runners
     largest = max(grad.float().abs().max().item() for grad in slow.out)
     differences = [(a.float() - b.float()).abs().max().item() for a, b in zip(slow.out, quick.out, strict=True)]
-    heads = Heads(num_heads=args.heads, width=args.width, num_keys=num_keys)
     mask = Mask(allowed_QK=torch.ones(num_keys, num_keys, dtype=torch.bool), kind=kind)
     return COLUMNS.format(
         name,
@@ -124,7 +131,7 @@ def row(args: argparse.Namespace, name: str, kind: str, dtype: torch.dtype, num_
         f"{slow.best_s * 1e3:.3f}",
         f"{quick.best_s * 1e3:.3f}",
         f"{slow.best_s / quick.best_s:.2f}",
-        path(method, heads, method.restrict(mask).kind),
+        chosen_path(method, *(x[0] for x in inputs[:3]), mask),
         slow.memory,
         quick.memory,
         f"{max(differences) / largest:.1e}",

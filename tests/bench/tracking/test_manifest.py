@@ -17,7 +17,7 @@ def test_manifest_holds_seeds_data_and_determinism():
         "seeds": [3, 5],
     }
     suite = Suite.model_validate(plain, context=Context(allow_code=False))
-    held = manifest(suite, device="2 CPU")
+    held = manifest(suite, device="2 CPU", has_gpu=False)
     assert held["manifest_version"] == 2
     assert held["seeds"] == [3, 5]
     (digest,) = held["data_sha256"].values()  # regression has no data but what seeds give
@@ -30,6 +30,6 @@ def test_manifest_holds_seeds_data_and_determinism():
 def test_manifest_holds_no_host_user_path_or_secret(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a very secret key")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:a-password@a-host")
-    text = json.dumps(manifest(finished_packs.suite("suite"), device="2 CPU"))
+    text = json.dumps(manifest(finished_packs.suite("suite"), device="2 CPU", has_gpu=False))
     for hidden in (socket.gethostname(), os.path.expanduser("~/"), os.getcwd(), "secret", "a-password", "a-host"):
         assert hidden not in text

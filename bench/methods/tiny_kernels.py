@@ -1,0 +1,220 @@
+"""Triton kernels of tiny.py: every thread keeps a row of attention to itself, so P is never in memory.
+
+Rows of all sequences follow one another, ROWS of them a program, whichever sequences they belong to. What the loop over
+the keys of a row, or the queries of a key, reads of a sequence stays in the nearest cache.
+With softmax, w = exp(z - highest) and P = w / total; otherwise w is the similarity and P as normalized_rows has it.
+Shapes: N sequences, Q queries, K keys, M masks, W width of queries, keys and values, R rows of a program.
+"""
+
+# Imported where a kernel is to be launched alone: Triton comes with torch for Linux, and reads this file's globals.
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
+
+SMALLEST_TOTAL = tl.constexpr(2.0**-63)  # normalized_rows's, of float32
+
+
+@triton.jit
+def forward(
+    q_NQW,
+    k_NKW,
+    v_NKW,
+    o_NQW,
+    eps,
+    num_rows,
+    allowed_MQK,
+    sequences_per_mask,
+    Q: tl.constexpr,
+    K: tl.constexpr,
+    W: tl.constexpr,
+    HAS_MASK: tl.constexpr,
+    IS_SOFTMAX: tl.constexpr,
+    HAS_UNIFORM_ROWS: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """O of a program's rows (sequence, query)."""
+    row_R = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    is_own_R1 = (row_R < num_rows)[:, None]
+    row_R = tl.minimum(row_R, num_rows - 1)  # so that no load needs a mask
+    n_R = row_R // Q
+    w_1W = tl.arange(0, W)[None, :]
+    own_RW = row_R.to(tl.int64)[:, None] * W + w_1W
+    keys_RW = n_R.to(tl.int64)[:, None] * (K * W) + w_1W
+    allowed_R = allowed_MQK + (n_R // sequences_per_mask * Q + row_R % Q) * K
+    q_RW = tl.load(q_NQW + own_RW)
+    highest_R = tl.full([ROWS], float("-inf"), tl.float32)
+    if IS_SOFTMAX:
+        for j in range(K):
+            z_R = tl.sum(q_RW * tl.load(k_NKW + keys_RW + j * W), axis=1)
+            if HAS_MASK:
+                z_R = tl.where(tl.load(allowed_R + j) != 0, z_R, float("-inf"))
+            highest_R = tl.maximum(highest_R, z_R)
+    total_R = tl.zeros([ROWS], tl.float32)
+    num_allowed_R = tl.zeros([ROWS], tl.float32)
+    sum_RW = tl.zeros([ROWS, W], tl.float32)
+    plain_sum_RW = tl.zeros([ROWS, W], tl.float32)
+    for j in range(K):
+        w_R = tl.sum(q_RW * tl.load(k_NKW + keys_RW + j * W), axis=1)
+        v_RW = tl.load(v_NKW + keys_RW + j * W)
+        is_allowed_R = tl.full([ROWS], True, tl.int1)
+        if IS_SOFTMAX:
+            w_R = tl.exp(w_R - highest_R)
+        if HAS_MASK:
+            is_allowed_R = tl.load(allowed_R + j) != 0
+            w_R = tl.where(is_allowed_R, w_R, 0.0)
+        if HAS_UNIFORM_ROWS:
+            num_allowed_R += is_allowed_R.to(tl.float32)
+            plain_sum_RW += tl.where(is_allowed_R[:, None], v_RW, 0.0)
+        total_R += w_R
+        sum_RW += w_R[:, None] * v_RW
+    if not IS_SOFTMAX:
+        total_R += eps
+    o_RW = sum_RW / total_R[:, None]
+    if HAS_UNIFORM_ROWS:
+        is_regular_R1 = (total_R > SMALLEST_TOTAL)[:, None]
+        o_RW = tl.where(is_regular_R1, o_RW, plain_sum_RW / num_allowed_R[:, None])
+    tl.store(o_NQW + own_RW, o_RW, mask=is_own_R1)
+
+
+@triton.jit
+def backward_queries(
+    do_NQW,
+    q_NQW,
+    k_NKW,
+    v_NKW,
+    dq_NQW,
+    rows_3NQ,
+    eps,
+    num_rows,
+    allowed_MQK,
+    sequences_per_mask,
+    Q: tl.constexpr,
+    K: tl.constexpr,
+    W: tl.constexpr,
+    HAS_MASK: tl.constexpr,
+    IS_SOFTMAX: tl.constexpr,
+    HAS_UNIFORM_ROWS: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """dQ of a program's rows (sequence, query), and what `backward_keys` has to know of each of them.
+
+    Of a row: the highest logit, or what P has at every allowed key; the factor of w in P; the sum of P dP.
+    """
+    row_R = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    is_own_R = row_R < num_rows
+    row_R = tl.minimum(row_R, num_rows - 1)
+    n_R = row_R // Q
+    w_1W = tl.arange(0, W)[None, :]
+    own_RW = row_R.to(tl.int64)[:, None] * W + w_1W
+    keys_RW = n_R.to(tl.int64)[:, None] * (K * W) + w_1W
+    allowed_R = allowed_MQK + (n_R // sequences_per_mask * Q + row_R % Q) * K
+    q_RW = tl.load(q_NQW + own_RW)
+    do_RW = tl.load(do_NQW + own_RW)
+    offset_R = tl.full([ROWS], 0.0, tl.float32)
+    if IS_SOFTMAX:
+        offset_R = tl.full([ROWS], float("-inf"), tl.float32)
+        for j in range(K):
+            z_R = tl.sum(q_RW * tl.load(k_NKW + keys_RW + j * W), axis=1)
+            if HAS_MASK:
+                z_R = tl.where(tl.load(allowed_R + j) != 0, z_R, float("-inf"))
+            offset_R = tl.maximum(offset_R, z_R)
+    total_R = tl.zeros([ROWS], tl.float32)
+    num_allowed_R = tl.zeros([ROWS], tl.float32)
+    mean_dp_R = tl.zeros([ROWS], tl.float32)
+    for j in range(K):
+        w_R = tl.sum(q_RW * tl.load(k_NKW + keys_RW + j * W), axis=1)
+        dp_R = tl.sum(do_RW * tl.load(v_NKW + keys_RW + j * W), axis=1)
+        if IS_SOFTMAX:
+            w_R = tl.exp(w_R - offset_R)
+        is_allowed_R = tl.full([ROWS], True, tl.int1)
+        if HAS_MASK:
+            is_allowed_R = tl.load(allowed_R + j) != 0
+            w_R = tl.where(is_allowed_R, w_R, 0.0)
+        if HAS_UNIFORM_ROWS:
+            num_allowed_R += is_allowed_R.to(tl.float32)
+        total_R += w_R
+        mean_dp_R += w_R * dp_R
+    if not IS_SOFTMAX:
+        total_R += eps
+    factor_R = 1.0 / total_R
+    mean_dp_R *= factor_R
+    if HAS_UNIFORM_ROWS:
+        is_regular_R = total_R > SMALLEST_TOTAL
+        factor_R = tl.where(is_regular_R, factor_R, 0.0)
+        mean_dp_R = tl.where(is_regular_R, mean_dp_R, 0.0)
+        offset_R = tl.where(is_regular_R, 0.0, 1.0 / num_allowed_R)
+    dq_RW = tl.zeros([ROWS, W], tl.float32)
+    for j in range(K):
+        k_RW = tl.load(k_NKW + keys_RW + j * W)
+        dp_R = tl.sum(do_RW * tl.load(v_NKW + keys_RW + j * W), axis=1)
+        dz_R = factor_R * (dp_R - mean_dp_R)
+        if IS_SOFTMAX:
+            dz_R *= tl.exp(tl.sum(q_RW * k_RW, axis=1) - offset_R)
+        if HAS_MASK:
+            dz_R = tl.where(tl.load(allowed_R + j) != 0, dz_R, 0.0)
+        dq_RW += dz_R[:, None] * k_RW
+    tl.store(dq_NQW + own_RW, dq_RW, mask=is_own_R[:, None])
+    tl.store(rows_3NQ + row_R, offset_R, mask=is_own_R)
+    tl.store(rows_3NQ + num_rows + row_R, factor_R, mask=is_own_R)
+    tl.store(rows_3NQ + 2 * num_rows + row_R, mean_dp_R, mask=is_own_R)
+
+
+@triton.jit
+def backward_keys(
+    do_NQW,
+    q_NQW,
+    k_NKW,
+    v_NKW,
+    rows_3NQ,
+    dk_NKW,
+    dv_NKW,
+    num_rows,
+    num_keys,
+    allowed_MQK,
+    sequences_per_mask,
+    Q: tl.constexpr,
+    K: tl.constexpr,
+    W: tl.constexpr,
+    HAS_MASK: tl.constexpr,
+    IS_SOFTMAX: tl.constexpr,
+    HAS_UNIFORM_ROWS: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """dK and dV of a program's rows (sequence, key)."""
+    key_R = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    is_own_R1 = (key_R < num_keys)[:, None]
+    key_R = tl.minimum(key_R, num_keys - 1)
+    n_R = key_R // K
+    w_1W = tl.arange(0, W)[None, :]
+    own_RW = key_R.to(tl.int64)[:, None] * W + w_1W
+    queries_RW = n_R.to(tl.int64)[:, None] * (Q * W) + w_1W
+    rows_R = rows_3NQ + n_R * Q
+    allowed_R = allowed_MQK + n_R // sequences_per_mask * (Q * K) + key_R % K
+    k_RW = tl.load(k_NKW + own_RW)
+    v_RW = tl.load(v_NKW + own_RW)
+    dk_RW = tl.zeros([ROWS, W], tl.float32)
+    dv_RW = tl.zeros([ROWS, W], tl.float32)
+    for i in range(Q):
+        q_RW = tl.load(q_NQW + queries_RW + i * W)
+        do_RW = tl.load(do_NQW + queries_RW + i * W)
+        offset_R = tl.load(rows_R + i)
+        factor_R = tl.load(rows_R + num_rows + i)
+        mean_dp_R = tl.load(rows_R + 2 * num_rows + i)
+        z_R = tl.sum(q_RW * k_RW, axis=1)
+        dz_R = factor_R * (tl.sum(do_RW * v_RW, axis=1) - mean_dp_R)
+        if IS_SOFTMAX:
+            z_R -= offset_R
+            w_R = tl.exp(tl.where(z_R > 0, 0.0, z_R))  # above 0 if this kernel rounds z otherwise
+            p_R = w_R * factor_R
+            dz_R *= w_R
+        else:
+            p_R = z_R * factor_R
+            if HAS_UNIFORM_ROWS:
+                p_R = tl.where(factor_R == 0, offset_R, p_R)
+        if HAS_MASK:
+            is_allowed_R = tl.load(allowed_R + i * K) != 0
+            p_R = tl.where(is_allowed_R, p_R, 0.0)
+            dz_R = tl.where(is_allowed_R, dz_R, 0.0)
+        dk_RW += dz_R[:, None] * q_RW
+        dv_RW += p_R[:, None] * do_RW
+    tl.store(dk_NKW + own_RW, dk_RW, mask=is_own_R1)
+    tl.store(dv_NKW + own_RW, dv_RW, mask=is_own_R1)

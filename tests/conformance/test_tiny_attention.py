@@ -1,0 +1,370 @@
+"""Attention by the kernels of tiny.py equals the dense reference: on CUDA, and without a GPU in Triton's interpreter.
+
+Shapes: B batch, H heads, Q queries, K keys, T tokens, D width of a head, E width of a value, L lanes.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch.fx import GraphModule
+from trials import LEAN, language_trial, trial
+
+from bench import compile as compiling
+from bench.manifest import attention_paths
+from bench.methods import kernel, softmax
+from bench.methods.base import Mask, Method
+from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel, SigmoidKernel
+from bench.methods.softmax import Softmax, WindowSoftmax
+from bench.methods.tiny import takes, tiny_attention
+from bench.pack import Pack
+from bench.suite import find_suite, load_suite
+from bench.train import PackRun
+from bench.trial import Trial
+
+HAS_CUDA = torch.cuda.is_available()
+INTERPRETER = "TRITON_INTERPRET"  # Triton asks for it where kernels are defined, and again where they run
+with pytest.MonkeyPatch.context() as _environment:
+    if not HAS_CUDA:
+        _environment.setenv(INTERPRETER, "1")
+    pytest.importorskip("triton")
+    import bench.methods.tiny_kernels  # noqa: F401
+
+ON_GPU = (pytest.mark.gpu, pytest.mark.skipif(not HAS_CUDA, reason="no CUDA device"))
+# NumPy, which interprets, warns of rows that are 0/0; Inductor warns on its own account.
+pytestmark = pytest.mark.filterwarnings("default", "ignore::RuntimeWarning")
+TOKENS, WIDTH, VALUE_WIDTH = 21, 4, 5  # no power of two, and values wider than queries
+KINDS = ("full", "causal", "custom")
+METHODS = (Softmax(), ReluKernel(), ReluKernel(eps=1e-3), EluKernel(), SigmoidKernel())
+PAPER_METHODS = (
+    "softmax",
+    "window_softmax",
+    "relu_kernel",
+    "elu_kernel",
+    "sigmoid_kernel",
+    "qk_layernorm_weight_clipped",
+    "sigma_reparam_qk",
+)
+ROUNDING = 3e-6  # by the largest of what is compared, or by 1: 25 units in the last place of float32
+Tensors = tuple[torch.Tensor, ...]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def interpreter() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as environment:
+        if not HAS_CUDA:
+            environment.setenv(INTERPRETER, "1")
+        yield
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("cpu", marks=pytest.mark.skipif(HAS_CUDA, reason="the kernels are CUDA's"), id="interpreted"),
+        pytest.param("cuda", marks=ON_GPU),
+    ]
+)
+def device(request) -> str:
+    return request.param
+
+
+def randn(seed: int, *shape: int, device: str) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+def inputs(
+    device: str, *lanes: int, tokens: int = TOKENS, width: int = WIDTH, value_width: int = VALUE_WIDTH
+) -> Tensors:
+    """q, k, v and a gradient of the output, of three examples and two heads.
+
+    The first channel is mostly positive: few rows are without features, or so near that the reference is inexact too.
+    """
+    widths = (width, width, value_width, value_width)
+    tensors = [randn(seed, *lanes, 3, 2, tokens, own, device=device) for seed, own in enumerate(widths)]
+    for x in tensors[:2]:
+        x[..., 0] += 2
+    return tuple(tensors)
+
+
+def mask_of(kind: str, device: str, tokens: int = TOKENS) -> Mask:
+    allowed_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
+    if kind == "causal":
+        allowed_TT = allowed_TT.tril()
+    if kind == "custom":
+        random_TT = randn(9, tokens, tokens, device=device) > 0
+        allowed_TT = random_TT | torch.eye(tokens, dtype=torch.bool, device=device)
+    return Mask(allowed_QK=allowed_TT, kind=kind)
+
+
+def tiny(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Mask) -> torch.Tensor:
+    if isinstance(method, KernelAttention):
+        return tiny_attention(method.features(q), method.features(k), v, mask, is_softmax=False, eps=method.eps)
+    return tiny_attention(q, k, v, mask, is_softmax=True)
+
+
+def dense(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Mask) -> torch.Tensor:
+    return Method.attend(method, q, k, v, mask, {})
+
+
+def pulled(attend: Callable, method: Method, mask: Mask) -> Callable[..., Tensors]:
+    """The output and the gradients of q, k and v as training takes them, as a function of q, k, v and a gradient."""
+
+    def of(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, grad: torch.Tensor) -> Tensors:
+        output, pullback = torch.func.vjp(lambda q, k, v: attend(method, q, k, v, mask), q, k, v)
+        with torch.no_grad():
+            return output, *pullback(grad, retain_graph=False)
+
+    return of
+
+
+def assert_as_exact_as_dense(method: Method, mask: Mask, tensors: Tensors) -> None:
+    """Errors against float64 are at most twice those of the reference in float32 and a rounding."""
+    exact = pulled(dense, method, mask)(*(x.double() for x in tensors))
+    reference, fast = (pulled(attend, method, mask)(*tensors) for attend in (dense, tiny))
+    for truth, one, other in zip(exact, reference, fast, strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        dense_error, fast_error = ((x.double() - truth).abs().max().item() for x in (one, other))
+        assert fast_error <= 2 * dense_error + ROUNDING * max(1.0, truth.abs().max().item())
+
+
+def assert_close(actual: Tensors, expected: Tensors, tolerance: float) -> None:
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(b.abs().max().item(), 1e-30))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", METHODS)
+def test_output_and_gradients_equal_the_reference(method, kind, device):
+    assert_as_exact_as_dense(method, mask_of(kind, device), inputs(device))
+
+
+@pytest.mark.parametrize("method", [Softmax(), SigmoidKernel()])
+@pytest.mark.parametrize(("tokens", "width", "value_width"), [(1, 1, 1), (16, 3, 4), (32, 8, 8), (2, 8, 9), (31, 4, 1)])
+def test_any_short_sequence_and_narrow_head(method, tokens, width, value_width, device):
+    tensors = inputs(device, tokens=tokens, width=width, value_width=value_width)
+    assert_as_exact_as_dense(method, mask_of("full", device, tokens), tensors)
+
+
+@pytest.mark.parametrize("method", [Softmax(), ReluKernel()])
+@pytest.mark.parametrize("kind", ["full", "custom"])
+def test_queries_may_be_fewer_than_keys(method, kind, device):
+    q, k, v, grad = inputs(device)
+    mask = Mask(allowed_QK=mask_of(kind, device).allowed_QK[-5:], kind=kind)
+    assert_as_exact_as_dense(method, mask, (q[:, :, -5:], k, v, grad[:, :, -5:]))
+
+
+def test_a_window_of_keys_and_inputs_that_are_views(device):
+    q, k, v, grad = (x.mT.contiguous().mT for x in inputs(device))
+    mask = WindowSoftmax(width=2).restrict(mask_of("full", device))
+    assert_as_exact_as_dense(Softmax(), mask, (q, k, v, grad[:1, :1].expand_as(grad)))
+
+
+def token(x: torch.Tensor) -> torch.Tensor:
+    return torch.arange(x.shape[-2], device=x.device)[:, None]
+
+
+EXTREMES = {
+    "one_hot": lambda q, k: (1e4 * q, 1e4 * k),
+    "very_negative": lambda q, k: (-1e2 * q.abs(), -1e2 * k.abs()),
+    "zero_queries": lambda q, k: (0 * q, k),
+    "zero_keys": lambda q, k: (q, 0 * k),
+    "denominators_below_the_least": lambda q, k: (1e-11 * q, 1e-11 * k),
+    "rows_without_features": lambda q, k: (torch.where(token(q) % 3 == 0, -q.abs(), q), k),
+    "keys_without_features": lambda q, k: (q, torch.where(token(k) % 3 == 0, -k.abs(), k)),
+    "one_huge_key": lambda q, k: (q, k * (1 + 1e6 * (k == k.amax(dim=-2, keepdim=True)))),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("extreme", EXTREMES)
+def test_extremes_equal_the_reference(method, extreme, device):
+    """Tolerances are those of terms: a query's gradient is a sum of keys, and the other way round."""
+    q, k, v, grad = inputs(device)
+    q, k = EXTREMES[extreme](q, k)
+    largest_q, largest_k = (max(1.0, x.abs().max().item()) for x in (q, k))
+    for kind in ("full", "causal"):
+        reference, fast = (pulled(attend, method, mask_of(kind, device))(q, k, v, grad) for attend in (dense, tiny))
+        for actual, expected, terms in zip(fast, reference, (1, largest_k, largest_q, 1), strict=True):
+            scale = max(terms, expected.abs().max().item())
+            torch.testing.assert_close(actual, expected, rtol=0, atol=10 * ROUNDING * scale)
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_not_finite_is_seen(method, broken, device):
+    """Divergence is found by it: as the reference, whether in the output or in the gradients."""
+    tensors = [x.clone() for x in inputs(device)]
+    tensors[broken][0, 0, 7, 1] = torch.nan
+    for kind in ("full", "causal"):
+        reference, fast = (pulled(attend, method, mask_of(kind, device))(*tensors) for attend in (dense, tiny))
+        assert [bool(x.isfinite().all()) for x in fast] == [bool(x.isfinite().all()) for x in reference]
+
+
+@pytest.mark.parametrize("method", [Softmax(), ReluKernel()])
+@pytest.mark.parametrize("in_dims", [(0, 0, 0, 0), (0, None, None, None), (None, 0, 1, 0), (2, 1, None, 0)])
+def test_lanes_equal_a_loop(method, in_dims, device):
+    """Also where lanes share inputs or gradients."""
+    num_lanes, mask = 3, mask_of("custom", device)
+    stacked, single = inputs(device, num_lanes), inputs(device)
+    tensors = [
+        own if dim is None else of_lanes.movedim(0, dim)
+        for of_lanes, own, dim in zip(stacked, single, in_dims, strict=True)
+    ]
+    run = pulled(tiny, method, mask)
+    expected = [
+        run(*(x if dim is None else x.select(dim, lane) for x, dim in zip(tensors, in_dims, strict=True)))
+        for lane in range(num_lanes)
+    ]
+    assert_close(torch.func.vmap(run, in_dims)(*tensors), tuple(map(torch.stack, zip(*expected, strict=True))), 1e-6)
+
+
+def test_lanes_may_have_masks_of_their_own(device):
+    allowed_LTT, tensors = torch.stack([mask_of(kind, device).allowed_QK for kind in KINDS]), inputs(device)
+
+    def of_lane(attend: Callable) -> Callable[[torch.Tensor], Tensors]:
+        return lambda allowed_TT: pulled(attend, Softmax(), Mask(allowed_QK=allowed_TT, kind="custom"))(*tensors)
+
+    actual, expected = (torch.func.vmap(of_lane(attend))(allowed_LTT) for attend in (tiny, dense))
+    assert_close(actual, expected, ROUNDING)
+
+
+def test_gradients_of_all_lanes_together_equal_the_reference(device):
+    """Of vmap inside, where the lanes share keys."""
+    q, k, v, _ = inputs(device, 3)
+
+    def total(attend: Callable) -> Callable:
+        run = torch.func.vmap(lambda q, k, v: attend(Softmax(), q, k, v, mask_of("causal", device)), (0, None, 0))
+        return lambda q, k, v: run(q, k, v).square().sum()
+
+    actual, expected = (torch.func.grad(total(attend), (0, 1, 2))(q, k[0], v) for attend in (tiny, dense))
+    assert_close(actual, expected, ROUNDING)
+
+
+def test_a_second_derivative_raises(device):
+    q, k, v, _ = inputs(device)
+
+    def norm_of_gradient(q: torch.Tensor) -> torch.Tensor:
+        gradient = torch.func.grad(lambda q: tiny(Softmax(), q, k, v, mask_of("full", device)).square().sum())
+        return gradient(q).square().sum()
+
+    with pytest.raises(NotImplementedError):
+        torch.func.grad(norm_of_gradient)(q)
+
+
+def operations(traced: GraphModule) -> list[str]:
+    """By name, other than views."""
+    nodes = [node for node in traced.graph.nodes if node.op == "call_function"]
+    return [str(node.target) for node in nodes if not compiling._is_view(node.target)]
+
+
+@pytest.mark.parametrize("lanes", [(), (3,)], ids=["alone", "lanes"])
+def test_a_trace_has_one_operation_forward_and_one_backward(lanes, device):
+    tensors = inputs(device, *lanes)
+    run = pulled(tiny, Softmax(), mask_of("full", device))
+    run = torch.func.vmap(run) if lanes else run
+    with torch.no_grad():
+        traced, _ = compiling.trace(run, tensors)
+    assert operations(traced) == ["bench.tiny_attention.default", "bench.tiny_attention_backward.default"]
+    assert_close(tuple(traced(*tensors)), run(*tensors), 0)
+    num_products = 2 + 5  # P and P V, and backward P again and the gradients of it, q, k and v
+    pairs = tensors[0].numel() * TOKENS
+    assert compiling.cost(traced).flops == 2 * num_products * pairs
+    read = (*tensors[:3], *tensors)
+    assert compiling.cost(traced).num_bytes == 4 * sum(x.numel() for x in (*read, tensors[3], *tensors[:3]))
+
+
+def test_what_the_kernels_take():
+    q, k, v, _ = inputs("cpu")
+    assert not takes(q, k, v)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_CUDA, reason="no CUDA device")
+def test_what_the_kernels_take_on_cuda():
+    q, k, v, _ = inputs("cuda")
+    assert takes(q, k, v)
+    assert not takes(q.double(), k.double(), v.double())
+    assert not takes(q, k, v.bfloat16())
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        assert not takes(q, k, v)
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "is_reference", "expected"), [(True, False, "tiny"), (False, False, "dense"), (True, True, "dense")]
+)
+def test_the_manifest_names_the_path(has_gpu, is_reference, expected):
+    suite = load_suite(find_suite("paper_table1"))
+    (by_method,) = attention_paths(suite, has_gpu=has_gpu, is_reference=is_reference).values()
+    assert set(by_method.values()) == {expected}
+
+
+def losses(trials: list[Trial], device: str, *, num_steps: int, is_reference: bool) -> tuple[torch.Tensor, list[str]]:
+    """Of all steps and lanes, (steps, lanes), and the operations of a step."""
+    run = PackRun(Pack(trials=tuple(trials)), device=device, is_reference=is_reference)
+    run.advance(max_steps=num_steps)
+    step = (run._lanes, run._chunk, run._knobs, run._counters["step"])
+    traced, _ = compiling.trace(run._train_lanes, step)
+    return run.state()["history"]["loss"][:num_steps].double(), operations(traced)
+
+
+def assert_trained_alike(
+    actual: torch.Tensor, own: list[str], expected: torch.Tensor, without: list[str], *, num_layers: int, rtol: float
+) -> None:
+    torch.testing.assert_close(actual, expected, rtol=rtol, atol=0)
+    assert not any("tiny" in name for name in without)
+    assert own.count("bench.tiny_attention.default") == num_layers
+    assert own.count("bench.tiny_attention_backward.default") == num_layers
+
+
+@pytest.fixture
+def forced(monkeypatch) -> None:
+    """The kernels run wherever a path asks for them."""
+    for module in (softmax, kernel):
+        monkeypatch.setattr(module, "takes", lambda q, k, v: True)
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="the kernels are CUDA's")
+@pytest.mark.parametrize(
+    ("method", "num_lanes"), [("softmax", 1), ("window_softmax", 2), ("relu_kernel", 2), ("qk_layernorm_free", 2)]
+)
+@pytest.mark.usefixtures("forced")
+def test_interpreted_training_equals_the_reference(method, num_lanes):
+    trials = [trial(method=method, seed=seed, lr=0.03) for seed in range(num_lanes)]
+    expected, without = losses(trials, "cpu", num_steps=4, is_reference=True)
+    actual, own = losses(trials, "cpu", num_steps=4, is_reference=False)
+    assert_trained_alike(actual, own, expected, without, num_layers=1, rtol=1e-4)
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="the kernels are CUDA's")
+@pytest.mark.usefixtures("forced")
+def test_interpreted_training_of_a_language_model_equals_the_reference():
+    """Two causal heads; what is checkpointed is computed once more."""
+    small = {"checkpointing": True, "batch_size": 2, "num_steps": 3, "final_loss_steps": 1, "eval_batches": 1}
+    trials = [language_trial(workload_params=LEAN | small)]
+    (expected, _), (actual, own) = (losses(trials, "cpu", num_steps=3, is_reference=value) for value in (True, False))
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=0)
+    assert own.count("bench.tiny_attention.default") == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_CUDA, reason="no CUDA device")
+@pytest.mark.parametrize(
+    ("method", "num_lanes", "is_compiled"),
+    [
+        *((method, 6, False) for method in PAPER_METHODS),
+        ("softmax", 1, False),
+        ("softmax", 6, True),
+        ("relu_kernel", 6, True),
+        ("softmax", 1, True),
+    ],
+)
+def test_training_on_cuda_equals_the_reference(method, num_lanes, is_compiled, monkeypatch):
+    """The reference captured; the kernels captured, or called by what Inductor compiled, which is the step alone."""
+    size = {"batch_size": 32, "depth": 2, "num_pairs": 20, "dimension": 3, "num_steps": 30}
+    trials = [trial(method=method, seed=seed, lr=0.03, workload_params=size) for seed in range(num_lanes)]
+    expected, without = losses(trials, "cuda", num_steps=10, is_reference=True)
+    if is_compiled:
+        threshold = 20 * compiling.H100.seconds_per_operation
+        monkeypatch.setattr(compiling, "MIN_PLAIN_SECONDS_PER_OPERATION", threshold)
+    actual, own = losses(trials, "cuda", num_steps=10, is_reference=False)
+    assert_trained_alike(actual, own, expected, without, num_layers=2, rtol=2e-3)
