@@ -83,7 +83,7 @@ def joint_heat_map(frame: pl.DataFrame, *, title: str, subtitle: str = "", loss:
     colour = alt.Color(
         "loss:Q",
         scale=alt.Scale(scheme=_SCHEME, domain=list(domain)),
-        legend=alt.Legend(title=loss.split("\n"), format="~g"),
+        legend=alt.Legend(title=loss.split("\n"), format="~g", tickCount=5),
     )
     panels = [_heat_panel(rows.filter(method=method), axes, colour, method) for method in methods]
     joined = alt.concat(*panels, columns=_PANELS_PER_ROW, spacing=20)
