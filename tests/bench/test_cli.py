@@ -1,14 +1,18 @@
 """The command line for real: Ray, MLflow on sqlite, a suite with a method of the user's own, every command once."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.cli import main
 from bench.suite import load_suite
 from bench.tracking import Store, Tracker
 from bench.trial import Outcome, Result
@@ -67,6 +71,26 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
 
 
+def bench_here(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """As `bench`, without a process of its own, which would spend seconds on imports."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        patch.setenv("COLUMNS", "200")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(sys, "argv", ["bench", *words])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("user")
@@ -95,17 +119,17 @@ def test_run_again_trains_nothing(first_run, folder):
 
 
 def test_leaderboard_formats(first_run, folder):
-    found = bench(folder, "leaderboard", "tiny.yaml", "--allow-code", "--format", "csv")
+    found = bench_here(folder, "leaderboard", "tiny.yaml", "--allow-code", "--format", "csv")
     assert found.stdout.startswith(COLUMNS)
     rows = list(csv.DictReader(found.stdout.splitlines()))
     assert sorted(row["method"] for row in rows) == ["my_attention:Cauchy", "relu_kernel", "softmax"]
     assert {row["num_trials"] for row in rows} == {"6"}
-    as_json = json.loads(bench(folder, "leaderboard", "tiny.yaml", "--allow-code", "--format", "json").stdout)
+    as_json = json.loads(bench_here(folder, "leaderboard", "tiny.yaml", "--allow-code", "--format", "json").stdout)
     assert [str(row["lr_sensitivity"]) for row in as_json] == [row["lr_sensitivity"] for row in rows]
 
 
 def test_report_is_written(first_run, folder):
-    found = bench(folder, "report", "tiny.yaml", "--allow-code", "--out", "out", "--compare", "paper")
+    found = bench_here(folder, "report", "tiny.yaml", "--allow-code", "--out", "out", "--compare", "paper")
     assert found.returncode == 0, found.stderr
     assert found.stdout.strip() == "out/index.html"
     written = {path.name for path in (folder / "out").rglob("*")}
@@ -128,7 +152,7 @@ def stored(folder) -> Path:
                 "val_accuracy": 0.25,
                 "val_calibration_error": 0.1,
             }
-            measured = held_out if name == "held_out" else {}
+            measured: dict[str, Any] = held_out if name == "held_out" else {}
             made = Result(
                 trial=trial, outcome=Outcome.COMPLETED, initial_loss=4.0, final_loss=loss, wall_s=1.0, **measured
             )
@@ -142,16 +166,18 @@ def stored(folder) -> Path:
 @pytest.mark.slow
 def test_leaderboard_on_the_validation_loss(stored):
     words = ("leaderboard", "stored.yaml", "--store", "held_out", "--format", "json")
-    train, held_out = (json.loads(bench(stored, *words, "--loss", loss).stdout) for loss in ("train", "validation"))
+    train, held_out = (
+        json.loads(bench_here(stored, *words, "--loss", loss).stdout) for loss in ("train", "validation")
+    )
     assert [row["best_loss"] for row in train] == pytest.approx([1.051] * 2)
     assert [row["best_loss"] for row in held_out] == pytest.approx([1.551] * 2)
     for row in train + held_out:
         assert (row["val_accuracy"], row["generalisation_gap"]) == pytest.approx((0.25, 0.5))
-    table = bench(stored, *words[:-2], "--loss", "validation").stdout
+    table = bench_here(stored, *words[:-2], "--loss", "validation").stdout
     assert "depth=1): scores of the held-out loss\n" in table
     assert "depth=1): on held-out data at each best_lr\n" in table
     assert "generalisation_gap" in table
-    page = bench(
+    page = bench_here(
         stored, "report", "stored.yaml", "--store", "held_out", "--loss", "validation", "--out", "held_out_report"
     )
     assert page.returncode == 0, page.stderr
@@ -160,7 +186,7 @@ def test_leaderboard_on_the_validation_loss(stored):
 
 @pytest.mark.parametrize("command", ["leaderboard", "report"])
 def test_validation_loss_without_held_out_data_is_one_clear_line(stored, command):
-    found = bench(stored, command, "stored.yaml", "--store", "without", "--loss", "validation")
+    found = bench_here(stored, command, "stored.yaml", "--store", "without", "--loss", "validation")
     assert found.returncode == 2
     assert found.stdout == ""
     assert found.stderr.startswith("no trial of 'in_context_regression(")
@@ -168,13 +194,13 @@ def test_validation_loss_without_held_out_data_is_one_clear_line(stored, command
 
 
 def test_table_without_held_out_data_does_not_mention_them(stored):
-    found = bench(stored, "leaderboard", "stored.yaml", "--store", "without")
+    found = bench_here(stored, "leaderboard", "stored.yaml", "--store", "without")
     assert found.returncode == 0
     assert not any(word in found.stdout for word in ("val_", "generalisation", " loss ", "train"))
 
 
 def test_code_needs_the_flag(folder):
-    refused = bench(folder, "validate", "tiny.yaml")
+    refused = bench_here(folder, "validate", "tiny.yaml")
     assert refused.returncode == 2
     assert refused.stderr.startswith("tiny.yaml:4:33: ")
     assert "--allow-code" in refused.stderr
@@ -195,7 +221,7 @@ def test_code_needs_the_flag(folder):
     ],
 )
 def test_mistake_gets_one_clear_message(first_run, folder, words, fragment):
-    found = bench(folder, *words)
+    found = bench_here(folder, *words)
     assert found.returncode in (2, 4)
     assert fragment in found.stderr
     assert "Traceback" not in found.stderr
@@ -210,15 +236,15 @@ def test_unreachable_cluster_is_exit_code_4(folder):
 
 
 def test_lists_schema_and_validate(folder):
-    names = {row["name"] for row in json.loads(bench(folder, "list", "methods", "--json").stdout)}
+    names = {row["name"] for row in json.loads(bench_here(folder, "list", "methods", "--json").stdout)}
     assert {"softmax", "relu_kernel", "sigma_reparam_qk"} <= names
-    assert "quickstart" in bench(folder, "list", "suites").stdout
-    assert json.loads(bench(folder, "schema").stdout)["title"] == "Suite"
-    assert json.loads(bench(folder, "validate", "paper_table1", "--json").stdout)["trials"] == 665
+    assert "quickstart" in bench_here(folder, "list", "suites").stdout
+    assert json.loads(bench_here(folder, "schema").stdout)["title"] == "Suite"
+    assert json.loads(bench_here(folder, "validate", "paper_table1", "--json").stdout)["trials"] == 665
 
 
 def test_dry_run_estimates_and_trains_nothing(folder):
-    found = bench(folder, "run", "tiny.yaml", "--allow-code", "--dry-run", "--store", "untouched")
+    found = bench_here(folder, "run", "tiny.yaml", "--allow-code", "--dry-run", "--store", "untouched")
     assert found.returncode == 0, found.stderr
     assert "18 trials in 3 packs" in found.stdout
     assert not (folder / "untouched").exists()
@@ -226,12 +252,12 @@ def test_dry_run_estimates_and_trains_nothing(folder):
 
 @pytest.mark.parametrize("search", ["edge", "tune"])
 def test_a_search_of_an_unknown_method_is_one_line(tmp_path, search):
-    found = bench(tmp_path, search, "sofmax")
+    found = bench_here(tmp_path, search, "sofmax")
     assert found.returncode == 2
     assert found.stderr == "Suite: methods[0]: unknown method 'sofmax'; did you mean 'softmax'?\n"
 
 
 def test_a_budget_is_refused_for_a_whole_grid(tmp_path):
-    found = bench(tmp_path, "run", "quickstart", "--budget", "3")
+    found = bench_here(tmp_path, "run", "quickstart", "--budget", "3")
     assert found.returncode == 2
     assert found.stderr == "--budget is for adaptive searches; suite 'quickstart' trains its whole grid\n"

@@ -131,7 +131,7 @@ def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker
     chance = random.Random(0)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     num_open = 0
-    for _ in range(3):
+    for _ in range(2):
         child = subprocess.Popen(
             [sys.executable, "-c", DELIVER, str(store.home)], stdout=subprocess.PIPE, env=environment
         )
