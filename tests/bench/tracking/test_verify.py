@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import shutil
 import sqlite3
 from pathlib import Path
@@ -13,9 +14,11 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.errors import UsageError
-from bench.suite import Suite
+from bench.publish_search import publish_search
+from bench.queues import SearchQueue
+from bench.suite import Context, Suite
 from bench.tracking import Store, Tracker
-from bench.trial import Result
+from bench.trial import Outcome, Result
 from bench.verify import verify
 
 
@@ -149,3 +152,37 @@ def test_command_says_what_it_found(delivered, tmp_path, statement, code):
     assert done.exit_code == code
     assert bool(done.stdout) == bool(code)
     assert "12 of 12 trials have a result; checked 12 runs, 12 traces (0 without a checksum)" in done.stderr
+
+
+def test_a_search_is_verified_round_by_round(fresh_database, tmp_path):
+    """Its trials follow from the recorded results, its answers from its trials."""
+    plain = finished_packs.PLAIN_SUITE | {"knobs": {"lr": [1e-4, 10.0]}, "search": "edge"}
+    searched = Suite.model_validate(plain, context=Context(allow_code=False))
+    store = Store(tmp_path, warn=pytest.fail)
+    shutil.copy(fresh_database, tmp_path / "mlflow.db")
+    tracker, queue = Tracker(store, searched.name), SearchQueue(searched, {})
+    while trials := queue.next():
+        learned = [trial.knobs.lr < 0.03 * (1 + 0.05 * trial.seed) for trial in trials]
+        finished = [
+            Result(
+                trial=trial,
+                outcome=Outcome.COMPLETED if is_stable else Outcome.DIVERGED,
+                initial_loss=3.0,
+                final_loss=1.0 if is_stable else math.inf,
+                wall_s=1.0,
+            )
+            for trial, is_stable in zip(trials, learned, strict=True)
+        ]
+        tracker.put(finished, {})
+        queue.tell(finished)
+    assert tracker.deliver() == 0
+    publish_search(searched, store, tracker)
+    tracker.finish("FINISHED")
+    assert tracker.close() == 0
+    checked = verify(searched, Store(tmp_path, warn=pytest.fail))
+    assert checked.findings == ()
+    assert checked.num_trials == checked.num_results > 10
+    change(store, """update tags set value = replace(value, '"final_loss":1.0,', '"final_loss":2.9,') where key = 'bench.result'""")  # fmt: skip # noqa: E501
+    found = lines(store, searched)
+    assert any("metric final_loss 1.0, but its result says 2.9" in line for line in found)
+    assert any("but the results give" in line or "never trained" in line for line in found)  # another search
