@@ -172,7 +172,7 @@ def test_a_worker_without_a_sign_of_life_is_ended(tmp_path):
 @pytest.mark.slow
 def test_a_killed_worker_goes_on_from_its_last_checkpoint(tmp_path):
     """So does a killed driver: the folder of checkpoints outlives it. The losses are those of an undisturbed run."""
-    text = LONG.replace("num_steps: 2000", "num_steps: 60000").replace(
+    text = LONG.replace("num_steps: 2000", "num_steps: 20000").replace(
         "{log: [1e-4, 1], per_decade: [1, 2, 3, 4, 5]}", "[1e-3, 0.01]"
     )
     (tmp_path / "long.yaml").write_text(text)
