@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from analysis.curves import ENTRY, curves, require_columns
+from analysis.trace_scores import COLLAPSE_SHARE
 from bench.errors import UsageError
 from bench.trace import TRACE_COLUMNS
 from bench.trial import RESULT_COLUMNS, Outcome
@@ -104,6 +105,17 @@ def layer_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
     )
     line = [*_LINE, "layer"]
     return _with_ends(_thinned(values, line, MAX_LAYER_STEPS), line)
+
+
+def collapses(rows: pl.DataFrame, line: list[str], num_keys: int) -> pl.DataFrame:
+    """The rows at which lines of entropy collapse: each line's first below COLLAPSE_SHARE of log N, N = `num_keys`.
+
+    `rows` has the columns `line`, step and value (nats). That share of the largest value of the entropy is the collapse
+    of analysis.trace_scores, there of a trial's layer; here of what a line shows, such as a mean over seeds.
+    """
+    require_columns(rows, (*line, "step", "value"), "the entropy summary")
+    below = rows.filter(pl.col("value") < COLLAPSE_SHARE * math.log(num_keys))
+    return below.sort(*line, "step").unique(line, keep="first", maintain_order=True)
 
 
 def plot_limits(values: pl.Series, *, cap: float | None = None) -> tuple[float, float]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import polars as pl
+import vl_convert
 
 from analysis.chart_style import (
     CROSS,
@@ -40,6 +42,13 @@ FIGURE_FORMATS: dict[str, dict[str, Any]] = {
     "png": {"scale_factor": 2},
     "pdf": {},
     "html": {"inline": True, "json_kwds": {"cls": _ScriptSafe}},
+}
+
+# Suffix: what is made of the SVG.
+DRAWN_FORMATS: dict[str, Callable[[str], bytes]] = {
+    "svg": str.encode,
+    "png": lambda svg: vl_convert.svg_to_png(svg, scale=FIGURE_FORMATS["png"]["scale_factor"]),
+    "pdf": vl_convert.svg_to_pdf,
 }
 
 
@@ -80,6 +89,23 @@ def save(chart: Any, path: Path) -> Path:
         raise UsageError(f"can't save a figure as {path.name!r}; formats are {', '.join(FIGURE_FORMATS)}")
     chart.save(str(path), format=form, **FIGURE_FORMATS[form])
     return path
+
+
+def save_spec(spec: dict[str, Any], folder: Path, name: str, formats: Collection[str]) -> list[Path]:
+    """Writes a chart's specification (`Chart.to_dict`) as `name`.svg, and in these of DRAWN_FORMATS; the paths.
+
+    PNG and PDF are made of the SVG, so that the chart is laid out once, and looked through by Altair once.
+    """
+    unknown = [form for form in formats if form not in DRAWN_FORMATS]
+    if unknown:
+        raise UsageError(f"can't save a figure as {unknown[0]!r}; formats are {', '.join(DRAWN_FORMATS)}")
+    svg = vl_convert.vegalite_to_svg(spec)
+    paths = []
+    for form, draw in DRAWN_FORMATS.items():
+        if form == "svg" or form in formats:
+            paths.append(folder / f"{name}.{form}")
+            paths[-1].write_bytes(draw(svg))
+    return paths
 
 
 def _initial_loss(summary: pl.DataFrame) -> list[alt.Chart]:

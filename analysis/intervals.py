@@ -19,10 +19,13 @@ Legend: L learning rates, S seeds, X any batch axes.
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from analysis.curves import LossGrid
 from analysis.scores import Score
@@ -83,7 +86,7 @@ def single_seed_scores(score: Score, losses_XLS: np.ndarray, initial_XS: np.ndar
 
 def half_width(error: np.ndarray | float, num_seeds: int) -> np.ndarray:
     """Half the width of the interval of a score with this standard error."""
-    return np.asarray(error) * stats.t.ppf((1 + CONFIDENCE) / 2, num_seeds - 1)
+    return np.asarray(error) * special.stdtrit(num_seeds - 1, (1 + CONFIDENCE) / 2)
 
 
 def interval(score: Score, grid: LossGrid) -> Interval:
@@ -113,27 +116,72 @@ def mean_interval(values_S: np.ndarray) -> Interval:
     return Interval(value=value, low=value - half, high=value + half)
 
 
+def spread_interval(values_S: np.ndarray) -> Interval:
+    """Standard deviation over seeds with its interval, (S,) -> Interval: chi-square on S - 1 degrees of freedom.
+
+    Exact if the values are normal; with heavier tails it covers too little, however many seeds there are.
+    """
+    num_seeds = len(values_S)
+    if num_seeds < 2:
+        return Interval(value=float("nan"), low=None, high=None)
+    value = float(values_S.std(ddof=1))
+    quantiles = stats.chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], num_seeds - 1)
+    low, high = (value * np.sqrt((num_seeds - 1) / quantiles)).tolist()
+    return Interval(value=value, low=low, high=high)
+
+
+def spread_difference(first: LossGrid, second: LossGrid) -> Difference:
+    """Standard deviation over seeds of the first minus that of the second, paired by seed; one value a seed.
+
+    p-value of the correlation of sums and differences, which is 0 if the variances are equal: exact if the pairs are
+    normal. It has no interval. Needs three shared seeds. Source: Pitman 1939; Morgan 1939.
+    """
+    seeds = tuple(sorted(set(first.seeds) & set(second.seeds)))
+    one_S, two_S = first.of_seeds(seeds).losses[0], second.of_seeds(seeds).losses[0]
+    value = float(one_S.std(ddof=1) - two_S.std(ddof=1)) if len(seeds) > 1 else float("nan")
+    if len(seeds) < 3:
+        return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=len(seeds))
+    sums_S, differences_S = one_S + two_S - (one_S + two_S).mean(), one_S - two_S - (one_S - two_S).mean()
+    scale = float(np.linalg.norm(sums_S) * np.linalg.norm(differences_S))
+    correlation = min(abs(float(sums_S @ differences_S)) / scale, 1.0) if scale else 0.0
+    unexplained = np.sqrt((1 - correlation**2) / (len(seeds) - 2))
+    p_value = _two_sided(correlation, float(unexplained), len(seeds) - 1)
+    return Difference(value=value, standard_error=None, p_value=p_value, num_seeds=len(seeds))
+
+
+def p_beyond(found: Difference, step: float) -> float:
+    """p-value of a difference larger than `step`, which the coarseness of a grid alone explains, in [0, 1]."""
+    beyond = abs(found.value) - step
+    if found.standard_error is None or not beyond > 1e-12 * step:
+        return 1.0
+    return _two_sided(beyond, found.standard_error, found.num_seeds)
+
+
 def paired_difference(score: Score, first: LossGrid, second: LossGrid) -> Difference:
     """Score of `first` minus that of `second` on the seeds they share, deleting the same seed from both at a time.
 
     Sharing a seed means sharing weights and data, so what both owe to the seed cancels. With fewer than two shared
     seeds nothing can be told: p is 1, as it is where the difference is mere rounding. Two entries
-    that differ by the same amount for every seed have p 0.
+    that differ by the same amount for every seed have p 0. Where the score is not a number for one of them, or for some
+    choice of seeds, there is no standard error and p is 1.
     """
-    seeds = tuple(sorted(set(first.seeds) & set(second.seeds)))
-    if len(seeds) < 2:
-        value = float(score(first.losses, first.initial_losses, first.lrs))
-        value -= float(score(second.losses, second.initial_losses, second.lrs))
-        return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=len(seeds))
-    one, two = first.of_seeds(seeds), second.of_seeds(seeds)
-    value, left_out_S, alone_S = (
-        of(score, one.losses, one.initial_losses, one.lrs) - of(score, two.losses, two.initial_losses, two.lrs)
-        for of in (_of_all_seeds, leave_one_out, single_seed_scores)
-    )
-    error = float(wider_error(left_out_S, alone_S))
-    rounding = 1e-12 * float(np.abs(np.concatenate([one.initial_losses, two.initial_losses])).max())
-    p_value = 1.0 if abs(float(value)) <= rounding else _two_sided(float(value), error, len(seeds))
-    return Difference(value=float(value), standard_error=error, p_value=p_value, num_seeds=len(seeds))
+    return paired_differences(score, [first, second])[0]
+
+
+def paired_differences(score: Score, grids: Sequence[LossGrid]) -> list[Difference]:
+    """`paired_difference` of every pair, in the order of itertools.combinations; each grid is scored once."""
+
+    @functools.cache
+    def scored(place: int, seeds: tuple[int, ...]) -> _Scored:
+        grid = grids[place] if len(seeds) < 2 else grids[place].of_seeds(seeds)
+        return _scored(score, grid)
+
+    found = []
+    for first, second in itertools.combinations(range(len(grids)), 2):
+        seeds = tuple(sorted(set(grids[first].seeds) & set(grids[second].seeds)))
+        kept = seeds if len(seeds) > 1 else ()
+        found.append(_difference(scored(first, kept), scored(second, kept), len(seeds)))
+    return found
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -146,9 +194,39 @@ def holm(p_values: list[float]) -> list[float]:
     return corrected.tolist()
 
 
-def _of_all_seeds(score: Score, losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
-    return score(losses_LS, initial_S, lrs_L)
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    """The score of some seeds, without each in turn, and of each alone; `scale`: their largest initial loss."""
+
+    value: float
+    left_out_S: np.ndarray
+    alone_S: np.ndarray
+    scale: float
+
+
+def _scored(score: Score, grid: LossGrid) -> _Scored:
+    data = (grid.losses, grid.initial_losses, grid.lrs)
+    several = len(grid.seeds) > 1
+    return _Scored(
+        value=float(score(*data)),
+        left_out_S=leave_one_out(score, *data) if several else np.empty(0),
+        alone_S=single_seed_scores(score, *data) if several else np.empty(0),
+        scale=float(np.abs(grid.initial_losses).max()),
+    )
+
+
+def _difference(first: _Scored, second: _Scored, num_seeds: int) -> Difference:
+    value = first.value - second.value
+    if num_seeds < 2:
+        return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=num_seeds)
+    error = float(wider_error(first.left_out_S - second.left_out_S, first.alone_S - second.alone_S))
+    if not np.isfinite(value + error):
+        return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=num_seeds)
+    is_rounding = abs(value) <= 1e-12 * max(first.scale, second.scale)
+    p_value = 1.0 if is_rounding else _two_sided(value, error, num_seeds)
+    return Difference(value=value, standard_error=error, p_value=p_value, num_seeds=num_seeds)
 
 
 def _two_sided(value: float, error: float, num_seeds: int) -> float:
-    return 0.0 if error == 0 else float(2 * stats.t.sf(abs(value) / error, num_seeds - 1))
+    """p-value of Student's t on num_seeds - 1 degrees of freedom."""
+    return 0.0 if error == 0 else 2 * float(special.stdtr(num_seeds - 1, -abs(value) / error))

@@ -11,7 +11,7 @@ import polars as pl
 from analysis.curves import ENTRY, Entries, curves, entries_by_workload, entry_label
 from analysis.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.guards import board_flags
-from analysis.intervals import CONFIDENCE, Difference, holm, interval, paired_difference
+from analysis.intervals import CONFIDENCE, Difference, holm, interval, paired_differences
 from analysis.losses import choose_loss
 from analysis.scores import SENSITIVITIES, Score, best_loss, best_lr, stable_decades
 from analysis.separation import learned_entries
@@ -111,7 +111,7 @@ def _ranks(entries: Entries, score: Score) -> dict[tuple[str, ...], int]:
 def _pairs(entries: Entries, score: Score) -> list[tuple[tuple[str, ...], tuple[str, ...], Difference, float]]:
     """Every pair of entries, their paired difference, and its p-value corrected for the number of pairs."""
     keys = list(itertools.combinations(entries, 2))
-    found = [paired_difference(score, entries[first], entries[second]) for first, second in keys]
+    found = paired_differences(score, list(entries.values()))
     corrected = holm([difference.p_value for difference in found])
     return [(*pair, difference, p) for pair, difference, p in zip(keys, found, corrected, strict=True)]
 

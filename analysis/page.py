@@ -1,34 +1,31 @@
-"""The leaderboard page as text: Markdown and HTML bodies, and the whole self-contained HTML page. Writes nothing."""
+"""The report page as text: the same as Markdown and as one self-contained HTML page. Writes nothing."""
 
 from __future__ import annotations
 
 import base64
 import html
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import polars as pl
 
 from analysis.comparison import comparison_html, comparison_markdown
 from analysis.generalisation import HELD_OUT_DEFINITIONS, generalisation_html, generalisation_markdown
+from analysis.page_board import board_html, flags_html, small_multiples
+from analysis.page_style import STYLE, follows_the_page, width_of
 from analysis.scores import DEFINITIONS
-from analysis.tables import html_table, markdown_table
+from analysis.summary import summary_sentences
+from analysis.tables import markdown_table
 from analysis.text import escape_markdown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Body:
-    """The same page twice; `html` is a fragment without <html> or <body>."""
-
-    markdown: str
-    html: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Section:
-    """A section of the page, twice as in Body, and the words it uses."""
+    """A section of the page, as Markdown and as an HTML fragment, and the words it uses."""
 
     title: str
     markdown: str
@@ -38,134 +35,161 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure of the page: its caption and its SVG text."""
+    """One figure of the page: its section's title, caption, SVG text, and paths of its files, relative to the page."""
 
+    section: str
     caption: str
     svg: str
+    files: tuple[str, ...]
 
 
-def leaderboard_body(
-    board: pl.DataFrame,
-    *,
-    title: str,
-    provenance: Mapping[str, Any],
-    compared: pl.DataFrame | None = None,
-    sections: Sequence[Section] = (),
-) -> Body:
-    """Leaderboard, held-out measures if there are any, comparison with the paper (the frame of `compare`), further
-    sections, definitions and provenance.
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What the page says, figures aside.
+
+    `curves` is the frame of `loss_summary` behind the leaderboard `board`; `compared` that of `compare`; `divergence`
+    says in words how many trials diverged, by workload; `flags` are those of `sections` (word: meaning).
     """
-    markdown = [f"# {escape_markdown(title)}\n", "## Leaderboard\n", markdown_table(board)]
-    page = ["<h2>Leaderboard</h2>", html_table(board)]
-    definitions = dict(DEFINITIONS)
-    generalisation = generalisation_markdown(board)
-    if generalisation:
-        markdown += ["## Generalisation\n", generalisation]
-        page += ["<h2>Generalisation</h2>", generalisation_html(board)]
-        definitions |= HELD_OUT_DEFINITIONS
-    if compared is not None and compared.height:
-        markdown += ["## Compared with the paper\n", comparison_markdown(compared)]
-        page += ["<h2>Compared with the paper</h2>", comparison_html(compared)]
-    for section in sections:
-        markdown += [f"## {escape_markdown(section.title)}\n", section.markdown]
-        page += [f"<h2>{html.escape(section.title)}</h2>", section.html]
-        definitions |= section.definitions
-    markdown += ["## Definitions\n", *(f"- **{escape_markdown(name)}**: {text}" for name, text in definitions.items())]
-    markdown += [
-        "\n## Provenance\n",
-        *(f"- **{escape_markdown(key)}**: {escape_markdown(text)}" for key, text in _plain(provenance)),
-    ]
-    page += ["<h2>Definitions</h2>", _description_list(definitions.items())]
-    page += ["<h2>Provenance</h2>", _description_list(_plain(provenance))]
-    return Body(markdown="\n".join(markdown) + "\n", html="\n".join(page) + "\n")
+
+    title: str
+    board: pl.DataFrame
+    curves: pl.DataFrame
+    compared: pl.DataFrame | None
+    divergence: Mapping[str, str]
+    sections: Sequence[Section]
+    flags: Mapping[str, str]
+    provenance: Mapping[str, Any]
 
 
-def whole_page(body: Body, *, title: str, figures: Sequence[Figure], files: Sequence[str]) -> str:
-    """One HTML page that needs nothing else: styles and figures are inside. `files` are linked by relative path."""
-    drawn = "\n".join(_figure(figure) for figure in figures)
-    links = "\n".join(f'<li><a href="{html.escape(name)}">{html.escape(name)}</a></li>' for name in files)
-    return f"""<!DOCTYPE html>
+MANIFEST_FILE = "manifest.json"
+LOSS_SECTION, TRAINING_SECTION, DIVERGENCE_SECTION = "Loss against learning rate", "Training", "Divergence"
+
+
+def markdown_page(contents: Contents) -> str:
+    """Summary, leaderboard, held-out measures if there are any, comparison, further sections, words and provenance."""
+    lines = [f"# {escape_markdown(contents.title)}\n"]
+    lines += [f"{escape_markdown(sentence)}\n" for sentence in summary_sentences(contents.board)]
+    lines += ["## Leaderboard\n", markdown_table(contents.board), f"## {DIVERGENCE_SECTION}\n"]
+    lines += [f"- {escape_markdown(f'{workload}: {told}')}" for workload, told in contents.divergence.items()]
+    told = [("Generalisation", generalisation_markdown(contents.board))]
+    if contents.compared is not None and contents.compared.height:
+        told.append(("Compared with the paper", comparison_markdown(contents.compared)))
+    told += [(section.title, section.markdown) for section in contents.sections]
+    lines += [f"\n## {escape_markdown(title)}\n\n{text}" for title, text in told if text]
+    lines += ["\n## Definitions\n", *_markdown_list(_definitions(contents).items())]
+    lines += ["\n## Provenance\n", *_markdown_list(_plain(contents.provenance))]
+    return "\n".join(lines) + "\n"
+
+
+def html_page(contents: Contents, *, figures: Sequence[Figure], files: Sequence[str], is_linked: bool) -> str:
+    """One HTML page that needs nothing else: styles and figures are inside; `files` are linked by relative path.
+
+    Without links where `is_linked` is false: MLflow shows a page in a frame in which none works, not even within it.
+    """
+    chapters = list(_chapters(contents, files))
+    titles = {title for title, _ in chapters}
+    assert {figure.section for figure in figures} <= titles, (titles, [figure.section for figure in figures])
+    drawn = {title: "\n".join(map(_figure, (one for one in figures if one.section == title))) for title in titles}
+    shown = [(title, f"{body}{drawn[title]}") for title, body in chapters if body or drawn[title]]
+    body = "\n".join(
+        f'<section id="{_anchor(title)}">\n<h2>{html.escape(title)}</h2>\n{text}\n</section>' for title, text in shown
+    )
+    links = "\n".join(f'<a href="#{_anchor(title)}">{html.escape(title)}</a>' for title, _ in shown)
+    lead = "\n".join(f'<p class="lead">{html.escape(sentence)}</p>' for sentence in summary_sentences(contents.board))
+    page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
-<style>{_STYLE}</style>
+<meta name="color-scheme" content="light dark">
+<title>{html.escape(contents.title)}</title>
+<style>{STYLE}</style>
 </head>
 <body>
 <main>
-<h1>{html.escape(title)}</h1>
-<nav><a href="#board">Leaderboard</a> <a href="#figures">Figures</a> <a href="#files">Files</a></nav>
-<section id="board">
-{body.html}
-</section>
-<section id="figures">
-<h2>Figures</h2>
-{drawn}
-</section>
-<section id="files">
-<h2>Files</h2>
-<ul>
+<h1>{html.escape(contents.title)}</h1>
+{lead}
+<nav aria-label="Sections">
 {links}
-</ul>
-</section>
+</nav>
+{body}
 </main>
 </body>
 </html>
 """
+    return page if is_linked else _without_links(page)
 
 
-def _description_list(items: Any) -> str:
-    rows = "\n".join(f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(str(text))}</dd>" for key, text in items)
+def _without_links(page: str) -> str:
+    """The page with the text of its links alone, and without its list of sections."""
+    page = re.sub(r"<nav\b.*?</nav>\n", "", page, flags=re.DOTALL)
+    return re.sub(r'<a href="[^"]*"([^>]*)>(.*?)</a>', r"<span\1>\2</span>", page)
+
+
+def _chapters(contents: Contents, files: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """(title, HTML) in the order of the page; a title without text stands only over figures."""
+    yield "Leaderboard", board_html(contents.board, contents.curves)
+    yield LOSS_SECTION, small_multiples(contents.board, contents.curves)
+    yield TRAINING_SECTION, ""
+    told = [f"<p>{html.escape(_named(contents.divergence, *item))}</p>" for item in contents.divergence.items()]
+    yield DIVERGENCE_SECTION, "\n".join(told)
+    yield "Generalisation", generalisation_html(contents.board)
+    if contents.compared is not None and contents.compared.height:
+        yield "Compared with the paper", comparison_html(contents.compared)
+    for section in contents.sections:
+        yield section.title, section.html
+    yield "Flags", flags_html(contents.board, contents.flags)
+    yield "Definitions", _description_list(_definitions(contents).items())
+    whole = f"<p>All of it: {_link(MANIFEST_FILE, MANIFEST_FILE)}.</p>\n" if MANIFEST_FILE in files else ""
+    yield "Provenance", f"{_description_list(_plain(contents.provenance))}\n{whole}"
+    links = "\n".join(f"<li>{_link(name, name)}</li>" for name in files)
+    yield "Files", f'<ul class="files">\n{links}\n</ul>' if files else ""
+
+
+def _named(divergence: Mapping[str, str], workload: str, told: str) -> str:
+    return f"{workload}: {told}" if len(divergence) > 1 else told
+
+
+def _definitions(contents: Contents) -> dict[str, str]:
+    definitions = dict(DEFINITIONS)
+    if generalisation_markdown(contents.board):
+        definitions |= HELD_OUT_DEFINITIONS
+    for section in contents.sections:
+        definitions |= section.definitions
+    return definitions
+
+
+def _markdown_list(items: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"- **{escape_markdown(key)}**: {escape_markdown(text)}" for key, text in items]
+
+
+def _description_list(items: Iterable[tuple[str, str]]) -> str:
+    rows = "\n".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(text))}</dd>" for key, text in items)
     return f"<dl>\n{rows}\n</dl>"
 
 
 def _plain(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        (str(key), value if isinstance(value, str) else json.dumps(value, default=str))
-        for key, value in provenance.items()
-    ]
+    """What there is to say, as text."""
+    told = {
+        key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in provenance.items()
+    }
+    return [(str(key), text) for key, text in told.items() if text]
+
+
+def _anchor(title: str) -> str:
+    """The id of a section: letters and digits, and a hyphen for what lies between."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
+
+
+def _link(path: str, text: str) -> str:
+    return f'<a href="{html.escape(path)}">{html.escape(text)}</a>'
 
 
 def _figure(figure: Figure) -> str:
     """The SVG as an image in a data URI: ids of several figures can't clash and no script in it can run."""
-    data = base64.b64encode(figure.svg.encode()).decode()
-    caption = html.escape(figure.caption)
-    image = f'<img alt="{caption}" src="data:image/svg+xml;base64,{data}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
-
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1a1a1a; --soft: #5a5a5a; --paper: #ffffff; --line: #d8d8d8; --link: #0b5cad; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e8; --soft: #a8a8a8; --paper: #16181c; --line: #3a3d44; --link: #7db7f5; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.6rem; line-height: 1.25; overflow-wrap: anywhere; }
-h2 { font-size: 1.25rem; margin: 2rem 0 0.5rem; }
-h3 { font-size: 1rem; margin: 1rem 0 0.25rem; }
-a { color: var(--link); }
-nav a { margin-right: 1rem; }
-p { color: var(--soft); font-size: 0.9rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; margin: 0.5rem 0 1rem; font-variant-numeric: tabular-nums; font-size: 0.92rem; }
-th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { border-bottom: 2px solid var(--ink); white-space: normal; vertical-align: bottom; }
-td.flags { white-space: normal; min-width: 9rem; }
-.l { text-align: left; }
-.r { text-align: right; }
-dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: 0.3rem 1rem; font-size: 0.92rem; }
-dt { font-weight: 600; overflow-wrap: anywhere; }
-dd { margin: 0; overflow-wrap: anywhere; }
-figure { margin: 1rem 0 2rem; }
-figure img { width: 100%; max-width: 52rem; height: auto; background: #ffffff; border-radius: 6px; padding: 0.5rem; }
-figcaption { color: var(--soft); font-size: 0.9rem; overflow-wrap: anywhere; }
-@media (max-width: 40rem) {
-  th, td { padding: 0.3rem 0.4rem; }
-  td.method { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; max-width: 8rem; }
-  dl { grid-template-columns: 1fr; }
-  dd { margin-bottom: 0.5rem; }
-}
-"""
+    data = base64.b64encode(follows_the_page(figure.svg).encode()).decode()
+    caption, wide = html.escape(figure.caption), width_of(figure.svg)
+    forms = ", ".join(_link(path, PurePosixPath(path).suffix.removeprefix(".").upper()) for path in figure.files)
+    image = f'<img alt="{caption}" style="--wide: {wide:g}px" src="data:image/svg+xml;base64,{data}">'
+    told = f"{caption} ({forms})" if forms else caption
+    return f'<figure><div class="drawing">{image}</div><figcaption>{told}</figcaption></figure>'

@@ -10,6 +10,8 @@ import polars as pl
 from analysis.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
 from analysis.chart_style import Chart
 from analysis.curves import ENTRY, with_knobs
+from analysis.diverged_figure import diverged_map_chart
+from analysis.diverged_map import COMPLETED, diverged_map
 from analysis.figures import loss_against_lr
 from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
 from analysis.trace_figures import entropy_by_layer, training_behaviour
@@ -24,12 +26,13 @@ _LOSS_NOTE = (
 )
 _TRACE_NOTE = (
     "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence\n"
-    "Entropy band: standard deviation over layers"
+    "Entropy band: standard deviation over layers; ▽: entropy collapse, the mean falls below a tenth of log N"
 )
 _LAYER_NOTE = (
     "Mean over the seeds that completed; dashed lines ending in ×: over the seeds that diverged, up to the first "
-    "divergence"
+    "divergence\n▽: entropy collapse, a layer falls below a tenth of log N"
 )
+_MAP_NOTE = "Grey: completed; colour: diverged, dark is early; ×: no result (crashed, out of memory or timed out)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,16 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
         title, subtitle = f"Attention entropy of every layer {where}", f"{place}\n{_LAYER_NOTE}"
         chart = entropy_by_layer(layers, num_keys=num_keys, title=title, subtitle=subtitle)
         yield Drawn(kind="entropy_by_layer", title=title, place=place, chart=chart, summary=layers)
+
+
+def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:
+    """How and when every trial ended, by `parts`; none where all completed."""
+    for place, part in parts(results):
+        cells = diverged_map(part)
+        if (cells["state"] != COMPLETED).any():
+            title = "How each trial ended, by learning rate and seed"
+            chart = diverged_map_chart(cells, title=title, subtitle=f"{place}\n{_MAP_NOTE}")
+            yield Drawn(kind="diverged_map", title=title, place=place, chart=chart, summary=cells)
 
 
 def parts(results: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -24,11 +22,14 @@ from analysis.optimizer_matrix import (
     rank_correlations,
 )
 from analysis.page import Section
-from analysis.plain_table import PlainTable, plain_html, plain_markdown
+from analysis.plain_table import PlainTable
 from analysis.report_figures import METHODS_PER_FIGURE, Drawn
+from analysis.score_sections import other_scores
+from analysis.score_table import scored_entries
 from analysis.separation import seeds_to_separate
 from analysis.tables import word_of
-from analysis.text import decimals, escape_markdown, lr_text, number
+from analysis.text import decimals, lr_text, number
+from analysis.told import Told, told
 
 _MAP_NOTE = "×: at least one seed diverged, so the cell counts as its loss at init; ring: the best cell"
 _SEEDS_NOTE = (
@@ -53,20 +54,12 @@ _TRANSFER_NOTE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """A section of the page, the text files that go with it by name, and its figures."""
-
-    section: Section
-    files: Mapping[str, str]
-    figures: tuple[Drawn, ...]
-
-
 def report_sections(results: pl.DataFrame, board: pl.DataFrame, score: str, loss: str) -> list[Told]:
     """The sections that the suite has something for. `board` is the leaderboard of the results, score and loss."""
     chosen = choose_loss(results, loss)
-    told = (_guards(chosen, score), _knobs(chosen, loss), _optimizers(board, loss))
-    return [found for found in told if found is not None]
+    scores = other_scores(scored_entries(results, None, 1, loss), loss)  # without traces no number of keys is needed
+    sections = (_guards(chosen, score), scores, _knobs(chosen, loss), _optimizers(board, loss))
+    return [found for found in sections if found is not None]
 
 
 def _guards(results: pl.DataFrame, score: str) -> Told | None:
@@ -77,7 +70,7 @@ def _guards(results: pl.DataFrame, score: str) -> Told | None:
         ([_separation_table(str(name), rows) for (name,), rows in _by(separation, "workload")], _SEEDS_NOTE),
         ([_shift_table(str(name), rows) for (name,), rows in _by(shifts, "workload")], _SHIFT_NOTE),
     ]
-    return _told("How far to trust the order", groups, files, (), {})
+    return told("How far to trust the order", groups, files, (), {})
 
 
 def _knobs(results: pl.DataFrame, loss: str) -> Told | None:
@@ -99,7 +92,7 @@ def _knobs(results: pl.DataFrame, loss: str) -> Told | None:
         ([_area_table(key, rows) for key, rows in _by(areas, "workload", "y_knob", "unit")], _AREA_NOTE),
         ([_transfer_table(key, rows) for key, rows in _by(transfer, "workload", "knob")], _TRANSFER_NOTE),
     ]
-    return _told("Other knobs", groups, files, figures, KNOB_DEFINITIONS)
+    return told("Other knobs", groups, files, figures, KNOB_DEFINITIONS)
 
 
 def _optimizers(board: pl.DataFrame, loss: str) -> Told | None:
@@ -121,24 +114,6 @@ def _optimizers(board: pl.DataFrame, loss: str) -> Told | None:
     section = Section(
         title="Optimizers", markdown=optimizer_markdown(board), html=optimizer_html(board), definitions={}
     )
-    return Told(section=section, files=files, figures=tuple(figures))
-
-
-def _told(
-    title: str,
-    groups: Sequence[tuple[list[PlainTable], str]],
-    frames: Mapping[str, pl.DataFrame],
-    figures: Sequence[Drawn],
-    definitions: Mapping[str, str],
-) -> Told | None:
-    """A section of tables, each group followed by how to read it; None if no table has a row."""
-    shown = [(tables, note) for tables, note in groups if tables]
-    if not shown:
-        return None
-    markdown = [text for tables, note in shown for text in (*map(plain_markdown, tables), escape_markdown(note), "")]
-    page = [text for tables, note in shown for text in (*map(plain_html, tables), f"<p>{html.escape(note)}</p>")]
-    section = Section(title=title, markdown="\n".join(markdown), html="\n".join(page), definitions=definitions)
-    files = {name: frame.write_csv() for name, frame in frames.items() if frame.height}
     return Told(section=section, files=files, figures=tuple(figures))
 
 

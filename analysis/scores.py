@@ -5,7 +5,8 @@ losses_LS final losses, +inf where a seed diverged, NaN where a trial is missing
 lrs_L ascending learning rates. Legend: L learning rates, S seeds.
 
 What missing trials do: a learning rate is averaged over the seeds that it has and left out if it has none.
-What divergence does: a diverged seed counts as +inf and is clipped to the initial loss, as each score says.
+What divergence does: a diverged seed counts as +inf and is clipped to the initial loss, as each score says; so does a
+mean that overflows.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import numpy as np
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 _CHANCE_SHARE = 0.05
+# Wortsman et al. 2023 take the sensitivity over three decades of lr, [3e-4, 3e-1].
+WINDOW_DECADES = 1.5
+_ROUNDING = 1e-9
 
 
 def clipped_curve(losses_LS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
@@ -54,6 +58,28 @@ def lr_sensitivity_seedwise(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L:
     """
     curve_L = seedwise_clipped_curve(losses_LS, initial_S)
     return np.nanmean(curve_L, -1) - np.nanmin(curve_L, -1)
+
+
+def lr_sensitivity_windowed(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """`lr_sensitivity` over the lrs within 1.5 decades of the method's own best lr alone; >= 0; lower is more robust.
+
+    A method whose optimum lies elsewhere, because it changes what an lr means, is not punished for where the grid ends
+    and not rewarded for a flat stretch far from its optimum. Three decades are the width of the range of Wortsman et
+    al. 2023, whose caveat is that it must move with the optimum. Where the grid ends inside the window, the mean is
+    over what there is (`window_share`). Source: this project, after Wortsman et al. 2023 and Hong & Lee 2025, App. C.3.
+    """
+    curve_L = clipped_curve(losses_LS, initial_S)
+    distance_L = np.abs(np.log10(lrs_L) - np.log10(lrs_L[np.nanargmin(curve_L, -1)])[..., None])
+    windowed_L = np.where(distance_L <= WINDOW_DECADES + _ROUNDING, curve_L, np.nan)
+    return np.nanmean(windowed_L, -1) - np.nanmin(windowed_L, -1)
+
+
+def window_share(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """How much of the window of `lr_sensitivity_windowed` the grid spans, by width in decades, in [0, 1]."""
+    best = np.log10(best_lr(losses_LS, initial_S, lrs_L))
+    low = np.maximum(best - WINDOW_DECADES, np.log10(lrs_L[0]))
+    high = np.minimum(best + WINDOW_DECADES, np.log10(lrs_L[-1]))
+    return (high - low) / (2 * WINDOW_DECADES)
 
 
 def best_loss(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
@@ -110,11 +136,32 @@ def stable_decades(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarr
     return widest
 
 
+def edge_lr(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """The largest of `stable_lrs`, NaN if there is none; higher is more robust.
+
+    The edge itself lies between this lr and the next of the grid. Where this is the largest lr of the grid, the edge is
+    censored: nothing above was tried, and the value is a lower bound. Source: this project, by `stable_lrs`.
+    """
+    largest = np.max(np.where(stable_lrs(losses_LS, initial_S), lrs_L, -np.inf), -1)
+    return np.where(np.isinf(largest), np.nan, largest)
+
+
+def diverged_share(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """Share of the trials with a result that diverged, in [0, 1]."""
+    return np.isinf(losses_LS).sum((-2, -1)) / (~np.isnan(losses_LS)).sum((-2, -1))
+
+
+def seed_mean(values_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """Mean over seeds of each seed's mean over the lrs at which it has a value, (..., L, S) -> (...)."""
+    return mean_of_present(np.swapaxes(values_LS, -1, -2)).mean(-1)
+
+
 def mean_of_present(values_LS: np.ndarray) -> np.ndarray:
     """Mean over the last axis without NaN, (..., S) -> (...); NaN where nothing is left; +inf where any is +inf."""
     present = ~np.isnan(values_LS)
     counts = present.sum(-1)
-    totals = np.where(present, values_LS, 0.0).sum(-1)
+    with np.errstate(over="ignore"):  # a sum beyond the largest number is clipped as +inf is
+        totals = np.where(present, values_LS, 0.0).sum(-1)
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 

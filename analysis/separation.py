@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from scipy import stats
 from analysis.curves import Entries, entries_by_workload, entry_label
 from analysis.intervals import CONFIDENCE, Difference, paired_difference
 from analysis.scores import SENSITIVITIES, Score, is_at_chance
+from bench.errors import UsageError
 
 POWER = 0.8
 MAX_SEEDS = 100
@@ -79,12 +81,47 @@ def seeds_needed(difference: float, error: float, num_seeds: int) -> int | None:
     """
     if error == 0:
         return 2 if difference else None
+    return _least_seeds(abs(difference) / error / np.sqrt(num_seeds), 1 - CONFIDENCE)
+
+
+def seeds_for(difference: float, spread: float, num_pairs: int) -> int | None:
+    """Seeds to plan for before a run: the least number that finds this difference with 80% power; None beyond 100.
+
+    `spread` is the standard deviation over seeds of the difference of two methods, paired by seed: guess it from a
+    pilot (`score_differences` has it) or from a like suite. Two-sided paired t-test at 5% over `num_pairs`, the first
+    and strictest step of Holm's correction, so that it holds for the hardest of several pairs too. Raises UsageError
+    for a spread or number that no run can have.
+    """
+    if not (np.isfinite(difference) and np.isfinite(spread) and spread >= 0):
+        raise UsageError(f"difference and spread must be finite and the spread >= 0, got {difference} and {spread}")
+    if num_pairs < 1:
+        raise UsageError(f"the number of pairs must be at least 1, got {num_pairs}")
+    if spread == 0:
+        return 2 if difference else None
+    return _least_seeds(abs(difference) / spread, (1 - CONFIDENCE) / num_pairs)
+
+
+def _least_seeds(effect: float, level: float) -> int | None:
+    """Least number of seeds at which a two-sided paired t-test at this level has 80% power; None beyond MAX_SEEDS.
+
+    `effect` is the difference over its standard deviation between seeds.
+    """
+    enough = np.flatnonzero(effect >= _least_effects(level))
+    return int(enough[0]) + 2 if len(enough) else None
+
+
+@functools.cache
+def _least_effects(level: float) -> np.ndarray:
+    """The least effect that 2, 3, ... MAX_SEEDS seeds find with 80% power, by bisection, as the power grows with it."""
     counts = np.arange(2, MAX_SEEDS + 1)
-    critical = stats.t.ppf((1 + CONFIDENCE) / 2, counts - 1)
-    noncentrality = abs(difference) / error * np.sqrt(counts / num_seeds)
-    # The other tail, below -critical, would be an interval on the wrong side of 0: no separation.
-    enough = stats.nct.sf(critical, counts - 1, noncentrality) >= POWER
-    return int(counts[enough][0]) if enough.any() else None
+    critical = stats.t.isf(level / 2, counts - 1)
+    low, high = np.zeros(len(counts)), 10 * critical
+    for _ in range(60):
+        middle = (low + high) / 2
+        # The other tail, below -critical, would be an interval on the wrong side of 0: no separation.
+        is_enough = stats.nct.sf(critical, counts - 1, middle * np.sqrt(counts)) >= POWER
+        low, high = np.where(is_enough, low, middle), np.where(is_enough, middle, high)
+    return high
 
 
 def _row(pair: Neighbours) -> dict[str, object]:

@@ -46,7 +46,7 @@ class Section:
 
 def latex_table(leaderboard: pl.DataFrame) -> str:
     """A booktabs `table` with caption and label; needs \\usepackage{booktabs}."""
-    names, sections = _sections(leaderboard)
+    names, sections = board_sections(leaderboard)
     body = []
     for section in sections:
         body.append(r"\midrule")
@@ -73,7 +73,7 @@ def latex_table(leaderboard: pl.DataFrame) -> str:
 
 def markdown_table(leaderboard: pl.DataFrame) -> str:
     """A pipe table for each workload, then the caption."""
-    names, sections = _sections(leaderboard)
+    names, sections = board_sections(leaderboard)
     rule = "|" + "|".join(" --- " if _align(name) == "l" else " ---: " for name in names) + "|"
     parts = []
     for section in sections:
@@ -91,7 +91,7 @@ def markdown_table(leaderboard: pl.DataFrame) -> str:
 
 def html_table(leaderboard: pl.DataFrame) -> str:
     """A fragment: a table for each workload, how to read it, and the flags that occur; every name escaped."""
-    names, sections = _sections(leaderboard)
+    names, sections = board_sections(leaderboard)
     parts = []
     for section in sections:
         head = "".join(f'<th class="{_align(name)}">{html_text.escape(COLUMN_TITLES[name])}</th>' for name in names)
@@ -228,7 +228,7 @@ def _html_row(line: Line, names: list[str]) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _sections(leaderboard: pl.DataFrame) -> tuple[list[str], list[Section]]:
+def board_sections(leaderboard: pl.DataFrame) -> tuple[list[str], list[Section]]:
     """Column names and the lines of every workload; columns that say nothing are left out."""
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     idle = set()

@@ -36,8 +36,8 @@ def number(value: float | None, decimals: int) -> str:
 
 
 def decimals(values: Iterable[float], significant: int) -> int:
-    """Decimals, 6 at most, that show the largest of the values in so many significant digits."""
-    largest = max((abs(value) for value in values), default=0.0)
+    """Decimals, 6 at most, that show the largest of the finite values in so many significant digits."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return significant - 1 if largest == 0 else max(0, min(6, significant - 1 - math.floor(math.log10(largest))))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from analysis.aggregate import TRACE_PANELS, plot_limits
+from analysis.aggregate import TRACE_PANELS, collapses, plot_limits
 from analysis.chart_style import (
     CROSS,
     Chart,
@@ -57,7 +57,8 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
     held-out loss, and accuracy; where rows of P do not sum to 1, one of their sums. A line that ends in a cross is of
     seeds that diverged. Band: standard deviation over layers. Labelled dashed rules, N being `num_keys`: log N for the
     entropy; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and are drawn for these only. Under a causal
-    mask they bound all the same, but only a row that sees all N keys can reach the one for uniform rows.
+    mask they bound all the same, but only a row that sees all N keys can reach the one for uniform rows. A triangle on
+    a line of the entropy is where it collapses (analysis.aggregate.collapses).
     Source: Hong & Lee 2025, Figs. 1 (bottom) and 5; bounds of Prop. 5.3.
     """
     columns = ("panel", "method", "outcome", "step", "value", "low", "high", "is_end")
@@ -65,7 +66,12 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
     summary = summary.with_columns(from_one=pl.col("step") + 1)
     methods = summary["method"].unique().sort().to_list()
     bounds = _bounds(num_keys, rows_sum_to_one=_rows_sum_to_one(summary))
-    panels = [_trace_panel(summary, panel, methods, bounds[panel]) for panel in _shown_panels(summary)]
+    entropy = summary.filter(panel="entropy")
+    marked = {"entropy": collapses(entropy, ["method", "outcome"], num_keys)}
+    panels = [
+        _trace_panel(summary, panel, methods, bounds[panel], marked.get(panel, entropy.clear()))
+        for panel in _shown_panels(summary)
+    ]
     pairs = [alt.hconcat(*panels[start : start + 2], spacing=30) for start in range(0, len(panels), 2)]
     return styled(alt.vconcat(*pairs, spacing=25).properties(title=figure_title(title, subtitle)))
 
@@ -74,7 +80,7 @@ def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
     """Attention entropy of every layer against step, a panel a method, colour by depth: which layers collapse.
 
     `summary` has the columns of `layer_summary`. Dashed lines that end in a cross are of seeds that diverged. The
-    labelled rule is log N, N being `num_keys`.
+    labelled rule is log N, N being `num_keys`; a triangle is where a layer collapses (analysis.aggregate.collapses).
     """
     require_columns(summary, ("method", "outcome", "layer", "step", "value", "is_end"), "the layer summary")
     summary = summary.with_columns(from_one=pl.col("step") + 1)
@@ -116,7 +122,13 @@ def _uniform_label(num_keys: int) -> str:
     return f"log N (N = {num_keys}): rows uniform over N keys"
 
 
-def _trace_panel(summary: pl.DataFrame, panel: str, methods: list[str], bounds: list[tuple[str, float, bool]]) -> Any:
+def _trace_panel(
+    summary: pl.DataFrame,
+    panel: str,
+    methods: list[str],
+    bounds: list[tuple[str, float, bool]],
+    collapsed: pl.DataFrame,
+) -> Any:
     rows = summary.filter(pl.col("panel") == panel)
     is_held_out = panel in _HELD_OUT_PANELS
     beside = summary.filter(pl.col("panel") == "loss") if panel == "val_loss" else rows.clear()
@@ -138,6 +150,8 @@ def _trace_panel(summary: pl.DataFrame, panel: str, methods: list[str], bounds: 
     if is_held_out:
         layers.append(base.mark_point(filled=True, size=22, opacity=1, clip=True))
     layers.append(_crosses(beside if beside.height else rows, step, value, (low, high)).encode(color=colour))
+    if collapsed.height:
+        layers.append(_triangles(collapsed, step, value).encode(color=colour))
     for label, height, below in bounds:
         layers += labelled_rule(height, label, below=below)
     return alt.layer(*layers).properties(width=330, height=200, title=panel_title(_TITLES[panel]))
@@ -158,13 +172,23 @@ def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: 
     lines = alt.Chart(rows).mark_line(strokeWidth=1.8, clip=True)
     lines = lines.encode(x=step, y=value, color=colour, strokeDash=dash, detail="layer:Q")
     crosses = _crosses(rows, step, value, (0, high)).encode(color=colour)
+    collapsed = collapses(rows, ["outcome", "layer"], num_keys)
+    triangles = [_triangles(collapsed, step, value).encode(color=colour)] if collapsed.height else []
     rule = labelled_rule(math.log(num_keys), _uniform_label(num_keys))
-    return alt.layer(lines, crosses, *rule).properties(width=240, height=150, title=panel_title(rows["method"][0]))
+    return alt.layer(lines, crosses, *triangles, *rule).properties(
+        width=240, height=150, title=panel_title(rows["method"][0])
+    )
 
 
 def _crosses(rows: pl.DataFrame, step: alt.X, value: alt.Y, limits: tuple[float, float]) -> alt.Chart:
     ends = rows.filter("is_end").with_columns(pl.col("value").clip(*limits))
     return alt.Chart(ends).mark_point(shape=CROSS, size=130, strokeWidth=1.8, opacity=1).encode(x=step, y=value)
+
+
+def _triangles(rows: pl.DataFrame, step: alt.X, value: alt.Y) -> alt.Chart:
+    """Where lines collapse: hollow, so that those of several layers at one step can be told apart."""
+    marks = alt.Chart(rows).mark_point(shape="triangle-down", size=70, strokeWidth=1.6, opacity=1, filled=False)
+    return marks.encode(x=step, y=value)
 
 
 def _num_steps(summary: pl.DataFrame) -> int:

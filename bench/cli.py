@@ -16,8 +16,13 @@ import typer
 
 from bench.cli_cluster import add_cluster_commands
 from bench.cli_data import data_app
+from bench.cli_export import add_export_commands
+from bench.cli_figures import add_figures_command
+from bench.cli_foreign import add_foreign_commands
+from bench.cli_scores import add_scores_commands
 from bench.cli_search import add_search_commands
 from bench.cli_shared import (
+    DEFAULT_PORT,
     DEFAULT_STORE,
     EXIT_STORE,
     EXIT_TRIALS_FAILED,
@@ -44,6 +49,7 @@ from bench.cli_shared import (
     run_and_print,
     say,
     tables,
+    ui_address,
 )
 from bench.errors import BenchError
 
@@ -104,6 +110,10 @@ def run(
 
 add_search_commands(app)
 add_cluster_commands(app)
+add_scores_commands(app)
+add_export_commands(app)
+add_figures_command(app)
+add_foreign_commands(app)
 
 
 @app.command()
@@ -197,18 +207,19 @@ def verify(
 @app.command()
 def ui(
     suite: Annotated[str | None, typer.Argument(help="link to this suite's leaderboard; else to every suite's")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
 ) -> None:
     """Serve MLflow on the embedded store and print links to the leaderboards."""
-    from bench.tracking import leaderboard_link, suite_names, ui_command
+    from bench.tracking import leaderboard_link, suite_link, suite_names, ui_command
 
     opened = open_store(store, tracking_uri)
     names = [load(suite, allow_code=True).name] if suite else suite_names(opened)
-    base = opened.uri if opened.is_remote else f"http://127.0.0.1:{port}"
+    base = ui_address(opened, port)
     for name in names:
         print(f"{name}: {leaderboard_link(opened, name, base)}", flush=True)
+        print(f"{name}, page and charts: {suite_link(opened, name, base)}", flush=True)
     if opened.is_remote:
         return
     command = ui_command(opened, port)

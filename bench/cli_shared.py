@@ -54,6 +54,7 @@ TimeoutOption = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 DEFAULT_STORE = Path(".bench")
+DEFAULT_PORT = 5000  # of `bench ui`
 
 
 def run_and_print(loaded: Suite, opened: Store, shown: str | None, **options: Any) -> NoReturn:
@@ -77,8 +78,22 @@ def run_and_print(loaded: Suite, opened: Store, shown: str | None, **options: An
         print(_board_table(summary.board), end="")
         if shown is not None:
             say(f"\nNext:  bench report {shown} --out report/    tables and figures")
-        say("       bench ui                            traces and leaderboard in MLflow")
+        say(f"       {_ui_words(loaded.name, opened)}")
     raise typer.Exit(_exit_code(summary))
+
+
+def ui_address(store: Store, port: int) -> str:
+    """Where MLflow shows the store, or would after `bench ui --port`."""
+    return store.uri if store.is_remote else f"http://127.0.0.1:{port}"
+
+
+def _ui_words(suite_name: str, store: Store) -> str:
+    from bench.tracking import leaderboard_link
+
+    link = leaderboard_link(store, suite_name, ui_address(store, DEFAULT_PORT))
+    if store.is_remote:
+        return f"{link}    leaderboard in MLflow"
+    return f"bench ui                            traces and leaderboard in MLflow, then at\n       {link}"
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -150,6 +150,14 @@ class LaneProgram:
         seen = self.workload.loss(self.method, lane["params"], self._buffers(lane, step), batch, mode)
         return torch.stack(seen.watched, dim=-1)
 
+    def look(self, lane: Lane, batch: Tensors, step: Tensor) -> tuple[Tensors, Tensors, list[Tensor]]:
+        """Where `observe` takes its quantities: params, buffers, and P of every layer (B, H, Q, K)."""
+        mode = Mode(keeps_weights=True, is_reference=self.is_reference)
+        lane, batch = self._evaluated(lane), self.workload.probe_batch(batch)
+        buffers = self._buffers(lane, step)
+        seen = self.workload.loss(self.method, lane["params"], buffers, batch, mode)
+        return lane["params"], buffers, seen.watched
+
     def evaluate(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensors:
         """The workload's measures on a batch, nothing dropped out."""
         mode, lane = Mode(is_reference=self.is_reference), self._evaluated(lane)

@@ -112,6 +112,19 @@ class PackRun:
             self._observe_lanes(self._lanes, self._chunk, counters["step"])
             self._evaluate_lanes(self._lanes, self._chunk, counters["step"], counters["part"])
 
+    def look(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
+        """Of all lanes what the coming step sees: params, buffers, P of every layer (L, B, H, Q, K) on the probed part.
+
+        Changes nothing, and what it gives stays as it is when training goes on.
+        """
+        assert not self.done, "a run that is done has no coming step"
+        self._fill_chunk()
+        step = self._counters["step"]
+        look = self._over_lanes(self.program.look, in_dims=(0, 0, None))
+        with torch.no_grad():
+            seen = look(self._lanes, self._batch_of_lanes(self._chunk, step), step[0])
+        return _map(seen, lambda t: t.clone())
+
     def step_cost(self) -> Cost:
         """Of one step, or of one part of its batch."""
         counters = self._counters

@@ -40,6 +40,10 @@ class QKLayerNormFixed(Softmax):
     def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
         return standardize(q_BHQD), standardize(k_BHKD)
 
+    def gammas(self, state: State) -> tuple[Tensor, Tensor]:
+        """gamma_q and gamma_k, to look at."""
+        return torch.ones(1, 1, 1), torch.ones(1, 1, 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QKLayerNormFree(QKLayerNormFixed):
@@ -52,6 +56,9 @@ class QKLayerNormFree(QKLayerNormFixed):
 
     def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
         return standardize(q_BHQD) * state["gamma_q"], standardize(k_BHKD) * state["gamma_k"]
+
+    def gammas(self, state: State) -> tuple[Tensor, Tensor]:
+        return state["gamma_q"], state["gamma_k"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ class Mode:
 
     is_training: bool = False  # dropout is on
     observes: bool = False  # all of ATTENTION_PROBES: (quantities,)
+    keeps_weights: bool = False  # P of the dense reference: (B, H, Q, K)
     max_logits: bool = False  # the largest logit of each head: (heads,)
     is_reference: bool = False  # attention by the dense reference alone
 
@@ -67,6 +68,8 @@ def attend(
     watched = None
     if mode.observes:
         watched = observe_attention(method, q_BHTD, k_BHTD, mask, state)
+    elif mode.keeps_weights:
+        watched = reference_weights(method, q_BHTD, k_BHTD, mask, state)
     elif mode.max_logits:
         z_BHTT = method.logits(q_BHTD.detach(), k_BHTD.detach(), mask.allowed_QK, state)
         watched = z_BHTT.masked_fill(~mask.allowed_QK, -torch.inf).amax(dim=(0, 2, 3)).float()
@@ -77,8 +80,7 @@ def attend(
 def observe_attention(method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors) -> Tensor:
     """All of ATTENTION_PROBES on a layer, (quantities,), at most MAX_OBSERVED_ELEMENTS of logits at a time."""
     with torch.autocast(q_BHTD.device.type, enabled=False):
-        if q_BHTD.dtype in (torch.bfloat16, torch.float16):
-            q_BHTD, k_BHTD = q_BHTD.float(), k_BHTD.float()
+        q_BHTD, k_BHTD = _not_half(q_BHTD), _not_half(k_BHTD)
         num_batch, num_heads = q_BHTD.shape[:2]
         num_logits = mask.allowed_QK.numel()
         heads_step = _largest_divisor(num_heads, MAX_OBSERVED_ELEMENTS // num_logits)
@@ -98,9 +100,19 @@ def observe_attention(method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask
         return merge(parts) if len(parts) > 1 else parts[0]
 
 
+def reference_weights(method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors) -> Tensor:
+    """P of a layer, (B, H, Q, K), all at once and never in half precision."""
+    with torch.autocast(q_BHTD.device.type, enabled=False):
+        return method.weights(_not_half(q_BHTD), _not_half(k_BHTD), mask.allowed_QK, state)
+
+
 def part(tensors: Tensors, prefix: str) -> Tensors:
     """The tensors whose names start with `prefix`, named without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _not_half(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def _of_heads(tensor: Tensor, first: int, count: int, num_heads: int) -> Tensor:

@@ -2,24 +2,27 @@
 
 from bench.tracking import records
 from bench.tracking.audit import RunRecord, examine_artifacts, read_runs
-from bench.tracking.read import read_manifest, read_results, read_traces, suite_names
+from bench.tracking.read import imported_trials, read_imports, read_manifest, read_results, read_traces, suite_names
 from bench.tracking.status import read_status
 from bench.tracking.store import Store
 from bench.tracking.tracker import Tracker
-from bench.tracking.ui import leaderboard_link, ui_command
+from bench.tracking.ui import leaderboard_link, suite_link, ui_command
 
 __all__ = [
     "RunRecord",
     "Store",
     "Tracker",
     "examine_artifacts",
+    "imported_trials",
     "leaderboard_link",
+    "read_imports",
     "read_manifest",
     "read_results",
     "read_runs",
     "read_status",
     "read_traces",
     "records",
+    "suite_link",
     "suite_names",
     "ui_command",
 ]

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from bench.lazy import polars
 from bench.outbox import Entry, sync_folder, write_durably
@@ -125,9 +126,23 @@ class Writer:
                 self.client.set_terminated(run.run_id, "KILLED")
                 run.status = "KILLED"
 
+    def delete_trials(self, trial_ids: Set[str]) -> None:
+        """Deletes trials, and the method runs that no trial is left of."""
+        gone = {MethodKey.of_text(self.index.trials[trial_id].text).digest for trial_id in trial_ids}
+        for trial_id in trial_ids:
+            self.client.delete_run(self.index.trials.pop(trial_id).run_id)
+        left = {MethodKey.of_text(run.text).digest for run in self.index.trials.values()} if gone else set()
+        for digest in (gone - left) & self.index.methods.keys():
+            self.client.delete_run(self.index.methods.pop(digest))
+
     def tag_experiment(self, name: str, value: str) -> None:
         _ = self.index  # finds the experiment
         self.client.set_experiment_tag(self._experiment.experiment_id, name, value)
+
+    def artifact_path(self, run_id: str, name: str) -> str:
+        """Where MLflow's UI shows an artifact of a run, from its own root."""
+        place = f"experiments/{self._experiment.experiment_id}/runs/{run_id}/artifacts/{quote(name)}"
+        return f"#/{place}?{urlencode(records.CLASSIC)}"
 
     def write_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Keeps files as artifacts of a run, by their path below the run's artifacts."""
@@ -167,7 +182,7 @@ class Writer:
             tags[records.PARENT] = self.method_run(MethodKey.of(result))
             run.run_id = self._create_run(result, tags, _start_ms(entry, result))
         singles = [
-            Metric(name, value, entry.created_ms, result.trial.num_steps)
+            Metric(name, value, entry.created_ms, result.trial.num_steps or 0)  # imported: maybe unknown
             for name, value in records.trial_metrics(result).items()
         ]
         params = [Param(name, value) for name, value in records.trial_params(result).items()]

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.import_names import import_name
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.outbox import Entry, empty_traces
@@ -51,6 +52,30 @@ def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> 
             if known is None or result.outcome.is_result or not known.outcome.is_result:
                 newest[result.trial.id] = result
     return polars.DataFrame([result.row() for result in newest.values()], schema=_schema(RESULT_COLUMNS))
+
+
+def imported_trials(store: Store, suite_name: str) -> dict[str, str]:
+    """The name of its import by the id of each imported trial of a suite."""
+    experiment = store.experiment(suite_name)
+    is_imported = f"{_ENDED} and tags.`{records.IMPORTED}` != ''"
+    runs = [] if experiment is None else store.search(experiment.experiment_id, is_imported)
+    names = {run.data.tags[records.TRIAL_ID]: run.data.tags[records.IMPORTED] for run in runs}
+    waiting = [result.trial for entry in _waiting(store, suite_name) for result in entry.results]
+    return names | {trial.id: name for trial in waiting if (name := import_name(trial.method.name)) is not None}
+
+
+def read_imports(store: Store, suite_name: str) -> dict[str, dict[str, Any]]:
+    """What was imported into a suite, by the name of each import: file, checksum, sources, and what it leaves open."""
+    experiment = store.experiment(suite_name)
+    if experiment is None:
+        return {}
+    suites = store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'")
+    tags = {name: text for run in reversed(suites) for name, text in run.data.tags.items()}
+    return {
+        name.removeprefix(records.IMPORT): json.loads(text)
+        for name, text in sorted(tags.items())
+        if name.startswith(records.IMPORT)
+    }
 
 
 def read_traces(

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from analysis.import_names import import_name
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.trial import Result, canonical_json
@@ -28,9 +29,13 @@ TRIAL_ID = "bench.trial_id"
 METHOD_KEY = "bench.method_key"
 OUTCOME = "bench.outcome"
 RESULT = "bench.result"
+IMPORTED = "bench.imported"  # on the runs of imported trials: the name of the import
+IMPORT = "bench.import."  # and that name; on the suite run: JSON, what was imported
 TRACE = "bench.trace"  # name of the trace's artifact; no tag if there is no trace
 TRACE_SHA256 = "bench.trace_sha256"  # of that file, since schema 2
 PARENT = "mlflow.parentRunId"
+CLASSIC = {"workflowType": "machine_learning"}  # of links to MLflow's UI; without it pages open among LLM traces
+LABELS = ("bench.workload", "bench.method", "bench.optimizer")  # of a method run, and of all of them on the suite run
 
 # Metrics with a curve, averaged over layers, of those that a trace has; the rest is in the trace. A point costs 0.1 ms
 # and 268 bytes.
@@ -60,6 +65,12 @@ class MethodKey:
     def of(cls, result: Result) -> MethodKey:
         trial = result.trial
         return cls(workload=trial.workload.label, method=trial.method.label, optimizer=trial.optimizer.label)
+
+    @classmethod
+    def of_text(cls, text: str) -> MethodKey:
+        """That of a result as JSON text, whatever its version."""
+        trial = json.loads(text)["trial"]
+        return cls(**{field.name: trial[field.name]["label"] for field in dataclasses.fields(cls)})
 
     @property
     def digest(self) -> str:
@@ -110,7 +121,9 @@ def trial_tags(result: Result) -> dict[str, str]:
     text = canonical_json(result.to_dict())
     pieces = [text[start : start + MAX_TAG] for start in range(0, len(text), MAX_TAG)]
     names = [RESULT] + [f"{RESULT}.{number}" for number in range(1, len(pieces))]
+    imported = import_name(result.trial.method.name)
     return {
+        **({} if imported is None else {IMPORTED: imported}),
         KIND: "trial",
         SCHEMA: str(SCHEMA_VERSION),
         TRIAL_ID: result.trial.id,
@@ -125,6 +138,11 @@ def result_text(tags: Mapping[str, str]) -> str:
     while f"{RESULT}.{len(pieces)}" in tags:
         pieces.append(tags[f"{RESULT}.{len(pieces)}"])
     return "".join(pieces)
+
+
+def import_of_text(text: str) -> str | None:
+    """The name of the import that a result, as JSON text, is of; None for our own."""
+    return import_name(json.loads(text)["trial"]["method"]["name"])
 
 
 def result_from_tags(tags: Mapping[str, str]) -> Result:

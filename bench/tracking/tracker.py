@@ -7,9 +7,9 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bench.errors import StoreError
 from bench.lazy import polars
@@ -118,15 +118,49 @@ class Tracker:
                 )
             self._writer.tag_experiment(VIEW_TAG, leaderboard_view(shown_columns))
 
+    def imported(self, name: str) -> dict[str, str]:
+        """The trials of an import that MLflow holds: their results as JSON text, by id."""
+        with self._writing, self._store.reported():
+            held = {trial_id: run.text for trial_id, run in self._writer.index.trials.items() if run.is_finished}
+        return {trial_id: text for trial_id, text in held.items() if records.import_of_text(text) == name}
+
+    def remove(self, trial_ids: Set[str]) -> None:
+        """Deletes trials, and the method runs that none is left of."""
+        with self._writing, self._store.reported():
+            self._writer.delete_trials(trial_ids)
+
+    def log_import(self, name: str, record: Mapping[str, Any]) -> None:
+        """Says on the suite run what was imported under this name; `read_imports` reads it."""
+        with self._writing, self._store.reported():
+            text = canonical_json(dict(record))
+            self._writer.client.set_tag(self._writer.index.suite, f"{records.IMPORT}{name}", text)
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Tags the suite run and its method runs; the suite run says as well which labels its method runs have."""
+        with self._writing, self._store.reported():
+            labels: dict[str, set[str]] = {name: set() for name in records.LABELS}
+            for run_id in self._writer.index.methods.values():
+                held = self._writer.client.get_run(run_id).data.tags
+                for name in records.LABELS:
+                    labels[name].add(held[name])
+                self._set_tags(run_id, tags)
+            joined = {name: ", ".join(sorted(found)) for name, found in labels.items()}
+            self._set_tags(self._writer.index.suite, {**tags, **joined})
+
     def log_page(self, markdown: str, files: Mapping[str, Path | str]) -> None:
-        """Shows Markdown on the suite run's page and keeps files (a path, or the text itself) as its artifacts."""
+        """Shows Markdown on the suite run's page, and links to pages among its files, which it keeps as artifacts.
+
+        A file is a path, or the text itself.
+        """
         contents = {
             name: source.read_bytes() if isinstance(source, Path) else source.encode() for name, source in files.items()
         }
         with self._writing, self._store.reported():
             suite = self._writer.index.suite
             self._writer.write_files(suite, contents)
-            self._writer.client.set_tag(suite, "mlflow.note.content", _note(markdown))
+            pages = [f"[{name}]({self._writer.artifact_path(suite, name)})" for name in files if name.endswith(".html")]
+            links = f"\n\nPages under Artifacts: {', '.join(pages)}\n" if pages else ""
+            self._writer.client.set_tag(suite, "mlflow.note.content", _note(markdown, links))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """Ends the suite run and its method runs, and the runs of trials that a killed driver began and nothing fills.
@@ -170,6 +204,12 @@ class Tracker:
                 self._writing.release()
                 self._held.close()
         return len(self.outbox.entries())
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        shown = [RunTag(name, records.shown(value, records.MAX_TAG)) for name, value in tags.items()]
+        self._writer.client.log_batch(run_id, tags=shown)
 
     def _deliver_in_background(self) -> None:
         retry_s = _FIRST_RETRY_S
@@ -233,11 +273,13 @@ class Tracker:
             self._start_files = {}
 
 
-def _note(markdown: str) -> str:
-    if len(markdown) <= records.MAX_TAG:
-        return markdown
-    whole_lines = markdown[: records.MAX_TAG - 10].rpartition("\n")[0]
-    return f"{whole_lines or markdown[: records.MAX_TAG - 10]}\n\n…"
+def _note(markdown: str, links: str) -> str:
+    """The text with the links at its end, and as many of its lines as a tag holds."""
+    if len(markdown) + len(links) <= records.MAX_TAG:
+        return f"{markdown}{links}"
+    most = records.MAX_TAG - len(links) - 10
+    whole_lines = markdown[:most].rpartition("\n")[0]
+    return f"{whole_lines or markdown[:most]}\n\n…{links}"
 
 
 def _flags_text(flags: str | Sequence[str] | None) -> str:

@@ -39,7 +39,7 @@ def leaderboard_link(store: Store, suite_name: str, base_url: str) -> str:
     experiment = store.experiment(suite_name)
     if experiment is None:
         raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet")
-    query = {"workflowType": "machine_learning"}  # without it the page opens on LLM traces
+    query = dict(records.CLASSIC)
     if VIEW_TAG in experiment.tags:
         query["viewStateShareKey"] = VIEW_TAG.rpartition(".")[2]
     else:
@@ -47,12 +47,25 @@ def leaderboard_link(store: Store, suite_name: str, base_url: str) -> str:
     return f"{base_url.rstrip('/')}/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
 
 
+def suite_link(store: Store, suite_name: str, base_url: str) -> str:
+    """URL of the suite run's page: its leaderboard, and pages with charts under Artifacts.
+
+    Raises StoreError if the suite has no results.
+    """
+    experiment = store.experiment(suite_name)
+    found = [] if experiment is None else store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'")
+    if experiment is None or not found:
+        raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet")
+    path = f"experiments/{experiment.experiment_id}/runs/{found[0].info.run_id}"
+    return f"{base_url.rstrip('/')}/#/{path}?{urlencode(records.CLASSIC)}"
+
+
 def leaderboard_view(metrics: Sequence[str]) -> str:
     """Value of VIEW_TAG: method runs only, with the given metrics, flags and labels as columns.
 
     Sorted by LR sensitivity, or where that is no metric by the first.
     """
-    tags = ("flags", "bench.workload", "bench.optimizer")
+    tags = ("flags", *records.LABELS, "bench.version", "bench.commit", "bench.date")
     columns = [f"metrics.`{name}`" for name in metrics] + [f"tags.`{name}`" for name in tags]
     order = {} if "lr_sensitivity" in metrics or not metrics else {"orderByKey": columns[0]}
     return canonical_json({**_QUERY, **order, "orderByAsc": True, "selectedColumns": columns, "columnOrder": columns})

@@ -9,6 +9,7 @@ from synthetic_results import TRACE_SCHEMA, frame, results, row, traces
 from analysis.aggregate import (
     MAX_LAYER_STEPS,
     MAX_STEPS,
+    collapses,
     layer_summary,
     loss_summary,
     plot_limits,
@@ -163,3 +164,15 @@ def test_plot_limits_ignore_what_a_log_axis_cannot_show():
     assert 0 < low <= 1.0
     assert 5.0 <= high < 10.0
     assert plot_limits(pl.Series([0.0])) == (1.0, 10.0)
+
+
+def test_collapse_is_the_first_step_below_a_tenth_of_log_keys():
+    """log 20 is 3.0 nats: 0.299 lies below its tenth, 0.2996 (rounded) above."""
+    lines = {"a": [2.9, 0.2997, 0.299, 0.1], "b": [2.9, 0.5, 0.4, 0.31], "c": [0.0, 2.0, 0.0, 0.0]}
+    rows = pl.DataFrame(
+        [("completed", name, step, value) for name, values in lines.items() for step, value in enumerate(values)],
+        schema=["outcome", "method", "step", "value"],
+        orient="row",
+    )
+    found = collapses(rows.sample(fraction=1, shuffle=True, seed=0), ["method", "outcome"], num_keys=20)
+    assert found.select("method", "step").rows() == [("a", 2), ("c", 0)]

@@ -9,7 +9,7 @@ from synthetic_results import METHODS, TRACE_SCHEMA, frame, results, row, traces
 
 from analysis.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
 from analysis.chart_style import PALETTE
-from analysis.figures import FIGURE_FORMATS, loss_against_lr, save
+from analysis.figures import FIGURE_FORMATS, loss_against_lr, save, save_spec
 from analysis.losses import choose_loss
 from analysis.trace_figures import entropy_by_layer, training_behaviour
 from bench.errors import UsageError
@@ -42,6 +42,17 @@ def test_every_figure_saves_in_every_format(form, charts, tmp_path):
     for name, chart in charts.items():
         content = save(chart, tmp_path / f"{name}.{form}").read_bytes()
         assert content.lstrip().startswith(MAGIC[form])
+
+
+def test_formats_made_of_one_layout_are_those_of_a_chart(charts, tmp_path):
+    paths = save_spec(charts["loss"].to_dict(), tmp_path, "loss", ["pdf", "png"])
+    assert [path.name for path in paths] == ["loss.svg", "loss.png", "loss.pdf"]
+    for path in paths:
+        assert path.read_bytes().lstrip().startswith(MAGIC[path.suffix.removeprefix(".")])
+    assert paths[0].read_bytes() == save(charts["loss"], tmp_path / "alone.svg").read_bytes()
+    assert [path.name for path in save_spec(charts["loss"].to_dict(), tmp_path, "x", [])] == ["x.svg"]
+    with pytest.raises(UsageError, match="svg, png, pdf"):
+        save_spec({}, tmp_path, "loss", ["html"])
 
 
 def test_html_loads_nothing(data, tmp_path):

@@ -1,5 +1,6 @@
 """Intervals cover what they claim to, in simulated suites; differences and corrections by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,11 +11,24 @@ from interval_coverage import LRS_L, SCENARIOS, coverage, simulate
 from scipy import stats
 
 from analysis.curves import LossGrid
-from analysis.intervals import Interval, holm, interval, mean_interval, paired_difference, standard_error
-from analysis.scores import SENSITIVITIES, best_loss, lr_sensitivity, lr_sensitivity_seedwise
+from analysis.intervals import (
+    Difference,
+    Interval,
+    holm,
+    interval,
+    mean_interval,
+    p_beyond,
+    paired_difference,
+    paired_differences,
+    spread_difference,
+    spread_interval,
+    standard_error,
+)
+from analysis.scores import SENSITIVITIES, best_loss, edge_lr, lr_sensitivity, lr_sensitivity_seedwise
 
 REPEATABLE = settings(deadline=None, derandomize=True)
 ORDINARY = SCENARIOS[:3]
+SEED_SETS = [(0, 1, 2), (0, 1, 2), (2, 5), (5,)]
 
 
 def grid(losses, initial, lrs=(0.1, 1.0), seeds=None) -> LossGrid:
@@ -123,6 +137,64 @@ def test_rounding_is_no_difference():
 def test_a_method_ties_with_itself():
     same = grid([[1.0, 2.0], [3.0, 5.0]], [9.0] * 2)
     assert paired_difference(lr_sensitivity, same, same).p_value == 1.0
+
+
+def test_several_grids_give_what_their_pairs_give():
+    rng = np.random.default_rng(4)
+    grids = [grid(rng.random((3, len(seeds))), [4.0] * len(seeds), (0.1, 1.0, 10.0), seeds) for seeds in SEED_SETS]
+    found = paired_differences(lr_sensitivity, grids)
+    assert found == [paired_difference(lr_sensitivity, *pair) for pair in itertools.combinations(grids, 2)]
+    assert [one.num_seeds for one in found] == [3, 1, 0, 1, 0, 1]
+
+
+def test_a_score_that_some_seeds_leave_undefined_has_no_error():
+    # The second entry has no stable lr.
+    first, second = grid([[1.0, 1.0], [4.0, 4.0]], [4.0] * 2), grid([[4.0, 4.0], [4.0, 4.0]], [4.0] * 2)
+    found = paired_difference(edge_lr, first, second)
+    assert (math.isnan(found.value), found.standard_error, found.p_value) == (True, None, 1.0)
+
+
+def test_spread_interval_by_hand():
+    # Deviation 1 with 2 degrees of freedom: chi-square quantiles 0.050636 and 7.377759.
+    found = spread_interval(np.array([1.0, 2.0, 3.0]))
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, 0.520659, 6.284684), rel=1e-4)
+    assert spread_interval(np.array([1.0])).low is None
+
+
+def values(seeds_values) -> LossGrid:
+    return grid([seeds_values], [1.0] * len(seeds_values), lrs=(0.1,))
+
+
+def test_spread_difference_is_the_test_of_pitman_and_morgan():
+    rng = np.random.default_rng(5)
+    one, two = rng.normal(0, 3, 12), rng.normal(0, 1, 12)
+    found = spread_difference(values(one), values(two))
+    assert found.value == pytest.approx(one.std(ddof=1) - two.std(ddof=1))
+    assert found.p_value == pytest.approx(stats.pearsonr(one + two, one - two).pvalue)
+    assert found.p_value < 0.05
+
+
+def test_equal_spreads_are_seldom_told_apart():
+    # p < 0.05 in 5% of 2,000 pairs of five seeds that share most of their noise (standard error 0.5%).
+    rng = np.random.default_rng(6)
+    shared = rng.standard_normal((2000, 5))
+    one, two = (shared + 0.5 * rng.standard_normal((2000, 5)) for _ in range(2))
+    found = [spread_difference(values(a), values(b)).p_value < 0.05 for a, b in zip(one, two, strict=True)]
+    assert np.mean(found) == pytest.approx(0.05, abs=0.015)
+
+
+def test_spreads_of_two_seeds_or_without_variance_can_not_be_told_apart():
+    assert spread_difference(values([1.0, 5.0]), values([1.0, 2.0])).p_value == 1.0
+    assert spread_difference(values([1.0, 2.0, 4.0]), values([1.0, 2.0, 4.0])).p_value == 1.0
+    assert spread_difference(values([1.0, 1.0, 1.0]), values([2.0, 2.0, 2.0])).p_value == 1.0
+
+
+def test_a_difference_must_pass_the_step_of_the_grid():
+    found = Difference(value=-1.5, standard_error=0.25, p_value=0.0, num_seeds=5)
+    assert p_beyond(found, 0.5) == pytest.approx(2 * stats.t.sf(4.0, 4))
+    assert p_beyond(found, 1.5) == 1.0
+    unknown = Difference(value=-1.5, standard_error=None, p_value=1.0, num_seeds=1)
+    assert p_beyond(unknown, 0.5) == 1.0
 
 
 def test_holm_by_hand():

@@ -13,7 +13,6 @@ from synthetic_results import frame, held_out_traces, results, row, traces, with
 from analysis.aggregate import telling_lr
 from analysis.leaderboard import leaderboard
 from analysis.losses import choose_loss, has_held_out
-from analysis.page import leaderboard_body
 from analysis.references import load
 from analysis.report import trials_to_trace, write_report
 from bench.errors import UsageError
@@ -28,7 +27,7 @@ NO_TRACES = pl.DataFrame(
 def written(path, data, *, loss="train", **more):
     drawn = data.filter(pl.col("trial_id").is_in(trials_to_trace(data, loss)))
     all_traces = pl.concat([traces(drawn), held_out_traces(drawn)]) if has_held_out(data) else traces(drawn)
-    return write_report(data, all_traces, path, title="t", provenance={}, num_keys=21, loss=loss, **more)
+    return write_report(data, all_traces, path, title="t", provenance={}, num_keys=21, loss=loss, formats=(), **more)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +54,11 @@ def test_all_files_are_there(report):
     assert all(path.stat().st_size for path in paths)
     names = {path.relative_to(out).as_posix() for path in paths}
     tables = {f"leaderboard.{suffix}" for suffix in ("csv", "md", "tex", "json")}
-    figures = {f"figures/{kind}-in_context_regression_sgd.{suffix}" for suffix in ("svg", "png", "pdf", "html", "csv")
-               for kind in ("loss_against_lr", "training_behaviour", "entropy_by_layer")}  # fmt: skip
-    guards = {"seeds_to_separate.csv", "lr_shift.csv"}
-    assert names == {"index.html", "curves.csv", "comparison.csv", "manifest.json"} | tables | figures | guards
+    figures = {f"figures/{kind}-in_context_regression_sgd.{suffix}" for suffix in ("svg", "png", "pdf", "csv")
+               for kind in ("loss_against_lr", "training_behaviour", "entropy_by_layer", "diverged_map")}  # fmt: skip
+    pages = {"index.html", "charts.html", "report.md"}
+    assert pages | {"curves.csv", "comparison.csv", "manifest.json"} | tables | figures <= names
+    assert {path.as_posix() for path in out.rglob("*") if path.is_file()} == {path.as_posix() for path in paths}
 
 
 def test_the_manifest_is_written_as_it_is(report):
@@ -85,7 +85,7 @@ def test_page_is_self_contained(report):
     assert "<script" not in page
     assert "<link" not in page
     sources = re.findall(r'src="([^"]{0,30})', page)
-    assert len(sources) == 3
+    assert len(sources) >= 4
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
 
 
@@ -171,9 +171,16 @@ def test_workloads_optimizers_and_knobs_have_their_own_figures(tmp_path):
             for workload, warmup in (("a b", 0.0), ("a b", 5.0), ("a_b", 0.0))
         ]
     )
-    paths = write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys={"a b": 4, "a_b": 5})
+    paths = write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys={"a b": 4, "a_b": 5}, formats=())
     names = [path.name for path in paths if path.suffix == ".svg"]
     assert sorted(name.split("-")[0] for name in names) == ["joint_map_warmup_steps"] + ["loss_against_lr"] * 3
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    heading = page.index("<h2>Other knobs</h2>")
+    assert (
+        heading
+        < page.index("Final training loss over lr and warmup_steps", heading)
+        < page.index("</section>", heading)
+    )
 
 
 def test_traces_of_the_named_trials_are_enough():
@@ -189,33 +196,81 @@ def test_workload_without_number_of_keys_is_named(tmp_path):
         write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys={"other": 4})
 
 
-@pytest.mark.parametrize("width", [400, 1200])
-def test_page_fits_the_window_of_a_real_browser(report, width):
+@pytest.fixture(scope="module")
+def browser():
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("needs chromium")
+    with sync_api.sync_playwright() as browsers:
+        started = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.mark.parametrize("width", [390, 700, 1280])
+def test_page_fits_the_window_of_a_real_browser(report, browser, width):
     out, _ = report
     asked: list[str] = []
-    with sync_api.sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((out / "index.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 100)")
-        browser.close()
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((out / "index.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 100)")
     assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+@pytest.mark.parametrize(("scheme", "is_light"), [("light", True), ("dark", False)])
+def test_figures_are_dark_where_the_page_is(report, browser, scheme, is_light):
+    """Brightness of a corner of the first figure, drawn onto a canvas as the page shows it."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
+    page.goto((report[0] / "index.html").as_uri())
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == is_light
+    level = page.evaluate(
+        """async () => {
+            const image = document.images[0], canvas = document.createElement("canvas");
+            canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            return context.getImageData(2, 2, 1, 1).data[0];
+        }"""
+    )
+    assert (level > 240) == is_light
+
+
+def test_charts_are_drawn_by_a_real_browser_and_load_nothing(report, browser):
+    asked: list[str] = []
+    errors: list[str] = []
+    page = browser.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((report[0] / "charts.html").as_uri())
+    page.wait_for_function("document.querySelectorAll('svg.marks').length >= 4", timeout=60_000)
+    assert errors == []
+    assert all(url.startswith("file:") for url in asked)
+
+
+def test_page_without_links_says_the_same(tmp_path):
+    data = results(num_seeds=2)
+    pages = {}
+    for is_linked in (True, False):
+        out = tmp_path / str(is_linked)
+        write_report(data, NO_TRACES, out, title="t", provenance={}, num_keys=21, formats=(), is_linked=is_linked)
+        pages[is_linked] = (out / "index.html").read_text(encoding="utf-8")
+    assert "<a " not in pages[False]
+    assert "few seeds</span>" in pages[False]
+    board = [page[page.index("<tbody") : page.index("</tbody>")] for page in pages.values()]
+    assert re.sub("<[^>]*>", "", board[0]) == re.sub("<[^>]*>", "", board[1])
+
+
+def test_the_board_that_is_given_is_shown(tmp_path):
+    data = results(num_seeds=2)
+    marked = leaderboard(data).with_columns(flags=pl.lit("coarse_cliff"))
+    write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys=21, formats=(), board=marked)
+    assert set(pl.read_csv(tmp_path / "leaderboard.csv")["flags"]) == {"coarse_cliff"}
 
 
 def test_nothing_to_report_is_said(tmp_path):
     with pytest.raises(UsageError, match="nothing to report"):
         write_report(frame([]), NO_TRACES, tmp_path, title="t", provenance={}, num_keys=4)
-
-
-def test_body_says_the_same_in_markdown_and_html():
-    board = leaderboard(results(num_seeds=2))
-    body = leaderboard_body(board, title="Title", provenance={"suite": "quickstart"})
-    for text in (body.markdown, body.html.replace("<wbr>", "")):
-        for words in ("relu", "few seeds", "quickstart", "mean over the learning rates", "Stable decades"):
-            assert words in text

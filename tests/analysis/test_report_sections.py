@@ -46,20 +46,21 @@ def summary(data: pl.DataFrame) -> list[tuple[str, list[str], list[str]]]:
 
 
 GUARDS = ("How far to trust the order", ["lr_shift.csv", "seeds_to_separate.csv"], [])
+SCORES = ("Other scores", ["score_correlations.csv", "score_differences.csv", "scores.csv"], [])
 
 
-def test_a_suite_over_lr_alone_has_guards_alone():
-    assert summary(suite()) == [GUARDS]
+def test_a_suite_over_lr_alone_has_guards_and_scores_alone():
+    assert summary(suite()) == [GUARDS, SCORES]
 
 
 def test_one_method_has_nothing_to_separate():
-    assert summary(suite(methods=("m",))) == []
+    assert summary(suite(methods=("m",))) == [("Other scores", ["scores.csv"], [])]
 
 
 def test_varied_knobs_have_scores_maps_and_transfer():
     files = ["knob_sensitivity.csv", "lr_transfer.csv", "stable_area.csv"]
     expected = ("Other knobs", files, ["joint_map_warmup_steps"])
-    assert summary(suite(warmups=(0.0, 1.0))) == [GUARDS, expected]
+    assert summary(suite(warmups=(0.0, 1.0))) == [GUARDS, SCORES, expected]
 
 
 def test_knobs_without_lr_have_their_score_alone():
@@ -94,7 +95,8 @@ def test_the_page_shows_every_section_with_its_words():
         for text in (part.section.markdown.replace("\\", ""), part.section.html.replace("<wbr>", "")):
             assert "softmax" in text
             assert "95% interval" in text or "Distance" in text
-    assert "loss_lost" in told(data)[1].section.definitions
+    assert "loss_lost" in told(data)[2].section.definitions
+    assert "edge_lr" in told(data)[1].section.definitions
 
 
 def test_report_of_a_suite_with_knobs_and_optimizers(tmp_path):
@@ -105,7 +107,7 @@ def test_report_of_a_suite_with_knobs_and_optimizers(tmp_path):
     maps = {name for name in names if name.startswith("figures/joint_map_warmup_steps")}
     place = "figures/joint_map_warmup_steps-in_context_regression"
     assert maps == {
-        f"{place}_{opt}.{suffix}" for opt in ("sgd", "adamw") for suffix in ("svg", "png", "pdf", "html", "csv")
+        f"{place}_{opt}.{suffix}" for opt in ("sgd", "adamw") for suffix in ("svg", "png", "pdf", "csv")
     }
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     for words in ("<h2>Other knobs</h2>", "<h2>Optimizers</h2>", "Stable area", "Rank correlation", "loss_lost"):

@@ -60,6 +60,58 @@ def test_stable_decades_by_hand():
     assert scores.stable_decades(LOSSES, INITIAL, LRS) == pytest.approx(1.0)
 
 
+def test_windowed_sensitivity_by_hand():
+    # Curve 4, 1, 5, 5 with its best at 0.1: 10 lies two decades away, so (4 + 1 + 5) / 3 - 1.
+    assert scores.lr_sensitivity_windowed(LOSSES, INITIAL, LRS) == pytest.approx(10 / 3 - 1)
+    # The grid begins one decade below the best: 2.5 of the window's 3 decades.
+    assert scores.window_share(LOSSES, INITIAL, LRS) == pytest.approx(2.5 / 3)
+
+
+def test_window_takes_in_learning_rates_at_its_very_ends():
+    lrs = np.array([1.0, 10**1.5, 1000.0])
+    losses = np.array([[3.0], [1.0], [2.0]])
+    assert scores.lr_sensitivity_windowed(losses, np.array([4.0]), lrs) == pytest.approx(1.0)
+    assert scores.window_share(losses, np.array([4.0]), lrs) == pytest.approx(1.0)
+
+
+def test_windowed_sensitivity_is_the_plain_one_where_the_window_holds_the_grid():
+    lrs = np.array([0.1, 0.2, 0.4, 0.8])
+    expected = scores.lr_sensitivity(LOSSES, INITIAL, lrs)
+    assert scores.lr_sensitivity_windowed(LOSSES, INITIAL, lrs) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("curve", "edge"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], 10.0),  # censored
+        ([1.0, 1.0, 4.0, 4.0], 0.1),
+        ([1.0, 4.0, 1.0, 4.0], 1.0),  # the largest, though one below it is not stable
+        ([1.0, 1.0, NAN, INF], 0.1),
+        ([5.0, 5.0, 5.0, 5.0], NAN),
+    ],
+)
+def test_edge_of_curves(curve, edge):
+    found = scores.edge_lr(np.array(curve)[:, None], np.array([5.0]), LRS)
+    assert float(found) == pytest.approx(edge, nan_ok=True)
+
+
+def test_diverged_share_by_hand():
+    losses = np.array([[INF, NAN], [1.0, 1.0], [INF, 2.0]])
+    assert scores.diverged_share(losses, INITIAL, LRS[:3]) == 2 / 5
+
+
+def test_seed_mean_by_hand():
+    # Seeds' means over the lrs 2 and 4 (one value is missing): their mean is 3.
+    assert scores.seed_mean(np.array([[1.0, 4.0], [3.0, NAN]]), INITIAL, LRS[:2]) == 3.0
+
+
+def test_new_scores_are_batched_over_leading_axes():
+    batch_losses, batch_initial = np.stack([LOSSES, LOSSES[::-1]]), np.stack([INITIAL, INITIAL])
+    for score in (scores.lr_sensitivity_windowed, scores.window_share, scores.edge_lr, scores.diverged_share):
+        one_by_one = [float(score(losses, INITIAL, LRS)) for losses in batch_losses]
+        assert score(batch_losses, batch_initial, LRS).tolist() == pytest.approx(one_by_one, nan_ok=True)
+
+
 @pytest.mark.parametrize(
     ("curve", "width"),
     [

@@ -9,7 +9,8 @@ from scipy import stats
 from synthetic_results import frame, results, row
 
 from analysis.leaderboard import differences, leaderboard
-from analysis.separation import SEPARATION_COLUMNS, seeds_needed, seeds_to_separate
+from analysis.separation import SEPARATION_COLUMNS, seeds_for, seeds_needed, seeds_to_separate
+from bench.errors import UsageError
 
 
 def suite(of_method: dict[str, list[float]], **other) -> pl.DataFrame:
@@ -42,6 +43,32 @@ def test_power_is_reached_at_that_number_and_not_before():
         powers.append((values.mean(1) - half > 0).mean())
     assert powers[0] < 0.8 + 0.01
     assert powers[1] >= 0.8 - 0.01
+
+
+@pytest.mark.parametrize(("difference", "spread", "needed"), [(0.5, 1.0, 34), (-0.16, 0.2, 15), (0.3, 1.0, 90)])
+def test_plan_before_a_run_is_the_textbook_size(difference, spread, needed):
+    assert seeds_for(difference, spread, 1) == needed
+
+
+def test_plan_for_several_pairs_takes_the_strictest_step_of_holm():
+    # Bonferroni over 21 pairs: the least n at which the test at 0.05 / 21 has 80% power.
+    needed = seeds_for(1.0, 1.0, 21)
+    assert needed is not None
+    powers = [stats.nct.sf(stats.t.isf(0.025 / 21, n - 1), n - 1, math.sqrt(n)) for n in (needed - 1, needed)]
+    assert powers[0] < 0.8 <= powers[1]
+    assert needed > 10
+
+
+def test_plan_without_spread_or_beyond_reach():
+    assert (seeds_for(0.1, 0.0, 1), seeds_for(0.0, 0.0, 1), seeds_for(0.01, 1.0, 1)) == (2, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [((0.1, -1.0, 1), "spread >= 0"), ((0.1, math.nan, 1), "finite"), ((0.1, 1.0, 0), "pairs")]
+)
+def test_plans_that_no_run_can_have_are_refused(arguments, words):
+    with pytest.raises(UsageError, match=words):
+        seeds_for(*arguments)
 
 
 def test_differences_without_spread():

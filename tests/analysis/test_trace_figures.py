@@ -94,3 +94,31 @@ def test_entropies_of_one_layer_still_draw(data):
     summary = layer_summary(data, traces(at_lr, num_layers=1), telling_lr(data))
     colour = entropy_by_layer(summary, num_keys=21, title="").to_dict()["concat"][0]["layer"][0]["encoding"]["color"]
     assert (colour["scale"]["domain"], colour["legend"]) == ([0, 1], None)
+
+
+def triangles(unit: dict) -> bool:
+    return unit["mark"].get("shape") == "triangle-down"
+
+
+def test_collapse_is_marked_on_the_line_where_it_begins(data, drawn):
+    """Softmax's entropy, of seeds that completed, is set to 0.2 nats in every layer from step 100 on; log 21 is 3.0."""
+    ids = data.filter(method="softmax", outcome="completed")["trial_id"].to_list()
+    is_low = pl.col("trial_id").is_in(ids) & (pl.col("step") >= 100) & pl.col("quantity").str.starts_with("entropy")
+    fallen = drawn.with_columns(
+        value=pl.when(is_low & (pl.col("quantity") != "entropy_std")).then(0.2).otherwise("value")
+    )
+    unmarked = panel_of(spec_of(data, drawn), "Attention entropy")["layer"]
+    assert not any(map(triangles, unmarked))
+    spec = spec_of(data, fallen.cast({"value": pl.Float32}))
+    marked = [unit for unit in panel_of(spec, "Attention entropy")["layer"] if triangles(unit)]
+    assert len(marked) == 1
+    rows = spec["datasets"][marked[0]["data"]["name"]]
+    first = drawn.filter(pl.col("trial_id").is_in(ids), pl.col("step") >= 100)["step"].min()
+    assert [(row["method"], row["outcome"], row["step"]) for row in rows] == [("softmax", "completed", first)]
+    assert rows[0]["value"] == pytest.approx(0.2)
+
+    layers = entropy_by_layer(
+        layer_summary(data, fallen.cast({"value": pl.Float32}), telling_lr(data)), num_keys=21, title=""
+    )
+    panels = {panel["title"]["text"]: panel["layer"] for panel in layers.to_dict()["concat"]}
+    assert {name for name, units in panels.items() if any(map(triangles, units))} == {"softmax"}

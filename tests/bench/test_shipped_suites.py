@@ -22,6 +22,7 @@ NUM_TRIALS = {
     "lm_small": 7 * 7 * 3,
     "lm_wortsman": 2 * 2 * 7 * 3,
     "optimizer_matrix": 7 * 9 * 13 * 5,
+    "paper_figures": 10 * 4 * 2,
     "paper_table1": 7 * 19 * 5,
     "quickstart": 4 * 9 * 3,
     "study_open_settings": 9 * 8 * 13 * 3,

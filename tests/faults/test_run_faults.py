@@ -172,7 +172,7 @@ def test_a_worker_without_a_sign_of_life_is_ended(tmp_path):
 @pytest.mark.slow
 def test_a_killed_worker_goes_on_from_its_last_checkpoint(tmp_path):
     """So does a killed driver: the folder of checkpoints outlives it. The losses are those of an undisturbed run."""
-    text = LONG.replace("num_steps: 2000", "num_steps: 20000").replace(
+    text = LONG.replace("num_steps: 2000", "num_steps: 10000").replace(
         "{log: [1e-4, 1], per_decade: [1, 2, 3, 4, 5]}", "[1e-3, 0.01]"
     )
     (tmp_path / "long.yaml").write_text(text)
@@ -184,9 +184,8 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint(tmp_path):
         (checkpoint,) = (tmp_path / "store" / "checkpoints").glob("*/*-cpu.pt")
         before = torch.load(checkpoint, weights_only=True)["state"]["step"]
         if victim == "worker":
-            (worker,) = [
-                one for one in psutil.Process(driver.pid).children(recursive=True) if "Trainable" in one.name()
-            ]
+            workers = [one for one in psutil.Process(driver.pid).children(recursive=True) if "Trainable" in one.name()]
+            worker = max(workers, key=lambda one: one.cpu_times().user)  # beside it, one that Ray keeps ready
             worker.kill()
             wait_for(lambda seen=before, path=checkpoint: torch.load(path, weights_only=True)["state"]["step"] > seen)
         else:

@@ -314,6 +314,33 @@ def test_page_and_start_are_on_the_suite_run(store, open_tracker, tmp_path):
         open_tracker(store).log_page("", {"../outside": "x"})
 
 
+def test_runs_are_found_by_the_tags_of_their_start(store, open_tracker):
+    tracker = open_tracker(store)
+    put(tracker, finished_packs.results(range(4)))
+    tracker.deliver()
+    tracker.tag({"bench.version": "0.1.0", "bench.date": "2026-11-23T00:00:00Z"})
+    experiment = store.experiment("suite")
+    assert experiment is not None
+    condition = "tags.`bench.version` = '0.1.0' and tags.`bench.date` LIKE '2026-11-%'"
+    found = {run.info.run_id: run.data.tags for run in store.search(experiment.experiment_id, condition)}
+    assert sorted(tags["bench.kind"] for tags in found.values()) == ["method", "method", "suite"]
+    (suite,) = [tags for tags in found.values() if tags["bench.kind"] == "suite"]
+    assert (suite["bench.method"], suite["bench.optimizer"]) == ("relu, softmax", "adam")
+    assert store.search(experiment.experiment_id, "tags.`bench.version` = '0.2.0'") == []
+
+
+def test_note_ends_with_links_to_pages(store, open_tracker):
+    tracker = open_tracker(store)
+    tracker.log_page("a line\n" * 2000, {"a b.html": "<p>", "x.csv": "1"})
+    experiment = store.experiment("suite")
+    assert experiment is not None
+    (run,) = store.search(experiment.experiment_id)
+    note, run_id = run.data.tags["mlflow.note.content"], run.info.run_id
+    address = f"#/experiments/1/runs/{run_id}/artifacts/a%20b.html?workflowType=machine_learning"
+    assert note.endswith(f"a line\n\n…\n\nPages under Artifacts: [a b.html]({address})\n")
+    assert len(note) <= 8000
+
+
 def test_suite_run_is_running_again_after_a_new_start(store, open_tracker):
     tracker = open_tracker(store)
     tracker.finished()

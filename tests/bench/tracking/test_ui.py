@@ -11,8 +11,9 @@ import finished_packs
 import polars as pl
 import pytest
 
+from analysis.interactive import interactive_page
 from bench.errors import StoreError, UsageError
-from bench.tracking import Store, leaderboard_link, ui_command
+from bench.tracking import Store, leaderboard_link, suite_link, ui_command
 
 
 @pytest.fixture
@@ -33,12 +34,17 @@ def board(store, open_tracker) -> pl.DataFrame:
         }
     )
     tracker.log_leaderboard(board)
+    tracker.tag({"bench.version": "0.1.0"})
+    chart = {"mark": "point", "data": {"values": [{"a": 1, "b": 2}]}, "encoding": {
+        name: {"field": field, "type": "quantitative"} for name, field in (("x", "a"), ("y", "b"))}}  # fmt: skip
+    tracker.log_page("softmax is the most robust", {"charts.html": interactive_page([("Points", chart)], title="t")})
     return board
 
 
 def test_link_of_an_unknown_suite_is_an_error(store):
-    with pytest.raises(StoreError, match="no results of suite 'nothing'"):
-        leaderboard_link(store, "nothing", "http://127.0.0.1:5000")
+    for link in (leaderboard_link, suite_link):
+        with pytest.raises(StoreError, match="no results of suite 'nothing'"):
+            link(store, "nothing", "http://127.0.0.1:5000")
 
 
 def test_link_before_the_leaderboard_still_shows_method_runs(store, open_tracker):
@@ -79,6 +85,11 @@ def test_browser_shows_the_leaderboard(store, board, tmp_path):
             page.goto(leaderboard_link(store, "suite", f"http://127.0.0.1:{port}"))
             page.get_by_text("2 matching runs").wait_for(timeout=60_000)
             table = page.locator(".ag-root").inner_text()
+            page.goto(suite_link(store, "suite", f"http://127.0.0.1:{port}"))
+            page.get_by_text("softmax is the most robust").wait_for(timeout=60_000)
+            with page.expect_popup() as opened:
+                page.get_by_role("link", name="charts.html").click()
+            opened.value.frame_locator("iframe").first.locator("svg.marks").wait_for(timeout=60_000)
             browser.close()
     finally:
         os.killpg(server.pid, signal.SIGKILL)

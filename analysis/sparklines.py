@@ -1,0 +1,206 @@
+"""Small inline drawings as SVG text: a curve against lr, a panel of small multiples, an interval. Colours are CSS's.
+
+Nothing here reads a name: labels are escaped numbers, so that the text may stand in any page.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from analysis.curves import require_columns
+from analysis.text import decimals, lr_text, number
+
+_CROSS = 2.6  # half the width of a cross, in pixels
+_WHISKER_WIDTH, _WHISKER_HEIGHT = 120.0, 18.0
+_WHISKER_MARGIN = 6.0
+_MOST_TICKS = 5
+_BEYOND = 1.25  # times the largest score: intervals beyond it leave the axis of `interval_axis`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A drawing in pixels: lr to the right on a log scale, loss upwards.
+
+    `lrs` and `losses` are the values at the edges of the area inside `margins` (left, right, top, bottom).
+    """
+
+    width: float
+    height: float
+    margins: tuple[float, float, float, float]
+    lrs: tuple[float, float]
+    losses: tuple[float, float]
+
+    def x(self, lr: float) -> float:
+        """Pixels from the left; the middle if there is but one lr."""
+        left, right, _, _ = self.margins
+        low, high = (math.log10(end) for end in self.lrs)
+        share = (math.log10(lr) - low) / (high - low) if high > low else 0.5
+        return left + share * (self.width - left - right)
+
+    def y(self, loss: float) -> float:
+        """Pixels from the top; at an edge what lies beyond."""
+        _, _, top, bottom = self.margins
+        low, high = self.losses
+        share = (min(max(loss, low), high) - low) / (high - low) if high > low else 0.5
+        return self.height - bottom - share * (self.height - top - bottom)
+
+
+def spark_plot(summary: pl.DataFrame) -> Plot:
+    """The plot that the sparklines of a workload share. `summary` is the frame of `loss_summary`."""
+    return _shared(summary, width=132.0, height=36.0, margins=(4.0, 4.0, 4.0, 4.0))
+
+
+def panel_plot(summary: pl.DataFrame) -> Plot:
+    """The plot that the panels of a workload share."""
+    return _shared(summary, width=240.0, height=136.0, margins=(30.0, 8.0, 8.0, 20.0))
+
+
+def sparkline(rows: pl.DataFrame, plot: Plot, *, best_lr: float) -> str:
+    """One entry's final loss against lr: line, band over seeds, best lr as a dot, lrs with a diverged seed as crosses.
+
+    `rows` are those of `loss_summary` for the entry. Losses are clipped at the loss at init, the dashed line.
+    """
+    return _svg(plot, "spark", curve_label(rows, best_lr), _marks(rows, plot, best_lr))
+
+
+def panel(rows: pl.DataFrame, plot: Plot, *, best_lr: float, backdrop: str) -> str:
+    """The same as `sparkline`, larger and with axes, over the lines of the SVG element with the id `backdrop`."""
+    _, _, top, bottom = plot.margins
+    floor = plot.height - bottom
+    axes = [f'<path class="axis" d="M{_at(plot.margins[0], top)}V{floor:g}H{plot.width - plot.margins[1]:g}"/>']
+    for lr in decade_ticks(*plot.lrs):
+        text = f"{lr:g}".replace("e-0", "e-")
+        axes.append(f'<text class="tick" text-anchor="middle" x="{_px(plot.x(lr))}" y="{floor + 13:g}">{text}</text>')
+    initial = float(rows["initial_loss"].to_numpy().mean())
+    places = decimals([initial], 2)
+    for loss in (plot.losses[0], initial):
+        y, text = _px(plot.y(loss) + 3.5), number(loss, places if loss else 0)
+        axes.append(f'<text class="tick" text-anchor="end" x="{plot.margins[0] - 4:g}" y="{y}">{text}</text>')
+    inner = [f'<use href="#{backdrop}"/>', *axes, *_marks(rows, plot, best_lr)]
+    return _svg(plot, "panel", curve_label(rows, best_lr), inner)
+
+
+def backdrop_lines(summary: pl.DataFrame, plot: Plot, *, id: str) -> str:
+    """The lines of all entries of `summary` as one grey path, in an SVG that shows nothing until it is referred to."""
+    entries = summary.partition_by("method", "optimizer", "knobs", maintain_order=True)
+    path = "".join(_line(rows, plot) for rows in entries)
+    return (
+        f'<svg width="0" height="0" aria-hidden="true"><defs><path id="{id}" class="others" d="{path}"/></defs></svg>'
+    )
+
+
+def curve_label(rows: pl.DataFrame, best_lr: float) -> str:
+    """What a curve shows, in words, for those who don't see it."""
+    require_columns(rows, ("lr", "loss_mean", "initial_loss", "num_diverged"), "the loss summary")
+    lowest, initial = float(rows["loss_mean"].to_numpy().min()), float(rows["initial_loss"].to_numpy().mean())
+    diverged = rows.filter(pl.col("num_diverged") > 0).sort("lr")["lr"].to_list()
+    places = decimals([initial], 3)
+    told = f"no seed diverged at any of {rows.height} learning rates"
+    if diverged:
+        told = f"seeds diverged at {len(diverged)} of {rows.height} learning rates, the smallest {lr_text(diverged[0])}"
+    return (
+        f"Final loss against learning rate {lr_text(rows['lr'].to_list()[0])} to {lr_text(rows['lr'].to_list()[-1])}: "
+        f"{number(initial, places)} at init, least {number(lowest, places)}, best learning rate {lr_text(best_lr)}; "
+        f"{told}"
+    )
+
+
+def interval_axis(values: Sequence[float], ends: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis for scores and their intervals: from 0, or the least end below, to the largest end.
+
+    An end beyond 1.25 times the largest score is left outside, lest one wide interval flatten all others.
+    """
+    largest = max(values, default=0.0)
+    high = max([largest, *(min(end, _BEYOND * largest) for end in ends)])
+    low = min([0.0, *(max(end, -(_BEYOND - 1) * largest) for end in ends)])
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def whisker(value: float, low: float | None, high: float | None, axis: tuple[float, float]) -> str:
+    """A dot at the score and a line over its interval; an arrow where the interval leaves the axis."""
+    middle = _WHISKER_HEIGHT / 2
+    inner = [f'<path class="axis" d="M{_at(_along(max(axis[0], 0.0), axis), 1)}V{_WHISKER_HEIGHT - 1:g}"/>']
+    words = f"{value:.3g}, no interval"
+    if low is not None and high is not None:
+        words = f"{value:.3g}, 95% interval {low:.3g} to {high:.3g}"
+        start, end = (_along(min(max(edge, axis[0]), axis[1]), axis) for edge in (low, high))
+        inner.append(f'<path class="range" d="M{_at(start, middle)}H{_px(end)}"/>')
+        inner += [_end(start, middle, -1, low < axis[0]), _end(end, middle, 1, high > axis[1])]
+    inner.append(f'<circle class="dot" cx="{_px(_along(value, axis))}" cy="{middle:g}" r="3.5"/>')
+    size = f'viewBox="0 0 {_WHISKER_WIDTH:g} {_WHISKER_HEIGHT:g}"'
+    return f'<svg class="whisker" role="img" aria-label="{html.escape(words)}" {size}>{"".join(inner)}</svg>'
+
+
+def decade_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten within the limits, at most _MOST_TICKS, evenly spaced; the limits themselves if there is none."""
+    powers = list(range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1))
+    every = math.ceil(len(powers) / _MOST_TICKS)
+    return [10.0**power for power in powers[::every]] if powers else sorted({low, high})
+
+
+def _shared(summary: pl.DataFrame, *, width: float, height: float, margins: tuple[float, float, float, float]) -> Plot:
+    columns = ("lr", "loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged")
+    require_columns(summary, columns, "the loss summary")
+    lrs, tops = summary["lr"].to_list(), [*summary["initial_loss"], *summary["loss_high"]]
+    lowest = min(0.0, *summary["loss_low"])
+    return Plot(width=width, height=height, margins=margins, lrs=(min(lrs), max(lrs)), losses=(lowest, max(tops)))
+
+
+def _marks(rows: pl.DataFrame, plot: Plot, best_lr: float) -> list[str]:
+    rows = rows.sort("lr")
+    initial = _px(plot.y(float(rows["initial_loss"].to_numpy().mean())))
+    left, right, _, _ = plot.margins
+    upper = [_at(plot.x(lr), plot.y(loss)) for lr, loss in rows.select("lr", "loss_high").iter_rows()]
+    lower = [_at(plot.x(lr), plot.y(loss)) for lr, loss in rows.select("lr", "loss_low").iter_rows()]
+    crosses = rows.filter(pl.col("num_diverged") > 0).select("lr", "loss_mean")
+    path = "".join(_cross(plot.x(lr), plot.y(loss)) for lr, loss in crosses.iter_rows())
+    best = rows.filter((pl.col("lr") - best_lr).abs() <= 1e-9 * best_lr)["loss_mean"].to_list()
+    return [
+        f'<path class="init" d="M{left:g},{initial}H{plot.width - right:g}"/>',
+        f'<path class="band" d="M{"L".join([*upper, *reversed(lower)])}Z"/>',
+        f'<path class="line" d="{_line(rows, plot)}"/>',
+        *([f'<path class="cross" d="{path}"/>'] if path else []),
+        *(f'<circle class="best" cx="{_px(plot.x(best_lr))}" cy="{_px(plot.y(loss))}" r="3.2"/>' for loss in best),
+    ]
+
+
+def _line(rows: pl.DataFrame, plot: Plot) -> str:
+    points = [_at(plot.x(lr), plot.y(loss)) for lr, loss in rows.sort("lr").select("lr", "loss_mean").iter_rows()]
+    return f"M{'L'.join(points)}"
+
+
+def _cross(x: float, y: float) -> str:
+    left, right, top, bottom = x - _CROSS, x + _CROSS, y - _CROSS, y + _CROSS
+    return f"M{_at(left, top)}L{_at(right, bottom)}M{_at(left, bottom)}L{_at(right, top)}"
+
+
+def _end(x: float, y: float, direction: int, is_beyond: bool) -> str:
+    """The cap of an interval, or an arrow head where it goes on."""
+    if is_beyond:
+        back = x - 5 * direction
+        return f'<path class="range" d="M{_at(back, y - 4)}L{_at(x, y)}L{_at(back, y + 4)}"/>'
+    return f'<path class="range" d="M{_at(x, y - 3)}V{_px(y + 3)}"/>'
+
+
+def _along(value: float, axis: tuple[float, float]) -> float:
+    low, high = axis
+    return _WHISKER_MARGIN + (value - low) / (high - low) * (_WHISKER_WIDTH - 2 * _WHISKER_MARGIN)
+
+
+def _svg(plot: Plot, kind: str, label: str, inner: Sequence[str]) -> str:
+    size = f'viewBox="0 0 {plot.width:g} {plot.height:g}" preserveAspectRatio="xMinYMid"'
+    return f'<svg class="{kind}" role="img" aria-label="{html.escape(label)}" {size}>{"".join(inner)}</svg>'
+
+
+def _at(x: float, y: float) -> str:
+    return f"{_px(x)},{_px(y)}"
+
+
+def _px(value: float) -> str:
+    """A tenth of a pixel is enough."""
+    return f"{value:.1f}".rstrip("0").rstrip(".")

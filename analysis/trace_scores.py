@@ -1,0 +1,107 @@
+"""What a trial's trace says about it: loss spikes, steps to a target loss, collapse of attention entropy.
+
+Everything is one lazy Polars plan over TRACE_COLUMNS + trial_id, so a scan of Parquet files is read in streams: only
+the rows of `loss` and `entropy` are kept, and no Python loop runs over trials. Values that are not finite are left out.
+
+Loss spike. The measured loss exceeds the mean of the 100 measured losses before it (at least 20) by more than seven of
+their standard deviations, all of log loss. Source: the spike score of OLMo 2 (Walsh et al. 2025, after Karpathy), the
+share of values seven standard deviations from a rolling mean of the last 1,000. Ours departs from it in the shorter
+window, as suites have a few hundred to a few thousand measured losses; in counting upward alone; in log loss, so that
+neither the unit of the loss nor one huge value before it decides; and in taking a standard deviation of at least 0.001
+(0.1% of the loss), so that rounding is no spike. Wortsman et al. 2023b (arXiv 2304.13013) use 3.2 deviations, which the
+heavy tails of small batches pass by chance.
+
+Steps to target. The first measured step at which the mean of the last ten measured losses (fewer at the start), each
+clipped at the loss at init, is at or below the target; so it lags behind the loss itself by up to nine measurements.
+Of trials that diverged it is null. Source: this project; targets as in AlgoPerf (Dahl et al. 2023).
+
+Entropy collapse. A layer's `entropy` lies below a tenth of its largest value, log N: for N = 21 below 0.30 nats, about
+1.4 keys a row by exp(H). Zhai et al. 2023 call it "pathologically low" without a number; the tenth is this project's.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from bench.trace import TRACE_COLUMNS
+
+SPIKE_DEVIATIONS = 7.0
+SPIKE_WINDOW = 100
+SPIKE_MIN_LOSSES = 20
+LEAST_DEVIATION = 1e-3
+TARGET_LOSSES = 10
+COLLAPSE_SHARE = 0.1
+
+_LEAST_LOSS = 1e-30  # of a log
+_LAYERS = 1 << 16  # more than Int16 holds: packs step and layer into one number, the earlier step first
+
+TRIAL_COLUMNS: dict[str, type[pl.DataType]] = {
+    "trial_id": pl.String,
+    "ceiling": pl.Float64,  # the loss at init, at which losses are clipped
+    "target": pl.Float64,  # loss to reach; null: none
+    "log_keys": pl.Float64,  # log N of the workload's attention; null: unknown
+}
+
+MEASURES: dict[str, type[pl.DataType]] = {
+    "spike_share": pl.Float64,  # of the measured losses with enough before them, in [0, 1]; null without any
+    "target_step": pl.Float64,  # updates; null: not reached
+    "collapse_step": pl.Float64,  # updates; null: no layer collapsed
+    "collapse_layer": pl.Float64,  # the layer that collapsed first, the lowest of several; null likewise
+    "lowest_entropy": pl.Float64,  # least over layers and steps, as a share of log N; null without entropy
+    "has_loss": pl.Boolean,
+}
+
+
+def trial_measures(traces: pl.DataFrame | pl.LazyFrame, trials: pl.DataFrame) -> pl.DataFrame:
+    """trial_id and MEASURES, one row a trial of `trials` (TRIAL_COLUMNS); all null where a trial has no trace.
+
+    `traces` has trial_id and TRACE_COLUMNS in any order.
+    """
+    rows = traces.lazy().select("trial_id", *TRACE_COLUMNS).filter(pl.col("value").is_finite())
+    known = trials.lazy().select(*TRIAL_COLUMNS)
+    of_loss, of_entropy = pl.collect_all([_of_loss(rows, known), _of_entropy(rows, known)], engine="streaming")
+    return (
+        trials.select("trial_id")
+        .join(of_loss, on="trial_id", how="left", maintain_order="left")
+        .join(of_entropy, on="trial_id", how="left", maintain_order="left")
+        .with_columns(pl.col("has_loss").fill_null(False))
+        .select("trial_id", *(pl.col(name).cast(dtype) for name, dtype in MEASURES.items()))
+    )
+
+
+def _of_loss(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:
+    """trial_id, spike_share, target_step, has_loss of the trials with a finite loss."""
+    log_loss = pl.col("value").clip(lower_bound=_LEAST_LOSS).log()
+    before = log_loss.shift(1)
+    usual = before.rolling_mean(SPIKE_WINDOW, min_samples=SPIKE_MIN_LOSSES)
+    deviation = before.rolling_std(SPIKE_WINDOW, min_samples=SPIKE_MIN_LOSSES).clip(lower_bound=LEAST_DEVIATION)
+    is_spike = log_loss > usual + SPIKE_DEVIATIONS * deviation
+    clipped = pl.min_horizontal("value", "ceiling")
+    recent = clipped.rolling_mean(TARGET_LOSSES, min_samples=1)
+    return (
+        rows.filter(pl.col("quantity") == "loss")
+        .join(trials.select("trial_id", "ceiling", "target"), on="trial_id")
+        .select("trial_id", "step", "target", "ceiling", pl.col("value").cast(pl.Float64))
+        .sort("trial_id", "step")
+        .group_by("trial_id")
+        .agg(
+            spike_share=is_spike.mean(),
+            target_step=pl.col("step").filter(recent <= pl.col("target")).min(),
+            has_loss=pl.lit(True),
+        )
+    )
+
+
+def _of_entropy(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:
+    """trial_id, collapse_step, collapse_layer, lowest_entropy of the trials with a finite entropy and known log N."""
+    share = pl.col("value").cast(pl.Float64) / pl.col("log_keys")
+    place = pl.col("step").cast(pl.Int64) * _LAYERS + pl.col("layer").cast(pl.Int64)
+    first = pl.col("first")
+    return (
+        rows.filter(pl.col("quantity") == "entropy")
+        .join(trials.filter(pl.col("log_keys") > 0).select("trial_id", "log_keys"), on="trial_id")
+        .select("trial_id", share=share, place=pl.when(share < COLLAPSE_SHARE).then(place))
+        .group_by("trial_id")
+        .agg(lowest_entropy=pl.col("share").min(), first=pl.col("place").min())
+        .select("trial_id", "lowest_entropy", collapse_step=first // _LAYERS, collapse_layer=first % _LAYERS)
+    )

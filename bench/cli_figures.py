@@ -1,0 +1,232 @@
+"""`bench figures`: the figures of Hong & Lee 2025 from a suite's results. stdout is data, stderr is progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from bench.cli_shared import DEFAULT_STORE, AllowCode, StoreOption, SuiteArgument, UriOption, load, open_store, say
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars
+
+    from analysis.inspected import Inspection
+    from analysis.paper_figures import Drawn, Family, Material
+    from bench.inspection import Agreement
+    from bench.suite import Suite
+    from bench.tracking import Store
+    from bench.trial import Choice
+
+FORMATS = ("svg", "png", "pdf")
+LR_TOLERANCE = 1e-9  # relative: a learning rate as it was typed
+FAMILIES: dict[str, Family] = {"llama": "llama", "gpt": "gpt", "gpt2": "gpt", "wortsman": "gpt"}
+
+OutOption = Annotated[Path, typer.Option("--out", help="folder to write, made if missing")]
+LrOption = Annotated[float | None, typer.Option("--lr", help="else the one at which methods differ most")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="of the runs that are looked into; else the least")]
+StepsOption = Annotated[str | None, typer.Option("--steps", help="to look at, as 0,100,1000; else log-spaced ones")]
+OnlyOption = Annotated[str | None, typer.Option("--only", help="figures to draw, as 1,4,11 or rows; else all")]
+DeviceOption = Annotated[Literal["cpu", "cuda"] | None, typer.Option("--device", help="to look into runs on")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the user chose, read."""
+
+    lr: float | None
+    seed: int | None
+    steps: list[int] | None
+    keys: list[str]
+    device: str | None
+
+
+def add_figures_command(app: typer.Typer) -> None:
+    """The command `figures`."""
+    app.command("figures")(_figures)
+
+
+def _figures(
+    suite: SuiteArgument,
+    out: OutOption = Path("figures"),
+    lr: LrOption = None,
+    seed: SeedOption = None,
+    steps: StepsOption = None,
+    only: OnlyOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+    allow_code: AllowCode = False,
+    device: DeviceOption = None,
+) -> None:
+    """Draw the figures of Hong & Lee 2025 that a suite has data for, each as SVG, PNG and PDF with its CSV.
+
+    Figs. 8 and 11 and `rows` show what no run stores: one run of each method is trained once more and looked into, and
+    its losses are held against the stored ones.
+    """
+    from analysis.paper_figures import FIGURES, THEORY_FIGURES
+
+    loaded = load(suite, allow_code)
+    keys = _keys(only, [*FIGURES, *THEORY_FIGURES])
+    chosen = Choices(lr=lr, seed=seed, steps=_steps(steps), keys=keys, device=device)
+    out.mkdir(parents=True, exist_ok=True)
+    num_drawn = 0
+    for stem, drawn in _all_drawn(loaded, open_store(store, tracking_uri), chosen):
+        for path in _save(drawn, out, stem):
+            print(path, flush=True)
+        num_drawn += 1
+    if not num_drawn:
+        raise UsageError(f"none of the figures {', '.join(keys)} could be drawn; the lines above say why")
+
+
+def _all_drawn(suite: Suite, store: Store, chosen: Choices) -> Iterator[tuple[str, Drawn]]:
+    """File names without suffix, and what is drawn; says what is skipped."""
+    from analysis.paper_figures import FIGURES, THEORY_FIGURES, Skipped
+    from analysis.report_figures import parts
+    from bench.publish import read_board
+
+    for key in chosen.keys:
+        if key in THEORY_FIGURES:
+            yield THEORY_FIGURES[key].stem, THEORY_FIGURES[key].draw()
+    keys = [key for key in chosen.keys if key in FIGURES]
+    if not keys:
+        return
+    if suite.search is not None:
+        raise UsageError("figures of training need a suite with a grid; an adaptive search draws its own in its report")
+    places = list(parts(read_board(suite, store).results))
+    for number, (place, part) in enumerate(places, start=1):
+        suffix = f"_{number}" if len(places) > 1 else ""
+        material = _material(suite, store, place, part, chosen)
+        for key in keys:
+            outcome = FIGURES[key].draw(material)
+            if isinstance(outcome, Skipped):
+                say(f"{place}: skipped {key}: {outcome.reason}")
+                continue
+            for drawn in outcome:
+                name = f"{FIGURES[key].stem}_{drawn.part}" if drawn.part else FIGURES[key].stem
+                yield name + suffix, drawn
+
+
+def _material(suite: Suite, store: Store, place: str, part: polars.DataFrame, chosen: Choices) -> Material:
+    """Read the traces at the learning rate, and look into runs if a figure asks for it."""
+    from analysis.aggregate import telling_lr
+    from analysis.paper_figures import FIGURES, Material
+    from bench.entry import build
+    from bench.tracking import read_traces
+    from bench.workloads import WORKLOADS
+
+    lr = telling_lr(part) if chosen.lr is None else chosen.lr
+    at_lr = part.filter((part["lr"] / lr - 1).abs() <= LR_TOLERANCE, part["outcome"].is_in(["completed", "diverged"]))
+    if at_lr.is_empty():
+        rates = ", ".join(f"{rate:g}" for rate in part["lr"].unique().sort())
+        raise UsageError(f"--lr {lr:g}: no trial of {place} has a result there; learning rates are {rates}")
+    traces = read_traces(store, suite.name, at_lr["trial_id"].to_list())
+    inspection, reason = None, "no run was looked into"
+    if any(FIGURES[key].is_inspected for key in chosen.keys if key in FIGURES):
+        inspection, reason = _inspection(suite, at_lr, traces, chosen)
+    workload = next(choice for choice in suite.entries["workloads"] if choice.label == part["workload"][0])
+    return Material(
+        place=place,
+        family=_family(workload),
+        num_keys=build(WORKLOADS, workload).num_keys,
+        lr=lr,
+        results=part,
+        traces=traces,
+        inspection=inspection,
+        not_inspected=reason,
+    )
+
+
+def _inspection(
+    suite: Suite, at_lr: polars.DataFrame, traces: polars.DataFrame, chosen: Choices
+) -> tuple[Inspection | None, str]:
+    """A look inside one run of each method; None and why, for a model that is too large."""
+    from bench.inspection import check_inspectable, inspect
+    from bench.lazy import torch
+
+    device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine's torch sees no CUDA device; use --device cpu")
+    seeds = at_lr["seed"].unique().sort().to_list()
+    seed = seeds[0] if chosen.seed is None else chosen.seed
+    if seed not in seeds:
+        raise UsageError(f"--seed {seed}: no trial with it has a result; seeds are {', '.join(map(str, seeds))}")
+    rows = at_lr.filter(at_lr["seed"] == seed)
+    by_id = {trial.id: trial for trial in suite.expand()}
+    trials = [by_id[trial_id] for trial_id in rows["trial_id"]]
+    try:
+        check_inspectable(trials[0], device)
+    except UsageError as error:
+        return None, str(error)
+    inspection, agreements = inspect(
+        trials,
+        rows,
+        traces,
+        device=device,
+        steps=chosen.steps,
+        on_progress=lambda method: say(f"looking into {method}, seed {seed}"),
+    )
+    for line in _agreement_lines(agreements):
+        say(line)
+    return inspection, ""
+
+
+def _agreement_lines(agreements: Sequence[Agreement]) -> Iterator[str]:
+    """What the losses of the second runs say."""
+    alike = [one for one in agreements if one.largest_difference == 0]
+    if alike:
+        least = min(one.num_losses for one in alike)
+        yield f"{len(alike)} of {len(agreements)} runs gave the stored losses again bit for bit (at least {least} each)"
+    for one in agreements:
+        if one.num_losses == 0:
+            yield f"warning: {one.method}: no loss is stored to compare the second run with"
+        elif one.parted_step is not None:
+            yield (
+                f"warning: {one.method}: the second run parts from the stored one at step {one.parted_step}; figures "
+                "that look inside show it and not the stored one from there on"
+            )
+        elif one.largest_difference > 0:
+            yield f"{one.method}: losses differ from the stored ones by {one.largest_difference:.1e} of them at most"
+
+
+def _family(workload: Choice) -> Family:
+    if workload.name == "in_context_regression":
+        return "regression"
+    model = workload.params["model"] if workload.name == "language_modeling" else ""
+    prefix = model.partition("_")[0]
+    return FAMILIES.get(prefix, "other")
+
+
+def _keys(only: str | None, known: list[str]) -> list[str]:
+    """The figures to draw, each once, in the order of their numbers."""
+    ordered = sorted(known, key=lambda key: (not key.isdigit(), int(key) if key.isdigit() else 0))
+    if only is None:
+        return ordered
+    wanted = {key.strip().removeprefix("0") for key in only.split(",") if key.strip()}
+    unknown = sorted(wanted - set(known))
+    if unknown or not wanted:
+        raise UsageError(f"--only {only!r}: figures are {', '.join(ordered)}")
+    return [key for key in ordered if key in wanted]
+
+
+def _steps(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        steps = sorted({int(step) for step in text.split(",")})
+    except ValueError:
+        raise UsageError(f"--steps {text!r}: whole numbers with commas between them, as 0,100,1000") from None
+    return steps
+
+
+def _save(drawn: Drawn, out: Path, stem: str) -> Iterator[Path]:
+    from analysis.figures import save
+
+    for form in FORMATS:
+        yield save(drawn.chart, out / f"{stem}.{form}")
+    path = out / f"{stem}.csv"
+    drawn.data.write_csv(path)
+    yield path

@@ -1,0 +1,158 @@
+"""`bench scores` and `bench power`: every score of a suite with its interval, and how many seeds a difference takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bench.cli_shared import (
+    DEFAULT_STORE,
+    AllowCode,
+    LossOption,
+    StoreOption,
+    SuiteArgument,
+    UriOption,
+    load,
+    open_store,
+    say,
+)
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars
+
+    from analysis.plain_table import PlainTable
+
+FormatOption = Annotated[Literal["table", "csv", "json", "md"], typer.Option("--format")]
+DifferencesOption = Annotated[
+    str | None,
+    typer.Option("--differences", metavar="SCORE", help="instead: every pair of methods under this score, by seed"),
+]
+_HIDDEN = ("higher_is_better", "at_chance", "loss")  # in a table for people; csv and json have them
+
+
+def add_scores_commands(app: typer.Typer) -> None:
+    for command in (scores, power):
+        app.command()(command)
+
+
+def scores(
+    suite: SuiteArgument,
+    format: FormatOption = "table",
+    differences: DifferencesOption = None,
+    loss: LossOption = "train",
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Print every score of every method, with its 95% interval over seeds, and how far scores agree."""
+    loaded = load(suite, allow_code)
+    if loaded.search is not None:
+        raise UsageError(f"{loaded.name} asks for a search, which has no whole grid to score; see bench leaderboard")
+    from analysis.score_table import score_differences, score_kind, score_table_of, scored_entries
+    from bench.entry import build
+    from bench.publish import read_board
+    from bench.tracking import read_traces
+    from bench.workloads import WORKLOADS
+
+    if differences is not None:
+        score_kind(differences)  # before anything is read
+    opened = open_store(store, tracking_uri)
+    board = read_board(loaded, opened, loss=loss)
+    if board.num_missing:
+        say(f"{board.num_missing} of {loaded.num_trials} trials have no result yet")
+    traces = read_traces(opened, loaded.name, board.results["trial_id"].to_list(), ("loss", "entropy"))
+    num_keys = {choice.label: build(WORKLOADS, choice).num_keys for choice in loaded.entries["workloads"]}
+    entries = scored_entries(board.results, traces, num_keys, loss)
+    if differences is not None:
+        print(_forms(score_differences(entries, differences))[format](), end="")
+        return
+    table = score_table_of(entries, loss)
+    if format == "md":
+        print(_markdown(table), end="")
+        return
+    print(_forms(table)[format](), end="")
+    if format == "table":
+        _say_agreement(table)
+
+
+def power(
+    difference: Annotated[float, typer.Argument(help="of two methods' scores, the least that matters to you")],
+    spread: Annotated[float, typer.Argument(help="standard deviation over seeds of that difference, as of a pilot")],
+    pairs: Annotated[int, typer.Option("--pairs", help="pairs of methods that are compared at once")] = 1,
+) -> None:
+    """Say how many seeds would tell two methods apart, before anything is run (80% power, paired t-test at 5%)."""
+    from analysis.separation import MAX_SEEDS, seeds_for
+
+    needed = seeds_for(difference, spread, pairs)
+    print(f"more than {MAX_SEEDS}" if needed is None else needed)
+
+
+def _forms(frame: polars.DataFrame) -> dict[str, Callable[[], str]]:
+    """A frame of scores or of differences as text, by --format."""
+    return {
+        "table": lambda: _terminal(frame),
+        "csv": frame.write_csv,
+        "json": lambda: json.dumps(frame.to_dicts(), indent=1, allow_nan=False) + "\n",
+        "md": lambda: _markdown_of_differences(frame),
+    }
+
+
+def _terminal(frame: polars.DataFrame) -> str:
+    """For people: sorted by score, names once."""
+    from bench.lazy import polars
+    from bench.progress import terminal_table
+
+    if frame.is_empty():
+        return "no pair to compare\n"
+    order = polars.col("score").rank("dense")
+    if "value" in frame.columns:
+        from analysis.score_kinds import SCORE_KINDS
+
+        order = polars.col("score").replace_strict({name: place for place, name in enumerate(SCORE_KINDS)})
+    constant = [name for name in ("optimizer", "knobs") if name in frame.columns and frame[name].n_unique() == 1]
+    shown = frame.drop(*constant, *(name for name in _HIDDEN if name in frame.columns)).sort(
+        "workload", order, maintain_order=True
+    )
+    columns = ["workload", "score", *(name for name in shown.columns if name not in ("workload", "score"))]
+    is_repeated = polars.col("score") == polars.col("score").shift(1).over("workload")
+    once = polars.when(is_repeated).then(polars.lit("")).otherwise(polars.col("score")).alias("score")
+    return terminal_table(shown.select(columns).with_columns(once))
+
+
+def _markdown_of_differences(frame: polars.DataFrame) -> str:
+    from analysis.plain_table import PlainTable, plain_markdown
+
+    cells = tuple(tuple("–" if cell is None else _cell(cell) for cell in row) for row in frame.iter_rows())
+    return plain_markdown(PlainTable(heading="Differences", titles=tuple(frame.columns), rows=cells, num_names=4))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _markdown(table: polars.DataFrame) -> str:
+    from analysis.plain_table import plain_markdown
+    from analysis.score_sections import scores_tables
+
+    return "\n".join(map(plain_markdown, [*scores_tables(table), *_agreement(table)]))
+
+
+def _agreement(table: polars.DataFrame) -> list[PlainTable]:
+    """Ranks under each score, where scores disagree, and ranks over workloads."""
+    from analysis.disagreement import score_correlations
+    from analysis.score_sections import aggregate_tables, correlation_tables, rank_tables
+
+    return [*rank_tables(table), *correlation_tables(score_correlations(table)), *aggregate_tables(table)]
+
+
+def _say_agreement(table: polars.DataFrame) -> None:
+    from bench.lazy import polars
+    from bench.progress import terminal_table
+
+    for plain in _agreement(table):
+        rows = polars.DataFrame(plain.rows, schema=list(plain.titles), orient="row")
+        say("\n" + terminal_table(rows.with_columns(workload=polars.lit(plain.heading))))

@@ -1,0 +1,257 @@
+"""`bench import` and `bench diff` on the command line: what is wrong with a file is one line that says where."""
+
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from bench.cli import main
+
+GOOD = "method,lr,seed,loss,initial_loss\na,0.1,0,1,2\na,0.2,0,1.5,2\n"
+COMMITTED = Path(__file__).parents[2] / "suites/results"
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line in this process, in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def rows(*lines: str, header: str = "method,lr,seed,loss,initial_loss") -> bytes:
+    return "\n".join([header, *lines, ""]).encode()
+
+
+def parquet(**columns: list) -> bytes:
+    buffer = io.BytesIO()
+    whole = {"method": ["a"], "lr": [0.1], "seed": [0], "loss": [1.0], "initial_loss": [2.0]} | columns
+    pl.DataFrame(whole).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+DAMAGED: list[tuple[str, bytes, str]] = [
+    ("empty", b"", "the file is empty"),
+    ("only_spaces", b" \n \n", "the file is empty"),
+    ("only_a_header", b"method,lr,seed,loss,initial_loss\n", "no rows below the header"),
+    ("no_lr", rows("a,0,1,2", header="method,seed,loss,initial_loss"), "no column 'lr'"),
+    ("no_initial_loss", rows("a,0.1,0,1", header="method,lr,seed,loss"), "takes --initial-loss X"),
+    ("no_header", b"a,0.1,0,1,2\nb,0.1,0,1,2\n", "column 1 ('a') is not known"),
+    ("lr_is_text", rows("a,0.1,0,1,2", "a,fast,0,1,2"), "row 2, column 'lr': 'fast'; required a finite number above 0"),
+    ("lr_has_a_comma", rows('a,"0,1",0,1,2'), "row 1, column 'lr': '0,1'"),
+    ("lr_is_negative", rows("a,-0.1,0,1,2"), "row 1, column 'lr': '-0.1'"),
+    ("lr_is_zero", rows("a,0,0,1,2"), "row 1, column 'lr': '0'"),
+    ("lr_is_infinite", rows("a,inf,0,1,2"), "row 1, column 'lr': 'inf'"),
+    ("lr_is_empty", rows("a,0.1,0,1,2", "a,,0,1,2"), "row 2, column 'lr': empty"),
+    ("seed_is_a_fraction", rows("a,0.1,0.5,1,2"), "row 1, column 'seed': '0.5'; required a whole number"),
+    ("seed_is_negative", rows("a,0.1,-1,1,2"), "row 1, column 'seed': '-1'"),
+    ("seed_is_huge", rows("a,0.1,4294967296,1,2"), "row 1, column 'seed': '4294967296'"),
+    ("loss_is_text", rows("a,0.1,0,low,2"), "row 1, column 'final_loss': 'low'"),
+    ("loss_is_na", rows("a,0.1,0,NA,2"), "row 1, column 'final_loss': 'NA'; required a number; inf or nan where"),
+    ("loss_is_empty", rows("a,0.1,0,,2"), "row 1, column 'final_loss': empty"),
+    ("initial_loss_is_nan", rows("a,0.1,0,1,nan"), "row 1, column 'initial_loss': 'nan'; required the finite loss"),
+    ("initial_loss_is_empty", rows("a,0.1,0,1,"), "row 1, column 'initial_loss': empty"),
+    ("method_is_empty", rows(",0.1,0,1,2"), "row 1, column 'method': empty"),
+    ("method_is_long", rows(f"{'a' * 201},0.1,0,1,2"), "row 1, column 'method': 'aaaa"),
+    ("method_breaks_the_line", rows('"a\nb",0.1,0,1,2'), "row 1, column 'method': 'a\\nb'"),
+    ("method_hides_a_bell", rows("a\x07,0.1,0,1,2"), "row 1, column 'method': 'a\\x07'"),
+    ("the_same_run_twice", rows("a,0.1,0,1,2", "b,0.1,0,1,2", "a,1e-1,0,3,2"), "row 3, columns method, lr, seed: the"),
+    ("one_cell_less", rows("a,0.1,0,1,2", "a,0.2,0,1"), "row 2 (line 3): 4 cells; required 5"),
+    ("one_cell_more", rows("a,0.1,0,1,2,3"), "row 1 (line 2): 6 cells; required 5"),
+    ("an_open_quote", rows('"a,0.1,0,1,2'), "line 2, after row 0: not CSV"),
+    ("a_column_without_a_name", rows("a,0.1,0,1,2,3", header="method,lr,seed,loss,initial_loss,"), "column 6 has no"),
+    ("a_column_twice", rows("a,0.1,0,1,2,3", header="method,lr,seed,loss,initial_loss,lr"), "columns 2 and 6 are both"),
+    ("two_losses", rows("a,0.1,0,1,2,3", header="method,lr,seed,loss,initial_loss,final_loss"), "mean the same"),
+    ("a_slip", rows("a,0.1,0,1,2,3", header="method,lr,seed,loss,initial_loss,optimiser"), "did you mean 'optimizer'"),
+    ("unknown_column", rows("a,0.1,0,1,2,3", header="method,lr,seed,loss,initial_loss,gpu"), "column 6 ('gpu')"),
+    ("semicolons", b"method;lr;seed;loss\na;0.1;0;1\n", "separated by semicolons; required commas"),
+    ("tabs", b"method\tlr\tseed\na\t0.1\t0\n", "separated by tabs; required commas"),
+    ("a_crash", rows("a,0.1,0,1,2,crashed", header="method,lr,seed,loss,initial_loss,outcome"), "'crashed'; required"),
+    (
+        "not_completed",
+        rows("a,0.1,0,inf,2,completed", header="method,lr,seed,loss,initial_loss,outcome"),
+        "row 1, column",
+    ),
+    ("accuracy", rows("a,0.1,0,1,2,93.5", header="method,lr,seed,loss,initial_loss,val_accuracy"), "from 0 to 1"),
+    ("steps", rows("a,0.1,0,1,2,0", header="method,lr,seed,loss,initial_loss,num_steps"), "column 'num_steps': '0'"),
+    (
+        "gap",
+        rows("a,0.1,0,1,2,5", "a,1,0,1,2,", header="method,lr,seed,loss,initial_loss,warmup_steps"),
+        "row 2, column",
+    ),
+    ("knobs", rows("a,0.1,0,1,2,depth 4", header="method,lr,seed,loss,initial_loss,knobs"), "'depth 4'; required such"),
+    (
+        "knob_twice",
+        rows('a,0.1,0,1,2,3,"weight_decay=1"', header="method,lr,seed,loss,initial_loss,weight_decay,knobs"),
+        "'weight_decay' there or in a column of its own",
+    ),
+    ("latin_1", "method,lr\nmé,0.1\n".encode("latin-1"), "line 2: neither text in UTF-8 nor Parquet"),
+    ("utf_16", GOOD.encode("utf-16"), "line 1: neither text in UTF-8 nor Parquet"),
+    ("zeros", b"method,lr\na,\x00\n", "line 2: a binary file"),
+    ("spreadsheet", b"PK\x03\x04\xff\xfe\x00", "neither text in UTF-8 nor Parquet"),
+    ("pickle", b"\x80\x04\x95\x10\x00\x00\x00", "neither text in UTF-8 nor Parquet"),
+    ("half_a_parquet", parquet()[:200], "damaged, can't be read as Parquet"),
+    ("no_rows.parquet", parquet(**{name: [] for name in ("method", "lr", "seed", "loss", "initial_loss")}), "0 rows"),
+    ("lists.parquet", parquet(lr=[[0.1]]), "column 2 ('lr') holds"),
+    ("negative.parquet", parquet(lr=[-0.1]), "row 1, column 'lr': '-0.1'"),
+    ("missing.parquet", parquet(lr=[None]), "row 1, column 'lr': empty"),
+    ("truths.parquet", parquet(seed=[True]), "row 1, column 'seed': 'True'"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "fragment"), DAMAGED, ids=[name for name, _, _ in DAMAGED])
+def test_a_damaged_file_is_one_line_and_nothing_is_stored(bench, tmp_path, name, content, fragment):
+    file = tmp_path / (name if "." in name else f"{name}.csv")
+    file.write_bytes(content)
+    code, printed, said = bench("import", file.name, "--store", "store")
+    assert (code, printed) == (2, "")
+    assert said.startswith(f"{file.name}: ")
+    assert fragment in said
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_file_of_gigabytes_is_not_read(bench, tmp_path):
+    with (tmp_path / "huge.csv").open("wb") as file:
+        file.truncate(3 * 10**9)  # takes no room on the disk, and reading it would take seconds
+    code, _, said = bench("import", "huge.csv")
+    assert code == 2
+    assert said == "huge.csv: 3,000 MB; required at most 67 MB: a row a run, not a step\n"
+
+
+def test_a_pipe_is_not_read(bench, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert bench("import", "pipe.csv")[::2] == (
+        2,
+        "pipe.csv: required a CSV or Parquet file, a row a run, got a device\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "fragment"),
+    [
+        (("nowhere.csv",), "nowhere.csv: no such file"),
+        (("good.csv", "--initial-loss", "3"), "column 'initial_loss' is there already"),
+        (("bare.csv", "--initial-loss", "nan"), "--initial-loss must be a finite number"),
+        (("good.csv", "--suite", "../up"), "../up: no such suite file"),
+        (("good.csv", "--suite", "a b"), "--suite 'a b': required a suite file, or a name of letters"),
+        (
+            ("good.csv", "--suite", "quickstart", "--workload", "w"),
+            "row 1, column 'workload': 'w'; required a workload",
+        ),
+        (("good.csv", "--suite", "edges_table1"), "suite 'edges_table1' searches"),
+        (("good.csv", "--suite", "quickstart", "--out", "out"), "--out is for imports alone"),
+        (("good.csv", "--ignore", "gpu"), "no column 'gpu' to ignore"),
+        (("good.csv", "--setting", "gpu"), "no column 'gpu' to keep as a setting"),
+        (("good.csv", "--setting", "lr"), "column 'lr' is known as it is"),
+        (("good.csv", "--score", "lr_sensitivty"), "did you mean 'lr_sensitivity'"),
+        (("good.csv", "--loss", "validation"), "no trial of 'unknown' has a held-out loss"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_nothing_is_stored(bench, tmp_path, words, fragment):
+    (tmp_path / "good.csv").write_text(GOOD)
+    (tmp_path / "bare.csv").write_text("method,lr,seed,loss\na,0.1,0,1\n")
+    code, printed, said = bench("import", *words, "--store", "store")
+    assert (code, printed) == (2, "")
+    assert fragment in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
+def perturbed(folder: Path) -> Path:
+    """Table 1 as it was, but for relu_kernel: worse by half and a little more for each seed, save at its best lr."""
+    curves = pl.read_csv(COMMITTED / "paper_table1/curves.csv")
+    is_changed = (pl.col("method") == "relu_kernel") & pl.col("final_loss").is_finite() & (pl.col("lr") != 0.01)
+    loss = pl.col("final_loss") * (1.5 + pl.col("seed") / 50)
+    folder.mkdir()
+    changed = curves.with_columns(final_loss=pl.when(is_changed).then(loss).otherwise(pl.col("final_loss")))
+    changed.write_csv(folder / "curves.csv")
+    manifest = json.loads((COMMITTED / "paper_table1/manifest.json").read_text())
+    manifest["packages"]["torch"] = "2.13.0"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_diff_of_a_folder_with_itself_finds_nothing(bench):
+    folder = COMMITTED / "paper_table1"
+    code, printed, said = bench("diff", folder, folder, "--fail-on-change")
+    assert code == 0
+    assert printed.count(" identical ") == 7
+    assert "665 trials in both: 665 end the same" in said
+
+
+def test_diff_finds_the_method_that_moved(bench, tmp_path):
+    words = ("diff", COMMITTED / "paper_table1", perturbed(tmp_path / "changed"))
+    code, printed, _ = bench(*words, "--format", "json")
+    found = json.loads(printed)
+    verdicts = {entry["method"]: entry["verdict"] for entry in found["entries"]}
+    assert verdicts.pop("relu_kernel") == "higher"
+    assert set(verdicts.values()) == {"identical"}
+    assert found["manifests"] == [{"field": "packages.torch", "a": "2.11.0", "b": "2.13.0"}]
+    assert code == 0
+    code, printed, _ = bench(*words, "--format", "csv", "--fail-on-change")
+    assert code == 3
+    rows_of_csv = pl.read_csv(printed.encode())
+    assert rows_of_csv["difference"].to_list() == [entry["difference"] for entry in found["entries"]]
+
+
+def test_diff_of_two_committed_suites_compares_what_they_share(bench):
+    code, printed, said = bench("diff", COMMITTED / "paper_table1", COMMITTED / "optimizer_matrix")
+    assert code == 0
+    assert "in one alone, 10 of 56" in printed
+    assert "suite.workloads.in_context_regression.num_steps  10000" in printed
+    assert "workload in_context_regression of A is compared with in_context_regression(num_steps=1000) of B" in said
+    assert "7 entries in both" in said
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "fragment"),
+    [
+        ("good.csv", "nowhere.csv", "nowhere.csv: no such file"),
+        ("good.csv", "empty", "empty: no curves.csv in this folder"),
+        ("good.csv", "damaged", "manifest.json: can't be read as JSON"),
+        ("good.csv", "listed", "manifest.json: required a JSON object"),
+        ("broken.csv", "good.csv", "broken.csv: row 1, column 'lr'"),
+        ("good.csv", "wrong.yaml", "wrong.yaml: no such suite file"),
+    ],
+)
+def test_diff_of_what_is_no_side_is_one_line(bench, tmp_path, a, b, fragment):
+    (tmp_path / "good.csv").write_text(GOOD)
+    (tmp_path / "broken.csv").write_text(GOOD.replace("0.1", "x"))
+    for name, text in {"damaged": "{", "listed": "[]"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "curves.csv").write_text(GOOD)
+        (tmp_path / name / "manifest.json").write_text(text)
+    (tmp_path / "empty").mkdir()
+    code, printed, said = bench("diff", a, b)
+    assert (code, printed) == (2, "")
+    assert fragment in said
+    assert said.count("\n") == 1
+
+
+def test_diff_of_two_workloads_of_one_file(bench, tmp_path):
+    runs = [f"{w},a,{lr},{s},{lr + s / 10 + (w == 'v')},4" for w in "vw" for lr in (1.0, 2.0) for s in (0, 1)]
+    (tmp_path / "runs.csv").write_text("\n".join(["workload,method,lr,seed,loss,initial_loss", *runs]) + "\n")
+    code, printed, _ = bench("diff", "runs.csv", "runs.csv", "--workloads", "v", "w", "--format", "json")
+    (entry,) = json.loads(printed)["entries"]
+    assert (code, entry["workload"], entry["score_a"]) == (0, "v against w", pytest.approx(0.5))
+    assert math.isclose(entry["difference"], 0.0, abs_tol=1e-12)
+    assert "did you mean" not in bench("diff", "runs.csv", "runs.csv", "--workloads", "v", "xyz")[2]

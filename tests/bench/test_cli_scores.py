@@ -1,0 +1,142 @@
+"""`bench scores` and `bench power` on a store that no training filled."""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analysis.score_kinds import SCORE_KINDS
+from analysis.score_table import score_table
+from bench.cli import main
+from bench.suite import load_suite
+from bench.trace import TRACE_COLUMNS
+from bench.tracking import Store, Tracker, read_results, read_traces
+from bench.trial import Outcome, Result
+
+SUITE = """
+name: scored
+workloads: [{name: in_context_regression, num_steps: 40, final_loss_steps: 4, batch_size: 4, depth: 1, num_pairs: 5}]
+methods: [softmax, relu_kernel, elu_kernel]
+optimizers: [sgd]
+knobs: {lr: [1e-3, 0.1, 1.0]}
+seeds: 3
+probe_every: 1
+"""
+
+
+def trace(final: float, collapses: bool) -> pl.DataFrame:
+    rows = [(step, "loss", -1, final + (4 - final) * math.exp(-step / 5)) for step in range(40)]
+    rows += [(step, "entropy", 0, 0.01 if collapses and step > 20 else 1.5) for step in range(40)]
+    schema = {name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("scores")
+    (folder / "scored.yaml").write_text(SUITE)
+    results, traces = [], {}
+    for trial in load_suite(folder / "scored.yaml", allow_code=False).expand():
+        place = ["softmax", "relu_kernel", "elu_kernel"].index(trial.method.name)
+        diverged = trial.knobs.lr == 1.0 and place == 0
+        loss = 1 + place + abs(math.log10(trial.knobs.lr) + 1) / 2 + trial.seed / 50
+        results.append(
+            Result(
+                trial=trial,
+                outcome=Outcome.DIVERGED if diverged else Outcome.COMPLETED,
+                initial_loss=4.0,
+                final_loss=math.inf if diverged else loss,
+                diverged_step=30 if diverged else None,
+                wall_s=2.0,
+            )
+        )
+        traces[trial.id] = trace(loss, diverged)
+    tracker = Tracker(
+        Store(folder / "store", f"sqlite:///{folder / 'store' / 'mlflow.db'}", warn=pytest.fail), "scored"
+    )
+    tracker.put(results, traces)
+    assert tracker.close() == 0
+    return folder
+
+
+def bench(folder: Path, *words: str) -> tuple[int, str, str]:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(sys, "argv", ["bench", *words])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+    return code, out.getvalue(), err.getvalue()
+
+
+def scores(folder: Path, *words: str) -> tuple[int, str, str]:
+    return bench(folder, "scores", "scored.yaml", "--store", "store", *words)
+
+
+def test_csv_and_json_are_the_score_table(folder):
+    store = Store(folder / "store", None, warn=pytest.fail)
+    results = read_results(store, "scored")
+    # In-context regression of 5 pairs and a query has 6 keys.
+    expected = score_table(results, read_traces(store, "scored", results["trial_id"].to_list()), 6, "train")
+    code, text, _ = scores(folder, "--format", "csv")
+    assert (code, text) == (0, expected.write_csv())
+    assert json.loads(scores(folder, "--format", "json")[1]) == expected.to_dicts()
+    collapsed = expected.filter(score="entropy_collapse_share", method="softmax")["value"].item()
+    assert collapsed == pytest.approx(1 / 3)
+
+
+def test_table_shows_every_score_and_how_far_they_agree(folder):
+    code, out, err = scores(folder)
+    assert code == 0
+    assert all(name in out for name in SCORE_KINDS)
+    assert "Rank under each score on in_context_regression" in err
+    assert "Rank correlation with LR sensitivity" in err
+
+
+def test_markdown_holds_tables_alone(folder):
+    code, out, err = scores(folder, "--format", "md")
+    assert (code, err) == (0, "")
+    assert "**Rank under each score on in\\_context\\_regression" in out
+
+
+def test_differences_of_one_score(folder):
+    code, out, _ = scores(folder, "--differences", "loss_at_default", "--format", "csv")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["first"], row["second"]) for row in rows] == [
+        ("elu_kernel, sgd", "relu_kernel, sgd"),
+        ("elu_kernel, sgd", "softmax, sgd"),
+        ("relu_kernel, sgd", "softmax, sgd"),
+    ]
+    assert {row["verdict"] for row in rows} == {"second better"}
+    for form in ("table", "md"):
+        assert "second better" in scores(folder, "--differences", "loss_at_default", "--format", form)[1]
+
+
+def test_bad_requests_are_one_line_with_exit_code_2(folder):
+    code, out, err = scores(folder, "--differences", "best_los")
+    assert (code, out) == (2, "")
+    assert err.startswith("unknown score 'best_los'; did you mean 'best_loss'?")
+    assert err.count("\n") == 1
+
+
+def test_a_suite_that_searches_has_no_grid_to_score(folder):
+    (folder / "searched.yaml").write_text(SUITE.replace("name: scored", "name: searched") + "search: sensitivity\n")
+    code, _, err = bench(folder, "scores", "searched.yaml", "--store", "store")
+    assert code == 2
+    assert "searched asks for a search" in err
+
+
+def test_power_says_how_many_seeds_to_plan(folder):
+    assert bench(folder, "power", "0.5", "1.0") == (0, "34\n", "")
+    assert bench(folder, "power", "0.01", "1.0") == (0, "more than 100\n", "")
+    assert bench(folder, "power", "0.5", "1.0", "--pairs", "0")[0] == 2
