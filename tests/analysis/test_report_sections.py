@@ -106,9 +106,7 @@ def test_report_of_a_suite_with_knobs_and_optimizers(tmp_path):
     assert {"knob_sensitivity.csv", "stable_area.csv", "lr_transfer.csv", "optimizer_matrix.md"} <= names
     maps = {name for name in names if name.startswith("figures/joint_map_warmup_steps")}
     place = "figures/joint_map_warmup_steps-in_context_regression"
-    assert maps == {
-        f"{place}_{opt}.{suffix}" for opt in ("sgd", "adamw") for suffix in ("svg", "png", "pdf", "csv")
-    }
+    assert maps == {f"{place}_{opt}.{suffix}" for opt in ("sgd", "adamw") for suffix in ("svg", "png", "pdf", "csv")}
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     for words in ("<h2>Other knobs</h2>", "<h2>Optimizers</h2>", "Stable area", "Rank correlation", "loss_lost"):
         assert words in page
