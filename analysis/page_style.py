@@ -31,8 +31,9 @@ nav { display: flex; flex-wrap: wrap; gap: 0.25rem 1rem; margin: 0.75rem 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: 0.5rem 0 1rem; font-variant-numeric: tabular-nums; font-size: 0.92rem; }
 th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); white-space: nowrap; font-weight: normal; }
+.board th, .board td { padding: 0.3rem 0.4rem; }
 thead th { border-bottom: 2px solid var(--ink); white-space: normal; vertical-align: bottom; font-weight: 600; }
-td.flags { white-space: normal; min-width: 8rem; }
+td.flags { white-space: normal; min-width: 5.5rem; }
 .board th.method { white-space: normal; min-width: 9.5rem; }
 .board .drawn, .board .curve { padding: 0.15rem 0.5rem; }
 .ends { display: flex; justify-content: space-between; width: 7.5rem; font-weight: normal; font-size: 0.8rem; }
