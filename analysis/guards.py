@@ -44,8 +44,8 @@ FLAGS: dict[str, str] = {
     "lost_trials": "Some trials crashed, ran out of memory or timed out; they are left out until run again.",
     "other_grid": "The learning rates, or values of the knob, differ from those of most entries of the workload: the "
     "score is a mean over them, so compare with care.",
-    "imported": "Runs of others, imported from a file: trained elsewhere, without traces, and what the file does not say "
-    "is assumed (manifest, imports).",
+    "imported": "Runs of others, imported from a file: trained elsewhere, without traces, and what the file does not "
+    "say is assumed (manifest, imports).",
 }
 
 _INIT_SHARE = 0.05
