@@ -176,7 +176,9 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint(tmp_path):
     text = text.replace("{log: [1e-4, 1], per_decade: [1, 2, 3, 4, 5]}", "0.01")  # one pack
     (tmp_path / "long.yaml").write_text(text)
     words = ("long.yaml", "--checkpoint-seconds", "1", "--max-lanes", "4")
-    assert start(tmp_path, *words, "--store", "plain").wait(timeout=300) == 0
+    undisturbed = start(tmp_path, *words, "--store", "plain")
+    _, errors = undisturbed.communicate(timeout=300)
+    assert undisturbed.returncode == 0, errors
     driver = start(tmp_path, *words, "--store", "store")
     for victim in ("worker", "driver"):
         wait_for(lambda: list((tmp_path / "store" / "checkpoints").glob("*/*-cpu.pt")))
@@ -189,7 +191,7 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint(tmp_path):
             wait_for(lambda seen=before, path=checkpoint: torch.load(path, weights_only=True)["state"]["step"] > seen)
         else:
             kill_tree(driver.pid)
-            driver.wait()
+            driver.communicate(timeout=60)
     driver = start(tmp_path, *words, "--store", "store")
     _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0, errors
