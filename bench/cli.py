@@ -140,7 +140,8 @@ def leaderboard(
     if compare is None:
         print(tables()[format](board.frame), end="")
         return
-    from analysis import comparison, references
+    from analysis import references
+    from analysis.across import comparison
 
     compared = comparison.compare(board.frame, references.load(compare))
     print(comparison_tables()[format](compared), end="")

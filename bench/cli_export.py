@@ -46,13 +46,13 @@ def export(
     if loaded.search is not None:
         raise UsageError(f"{suite}: the answers of searches have no paper bundle; bench report writes them")
     from analysis import references
-    from analysis.bundle_files import refuse_foreign
+    from analysis.paper.files import refuse_foreign
 
     out = bundle.expanduser()
     published = references.load(compare) if compare else None
     refuse_foreign(out)  # before results are read, which may take long
-    from analysis.bundle import write_bundle
-    from analysis.report import trials_to_trace
+    from analysis.paper.bundle import write_bundle
+    from analysis.report.folder import trials_to_trace
     from bench.entry import build
     from bench.publish import read_board
     from bench.tracking import read_manifest, read_traces

@@ -15,8 +15,8 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     import polars
 
-    from analysis.inspected import Inspection
-    from analysis.paper_figures import Drawn, Family, Material
+    from analysis.figures.inspected import Inspection
+    from analysis.figures.paper import Drawn, Family, Material
     from bench.inspection import Agreement
     from bench.suite import Suite
     from bench.tracking import Store
@@ -67,7 +67,7 @@ def _figures(
     Figs. 8 and 11 and `rows` show what no run stores: one run of each method is trained once more and looked into, and
     its losses are held against the stored ones.
     """
-    from analysis.paper_figures import FIGURES, THEORY_FIGURES
+    from analysis.figures.paper import FIGURES, THEORY_FIGURES
 
     loaded = load(suite, allow_code)
     keys = _keys(only, [*FIGURES, *THEORY_FIGURES])
@@ -84,8 +84,8 @@ def _figures(
 
 def _all_drawn(suite: Suite, store: Store, chosen: Choices) -> Iterator[tuple[str, Drawn]]:
     """File names without suffix, and what is drawn; says what is skipped."""
-    from analysis.paper_figures import FIGURES, THEORY_FIGURES, Skipped
-    from analysis.report_figures import parts
+    from analysis.figures.paper import FIGURES, THEORY_FIGURES, Skipped
+    from analysis.report.figures import parts
     from bench.publish import read_board
 
     for key in chosen.keys:
@@ -112,8 +112,8 @@ def _all_drawn(suite: Suite, store: Store, chosen: Choices) -> Iterator[tuple[st
 
 def _material(suite: Suite, store: Store, place: str, part: polars.DataFrame, chosen: Choices) -> Material:
     """Read the traces at the learning rate, and look into runs if a figure asks for it."""
-    from analysis.aggregate import telling_lr
-    from analysis.paper_figures import FIGURES, Material
+    from analysis.figures.aggregate import telling_lr
+    from analysis.figures.paper import FIGURES, Material
     from bench.entry import build
     from bench.tracking import read_traces
     from bench.workloads import WORKLOADS
@@ -223,7 +223,7 @@ def _steps(text: str | None) -> list[int] | None:
 
 
 def _save(drawn: Drawn, out: Path, stem: str) -> Iterator[Path]:
-    from analysis.figures import save
+    from analysis.figures.lr_loss import save
 
     for form in FORMATS:
         yield save(drawn.chart, out / f"{stem}.{form}")

@@ -65,7 +65,7 @@ def import_(
     val_calibration_error, wall_s, source. The same file again changes nothing; a corrected file of the same name
     replaces its runs.
     """
-    from analysis.tidy_file import read_tidy
+    from analysis.foreign.tidy_file import read_tidy
     from bench.imports import import_runs, read_imported, report_imported
 
     target, opened = _target(suite, allow_code), open_store(store, tracking_uri)
@@ -148,8 +148,14 @@ def diff(
     seed where both sides start from the same losses, else Welch's), p after Holm's correction, ranks, and how many
     trials end in the same loss to the last bit; then what only one side has, and where the manifests differ.
     """
-    from analysis.difference import moved, of_workload
-    from analysis.difference_text import diff_json, diff_markdown, manifest_differences, summary_lines, terminal_frames
+    from analysis.across.difference import moved, of_workload
+    from analysis.across.difference_text import (
+        diff_json,
+        diff_markdown,
+        manifest_differences,
+        summary_lines,
+        terminal_frames,
+    )
     from bench.progress import terminal_table
     from bench.sides import read_side
 

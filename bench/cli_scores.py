@@ -52,7 +52,7 @@ def scores(
     loaded = load(suite, allow_code)
     if loaded.search is not None:
         raise UsageError(f"{loaded.name} asks for a search, which has no whole grid to score; see bench leaderboard")
-    from analysis.score_table import score_differences, score_kind, score_table_of, scored_entries
+    from analysis.scores.table import score_differences, score_kind, score_table_of, scored_entries
     from bench.entry import build
     from bench.publish import read_board
     from bench.tracking import read_traces
@@ -85,7 +85,7 @@ def power(
     pairs: Annotated[int, typer.Option("--pairs", help="pairs of methods that are compared at once")] = 1,
 ) -> None:
     """Say how many seeds would tell two methods apart, before anything is run (80% power, paired t-test at 5%)."""
-    from analysis.separation import MAX_SEEDS, seeds_for
+    from analysis.scores.separation import MAX_SEEDS, seeds_for
 
     needed = seeds_for(difference, spread, pairs)
     print(f"more than {MAX_SEEDS}" if needed is None else needed)
@@ -110,7 +110,7 @@ def _terminal(frame: polars.DataFrame) -> str:
         return "no pair to compare\n"
     order = polars.col("score").rank("dense")
     if "value" in frame.columns:
-        from analysis.score_kinds import SCORE_KINDS
+        from analysis.scores.kinds import SCORE_KINDS
 
         order = polars.col("score").replace_strict({name: place for place, name in enumerate(SCORE_KINDS)})
     constant = [name for name in ("optimizer", "knobs") if name in frame.columns and frame[name].n_unique() == 1]
@@ -136,15 +136,15 @@ def _cell(value: Any) -> str:
 
 def _markdown(table: polars.DataFrame) -> str:
     from analysis.plain_table import plain_markdown
-    from analysis.score_sections import scores_tables
+    from analysis.report.score_sections import scores_tables
 
     return "\n".join(map(plain_markdown, [*scores_tables(table), *_agreement(table)]))
 
 
 def _agreement(table: polars.DataFrame) -> list[PlainTable]:
     """Ranks under each score, where scores disagree, and ranks over workloads."""
-    from analysis.disagreement import score_correlations
-    from analysis.score_sections import aggregate_tables, correlation_tables, rank_tables
+    from analysis.across.disagreement import score_correlations
+    from analysis.report.score_sections import aggregate_tables, correlation_tables, rank_tables
 
     return [*rank_tables(table), *correlation_tables(score_correlations(table)), *aggregate_tables(table)]
 

@@ -118,7 +118,7 @@ def open_store(home: Path, uri: str | None) -> Store:
 
 
 def tables() -> dict[str, Callable[[Any], str]]:
-    from analysis.tables import FORMATS, terminal_frames
+    from analysis.report.tables import FORMATS, terminal_frames
     from bench.progress import terminal_table
 
     def table(board: Any) -> str:
@@ -156,7 +156,7 @@ def print_answers(suite: Suite, store: Store, format: str, compare: str | None) 
 
 
 def comparison_tables() -> dict[str, Callable[[Any], str]]:
-    from analysis.comparison import COMPARISON_FORMATS
+    from analysis.across.comparison import COMPARISON_FORMATS
     from bench.progress import terminal_table
 
     return {"table": terminal_table, "md": COMPARISON_FORMATS["markdown"], **COMPARISON_FORMATS}

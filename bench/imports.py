@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from analysis.figures import FIGURE_FORMATS
-from analysis.foreign import ABSENT, Foreign, Reading, foreign_results, mark_imported, told_apart
-from analysis.leaderboard import leaderboard
-from analysis.report import write_report
-from analysis.tidy_file import TidyFile
+from analysis.figures.lr_loss import FIGURE_FORMATS
+from analysis.foreign.runs import ABSENT, Foreign, Reading, foreign_results, mark_imported, told_apart
+from analysis.foreign.tidy_file import TidyFile
+from analysis.report.folder import write_report
+from analysis.scores.leaderboard import leaderboard
 from bench.errors import StoreError, UsageError
 from bench.lazy import polars
 from bench.outbox import empty_traces

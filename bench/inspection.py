@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from analysis.inspected import GAIN_COLUMNS, HISTOGRAM_COLUMNS, NUM_LOOKS, Inspection, Snapshot, spread
+from analysis.figures.inspected import GAIN_COLUMNS, HISTOGRAM_COLUMNS, NUM_LOOKS, Inspection, Snapshot, spread
 from bench.entry import build
 from bench.errors import UsageError
 from bench.lazy import polars, torch

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis import references
-from analysis.figures import FIGURE_FORMATS
-from analysis.foreign import mark_imported, told_apart
-from analysis.leaderboard import leaderboard
-from analysis.report import trials_to_trace, write_report
+from analysis.figures.lr_loss import FIGURE_FORMATS
+from analysis.foreign.runs import mark_imported, told_apart
+from analysis.report.folder import trials_to_trace, write_report
+from analysis.scores.leaderboard import leaderboard
 from bench.entry import build
 from bench.errors import UsageError
 from bench.lazy import polars

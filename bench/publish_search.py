@@ -6,9 +6,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.chart_style import Chart
-from analysis.figures import FIGURE_FORMATS, save
-from analysis.knob_figures import edge_plot
+from analysis.figures.chart_style import Chart
+from analysis.figures.knobs import edge_plot
+from analysis.figures.lr_loss import FIGURE_FORMATS, save
 from analysis.plain_table import PlainTable, plain_markdown
 from bench.errors import UsageError
 from bench.lazy import polars

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.foreign import foreign_results, plain_reading, told_apart
-from analysis.tidy_file import printable, read_tidy
+from analysis.foreign.runs import foreign_results, plain_reading, told_apart
+from analysis.foreign.tidy_file import printable, read_tidy
 from bench.errors import UsageError
 from bench.lazy import polars
 from bench.publish import manifest_with_imports, read_board

@@ -23,7 +23,7 @@ class Edge(Search):
     """The value of the knob above which half of the seeds are no longer stable, with a 95% interval.
 
     A seed is stable at a value if it did not diverge and min(its loss, its loss at init) lies below halfway between the
-    least seed-mean of the clipped curve and the mean loss at init (analysis.scores.stable_lrs, for each seed). The edge
+    least seed-mean of the clipped curve and the mean loss at init (analysis' stable_lrs, for each seed). The edge
     is the upper one: low values at which nothing is learned are not its concern.
 
     Nothing is stable where even the best value takes less than `least_learned` off the loss at init: else noise among
@@ -138,12 +138,12 @@ class Edge(Search):
 def stable_seeds(grid: LossGrid) -> tuple[np.ndarray, np.ndarray, float]:
     """Where a seed is stable at a value, where it is past its edge, (L, S) each, and the share that the best learns.
 
-    Stable as analysis.scores.stable_lrs has it, for each seed. Past its edge: diverged, or not stable at the best value
+    Stable as analysis' stable_lrs has it, for each seed. Past its edge: diverged, or not stable at the best value
     or above. What is finite and not stable below the best value is neither: there too little was learned.
     """
     import numpy as np
 
-    from analysis.scores import seedwise_clipped_curve
+    from analysis.scores.robustness import seedwise_clipped_curve
 
     curve_L = seedwise_clipped_curve(grid.losses, grid.initial_losses)
     initial, least = float(grid.initial_losses.mean()), float(np.nanmin(curve_L))

@@ -20,7 +20,7 @@ _CAUTION = 2.576  # 99%, not 95%: the draws do not know what their model gets wr
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity(Search):
-    """What analysis.scores.lr_sensitivity would be if every value of the grid were trained with every seed.
+    """What analysis.scores.robustness.lr_sensitivity would be if every value of the grid were trained with every seed.
 
     `grid` is the dense grid that the score is the mean over; without one, `per_decade` values a decade of [low, high].
     First one value a decade, seeds in turn. Then, each round, the missing cells are drawn many times
@@ -32,7 +32,7 @@ class Sensitivity(Search):
     or the budget is spent.
 
     The answer is the median score of the completed grids. Its interval holds both what is not trained and how seeds
-    differ (analysis.intervals): the latter does not shrink with more trials and has no say in when to stop.
+    differ (analysis.scores.intervals): the latter does not shrink with more trials and has no say in when to stop.
     """
 
     tolerance: Annotated[float, Gt(0)] = 0.01  # in units of loss
@@ -98,7 +98,7 @@ class Sensitivity(Search):
         """Draws of the full grid (N, L, S), losses at init (S,), and the score of each draw (N,)."""
         import numpy as np
 
-        from analysis.scores import lr_sensitivity
+        from analysis.scores.robustness import lr_sensitivity
         from bench.search.completion import draw_losses_NLS
 
         values_L = np.array(self.values)
@@ -150,8 +150,8 @@ class Sensitivity(Search):
         """Half the 95% interval: the variance of what is not trained, plus the squared standard error over seeds."""
         import numpy as np
 
-        from analysis.intervals import half_width, standard_error
-        from analysis.scores import lr_sensitivity
+        from analysis.scores.intervals import half_width, standard_error
+        from analysis.scores.robustness import lr_sensitivity
 
         if len(initial_S) < 2:
             return math.inf
@@ -166,7 +166,7 @@ def _parts_NP(grids_NLS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
     """The two parts of the score of each completed grid: the mean of the clipped curve, and its least."""
     import numpy as np
 
-    from analysis.scores import clipped_curve
+    from analysis.scores.robustness import clipped_curve
 
     curve_NL = clipped_curve(grids_NLS, initial_S)
     return np.stack([curve_NL.mean(1), curve_NL.min(1)], 1)

@@ -26,7 +26,7 @@ class Tune(Search):
     """The value of the knob with the least mean loss over seeds that a budget of trials finds, as a person would tune.
 
     A setting is one value; it counts as its mean loss over the seeds that it has, or the loss at init if one diverged
-    (analysis.scores.best_loss). First one value a decade with the first seed, then `batch` values a round from Optuna's
+    (best_loss of analysis). First one value a decade with the first seed, then `batch` values a round from Optuna's
     TPE sampler, until half of the budget is spent. Then settings race: the `batch` best that are not finished get their
     next seed, as long as their loss on the seeds that they share with the leader is near the leader's: within
     `target_fraction`, times all seeds over shared seeds, because few seeds prove little. When no setting is left in the
@@ -61,7 +61,7 @@ class Tune(Search):
     def answer(self, points: Sequence[Point]) -> TuneAnswer:
         import numpy as np
 
-        from analysis.intervals import mean_interval
+        from analysis.scores.intervals import mean_interval
 
         ask = self.next(points)
         spent = f"the budget of {self.budget} trials is spent" if self.num_left(points) <= 0 else "no value is left"
@@ -85,7 +85,7 @@ class Tune(Search):
 
     def _losses(self, points: Sequence[Point], seeds: Sequence[int] | None = None) -> dict[float, float]:
         """Loss of each setting that has a result, over these seeds alone if they are given."""
-        from analysis.scores import clipped_curve
+        from analysis.scores.robustness import clipped_curve
 
         grid = loss_grid([point for point in points if seeds is None or point.seed in seeds])
         if grid is None:

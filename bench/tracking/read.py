@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.import_names import import_name
+from analysis.foreign.names import import_name
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.outbox import Entry, empty_traces

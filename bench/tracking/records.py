@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from analysis.import_names import import_name
+from analysis.foreign.names import import_name
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.trial import Result, canonical_json

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.bundle_files import main_tex
-from analysis.latex import PREAMBLE
+from analysis.paper.files import main_tex
+from analysis.paper.latex import PREAMBLE
 
 MISSING = (
     "needs pdflatex and bibtex (Debian: apt-get install --no-install-recommends texlive-latex-recommended "

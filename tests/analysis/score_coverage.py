@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from analysis import scores
-from analysis.intervals import half_width, standard_error
-from analysis.scores import Score
+from analysis.scores import robustness
+from analysis.scores.intervals import half_width, standard_error
+from analysis.scores.robustness import Score
 from tests.analysis.interval_coverage import LRS_L, SCENARIOS, Scenario, simulate
 
 DEFAULT_LR = 0.03
@@ -34,16 +34,16 @@ def loss_at_default(losses_NLS: np.ndarray, initial_NS: np.ndarray, lrs_L: np.nd
     return np.minimum(losses_NLS[..., row, :], initial_NS).mean(-1)
 
 
-# Score and half of its step, as analysis.score_kinds has them.
+# Score and half of its step, as analysis.scores.kinds has them.
 GRID_SCORES: dict[str, tuple[Score, float]] = {
     "loss_at_default": (loss_at_default, 0.0),
-    "lr_sensitivity_seedwise": (scores.lr_sensitivity_seedwise, 0.0),
-    "lr_sensitivity_windowed": (scores.lr_sensitivity_windowed, 0.0),
-    "best_loss": (scores.best_loss, 0.0),
-    "diverged_share": (scores.diverged_share, 0.5 / len(LRS_L)),
-    "stable_decades": (scores.stable_decades, STEP / 2),
-    "edge_lr, decades": (_decades(scores.edge_lr), STEP / 2),
-    "best_lr, decades": (_decades(scores.best_lr), STEP / 2),
+    "lr_sensitivity_seedwise": (robustness.lr_sensitivity_seedwise, 0.0),
+    "lr_sensitivity_windowed": (robustness.lr_sensitivity_windowed, 0.0),
+    "best_loss": (robustness.best_loss, 0.0),
+    "diverged_share": (robustness.diverged_share, 0.5 / len(LRS_L)),
+    "stable_decades": (robustness.stable_decades, STEP / 2),
+    "edge_lr, decades": (_decades(robustness.edge_lr), STEP / 2),
+    "best_lr, decades": (_decades(robustness.best_lr), STEP / 2),
 }
 
 # One value a seed: (N, S) draws, and the mean and standard deviation of the law.
@@ -88,8 +88,8 @@ def mean_coverage(law: str, num_seeds: int, *, num_suites: int, seed: int) -> fl
     draw, mean, _ = LAWS[law]
     values_N1S = draw(np.random.default_rng([seed, num_seeds]), (num_suites, num_seeds))[:, None, :]
     initial_NS, lrs_L = np.ones((num_suites, num_seeds)), np.ones(1)
-    value_N = scores.seed_mean(values_N1S, initial_NS, lrs_L)
-    half_N = half_width(standard_error(scores.seed_mean, values_N1S, initial_NS, lrs_L), num_seeds)
+    value_N = robustness.seed_mean(values_N1S, initial_NS, lrs_L)
+    half_N = half_width(standard_error(robustness.seed_mean, values_N1S, initial_NS, lrs_L), num_seeds)
     return float((np.abs(value_N - mean) <= half_N).mean())
 
 

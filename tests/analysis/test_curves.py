@@ -5,10 +5,10 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from synthetic_results import frame, row
 
 from analysis.curves import CURVE_COLUMNS, curves, loss_grids
 from bench.errors import UsageError
+from tests.analysis.synthetic_results import frame, row
 
 KEY = ("in_context_regression", "softmax", "sgd", "")
 

@@ -4,12 +4,12 @@ import math
 
 import polars as pl
 import pytest
-from synthetic_results import TRACE_SCHEMA, frame, row
 
-from analysis.leaderboard import leaderboard
-from analysis.score_kinds import SCORE_KINDS
-from analysis.score_table import NOT_SEPARATED, score_differences, score_table, scored_entries
+from analysis.scores.kinds import SCORE_KINDS
+from analysis.scores.leaderboard import leaderboard
+from analysis.scores.table import NOT_SEPARATED, score_differences, score_table, scored_entries
 from bench.errors import UsageError
+from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row
 
 INF, NAN = math.inf, math.nan
 # Exact in binary: losses at init 4, best lr 0.1 with loss 1, seeds 0.5 apart.

@@ -4,10 +4,10 @@ import math
 
 import polars as pl
 import pytest
-from synthetic_results import frame, row
 
 from analysis.knobs import knob_text, knob_values, other_knobs, varied_knobs
 from bench.errors import UsageError
+from tests.analysis.synthetic_results import frame, row
 
 
 def with_settings(rows: list[dict[str, object]], settings: list[str | None]) -> pl.DataFrame:

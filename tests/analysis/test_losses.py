@@ -4,12 +4,12 @@ import math
 
 import polars as pl
 import pytest
-from synthetic_results import frame, results, row, with_held_out
 
-from analysis.aggregate import loss_summary, telling_lr
 from analysis.curves import curves, loss_grids
+from analysis.figures.aggregate import loss_summary, telling_lr
 from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
 from bench.errors import UsageError
+from tests.analysis.synthetic_results import frame, results, row, with_held_out
 
 
 def test_train_leaves_the_results_as_they_are():

@@ -1,9 +1,9 @@
 """95% intervals of scores that are seed means cover 93 to 97%; where scores depart from that, they do as documented."""
 
 import pytest
-from score_coverage import GRID_SCORES, LAWS, grid_coverage, mean_coverage, spread_coverage
 
 from tests.analysis.interval_coverage import SCENARIOS
+from tests.analysis.score_coverage import GRID_SCORES, LAWS, grid_coverage, mean_coverage, spread_coverage
 
 SEED_COUNTS = [3, 5, 10]
 ORDINARY = [law for law in LAWS if "0.8" not in law]

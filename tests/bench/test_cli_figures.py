@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-from trials import language_trial
 from typer.testing import CliRunner, Result
 
 from bench import inspection
@@ -18,6 +17,7 @@ from bench.pack import make_packs
 from bench.suite import load_suite
 from bench.tracking import Store, Tracker
 from bench.train import train_pack
+from tests.trials import language_trial
 
 SUITE = """
 name: small

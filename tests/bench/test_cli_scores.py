@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.score_kinds import SCORE_KINDS
-from analysis.score_table import score_table
+from analysis.scores.kinds import SCORE_KINDS
+from analysis.scores.table import score_table
 from bench.cli import main
 from bench.suite import load_suite
 from bench.trace import TRACE_COLUMNS

@@ -13,9 +13,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.foreign import foreign_results, plain_reading
-from analysis.leaderboard import leaderboard
-from analysis.tidy_file import read_tidy
+from analysis.foreign.runs import foreign_results, plain_reading
+from analysis.foreign.tidy_file import read_tidy
+from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
 from bench.imports import Imported, import_runs, read_imported, report_imported
 from bench.outbox import Outbox

@@ -11,9 +11,8 @@ import numpy
 import polars as pl
 import pytest
 import torch
-from trials import choice, language_trial, trained, trial
 
-from analysis.inspected import GAMMAS, NUM_LOOKS, entropy_by_layer, spread
+from analysis.figures.inspected import GAMMAS, NUM_LOOKS, entropy_by_layer, spread
 from bench import inspection
 from bench.errors import UsageError
 from bench.inspection import (
@@ -36,6 +35,7 @@ from bench.train import PackRun
 from bench.trial import RESULT_COLUMNS
 from bench.workloads import WORKLOADS
 from bench.workloads.in_context_regression import InContextRegression
+from tests.trials import choice, language_trial, trained, trial
 
 STEPS, TWO_LAYERS = {"num_steps": 24}, {"num_steps": 24, "depth": 2}
 FREE = trial(method="qk_layernorm_free", workload_params=TWO_LAYERS, lr=0.02)

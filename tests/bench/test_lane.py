@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch.utils import _pytree as pytree
-from trials import trial
 
 from bench.compile import cost, trace
 from bench.lane import LaneProgram
@@ -17,6 +16,7 @@ from bench.models.attention import Mode
 from bench.optimizers.sgd import SGD
 from bench.probes.attention import ATTENTION_PROBES
 from bench.trial import KNOB_NAMES, Trial
+from tests.trials import trial
 
 SEED = torch.tensor(1)
 DTYPE = torch.float64

@@ -1,11 +1,11 @@
 """How many trials a pack gets where nobody says."""
 
 import pytest
-from trials import language_trial, trial
 
 from bench.compile import Cost
 from bench.lanes import CPU_CORE, MAX_LANES, MAX_OVERHEAD, fit
 from bench.train import PackRun
+from tests.trials import language_trial, trial
 
 
 def lanes_of(monkeypatch, num_trials: int = 100, **cost: int) -> int:

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trials import trial
 
 from bench.pack import Pack, make_packs, pack_key
 from bench.trial import KNOB_NAMES, Choice
+from tests.trials import trial
 
 SEPARATE = {
     "method": trial(method="relu_kernel"),

@@ -3,11 +3,11 @@
 import random
 
 import pytest
-from trials import trial
 
 from bench.pack import Pack
 from bench.retries import MAX_ATTEMPTS, MAX_LOST_NODES, Cause, Failure, Part, Retries
 from bench.trial import Outcome
+from tests.trials import trial
 
 DIED = Failure(cause=Cause.WORKER, message="its process died")
 NODE = Failure(cause=Cause.NODE, message="its node went away")

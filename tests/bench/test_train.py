@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 import torch
 from torch.utils import _pytree as pytree
-from trials import language_trial, trained, trial
 
 from bench.entry import load_class, parameters
 from bench.history import HELD_OUT
@@ -19,6 +18,7 @@ from bench.pack import Pack
 from bench.trace import QUANTITIES, TRACE_COLUMNS, WHOLE_MODEL
 from bench.train import PackRun, train_pack
 from bench.trial import Outcome, Trial
+from tests.trials import language_trial, trained, trial
 
 A, B, C = trial(lr=0.1), trial(lr=0.4, seed=1), trial(lr=0.02, init_scale=3)
 BAD = trial(lr=1e6, seed=1)

@@ -11,7 +11,6 @@ import numpy
 import polars as pl
 import pytest
 import torch
-from trials import LEAN, corpus, language_trial, trained, trial
 
 from bench.data.corpus import open_corpus
 from bench.history import HELD_OUT, History
@@ -22,6 +21,7 @@ from bench.randomness import Dropout
 from bench.train import PackRun
 from bench.trial import Outcome
 from bench.workloads.language_modeling import LanguageModeling
+from tests.trials import LEAN, corpus, language_trial, trained, trial
 
 ONE = language_trial(lr=0.05, workload_params=LEAN | {"dropout": 0.1, "eval_batches": 3})  # evaluated at 0, 3, 6 and 8
 NO_DROPOUT = Dropout(rate=0.0)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from trials import LEAN, language_trial
 
 from bench.lane import LaneProgram
 from bench.methods.qk_clip import QKClip
@@ -19,6 +18,7 @@ from bench.optimizers.schedules import Constant
 from bench.pack import Pack
 from bench.train import PackRun
 from bench.workloads.language_modeling import LanguageModeling
+from tests.trials import LEAN, language_trial
 
 CLIP = {"tau": 1e-3}  # so small that heads reach it
 

@@ -7,11 +7,11 @@ import io
 import pytest
 import torch
 from torch.utils import _pytree as pytree
-from trials import LEAN, trained, trial
 
 from bench.pack import Pack
 from bench.stacking import stack_layers
 from bench.train import PackRun
+from tests.trials import LEAN, trained, trial
 
 # A language model is evaluated on held-out data before steps 0, 3 and 6 and at the end.
 KINDS = {

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch.utils import _pytree as pytree
-from trials import language_trial, trial
 
 from bench import compile as compiling
 from bench.checkpoints import Checkpoints
@@ -17,6 +16,7 @@ from bench.pack import Pack
 from bench.train import PackRun
 from bench.trial import Outcome, Trial
 from bench.worker import PackTrainable
+from tests.trials import language_trial, trial
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from trials import LEAN, language_trial
 
 from bench.entry import load_class
 from bench.methods import METHODS
@@ -21,6 +20,7 @@ from bench.methods.softmax import Softmax, WindowSoftmax, masked_softmax
 from bench.pack import Pack
 from bench.train import PackRun
 from bench.trial import Trial
+from tests.trials import LEAN, language_trial
 
 NUM_HEADS, WIDTH = 2, 4
 SHORT, LONG = 20, 2 * CHUNK_TOKENS + 13  # below and above every threshold; no multiple of a chunk

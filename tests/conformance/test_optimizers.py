@@ -10,8 +10,6 @@ import pytest
 import pytorch_optimizer
 import torch
 from torch.utils import _pytree as pytree
-from trials import trial
-from variants import ignored_parameters
 
 from bench.compile import trace
 from bench.entry import load_class, parameters
@@ -21,6 +19,8 @@ from bench.optimizers.base import Optimizer
 from bench.optimizers.schedules import Constant, Cosine, Schedule
 from bench.optimizers.sgd import SGD, SGDMomentum
 from bench.stacking import over_layers
+from tests.trials import trial
+from tests.variants import ignored_parameters
 
 NUM_STEPS = 25
 SHAPES = {

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch.fx import GraphModule
-from trials import LEAN, language_trial, trial
 
 from bench import compile as compiling
 from bench.manifest import attention_paths
@@ -21,6 +20,7 @@ from bench.pack import Pack
 from bench.suite import find_suite, load_suite
 from bench.train import PackRun
 from bench.trial import Trial
+from tests.trials import LEAN, language_trial, trial
 
 HAS_CUDA = torch.cuda.is_available()
 INTERPRETER = "TRITON_INTERPRET"  # Triton asks for it where kernels are defined, and again where they run

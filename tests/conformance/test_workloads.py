@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch.utils import _pytree as pytree
-from trials import SMALL, SMALL_LANGUAGE, text
-from variants import differ
 
 from bench.entry import load_class, parameters
 from bench.lane import LaneProgram
@@ -21,6 +19,8 @@ from bench.optimizers.sgd import SGD
 from bench.probes.attention import ATTENTION_PROBES
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
+from tests.trials import SMALL, SMALL_LANGUAGE, text
+from tests.variants import differ
 
 # Small enough for a test.
 SETTINGS: dict[str, dict[str, Any]] = {

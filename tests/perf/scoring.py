@@ -73,10 +73,10 @@ def score(folder: Path) -> dict[str, float]:
     """Seconds of each stage, and the peak memory of this process in GB."""
     import polars as pl
 
-    from analysis.disagreement import score_correlations
-    from analysis.leaderboard import leaderboard
-    from analysis.score_kinds import SCORE_KINDS
-    from analysis.score_table import score_differences, score_table_of, scored_entries
+    from analysis.across.disagreement import score_correlations
+    from analysis.scores.kinds import SCORE_KINDS
+    from analysis.scores.leaderboard import leaderboard
+    from analysis.scores.table import score_differences, score_table_of, scored_entries
 
     results = pl.read_parquet(folder / "results.parquet")
     traces = pl.scan_parquet(folder / "traces-*.parquet")

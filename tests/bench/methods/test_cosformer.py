@@ -5,10 +5,10 @@ import math
 import numpy
 import pytest
 import torch
-from naive import FULL, MASKS, TOKENS, by_rows, queries_and_keys
 
 from bench.methods.cosformer import CosFormer
 from bench.methods.kernel import ReluKernel
+from tests.bench.methods.naive import FULL, MASKS, TOKENS, by_rows, queries_and_keys
 
 
 @pytest.mark.parametrize("mask", MASKS)

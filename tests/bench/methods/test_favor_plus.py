@@ -6,12 +6,12 @@ import zlib
 import numpy
 import pytest
 import torch
-from naive import FULL, MASKS, NUM_HEADS, TOKENS, WIDTH, by_rows, queries_and_keys
 from scipy.stats import kstest
 
 from bench.methods.base import Heads
 from bench.methods.favor_plus import STABILIZER, FavorPlus
 from bench.methods.softmax import Softmax
+from tests.bench.methods.naive import FULL, MASKS, NUM_HEADS, TOKENS, WIDTH, by_rows, queries_and_keys
 
 
 def features(method: FavorPlus, seed: int, width: int = WIDTH) -> torch.Tensor:

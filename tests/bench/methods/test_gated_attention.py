@@ -1,7 +1,6 @@
 """Gated attention is softmax attention times a sigmoid of a projection of the layer's input."""
 
 import torch
-from naive import FULL, queries_and_keys, randn
 
 from bench.methods.base import Mask
 from bench.methods.gated_attention import GatedAttention
@@ -11,6 +10,7 @@ from bench.models.attention import Mode
 from bench.models.attention_only import AttentionOnly
 from bench.models.decoder import decoder
 from bench.randomness import Dropout
+from tests.bench.methods.naive import FULL, queries_and_keys, randn
 
 STEP = {"step": torch.tensor(0)}
 

@@ -5,10 +5,10 @@ import math
 import numpy
 import pytest
 import torch
-from naive import MASKS, WIDTH, by_rows, queries_and_keys, randn, softmax
 from scipy.special import lambertw
 
 from bench.methods.l2_attention import L2Attention
+from tests.bench.methods.naive import MASKS, WIDTH, by_rows, queries_and_keys, randn, softmax
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -3,9 +3,9 @@
 import numpy
 import pytest
 import torch
-from naive import FULL, MASKS, by_rows, queries_and_keys, softmax
 
 from bench.methods.lipschitz_norm import LipschitzNorm
+from tests.bench.methods.naive import FULL, MASKS, by_rows, queries_and_keys, softmax
 
 
 @pytest.mark.parametrize("mask", MASKS)

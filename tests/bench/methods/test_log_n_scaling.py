@@ -5,11 +5,11 @@ import math
 import numpy
 import pytest
 import torch
-from naive import FULL, MASKS, NUM_HEADS, by_rows, queries_and_keys, softmax
 
 from bench.methods.base import Heads
 from bench.methods.log_n_scaling import LogNScaling
 from bench.methods.softmax import Softmax
+from tests.bench.methods.naive import FULL, MASKS, NUM_HEADS, by_rows, queries_and_keys, softmax
 
 
 @pytest.mark.parametrize("mask", MASKS)

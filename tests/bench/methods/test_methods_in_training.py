@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import pytest
 import torch
 from annotated_types import Gt
-from trials import language_trial
-from variants import ignored_parameters
 
 from bench.entry import load_class
 from bench.lane import LaneProgram
@@ -21,6 +19,8 @@ from bench.optimizers.sgd import SGD
 from bench.randomness import normal
 from bench.trial import Trial
 from bench.workloads.in_context_regression import InContextRegression
+from tests.trials import language_trial
+from tests.variants import ignored_parameters
 
 
 @pytest.fixture(params=METHODS)

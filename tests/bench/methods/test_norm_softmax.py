@@ -3,11 +3,11 @@
 import numpy
 import pytest
 import torch
-from naive import FULL, MASKS, by_rows, queries_and_keys, softmax
 
 from bench.methods.norm_softmax import EPS, NormSoftmax, NormSoftmaxBounded
 from bench.methods.softmax import Softmax
 from bench.probes.attention import Attention, logit_variance
+from tests.bench.methods.naive import FULL, MASKS, by_rows, queries_and_keys, softmax
 
 
 def standardised(q, i, k, j):

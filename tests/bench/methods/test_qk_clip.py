@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 import torch
-from naive import FULL, queries_and_keys, randn
-from trials import language_trial, trial
 
 from bench.lane import LaneProgram
 from bench.methods.qk_clip import QKClip
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.trial import Trial
+from tests.bench.methods.naive import FULL, queries_and_keys, randn
+from tests.trials import language_trial, trial
 
 
 def test_heads_shrink_by_the_root_of_their_excess():

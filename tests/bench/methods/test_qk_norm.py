@@ -5,10 +5,10 @@ import math
 import numpy
 import pytest
 import torch
-from naive import FULL, MASKS, NUM_HEADS, TOKENS, WIDTH, by_rows, queries_and_keys, softmax
 
 from bench.methods.base import Heads
 from bench.methods.qk_norm import QKNorm
+from tests.bench.methods.naive import FULL, MASKS, NUM_HEADS, TOKENS, WIDTH, by_rows, queries_and_keys, softmax
 
 
 def unit(x: numpy.ndarray) -> numpy.ndarray:

@@ -5,9 +5,9 @@ import math
 import numpy
 import pytest
 import torch
-from naive import FULL, MASKS, TOKENS, by_rows, queries_and_keys, randn
 
 from bench.methods.sigmoid_attention import SigmoidAttention
+from tests.bench.methods.naive import FULL, MASKS, TOKENS, by_rows, queries_and_keys, randn
 
 
 @pytest.mark.parametrize("mask", MASKS)

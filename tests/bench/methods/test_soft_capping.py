@@ -5,10 +5,10 @@ import math
 import numpy
 import pytest
 import torch
-from naive import FULL, MASKS, by_rows, queries_and_keys, softmax
 
 from bench.methods.soft_capping import SoftCapping
 from bench.methods.softmax import Softmax
+from tests.bench.methods.naive import FULL, MASKS, by_rows, queries_and_keys, softmax
 
 
 @pytest.mark.parametrize("mask", MASKS)

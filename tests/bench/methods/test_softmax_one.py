@@ -3,10 +3,10 @@
 import numpy
 import pytest
 import torch
-from naive import FULL, MASKS, by_rows, queries_and_keys, randn
 
 from bench.methods.softmax import Softmax
 from bench.methods.softmax_one import SoftmaxOne
+from tests.bench.methods.naive import FULL, MASKS, by_rows, queries_and_keys, randn
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from naive import FULL, MASKS, by_rows, queries_and_keys, softmax
-from trials import trial
 
 from bench.lane import LaneProgram
 from bench.methods.softmax import Softmax
 from bench.methods.thermostat import ThermostatLogits, ThermostatLoss
+from tests.bench.methods.naive import FULL, MASKS, by_rows, queries_and_keys, softmax
+from tests.trials import trial
 
 SETTINGS = {"base": 1.5, "beta": 0.3, "gamma": 0.02, "switch_step": 50}
 

@@ -10,7 +10,6 @@ from types import ModuleType
 import pytest
 import torch
 from torch import nn
-from trials import language_trial
 
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
@@ -19,6 +18,7 @@ from bench.randomness import Dropout
 from bench.train import PackRun
 from bench.trial import Trial
 from bench.workloads.language_modeling import LanguageModeling
+from tests.trials import language_trial
 
 NUM_STEPS, WARMUP_STEPS = 20, 4
 SETTINGS = {

@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 import suites
-from analysis.scores import clipped_curve, lr_sensitivity
+from analysis.scores.robustness import clipped_curve, lr_sensitivity
 from bench.search.base import Answer, Point, Search, Setting, loss_grid, replay
 from bench.search.edge import Edge
 from bench.search.sensitivity import Sensitivity

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.scores import lr_sensitivity
+from analysis.scores.robustness import lr_sensitivity
 from bench.search.base import Point
 from bench.search.completion import draw_losses_NLS
 from bench.search.sensitivity import Sensitivity

@@ -11,13 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-import finished_packs
 import polars as pl
 import pytest
 
 from bench.tracking import Store, read_manifest, read_results, read_traces, suite_names
 from bench.tracking.ui import VIEW_TAG
 from bench.trial import RESULT_COLUMNS, Outcome
+from tests.bench.tracking import finished_packs
 
 HOSTILE_NAMES = [
     'it\'s "quoted" `ticked`; DROP TABLE runs; --',

@@ -5,12 +5,12 @@ import json
 import math
 import sqlite3
 
-import finished_packs
 import polars as pl
 import pytest
 
 from bench.tracking import Store, read_results
 from bench.tracking.ui import VIEW_TAG
+from tests.bench.tracking import finished_packs
 
 NUM_STEPS = finished_packs.NUM_STEPS
 

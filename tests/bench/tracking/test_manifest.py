@@ -4,10 +4,9 @@ import json
 import os
 import socket
 
-import finished_packs
-
 from bench.manifest import manifest
 from bench.suite import Context, Suite
+from tests.bench.tracking import finished_packs
 
 
 def test_manifest_holds_seeds_data_and_determinism():

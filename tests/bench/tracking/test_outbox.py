@@ -8,17 +8,17 @@ import sys
 import time
 from pathlib import Path
 
-import finished_packs
 import polars as pl
 import pytest
 
 from bench.errors import BudgetError
 from bench.outbox import CorruptEntryError, Outbox
 from bench.trial import canonical_json
+from tests.bench.tracking import finished_packs
 
 PUT_FOREVER = """
 import sys
-import finished_packs
+from tests.bench.tracking import finished_packs
 from bench.outbox import Outbox
 from pathlib import Path
 
@@ -118,7 +118,7 @@ def test_entry_of_a_run_before_held_out_data_is_whole(outbox):
 def test_kill_while_putting_leaves_whole_entries_only(outbox, warnings_seen):
     chance = random.Random(0)
     leftovers = 0
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     for kill in range(60):  # at least 3, and on until one of them hit a write
         if kill >= 3 and leftovers:
             break

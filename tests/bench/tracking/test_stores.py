@@ -10,7 +10,6 @@ import time
 import uuid
 from pathlib import Path
 
-import finished_packs
 import polars as pl
 import pytest
 
@@ -18,6 +17,7 @@ from bench.errors import StoreError
 from bench.tracking import Store, leaderboard_link, read_manifest, read_results, read_traces, suite_names
 from bench.trial import Outcome
 from bench.verify import verify
+from tests.bench.tracking import finished_packs
 from tests.bench.tracking.servers import AWS_SECRET, PASSWORD
 
 HOSTILE_NAME = (

@@ -7,13 +7,13 @@ import subprocess
 import time
 import urllib.request
 
-import finished_packs
 import polars as pl
 import pytest
 
-from analysis.interactive import interactive_page
+from analysis.figures.interactive import interactive_page
 from bench.errors import StoreError, UsageError
 from bench.tracking import Store, leaderboard_link, suite_link, ui_command
+from tests.bench.tracking import finished_packs
 
 
 @pytest.fixture

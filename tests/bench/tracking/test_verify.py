@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-import finished_packs
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -20,6 +19,7 @@ from bench.suite import Context, Suite
 from bench.tracking import Store, Tracker
 from bench.trial import Outcome, Result
 from bench.verify import verify
+from tests.bench.tracking import finished_packs
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import json
 import shutil
 import sqlite3
 
-import finished_packs
 import pytest
 
 from bench import manifest
 from bench.errors import StoreError
 from bench.tracking import Store, read_manifest, read_results, records
+from tests.bench.tracking import finished_packs
 
 
 def change(store: Store, statement: str) -> None:

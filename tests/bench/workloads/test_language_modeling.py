@@ -11,7 +11,6 @@ import numpy
 import pytest
 import torch
 from scipy import stats
-from trials import LEAN, SMALL_LANGUAGE, corpus, language_trial
 
 from bench.data.sources import find_source
 from bench.data.write import write_corpus
@@ -24,6 +23,7 @@ from bench.optimizers.schedules import Constant
 from bench.randomness import Dropout
 from bench.workloads import language_modeling
 from bench.workloads.language_modeling import LanguageModeling
+from tests.trials import LEAN, SMALL_LANGUAGE, corpus, language_trial
 
 SEEDS, STEPS = torch.tensor([0, 1, 2**33]), torch.tensor([0, 5, 7, 2**31])
 

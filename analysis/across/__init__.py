@@ -1,0 +1,1 @@
+"""Over several scores, workloads, optimizers or runs: profiles, ranks, differences, published numbers."""

@@ -1,0 +1,191 @@
+"""What figures draw: results and traces condensed to a few thousand rows at most. Computes; draws nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import polars as pl
+
+from analysis.curves import ENTRY, curves, require_columns
+from analysis.scores.traces import COLLAPSE_SHARE
+from bench.errors import UsageError
+from bench.trace import TRACE_COLUMNS
+from bench.trial import RESULT_COLUMNS, Outcome
+
+MAX_STEPS = 80
+MAX_LAYER_STEPS = 40  # of a figure with a line a layer
+
+# Panels of a trace figure: (what is read, in order of preference). Held-out quantities have steps of their own.
+TRACE_PANELS: dict[str, tuple[str, ...]] = {
+    "loss": ("loss",),
+    "grad_norm": ("grad_norm",),
+    "entropy": ("entropy_mean", "entropy"),
+    "frobenius_norm": ("frobenius_norm",),
+    "val_loss": ("val_loss",),
+    "val_accuracy": ("val_accuracy",),
+    "row_mass": ("row_mass",),
+}
+
+_LINE = ["method", "outcome"]
+
+
+def loss_summary(results: pl.DataFrame) -> pl.DataFrame:
+    """Final loss against lr, one row an entry and lr: what `loss_against_lr` draws.
+
+    Columns: ENTRY, lr, loss_mean, loss_low, loss_high (mean, least and largest over seeds of the final loss clipped at
+    the seed's own loss at init, so a diverged seed counts as that), initial_loss (mean over the entry's seeds),
+    num_diverged, num_seeds.
+    """
+    found = curves(results).filter(pl.col("final_loss").is_not_null())
+    clipped = pl.min_horizontal("final_loss", "initial_loss")
+    return (
+        found.group_by(*ENTRY, "lr")
+        .agg(
+            loss_mean=clipped.mean(),
+            loss_low=clipped.min(),
+            loss_high=clipped.max(),
+            initial_loss=pl.col("initial_loss").mean(),
+            num_diverged=pl.col("final_loss").is_infinite().sum(),
+            num_seeds=pl.len(),
+        )
+        .sort(*ENTRY, "lr")
+    )
+
+
+def telling_lr(results: pl.DataFrame) -> float:
+    """The lr at which methods differ most: largest variance over entries of the seedwise clipped mean loss.
+
+    Only lrs that every entry has count, if there are any. The smallest wins a tie.
+    """
+    summary = loss_summary(results)
+    if summary.is_empty():
+        raise UsageError("no trial has a result, so no learning rate can be chosen")
+    spread = summary.group_by("lr").agg(entries=pl.len(), spread=pl.col("loss_mean").var(ddof=0)).sort("lr")
+    common = spread.filter(pl.col("entries") == pl.col("entries").max())
+    return float(common.sort("spread", "lr", descending=[True, False])["lr"][0])
+
+
+def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:
+    """Traces against step at one lr (or one a method): what `training_behaviour` draws.
+
+    `traces` has TRACE_COLUMNS and trial_id. Seeds that completed and seeds that diverged are averaged apart, the
+    latter up to the first divergence among them, so no mean jumps when a seed drops out. Columns: panel (key of
+    TRACE_PANELS), method, outcome, step, value (mean over seeds, and over layers where there are), low and high (value
+    -+ the standard deviation over layers, for the entropy; else null), num_seeds, is_end (a line's last step before a
+    divergence). At most MAX_STEPS log-spaced steps a line, of those at which its quantity was measured. Raises
+    UsageError where a method occurs twice (several workloads, optimizers or knobs).
+    """
+    wanted = {name for names in TRACE_PANELS.values() for name in (*names, "entropy_std")}
+    number = pl.col("value").cast(pl.Float64)
+    values = (
+        _measured(results, traces, lr, wanted)
+        .group_by(*_LINE, "trial_id", "step", "quantity")
+        .agg(value=number.mean(), spread=number.std(ddof=0))
+        .group_by(*_LINE, "step", "quantity")
+        .agg(value=pl.col("value").mean(), spread=pl.col("spread").mean(), num_seeds=pl.len().cast(pl.Int64))
+        .collect()
+    )
+    panels = [_panel(values, panel, names) for panel, names in TRACE_PANELS.items()]
+    return _with_ends(pl.concat(panels), ["panel", *_LINE])
+
+
+def layer_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:
+    """The attention entropy of each layer against step at one lr (or one a method): what `entropy_by_layer` draws.
+
+    Arguments, and what happens with diverged seeds, as in `trace_summary`. Columns: method, outcome, layer, step, value
+    (nats, mean over seeds), num_seeds, is_end. At most MAX_LAYER_STEPS log-spaced steps a line.
+    """
+    values = (
+        _measured(results, traces, lr, {"entropy"})
+        .group_by(*_LINE, "layer", "step")
+        .agg(value=pl.col("value").cast(pl.Float64).mean(), num_seeds=pl.len().cast(pl.Int64))
+        .collect()
+    )
+    line = [*_LINE, "layer"]
+    return _with_ends(_thinned(values, line, MAX_LAYER_STEPS), line)
+
+
+def collapses(rows: pl.DataFrame, line: list[str], num_keys: int) -> pl.DataFrame:
+    """The rows at which lines of entropy collapse: each line's first below COLLAPSE_SHARE of log N, N = `num_keys`.
+
+    `rows` has the columns `line`, step and value (nats). That share of the largest value of the entropy is the collapse
+    of analysis.scores.traces, there of a trial's layer; here of what a line shows, such as a mean over seeds.
+    """
+    require_columns(rows, (*line, "step", "value"), "the entropy summary")
+    below = rows.filter(pl.col("value") < COLLAPSE_SHARE * math.log(num_keys))
+    return below.sort(*line, "step").unique(line, keep="first", maintain_order=True)
+
+
+def plot_limits(values: pl.Series, *, cap: float | None = None) -> tuple[float, float]:
+    """Limits of a log axis: the 0.5% and 99.5% quantiles of the positive values and a tenth of a decade more.
+
+    (1, 10) if there are none. `cap` bounds the upper limit, lest the last steps before a divergence flatten the rest.
+    """
+    positive = values.filter((values > 0) & values.is_finite()).to_numpy()
+    if not len(positive):
+        return (1.0, 10.0)
+    low, high = np.quantile(positive, [0.005, 0.995])
+    high = high if cap is None else min(high, cap)
+    return float(low / 10**0.1), float(max(high, low) * 10**0.1)
+
+
+def _measured(
+    results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float], quantities: Collection[str]
+) -> pl.LazyFrame:
+    """Finite values of the quantities with method and outcome, those of diverged seeds up to their first divergence."""
+    require_columns(results, RESULT_COLUMNS, "the results frame")
+    require_columns(traces, (*TRACE_COLUMNS, "trial_id"), "the traces frame")
+    chosen = _trials_at(results, lr).with_columns(end=pl.col("diverged_step").min().over(_LINE))
+    return (
+        traces.lazy()
+        .filter(pl.col("quantity").is_in(sorted(quantities)) & pl.col("value").is_finite())
+        .join(chosen.lazy().select("trial_id", "end", *_LINE), on="trial_id")
+        .filter(pl.col("end").is_null() | (pl.col("step") <= pl.col("end")))
+    )
+
+
+def _panel(values: pl.DataFrame, panel: str, names: tuple[str, ...]) -> pl.DataFrame:
+    present = [name for name in names if (values["quantity"] == name).any()]
+    rows = values.filter(pl.col("quantity").is_in(present[:1]))
+    if present[:1] == ["entropy_mean"]:
+        spread = values.filter(pl.col("quantity") == "entropy_std").select(*_LINE, "step", spread="value")
+        rows = rows.drop("spread").join(spread, on=[*_LINE, "step"], how="left")
+    spread = pl.col("spread") if panel == "entropy" else pl.lit(None, pl.Float64)
+    low, high = (pl.col("value") - spread).clip(lower_bound=0), pl.col("value") + spread
+    return _thinned(rows, _LINE, MAX_STEPS).select(
+        pl.lit(panel).alias("panel"), *_LINE, "step", "value", low=low, high=high, num_seeds="num_seeds"
+    )
+
+
+def _thinned(rows: pl.DataFrame, line: list[str], max_steps: int) -> pl.DataFrame:
+    """The last row of each line in each of `max_steps` equal parts of the log axis of steps; all rows if they are few.
+
+    Each line keeps steps of its own, for lines may be measured at different ones.
+    """
+    if rows["step"].n_unique() <= max_steps:
+        return rows
+    end = rows.select((pl.col("step") + 2).max()).item()
+    part = ((pl.col("step") + 1).log() / math.log(end) * max_steps).floor()
+    return rows.sort("step").unique([*line, part], keep="last", maintain_order=True)
+
+
+def _with_ends(rows: pl.DataFrame, line: list[str]) -> pl.DataFrame:
+    """The rows, sorted, with is_end: the last step of a line of diverged seeds."""
+    is_last = pl.col("step") == pl.col("step").max().over(line)
+    is_end = is_last & (pl.col("outcome") == Outcome.DIVERGED.value)
+    return rows.with_columns(is_end=is_end).sort(*line, "step")
+
+
+def _trials_at(results: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:
+    """The results at the lr (of their method), lost trials left out; methods must be told apart by name alone."""
+    keys = curves(results).select(*ENTRY).unique()
+    twice = keys.filter(pl.col("method").is_duplicated())
+    if twice.height:
+        raise UsageError(
+            f"method {twice['method'][0]!r} occurs with several workloads, optimizers or knobs; pass the results of one"
+        )
+    wanted = pl.col("method").replace_strict(dict(lr), default=None) if isinstance(lr, Mapping) else pl.lit(lr)
+    is_result = pl.col("outcome").is_in([outcome.value for outcome in Outcome if outcome.is_result])
+    return results.filter(is_result, ((pl.col("lr") - wanted).abs() <= 1e-9 * wanted).fill_null(False))

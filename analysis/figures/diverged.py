@@ -1,0 +1,61 @@
+"""The map of divergence: a grid of lr x seed for each method. Draws a frame of analysis/figures/diverged_map.py."""
+
+from __future__ import annotations
+
+import altair as alt
+import polars as pl
+
+from analysis.curves import require_columns
+from analysis.figures.chart_style import CROSS, GREY, QUIET, Chart, check_size, figure_title, styled
+from analysis.figures.diverged_map import COMPLETED, DIVERGED, LOST
+from analysis.text import lr_text
+
+_CELL = 15  # pixels
+_PANELS_PER_ROW = 3
+
+
+def diverged_map_chart(cells: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
+    """A panel a method, a column a learning rate, a row a seed: how and when each trial ended.
+
+    `cells` is the frame of `diverged_map` for one workload, optimizer and knobs. Quiet cells completed; a colour is the
+    step of divergence, dark is early; a cross on white is a trial without a result; no cell: no such trial.
+    """
+    require_columns(cells, ("method", "lr", "seed", "state", "step"), "the map of divergence")
+    check_size(cells)
+    lrs, seeds = cells["lr"].unique().sort(), cells["seed"].unique().sort().to_list()
+    texts = {lr: lr_text(lr) for lr in lrs}
+    rows = cells.with_columns(
+        lr_text=pl.col("lr").replace_strict(texts, return_dtype=pl.String), from_one=pl.col("step") + 1
+    )
+    labelled = [texts[lr] for lr in lrs.gather_every(max(1, -(-len(lrs) // 8)))]
+    x = alt.X(
+        "lr_text:O",
+        title="learning rate",
+        scale=alt.Scale(domain=list(texts.values())),
+        axis=alt.Axis(values=labelled, labelAngle=-45),
+    )
+    y = alt.Y("seed:O", title="seed", scale=alt.Scale(domain=seeds), axis=alt.Axis(labelOverlap=True))
+    colour = _colour(rows.filter(state=DIVERGED)["step"].drop_nulls().to_list())
+    base = alt.Chart(rows).encode(x=x, y=y, tooltip=["lr:Q", "seed:Q", "state:N", "step:Q"])
+    squares = base.mark_rect(stroke="white", strokeWidth=0.5)
+    quiet = squares.transform_filter(f"datum.state == '{COMPLETED}'").encode(color=alt.value(QUIET))
+    diverged = squares.transform_filter(f"datum.state == '{DIVERGED}'")
+    unknown = diverged.transform_filter("datum.step == null").encode(color=alt.value(GREY))
+    timed = diverged.transform_filter("datum.step != null").encode(color=colour)
+    lost = base.transform_filter(f"datum.state == '{LOST}'").mark_point(shape=CROSS, size=50, strokeWidth=1.2)
+    layers = alt.layer(quiet, unknown, timed, lost.encode(color=alt.value(GREY)))
+    # A facet, not panels put together: Altair takes a second for every ten of those.
+    header = alt.Header(title=None, labelAnchor="start", labelFontSize=13, labelFontWeight="bold", labelLimit=300)
+    grid = layers.properties(width=alt.Step(_CELL), height=alt.Step(_CELL)).facet(
+        facet=alt.Facet("method:N", header=header), columns=_PANELS_PER_ROW, spacing=20
+    )
+    return styled(grid.resolve_axis(x="independent", y="independent").properties(title=figure_title(title, subtitle)))
+
+
+def _colour(steps: list[int]) -> alt.Color:
+    """Colour by step on a log scale, counted from 1; the light end of the scheme would be too near to a quiet cell."""
+    scheme = alt.SchemeParams("viridis", extent=[0, 0.9])
+    low, high = min(steps, default=0) + 1, max(steps, default=0) + 1
+    scale = alt.Scale(type="log", scheme=scheme, domain=[low, max(high, low + 1)], nice=False)
+    legend = alt.Legend(title=["diverged", "at step"], format="~s", tickCount=4, gradientLength=110)
+    return alt.Color("from_one:Q", scale=scale, legend=legend if steps else None)

@@ -1,0 +1,115 @@
+"""Loss against learning rate, and how charts are saved. Draws a frame of `aggregate` and computes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import polars as pl
+import vl_convert
+
+from analysis.curves import require_columns
+from analysis.figures.chart_style import (
+    CROSS,
+    Chart,
+    check_size,
+    figure_title,
+    labelled_rule,
+    lr_axis,
+    method_colour,
+    method_dash,
+    method_legend,
+    method_shape,
+    styled,
+)
+from analysis.losses import SCORED_LOSSES
+from bench.errors import UsageError
+
+
+class _ScriptSafe(json.JSONEncoder):
+    """JSON that may stand inside <script>: Altair writes names such as `</script>` as they are."""
+
+    def encode(self, o: Any) -> str:
+        return super().encode(o).replace("<", "\\u003c")
+
+
+# Suffix: how Altair is told to save it.
+FIGURE_FORMATS: dict[str, dict[str, Any]] = {
+    "svg": {},
+    "png": {"scale_factor": 2},
+    "pdf": {},
+    "html": {"inline": True, "json_kwds": {"cls": _ScriptSafe}},
+}
+
+# Suffix: what is made of the SVG.
+DRAWN_FORMATS: dict[str, Callable[[str], bytes]] = {
+    "svg": str.encode,
+    "png": lambda svg: vl_convert.svg_to_png(svg, scale=FIGURE_FORMATS["png"]["scale_factor"]),
+    "pdf": vl_convert.svg_to_pdf,
+}
+
+
+def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", loss: str = "train") -> Chart:
+    """Final loss against learning rate, one line a method; bars span the seeds, crosses mark divergence.
+
+    `summary` has the columns of `loss_summary` for one workload, optimizer and knobs; `loss` is which of SCORED_LOSSES
+    it was made of. The dashed rule is the loss at init. Source: Hong & Lee 2025, Figs. 2 and 6.
+    """
+    columns = ("method", "lr", "loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged", "num_seeds")
+    require_columns(summary, columns, "the loss summary")
+    check_size(summary)
+    methods = summary["method"].unique().sort().to_list()
+    lr_scale = alt.Scale(type="log", nice=False, padding=10)
+    lr = alt.X("lr:Q", scale=lr_scale, title="learning rate (log scale)", axis=lr_axis())
+    loss_title = f"final {SCORED_LOSSES[loss].title}, clipped at the loss at init"
+    height = alt.Y("loss_mean:Q", title=loss_title, scale=alt.Scale(zero=True))
+    legend = method_legend(symbolSize=90, symbolStrokeWidth=0)
+    base = alt.Chart(summary).encode(x=lr, color=method_colour(methods, legend))
+    bars = base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y=alt.Y("loss_low:Q"), y2="loss_high:Q")
+    lines = base.mark_line(strokeWidth=2).encode(y=height, strokeDash=method_dash(methods, None))
+    points = base.mark_point(filled=True, size=45, opacity=1).encode(
+        y=height,
+        shape=method_shape(methods, legend),
+        tooltip=["method:N", "lr:Q", alt.Tooltip("loss_mean:Q", format=".4g"), "num_diverged:Q", "num_seeds:Q"],
+    )
+    crosses = base.transform_filter("datum.num_diverged > 0").mark_point(
+        shape=CROSS, size=160, strokeWidth=1.6, opacity=1
+    )
+    layers = [bars, lines, points, crosses.encode(y=height), *_initial_loss(summary)]
+    return styled(alt.layer(*layers).properties(width=520, height=300, title=figure_title(title, subtitle)))
+
+
+def save(chart: Any, path: Path) -> Path:
+    """Writes the chart as its suffix says (FIGURE_FORMATS); HTML works offline. Returns the path."""
+    form = path.suffix.removeprefix(".")
+    if form not in FIGURE_FORMATS:
+        raise UsageError(f"can't save a figure as {path.name!r}; formats are {', '.join(FIGURE_FORMATS)}")
+    chart.save(str(path), format=form, **FIGURE_FORMATS[form])
+    return path
+
+
+def save_spec(spec: dict[str, Any], folder: Path, name: str, formats: Collection[str]) -> list[Path]:
+    """Writes a chart's specification (`Chart.to_dict`) as `name`.svg, and in these of DRAWN_FORMATS; the paths.
+
+    PNG and PDF are made of the SVG, so that the chart is laid out once, and looked through by Altair once.
+    """
+    unknown = [form for form in formats if form not in DRAWN_FORMATS]
+    if unknown:
+        raise UsageError(f"can't save a figure as {unknown[0]!r}; formats are {', '.join(DRAWN_FORMATS)}")
+    svg = vl_convert.vegalite_to_svg(spec)
+    paths = []
+    for form, draw in DRAWN_FORMATS.items():
+        if form == "svg" or form in formats:
+            paths.append(folder / f"{name}.{form}")
+            paths[-1].write_bytes(draw(svg))
+    return paths
+
+
+def _initial_loss(summary: pl.DataFrame) -> list[alt.Chart]:
+    losses = summary["initial_loss"].to_numpy()
+    alike = losses.max() - losses.min() <= 0.02 * abs(losses.mean())
+    label = "loss at init" if alike else "loss at init, mean over methods"
+    return labelled_rule(float(losses.mean()), label, align="right")

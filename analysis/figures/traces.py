@@ -1,0 +1,207 @@
+"""Figures against step: training behaviour, and entropy by layer. Draws frames of analysis/figures/aggregate.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from analysis.curves import require_columns
+from analysis.figures.aggregate import TRACE_PANELS, collapses, plot_limits
+from analysis.figures.chart_style import (
+    CROSS,
+    Chart,
+    check_size,
+    figure_title,
+    labelled_rule,
+    method_colour,
+    method_dash,
+    method_legend,
+    panel_title,
+    step_x,
+    styled,
+)
+
+_TITLES: dict[str, str] = {
+    "loss": "Training loss",
+    "grad_norm": "Gradient norm",
+    "entropy": "Attention entropy",
+    "frobenius_norm": "Frobenius norm of attention, ||P||",
+    "row_mass": "Row mass of attention",
+    "val_loss": "Held-out loss (dots) and training loss (thin)",
+    "val_accuracy": "Held-out accuracy",
+}
+
+_AXIS_TITLES: dict[str, str] = {
+    "loss": "loss (log scale)",
+    "grad_norm": "gradient 2-norm (log scale)",
+    "entropy": "entropy, mean over layers (nats)",
+    "frobenius_norm": "||P||, mean over layers",
+    "row_mass": "mean row sum, mean over layers",
+    "val_loss": "loss (log scale)",
+    "val_accuracy": "accuracy",
+}
+
+_HELD_OUT_PANELS = ("val_loss", "val_accuracy")  # measured at equal distances in step, and so drawn
+_LOG_PANELS = ("loss", "grad_norm", "val_loss")
+_MARGIN = 0.13  # of a linear axis, for a bound's label
+_MASS_TOLERANCE = 0.01  # rows in half precision sum to 1 within it
+
+
+def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
+    """Loss, gradient norm, attention entropy and ||P||_F against step, a line for each method and outcome.
+
+    `summary` has the columns of `trace_summary`. Where it has held-out quantities, two panels more: training and
+    held-out loss, and accuracy; where rows of P do not sum to 1, one of their sums. A line that ends in a cross is of
+    seeds that diverged. Band: standard deviation over layers. Labelled dashed rules, N being `num_keys`: log N for the
+    entropy; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and are drawn for these only. Under a causal
+    mask they bound all the same, but only a row that sees all N keys can reach the one for uniform rows. A triangle on
+    a line of the entropy is where it collapses (analysis.figures.aggregate.collapses).
+    Source: Hong & Lee 2025, Figs. 1 (bottom) and 5; bounds of Prop. 5.3.
+    """
+    columns = ("panel", "method", "outcome", "step", "value", "low", "high", "is_end")
+    require_columns(summary, columns, "the trace summary")
+    summary = summary.with_columns(from_one=pl.col("step") + 1)
+    methods = summary["method"].unique().sort().to_list()
+    bounds = _bounds(num_keys, rows_sum_to_one=_rows_sum_to_one(summary))
+    entropy = summary.filter(panel="entropy")
+    marked = {"entropy": collapses(entropy, ["method", "outcome"], num_keys)}
+    panels = [
+        _trace_panel(summary, panel, methods, bounds[panel], marked.get(panel, entropy.clear()))
+        for panel in _shown_panels(summary)
+    ]
+    pairs = [alt.hconcat(*panels[start : start + 2], spacing=30) for start in range(0, len(panels), 2)]
+    return styled(alt.vconcat(*pairs, spacing=25).properties(title=figure_title(title, subtitle)))
+
+
+def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
+    """Attention entropy of every layer against step, a panel a method, colour by depth: which layers collapse.
+
+    `summary` has the columns of `layer_summary`. Dashed lines that end in a cross are of seeds that diverged. The
+    labelled rule is log N, N being `num_keys`; a triangle is where a layer collapses (`aggregate.collapses`).
+    """
+    require_columns(summary, ("method", "outcome", "layer", "step", "value", "is_end"), "the layer summary")
+    summary = summary.with_columns(from_one=pl.col("step") + 1)
+    last_layer, num_steps = max(0, *summary["layer"]), _num_steps(summary)
+    parts = summary.partition_by("method", maintain_order=True)
+    panels = [_layer_panel(rows, num_keys, num_steps, last_layer) for rows in parts]
+    return styled(alt.concat(*panels, columns=3, spacing=25).properties(title=figure_title(title, subtitle)))
+
+
+def _shown_panels(summary: pl.DataFrame) -> list[str]:
+    present = set(summary["panel"])
+    always = ("loss", "grad_norm", "entropy", "frobenius_norm")
+    shown = {*always, *(present & {"val_loss", "val_accuracy"})}
+    if not _rows_sum_to_one(summary):
+        shown.add("row_mass")
+    return [panel for panel in TRACE_PANELS if panel in shown]
+
+
+def _rows_sum_to_one(summary: pl.DataFrame) -> bool:
+    """Whether the rows of every method's P do, as they do where no row mass was measured."""
+    mass = summary.filter(pl.col("panel") == "row_mass")["value"]
+    return not ((mass - 1).abs() > _MASS_TOLERANCE).any()
+
+
+def _bounds(num_keys: int, *, rows_sum_to_one: bool) -> dict[str, list[tuple[str, float, bool]]]:
+    """Each panel's theoretical bounds: label, height, and whether the label goes below the rule."""
+    norm = [
+        (f"√N (N = {num_keys}): rows one-hot", math.sqrt(num_keys), False),
+        ("1: rows uniform over N keys", 1.0, True),
+    ]
+    bounds: dict[str, list[tuple[str, float, bool]]] = {panel: [] for panel in TRACE_PANELS}
+    bounds["entropy"] = [(_uniform_label(num_keys), math.log(num_keys), False)]
+    bounds["frobenius_norm"] = norm if rows_sum_to_one else []
+    bounds["row_mass"] = [("1: rows sum to 1", 1.0, False)]
+    return bounds
+
+
+def _uniform_label(num_keys: int) -> str:
+    return f"log N (N = {num_keys}): rows uniform over N keys"
+
+
+def _trace_panel(
+    summary: pl.DataFrame,
+    panel: str,
+    methods: list[str],
+    bounds: list[tuple[str, float, bool]],
+    collapsed: pl.DataFrame,
+) -> Any:
+    rows = summary.filter(pl.col("panel") == panel)
+    is_held_out = panel in _HELD_OUT_PANELS
+    beside = summary.filter(pl.col("panel") == "loss") if panel == "val_loss" else rows.clear()
+    check_size(rows)
+    low, high = _limits(pl.concat([rows, beside]), panel, [height for _, height, _ in bounds])
+    scale = alt.Scale(type="log" if panel in _LOG_PANELS else "linear", domain=[low, high], nice=False)
+    step = step_x(_num_steps(summary), is_log=not is_held_out)
+    value = alt.Y("value:Q", title=_AXIS_TITLES[panel], scale=scale)
+    legend = method_legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2.5)
+    colour, dash = method_colour(methods, legend), method_dash(methods, legend)
+    base = alt.Chart(rows).encode(x=step, y=value, color=colour, detail="outcome:N")
+    layers: list[Any] = []
+    if rows["low"].is_not_null().any():
+        layers.append(base.mark_area(opacity=0.13, clip=True).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"))
+    if beside.height:
+        thin = alt.Chart(beside).mark_line(strokeWidth=0.9, opacity=0.6, clip=True)
+        layers.append(thin.encode(x=step, y=value, color=colour, detail="outcome:N", strokeDash=dash))
+    layers.append(base.mark_line(strokeWidth=1.8, clip=True).encode(strokeDash=dash))
+    if is_held_out:
+        layers.append(base.mark_point(filled=True, size=22, opacity=1, clip=True))
+    layers.append(_crosses(beside if beside.height else rows, step, value, (low, high)).encode(color=colour))
+    if collapsed.height:
+        layers.append(_triangles(collapsed, step, value).encode(color=colour))
+    for label, height, below in bounds:
+        layers += labelled_rule(height, label, below=below)
+    return alt.layer(*layers).properties(width=330, height=200, title=panel_title(_TITLES[panel]))
+
+
+def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: int) -> Any:
+    check_size(rows)
+    high = math.log(num_keys) * (1 + _MARGIN)
+    step = step_x(num_steps, is_log=True)
+    value = alt.Y("value:Q", title="entropy (nats)", scale=alt.Scale(domain=[0, high], nice=False))
+    # The light end of the scheme would be too faint on white.
+    scale = alt.Scale(scheme=alt.SchemeParams("viridis", extent=[0, 0.88]), domain=[0, max(last_layer, 1)])
+    labelled = sorted({0, last_layer // 2, last_layer})
+    legend = alt.Legend(title=["layer, 0 next", "to the input"], format="d", values=labelled, gradientLength=150)
+    colour = alt.Color("layer:Q", scale=scale, legend=legend if last_layer else None)
+    outcomes = alt.Scale(domain=["completed", "diverged"], range=[[1, 0], [4, 3]])
+    dash = alt.StrokeDash("outcome:N", scale=outcomes, legend=None)
+    lines = alt.Chart(rows).mark_line(strokeWidth=1.8, clip=True)
+    lines = lines.encode(x=step, y=value, color=colour, strokeDash=dash, detail="layer:Q")
+    crosses = _crosses(rows, step, value, (0, high)).encode(color=colour)
+    collapsed = collapses(rows, ["outcome", "layer"], num_keys)
+    triangles = [_triangles(collapsed, step, value).encode(color=colour)] if collapsed.height else []
+    rule = labelled_rule(math.log(num_keys), _uniform_label(num_keys))
+    return alt.layer(lines, crosses, *triangles, *rule).properties(
+        width=240, height=150, title=panel_title(rows["method"][0])
+    )
+
+
+def _crosses(rows: pl.DataFrame, step: alt.X, value: alt.Y, limits: tuple[float, float]) -> alt.Chart:
+    ends = rows.filter("is_end").with_columns(pl.col("value").clip(*limits))
+    return alt.Chart(ends).mark_point(shape=CROSS, size=130, strokeWidth=1.8, opacity=1).encode(x=step, y=value)
+
+
+def _triangles(rows: pl.DataFrame, step: alt.X, value: alt.Y) -> alt.Chart:
+    """Where lines collapse: hollow, so that those of several layers at one step can be told apart."""
+    marks = alt.Chart(rows).mark_point(shape="triangle-down", size=70, strokeWidth=1.6, opacity=1, filled=False)
+    return marks.encode(x=step, y=value)
+
+
+def _num_steps(summary: pl.DataFrame) -> int:
+    """The last step drawn in any panel, where all horizontal axes end."""
+    return max(1, *summary["step"])
+
+
+def _limits(rows: pl.DataFrame, panel: str, bounds: list[float]) -> tuple[float, float]:
+    """Limits of a panel's value axis: what the bounds span, or the data's up to 30 times what was measured first."""
+    if panel in _LOG_PANELS:
+        first = rows.filter(pl.col("step") == pl.col("step").min())["value"].to_list()
+        return plot_limits(rows["value"], cap=30 * max(first) if first else None)
+    largest = max([0.0, *bounds, *rows["value"]])
+    lowest = min(bounds) if panel == "frobenius_norm" and bounds else 0.0
+    margin = _MARGIN * ((largest - lowest) or 1.0)
+    return (lowest - margin if lowest else 0.0, largest + margin)

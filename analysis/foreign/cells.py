@@ -1,0 +1,175 @@
+"""The cells of a file of runs, column by column: text and numbers within what a run can have."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from analysis.foreign.tidy_file import printable
+from bench.errors import UsageError
+
+MAX_TEXT = 200
+MAX_SOURCE = 500
+
+_WHOLE = 2**32  # seeds and steps lie below it
+
+Settings = list[dict[str, Any]]  # of each row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """What a column's numbers must be. has_gaps: a row may lack it; else every row has it, or no row does."""
+
+    required: str
+    is_right: Callable[[float], bool]
+    is_whole: bool = False
+    has_gaps: bool = False
+
+
+_POSITIVE = Number(required="a finite number above 0", is_right=lambda x: 0 < x < math.inf)
+_NOT_NEGATIVE = Number(required="a finite number of at least 0", is_right=lambda x: 0 <= x < math.inf)
+_SHARE = Number(required="a number from 0 to 1", is_right=lambda x: 0 <= x <= 1, has_gaps=True)
+_LOSS = Number(required="a number; inf or nan where the run diverged", is_right=lambda x: True, has_gaps=True)
+_STEP = "a whole number below 2^32"
+
+NUMBERS: dict[str, Number] = {
+    "lr": _POSITIVE,
+    "seed": Number(required=f"{_STEP}, at least 0", is_right=lambda x: 0 <= x < _WHOLE, is_whole=True),
+    "final_loss": _LOSS,
+    "initial_loss": Number(required="the finite loss before any update", is_right=math.isfinite),
+    "warmup_steps": _NOT_NEGATIVE,
+    "weight_decay": _NOT_NEGATIVE,
+    "grad_clip": Number(required="a number above 0; inf for no clipping", is_right=lambda x: x > 0),
+    "init_scale": _POSITIVE,
+    "num_steps": Number(required=f"{_STEP}, at least 1", is_right=lambda x: 1 <= x < _WHOLE, is_whole=True),
+    "diverged_step": Number(
+        required=f"{_STEP}, at least 0", is_right=lambda x: 0 <= x < _WHOLE, is_whole=True, has_gaps=True
+    ),
+    "initial_val_loss": Number(required="a finite number", is_right=math.isfinite, has_gaps=True),
+    "val_loss": _LOSS,
+    "val_accuracy": _SHARE,
+    "val_calibration_error": _SHARE,
+    "wall_s": Number(required="a finite number of at least 0", is_right=lambda x: 0 <= x < math.inf, has_gaps=True),
+}
+
+TEXTS = ("workload", "method", "optimizer", "schedule", "outcome", "source")
+_TEXTS_WITH_GAPS = ("outcome", "source")
+
+
+def checked_text(cells: pl.DataFrame, shown: str) -> dict[str, list[str | None]]:
+    """The columns of TEXTS that are there. Raises UsageError for an empty, overlong or unprintable cell."""
+    found = {}
+    for name in TEXTS:
+        if name in cells.columns:
+            values = cells[name].to_list()
+            limit = MAX_SOURCE if name == "source" else MAX_TEXT
+            for row, value in _first_rows(values).items():
+                if value is None and name not in _TEXTS_WITH_GAPS:
+                    raise _wrong(shown, row, name, None, "text in every row, or no such column")
+                if value is not None and (len(value) > limit or not value.isprintable()):
+                    raise _wrong(shown, row, name, value, f"at most {limit} printable letters")
+            found[name] = values
+    return found
+
+
+def checked_numbers(cells: pl.DataFrame, shown: str) -> dict[str, list[Any]]:
+    """The columns of NUMBERS that are there, as numbers. Raises UsageError for a cell that is no such number."""
+    found = {}
+    for name, rule in NUMBERS.items():
+        if name in cells.columns:
+            texts = cells[name].to_list()
+            values = _numbers(cells[name])
+            for number, (text, value) in enumerate(zip(texts, values, strict=True), 1):
+                if text is None and not rule.has_gaps:
+                    raise _wrong(shown, number, name, None, f"{rule.required}, in every row")
+                if text is not None and not _is_right(rule, value):
+                    raise _wrong(shown, number, name, text, rule.required)
+            found[name] = [None if value is None else int(value) for value in values] if rule.is_whole else values
+    return found
+
+
+def spread_knobs(cells: pl.DataFrame, shown: str, setting_columns: Collection[str]) -> tuple[pl.DataFrame, Settings]:
+    """The cells with a column for each knob that `knobs` names, and the settings of every row.
+
+    A knob that only some rows name counts as off in the others: it varies within those alone. Raises UsageError for
+    text that is no list of knobs, for a knob that has a column of its own as well, and for two settings of one name.
+    """
+    settings: Settings = [{} for _ in range(cells.height)]
+    for name in setting_columns:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
+            raise UsageError(f"{shown}: the setting {printable(name)!r}; required a name of letters, digits, _ . -")
+        for row, text in enumerate(cells[name]):
+            if text is not None:
+                settings[row][name] = _plain(text)
+    if "knobs" in cells.columns:
+        cells = _with_spread(cells, shown, settings)
+    for row, of_row in enumerate(settings, 1):
+        last = [name.rpartition(".")[2] for name in of_row]
+        if len(set(last)) < len(last) or "method" in last:
+            raise _wrong(
+                shown, row, "knobs", ", ".join(of_row), "settings whose last words differ, none of them 'method'"
+            )
+    return cells, settings
+
+
+def _with_spread(cells: pl.DataFrame, shown: str, settings: Settings) -> pl.DataFrame:
+    columns: dict[str, list[str | None]] = {}
+    for row, text in enumerate(cells["knobs"]):
+        for name, value in _pairs(text or "", shown, row + 1):
+            if name in cells.columns and name not in columns:
+                raise _wrong(shown, row + 1, "knobs", text, f"{name!r} there or in a column of its own, not in both")
+            if name in NUMBERS or name == "schedule":
+                columns.setdefault(name, [None] * cells.height)[row] = value
+            else:
+                settings[row][name] = _plain(value)
+    fill = {"warmup_steps": "0", "weight_decay": "0", "grad_clip": "inf", "init_scale": "1", "schedule": "unknown"}
+    spread = [pl.Series(name, values, pl.String).fill_null(fill.get(name, "")) for name, values in columns.items()]
+    return cells.with_columns(column.replace("", None) for column in spread)
+
+
+def _pairs(text: str, shown: str, row: int) -> list[tuple[str, str]]:
+    """('depth', '4'), ... of 'depth=4, warmup_steps=100.0'; a value may hold commas."""
+    pairs = re.findall(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*?)(?:, (?=[A-Za-z_][A-Za-z0-9_.-]*=)|$)", text)
+    names = [name for name, _ in pairs]
+    is_whole = ", ".join(f"{name}={value}" for name, value in pairs) == text
+    if not is_whole or len(set(names)) < len(names) or not all(value.strip() for _, value in pairs):
+        raise _wrong(shown, row, "knobs", text, "such as 'depth=4, warmup_steps=100.0', each knob once")
+    return [(name, value.strip()) for name, value in pairs]
+
+
+def _plain(text: str) -> Any:
+    """A setting's value: a whole number, a finite number, a truth value, or else text."""
+    if re.fullmatch(r"-?\d{1,18}", text):
+        return int(text)
+    value = _numbers(pl.Series([text]))[0]
+    if value is not None and math.isfinite(value):
+        return value
+    return {"true": True, "false": False}.get(text, text)
+
+
+def _numbers(texts: pl.Series) -> list[float | None]:
+    return texts.cast(pl.Float64, strict=False).to_list()
+
+
+def _is_right(rule: Number, value: float | None) -> bool:
+    if value is None or not rule.is_right(value):
+        return False
+    return not rule.is_whole or value.is_integer()
+
+
+def _first_rows(values: list[str | None]) -> dict[int, str | None]:
+    """Row number -> value, each value once, where it first occurs."""
+    first: dict[str | None, int] = {}
+    for row, value in enumerate(values, 1):
+        first.setdefault(value, row)
+    return {row: value for value, row in first.items()}
+
+
+def _wrong(shown: str, row: int, column: str, value: str | None, required: str) -> UsageError:
+    got = "empty" if value is None else repr(value[:60])
+    return UsageError(f"{shown}: row {row}, column {column!r}: {got}; required {required}")

@@ -1,0 +1,254 @@
+"""Other people's runs, a row a run, as results: every cell is checked, every complaint names file, row and column.
+
+What a file does not say is filled in by whoever reads it, and `assumed` tells what: by itself, a knob counts as off
+and a workload, optimizer or schedule is 'unknown' (ABSENT). A column that is not known is refused, unless it is named
+as a setting, which keeps runs apart as knobs do, or ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from analysis.curves import ENTRY, with_knobs
+from analysis.foreign.cells import checked_numbers, checked_text, spread_knobs
+from analysis.foreign.names import import_mark
+from analysis.foreign.tidy_file import TidyFile
+from bench.errors import UsageError
+from bench.trial import KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial
+
+REQUIRED_COLUMNS = ("method", "lr", "seed", "final_loss", "initial_loss")
+ALIASES: dict[str, str] = {"loss": "final_loss", "learning_rate": "lr"}
+# Of a trial, where the file says nothing.
+ABSENT: dict[str, Any] = {
+    "workload": "unknown",
+    "optimizer": "unknown",
+    "schedule": "unknown",
+    **{name: getattr(Knobs(lr=1.0), name) for name in KNOB_NAMES if name != "lr"},
+    "num_steps": None,
+}
+MAX_SOURCES = 10
+IMPORTED = "imported"  # the flag of a leaderboard's entry
+
+_IMPORT_SCHEMA = {"trial_id": pl.String, "import": pl.String}
+_NAMES = ("workload", "method", "optimizer", "schedule")
+_DERIVED = ("trial_id", "settings")  # of RESULT_COLUMNS; a file has the column `knobs` or those of its settings instead
+_MEASURED = ("diverged_step", "initial_val_loss", "val_loss", "val_accuracy", "val_calibration_error", "wall_s")
+KNOWN_COLUMNS = (*(name for name in RESULT_COLUMNS if name not in _DERIVED), "knobs", "source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a file leaves to whoever reads it.
+
+    name: of the import, part of every trial's id. workload: of all runs, where the file has no such column.
+    initial_loss: the same. settings: columns that keep runs apart. absent: what holds where the file says nothing.
+    label: what tables call a method.
+    """
+
+    name: str
+    workload: str | None = None
+    initial_loss: float | None = None
+    settings: Collection[str] = ()
+    absent: Mapping[str, Any]
+    label: Callable[[str], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """A file's runs as results; its sources, as it cites them; and what it does not say, with what counts instead."""
+
+    results: tuple[Result, ...]
+    sources: tuple[str, ...]
+    assumed: dict[str, Any]
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """RESULT_COLUMNS, a row a run."""
+        schema = {column: getattr(pl, kind) for column, kind in RESULT_COLUMNS.items()}
+        return pl.DataFrame([result.row() for result in self.results], schema=schema)
+
+
+def plain_reading(name: str) -> Reading:
+    """A file that stands for itself, its methods called as it calls them."""
+    return Reading(name=name, absent=ABSENT, label=str)
+
+
+def foreign_results(file: TidyFile, reading: Reading) -> Foreign:
+    """The runs of a tidy file. Raises UsageError with the first problem.
+
+    Columns: REQUIRED_COLUMNS, and any other of KNOWN_COLUMNS. A run diverged if `outcome` says so or its final loss is
+    not finite; lost runs are no results and are refused. `knobs` is text such as 'depth=4, warmup_steps=100.0', as our
+    curves.csv has it. Two rows of one run (all but losses the same) are refused.
+    """
+    named = _known_columns(file, reading)
+    cells, settings = spread_knobs(named, file.shown, reading.settings)
+    _require(cells, file.shown, reading)
+    texts = checked_text(cells, file.shown)
+    numbers = checked_numbers(cells, file.shown)
+    sources = tuple(sorted({source for source in texts.get("source", []) if source is not None}))
+    if len(sources) > MAX_SOURCES:
+        raise UsageError(
+            f"{file.shown}: column 'source': {len(sources)} sources; required at most {MAX_SOURCES} a file"
+        )
+    absent = dict(reading.absent)
+    if reading.workload is not None:
+        absent["workload"] = reading.workload
+    rows = _rows(texts, numbers, reading.initial_loss)
+    _check_outcomes(rows, file.shown)
+    _refuse_duplicates(rows, settings, file.shown)
+    results = tuple(_result(row, of_row, absent, reading) for row, of_row in zip(rows, settings, strict=True))
+    assumed = {name: value for name, value in absent.items() if name not in cells.columns}
+    if reading.workload is not None:
+        del assumed["workload"]
+    return Foreign(results=results, sources=sources, assumed=assumed)
+
+
+def _known_columns(file: TidyFile, reading: Reading) -> pl.DataFrame:
+    """The cells under our names. Raises UsageError for a column that is neither known nor a setting."""
+    columns = file.cells.columns
+    for name in reading.settings:
+        if name not in columns:
+            raise UsageError(f"{file.shown}: no column {name!r} to keep as a setting; it has {', '.join(columns)}")
+        if name in KNOWN_COLUMNS or name in ALIASES:
+            raise UsageError(f"{file.shown}: column {name!r} is known as it is; required no setting of that name")
+    for theirs, ours in ALIASES.items():
+        if theirs in columns and ours in columns:
+            raise UsageError(f"{file.shown}: columns {ours!r} and {theirs!r} mean the same; required one of them")
+    for place, name in enumerate(columns):
+        if name not in (*KNOWN_COLUMNS, *ALIASES, *reading.settings):
+            near = difflib.get_close_matches(name.lower(), (*KNOWN_COLUMNS, *ALIASES), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(
+                f"{file.shown}: column {place + 1} ({name!r}) is not known{hint}; `bench import` takes --setting "
+                f"{name!r} where it keeps runs apart, --ignore {name!r} where not; known: {', '.join(KNOWN_COLUMNS)}"
+            )
+    return file.cells.rename(ALIASES, strict=False)
+
+
+def _require(cells: pl.DataFrame, shown: str, reading: Reading) -> None:
+    for name, given, option in (
+        ("initial_loss", reading.initial_loss, "--initial-loss"),
+        ("workload", reading.workload, "--workload"),
+    ):
+        if given is not None and name in cells.columns:
+            raise UsageError(f"{shown}: column {name!r} is there already; required it or {option}, not both")
+    if reading.initial_loss is not None and not math.isfinite(reading.initial_loss):
+        raise UsageError(f"--initial-loss must be a finite number, got {reading.initial_loss}")
+    given = {"initial_loss"} if reading.initial_loss is not None else set()
+    missing = [name for name in REQUIRED_COLUMNS if name not in cells.columns and name not in given]
+    if missing:
+        advice = " (`bench import` takes --initial-loss X for all runs)" if "initial_loss" in missing else ""
+        raise UsageError(
+            f"{shown}: no column {', '.join(map(repr, missing))}{advice}; required {', '.join(REQUIRED_COLUMNS)}, got "
+            f"{', '.join(cells.columns)}"
+        )
+
+
+def _rows(
+    texts: Mapping[str, list[Any]], numbers: Mapping[str, list[Any]], initial_loss: float | None
+) -> list[dict[str, Any]]:
+    columns = {**texts, **numbers}
+    if initial_loss is not None:
+        columns["initial_loss"] = [initial_loss] * len(numbers["lr"])
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _check_outcomes(rows: list[dict[str, Any]], shown: str) -> None:
+    """Fills the outcome of every row, and +inf as the final loss of those that diverged."""
+    for number, row in enumerate(rows, 1):
+        loss, outcome = row["final_loss"], row.get("outcome")
+        if outcome not in (None, Outcome.COMPLETED, Outcome.DIVERGED):
+            raise UsageError(
+                f"{shown}: row {number}, column 'outcome': {outcome!r}; required 'completed' or 'diverged', or empty "
+                "(a lost run is no result: leave its row out)"
+            )
+        if loss is None and outcome != Outcome.DIVERGED:
+            raise UsageError(
+                f"{shown}: row {number}, column 'final_loss': empty; required a number, or outcome 'diverged'"
+            )
+        is_finite = loss is not None and math.isfinite(loss)
+        if outcome == Outcome.COMPLETED and not is_finite:
+            raise UsageError(
+                f"{shown}: row {number}, column 'outcome': 'completed', but its final loss is {loss}; required "
+                "'diverged'"
+            )
+        diverged = outcome == Outcome.DIVERGED or not is_finite
+        row["outcome"] = Outcome.DIVERGED if diverged else Outcome.COMPLETED
+        if diverged:
+            row["final_loss"] = math.inf
+            row["val_loss"] = None if row.get("val_loss") is None else math.inf
+            row["val_accuracy"] = row["val_calibration_error"] = None
+        elif row.get("diverged_step") is not None:
+            raise UsageError(
+                f"{shown}: row {number}, column 'diverged_step': {row['diverged_step']}, but the run completed; "
+                "required it empty"
+            )
+
+
+def _refuse_duplicates(rows: list[dict[str, Any]], settings: list[dict[str, Any]], shown: str) -> None:
+    names = [name for name in (*_NAMES, "lr", *KNOB_NAMES[1:], "num_steps", "seed") if name in rows[0]]
+    first: dict[tuple[Any, ...], int] = {}
+    for number, (row, of_row) in enumerate(zip(rows, settings, strict=True), 1):
+        key = (*(row[name] for name in names), json.dumps(of_row, sort_keys=True))
+        if key in first:
+            run = ", ".join(f"{name} {row[name]}" for name in ("method", "lr", "seed"))
+            raise UsageError(
+                f"{shown}: row {number}, columns {', '.join(names)}: the same run as row {first[key]} ({run}); "
+                "required one row a run, with a column for whatever else tells runs apart"
+            )
+        first[key] = number
+
+
+def _result(row: dict[str, Any], settings: dict[str, Any], absent: Mapping[str, Any], reading: Reading) -> Result:
+    of = {**absent, **{name: value for name, value in row.items() if name in (*absent, "lr")}}
+    trial = Trial(
+        workload=Choice(name=of["workload"], params={"num_steps": of["num_steps"]}),
+        method=Choice(
+            name=import_mark(reading.name),
+            params={**settings, "method": row["method"]},
+            label=reading.label(row["method"]),
+            swept=tuple(settings),
+        ),
+        optimizer=Choice(name=of["optimizer"], params={}),
+        schedule=Choice(name=of["schedule"], params={}),
+        knobs=Knobs(**{name: of[name] for name in KNOB_NAMES}),
+        seed=row["seed"],
+        probe_every=0,
+    )
+    measured: dict[str, Any] = {name: row.get(name) for name in _MEASURED if name != "wall_s"}
+    return Result(
+        trial=trial,
+        outcome=row["outcome"],
+        initial_loss=row["initial_loss"],
+        final_loss=row["final_loss"],
+        wall_s=row.get("wall_s") or 0.0,
+        **measured,
+    )
+
+
+def told_apart(results: pl.DataFrame, imported: Mapping[str, str]) -> pl.DataFrame:
+    """`results` with imported methods renamed `softmax(imported=NAME)` where others share their name and workload.
+
+    `imported` is the name of its import by trial id.
+    """
+    names = pl.DataFrame({"trial_id": list(imported), "import": list(imported.values())}, schema=_IMPORT_SCHEMA)
+    with_names = results.join(names, on="trial_id", how="left", maintain_order="left")
+    is_shared = pl.col("import").fill_null("").n_unique().over("workload", "method") > 1
+    renamed = pl.format("{}(imported={})", pl.col("method"), pl.col("import"))
+    method = pl.when(is_shared & pl.col("import").is_not_null()).then(renamed).otherwise(pl.col("method"))
+    return with_names.with_columns(method=method).drop("import")
+
+
+def mark_imported(board: pl.DataFrame, results: pl.DataFrame, imported: Collection[str]) -> pl.DataFrame:
+    """A leaderboard of `results` with the flag `imported`, the last, on the entries of imported trials."""
+    entries = with_knobs(results).filter(pl.col("trial_id").is_in(list(imported))).select(ENTRY).unique()
+    marked = board.join(entries.with_columns(imported=True), on=ENTRY, how="left", maintain_order="left")
+    flags = pl.concat_str(pl.col("flags").replace("", None), pl.lit(IMPORTED), separator=",", ignore_nulls=True)
+    return marked.with_columns(flags=pl.when("imported").then(flags).otherwise(pl.col("flags"))).select(board.columns)

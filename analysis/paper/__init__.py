@@ -1,0 +1,1 @@
+"""What goes into a paper: LaTeX tables, bibliography, methods text, the bundle."""

@@ -1,0 +1,174 @@
+"""The paper bundle: a folder of tables, figures, references, methods text and numbers that LaTeX compiles as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from analysis.across.comparison import compare, comparison_latex
+from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, save_at_width
+from analysis.losses import choose_loss
+from analysis.paper.bibliography import UNCITED, bibtex, entry_name, keys_of
+from analysis.paper.files import MAIN, figure_tex, main_tex, put_in_place, readme, refuse_foreign, write_sums
+from analysis.paper.latex import PREAMBLE, leaderboard_tables, matrix_tables, widened
+from analysis.paper.methods_text import Text, cited_keys, methods_latex, methods_markdown, methods_text
+from analysis.report.figures import Drawn, curve_figures
+from analysis.report.sections import report_sections
+from analysis.report.tables import csv_table
+from analysis.scores.generalisation import generalisation_latex
+from analysis.scores.leaderboard import differences, leaderboard
+from bench.errors import UsageError
+
+# Kinds of figures that are drawn, by how their file names begin: inches wide.
+FIGURE_WIDTHS: dict[str, float] = {
+    "loss_against_lr": COLUMN_INCHES,
+    "val_loss_against_lr": COLUMN_INCHES,
+    "training_behaviour": PAGE_INCHES,
+    "entropy_by_layer": PAGE_INCHES,
+    "joint_map": PAGE_INCHES,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Results and what was made of them: all that the files of a bundle are written from."""
+
+    results: pl.DataFrame
+    board: pl.DataFrame
+    score: str
+    loss: str
+
+
+def write_bundle(
+    results: pl.DataFrame,
+    traces: pl.DataFrame,
+    out: Path,
+    *,
+    title: str,
+    num_keys: Mapping[str, int],
+    manifest: str | None = None,
+    references: pl.DataFrame | None = None,
+    score: str = "lr_sensitivity",
+    loss: str = "train",
+    command: str = "analysis.paper.bundle.write_bundle",
+) -> list[Path]:
+    """Fills the folder `out` and returns the paths written, `main.tex` first.
+
+    `results` has RESULT_COLUMNS, `traces` TRACE_COLUMNS and trial_id (no rows: no figures of training); `num_keys` is
+    the number of keys N by workload label; `manifest` is JSON text; `references` a frame of published numbers;
+    `command` is said to have made the bundle. An earlier bundle is replaced once the new one is whole. Raises
+    UsageError if `out` holds anything else than an earlier, unchanged bundle, or no trial has a result.
+    """
+    target = Path(os.path.abspath(out))  # "." has no name and no parent
+    refuse_foreign(out)
+    board = leaderboard(results, score, loss)
+    if board.is_empty():
+        raise UsageError("there is nothing to export: no trial completed or diverged")
+    scored = Scored(results=results, board=board, score=score, loss=loss)
+    text = methods_text(results, score=score, loss=loss, manifest=None if manifest is None else json.loads(manifest))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+        new = Path(temporary)
+        tables = _write_tables(scored, new, references)
+        figures = _write_figures(scored, traces, num_keys, new)
+        _write_numbers(scored, new, manifest)
+        _write_text(text, new, tables, figures, title=title)
+        _write(new / "README.txt", readme(new, title=title, command=command, uncited=_uncited(results, score)))
+        write_sums(new)
+        names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
+        put_in_place(new, target)
+    return [out / MAIN, *(out / name for name in names if name != MAIN)]
+
+
+def _write_tables(scored: Scored, folder: Path, references: pl.DataFrame | None) -> list[str]:
+    """The files of tables, and their paths within the folder."""
+    board = scored.board
+    texts = {"leaderboard": leaderboard_tables(board)}
+    optimizers = board["optimizer"].unique().sort().to_list()
+    if len(optimizers) > 1:
+        parts = {name: scored.results.filter(optimizer=name) for name in optimizers}
+        texts["matrix"] = matrix_tables(
+            {name: leaderboard(of, scored.score, scored.loss) for name, of in parts.items()}
+        )
+    held_out = generalisation_latex(board)
+    texts["held_out"] = [widened(held_out, "held-out")] if held_out else []
+    compared = [] if references is None else [comparison_latex(compare(board, references))]
+    texts["comparison"] = [widened(table, "comparison") for table in compared]
+    (folder / "tables").mkdir()
+    names = []
+    for kind, tables in texts.items():
+        for place, table in enumerate(tables, start=1):
+            names.append(f"tables/{kind}{f'-{place}' if place > 1 else ''}.tex")
+            _write(folder / names[-1], table)
+    return names
+
+
+def _write_figures(
+    scored: Scored, traces: pl.DataFrame, num_keys: Mapping[str, int], folder: Path
+) -> list[tuple[str, float, Drawn]]:
+    """The figures as PDF and SVG with what they draw as CSV: (path of the PDF, inches wide, figure)."""
+    results, board, loss = scored.results, scored.board, scored.loss
+    told = report_sections(results, board, scored.score, loss)
+    drawn = [*curve_figures(results, traces, num_keys, loss), *(one for part in told for one in part.figures)]
+    (folder / "figures").mkdir()
+    counts: dict[str, int] = {}
+    figures = []
+    for one in drawn:
+        inches = next((width for kind, width in FIGURE_WIDTHS.items() if one.kind.startswith(kind)), None)
+        if inches is None:
+            continue
+        counts[one.kind] = counts.get(one.kind, 0) + 1
+        name = one.kind if counts[one.kind] == 1 else f"{one.kind}-{counts[one.kind]}"
+        save_at_width(one.chart, folder / "figures", name, inches)
+        _write(folder / "figures" / f"{name}.csv", one.summary.write_csv())
+        figures.append((f"figures/{name}.pdf", inches, one))
+    return figures
+
+
+def _write_numbers(scored: Scored, folder: Path, manifest: str | None) -> None:
+    """Every number behind tables and figures, with all digits."""
+    _write(folder / "numbers.csv", scored.results.write_csv())
+    _write(folder / "leaderboard.csv", csv_table(scored.board))
+    pairs = differences(choose_loss(scored.results, scored.loss), scored.score)
+    _write(folder / "differences.csv", pairs.write_csv())
+    if manifest is not None:
+        _write(folder / "manifest.json", manifest)
+
+
+def _write_text(
+    text: Text, folder: Path, tables: Iterable[str], figures: list[tuple[str, float, Drawn]], *, title: str
+) -> None:
+    """The paragraph, its references, and the document that holds everything."""
+    _write(folder / "methods.tex", methods_latex(text))
+    _write(folder / "methods.md", methods_markdown(text))
+    _write(folder / "references.bib", bibtex(cited_keys(text)))
+    _write(folder / "preamble.tex", PREAMBLE)
+    shown = [figure_tex(path, inches, one) for path, inches, one in figures]
+    _write(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(shown)))
+    _write(folder / MAIN, main_tex(tables, title=title, has_references=bool(cited_keys(text))))
+
+
+def _by_six(parts: list[str]) -> list[list[str]]:
+    return [parts[start : start + 6] for start in range(0, len(parts), 6)]
+
+
+def _uncited(results: pl.DataFrame, score: str) -> dict[str, str]:
+    """What no entry of references.bib stands for, and why."""
+    labels = {kind: results[kind].unique().sort() for kind in ("method", "optimizer", "schedule", "workload")}
+    found: dict[str, str] = {}
+    for kind, names in {**labels, "score": [score]}.items():
+        reasons = UNCITED.get(kind, {})
+        for label in names:
+            if not keys_of(kind, label):
+                found[label] = reasons.get(entry_name(label), "the suite's own code: add its source")
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

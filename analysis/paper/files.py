@@ -1,0 +1,181 @@
+"""What holds a paper bundle together: the document, its figures, the README, and how a folder is filled or refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
+from analysis.paper.latex_cells import latex_name
+from analysis.report.figures import Drawn
+from bench.errors import UsageError
+
+MAIN = "main.tex"
+SUMS_FILE = "SHA256SUMS"
+
+# What LaTeX leaves beside MAIN, which may stay where a bundle is written anew.
+_LATEX_SUFFIXES = (".aux", ".bbl", ".blg", ".fdb_latexmk", ".fls", ".log", ".out", ".pdf", ".synctex.gz")
+_NAMED = 3  # of the files in the way
+
+_MAIN = r"""%% Compiles by itself: pdflatex main; bibtex main; pdflatex main; pdflatex main
+\documentclass[10pt,twocolumn]{article}
+\usepackage[T1]{fontenc}
+\usepackage{mathptmx}
+\usepackage{courier}
+\usepackage[letterpaper,textwidth=%(page)sin,columnsep=%(gap)sin,textheight=9in]{geometry}
+\input{preamble}
+\setlength{\emergencystretch}{3em}
+\makeatletter
+\setlength{\@fptop}{0pt}
+\setlength{\@dblfptop}{0pt}
+\setlength{\@dblfpsep}{24pt}
+\makeatother
+\title{%(title)s}
+\author{}
+\date{}
+\begin{document}
+\maketitle
+\section*{Methods}
+\input{methods}
+%(tables)s
+\input{figures}
+%(references)s
+\end{document}
+"""
+
+_REFERENCES = "\\bibliographystyle{plain}\n\\bibliography{references}"
+
+_WHAT: dict[str, str] = {
+    "main.tex": "all of it in one document: pdflatex main; bibtex main; pdflatex main; pdflatex main",
+    "preamble.tex": "the packages that tables, figures and references need; \\input it in your own document",
+    "methods.tex": "the paragraph of methods for LaTeX, citing references.bib",
+    "methods.md": "the same for Markdown, with citations as Pandoc reads them",
+    "references.bib": "BibTeX of what the paragraph cites",
+    "figures.tex": "the figures with captions and labels",
+    "tables/": "one table a file with caption and label; \\input what you need",
+    "figures/": "PDF (fonts embedded), SVG (text stays text, in Helvetica or Arial), CSV of what is drawn",
+    "numbers.csv": "one line a trial: what all scores and curves are computed from",
+    "leaderboard.csv": "every number of the leaderboard, all digits, with interval ends",
+    "differences.csv": "every pair of entries: difference, 95% interval, p-value, p-value after Holm",
+    "manifest.json": "suite, versions, hardware and settings",
+    "SHA256SUMS": "checks all of this: sha256sum -c SHA256SUMS",
+}
+
+
+def main_tex(tables: Iterable[str], *, title: str, has_references: bool) -> str:
+    """The document that inputs everything; `tables` are paths within the folder."""
+    return _MAIN % {
+        "page": PAGE_INCHES,
+        "gap": PAGE_INCHES - 2 * COLUMN_INCHES,
+        "title": latex_name(title),
+        "tables": "\n".join(rf"\input{{{name.removesuffix('.tex')}}}" for name in tables),
+        "references": _REFERENCES if has_references else "% nothing is cited",
+    }
+
+
+def figure_tex(path: str, inches: float, drawn: Drawn) -> str:
+    """A figure at its own width, over both columns if it is wider than one; its caption has the words of the title."""
+    star = "*" if inches > COLUMN_INCHES else ""
+    chart: Any = drawn.chart
+    notes = [str(line).rstrip(".") for line in chart.title.subtitle if line != drawn.place]
+    caption = ". ".join([f"{drawn.title}: {drawn.place}", *notes]) + "."
+    name = path.rpartition("/")[2].removesuffix(".pdf").replace("_", "-")
+    lines = [
+        rf"\begin{{figure{star}}}[tp]",
+        r"\centering",
+        rf"\includegraphics{{{path}}}",
+        rf"\caption{{{latex_name(caption)}}}",
+        rf"\label{{fig:{name}}}",
+        rf"\end{{figure{star}}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def readme(folder: Path, *, title: str, command: str, uncited: Mapping[str, str]) -> str:
+    """What is what in the folder, how to make it again, how to cite."""
+    present = {path.name + ("/" if path.is_dir() else "") for path in folder.iterdir()} | {SUMS_FILE}
+    room = max(map(len, _WHAT))
+    lines = [
+        f"Paper bundle of {title}",
+        "",
+        "Made by:",
+        f"    {command}",
+        "",
+        *(f"{name:<{room}}  {text}" for name, text in _WHAT.items() if name in present),
+        "",
+        f"Figures are {COLUMN_INCHES} in (one column) or {PAGE_INCHES} in (two) wide: include them unscaled, and their",
+        "text is 7 pt and more. Tables are set for the width of two columns.",
+        "",
+        "How to cite: cite the sources of methods, optimizers, workloads and scores (references.bib), and state the",
+        "version and commit of attention-robustness-bench that manifest.json names.",
+    ]
+    if uncited:
+        lines += ["", "Without an entry in references.bib:"]
+        lines += [f"    {name}: {why}" for name, why in uncited.items()]
+    return "\n".join(lines) + "\n"
+
+
+def refuse_foreign(out: Path) -> None:
+    """Raises UsageError unless `out` is new, empty, or an earlier bundle as it was written."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: a folder for the bundle is required, this is a file")
+    names = _names(out)
+    if not names:
+        return
+    if SUMS_FILE not in names:
+        raise UsageError(f"{out}: holds {_listed(names)}, which is no earlier bundle; name a new or empty folder")
+    sums = read_sums(out)
+    others = [name for name in names if name not in sums and name != SUMS_FILE and not _is_by_latex(name)]
+    if others:
+        raise UsageError(f"{out}: holds {_listed(others)} beside an earlier bundle; move that, or name a new folder")
+    changed = [name for name in names if name in sums and checksum(out / name) != sums[name]]
+    if changed:
+        raise UsageError(
+            f"{out}: {_listed(changed)} changed since the bundle was written; move it, or name a new folder"
+        )
+
+
+def put_in_place(new: Path, out: Path) -> None:
+    """Moves the files of `new`, on the same disk, into `out`, in the place of those of an earlier bundle."""
+    out.mkdir(exist_ok=True)
+    earlier = {*read_sums(out), SUMS_FILE} & set(_names(out))
+    for name in earlier:
+        (out / name).unlink()
+    for name in _names(new):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (new / name).replace(out / name)
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """SHA-256 by file name, as SUMS_FILE has it; none where it is missing."""
+    path = folder / SUMS_FILE
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def write_sums(folder: Path) -> None:
+    """Writes SUMS_FILE over all other files."""
+    text = "".join(f"{checksum(folder / name)}  {name}\n" for name in _names(folder))
+    (folder / SUMS_FILE).write_text(text, encoding="utf-8", newline="\n")
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _names(folder: Path) -> list[str]:
+    """Files and links below the folder, by path within it, sorted."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _is_by_latex(name: str) -> bool:
+    return name in {MAIN.removesuffix(".tex") + suffix for suffix in _LATEX_SUFFIXES}
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(map(repr, names[:_NAMED])) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,248 @@
+"""The paragraph of a paper that says what was trained and how it was scored, from results and manifest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from analysis.knobs import knob_text
+from analysis.losses import SCORED_LOSSES
+from analysis.paper.bibliography import Keys, entry_name, keys_of
+from analysis.paper.latex import DIVERGENCE
+from analysis.paper.latex_cells import latex_name
+from analysis.scores.intervals import CONFIDENCE
+from analysis.scores.robustness import DEFINITIONS
+from analysis.text import escape_markdown, lr_text
+from bench.trial import KNOB_NAMES, Outcome
+
+WORKLOAD_WORDS: dict[str, str] = {
+    "in_context_regression": "in-context linear regression",
+    "language_modeling": "language modelling",
+    "image_classification": "image classification",
+}
+
+# Scores that a formula says more sharply than words, and what m in it is; L is the set of learning rates, S the number
+# of seeds s, and 0 stands for the loss at init.
+FORMULAS: dict[str, tuple[str, str]] = {
+    "lr_sensitivity": (
+        r"\frac{1}{|L|} \sum_{\eta \in L} m(\eta) - \min_{\eta \in L} m(\eta)",
+        r"m(\eta) = \min\{\bar\ell(\eta), \bar\ell_0\}",
+    ),
+    "lr_sensitivity_seedwise": (
+        r"\frac{1}{|L|} \sum_{\eta \in L} m(\eta) - \min_{\eta \in L} m(\eta)",
+        r"m(\eta) = \frac{1}{S} \sum_s \min\{\ell_s(\eta), \ell_{s,0}\}",
+    ),
+}
+
+_MOST_VALUES = 24  # of a grid that is written out
+_NOT_SETTINGS = ("name", "num_steps", "final_loss_steps")
+_NO_SUITE: dict[str, Any] = dict.fromkeys(("workloads", "methods", "optimizers", "schedules"), ())
+_COMMIT_DIGITS = 40
+_FACTS = ("bench", "git", "python", "device", "cpu", "precision")
+_OUR_PACKAGES = ("torch", "triton", "ray", "polars", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cite:
+    """Citations of these keys."""
+
+    keys: Keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Math:
+    """A formula in LaTeX."""
+
+    formula: str
+
+
+Text = list[str | Cite | Math]
+
+
+def methods_text(results: pl.DataFrame, *, score: str, loss: str, manifest: Mapping[str, Any] | None = None) -> Text:
+    """Model, data, steps, optimizer, learning rates, seeds, divergence, score, intervals, versions and hardware.
+
+    `results` has RESULT_COLUMNS. `manifest` is that of bench.manifest; without it, settings, versions and hardware are
+    said not to be recorded. Raises KeyError for a score or loss that there is not.
+    """
+    suite = {**_NO_SUITE, **(manifest["suite"] if manifest is not None else {})}
+    return [
+        *_what(results, suite),
+        *_optimizers(results, suite),
+        _grid(results),
+        _seeds(results),
+        DIVERGENCE + " ",
+        *_score(results, score, loss, suite),
+        *_statistics(results),
+        _versions(manifest),
+    ]
+
+
+def cited_keys(text: Text) -> list[str]:
+    """Keys that the text cites, each once, in the order of their first use."""
+    return list(dict.fromkeys(key for part in text if isinstance(part, Cite) for key in part.keys))
+
+
+def methods_latex(text: Text) -> str:
+    """LaTeX with \\cite of BibTeX keys."""
+    parts = []
+    for part in text:
+        if isinstance(part, Cite):
+            parts.append(rf"~\cite{{{','.join(part.keys)}}}")
+        else:
+            parts.append(f"${part.formula}$" if isinstance(part, Math) else _spaced(part, latex_name))
+    return "".join(parts).strip() + "\n"
+
+
+def methods_markdown(text: Text) -> str:
+    """Markdown whose citations Pandoc reads: [@key; @key]."""
+    parts = []
+    for part in text:
+        if isinstance(part, Cite):
+            parts.append(f" [{'; '.join(f'@{key}' for key in part.keys)}]")
+        else:
+            parts.append(f"${part.formula}$" if isinstance(part, Math) else _spaced(part, escape_markdown))
+    return "".join(parts).strip() + "\n"
+
+
+def _spaced(part: str, escape: Any) -> str:
+    """Escaped, with the white space around it that the escaping drops."""
+    return (" " if part[:1] == " " else "") + escape(part) + (" " if part[-1:] == " " else "")
+
+
+def _what(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
+    methods = results["method"].unique().sort().to_list()
+    counted = "one attention method" if len(methods) == 1 else f"{len(methods)} attention methods"
+    text: Text = [f"We trained {counted}: ", *_cited("method", methods, _constants(suite, "methods")), "; on "]
+    entries = suite["workloads"]
+    if not entries:
+        steps = ", ".join(f"{number:,}" for number in results["num_steps"].unique().sort())
+        return [*text, *_cited("workload", results["workload"].unique().sort()), f", for {steps} steps. "]
+    for place, entry in enumerate(entries):
+        settings = _settings(entry)
+        name = str(entry["name"])
+        words = WORKLOAD_WORDS.get(name, name)
+        keys = keys_of("model", str(entry["model"])) if "model" in entry else keys_of("workload", name)
+        text += [("; " if place else "") + words, *([Cite(keys=keys)] if keys else [])]
+        text.append(f" for {_shown(entry['num_steps'])} steps" + (f" ({settings})" if settings else ""))
+    return [*text, ". "]
+
+
+def _optimizers(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
+    optimizers, schedules = (results[name].unique().sort().to_list() for name in ("optimizer", "schedule"))
+    return [
+        "The optimizer was " if len(optimizers) == 1 else "The optimizers were ",
+        *_cited("optimizer", optimizers, _constants(suite, "optimizers")),
+        ", with the learning-rate schedule " if len(schedules) == 1 else ", with the learning-rate schedules ",
+        *_cited("schedule", schedules, _constants(suite, "schedules")),
+        ". ",
+    ]
+
+
+def _grid(results: pl.DataFrame) -> str:
+    lrs = results["lr"].unique().sort().to_list()
+    values = ", ".join(map(lr_text, lrs)) if len(lrs) <= _MOST_VALUES else f"{lr_text(lrs[0])} to {lr_text(lrs[-1])}"
+    knobs = [f"{name} {_values(results[name])}" for name in KNOB_NAMES if name != "lr"]
+    counted = "one learning rate" if len(lrs) == 1 else f"{len(lrs)} learning rates"
+    return f"We tried {counted} ({values}); the other knobs were {', '.join(knobs)}. "
+
+
+def _seeds(results: pl.DataFrame) -> str:
+    seeds = results["seed"].unique().sort().to_list()
+    shown = ", ".join(map(str, seeds)) if len(seeds) <= _MOST_VALUES else f"{seeds[0]} to {seeds[-1]}"
+    counts = {outcome: results.filter(outcome=outcome.value).height for outcome in Outcome}
+    lost = sum(count for outcome, count in counts.items() if not outcome.is_result)
+    counted = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    return (
+        f"Each setting was trained with {counted} ({shown}), which decide the initial weights and the data, whatever "
+        f"the learning rate: {results.height:,} trials, of which {counts[Outcome.COMPLETED]:,} completed, "
+        f"{counts[Outcome.DIVERGED]:,} diverged and {lost:,} were lost. "
+    )
+
+
+def _score(results: pl.DataFrame, score: str, loss: str, suite: Mapping[str, Any]) -> Text:
+    scored = SCORED_LOSSES[loss]
+    entries = suite["workloads"]
+    windows = dict.fromkeys(_shown(entry["final_loss_steps"]) for entry in entries if "final_loss_steps" in entry)
+    over = f" ({', '.join(windows)})" if windows and loss == "train" else ""
+    text: Text = [
+        f"All scores are of the {scored.title}, {scored.definition}{over}. The score {score}",
+        *([Cite(keys=keys)] if (keys := keys_of("score", score)) else []),
+        f" is the {DEFINITIONS[score]}",
+    ]
+    if score in FORMULAS:
+        formula, where = FORMULAS[score]
+        text += [": ", Math(formula=formula), ", where ", Math(formula=where)]
+    return [*text, ". "]
+
+
+def _statistics(results: pl.DataFrame) -> Text:
+    if results["seed"].n_unique() < 2:
+        return ["With one seed there are no intervals and no tests. "]
+    return [
+        f"Brackets are two-sided {CONFIDENCE:.0%} intervals over seeds: Student's t, with one degree of freedom less "
+        "than seeds, on the wider of two standard errors, that of the delete-one-seed jackknife",
+        Cite(keys=keys_of("statistic", "jackknife")),
+        " and that of the scores of single seeds. Methods were compared in pairs on the seeds they share, the p-values "
+        "corrected by Holm's method",
+        Cite(keys=keys_of("statistic", "holm")),
+        f" over all pairs of a workload; differences with a corrected p of {1 - CONFIDENCE:.2g} or more are ties. ",
+    ]
+
+
+def _versions(manifest: Mapping[str, Any] | None) -> str:
+    if manifest is None:
+        return "Versions and hardware were not recorded."
+    packages = manifest.get("packages", {})
+    versions = [f"{name} {packages[name]}" for name in _OUR_PACKAGES if name in packages]
+    facts = {name: str(manifest[name]).replace("`", "") for name in _FACTS if name in manifest}
+    commit, _, changes = facts["git"].partition("+") if "git" in facts else ("", "", "")
+    is_commit = len(commit) == _COMMIT_DIGITS
+    commit = f" (commit {commit[:12]}{' with changes' if changes else ''})" if is_commit else ""
+    said = f"We used attention-robustness-bench {facts['bench']}{commit}" if "bench" in facts else "We used"
+    said += "".join(f", {one}" for one in ([f"Python {facts['python']}"] if "python" in facts else []) + versions)
+    hardware = ", ".join(facts[name] for name in ("device", "cpu") if name in facts)
+    said += f", on {hardware}" if hardware else ""
+    return said + (f"; {facts['precision']}." if "precision" in facts else ".")
+
+
+def _cited(kind: str, labels: Iterable[str], told: Mapping[str, str] | None = None) -> Text:
+    """The labels with their citations, commas between; `told` is said in brackets of what a label names."""
+    text: Text = []
+    for place, label in enumerate(labels):
+        keys, name = keys_of(kind, label), entry_name(label)
+        text += [(", " if place else "") + label, *([Cite(keys=keys)] if keys else [])]
+        if told and name in told:
+            text.append(f" ({told[name]})")
+    return text
+
+
+def _constants(suite: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """The parameters of each entry of the suite, as text by name; none of a name that it has twice."""
+    entries = suite[kind]
+    names = [str(entry["name"]) for entry in entries]
+    texts = {name: _settings(entry) for name, entry in zip(names, entries, strict=True) if names.count(name) == 1}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _settings(entry: Mapping[str, Any]) -> str:
+    """The parameters of an entry of the suite that are set, as text."""
+    shown = {name: value for name, value in entry.items() if name not in _NOT_SETTINGS and value is not None}
+    return ", ".join(f"{name} {_shown(value)}" for name, value in sorted(shown.items()))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " or ".join(map(_shown, value))
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _values(column: pl.Series) -> str:
+    values: Sequence[float] = column.unique().sort().to_list()
+    return " or ".join("off" if math.isinf(value) else knob_text(value) for value in values)

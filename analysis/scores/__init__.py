@@ -1,0 +1,1 @@
+"""Scores of one suite: definitions, intervals, leaderboard, guards, and scores over any knob."""

@@ -1,0 +1,144 @@
+"""Guards: what makes a score misleading, as flags on the rows that show it; FLAGS states each rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from analysis.curves import Entries, LossGrid
+from analysis.scores.knob_maps import KnobMap, clipped_map
+from analysis.scores.lr_shift import is_shifted, reference_shifts
+from analysis.scores.robustness import (
+    SENSITIVITIES,
+    SENSITIVITY_CURVES,
+    best_loss,
+    best_lr,
+    is_at_chance,
+    is_chance,
+    mean_of_present,
+    stable_lrs,
+)
+from analysis.scores.separation import is_separated, learned_entries, neighbours
+
+FLAGS: dict[str, str] = {
+    "at_chance": "The best loss is within 5% of the loss at init: the method hardly learned, so a sensitivity near 0 "
+    "means nothing, and it gets no rank.",
+    "learned_little": "It learned less than half of what the best entry with the same optimizer and knobs did: with "
+    "little to lose, a low sensitivity comes easily.",
+    "best_at_border": "The best learning rate, or value of the knob scored, is the smallest or largest of the grid: "
+    "the optimum may lie outside (not said of the values 0 and infinity, beyond which nothing lies).",
+    "lr_at_border": "At some value of the knob the best learning rate is the smallest or largest of the grid: the "
+    "least loss there may be lower than stated.",
+    "coarse_cliff": "If the cliff, from a stable learning rate to an unstable one next above it, lay one grid step "
+    "further on, the score would change by more than 25%: the grid is too coarse there.",
+    "lr_shifted": "Its curve is that of softmax moved along log lr by 0.3 decades or more (moved back, it lies three "
+    "times as near at least): the method changes what a learning rate means, and the score depends on where the grid "
+    "lies.",
+    "needs_seeds": "The seeds do not tell it from the next method with the same optimizer and knobs: the 95% interval "
+    "of their difference, paired by seed, contains 0.",
+    "init_varies": "The loss at init, which clips the score, differs by more than 5% between the knob's values.",
+    "few_seeds": "Fewer than 3 seeds: the interval is missing or very wide.",
+    "incomplete": "Some learning rates, or values of the knob, lack some seeds: means are over what is there.",
+    "lost_trials": "Some trials crashed, ran out of memory or timed out; they are left out until run again.",
+    "other_grid": "The learning rates, or values of the knob, differ from those of most entries of the workload: the "
+    "score is a mean over them, so compare with care.",
+    "imported": "Runs of others, imported from a file: trained elsewhere, without traces, and what the file does not "
+    "say is assumed (manifest, imports).",
+}
+
+_INIT_SHARE = 0.05
+_CLIFF_SHARE = 0.25
+_LITTLE_SHARE = 0.5
+_FEW_SEEDS = 3
+
+
+def flag_text(raised: Collection[str]) -> str:
+    """Flags in the order of FLAGS, joined by commas."""
+    return ",".join(word for word in FLAGS if word in raised)
+
+
+def cliff_share(grid: LossGrid, score: str) -> float:
+    """Share of the score that one grid step of its cliff is worth, in [0, L]; 0 without a cliff or a score.
+
+    The rise from a stable lr to an unstable one next above it, the largest if there are several, over the number of
+    learning rates and the score: by that the score would change if the cliff lay one grid step further on.
+    """
+    curve_L = SENSITIVITY_CURVES[score](grid.losses, grid.initial_losses)
+    present_L = ~np.isnan(curve_L)
+    curve_L, stable_L = curve_L[present_L], stable_lrs(grid.losses, grid.initial_losses)[present_L]
+    rises = np.diff(curve_L)[stable_L[:-1] & ~stable_L[1:]]
+    value = float(curve_L.mean() - curve_L.min())
+    return float(rises.max() / len(curve_L) / value) if len(rises) and value > 0 else 0.0
+
+
+def board_flags(entries: Entries, score: str, usual_lrs: tuple[float, ...]) -> dict[tuple[str, ...], str]:
+    """The flags of every entry of a workload, as text; `usual_lrs` is the grid that most of them have."""
+    learned = learned_entries(entries)
+    little = _learned_little(learned)
+    shifted = {shift.key for shift in reference_shifts(learned) if is_shifted(shift)}
+    unseparated = {pair.first for pair in neighbours(learned, SENSITIVITIES[score]) if not is_separated(pair)}
+    texts = {}
+    for key, grid in entries.items():
+        raised = _grid_flags(grid, score, usual_lrs)
+        raised |= {"learned_little"} if key in little else set()
+        raised |= {"lr_shifted"} if key in shifted else set()
+        raised |= {"needs_seeds"} if key in unseparated else set()
+        texts[key] = flag_text(raised)
+    return texts
+
+
+def knob_flags(found: KnobMap, usual_values: Sequence[float], places: Sequence[int] | None = None) -> set[str]:
+    """The flags of a score over the first knob of a map, the second being lr or nothing.
+
+    `usual_values` are those of most entries of the workload; `places` says at which values of the knob the best lr
+    counts (all if None).
+    """
+    map_XY = clipped_map(found.losses, found.initial_losses)
+    initial_X = np.fmin.reduce(mean_of_present(found.initial_losses), axis=1)
+    x, y = np.unravel_index(np.nanargmin(map_XY), map_XY.shape)
+    border_values = [value for value in (found.x_values[0], found.x_values[-1]) if value != 0 and math.isfinite(value)]
+    lr_places = range(len(found.x_values)) if places is None else places
+    best_lrs = [int(np.nanargmin(map_XY[place])) for place in lr_places if not np.isnan(map_XY[place]).all()]
+    at_chance = bool(is_chance(map_XY[x, y], mean_of_present(found.initial_losses)[x, y]))
+    raised = {
+        "at_chance": at_chance,
+        "best_at_border": not at_chance and found.x_values[x] in border_values,
+        "lr_at_border": not at_chance
+        and len(found.y_values) > 1
+        and not {0, len(found.y_values) - 1}.isdisjoint(best_lrs),
+        "init_varies": float(np.ptp(initial_X)) > _INIT_SHARE * float(np.abs(initial_X).max()),
+        "few_seeds": len(found.seeds) < _FEW_SEEDS,
+        "incomplete": not found.is_complete,
+        "lost_trials": found.num_lost > 0,
+        "other_grid": tuple(found.x_values) != tuple(usual_values),
+    }
+    return {word for word, is_raised in raised.items() if is_raised}
+
+
+def _learned_little(entries: Entries) -> set[tuple[str, ...]]:
+    """The entries that learned less than half of what the best of their optimizer and knobs learned."""
+    learned = {
+        key: float(grid.initial_losses.mean() - best_loss(grid.losses, grid.initial_losses, grid.lrs))
+        for key, grid in entries.items()
+    }
+    most: dict[tuple[str, ...], float] = {}
+    for key, amount in learned.items():
+        most[key[2:]] = max(amount, most.get(key[2:], amount))
+    return {key for key, amount in learned.items() if amount < _LITTLE_SHARE * most[key[2:]]}
+
+
+def _grid_flags(grid: LossGrid, score: str, usual_lrs: tuple[float, ...]) -> set[str]:
+    at_chance = bool(is_at_chance(grid.losses, grid.initial_losses, grid.lrs))
+    best = float(best_lr(grid.losses, grid.initial_losses, grid.lrs))
+    raised = {
+        "at_chance": at_chance,
+        "best_at_border": not at_chance and best in (grid.lrs[0], grid.lrs[-1]),
+        "coarse_cliff": not at_chance and cliff_share(grid, score) > _CLIFF_SHARE,
+        "few_seeds": len(grid.seeds) < _FEW_SEEDS,
+        "incomplete": not grid.is_complete,
+        "lost_trials": grid.num_lost > 0,
+        "other_grid": tuple(grid.lrs) != usual_lrs,
+    }
+    return {word for word, is_raised in raised.items() if is_raised}

@@ -1,0 +1,124 @@
+"""Results to maps: losses of one method over two knobs, and what is read off them.
+
+A map belongs to one (workload, method, optimizer, knobs); `knobs` names what varies beside the two, as in
+analysis/curves.py. Legend: X and Y values of the two knobs, S seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from analysis.curves import ENTRY, one_a_point, require_columns
+from analysis.knobs import knob_values, other_knobs
+from analysis.scores.intervals import Interval, interval_over_seeds
+from analysis.scores.robustness import is_chance, mean_of_present
+from bench.errors import UsageError
+from bench.trial import RESULT_COLUMNS
+
+# (losses_XYS, initial_XYS) -> number
+MapScore = Callable[[np.ndarray, np.ndarray], np.ndarray | float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnobMap:
+    """Final losses of one method over two knobs, and what went missing.
+
+    x_values (X,) and y_values (Y,) ascending; losses (X, Y, S), +inf where the seed diverged and NaN where the trial is
+    missing or lost; initial_losses (X, Y, S), each seed's loss before any update. As lr can't change it, it is averaged
+    over lr where lr is one of the two; NaN where no trial tells it. Only values and seeds with a result are kept.
+    """
+
+    x_values: np.ndarray
+    y_values: np.ndarray
+    seeds: tuple[int, ...]
+    losses: np.ndarray
+    initial_losses: np.ndarray
+    num_lost: int
+    is_complete: bool  # every pair of values of the entry has a result for every seed of the entry
+
+    @property
+    def num_trials(self) -> int:
+        return int((~np.isnan(self.losses)).sum())
+
+
+def knob_maps(results: pl.DataFrame, x: str, y: str | None = None) -> dict[tuple[str, ...], KnobMap]:
+    """The KnobMap of every entry that has a result, by its ENTRY key, keys ascending; of one knob if `y` is None.
+
+    `results` has RESULT_COLUMNS, and the loss that was chosen (analysis.losses). Trials without a value of a knob are
+    left out. Raises UsageError as `curves` and `knob_values` do.
+    """
+    require_columns(results, tuple(name for name in RESULT_COLUMNS if name != "settings"), "the results frame")
+    if x == y:
+        raise UsageError(f"a map needs two knobs, got {x!r} twice")
+    named = results.with_columns(
+        _x=knob_values(results, x),
+        _y=pl.lit(0.0) if y is None else knob_values(results, y),
+        knobs=other_knobs(results, (x, y)),
+    ).drop_nulls(["_x", "_y"])
+    points = one_a_point(named, [*ENTRY, "_x", "_y", "seed"])
+    beside_lr = [column for column, knob in (("_x", x), ("_y", y)) if knob != "lr"]
+    mean_initial = pl.col("initial_loss").filter(pl.col("final_loss").is_not_null()).mean()
+    points = points.with_columns(initial_loss=mean_initial.over(*ENTRY, *beside_lr, "seed"))
+    maps = {}
+    for key, group in points.group_by(ENTRY, maintain_order=True):
+        found = group.filter(pl.col("final_loss").is_not_null())
+        if found.height:
+            maps[tuple(str(part) for part in key)] = _knob_map(group, found)
+    return dict(sorted(maps.items()))
+
+
+def clipped_map(losses_XYS: np.ndarray, initial_XYS: np.ndarray) -> np.ndarray:
+    """min(mean over seeds of the loss, mean over seeds of the loss at init there): (X, Y, S) twice -> (X, Y).
+
+    As robustness.clipped_curve; each cell is clipped at its own loss at init, which a knob such as the initial
+    scale changes.
+    """
+    return np.minimum(mean_of_present(losses_XYS), mean_of_present(initial_XYS))
+
+
+def stable_cells(losses_XYS: np.ndarray, initial_XYS: np.ndarray) -> np.ndarray:
+    """True where a cell is stable: (X, Y, S) twice -> bool (X, Y).
+
+    As robustness.stable_lrs: no seed diverged, and the seedwise clipped mean loss lies below halfway between the
+    least of the map and the loss at init of the cell where that is. A map at chance has no stable cell.
+    """
+    curve_XY = mean_of_present(np.minimum(losses_XYS, initial_XYS))
+    best = np.unravel_index(np.nanargmin(curve_XY), curve_XY.shape)
+    initial = mean_of_present(initial_XYS)[best]
+    halfway = (curve_XY[best] + initial) / 2
+    return (curve_XY < halfway) & ~is_chance(curve_XY[best], initial) & ~np.any(np.isinf(losses_XYS), -1)
+
+
+def map_interval(score: MapScore, knob_map: KnobMap) -> Interval:
+    """The score of a map with its interval over seeds, by the method of analysis/scores/intervals.py."""
+
+    def of_seeds(losses_XYS: np.ndarray, initial_XYS: np.ndarray, _: np.ndarray) -> np.ndarray:
+        return np.asarray(score(losses_XYS, initial_XYS))
+
+    return interval_over_seeds(of_seeds, knob_map.losses, knob_map.initial_losses, knob_map.x_values)
+
+
+def _knob_map(group: pl.DataFrame, found: pl.DataFrame) -> KnobMap:
+    x_X, y_Y = (found[name].unique().sort().to_numpy() for name in ("_x", "_y"))
+    seeds = tuple(found["seed"].unique().sort().to_list())
+    places = (
+        np.searchsorted(x_X, found["_x"].to_numpy()),
+        np.searchsorted(y_Y, found["_y"].to_numpy()),
+        np.searchsorted(seeds, found["seed"].to_numpy()),
+    )
+    losses_XYS, initial_XYS = (np.full((len(x_X), len(y_Y), len(seeds)), np.nan) for _ in range(2))
+    losses_XYS[places] = found["final_loss"].to_numpy()
+    initial_XYS[places] = found["initial_loss"].to_numpy()
+    return KnobMap(
+        x_values=x_X,
+        y_values=y_Y,
+        seeds=seeds,
+        losses=losses_XYS,
+        initial_losses=initial_XYS,
+        num_lost=group.height - found.height,
+        is_complete=found.height == group["_x"].n_unique() * group["_y"].n_unique() * group["seed"].n_unique(),
+    )

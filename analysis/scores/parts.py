@@ -1,0 +1,141 @@
+"""What each score of the score table is computed from: an entry's whole grid of losses, or one value a seed of it.
+
+One value a seed is a grid of one row, so that whatever works on grids (intervals, paired differences) works on it.
+Legend: L learning rates, S seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.curves import LossGrid
+from analysis.scores.robustness import WINDOW_DECADES, best_lr, edge_lr, window_share
+from analysis.text import lr_text
+
+NO_TRACES = "no traces"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredEntry:
+    """What the scores of one entry read. `measures` are (L, S) as the grid's losses, NaN where there is nothing."""
+
+    key: tuple[str, ...]
+    grid: LossGrid
+    at_chance: bool
+    default_lr: float | None  # of the methods with the same workload, optimizer and knobs; None if none learned
+    measures: Mapping[str, np.ndarray]
+
+    @property
+    def best_row(self) -> int:
+        """Row of the best lr."""
+        grid = self.grid
+        return int(np.searchsorted(grid.lrs, best_lr(grid.losses, grid.initial_losses, grid.lrs)))
+
+    @property
+    def is_traced(self) -> bool:
+        return bool(np.nansum(self.measures["has_loss"]) > 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What a score is computed from, None where it has no value, and what its reader should know."""
+
+    grid: LossGrid | None
+    note: str
+
+
+PartOf = Callable[[ScoredEntry], Part]
+
+
+def whole(entry: ScoredEntry) -> Part:
+    """The grid as it is."""
+    return Part(grid=entry.grid, note="")
+
+
+def windowed(entry: ScoredEntry) -> Part:
+    """The grid as it is; says so where it ends inside the window of the windowed sensitivity."""
+    grid = entry.grid
+    share = float(window_share(grid.losses, grid.initial_losses, grid.lrs))
+    decades = 2 * WINDOW_DECADES
+    cut = f"the grid holds {share * decades:.1f} of the {decades:g} decades" if share < 1 - 1e-9 else ""
+    return Part(grid=grid, note=cut)
+
+
+def edged(entry: ScoredEntry) -> Part:
+    """The grid where some lr is stable; says so where all of them are, up to the largest."""
+    edge = float(edge_lr(entry.grid.losses, entry.grid.initial_losses, entry.grid.lrs))
+    if np.isnan(edge):
+        return Part(grid=None, note="no stable lr")
+    is_censored = edge == entry.grid.lrs[-1]
+    return Part(grid=entry.grid, note="censored: stable up to the top of the grid" if is_censored else "")
+
+
+def final_losses_at_best(entry: ScoredEntry) -> Part:
+    """Each seed's final loss at the best lr, where two seeds at least have one and none diverged."""
+    grid, row = entry.grid, entry.best_row
+    at = f"at lr {lr_text(grid.lrs[row])}"
+    if np.isinf(grid.losses[row]).any():
+        return Part(grid=None, note=f"a seed diverged {at}")
+    found = _seed_values(grid, grid.losses[row])
+    return Part(grid=found, note=at) if found and len(found.seeds) > 1 else Part(grid=None, note="needs two seeds")
+
+
+def losses_at_default(entry: ScoredEntry) -> Part:
+    """Each seed's final loss at the default lr, clipped at its own loss at init."""
+    grid, lr = entry.grid, entry.default_lr
+    if lr is None:
+        return Part(grid=None, note="no default lr: no method learned")
+    rows = np.flatnonzero(np.isclose(grid.lrs, lr, rtol=1e-9, atol=0))
+    if not len(rows):
+        return Part(grid=None, note=f"lr {lr_text(lr)} is not in its grid")
+    return Part(grid=_seed_values(grid, np.minimum(grid.losses[rows[0]], grid.initial_losses)), note=f"at lr {lr:.3g}")
+
+
+def over_lrs(name: str, nothing: str) -> PartOf:
+    """A measure over the whole grid, without the seeds that have no value of it; `nothing` is the note if none has."""
+
+    def part(entry: ScoredEntry) -> Part:
+        values_LS = entry.measures[name]
+        kept = np.flatnonzero(~np.isnan(values_LS).all(0))
+        if not len(kept):
+            return Part(grid=None, note=nothing if entry.is_traced else NO_TRACES)
+        num_left = len(entry.grid.seeds) - len(kept)
+        return Part(
+            grid=_of_values(entry.grid, values_LS, kept), note=f"{num_left} seeds: {nothing}" if num_left else ""
+        )
+
+    return part
+
+
+def at_best(name: str, nothing: str) -> PartOf:
+    """Each seed's value of a measure at the best lr, if every seed that ran there has one: no mean over lucky seeds.
+
+    `nothing` is the note where some have none.
+    """
+
+    def part(entry: ScoredEntry) -> Part:
+        row = entry.best_row
+        present_S, values_S = ~np.isnan(entry.grid.losses[row]), entry.measures[name][row]
+        num_lacking, at = int((present_S & np.isnan(values_S)).sum()), f"at lr {lr_text(entry.grid.lrs[row])}"
+        if not num_lacking:
+            return Part(grid=_seed_values(entry.grid, values_S), note=at)
+        note = f"{nothing} {at}: {num_lacking} of {present_S.sum()} seeds"
+        return Part(grid=None, note=note if entry.is_traced else NO_TRACES)
+
+    return part
+
+
+def _seed_values(grid: LossGrid, values_S: np.ndarray) -> LossGrid | None:
+    """A grid of one row of these values, without the seeds that have none; None if none has any."""
+    kept = np.flatnonzero(~np.isnan(values_S))
+    return _of_values(grid, values_S[None], kept) if len(kept) else None
+
+
+def _of_values(grid: LossGrid, values_LS: np.ndarray, kept: np.ndarray) -> LossGrid:
+    """The grid with these values for losses, and only the seeds at these places."""
+    of_kept = grid.of_seeds(tuple(grid.seeds[place] for place in kept))
+    return dataclasses.replace(of_kept, losses=values_LS[:, kept], lrs=grid.lrs[: len(values_LS)])

@@ -1,0 +1,260 @@
+"""Every score of every entry in one tidy frame, each with its interval over seeds; and differences between entries."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from analysis.curves import ENTRY, Entries, LossGrid, curves, entry_label, loss_grids, one_a_point, with_knobs
+from analysis.losses import choose_loss
+from analysis.scores.intervals import CONFIDENCE, Difference, holm
+from analysis.scores.kinds import SCORE_KINDS, TARGET_SHARE, ScoreKind
+from analysis.scores.parts import ScoredEntry
+from analysis.scores.robustness import best_loss, best_lr, is_at_chance, is_chance
+from analysis.scores.separation import seeds_needed
+from analysis.scores.traces import MEASURES, trial_measures
+from bench.errors import UsageError
+from bench.trial import Outcome
+
+SCORE_TABLE_COLUMNS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys((*ENTRY, "score"), pl.String),
+    **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
+    "unit": pl.String,
+    "num_seeds": pl.Int64,
+    "higher_is_better": pl.Boolean,  # null: neither
+    "at_chance": pl.Boolean,
+    "note": pl.String,
+    "loss": pl.String,
+}
+
+SCORE_DIFFERENCE_COLUMNS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("workload", "score", "first", "second"), pl.String),
+    **dict.fromkeys(("difference", "ci_low", "ci_high"), pl.Float64),
+    "unit": pl.String,
+    **dict.fromkeys(("p_value", "p_holm"), pl.Float64),
+    "verdict": pl.String,
+    "spread": pl.Float64,
+    "num_seeds": pl.Int64,
+    "num_seeds_needed": pl.Int64,
+}
+
+NOT_SEPARATED = "not separated"
+
+# Measures of a trial that scores read, beside those of analysis.scores.traces.
+_MEASURES = (*MEASURES, "target_s", "collapsed")
+
+
+def score_table(
+    results: pl.DataFrame, traces: pl.DataFrame | pl.LazyFrame | None, num_keys: int | Mapping[str, int], loss: str
+) -> pl.DataFrame:
+    """SCORE_TABLE_COLUMNS: one row an entry and score of SCORE_KINDS, in the order of both.
+
+    `results` has RESULT_COLUMNS; `traces` trial_id and TRACE_COLUMNS, None if there are none to read; `num_keys` is the
+    number of keys N of the workload's attention, or one a workload. Scores are of the `loss`, one of SCORED_LOSSES,
+    those from traces of the training loss. value is null where the score is not defined, and note says why; ci_low and
+    ci_high bound the 95% interval over num_seeds seeds. They are null with one seed, or where some choice of seeds
+    leaves the score undefined, and equal, with a note, where all seeds are alike, which is no certainty. at_chance: the
+    entry learned hardly anything, so its scores mean little. Raises UsageError as
+    `choose_loss` does, and for a workload without a number of keys.
+    """
+    return score_table_of(scored_entries(results, traces, num_keys, loss), loss)
+
+
+def score_table_of(entries: Sequence[ScoredEntry], loss: str) -> pl.DataFrame:
+    """`score_table` of what `scored_entries` gives for the loss."""
+    rows = [{**_row(name, kind, entry), "loss": loss} for entry in entries for name, kind in SCORE_KINDS.items()]
+    return pl.DataFrame(rows, schema=SCORE_TABLE_COLUMNS)
+
+
+def score_differences(entries: Sequence[ScoredEntry], score: str) -> pl.DataFrame:
+    """SCORE_DIFFERENCE_COLUMNS: every pair of entries of a workload, first minus second, paired by seed.
+
+    Entries at chance and those without the score are left out. ci_low and ci_high bound the uncorrected 95% interval,
+    in the score's unit (decades for an lr); p_holm is corrected over the workload's pairs, and verdict says which
+    entry is better by it, or higher where neither is better, or that they are not separated. spread is the standard
+    deviation of the difference over seeds, what `seeds_for` takes; num_seeds_needed the number of seeds at which such
+    an interval would exclude 0 with 80% power (null beyond 100). Raises UsageError for an unknown score.
+    """
+    kind = score_kind(score)
+    found = [(entry.key, grid) for entry in entries if not entry.at_chance and (grid := _valued(entry, kind))]
+    rows = [
+        row
+        for _, group in itertools.groupby(found, key=lambda one: one[0][0])
+        for row in _difference_rows(list(group), score, kind)
+    ]
+    return pl.DataFrame(rows, schema=SCORE_DIFFERENCE_COLUMNS)
+
+
+def score_kind(score: str) -> ScoreKind:
+    """The kind of this name. Raises UsageError for another."""
+    if score not in SCORE_KINDS:
+        near = difflib.get_close_matches(score, SCORE_KINDS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"unknown score {score!r}{hint} (there are {', '.join(SCORE_KINDS)})")
+    return SCORE_KINDS[score]
+
+
+def scored_entries(
+    results: pl.DataFrame, traces: pl.DataFrame | pl.LazyFrame | None, num_keys: int | Mapping[str, int], loss: str
+) -> list[ScoredEntry]:
+    """What `score_table` and `score_differences` are computed from, by entry; arguments as `score_table` takes them."""
+    chosen = choose_loss(results, loss)
+    grids = loss_grids(curves(chosen))
+    workloads = sorted({key[0] for key in grids})
+    keys_of = dict.fromkeys(workloads, num_keys) if isinstance(num_keys, int) else dict(num_keys)
+    lacking = [name for name in workloads if name not in keys_of]
+    if lacking:
+        raise UsageError(f"num_keys lacks the workloads {', '.join(lacking)}; it has {', '.join(keys_of)}")
+    measures = _measured(results, traces, keys_of)
+    of_entry = {tuple(key): rows for key, rows in measures.partition_by(*ENTRY, as_dict=True).items()}
+    defaults = dict.fromkeys(map(_group, grids)) | default_lrs(grids)
+    return [
+        ScoredEntry(
+            key=key,
+            grid=grid,
+            at_chance=bool(is_at_chance(grid.losses, grid.initial_losses, grid.lrs)),
+            default_lr=defaults[_group(key)],
+            measures=_matrices(grid, of_entry[key]),
+        )
+        for key, grid in grids.items()
+    ]
+
+
+def default_lrs(grids: Entries) -> dict[tuple[str, ...], float]:
+    """The default lr by (workload, optimizer, knobs): the lower median of the best lrs of the methods that learned.
+
+    What one would set without tuning a method: the rate that suits the methods there are. Source: this project.
+    """
+    found: dict[tuple[str, ...], list[float]] = {}
+    for key, grid in grids.items():
+        data = (grid.losses, grid.initial_losses, grid.lrs)
+        if not is_at_chance(*data):
+            found.setdefault(_group(key), []).append(float(best_lr(*data)))
+    return {group: sorted(lrs)[(len(lrs) - 1) // 2] for group, lrs in found.items()}
+
+
+def _group(key: tuple[str, ...]) -> tuple[str, ...]:
+    workload, _, optimizer, knobs = key
+    return workload, optimizer, knobs
+
+
+def _measured(
+    results: pl.DataFrame, traces: pl.DataFrame | pl.LazyFrame | None, keys_of: Mapping[str, int]
+) -> pl.DataFrame:
+    """ENTRY, lr, seed and _MEASURES: one row a trial with a result; all null without traces."""
+    results_only = results.filter(pl.col("outcome").is_in([one.value for one in Outcome if one.is_result]))
+    points = one_a_point(with_knobs(results_only), [*ENTRY, "lr", "seed"])
+    targets = _targets(loss_grids(curves(results)))
+    by_workload = pl.DataFrame(
+        [(name, *found, math.log(keys_of[name]) if keys_of[name] > 1 else None) for name, found in targets.items()],
+        schema={"workload": pl.String, "ceiling": pl.Float64, "target": pl.Float64, "log_keys": pl.Float64},
+        orient="row",
+    )
+    trials = points.join(by_workload, on="workload", maintain_order="left")
+    if traces is None:
+        measures = trials.select("trial_id", *(pl.lit(None, dtype).alias(name) for name, dtype in MEASURES.items()))
+    else:
+        measures = trial_measures(traces, trials)
+    is_completed = pl.col("outcome") == Outcome.COMPLETED.value
+    joined = trials.join(measures, on="trial_id", how="left", maintain_order="left").with_columns(
+        pl.when(is_completed).then(pl.col(name)).alias(name) for name in ("spike_share", "target_step")
+    )
+    return joined.select(
+        *(*ENTRY, "lr", "seed", *MEASURES),
+        target_s=pl.col("target_step") * pl.col("wall_s") / pl.col("num_steps"),
+        collapsed=pl.when(pl.col("lowest_entropy").is_not_null()).then(pl.col("collapse_step").is_not_null()),
+    )
+
+
+def _targets(grids: Entries) -> dict[str, tuple[float, float | None]]:
+    """Mean loss at init and target loss of every workload; the target is None where no entry learned."""
+    found: dict[str, list[LossGrid]] = {}
+    for key, grid in grids.items():
+        found.setdefault(key[0], []).append(grid)
+    targets = {}
+    for workload, of_workload in found.items():
+        initial = float(np.mean([grid.initial_losses.mean() for grid in of_workload]))
+        best = min(float(best_loss(grid.losses, grid.initial_losses, grid.lrs)) for grid in of_workload)
+        target = None if is_chance(best, initial) else initial - TARGET_SHARE * (initial - best)
+        targets[workload] = (initial, target)
+    return targets
+
+
+def _matrices(grid: LossGrid, rows: pl.DataFrame) -> dict[str, np.ndarray]:
+    """Each of _MEASURES as (L, S), NaN where there is none."""
+    places = (np.searchsorted(grid.lrs, rows["lr"].to_numpy()), np.searchsorted(grid.seeds, rows["seed"].to_numpy()))
+    matrices = {}
+    for name in _MEASURES:
+        matrices[name] = np.full(grid.losses.shape, np.nan)
+        matrices[name][places] = rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return matrices
+
+
+def _row(score: str, kind: ScoreKind, entry: ScoredEntry) -> dict[str, object]:
+    part = kind.part(entry)
+    found = None if part.grid is None else kind.statistic.estimate(part.grid)
+    alike = found is not None and found.low is not None and found.low == found.high
+    return {
+        **dict(zip(ENTRY, entry.key, strict=True)),
+        "score": score,
+        "value": None if found is None else _finite(found.value),
+        "ci_low": None if found is None else _finite(found.low),
+        "ci_high": None if found is None else _finite(found.high),
+        "unit": kind.unit,
+        "num_seeds": 0 if part.grid is None else len(part.grid.seeds),
+        "higher_is_better": kind.higher_is_better,
+        "at_chance": entry.at_chance,
+        "note": ", ".join(filter(None, (part.note, "all seeds alike" if alike else ""))),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _valued(entry: ScoredEntry, kind: ScoreKind) -> LossGrid | None:
+    """What the score is computed from, None where it has no value."""
+    grid = kind.part(entry).grid
+    return grid if grid is not None and math.isfinite(kind.statistic.estimate(grid).value) else None
+
+
+def _difference_rows(
+    found: list[tuple[tuple[str, ...], LossGrid]], score: str, kind: ScoreKind
+) -> list[dict[str, object]]:
+    pairs = list(itertools.combinations(found, 2))
+    differences = kind.statistic.differences([grid for _, grid in found])
+    corrected = holm([difference.p_value for difference in differences])
+    rows = []
+    for (first, second), difference, p_holm in zip(pairs, differences, corrected, strict=True):
+        step = max(kind.statistic.step(first[1]), kind.statistic.step(second[1]))
+        names = {"workload": first[0][0], "score": score, "unit": kind.difference_unit}
+        names |= {"first": entry_label(*first[0][1:]), "second": entry_label(*second[0][1:])}
+        verdict = _verdict(difference.value, p_holm, kind.higher_is_better)
+        rows.append({**names, **_numbers(difference, step), "p_holm": p_holm, "verdict": verdict})
+    return rows
+
+
+def _numbers(difference: Difference, step: float) -> dict[str, object]:
+    half, error, num_seeds = difference.half_width, difference.standard_error, difference.num_seeds
+    return {
+        "difference": _finite(difference.value),
+        "ci_low": None if half is None else difference.value - half - step,
+        "ci_high": None if half is None else difference.value + half + step,
+        "p_value": difference.p_value,
+        "spread": None if error is None else error * math.sqrt(num_seeds),
+        "num_seeds": num_seeds,
+        "num_seeds_needed": None if error is None else seeds_needed(difference.value, error, num_seeds),
+    }
+
+
+def _verdict(difference: float, p_holm: float, higher_is_better: bool | None) -> str:
+    if not p_holm < 1 - CONFIDENCE:
+        return NOT_SEPARATED
+    if higher_is_better is None:
+        return "first higher" if difference > 0 else "second higher"
+    return "first better" if (difference > 0) == higher_is_better else "second better"

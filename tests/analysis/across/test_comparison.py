@@ -1,0 +1,97 @@
+"""Ours beside published numbers: what matches what, ranks, and rank correlations."""
+
+import json
+
+import polars as pl
+import pytest
+from scipy import stats
+
+from analysis.across.comparison import COMPARISON_FORMATS, compare, rank_correlations
+from analysis.references import load
+from analysis.scores.leaderboard import leaderboard
+from bench.errors import UsageError
+from tests.analysis.synthetic_results import METHODS, frame, results, row
+
+
+def rows_of(method: str, **other: object) -> list[dict[str, object]]:
+    return [row(method, lr, seed, loss, **other) for lr, loss in ((0.1, 2.0), (1.0, 1.0)) for seed in (0, 1)]
+
+
+def references(numbers: dict[tuple[str, str], float]) -> pl.DataFrame:
+    rows = [(*key, value, "here", "") for key, value in numbers.items()]
+    return pl.DataFrame(rows, schema=["workload", "method", "lr_sensitivity", "source", "note"], orient="row")
+
+
+def published(board: pl.DataFrame, numbers: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    found = compare(board, references(numbers)).select("workload", "method", "paper_lr_sensitivity")
+    return {(workload, method): value for workload, method, value in found.iter_rows()}
+
+
+def test_labels_with_parameters_match_the_bare_name():
+    compared = compare(leaderboard(results()), load("paper"))
+    assert sorted(compared["method"]) == sorted(METHODS)
+    window = compared.filter(pl.col("method") == "window_softmax(width=8)").row(0, named=True)
+    assert (window["paper_lr_sensitivity"], window["paper_rank"]) == (2.20, 6)
+
+
+def test_exact_method_goes_before_the_bare_name():
+    board = leaderboard(frame([row for method in ("m(a=1)", "m(a=2)", "n") for row in rows_of(method, workload="w")]))
+    found = published(board, {("w", "m"): 1.0, ("w", "m(a=1)"): 2.0})
+    assert found == {("w", "m(a=1)"): 2.0, ("w", "m(a=2)"): 1.0}
+
+
+def test_same_method_on_another_workload_is_no_match():
+    board = leaderboard(frame(rows_of("m", workload="w") + rows_of("m", workload="v") + rows_of("m", workload="u")))
+    found = published(board, {("w", "m"): 1.0, ("v", "m"): 2.0, ("x", "m"): 3.0})
+    assert found == {("w", "m"): 1.0, ("v", "m"): 2.0}
+
+
+def test_workload_with_parameters_matches_its_name_unless_it_has_numbers_of_its_own():
+    workloads = ("w(num_steps=1)", "w(num_steps=2)", "w")
+    board = leaderboard(frame([row for workload in workloads for row in rows_of("m", workload=workload)]))
+    found = published(board, {("w", "m"): 1.0, ("w(num_steps=2)", "m"): 2.0})
+    assert found == {("w(num_steps=1)", "m"): 1.0, ("w(num_steps=2)", "m"): 2.0, ("w", "m"): 1.0}
+
+
+def test_nothing_in_common_is_said():
+    board = leaderboard(frame(rows_of("softmax", workload="language_modeling")))
+    with pytest.raises(UsageError, match=r"no method of language_modeling is among .* of in_context_regression"):
+        compare(board, load("paper"))
+
+
+def test_ranks_are_within_a_workload():
+    rows = [
+        row(method, lr, 0, loss, workload=workload)
+        for workload in ("v", "w")
+        for method, other in (("a", 2.0), ("b", 3.0))
+        for lr, loss in ((0.1, 1.0), (1.0, other))
+    ]
+    numbers = {("v", "a"): 1.0, ("v", "b"): 2.0, ("w", "a"): 4.0, ("w", "b"): 3.0}
+    compared = compare(leaderboard(frame(rows)), references(numbers)).select(
+        "workload", "method", "our_rank", "paper_rank"
+    )
+    assert sorted(compared.rows()) == [("v", "a", 1, 1), ("v", "b", 2, 2), ("w", "a", 1, 2), ("w", "b", 2, 1)]
+
+
+def test_rank_correlations_agree_with_scipy():
+    compared = compare(leaderboard(results()), load("paper"))
+    found = rank_correlations(compared).row(0, named=True)
+    ours, paper = compared["lr_sensitivity"].to_numpy(), compared["paper_lr_sensitivity"].to_numpy()
+    assert found["spearman"] == pytest.approx(stats.spearmanr(ours, paper)[0])
+    assert found["kendall"] == pytest.approx(stats.kendalltau(ours, paper)[0])
+    assert found["num_methods"] == 7
+
+
+@pytest.mark.parametrize("form", ["markdown", "html", "latex"])
+def test_text_has_a_row_a_method_and_the_source(form):
+    compared = compare(leaderboard(results(num_seeds=2)), load("paper"))
+    text = COMPARISON_FORMATS[form](compared).replace("<wbr>", "").replace("\\_", "_")
+    assert all(method in text for method in METHODS)
+    assert "Spearman" in text
+    assert "Table 1" in text
+    assert "2.20" in text
+
+
+def test_json_carries_every_row():
+    compared = compare(leaderboard(results(num_seeds=2)), load("paper"))
+    assert json.loads(COMPARISON_FORMATS["json"](compared)) == compared.to_dicts()

@@ -1,0 +1,75 @@
+"""Mean ranks, Friedman's test and the critical difference: by hand, by scipy, and as in Demšar's paper."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from analysis.across.rank_tests import critical_difference, rank_test
+from bench.errors import UsageError
+
+
+def frame(costs: np.ndarray) -> pl.DataFrame:
+    """Costs (workloads, methods)."""
+    rows = [(f"w{w}", f"m{m}", float(costs[w, m])) for w in range(costs.shape[0]) for m in range(costs.shape[1])]
+    return pl.DataFrame(rows, schema=["workload", "method", "cost"], orient="row")
+
+
+@pytest.mark.parametrize(
+    ("num_methods", "quantile"), [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (7, 2.949), (10, 3.164)]
+)
+def test_critical_values_of_demsars_table_5a(num_methods, quantile):
+    # With 6 N = k (k + 1) the difference is the quantile; a multiple of it scales as 1 / sqrt N.
+    num_workloads = num_methods * (num_methods + 1)
+    found = critical_difference(num_methods, num_workloads) * math.sqrt(6)
+    assert found == pytest.approx(quantile, abs=1.1e-3)  # the table has three decimals
+
+
+def test_critical_difference_of_demsars_example():
+    # 4 classifiers on 14 data sets: 1.25.
+    assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+
+
+def test_ranks_by_hand_with_ties_and_failures():
+    found = rank_test(frame(np.array([[1.0, 2.0, 2.0], [3.0, math.inf, 1.0]])))
+    assert dict(found.mean_ranks.iter_rows()) == {"m0": 1.5, "m1": 2.75, "m2": 1.75}
+    assert found.mean_ranks["method"].to_list() == ["m0", "m2", "m1"]
+    assert found.num_workloads == 2
+
+
+def test_friedman_is_scipys_on_the_costs():
+    costs = np.random.default_rng(0).random((9, 4)) + np.array([0, 0.3, 0.6, 0.9])
+    found, expected = rank_test(frame(costs)), stats.friedmanchisquare(*costs.T)
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+    assert found.p_value < 0.05
+
+
+def test_order_of_rows_and_monotone_costs_change_nothing():
+    costs = np.random.default_rng(1).random((5, 4))
+    expected, found = (
+        rank_test(frame(costs)),
+        rank_test(frame(np.exp(9 * costs)).sample(fraction=1, shuffle=True, seed=0)),
+    )
+    assert found.mean_ranks.equals(expected.mean_ranks)
+    assert found.statistic == pytest.approx(expected.statistic)
+
+
+def test_methods_that_always_tie_are_not_told_apart():
+    found = rank_test(frame(np.ones((3, 4))))
+    assert (found.statistic, found.p_value) == (0.0, 1.0)
+    assert found.mean_ranks["mean_rank"].to_list() == [2.5] * 4
+
+
+def test_a_method_that_a_workload_lacks_is_left_out():
+    costs = frame(np.random.default_rng(2).random((3, 4)))
+    found = rank_test(costs.filter(~((pl.col("workload") == "w1") & (pl.col("method") == "m3"))))
+    assert found.left_out == ("m3",)
+    assert found.mean_ranks.height == 3
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 2)])
+def test_too_few_workloads_or_methods_are_refused(shape):
+    with pytest.raises(UsageError, match="at least 2 workloads and 3 methods on all of them, got"):
+        rank_test(frame(np.ones(shape)))

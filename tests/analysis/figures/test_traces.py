@@ -1,0 +1,124 @@
+"""What is drawn against step: which panels, which bounds, and how lines tell methods, layers and divergence apart."""
+
+import math
+
+import polars as pl
+import pytest
+
+from analysis.figures.aggregate import layer_summary, telling_lr, trace_summary
+from analysis.figures.traces import entropy_by_layer, training_behaviour
+from tests.analysis.synthetic_results import METHODS, held_out_traces, results, row_masses, traces
+
+NORM_BOUNDS = {"√N (N = 21): rows one-hot", "1: rows uniform over N keys"}
+ENTROPY_BOUND = "log N (N = 21): rows uniform over N keys"
+
+
+@pytest.fixture(scope="module")
+def data() -> pl.DataFrame:
+    return results(num_seeds=3)
+
+
+@pytest.fixture(scope="module")
+def drawn(data) -> pl.DataFrame:
+    return traces(data.filter((pl.col("lr") - telling_lr(data)).abs() < 1e-9))
+
+
+def spec_of(data: pl.DataFrame, all_traces: pl.DataFrame) -> dict:
+    summary = trace_summary(data, all_traces, telling_lr(data))
+    return training_behaviour(summary, num_keys=21, title="Training behaviour").to_dict()
+
+
+def titles(spec: dict) -> list[str]:
+    return [panel["title"]["text"] for pair in spec["vconcat"] for panel in pair["hconcat"]]
+
+
+def values_of(spec: dict, name: str) -> set:
+    return {entry[name] for rows in spec["datasets"].values() for entry in rows if name in entry}
+
+
+def panel_of(spec: dict, title: str) -> dict:
+    panels = [panel for pair in spec["vconcat"] for panel in pair["hconcat"]]
+    return next(panel for panel in panels if panel["title"]["text"].startswith(title))
+
+
+def test_bounds_are_drawn_and_labelled(data, drawn):
+    spec = spec_of(data, drawn)
+    assert values_of(spec, "height") == {math.log(21), math.sqrt(21), 1.0}
+    assert values_of(spec, "label") == NORM_BOUNDS | {ENTROPY_BOUND}
+
+
+def test_bounds_hold_where_the_row_mass_is_1(data, drawn):
+    assert values_of(spec_of(data, row_masses(drawn, 1.001)), "label") == NORM_BOUNDS | {ENTROPY_BOUND}
+
+
+def test_norm_has_no_bounds_where_rows_do_not_sum_to_1(data, drawn):
+    spec = spec_of(data, row_masses(drawn, 0.4))
+    assert values_of(spec, "label") == {ENTROPY_BOUND, "1: rows sum to 1"}
+    assert titles(spec)[-1] == "Row mass of attention"
+
+
+def test_without_held_out_data_there_are_four_panels(data, drawn):
+    expected = ["Training loss", "Gradient norm", "Attention entropy", "Frobenius norm of attention, ||P||"]
+    assert titles(spec_of(data, drawn)) == expected
+
+
+def test_held_out_loss_is_drawn_beside_the_training_loss(data, drawn):
+    at_lr = data.filter((pl.col("lr") - telling_lr(data)).abs() < 1e-9)
+    spec = spec_of(data, pl.concat([drawn, held_out_traces(at_lr)]))
+    assert titles(spec)[4:] == ["Held-out loss (dots) and training loss (thin)", "Held-out accuracy"]
+    panel = panel_of(spec, "Held-out loss")
+    panels_drawn = [
+        {row["panel"] for row in spec["datasets"][layer["data"]["name"]]}
+        for layer in panel["layer"]
+        if layer["mark"]["type"] == "line"
+    ]
+    assert panels_drawn == [{"loss"}, {"val_loss"}]
+    assert panel["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0, 2000]
+
+
+def test_a_panel_a_method_and_a_colour_a_layer(data, drawn):
+    summary = layer_summary(data, drawn, telling_lr(data))
+    spec = entropy_by_layer(summary, num_keys=21, title="Entropy").to_dict()
+    assert [panel["title"]["text"] for panel in spec["concat"]] == sorted(METHODS)
+    for panel in spec["concat"]:
+        lines = panel["layer"][0]
+        assert lines["encoding"]["color"]["scale"]["domain"] == [0, 4]
+        rows = spec["datasets"][lines["data"]["name"]]
+        assert {(row["method"], row["layer"]) for row in rows} == {
+            (panel["title"]["text"], layer) for layer in range(5)
+        }
+
+
+def test_entropies_of_one_layer_still_draw(data):
+    at_lr = data.filter((pl.col("lr") - telling_lr(data)).abs() < 1e-9)
+    summary = layer_summary(data, traces(at_lr, num_layers=1), telling_lr(data))
+    colour = entropy_by_layer(summary, num_keys=21, title="").to_dict()["concat"][0]["layer"][0]["encoding"]["color"]
+    assert (colour["scale"]["domain"], colour["legend"]) == ([0, 1], None)
+
+
+def triangles(unit: dict) -> bool:
+    return unit["mark"].get("shape") == "triangle-down"
+
+
+def test_collapse_is_marked_on_the_line_where_it_begins(data, drawn):
+    """Softmax's entropy, of seeds that completed, is set to 0.2 nats in every layer from step 100 on; log 21 is 3.0."""
+    ids = data.filter(method="softmax", outcome="completed")["trial_id"].to_list()
+    is_low = pl.col("trial_id").is_in(ids) & (pl.col("step") >= 100) & pl.col("quantity").str.starts_with("entropy")
+    fallen = drawn.with_columns(
+        value=pl.when(is_low & (pl.col("quantity") != "entropy_std")).then(0.2).otherwise("value")
+    )
+    unmarked = panel_of(spec_of(data, drawn), "Attention entropy")["layer"]
+    assert not any(map(triangles, unmarked))
+    spec = spec_of(data, fallen.cast({"value": pl.Float32}))
+    marked = [unit for unit in panel_of(spec, "Attention entropy")["layer"] if triangles(unit)]
+    assert len(marked) == 1
+    rows = spec["datasets"][marked[0]["data"]["name"]]
+    first = drawn.filter(pl.col("trial_id").is_in(ids), pl.col("step") >= 100)["step"].min()
+    assert [(row["method"], row["outcome"], row["step"]) for row in rows] == [("softmax", "completed", first)]
+    assert rows[0]["value"] == pytest.approx(0.2)
+
+    layers = entropy_by_layer(
+        layer_summary(data, fallen.cast({"value": pl.Float32}), telling_lr(data)), num_keys=21, title=""
+    )
+    panels = {panel["title"]["text"]: panel["layer"] for panel in layers.to_dict()["concat"]}
+    assert {name for name, units in panels.items() if any(map(triangles, units))} == {"softmax"}

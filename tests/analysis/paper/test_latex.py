@@ -1,0 +1,170 @@
+"""Tables for a paper: they compile without a box too wide, align, and mark the best and its ties."""
+
+import re
+
+import polars as pl
+import pytest
+
+from analysis.paper.latex import leaderboard_tables, matrix_tables, widened
+from analysis.paper.latex_cells import latex_name, scientific
+from analysis.plain_table import PlainTable, plain_latex
+from analysis.scores.leaderboard import leaderboard
+from tests.analysis.latex_documents import compiled_body, complaints
+from tests.analysis.synthetic_results import METHODS, frame, results, row
+
+HOSTILE = "a_b%&$#{}~^\\|<script>\"'`[*] é×–≤αλ"
+
+
+def with_optimizers(names, *, num_seeds=3):
+    base = results(num_seeds=num_seeds)
+    shift = pl.col("final_loss") * pl.lit(1.0)
+    return {name: base.with_columns(optimizer=pl.lit(name), final_loss=shift * (1 + place / 50),
+            trial_id=pl.concat_str(pl.lit(name), "trial_id")) for place, name in enumerate(names)}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def board():
+    return leaderboard(results(num_seeds=3))
+
+
+def cells(table):
+    """Cells of the rows between \\midrule and \\bottomrule."""
+    inner = table.partition(r"\midrule")[2].partition(r"\bottomrule")[0]
+    return [line.removesuffix(r" \\").split(" & ") for line in inner.strip().splitlines()]
+
+
+def test_the_best_is_bold_and_ties_have_a_dagger(board):
+    (table,) = leaderboard_tables(board)
+    rows = cells(table)
+    assert len(rows) == board.height
+    assert [r"\bfseries" in " ".join(row) for row in rows] == [True] + [False] * (board.height - 1)
+    daggers = [r"$^\dagger$" in " ".join(row) for row in rows]
+    assert daggers == [False, *((board["rank"] == 1).to_list()[1:])]
+    assert any(daggers)
+
+
+def test_the_caption_defines_score_seeds_interval_divergence_and_marks(board):
+    (table,) = leaderboard_tables(board)
+    (caption,) = re.findall(r"\\caption\{(.*)\}", table)
+    for words in ("mean over the learning rates of", "95\\% interval over seeds", "(3;", "has diverged as soon as",
+                  "Bold: the best", r"\dag{}: no entry is significantly better", "Holm"):  # fmt: skip
+        assert words in caption
+    assert r"\label{tab:leaderboard}" in table
+
+
+def test_tables_load_no_package(board):
+    tables = [*leaderboard_tables(board), *matrix_tables({"a": board, "b": board.with_columns(optimizer=pl.lit("b"))})]
+    assert not any("usepackage" in table for table in tables)
+
+
+def test_numbers_align_at_the_point_by_the_widest_of_their_column(board):
+    (table,) = leaderboard_tables(board.with_columns(best_loss=pl.Series([12.345, 0.1] + [1.0] * (board.height - 2))))
+    assert "S[table-format=2.1]" in table
+
+
+def test_flags_are_letters_explained_once_below(board):
+    flagged = board.with_columns(flags=pl.Series(["few_seeds,other_grid", "few_seeds"] + [""] * (board.height - 2)))
+    (table,) = leaderboard_tables(flagged)
+    assert r"\textsuperscript{ab}" in table.splitlines()[table.splitlines().index(r"\midrule") + 1]
+    assert table.count("Fewer than 3 seeds") == 1
+
+
+def test_long_boards_are_continued_in_a_further_table(board):
+    many = pl.concat([board.with_columns(knobs=pl.lit(f"warmup_steps={place}.0")) for place in range(7)])
+    (text,) = leaderboard_tables(many)
+    assert text.count(r"\begin{table*}") == 2
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert len(set(labels)) == len(labels) == 2
+    assert sum(len(cells(part)) for part in text.split(r"\begin{table*}")[1:]) == many.height
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("1.25", "1.25"), ("-0.5", "-0.5"), ("1e-05", r"$1 \times 10^{-5}$"), ("nan", "--"), ("–", "--"),
+        ("inf", r"$\infty$"), ("-inf", r"$-\infty$"), ("1" + "0" * 308, r"$1.00 \times 10^{308}$"),
+        ("-12345678.25", r"$-1.23 \times 10^{7}$"), ("1.5e+300", r"$1.5 \times 10^{300}$"),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_column_holds_have_a_look_of_their_own(text, shown):
+    assert scientific(text) == shown
+
+
+def test_letters_that_fonts_lack_are_given_by_number():
+    assert latex_name("α_1") == r"U+03B1\_\allowbreak{}1"
+    assert latex_name("a\x07b") == "aU+0007b"
+    assert latex_name("  two\nlines ") == "two lines"
+
+
+def test_matrix_marks_best_and_ties_with_each_optimizer(board):
+    parts = with_optimizers(["sgd", "adamw"])
+    boards = {name: leaderboard(part) for name, part in parts.items()}
+    (table,) = matrix_tables(boards)
+    rows = cells(table)[::2]
+    assert {row[0] for row in rows} == {latex_name(name) for name in METHODS}
+    for column, name in enumerate(("adamw", "sgd"), start=1):
+        bold = [row[0] for row in rows if r"\textbf" in row[column]]
+        assert bold == [latex_name(boards[name].sort("lr_sensitivity")["method"][0])]
+        ties = {row[0] for row in rows if r"\dagger" in row[column]} | set(bold)
+        assert ties == {latex_name(method) for method in boards[name].filter(rank=1)["method"]}
+
+
+def test_matrix_of_one_optimizer_is_none(board):
+    assert matrix_tables({"sgd": board}) == []
+
+
+def test_matrix_turns_where_optimizers_are_many_and_splits_where_both_are(board):
+    boards = {f"o{place}": board.with_columns(optimizer=pl.lit(f"o{place}")) for place in range(9)}
+    (turned,) = matrix_tables(boards)
+    assert [row[0] for row in cells(turned)[::2]] == sorted(boards)
+    wide = pl.concat([board, board.with_columns(method=pl.concat_str("method", pl.lit("_2")))])
+    boards = {f"o{place:02}": wide.with_columns(optimizer=pl.lit(f"o{place:02}")) for place in range(12)}
+    assert len(matrix_tables(boards)) == 2
+
+
+def test_widened_tables_have_labels_and_no_comment():
+    table = plain_latex(PlainTable(heading="h", titles=("a", "b"), rows=(("x", "1"),)), caption="c")
+    text = widened("% needs \\usepackage{booktabs}\n" + table + "\n" + table, "held-out")
+    assert "usepackage" not in text
+    assert re.findall(r"\\label\{(.*?)\}", text) == ["tab:held-out", "tab:held-out-2"]
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 2
+
+
+def test_every_hostile_name_compiles_within_the_page(tmp_path):
+    rows = [
+        row(f"{HOSTILE}{place}", lr, seed, float(place), workload=HOSTILE, optimizer=optimizer)
+        for place in range(3)
+        for lr in (1e-5, 1.0)
+        for seed in (0, 1)
+        for optimizer in (HOSTILE, "[sgd]")
+    ]
+    long = [row("a_name_that_goes_on(and_on=1.0, and_on_without_end=2.0)" * 2, lr, 0, 1.0, workload=HOSTILE,
+            optimizer="[sgd]") for lr in (1e-5, 1.0)]  # fmt: skip
+    board = leaderboard(frame([*rows, *long]))
+    tables = leaderboard_tables(board) + matrix_tables(
+        {str(name): part for (name,), part in board.group_by("optimizer")}
+    )
+    latin = " ".join(chr(code) for code in range(0x20, 0x100))
+    body = "\n\n".join([latex_name(latin), latex_name(HOSTILE), *tables])
+    assert complaints(compiled_body(tmp_path, body)) == []
+
+
+def test_odd_numbers_compile_within_the_page(tmp_path, board):
+    odd = [1e308, float("nan"), float("inf"), -1e308, -123456.0, 1e-300, None]
+    columns = ("ci_low", "ci_high", "best_lr", "stable_decades")
+    moved = {name: pl.Series(name, odd[place:] + odd[:place], pl.Float64) for place, name in enumerate(columns)}
+    broken = board.with_columns(**moved, lr_sensitivity=1e308, best_loss=-1e308).with_columns(
+        pl.col("stable_decades", "best_lr").fill_null(0.0),
+        ci_low=pl.when(pl.col("ci_high").is_not_null()).then("ci_low"),
+    )
+    tables = leaderboard_tables(broken)
+    assert r"$1.00 \times 10^{308}$" in tables[0]
+    assert complaints(compiled_body(tmp_path, tables[0])) == []
+
+
+def test_a_board_with_many_optimizers_and_knobs_fits_the_page(tmp_path, board):
+    names = [f"schedule_free_adamw_{place}" for place in range(9)]
+    boards = {name: board.with_columns(optimizer=pl.lit(name), knobs=pl.lit("warmup_steps=100.0, weight_decay=0.1"))
+              for name in names}  # fmt: skip
+    text = "\n".join([*leaderboard_tables(pl.concat(boards.values())), *matrix_tables(boards)])
+    assert complaints(compiled_body(tmp_path, text)) == []

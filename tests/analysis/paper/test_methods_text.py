@@ -1,0 +1,139 @@
+"""The paragraph of methods says what the results and the manifest hold, and cites what it names."""
+
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analysis.paper.bibliography import bib_entries
+from analysis.paper.methods_text import (
+    FORMULAS,
+    WORKLOAD_WORDS,
+    cited_keys,
+    methods_latex,
+    methods_markdown,
+    methods_text,
+)
+from analysis.scores.robustness import SENSITIVITIES
+from bench.workloads import WORKLOADS
+from tests.analysis.latex_documents import compiled_body, complaints
+from tests.analysis.synthetic_results import frame, results, row
+
+MANIFEST = {
+    "suite": {
+        "workloads": [
+            {"name": "language_modeling", "model": "llama_1m", "num_steps": 1500, "final_loss_steps": 50, "depth": None,
+             "checkpointing": False},
+        ],
+        "methods": [{"name": "softmax"}, {"name": "relu_kernel", "eps": 0.5}],
+        "optimizers": [{"name": "sgd"}, {"name": "adamw", "beta2": 0.95}, {"name": "adamw", "beta2": 0.9}],
+        "schedules": [{"name": "cosine", "final_fraction": 0.0}],
+    },
+    "bench": "0.1.0",
+    "git": "5b1e4b77c71be55f048caf596a69b88c6cc5a8f2+changes",
+    "python": "3.12.3",
+    "packages": {"torch": "2.11.0", "mlflow": "3.17.2"},
+    "device": "1 GPU (H100)",
+    "cpu": "x86_64, 16 cores",
+    "precision": "float32, `TF32` off",
+}  # fmt: skip
+
+
+def told(data=None, *, score="lr_sensitivity", loss="train", manifest=None):
+    return methods_text(results(num_seeds=3) if data is None else data, score=score, loss=loss, manifest=manifest)
+
+
+@pytest.fixture(scope="module")
+def with_manifest():
+    return methods_markdown(told(manifest=MANIFEST))
+
+
+def test_model_data_steps_and_optimizer_are_those_of_the_manifest(with_manifest):
+    assert (
+        "language modelling [@touvron2023llama] for 1,500 steps (checkpointing off, model llama\\_1m)" in with_manifest
+    )
+    assert "relu\\_kernel [@hong2025variance] (eps 0.5)" in with_manifest
+    assert "The optimizer was sgd [@robbins1951stochastic], with" in with_manifest
+    assert "training loss, mean over the last steps (50)" in with_manifest
+
+
+def test_learning_rates_knobs_seeds_and_outcomes_are_those_of_the_results():
+    data = frame(
+        [
+            row("softmax", 0.1, 0, 1.0, weight_decay=0.1),
+            row("softmax", 0.1, 7, float("inf"), weight_decay=0.1, grad_clip=1.0),
+            row("softmax", 0.3, 0, None, weight_decay=0.1),
+        ]
+    )
+    text = methods_markdown(told(data))
+    assert "2 learning rates (0.1, 0.3)" in text
+    assert "weight\\_decay 0.1, grad\\_clip 1 or off, init\\_scale 1" in text
+    assert "2 seeds (0, 7)" in text
+    assert "3 trials, of which 1 completed, 1 diverged and 1 were lost" in text
+    assert "has diverged as soon as its loss or gradient norm is not finite" in text
+
+
+def test_versions_and_hardware_are_those_of_the_manifest_or_said_to_be_unknown(with_manifest):
+    assert with_manifest.endswith(
+        "We used attention-robustness-bench 0.1.0 (commit 5b1e4b77c71b with changes), Python 3.12.3, torch 2.11.0, on "
+        "1 GPU (H100), x86\\_64, 16 cores; float32, TF32 off.\n"
+    )
+    assert methods_markdown(told()).endswith("Versions and hardware were not recorded.\n")
+    assert "commit" not in methods_markdown(told(manifest={**MANIFEST, "git": "not a git checkout"}))
+
+
+def test_a_name_that_the_suite_has_twice_is_not_told_with_the_constants_of_one():
+    data = results(num_seeds=2).with_columns(optimizer=pl.lit("adamw(beta2=0.9)"))
+    text = methods_markdown(told(data, manifest=MANIFEST))
+    assert "The optimizer was adamw(beta2=0.9) [@loshchilov2019decoupled], with" in text
+
+
+def test_one_seed_has_no_intervals_and_many_have_holm():
+    assert "With one seed there are no intervals" in methods_markdown(told(results(num_seeds=1)))
+    keys = cited_keys(told())
+    assert {"holm1979simple", "efron1981jackknife"} <= set(keys)
+    assert "efron1981jackknife" not in cited_keys(told(results(num_seeds=1)))
+
+
+@pytest.mark.parametrize("score", SENSITIVITIES)
+def test_score_is_defined_and_cited(score):
+    text = told(score=score)
+    assert "hong2025variance" in cited_keys(text)
+    if score in FORMULAS:
+        assert all(f"${formula}$" in methods_latex(text) for formula in FORMULAS[score])
+
+
+def test_held_out_loss_is_named():
+    assert "All scores are of the held-out loss" in methods_markdown(told(loss="validation", manifest=MANIFEST))
+
+
+def test_citations_are_the_same_in_both_forms_and_exist():
+    text = told(manifest=MANIFEST)
+    latex = [key for keys in re.findall(r"\\cite\{(.*?)\}", methods_latex(text)) for key in keys.split(",")]
+    markdown = re.findall(r"@(\w+)", methods_markdown(text))
+    assert latex == markdown
+    assert list(dict.fromkeys(latex)) == cited_keys(text)
+    assert set(latex) <= set(bib_entries())
+
+
+def test_every_workload_has_words():
+    assert set(WORKLOAD_WORDS) == set(WORKLOADS)
+
+
+def test_shipped_manifests_are_told():
+    for path in sorted(Path("suites/results").glob("*/manifest.json")):
+        manifest = json.loads(path.read_text())
+        text = methods_markdown(told(manifest=manifest))
+        assert f"torch {manifest['packages']['torch']}" in text
+        assert all(f"[@{key}" in text or f"; @{key}" in text for key in ("hong2025variance", "vaswani2017attention"))
+
+
+def test_hostile_names_compile(tmp_path):
+    name = 'a_b%&$#{}~^\\|<>"[x]\n\x07α'
+    data = results(num_seeds=2).with_columns(method=pl.lit(name), optimizer=pl.lit(name), workload=pl.lit(name))
+    suite = {**MANIFEST["suite"], "workloads": [{"name": name, "num_steps": [10, 20], name: name}]}
+    texts = [methods_latex(told(data, manifest=manifest)) for manifest in (None, {**MANIFEST, "suite": suite})]
+    log = compiled_body(tmp_path, re.sub(r"~\\cite\{.*?\}", "", "\n\n".join(texts)))
+    assert complaints(log) == []

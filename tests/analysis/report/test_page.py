@@ -1,0 +1,201 @@
+"""The page: parses, headings in order, everything named and escaped, dark and printable, flags in words."""
+
+import itertools
+import re
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+from tests.analysis.synthetic_results import frame, results, row
+
+from analysis.figures.aggregate import loss_summary
+from analysis.figures.chart_style import PALETTE
+from analysis.scores.guards import FLAGS
+from analysis.scores.leaderboard import leaderboard
+from analysis.report.page import Contents, Figure, Section, html_page, markdown_page
+from analysis.report.style import contrast, follows_the_page, on_dark
+
+HOSTILE = "<script>alert('x')</script>../a_b%"
+VOID = {"meta", "img", "br", "wbr", "hr", "link", "input"}
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="572" height="10"><rect width="572" height="10" fill="white"/></svg>'
+)
+
+
+class Reader(HTMLParser):
+    """Tags in order with their attributes; fails where one is closed that is not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open[-1] == tag, (self.open, tag)
+        self.open.pop()
+
+
+def contents(data: pl.DataFrame, *, title: str = "Title", flags=None, sections=()) -> Contents:
+    return Contents(
+        title=title,
+        board=leaderboard(data),
+        curves=loss_summary(data),
+        compared=None,
+        divergence=dict.fromkeys(data["workload"].unique(), "None of 4 trials diverged."),
+        sections=sections,
+        flags=flags or {},
+        provenance={"suite": "quickstart", "suite_sha256": "abc", "data_sha256": ""},
+    )
+
+
+def page_of(data: pl.DataFrame, **more) -> str:
+    figure = Figure(section="Training", caption="A figure", svg=SVG, files=("figures/a.svg",))
+    return html_page(contents(data, **more), figures=[figure], files=["manifest.json"], is_linked=True)
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return page_of(results(num_seeds=2))
+
+
+def test_page_parses_and_its_headings_descend_one_at_a_time(page):
+    levels = [int(tag[1]) for tag, _ in read(page).tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_ids_are_unique_and_links_within_the_page_have_an_end(page):
+    tags = read(page).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    ends = {attributes["href"] for tag, attributes in tags if tag in ("a", "use")}
+    inner = {end.removeprefix("#") for end in ends if end is not None and end.startswith("#")}
+    assert {"flags", "provenance", "flag-few_seeds", "curves-1"} <= inner
+    assert inner <= set(ids)
+
+
+def test_drawings_have_words(page):
+    tags = read(page).tags
+    assert all(attributes["alt"] for tag, attributes in tags if tag == "img")
+    drawn = [attributes for tag, attributes in tags if tag == "svg" and "aria-hidden" not in attributes]
+    assert len(drawn) == 3 * 7  # of each method a sparkline, an interval and a panel
+    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in drawn)
+
+
+def test_table_has_headers_of_columns_and_rows(page):
+    scopes = [attributes["scope"] for tag, attributes in read(page).tags if tag == "th" and "scope" in attributes]
+    assert scopes.count("row") == 7
+    assert scopes.count("col") >= 10
+
+
+def test_page_is_dark_where_asked_and_printable(page):
+    assert "@media (prefers-color-scheme: dark)" in page
+    assert "@media print" in page
+    assert 'name="viewport"' in page
+
+
+def test_every_flag_that_occurs_is_explained(page):
+    board = leaderboard(results(num_seeds=2))
+    used = {word for flags in board["flags"] for word in flags.split(",") if word}
+    told = page[page.index('<section id="flags">') :]
+    assert len(used) >= 2
+    for word in used:
+        assert f'<dt id="flag-{word}">{word.replace("_", " ")}</dt>' in told
+    assert set(re.findall('id="flag-([a-z_]+)"', page)) == used
+
+
+def test_flags_of_other_sections_are_explained_as_well():
+    page = page_of(results(num_seeds=3), flags={"lr at border": FLAGS["lr_at_border"]})
+    assert '<dt id="flag-lr_at_border">lr at border</dt>' in page
+
+
+def test_the_best_and_its_ties_are_marked(page):
+    board = leaderboard(results(num_seeds=2))
+    best = board.filter(pl.col("rank") == 1)["method"][0]
+    body = page[page.index("<tbody") : page.index("</tbody>")].replace("<wbr>", "")
+    assert f"<strong>{best}</strong>" in body
+    assert body.count("†") == board.filter(pl.col("rank") == 1).height - 1
+
+
+def test_hostile_names_are_escaped():
+    data = frame(
+        [row(HOSTILE, lr, seed, 1.0, workload=HOSTILE, optimizer=HOSTILE) for lr in (0.1, 1.0) for seed in (0, 1)]
+    )
+    section = Section(title=HOSTILE, markdown="", html="<p>text</p>", definitions={HOSTILE: HOSTILE})
+    page = page_of(data, title=HOSTILE, sections=[section])
+    assert "<script" not in page
+    assert "<script" not in markdown_page(contents(data, title=HOSTILE, sections=[section]))
+    read(page)
+
+
+def test_sections_without_anything_are_left_out(page):
+    assert "<h2>Training</h2>" in page
+    plain = html_page(contents(results(num_seeds=3)), figures=[], files=[], is_linked=True)
+    for title in ("Training", "Generalisation", "Files"):
+        assert f"<h2>{title}</h2>" not in plain
+        assert f">{title}</a>" not in plain
+
+
+def test_markdown_says_the_same_as_the_page(page):
+    text = markdown_page(contents(results(num_seeds=2)))
+    shown = re.sub("<[^>]*>", "", page)
+    for words in (
+        "relu",
+        "few seeds",
+        "quickstart",
+        "Stable decades",
+        "None of 4 trials diverged",
+        "is the most robust",
+    ):
+        assert words in text
+        assert words in shown
+
+
+def test_provenance_leads_to_the_manifest_and_leaves_out_what_is_empty(page):
+    told = page[page.index('<section id="provenance">') : page.index('<section id="files">')]
+    assert '<a href="manifest.json">' in told
+    assert "<dt>suite_sha256</dt><dd>abc</dd>" in told
+    assert "data_sha256" not in told
+
+
+def test_figures_keep_their_colours_in_light_and_are_readable_in_dark():
+    drawn = '<svg width="3" height="2"><rect fill="white"/><path stroke="rgb(68, 1, 84)"/></svg>'
+    styled = follows_the_page(drawn)
+    assert re.sub("<style>.*</style>", "", styled) == drawn
+    assert '[stroke="rgb(68, 1, 84)"]' in styled
+    assert "prefers-color-scheme: dark" in styled
+
+
+def test_lines_are_lightened_until_they_stand_out():
+    ground = (0x1D, 0x20, 0x26)
+    for colour in (*PALETTE, "rgb(68, 1, 84)"):
+        lighter = on_dark(colour)
+        levels = (
+            [int(part) for part in re.findall(r"\d+", lighter)]
+            if "rgb" in lighter
+            else list(bytes.fromhex(lighter[1:]))
+        )
+        assert contrast(tuple(levels), ground) >= 3
+    assert on_dark("#56B4E9") == "#56B4E9"  # is light enough
+
+
+def test_contrast_of_black_and_white_is_21():
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert contrast((9, 9, 9), (9, 9, 9)) == 1

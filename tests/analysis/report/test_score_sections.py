@@ -1,0 +1,126 @@
+"""The section of other scores: what it shows, what it leaves to the leaderboard, and what it says of missing values."""
+
+import math
+
+import polars as pl
+from tests.analysis.synthetic_results import frame, row
+
+from analysis.across.disagreement import score_correlations
+from analysis.report.score_sections import aggregate_tables, correlation_tables, other_scores, rank_tables, scores_tables
+from analysis.scores.table import score_differences, score_table, scored_entries
+
+INF = math.inf
+
+
+def suite(*, workloads=("w",), methods=("a", "b", "c"), optimizers=("sgd",)) -> pl.DataFrame:
+    """Later methods have lower losses and an edge one grid point lower."""
+    return frame(
+        [
+            row(
+                method,
+                lr,
+                seed,
+                INF if column > 2 - place else 3.0 - column - 0.1 * place + 0.01 * (seed + place * seed),
+                workload=workload,
+                optimizer=optimizer,
+            )
+            for workload in workloads
+            for optimizer in optimizers
+            for place, method in enumerate(methods)
+            for column, lr in enumerate((0.01, 0.1, 1.0))
+            for seed in range(3)
+        ]
+    )
+
+
+def table(data: pl.DataFrame) -> pl.DataFrame:
+    return score_table(data, None, 1, "train")
+
+
+def told(data: pl.DataFrame):
+    found = other_scores(scored_entries(data, None, 1, "train"), "train")
+    assert found is not None
+    return found
+
+
+def test_what_the_leaderboard_shows_is_not_shown_again():
+    titles = [title for one in scores_tables(table(suite())) for title in one.titles[1:]]
+    assert titles == [
+        "LR sensitivity, seedwise",
+        "LR sensitivity, windowed",
+        "Edge",
+        "Loss at default lr",
+        "Spread over seeds",
+    ]
+
+
+def test_cells_have_the_interval_and_censored_edges_say_so():
+    (first, *_) = scores_tables(table(suite()))
+    edges = [cells[first.titles.index("Edge")] for cells in first.rows]
+    assert edges[0] == "≥ 1"
+    assert edges[1] == "0.1 [0.0316, 0.316]"
+
+
+def test_entries_at_chance_are_marked_and_not_ranked():
+    stuck = frame([row("stuck", lr, seed, 3.99, workload="w") for lr in (0.01, 0.1, 1.0) for seed in range(3)])
+    data = table(pl.concat([suite(), stuck]))
+    assert scores_tables(data)[0].rows[-1][0] == "stuck*"
+    assert [cells[0] for cells in rank_tables(data)[0].rows] == ["a", "b", "c"]
+
+
+def test_optimizers_are_named_where_there_are_several():
+    assert [cells[0] for cells in rank_tables(table(suite(optimizers=("sgd", "adamw"))))[0].rows][:2] == [
+        "a, adamw",
+        "a, sgd",
+    ]
+
+
+def test_ranks_under_each_score():
+    (found,) = rank_tables(table(suite()))
+    ranks = dict(zip(found.titles, zip(*found.rows, strict=True), strict=True))
+    assert ranks["Edge"] == ("1", "2", "3")
+    assert ranks["Diverged"] == ("1", "2", "3")
+    assert ranks["Best loss"] == ("1", "2", "3")
+
+
+def test_correlations_are_with_the_sensitivity():
+    (found,) = correlation_tables(score_correlations(table(suite())))
+    assert "LR sensitivity" not in [cells[0] for cells in found.rows]
+    assert len(found.rows) == 8
+    assert found.rows[0][3] == "3"
+
+
+def test_aggregates_need_several_workloads_and_methods():
+    assert aggregate_tables(table(suite())) == []
+    assert aggregate_tables(table(suite(workloads=("w", "v"), methods=("a", "b")))) == []
+    found = {one.heading.split(" over")[0]: one for one in aggregate_tables(table(suite(workloads=("w", "v", "u"))))}
+    assert "3 workloads: Friedman p 0.05, critical difference 1.91" in found["Edge"].heading  # chi-square 6 of 2
+    assert found["Edge"].rows == (("a", "1.00", "–"), ("b", "2.00", "–"), ("c", "3.00", "–"))
+    assert found["Best loss"].rows[0] == ("a", "1.00", "1.00")
+
+
+def test_a_method_at_chance_on_a_workload_ranks_last_there():
+    data = suite(workloads=("w", "v")).with_columns(
+        final_loss=pl.when(workload="v", method="a").then(3.99).otherwise("final_loss"),
+        outcome=pl.when(workload="v", method="a").then(pl.lit("completed")).otherwise("outcome"),
+    )
+    found = {one.heading.split(" over")[0]: dict(row[:2] for row in one.rows) for one in aggregate_tables(table(data))}
+    assert found["Best loss"] == {"a": "2.00", "b": "1.50", "c": "2.50"}
+    assert found["LR sensitivity"]["a"] == "2.50"  # 1.0 on w, between 0.8 of c and 1.03 of b
+
+
+def test_files_hold_the_frames():
+    data = suite()
+    found, entries = told(data), scored_entries(data, None, 1, "train")
+    known = score_correlations(table(data)).filter(pl.col("spearman").is_not_null())
+    assert found.files["scores.csv"] == table(data).write_csv()
+    assert found.files["score_correlations.csv"] == known.write_csv()
+    assert score_differences(entries, "edge_lr").write_csv().splitlines()[1] in found.files["score_differences.csv"]
+    assert "edge_lr" in found.section.definitions
+    assert "best_loss" not in found.section.definitions
+
+
+def test_names_are_escaped():
+    hostile = told(suite(methods=("<script>a|b</script>", "b", "c")))
+    assert "<script>" not in hostile.section.html
+    assert "<script>" not in hostile.section.markdown

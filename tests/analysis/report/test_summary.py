@@ -1,0 +1,86 @@
+"""The leaderboard in words."""
+
+import math
+
+import polars as pl
+import pytest
+from tests.analysis.synthetic_results import METHODS, frame, results, row
+
+from analysis.scores.leaderboard import leaderboard
+from analysis.report.summary import summary_sentences
+
+
+@pytest.fixture(scope="module")
+def board() -> pl.DataFrame:
+    return leaderboard(results(num_seeds=3))
+
+
+def with_rows(board: pl.DataFrame, ranks: list[int | None], flags: list[str]) -> pl.DataFrame:
+    """The first rows of a board with these ranks and flags."""
+    return board.head(len(ranks)).with_columns(rank=pl.Series(ranks, dtype=pl.Int64), flags=pl.Series(flags))
+
+
+def test_who_is_tied_is_named(board):
+    first, second, third = board["method"].to_list()[:3]
+    value, low, high = (board[name][0] for name in ("lr_sensitivity", "ci_low", "ci_high"))
+    told = summary_sentences(with_rows(board, [1, 1, 3], ["", "", ""]))
+    assert told == [
+        f"{first} is the most robust to the learning rate (LR sensitivity {value:.2f}, 95% interval {low:.2f} to "
+        f"{high:.2f}), but its seeds can't tell it apart from {second}."
+    ]
+    assert third not in told[0]
+
+
+def test_all_tied(board):
+    (told,) = summary_sentences(with_rows(board, [1, 1, 1], ["", "", ""]))
+    assert told.endswith("but its seeds can't tell it apart from any of the other 2.")
+
+
+def test_alone_at_the_top(board):
+    (told,) = summary_sentences(with_rows(board, [1, 2, 3], ["", "", ""]))
+    assert told.endswith("; no other entry that learned shares its rank.")
+
+
+def test_entries_that_learned_too_little_are_not_called_robust(board):
+    first, second, third = board["method"].to_list()[:3]
+    (told,) = summary_sentences(with_rows(board, [None, 1, 2], ["at_chance", "", "learned_little"]))
+    assert told.startswith(f"{second} is the only entry that learned")
+    assert told.endswith(f" Learned too little to be compared: {first} and {third}.")
+
+
+def test_nothing_learned(board):
+    (told,) = summary_sentences(with_rows(board, [None, None], ["at_chance", "at_chance"]))
+    assert told == "None of 2 entries learned enough to be called robust."
+
+
+def test_one_seed_tests_nothing():
+    data = frame([row(method, lr, 0, loss * lr) for method, loss in (("a", 1.0), ("b", 2.0)) for lr in (0.1, 1.0)])
+    (told,) = summary_sentences(leaderboard(data))
+    assert "95% interval" not in told
+    assert told.endswith("; with one seed no difference can be tested.")
+
+
+def test_many_names_are_counted():
+    data = frame(
+        [row(f"m{place}", lr, seed, lr + seed / 10) for place in range(9) for lr in (0.1, 1.0) for seed in (0, 1)]
+        + [row("z", lr, seed, math.inf if lr == 1.0 else 0.1) for lr in (0.1, 1.0) for seed in (0, 1)]
+    )
+    (told,) = summary_sentences(leaderboard(data))
+    assert "m1, m2, m3, m4 and 4 more." in told
+
+
+def test_optimizers_and_knobs_stand_in_parentheses(board):
+    first, second = board["method"].to_list()[:2]
+    two = with_rows(board, [1, 1], ["", ""]).with_columns(
+        optimizer=pl.Series(["sgd", "adamw"]), knobs=pl.lit("clip=1.0")
+    )
+    (told,) = summary_sentences(two)
+    assert told.startswith(f"{first} (sgd, clip=1.0) is the most robust")
+    assert told.endswith(f"apart from {second} (adamw, clip=1.0).")
+
+
+def test_workloads_are_named_where_there_are_several(board):
+    two = pl.concat([board, board.with_columns(workload=pl.lit("other"))])
+    told = summary_sentences(two)
+    assert [sentence.partition(":")[0] for sentence in told] == ["On in_context_regression", "On other"]
+    assert len(METHODS) == board.height

@@ -1,0 +1,171 @@
+"""Order, ranks, ties, flags, and what is measured on held-out data."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.scores.guards import FLAGS
+from analysis.scores.leaderboard import LEADERBOARD_COLUMNS, differences, leaderboard
+from bench.errors import UsageError
+from tests.analysis.synthetic_results import METHODS, frame, results, row, with_held_out
+
+PROMISED = ["rank", "workload", "method", "optimizer", "lr_sensitivity", "ci_low", "ci_high", "best_loss", "best_lr"]
+PROMISED += ["stable_decades", "diverged_share", "num_seeds", "num_trials", "flags"]
+
+
+def curve(method: str, losses: Mapping[float, Sequence[float | None]], **other: object) -> list[dict[str, object]]:
+    return [row(method, lr, seed, loss, **other) for lr, of_seed in losses.items() for seed, loss in enumerate(of_seed)]
+
+
+def only(board: pl.DataFrame) -> dict[str, Any]:
+    assert board.height == 1
+    return board.row(0, named=True)
+
+
+def test_row_by_hand():
+    # init 4. Curve: 3, 1, and inf -> 4: (3 + 1 + 4) / 3 - 1 = 5/3. Halfway 2.5: lr 0.1 alone, half a decade each way.
+    board = leaderboard(frame(curve("softmax", {0.01: [3, 3, 3], 0.1: [0.5, 1, 1.5], 1.0: [math.inf, 2, 2]})))
+    entry = only(board)
+    assert entry["lr_sensitivity"] == pytest.approx(5 / 3)
+    assert (entry["best_loss"], entry["best_lr"]) == (1.0, 0.1)
+    assert entry["stable_decades"] == pytest.approx(1.0)
+    assert entry["diverged_share"] == pytest.approx(1 / 9)
+    assert (entry["rank"], entry["num_seeds"], entry["num_trials"], entry["flags"]) == (1, 3, 9, "coarse_cliff")
+    assert entry["ci_low"] < entry["lr_sensitivity"] < entry["ci_high"]
+
+
+def test_columns_are_as_promised_also_when_empty():
+    for frame_ in (results(num_seeds=2), frame([]), frame([row("softmax", 0.1, 0, None)])):
+        board = leaderboard(frame_)
+        assert board.columns[: len(PROMISED)] == PROMISED
+        assert board.schema == pl.Schema(LEADERBOARD_COLUMNS)
+
+
+def test_sorted_by_workload_then_score():
+    both = pl.concat(
+        [
+            results(num_seeds=2),
+            results(num_seeds=2, seed=1).with_columns(workload=pl.lit("a_workload"), trial_id=pl.col("trial_id") + "b"),
+        ]
+    )
+    board = leaderboard(both)
+    assert board.equals(board.sort("workload", "lr_sensitivity"))
+    assert board["workload"].n_unique() == 2
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6))
+def test_row_order_is_irrelevant(seed):
+    data = results(num_seeds=3)
+    board, shuffled = leaderboard(data), leaderboard(data.sample(fraction=1.0, shuffle=True, seed=seed))
+    assert board.equals(shuffled)
+
+
+def test_indistinguishable_methods_share_a_rank_and_a_worse_one_does_not():
+    steady = {0.1: [1.0, 1.1, 0.9, 1.05], 1.0: [2.0, 2.1, 2.0, 1.9]}
+    nearly = {0.1: [1.05, 1.0, 0.95, 1.1], 1.0: [2.1, 2.0, 1.9, 2.05]}
+    worse = {0.1: [1.0, 1.1, 0.9, 1.05], 1.0: [3.9, 3.95, 3.9, 3.8]}
+    board = leaderboard(frame(curve("a", steady) + curve("b", nearly) + curve("c", worse)))
+    assert dict(board.select("method", "rank").iter_rows()) == {"a": 1, "b": 1, "c": 3}
+
+
+def test_entry_at_chance_is_flagged_and_unranked_and_outranks_nobody():
+    stuck = {lr: [3.99, 4.0, 3.98] for lr in (0.1, 1.0, 10.0)}
+    learns = {0.1: [2.0, 2.1, 2.05], 1.0: [1.0, 1.1, 1.05], 10.0: [3.0, 3.1, 3.05]}
+    board = leaderboard(frame(curve("stuck", stuck) + curve("learns", learns)))
+    assert board["method"].to_list() == ["stuck", "learns"]
+    assert board["rank"].to_list() == [None, 1]
+    assert board["flags"].to_list() == ["at_chance", "coarse_cliff"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "rows"),
+    [
+        ("best_at_border", curve("m", {0.1: [1, 1, 1], 1.0: [2, 2, 2]})),
+        ("few_seeds", curve("m", {0.1: [2, 2], 1.0: [1, 1], 10.0: [2, 2]})),
+        ("incomplete", curve("m", {0.1: [2, 2, 2], 1.0: [1, 1, 1], 10.0: [2, 2]})),
+        ("incomplete,lost_trials", curve("m", {0.1: [2, 2, 2], 1.0: [1, 1, 1], 10.0: [2, 2, None]})),
+    ],
+)
+def test_flag_is_raised(flag, rows):
+    assert only(leaderboard(frame(rows)))["flags"] == flag
+
+
+def test_another_grid_is_flagged():
+    usual = {0.1: [2, 2, 2], 1.0: [1, 1, 1], 10.0: [2, 2, 2]}
+    narrow = {0.3: [2, 2, 2], 1.0: [1, 1, 1], 3.0: [2, 2, 2]}
+    board = leaderboard(frame(curve("a", usual) + curve("b", usual) + curve("c", narrow)))
+    assert dict(board.select("method", "flags").iter_rows()) == {
+        "a": "needs_seeds",
+        "b": "needs_seeds",
+        "c": "other_grid",
+    }
+
+
+def test_every_flag_has_a_sentence():
+    assert all(sentence.endswith(".") for sentence in FLAGS.values())
+
+
+def test_one_seed_has_no_interval():
+    entry = only(leaderboard(frame(curve("m", {0.1: [2], 1.0: [1], 10.0: [2]}))))
+    assert (entry["ci_low"], entry["ci_high"], entry["num_seeds"]) == (None, None, 1)
+
+
+def test_seedwise_score_is_named_in_the_definition():
+    data = frame(curve("m", {0.1: [1, 1, 1], 1.0: [2, 2, math.inf]}))
+    seedwise, averaged = (only(leaderboard(data, score)) for score in ("lr_sensitivity_seedwise", "lr_sensitivity"))
+    assert seedwise["definition"] == "lr_sensitivity_seedwise"
+    assert (seedwise["lr_sensitivity"], averaged["lr_sensitivity"]) == (pytest.approx(5 / 6), pytest.approx(1.5))
+
+
+def test_unknown_score_suggests_the_known_one():
+    with pytest.raises(UsageError, match="did you mean 'lr_sensitivity'"):
+        leaderboard(results(num_seeds=1), "lr_sensitivty")
+
+
+def test_validation_board_is_the_training_board_of_the_held_out_losses():
+    data = with_held_out(results(num_seeds=3))
+    swapped = data.with_columns(initial_loss=pl.col("initial_val_loss"), final_loss=pl.col("val_loss"))
+    board, expected = leaderboard(data, loss="validation"), leaderboard(swapped)
+    names = [name for name in PROMISED if name != "generalisation_gap"]
+    assert board.select(names).equals(expected.select(names))
+    assert set(board["loss"]) == {"validation"}
+    assert not board.select(names).equals(leaderboard(data).select(names))
+
+
+def test_validation_loss_by_hand():
+    # Held-out init 5. Curve: 3, 2, and inf -> 5: (3 + 2 + 5) / 3 - 2 = 4/3; by the training loss lr 0.01 is best.
+    losses = {0.01: (1.0, 3.0), 0.1: (1.5, 2.0), 1.0: (math.inf, math.inf)}
+    rows = [
+        row("m", lr, seed, train, initial_val_loss=5.0, val_loss=held_out)
+        for lr, (train, held_out) in losses.items()
+        for seed in range(3)
+    ]
+    validation, train = only(leaderboard(frame(rows), loss="validation")), only(leaderboard(frame(rows)))
+    assert validation["lr_sensitivity"] == pytest.approx(4 / 3)
+    assert (validation["best_loss"], validation["best_lr"], validation["loss"]) == (2.0, 0.1, "validation")
+    assert (train["best_loss"], train["best_lr"], train["loss"]) == (1.0, 0.01, "train")
+    assert (train["val_loss"], train["generalisation_gap"]) == (3.0, 2.0)
+    assert (validation["val_loss"], validation["generalisation_gap"]) == (2.0, 0.5)
+
+
+def test_held_out_columns_are_null_without_held_out_data():
+    board = leaderboard(results(num_seeds=2))
+    measures = [name for name in board.columns if name.startswith(("val_", "generalisation"))]
+    assert len(measures) == 12
+    assert board.select(measures).null_count().row(0) == (board.height,) * 12
+
+
+def test_differences_agree_with_the_leaderboard():
+    data = results(num_seeds=3)
+    scores = {f"{row['method']}, sgd": row["lr_sensitivity"] for row in leaderboard(data).iter_rows(named=True)}
+    pairs = differences(data)
+    assert pairs.height == len(METHODS) * (len(METHODS) - 1) // 2
+    for pair in pairs.iter_rows(named=True):
+        assert pair["difference"] == pytest.approx(scores[pair["first"]] - scores[pair["second"]])
+        assert pair["p_holm"] >= pair["p_value"]

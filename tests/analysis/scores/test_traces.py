@@ -1,0 +1,118 @@
+"""What traces say about trials, by hand: spikes, steps to a target, collapse; a scan gives what a frame does."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analysis.scores.traces import MEASURES, TRIAL_COLUMNS, trial_measures
+from tests.analysis.synthetic_results import TRACE_SCHEMA, results, traces
+
+LOG_KEYS = math.log(21)
+
+
+def losses(values: list[float], trial_id: str = "a", every: int = 1) -> pl.DataFrame:
+    rows = [(trial_id, every * place, "loss", -1, value) for place, value in enumerate(values)]
+    return pl.DataFrame(rows, schema=TRACE_SCHEMA, orient="row")
+
+
+def entropies(rows: list[tuple[int, int, float]], trial_id: str = "a") -> pl.DataFrame:
+    """Rows of step, layer, share of log N."""
+    full = [(trial_id, step, "entropy", layer, share * LOG_KEYS) for step, layer, share in rows]
+    return pl.DataFrame(full, schema=TRACE_SCHEMA, orient="row")
+
+
+def measured(trace: pl.DataFrame | pl.LazyFrame, *, target: float | None = 1.0, log_keys: float | None = LOG_KEYS):
+    trials = pl.DataFrame([("a", 4.0, target, log_keys)], schema=TRIAL_COLUMNS, orient="row")
+    return trial_measures(trace, trials).row(0, named=True)
+
+
+def test_one_jump_is_one_spike():
+    # 40 losses with deviation 0.1 in log, then one e times as large; 21 losses have 20 before them.
+    calm = [math.exp(0.1 * (-1) ** place) for place in range(40)]
+    assert measured(losses([*calm, math.e]))["spike_share"] == pytest.approx(1 / 21)
+    assert measured(losses([*calm, math.exp(0.5)]))["spike_share"] == 0.0  # five deviations
+    assert measured(losses([*calm, math.exp(-1)]))["spike_share"] == 0.0  # downwards
+
+
+def test_spikes_do_not_depend_on_the_unit_of_the_loss():
+    values = np.exp(0.1 * np.random.default_rng(0).standard_normal(300))
+    values[[100, 200]] *= 10
+    shares = {measured(losses((factor * values).tolist()))["spike_share"] for factor in (1e-6, 1.0, 1e6)}
+    assert shares == {2 / 280}
+
+
+def test_a_huge_loss_does_not_hide_later_spikes_once_the_window_has_passed():
+    calm = [math.exp(0.1 * (-1) ** place) for place in range(150)]
+    found = measured(losses([*calm, 1e30, *calm, math.e]))["spike_share"]
+    assert found == pytest.approx(2 / (302 - 20))
+
+
+def test_a_constant_loss_and_its_rounding_are_no_spikes():
+    assert measured(losses([1.0] * 50))["spike_share"] == 0.0
+    assert measured(losses([1.0] * 50 + [1.0005]))["spike_share"] == 0.0
+    assert measured(losses([0.0] * 50))["spike_share"] == 0.0
+
+
+def test_too_few_losses_are_not_judged():
+    assert measured(losses([1.0] * 20))["spike_share"] is None
+    assert measured(losses([1.0] * 20 + [9.0]))["spike_share"] == 1.0
+
+
+def test_target_is_reached_by_the_mean_of_the_last_ten():
+    # Ten losses of 2, then 0.5: after k of them the mean is (20 - 1.5 k) / 10 <= 1 from k = 7 on, the 17th loss.
+    assert measured(losses([2.0] * 10 + [0.5] * 20, every=5))["target_step"] == 16 * 5
+    assert measured(losses([2.0] * 10 + [0.5] * 6))["target_step"] is None
+    assert measured(losses([2.0] * 10 + [0.5] * 20), target=None)["target_step"] is None
+
+
+def test_losses_are_clipped_at_init_on_the_way_to_the_target():
+    # A loss of 1e30 counts as the loss at init, 4: with seven of 0.5 the mean is 7.5 / 8, with six 1.
+    assert measured(losses([1e30] + [0.5] * 9), target=0.95)["target_step"] == 7
+
+
+def test_first_layer_to_collapse():
+    rows = [(0, 0, 1.0), (0, 1, 0.9), (5, 0, 0.5), (5, 1, 0.11), (10, 1, 0.099), (10, 0, 0.2), (15, 0, 0.01)]
+    found = measured(entropies(rows))
+    assert (found["collapse_step"], found["collapse_layer"]) == (10, 1)
+    assert found["lowest_entropy"] == pytest.approx(0.01)
+    assert found["has_loss"] is False
+    both = measured(entropies([(3, 4, 0.05), (3, 2, 0.05)]))
+    assert (both["collapse_step"], both["collapse_layer"]) == (3, 2)  # the lower of two layers
+
+
+def test_what_does_not_collapse_or_has_no_entropy():
+    found = measured(entropies([(0, 0, 0.5)]))
+    assert (found["collapse_step"], found["collapse_layer"], found["lowest_entropy"]) == (
+        None,
+        None,
+        pytest.approx(0.5),
+    )
+    assert measured(entropies([(0, 0, 0.05)]), log_keys=None)["lowest_entropy"] is None
+    assert measured(losses([1.0] * 30))["collapse_step"] is None
+
+
+def test_values_that_are_not_finite_are_left_out():
+    trace = pl.concat([losses([2.0] * 30), losses([math.nan, math.inf], every=40), entropies([(1, 0, math.nan)])])
+    assert measured(trace)["spike_share"] == 0.0
+    assert measured(trace)["lowest_entropy"] is None
+
+
+def test_a_trial_without_trace_has_a_row_of_nulls_and_a_stranger_none():
+    trials = pl.DataFrame([("a", 4.0, 1.0, 3.0), ("b", 4.0, 1.0, 3.0)], schema=TRIAL_COLUMNS, orient="row")
+    found = trial_measures(pl.concat([losses([1.0], "b"), losses([1.0], "c")]), trials)
+    assert found["trial_id"].to_list() == ["a", "b"]
+    assert found["has_loss"].to_list() == [False, True]
+    assert found.schema == pl.Schema({"trial_id": pl.String, **MEASURES})
+
+
+def test_order_of_rows_is_irrelevant_and_a_scan_gives_what_a_frame_does(tmp_path):
+    suite = results(num_seeds=2).filter(pl.col("lr") == 0.1)
+    trace = traces(suite)
+    trials = suite.select("trial_id", ceiling=4.0, target=1.5, log_keys=8 * LOG_KEYS)
+    expected = trial_measures(trace, trials)
+    trace.sample(fraction=1, shuffle=True, seed=0).write_parquet(tmp_path / "traces.parquet", row_group_size=1000)
+    assert trial_measures(pl.scan_parquet(tmp_path / "traces.parquet"), trials).equals(expected)
+    assert expected["collapse_step"].is_not_null().any()
+    assert expected["target_step"].is_not_null().any()
