@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import ENTRY, entry_label
-from analysis.scores.guards import FLAGS
 from analysis.figures.sparklines import (
     Plot,
     backdrop_lines,
@@ -21,6 +20,7 @@ from analysis.figures.sparklines import (
     whisker,
 )
 from analysis.report.tables import COLUMN_TITLES, Line, board_sections, flag_notes, reading_note, word_of
+from analysis.scores.guards import FLAGS
 from analysis.text import breakable, lr_text
 
 # The drawn cells come after the cell of this column.

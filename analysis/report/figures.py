@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from analysis.curves import ENTRY, with_knobs
 from analysis.figures.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
 from analysis.figures.chart_style import Chart
-from analysis.curves import ENTRY, with_knobs
 from analysis.figures.diverged import diverged_map_chart
 from analysis.figures.diverged_map import COMPLETED, diverged_map
 from analysis.figures.lr_loss import loss_against_lr
-from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
 from analysis.figures.traces import entropy_by_layer, training_behaviour
+from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
 
 METHODS_PER_FIGURE = 14  # seven colours, each solid and dashed
 

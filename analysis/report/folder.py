@@ -9,15 +9,14 @@ from typing import Any
 
 import polars as pl
 
-from analysis.figures.aggregate import loss_summary, telling_lr
 from analysis.across.comparison import compare
 from analysis.curves import HELD_OUT_COLUMNS, curves
+from analysis.figures.aggregate import loss_summary, telling_lr
 from analysis.figures.diverged_map import diverged_map, divergence_words
-from analysis.figures.lr_loss import FIGURE_FORMATS, save_spec
-from analysis.scores.guards import FLAGS
 from analysis.figures.interactive import interactive_page
-from analysis.scores.leaderboard import leaderboard
+from analysis.figures.lr_loss import FIGURE_FORMATS, save_spec
 from analysis.losses import choose_loss, has_held_out
+from analysis.report.figures import Drawn, curve_figures, diverged_figures, parts
 from analysis.report.page import (
     DIVERGENCE_SECTION,
     LOSS_SECTION,
@@ -28,10 +27,11 @@ from analysis.report.page import (
     html_page,
     markdown_page,
 )
-from analysis.report.figures import Drawn, curve_figures, diverged_figures, parts
 from analysis.report.sections import Told, report_sections
 from analysis.report.summary import summary_sentences
 from analysis.report.tables import FORMATS, word_of
+from analysis.scores.guards import FLAGS
+from analysis.scores.leaderboard import leaderboard
 from analysis.text import escape_markdown
 from bench.errors import UsageError
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import ENTRY, entry_label
 from analysis.across.disagreement import costs, score_correlations, score_ranks
-from analysis.plain_table import PlainTable
 from analysis.across.profiles import MAX_FACTOR, factors_to_best, profile_integral
 from analysis.across.rank_tests import RankTest, rank_test
+from analysis.curves import ENTRY, entry_label
+from analysis.plain_table import PlainTable
+from analysis.report.told import Told, told
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import score_differences, score_table_of
 from analysis.text import decimals, lr_text, number
-from analysis.report.told import Told, told
 
 # What the leaderboard shows already.
 _ON_THE_BOARD = ("lr_sensitivity", "best_loss", "best_lr", "stable_decades", "diverged_share")

@@ -7,13 +7,6 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import entry_label
-from analysis.scores.joint_maps import joint_map, stable_area
-from analysis.figures.knobs import joint_heat_map, optimizer_matrix_chart
-from analysis.scores.knobs import KNOB_DEFINITIONS, knob_sensitivity, lr_transfer
-from analysis.knobs import knob_text, varied_knobs
-from analysis.losses import SCORED_LOSSES, choose_loss
-from analysis.scores.lr_shift import lr_shift
 from analysis.across.optimizer_matrix import (
     optimizer_html,
     optimizer_latex,
@@ -21,15 +14,22 @@ from analysis.across.optimizer_matrix import (
     optimizer_matrix,
     rank_correlations,
 )
-from analysis.report.page import Section
+from analysis.curves import entry_label
+from analysis.figures.knobs import joint_heat_map, optimizer_matrix_chart
+from analysis.knobs import knob_text, varied_knobs
+from analysis.losses import SCORED_LOSSES, choose_loss
 from analysis.plain_table import PlainTable
 from analysis.report.figures import METHODS_PER_FIGURE, Drawn
+from analysis.report.page import Section
 from analysis.report.score_sections import other_scores
-from analysis.scores.table import scored_entries
-from analysis.scores.separation import seeds_to_separate
 from analysis.report.tables import word_of
-from analysis.text import decimals, lr_text, number
 from analysis.report.told import Told, told
+from analysis.scores.joint_maps import joint_map, stable_area
+from analysis.scores.knobs import KNOB_DEFINITIONS, knob_sensitivity, lr_transfer
+from analysis.scores.lr_shift import lr_shift
+from analysis.scores.separation import seeds_to_separate
+from analysis.scores.table import scored_entries
+from analysis.text import decimals, lr_text, number
 
 _MAP_NOTE = "×: at least one seed diverged, so the cell counts as its loss at init; ring: the best cell"
 _SEEDS_NOTE = (

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.curves import require_columns
+from analysis.losses import SCORED_LOSSES
 from analysis.scores.generalisation import (
     HELD_OUT_DEFINITIONS,
     HELD_OUT_MEASURES,
@@ -20,7 +21,6 @@ from analysis.scores.generalisation import (
 )
 from analysis.scores.guards import FLAGS
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
-from analysis.losses import SCORED_LOSSES
 from analysis.scores.robustness import DEFINITIONS
 from analysis.text import breakable, decimals, escape_latex, escape_markdown, lr_text, number
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.report.page import Section
 from analysis.plain_table import PlainTable, plain_html, plain_markdown
 from analysis.report.figures import Drawn
+from analysis.report.page import Section
 from analysis.text import escape_markdown
 
 

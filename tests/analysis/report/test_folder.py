@@ -8,15 +8,15 @@ import shutil
 
 import polars as pl
 import pytest
-from tests.analysis.synthetic_results import METHODS, frame, held_out_traces, results, row, traces, with_held_out
 
 from analysis.figures.aggregate import telling_lr
-from analysis.scores.leaderboard import leaderboard
 from analysis.losses import choose_loss, has_held_out
 from analysis.references import load
 from analysis.report.folder import trials_to_trace, write_report
+from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
 from bench.trace import TRACE_COLUMNS
+from tests.analysis.synthetic_results import METHODS, frame, held_out_traces, results, row, traces, with_held_out
 
 FEW = {name: METHODS[name] for name in ("softmax", "relu_kernel")}
 HOSTILE = "<script>alert('x')</script>../a_b%"

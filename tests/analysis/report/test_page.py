@@ -6,14 +6,14 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
-from tests.analysis.synthetic_results import frame, results, row
 
 from analysis.figures.aggregate import loss_summary
 from analysis.figures.chart_style import PALETTE
-from analysis.scores.guards import FLAGS
-from analysis.scores.leaderboard import leaderboard
 from analysis.report.page import Contents, Figure, Section, html_page, markdown_page
 from analysis.report.style import contrast, follows_the_page, on_dark
+from analysis.scores.guards import FLAGS
+from analysis.scores.leaderboard import leaderboard
+from tests.analysis.synthetic_results import frame, results, row
 
 HOSTILE = "<script>alert('x')</script>../a_b%"
 VOID = {"meta", "img", "br", "wbr", "hr", "link", "input"}

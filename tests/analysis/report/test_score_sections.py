@@ -3,11 +3,17 @@
 import math
 
 import polars as pl
-from tests.analysis.synthetic_results import frame, row
 
 from analysis.across.disagreement import score_correlations
-from analysis.report.score_sections import aggregate_tables, correlation_tables, other_scores, rank_tables, scores_tables
+from analysis.report.score_sections import (
+    aggregate_tables,
+    correlation_tables,
+    other_scores,
+    rank_tables,
+    scores_tables,
+)
 from analysis.scores.table import score_differences, score_table, scored_entries
+from tests.analysis.synthetic_results import frame, row
 
 INF = math.inf
 

@@ -4,14 +4,14 @@ import math
 
 import polars as pl
 import pytest
-from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row, with_held_out
 
+from analysis.report.folder import write_report
+from analysis.report.sections import report_sections
 from analysis.scores.joint_maps import joint_map
 from analysis.scores.knobs import knob_sensitivity
 from analysis.scores.leaderboard import leaderboard
-from analysis.report.folder import write_report
-from analysis.report.sections import report_sections
 from bench.errors import UsageError
+from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row, with_held_out
 
 NO_TRACES = pl.DataFrame(schema=TRACE_SCHEMA)
 HOSTILE = "<script>alert('x')</script>a_b|%"

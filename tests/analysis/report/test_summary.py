@@ -4,10 +4,10 @@ import math
 
 import polars as pl
 import pytest
-from tests.analysis.synthetic_results import METHODS, frame, results, row
 
-from analysis.scores.leaderboard import leaderboard
 from analysis.report.summary import summary_sentences
+from analysis.scores.leaderboard import leaderboard
+from tests.analysis.synthetic_results import METHODS, frame, results, row
 
 
 @pytest.fixture(scope="module")

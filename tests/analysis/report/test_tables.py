@@ -8,11 +8,11 @@ import re
 
 import polars as pl
 import pytest
-from tests.analysis.synthetic_results import METHODS, frame, results, row, with_held_out
 
-from analysis.scores.leaderboard import LEADERBOARD_COLUMNS, leaderboard
 from analysis.report.tables import FORMATS, terminal_frames
+from analysis.scores.leaderboard import LEADERBOARD_COLUMNS, leaderboard
 from analysis.text import decimals, escape_latex, escape_markdown, number
+from tests.analysis.synthetic_results import METHODS, frame, results, row, with_held_out
 
 HOSTILE = 'a_b%&$#{}~^\\|<script>alert("1")</script>`*'
 

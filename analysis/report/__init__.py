@@ -1,0 +1,1 @@
+"""The report folder: its tables, its sections, its page."""
