@@ -15,7 +15,7 @@ quickstart: install
 	@echo "Open report/index.html in a browser; '$(BIN)/bench ui' serves traces and leaderboard in MLflow."
 
 test: install-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-stores: install-dev
 	$(BIN)/python -m pytest -m "stores and not slow" -n 2 --dist loadfile

@@ -6,6 +6,13 @@ import sys
 
 import pytest
 
+# Files that take longest, which a worker must not begin last.
+FIRST = ("test_cli.py", "test_train.py", "test_folder.py", "test_delivery.py", "test_fast_paths.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
 
 def pytest_collection_finish() -> None:
     """One thread: tests' tensors are too small to share out, and tests that measure nothing should not compete."""

@@ -112,7 +112,7 @@ def test_run_trains_every_trial_and_prints_the_leaderboard(first_run):
 
 
 def test_run_again_trains_nothing(first_run, folder):
-    again = bench(folder, "run", "tiny.yaml", "--allow-code")
+    again = bench_here(folder, "run", "tiny.yaml", "--allow-code")
     assert again.returncode == 0
     assert "18 of 18 trials were finished already" in again.stderr
     assert again.stdout == first_run.stdout
@@ -230,7 +230,7 @@ def test_mistake_gets_one_clear_message(first_run, folder, words, fragment):
 
 
 def test_unreachable_cluster_is_exit_code_4(folder):
-    found = bench(folder, "run", "quickstart", "--store", "other", "--address", "127.0.0.1:1")
+    found = bench_here(folder, "run", "quickstart", "--store", "other", "--address", "127.0.0.1:1")
     assert found.returncode == 4
     assert "127.0.0.1:1" in found.stderr
     assert "Traceback" not in found.stderr

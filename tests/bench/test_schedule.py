@@ -23,6 +23,7 @@ probe_every: 1
 """
 
 
+@pytest.mark.slow
 def test_an_error_of_the_store_ends_training_as_itself(tmp_path: Path) -> None:
     def keep(*finished: object) -> None:
         raise BudgetError("no space left")

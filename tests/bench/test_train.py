@@ -273,7 +273,14 @@ def constants_of(optimizer: str) -> dict[str, float]:
     return {name: default for name, (_, default) in declared.items() if isinstance(default, float)}
 
 
-@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if constants_of(name)])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        pytest.param(name, marks=[] if name in ("adamw", "rmsprop") else pytest.mark.slow)
+        for name in OPTIMIZERS
+        if constants_of(name)
+    ],
+)
 def test_lanes_with_constants_of_their_own_train_as_alone(optimizer):
     """A lane for each constant, which is a tensor in the pack and a number in the lane's solo run."""
     changed = [{name: 0.5 * default} for name, default in constants_of(optimizer).items()]

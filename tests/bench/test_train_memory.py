@@ -48,7 +48,7 @@ def assert_alike(one: dict[str, Any], other: dict[str, Any], *, rtol: float, ato
         torch.testing.assert_close(*leaves, rtol=rtol, atol=atol, equal_nan=True)
 
 
-@pytest.mark.parametrize("num_parts", [2, 4])
+@pytest.mark.parametrize("num_parts", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_parts_of_a_batch_train_as_the_whole_does(num_parts):
     """In float64; a method that reads the largest logits of the batch sees them over all parts."""
     whole, parts = (state_after("float64", "qk_clip", num_micro_batches=n) for n in (1, num_parts))

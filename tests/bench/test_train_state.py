@@ -25,6 +25,7 @@ KINDS = {
 }
 STEPS = (0, 4, 6, 8)  # of 8; 0 is before the first advance, 6 is about to be probed
 RESUMED = [*((kind, step) for kind in KINDS for step in STEPS if (kind == "language") == (step == 4)), ("language", 6)]
+SELDOM = [("plain", 0), ("language", 4), *((kind, 8) for kind in KINDS)]  # ends and repetitions: not at every change
 
 
 @functools.cache
@@ -55,7 +56,10 @@ def timeless(results) -> list:
     return [dataclasses.replace(result, wall_s=0.0) for result in results]
 
 
-@pytest.mark.parametrize(("kind", "step"), RESUMED)
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [pytest.param(*case, marks=pytest.mark.slow if case in SELDOM else ()) for case in RESUMED],
+)
 def test_a_loaded_run_continues_bit_for_bit(kind, step):
     pack = pack_of(kind)
     run = PackRun(pack)

@@ -363,20 +363,29 @@ def long_trial(method: str, seed: int = 0, **settings) -> Trial:
     return language_trial(method=method, seed=seed, workload_params=LEAN | size | settings)
 
 
-@pytest.mark.parametrize("name", ["softmax", "window_softmax", "qk_layernorm_free", "relu_kernel"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "softmax",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("window_softmax", "qk_layernorm_free", "relu_kernel")
+        ),
+    ],
+)
 @pytest.mark.usefixtures("no_vmap_fallback")
 def test_a_language_model_trains_as_with_the_reference(name):
     expected, actual = histories(long_trial(name, seed=0), long_trial(name, seed=1), dtype="float64")
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
-@pytest.mark.parametrize(("name", "checkpointing"), [("softmax", False), ("softmax", True), ("relu_kernel", True)])
+@pytest.mark.parametrize(("name", "checkpointing"), [("softmax", False), ("relu_kernel", True)])
 def test_a_single_lane_trains_as_with_the_reference(name, checkpointing):
     expected, actual = histories(long_trial(name, checkpointing=checkpointing), dtype="float64")
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", ["softmax", "relu_kernel"])
+@pytest.mark.parametrize("name", ["softmax", pytest.param("relu_kernel", marks=pytest.mark.slow)])
 def test_lanes_in_mixed_precision_train_as_with_the_reference(name):
     trials = [long_trial(name, seed, precision="bfloat16") for seed in range(2)]
     expected, actual = (history["loss"] for history in histories(*trials, dtype="float32"))

@@ -68,7 +68,7 @@ def rows_of(chart) -> list[dict]:
 
 
 @pytest.mark.parametrize("name", CHARTS)
-@pytest.mark.parametrize("form", MAGIC)
+@pytest.mark.parametrize("form", [pytest.param(f, marks=pytest.mark.slow if f != "png" else ()) for f in MAGIC])
 def test_every_figure_saves_in_every_format(name, form, tmp_path):
     content = save(CHARTS[name](), tmp_path / f"{name}.{form}").read_bytes()
     assert content.lstrip().startswith(MAGIC[form])

@@ -37,7 +37,9 @@ def values_of(spec: dict, name: str) -> set:
     return {entry[name] for rows in spec["datasets"].values() for entry in rows if name in entry}
 
 
-@pytest.mark.parametrize("form", FIGURE_FORMATS)
+@pytest.mark.parametrize(
+    "form", [pytest.param(f, marks=pytest.mark.slow if f != "svg" else ()) for f in FIGURE_FORMATS]
+)
 def test_every_figure_saves_in_every_format(form, charts, tmp_path):
     for name, chart in charts.items():
         content = save(chart, tmp_path / f"{name}.{form}").read_bytes()

@@ -43,6 +43,7 @@ def test_interval_of_the_edge_covers_the_true_one(grid: bool):
     assert min(shares.values()) >= 0.8  # 0.9 within two binomial errors of 50 searches
 
 
+@pytest.mark.slow
 def test_sensitivity_is_near_the_dense_one_for_a_third_of_the_trials():
     """Not in every repeat; the module's table has the figures."""
     repeats = sensitivity_repeats(recorded(), 5, tolerance=0.01, budget=31)

@@ -131,13 +131,15 @@ def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker
     chance = random.Random(0)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     num_open = 0
-    for _ in range(2):
+    for kill in range(8):  # at least 2, and on until one of them hit an open run
+        if kill >= 2 and num_open:
+            break
         child = subprocess.Popen(
             [sys.executable, "-c", DELIVER, str(store.home)], stdout=subprocess.PIPE, env=environment
         )
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        time.sleep(chance.uniform(0.05, 0.3))
+        time.sleep(chance.uniform(0.05, 0.3) + 0.05 * kill)
         child.send_signal(signal.SIGKILL)
         child.communicate()
         num_open += len(rows(store, "select 1 from runs where status = 'RUNNING' and name like '%seed=%'"))
