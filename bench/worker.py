@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 
 from bench.checkpoints import Checkpoints
+from bench.lazy import torch
 from bench.pack import Pack
 from bench.retries import lost
 from bench.train import PackRun
