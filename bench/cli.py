@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench.cli_cluster import add_cluster_commands
+from bench.cli_compare import add_compare_command
 from bench.cli_data import data_app
 from bench.cli_export import add_export_commands
 from bench.cli_figures import add_figures_command
-from bench.cli_foreign import add_foreign_commands
+from bench.cli_foreign import add_foreign_commands, imported_leaderboard, imported_report, imported_verify
 from bench.cli_scores import add_scores_commands
 from bench.cli_search import add_search_commands
 from bench.cli_shared import (
     DEFAULT_PORT,
     DEFAULT_STORE,
-    EXIT_STORE,
-    EXIT_TRIALS_FAILED,
     AllowCode,
     AsJson,
     CheckpointSecondsOption,
@@ -35,23 +34,24 @@ from bench.cli_shared import (
     LossOption,
     MaxLanesOption,
     ScoreOption,
+    StoredArgument,
     StoreOption,
     SuiteArgument,
     TimeoutOption,
     UriOption,
-    comparison_tables,
     fail,
     load,
-    number,
     open_store,
+    or_imports,
     print_answers,
+    print_board,
     print_estimate,
+    print_verification,
     run_and_print,
     say,
-    tables,
     ui_address,
 )
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     pass
@@ -111,14 +111,16 @@ def run(
 add_search_commands(app)
 add_cluster_commands(app)
 add_scores_commands(app)
+add_compare_command(app)
 add_export_commands(app)
 add_figures_command(app)
 add_foreign_commands(app)
 
 
 @app.command()
+@or_imports(imported_leaderboard)
 def leaderboard(
-    suite: SuiteArgument,
+    suite: StoredArgument,
     format: Annotated[Literal["table", "csv", "json", "md", "latex", "html"], typer.Option("--format")] = "table",
     compare: Annotated[str | None, typer.Option(help="published numbers to print beside ours: paper")] = None,
     score: ScoreOption = "lr_sensitivity",
@@ -137,24 +139,13 @@ def leaderboard(
     board = read_board(loaded, open_store(store, tracking_uri), score=score, loss=loss)
     if board.num_missing:
         say(f"{board.num_missing} of {loaded.num_trials} trials have no result yet")
-    if compare is None:
-        print(tables()[format](board.frame), end="")
-        return
-    from analysis import references
-    from analysis.across import comparison
-
-    compared = comparison.compare(board.frame, references.load(compare))
-    print(comparison_tables()[format](compared), end="")
-    for row in comparison.rank_correlations(compared).iter_rows(named=True):
-        say(
-            f"{row['workload']}, {row['optimizer']}: rank correlation over {row['num_methods']} methods: "
-            f"Spearman {number(row['spearman'])}, Kendall {number(row['kendall'])}"
-        )
+    print_board(board.frame, format, compare)
 
 
 @app.command()
+@or_imports(imported_report)
 def report(
-    suite: SuiteArgument,
+    suite: StoredArgument,
     out: Annotated[Path, typer.Option("--out", help="folder to write, made if missing")] = Path("report"),
     compare: Annotated[str | None, typer.Option(help="published numbers to show beside ours: paper")] = None,
     score: ScoreOption = "lr_sensitivity",
@@ -166,6 +157,8 @@ def report(
     """Write tables, figures and one HTML page."""
     loaded = load(suite, allow_code)
     if loaded.search is not None:
+        if (compare, score, loss) != (None, "lr_sensitivity", "train"):
+            raise UsageError(f"{loaded.name} asks for a search, whose report takes no --compare, --score or --loss")
         from bench.publish_search import report_search
 
         paths = report_search(loaded, open_store(store, tracking_uri), out)
@@ -178,8 +171,9 @@ def report(
 
 
 @app.command()
+@or_imports(imported_verify)
 def verify(
-    suite: SuiteArgument,
+    suite: StoredArgument,
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
@@ -193,16 +187,7 @@ def verify(
     """
     from bench.verify import verify as check
 
-    checked = check(load(suite, allow_code), open_store(store, tracking_uri))
-    for finding in checked.findings:
-        print(f"{finding.where}: {finding.text}")
-    say(
-        f"{checked.num_results} of {checked.num_trials} trials have a result; checked {checked.num_runs} runs, "
-        f"{checked.num_traces} traces ({checked.num_unsigned} without a checksum), {checked.num_waiting} trials wait "
-        f"in the outbox: {len(checked.findings)} findings"
-    )
-    if checked.findings:
-        raise typer.Exit(EXIT_STORE if any(one.is_wrong for one in checked.findings) else EXIT_TRIALS_FAILED)
+    print_verification(check(load(suite, allow_code), open_store(store, tracking_uri)))
 
 
 @app.command()

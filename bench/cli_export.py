@@ -53,9 +53,11 @@ def export(
     refuse_foreign(out)  # before results are read, which may take long
     from analysis.paper.bundle import write_bundle
     from analysis.report.folder import trials_to_trace
+    from analysis.scores.table import trials_to_measure
+    from analysis.scores.traces import lot_measures
     from bench.entry import build
     from bench.publish import read_board
-    from bench.tracking import read_manifest, read_traces
+    from bench.tracking import read_manifest, read_traces, trace_lots
     from bench.workloads import WORKLOADS
 
     opened = open_store(store, tracking_uri)
@@ -63,14 +65,19 @@ def export(
     if board.num_missing:
         say(f"{board.num_missing} of {loaded.num_trials} trials have no result yet")
     manifest = read_manifest(opened, loaded.name)
+    num_keys = {choice.label: build(WORKLOADS, choice).num_keys for choice in loaded.entries["workloads"]}
+    trials = trials_to_measure(board.results, num_keys)
+    lots = trace_lots(opened, loaded.name, trials["trial_id"].to_list(), ("loss", "entropy"))
     paths = write_bundle(
         board.results,
         read_traces(opened, loaded.name, trials_to_trace(board.results, loss)),
         out,
         title=loaded.name,
-        num_keys={choice.label: build(WORKLOADS, choice).num_keys for choice in loaded.entries["workloads"]},
+        num_keys=num_keys,
         manifest=manifest,
         references=published,
+        board=board.frame,
+        measures=lot_measures(lots, trials),
         score=score,
         loss=loss,
         command=_command(loaded.name, score=score, loss=loss, compare=compare),

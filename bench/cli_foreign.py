@@ -16,14 +16,16 @@ from bench.cli_shared import (
     UriOption,
     load,
     open_store,
+    print_board,
+    print_verification,
     say,
-    tables,
 )
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.imports import Imported
     from bench.suite import Suite
+    from bench.tracking import Store
 
 EXIT_CHANGED = 3
 SIDE_HELP = "a suite file, a suite of the store by name, the folder of a report, or a CSV or Parquet file, a row a run"
@@ -49,6 +51,10 @@ def import_(
         list[str] | None, typer.Option(help="a column of the file that keeps runs apart, as a knob does; repeatable")
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="a column to leave out; repeatable")] = None,
+    remove: Annotated[
+        bool,
+        typer.Option("--remove", help="take all imported under the name FILE out again, or that import of --suite"),
+    ] = False,
     format: FormatOption = "table",
     out: Annotated[Path | None, typer.Option("--out", help="folder for a report of the imports alone")] = None,
     score: ScoreOption = "lr_sensitivity",
@@ -63,12 +69,16 @@ def import_(
     schedule, outcome (completed or diverged; else a run diverged where its loss is not finite), num_steps,
     warmup_steps, weight_decay, grad_clip, init_scale, knobs, diverged_step, initial_val_loss, val_loss, val_accuracy,
     val_calibration_error, wall_s, source. The same file again changes nothing; a corrected file of the same name
-    replaces its runs.
+    replaces its runs. bench leaderboard, report, scores, verify and diff take the name of an
+    import as they do a suite's.
     """
     from analysis.foreign.tidy_file import read_tidy
     from bench.imports import import_runs, read_imported, report_imported
 
     target, opened = _target(suite, allow_code), open_store(store, tracking_uri)
+    if remove:
+        _remove(file, opened, target)
+        return
     if out is not None and not isinstance(target, str | None):
         raise UsageError("--out is for imports alone; bench report shows those beside a suite's trials")
     if not Path(file).is_file() and "/" not in file and not Path(file).suffix:
@@ -87,9 +97,40 @@ def import_(
         )
         _say_imported(imported, tidy.name)
         board, name = imported.board, imported.suite_name
-    print(tables()[format](board.frame), end="")
+    print_board(board.frame, format, None)
     if out is not None:
         say(f"wrote {report_imported(opened, name, out, score=score, loss=loss)[0]}")
+
+
+def imported_leaderboard(name: str, store: Store, *, format: str, compare: str | None, score: str, loss: str) -> None:
+    """`bench leaderboard` of imports alone."""
+    from bench.imports import read_imported
+
+    print_board(read_imported(store, name, score=score, loss=loss).frame, format, compare)
+
+
+def imported_report(name: str, store: Store, *, out: Path, compare: str | None, score: str, loss: str) -> None:
+    """`bench report` of imports alone."""
+    from bench.imports import report_imported
+
+    paths = report_imported(store, name, out, compare=compare, score=score, loss=loss)
+    say(f"wrote {len(paths)} files; open the first:")
+    print(paths[0])
+
+
+def imported_verify(name: str, store: Store) -> None:
+    """`bench verify` of imports alone."""
+    from bench.imports import read_imported
+    from bench.verify import verify_imports
+
+    print_verification(verify_imports(name, store, lambda: read_imported(store, name).frame))
+
+
+def _remove(name: str, store: Store, suite: Suite | str | None) -> None:
+    from bench.removal import remove_imports
+
+    for one, num_runs in remove_imports(store, name, suite=suite).items():
+        say(f"import {one}: {num_runs} runs removed, to be found in MLflow's trash until `mlflow gc`")
 
 
 def _target(suite: str | None, allow_code: bool) -> Suite | str | None:

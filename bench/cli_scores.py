@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -12,11 +12,12 @@ from bench.cli_shared import (
     DEFAULT_STORE,
     AllowCode,
     LossOption,
+    StoredArgument,
     StoreOption,
-    SuiteArgument,
     UriOption,
     load,
     open_store,
+    or_imports,
     say,
 )
 from bench.errors import UsageError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import polars
 
     from analysis.plain_table import PlainTable
+    from analysis.scores.parts import ScoredEntry
+    from bench.tracking import Store
 
 FormatOption = Annotated[Literal["table", "csv", "json", "md"], typer.Option("--format")]
 DifferencesOption = Annotated[
@@ -39,8 +42,20 @@ def add_scores_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
+def _imported_scores(name: str, store: Store, *, format: str, differences: str | None, loss: str) -> None:
+    """`bench scores` of imports alone, which have no traces."""
+    from analysis.scores.table import score_kind, scored_entries
+    from bench.imports import read_imported
+
+    if differences is not None:
+        score_kind(differences)
+    entries = scored_entries(read_imported(store, name, loss=loss).results, None, 1, loss)
+    _print_scores(entries, format, differences, loss)
+
+
+@or_imports(_imported_scores)
 def scores(
-    suite: SuiteArgument,
+    suite: StoredArgument,
     format: FormatOption = "table",
     differences: DifferencesOption = None,
     loss: LossOption = "train",
@@ -52,7 +67,7 @@ def scores(
     loaded = load(suite, allow_code)
     if loaded.search is not None:
         raise UsageError(f"{loaded.name} asks for a search, which has no whole grid to score; see bench leaderboard")
-    from analysis.scores.table import score_differences, score_kind, score_table_of, scored_entries
+    from analysis.scores.table import score_kind, scored_entries
     from bench.entry import build
     from bench.publish import read_board
     from bench.tracking import read_traces
@@ -66,7 +81,12 @@ def scores(
         say(f"{board.num_missing} of {loaded.num_trials} trials have no result yet")
     traces = read_traces(opened, loaded.name, board.results["trial_id"].to_list(), ("loss", "entropy"))
     num_keys = {choice.label: build(WORKLOADS, choice).num_keys for choice in loaded.entries["workloads"]}
-    entries = scored_entries(board.results, traces, num_keys, loss)
+    _print_scores(scored_entries(board.results, traces, num_keys, loss), format, differences, loss)
+
+
+def _print_scores(entries: Sequence[ScoredEntry], format: str, differences: str | None, loss: str) -> None:
+    from analysis.scores.table import score_differences, score_table_of
+
     if differences is not None:
         print(_forms(score_differences(entries, differences))[format](), end="")
         return

@@ -5,6 +5,7 @@ stdout is data, stderr is progress. Heavy imports happen inside functions.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,16 +16,22 @@ import typer
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
+    import polars
+
     from bench.publish import Board
     from bench.publish_search import SearchBoard
     from bench.run import Summary
     from bench.suite import Suite
     from bench.tracking import Store
+    from bench.verify import Verification
 
 EXIT_TRIALS_FAILED, EXIT_STORE, EXIT_INTERRUPTED = 3, 4, 130
 MAX_REASONS = 5  # why trials failed, said at the end of a run
 
 SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a suite file, or the name of a shipped suite")]
+StoredArgument = Annotated[
+    str, typer.Argument(metavar="SUITE", help="a suite file, or the name of a shipped suite, or of imports")
+]
 StoreOption = Annotated[Path, typer.Option("--store", envvar="BENCH_STORE", help="folder of the embedded store")]
 UriOption = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow server or database instead of the embedded store")
@@ -111,6 +118,50 @@ def load(name: str, allow_code: bool) -> Suite:
     return load_suite(find_suite(name), allow_code=allow_code)
 
 
+def or_imports(read: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Makes a command on a SUITE read imports, too: a name that is no suite file and no shipped suite, from the store.
+
+    `read` takes that name, the store, and the command's other options by their names.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(suite: str, store: Path, tracking_uri: str | None, allow_code: bool, **options: Any) -> None:
+            opened = _store_of_imports(suite, store, tracking_uri)
+            if opened is None:
+                command(suite=suite, store=store, tracking_uri=tracking_uri, allow_code=allow_code, **options)
+            else:
+                read(suite, opened, **options)
+
+        return run
+
+    return decorate
+
+
+def _store_of_imports(name: str, home: Path, uri: str | None) -> Store | None:
+    """The store, if runs of others were imported into it under this name; None if it is for `load` to find a suite."""
+    from bench.suite import find_suite
+
+    try:
+        if find_suite(name).is_file():
+            return None
+        missing = f"{name}: required a suite file"
+    except UsageError as error:
+        missing = str(error)
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        return None
+    opened = open_store(home, uri)
+    if opened.database is not None and not opened.database.exists():
+        return None
+    from bench.imports import holds_imports, suites_of_imports
+
+    if holds_imports(opened, name):
+        return opened
+    if imported := suites_of_imports(opened):
+        raise UsageError(f"{missing}; imported into {opened.shown_uri}: {', '.join(imported)}")
+    return None
+
+
 def open_store(home: Path, uri: str | None) -> Store:
     from bench.tracking import Store
 
@@ -155,15 +206,45 @@ def print_answers(suite: Suite, store: Store, format: str, compare: str | None) 
     print(forms[format](), end="")
 
 
-def comparison_tables() -> dict[str, Callable[[Any], str]]:
+def print_board(board: polars.DataFrame, format: str, compare: str | None) -> None:
+    """A leaderboard, or with `compare` the one of published numbers beside it."""
+    if compare is None:
+        print(tables()[format](board), end="")
+        return
+    from analysis import references
+    from analysis.across import comparison
+
+    compared = comparison.compare(board, references.load(compare))
+    print(_comparison_tables()[format](compared), end="")
+    for row in comparison.rank_correlations(compared).iter_rows(named=True):
+        say(
+            f"{row['workload']}, {row['optimizer']}: rank correlation over {row['num_methods']} methods: "
+            f"Spearman {_number(row['spearman'])}, Kendall {_number(row['kendall'])}"
+        )
+
+
+def _comparison_tables() -> dict[str, Callable[[Any], str]]:
     from analysis.across.comparison import COMPARISON_FORMATS
     from bench.progress import terminal_table
 
     return {"table": terminal_table, "md": COMPARISON_FORMATS["markdown"], **COMPARISON_FORMATS}
 
 
-def number(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.2f}"
+
+
+def print_verification(checked: Verification) -> None:
+    """What was found, a line each, and how much was checked; ends with an exit code where anything was found."""
+    for finding in checked.findings:
+        print(f"{finding.where}: {finding.text}")
+    say(
+        f"{checked.num_results} of {checked.num_trials} trials have a result; checked {checked.num_runs} runs, "
+        f"{checked.num_traces} traces ({checked.num_unsigned} without a checksum), {checked.num_waiting} trials wait "
+        f"in the outbox: {len(checked.findings)} findings"
+    )
+    if checked.findings:
+        raise typer.Exit(EXIT_STORE if any(one.is_wrong for one in checked.findings) else EXIT_TRIALS_FAILED)
 
 
 def _say_summary(suite: Suite, store: Store, summary: Summary) -> None:

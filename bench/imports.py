@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from analysis import references
 from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.foreign.runs import ABSENT, Foreign, Reading, foreign_results, mark_imported, told_apart
 from analysis.foreign.tidy_file import TidyFile
@@ -24,7 +25,16 @@ from bench.outbox import empty_traces
 from bench.publish import PAGE_FORMATS, Board, log_report, manifest_with_imports, publish, read_board
 from bench.suite import Suite
 from bench.suite_errors import suggest
-from bench.tracking import Store, Tracker, imported_trials, read_imports, read_results, read_status, records
+from bench.tracking import (
+    Store,
+    Tracker,
+    imported_trials,
+    read_imports,
+    read_results,
+    read_status,
+    records,
+    suite_names,
+)
 from bench.trial import KNOB_NAMES, Result
 
 RUNS_AT_ONCE = 1000  # of one entry of the outbox
@@ -84,8 +94,8 @@ def import_runs(
             _deliver(tracker, [result for result in foreign.results if held.get(result.trial.id) != _text(result)])
             tracker.remove(held.keys() - texts.keys())
             tracker.log_import(name, record)
-            _publish(suite, suite_name, store, tracker)
-            tracker.finish(_end_status(suite, state))
+            publish_imports(suite, suite_name, store, tracker)
+            tracker.finish(end_status(suite, state))
     finally:
         tracker.close()
     return Imported(
@@ -111,11 +121,36 @@ def read_imported(store: Store, suite_name: str, *, score: str = "lr_sensitivity
 
 
 def report_imported(
-    store: Store, suite_name: str, out: Path, *, score: str = "lr_sensitivity", loss: str = "train"
+    store: Store,
+    suite_name: str,
+    out: Path,
+    *,
+    compare: str | None = None,
+    score: str = "lr_sensitivity",
+    loss: str = "train",
 ) -> list[Path]:
     """Write the report folder of a suite of imports alone; returns the files written, the page first."""
     board = read_imported(store, suite_name, score=score, loss=loss)
-    return _write(store, suite_name, board, out, is_linked=True)
+    return _write(store, suite_name, board, out, compare=compare, is_linked=True)
+
+
+def holds_imports(store: Store, suite_name: str) -> bool:
+    """Whether runs of others, and none of ours, are kept under this name.
+
+    Raises UsageError for a suite with trials of ours, which its file alone tells from what else they stand among.
+    """
+    num_imported, num_runs = len(imported_trials(store, suite_name)), read_results(store, suite_name).height
+    if num_runs > num_imported:
+        raise UsageError(
+            f"{suite_name}: {store.shown_uri} has {num_runs - num_imported} trials of this suite that were trained "
+            "here; required its file"
+        )
+    return num_imported > 0
+
+
+def suites_of_imports(store: Store) -> list[str]:
+    """Names that runs of others were imported under."""
+    return [name for name in suite_names(store) if read_imports(store, name)]
 
 
 def _read(
@@ -175,18 +210,21 @@ def _deliver(tracker: Tracker, results: list[Result]) -> None:
         raise StoreError(f"the store did not take {num_waiting} packs of the import; the same import delivers them")
 
 
-def _publish(suite: Suite | str | None, suite_name: str, store: Store, tracker: Tracker) -> None:
+def publish_imports(suite: Suite | str | None, suite_name: str, store: Store, tracker: Tracker) -> None:
+    """Put the leaderboard of a suite of ours with its imports, or of imports alone, on the suite run."""
     if isinstance(suite, Suite):
         publish(suite, store, tracker)
         return
     board = read_imported(store, suite_name)
     tracker.log_leaderboard(board.frame)
     with tempfile.TemporaryDirectory() as folder:
-        paths = _write(store, suite_name, board, Path(folder), is_linked=False)
+        paths = _write(store, suite_name, board, Path(folder), compare=None, is_linked=False)
         log_report(tracker, Path(folder), paths, "Runs of others, imported.")
 
 
-def _write(store: Store, suite_name: str, board: Board, out: Path, *, is_linked: bool) -> list[Path]:
+def _write(
+    store: Store, suite_name: str, board: Board, out: Path, *, compare: str | None, is_linked: bool
+) -> list[Path]:
     imports = read_imports(store, suite_name)
     formats = tuple(FIGURE_FORMATS) if is_linked else PAGE_FORMATS
     return write_report(
@@ -197,6 +235,7 @@ def _write(store: Store, suite_name: str, board: Board, out: Path, *, is_linked:
         provenance={f"import {name}": _shown(record) for name, record in imports.items()},
         num_keys=1,  # of figures from traces, which imports have not
         manifest=manifest_with_imports(store, suite_name),
+        references=references.load(compare) if compare else None,
         score=board.score,
         loss=board.loss,
         formats=formats,
@@ -240,7 +279,7 @@ def _text(result: Result) -> str:
     return records.result_text(records.trial_tags(result))
 
 
-def _end_status(suite: Suite | str | None, state: str) -> Literal["FINISHED", "FAILED", "KILLED"]:
+def end_status(suite: Suite | str | None, state: str) -> Literal["FINISHED", "FAILED", "KILLED"]:
     """What the suite run was before; an import neither ends a run nor makes up for one that was stopped."""
     if not isinstance(suite, Suite) or state == "finished":
         return "FINISHED"

@@ -13,7 +13,10 @@ from analysis import references
 from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.foreign.runs import mark_imported, told_apart
 from analysis.report.folder import trials_to_trace, write_report
+from analysis.report.provenance import provenance_of
 from analysis.scores.leaderboard import leaderboard
+from analysis.scores.table import trials_to_measure
+from analysis.scores.traces import lot_measures
 from bench.entry import build
 from bench.errors import UsageError
 from bench.lazy import polars
@@ -26,6 +29,7 @@ from bench.tracking import (
     read_manifest,
     read_results,
     read_traces,
+    trace_lots,
 )
 from bench.workloads import WORKLOADS
 
@@ -83,17 +87,24 @@ def report(
     loss: str = "train",
 ) -> list[Path]:
     """Write the report folder of a suite; returns the files written, the page first."""
-    return _write(suite, store, read_board(suite, store, score=score, loss=loss), out, compare=compare)
+    board = read_board(suite, store, score=score, loss=loss)
+    return _write(suite, store, board, out, measures=_measures(suite, store, board), compare=compare)
 
 
 def publish(suite: Suite, store: Store, tracker: Tracker) -> Board:
-    """Put the leaderboard on the method runs and the page on the suite run; returns the leaderboard."""
+    """Put the leaderboard on the method runs and the page on the suite run; returns the leaderboard.
+
+    Where a server keeps the traces, the page goes without the scores that need those of all trials: they would have to
+    be downloaded one by one.
+    """
     board = read_board(suite, store)
     tracker.log_leaderboard(board.frame)
     tracker.tag(provenance_tags(json.loads(read_manifest(store, suite.name) or "{}")))
+    measures = None if store.is_remote else _measures(suite, store, board)
     with tempfile.TemporaryDirectory() as folder:
-        paths = _write(suite, store, board, Path(folder), compare=None, formats=PAGE_FORMATS, is_linked=False)
-        log_report(tracker, Path(folder), paths, suite.description)
+        out = Path(folder)
+        paths = _write(suite, store, board, out, measures=measures, compare=None, formats=PAGE_FORMATS, is_linked=False)
+        log_report(tracker, out, paths, suite.description)
     return board
 
 
@@ -112,6 +123,7 @@ def _write(
     board: Board,
     out: Path,
     *,
+    measures: polars.DataFrame | None,
     compare: str | None,
     formats: Collection[str] = tuple(FIGURE_FORMATS),
     is_linked: bool = True,
@@ -123,16 +135,28 @@ def _write(
         traces,
         out,
         title=suite.name,
-        provenance=_provenance(suite, json.loads(manifest or "{}"), board),
-        num_keys={choice.label: build(WORKLOADS, choice).num_keys for choice in suite.entries["workloads"]},
+        provenance=provenance_of(
+            json.loads(manifest or "{}"),
+            description=suite.description or suite.name,
+            trials=f"{suite.num_trials - board.num_missing} of {suite.num_trials} finished",
+            seeds=suite.seeds,
+        ),
+        num_keys=_num_keys(suite),
         manifest=manifest,
         references=references.load(compare) if compare else None,
         score=board.score,
         loss=board.loss,
         formats=formats,
         board=board.frame,
+        measures=measures,
         is_linked=is_linked,
     )
+
+
+def _measures(suite: Suite, store: Store, board: Board) -> polars.DataFrame:
+    """What the traces of all trials say, read a lot of trials at a time."""
+    trials = trials_to_measure(board.results, _num_keys(suite))
+    return lot_measures(trace_lots(store, suite.name, trials["trial_id"].to_list(), ("loss", "entropy")), trials)
 
 
 def manifest_with_imports(store: Store, suite_name: str) -> str | None:
@@ -146,29 +170,10 @@ def provenance_tags(manifest: dict[str, Any]) -> dict[str, str]:
     return {tag: str(manifest[name]) for tag, name in PROVENANCE_TAGS.items() if name in manifest}
 
 
+def _num_keys(suite: Suite) -> dict[str, int]:
+    """Number of keys of the attention of every workload, by label."""
+    return {choice.label: build(WORKLOADS, choice).num_keys for choice in suite.entries["workloads"]}
+
+
 def _workloads(suite: Suite) -> list[str]:
     return [choice.label for choice in suite.entries["workloads"]]
-
-
-def _provenance(suite: Suite, manifest: dict[str, Any], board: Board) -> dict[str, Any]:
-    for name in ("manifest_version", "suite", "seeds", "num_trials"):
-        manifest.pop(name, None)
-    packages = manifest.pop("packages", {})
-    attention = manifest.pop("attention", {})
-    seeds = ", ".join(map(str, suite.seeds))
-    return {
-        "suite": suite.description or suite.name,
-        "trials": f"{suite.num_trials - board.num_missing} of {suite.num_trials} finished",
-        "seeds": seeds,
-        **{name: _shown(value) for name, value in manifest.items()},
-        "attention": "; ".join(
-            f"{workload}: " + ", ".join(f"{method} {how}" for method, how in by_method.items())
-            for workload, by_method in attention.items()
-        ),
-        "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
-    }
-
-
-def _shown(value: Any) -> Any:
-    """A value of the manifest, a dict in one line."""
-    return ", ".join(f"{name} {one}" for name, one in value.items()) if isinstance(value, dict) else value

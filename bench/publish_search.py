@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.figures.chart_style import Chart
-from analysis.figures.knobs import edge_plot
-from analysis.figures.lr_loss import FIGURE_FORMATS, save
+from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.plain_table import PlainTable, plain_markdown
+from analysis.report.provenance import provenance_of
+from analysis.report.search_folder import write_search_report
 from bench.errors import UsageError
 from bench.lazy import polars
 from bench.searching import Standing, answers, groups, stand, trail
@@ -19,6 +21,7 @@ from bench.tracking import Store, Tracker, read_manifest, read_results
 SHOWN = ("workload", "method", "optimizer", "knobs", "value", "ci_low", "ci_high", "unit", "best_value", "num_trials",
          "num_trials_to_target", "flags")  # fmt: skip
 NUM_NAMES = 4  # of SHOWN
+PAGE_FORMATS = ("html",)  # of its figures; the page itself holds them as SVG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +48,17 @@ def read_search(suite: Suite, store: Store) -> SearchBoard:
 
 
 def publish_search(suite: Suite, store: Store, tracker: Tracker) -> SearchBoard:
-    """Put the answers on the method runs; answers, trail and the plot of the answers on the suite run."""
+    """Put the answers on the method runs; answers, every decision and their page on the suite run."""
     board = read_search(suite, store)
     tracker.log_leaderboard(board.answers.drop("num_rounds"))
     with tempfile.TemporaryDirectory() as folder:
-        paths = _write(suite, board, Path(folder))
-        files: dict[str, Path | str] = {path.name: path for path in paths if path.suffix in (".csv", ".html")}
-        told = "Every decision and its reason: `trail.csv` under Artifacts."
+        paths = _write(suite, store, board, Path(folder), formats=PAGE_FORMATS, is_linked=False)
+        names = {"index.html": "search.html"}
+        kept = [path for path in paths if path.suffix in (".csv", ".html", ".md")]
+        files: dict[str, Path | str] = {
+            names.get(path.name, path.relative_to(folder).as_posix()): path for path in kept
+        }
+        told = "Every decision and its reason: `search.html` and `trail.csv` under Artifacts."
         tracker.log_page(f"{suite.description}\n\n{markdown(suite, board)}\n{told}\n", files)
     return board
 
@@ -66,50 +73,36 @@ def markdown(suite: Suite, board: SearchBoard) -> str:
 
 
 def report_search(suite: Suite, store: Store, out: Path) -> list[Path]:
-    """Write answers, trail, manifest and the plot of the answers into a folder; the paths, the table first."""
-    out.mkdir(parents=True, exist_ok=True)
-    written = _write(suite, read_search(suite, store), out)
-    (out / "manifest.json").write_text(read_manifest(store, suite.name) or "{}", encoding="utf-8", newline="\n")
-    return [*written, out / "manifest.json"]
+    """Write the report folder of a suite's searches; the paths written, the page first."""
+    return _write(suite, store, read_search(suite, store), out)
 
 
-def _write(suite: Suite, board: SearchBoard, out: Path) -> list[Path]:
-    texts = {
-        "search.md": markdown(suite, board),
-        "search.csv": board.answers.write_csv(),
-        "search.json": board.answers.write_json() + "\n",
-        "trail.csv": board.trail.write_csv(),
-    }
-    written = []
-    for name, text in texts.items():
-        (out / name).write_text(text, encoding="utf-8", newline="\n")
-        written.append(out / name)
-    assert suite.search is not None
-    if suite.search.name == "edge":
-        for number, ((*place,), rows) in enumerate(
-            board.answers.group_by("workload", "optimizer", "knobs", maintain_order=True), start=1
-        ):
-            subtitle = ", ".join(str(name) for name in place if name)
-            chart = _edge_chart(rows, suite.search.knob, subtitle)
-            if chart is not None:
-                name = "edges" if number == 1 else f"edges-{number}"
-                written += [save(chart, out / f"{name}.{suffix}") for suffix in FIGURE_FORMATS]
-    return written
-
-
-def _edge_chart(rows: polars.DataFrame, knob: str, subtitle: str) -> Chart | None:
-    """None where no search found an edge."""
-    column = polars.col
-    found = rows.filter(~column("value").is_nan()).select(
-        "method",
-        "value",
-        low=polars.when(column("ci_low") > 0).then("ci_low"),
-        high=polars.when(~column("ci_high").is_nan()).then("ci_high"),
+def _write(
+    suite: Suite,
+    store: Store,
+    board: SearchBoard,
+    out: Path,
+    *,
+    formats: Collection[str] = tuple(FIGURE_FORMATS),
+    is_linked: bool = True,
+) -> list[Path]:
+    manifest = read_manifest(store, suite.name)
+    num_asked = board.trail.height
+    return write_search_report(
+        board.answers,
+        board.trail,
+        out,
+        title=suite.name,
+        provenance=provenance_of(
+            json.loads(manifest or "{}"),
+            description=suite.description or suite.name,
+            trials=f"{num_asked - board.num_missing} of the {num_asked} asked for are finished",
+            seeds=suite.seeds,
+        ),
+        manifest=manifest,
+        formats=formats,
+        is_linked=is_linked,
     )
-    if not found["value"].is_finite().any():
-        return None
-    title = f"Largest stable {knob} of each method, with 95% intervals"
-    return edge_plot(found, title=title, subtitle=subtitle, knob=knob)
 
 
 def _cell(value: object) -> str:

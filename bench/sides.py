@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ MAX_MANIFEST_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """Results (RESULT_COLUMNS) and the manifest, {} where there is none; `shown` says what they are."""
+    """Results (RESULT_COLUMNS) and the manifest, {} where there is none; `shown` says what they are, `name` briefly."""
 
+    name: str
     shown: str
     results: polars.DataFrame
     manifest: dict[str, Any]
@@ -41,10 +44,24 @@ def read_side(text: str, store: Store, *, allow_code: bool) -> Side:
     is_suite = path.suffix in (".yaml", ".yml") or text in shipped_suites()
     if not is_suite and (path.is_file() or "/" in text or path.suffix in (".csv", ".parquet")):
         file = read_tidy(path)
-        return Side(shown=file.shown, results=foreign_results(file, plain_reading(path.stem)).frame, manifest={})
+        results = foreign_results(file, plain_reading(path.stem)).frame
+        return Side(name=printable(path.stem), shown=file.shown, results=results, manifest={})
     if is_suite:
         return _of_suite(text, store, allow_code=allow_code)
     return _of_name(text, store)
+
+
+def read_sides(texts: Sequence[str], store: Store, *, allow_code: bool) -> dict[str, Side]:
+    """The side of each text by its name, in their order; by what is shown of it where several have that name.
+
+    Raises UsageError as `read_side` does, and for a side that is given twice.
+    """
+    sides = [read_side(text, store, allow_code=allow_code) for text in texts]
+    for one, count in Counter(side.shown for side in sides).items():
+        if count > 1:
+            raise UsageError(f"{one} is given {count} times; required each side once")
+    names = Counter(side.name for side in sides)
+    return {side.name if names[side.name] == 1 else side.shown: side for side in sides}
 
 
 def _of_folder(folder: Path) -> Side:
@@ -52,7 +69,8 @@ def _of_folder(folder: Path) -> Side:
     if not (folder / CURVES_FILE).is_file():
         raise UsageError(f"{shown}: no {CURVES_FILE} in this folder; required that of a report")
     results = foreign_results(read_tidy(folder / CURVES_FILE), plain_reading(folder.name)).frame
-    return Side(shown=shown, results=results, manifest=_manifest(folder / MANIFEST_FILE))
+    name = printable(folder.resolve().name)
+    return Side(name=name, shown=shown, results=results, manifest=_manifest(folder / MANIFEST_FILE))
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -76,6 +94,7 @@ def _of_suite(text: str, store: Store, *, allow_code: bool) -> Side:
         raise UsageError(f"suite {suite.name!r} searches; required one with a leaderboard, which trains its grid")
     board = read_board(suite, store)
     return Side(
+        name=suite.name,
         shown=f"suite {suite.name} in {store.shown_uri}",
         results=board.results,
         manifest=json.loads(manifest_with_imports(store, suite.name) or "{}"),
@@ -93,4 +112,4 @@ def _of_name(name: str, store: Store) -> Side:
     if results.filter(polars.col("outcome").is_in(["completed", "diverged"])).is_empty():
         raise UsageError(f"{store.shown_uri}: no trial of suite {name!r} has a result")
     manifest = json.loads(manifest_with_imports(store, name) or "{}")
-    return Side(shown=f"suite {name} in {store.shown_uri}", results=results, manifest=manifest)
+    return Side(name=name, shown=f"suite {name} in {store.shown_uri}", results=results, manifest=manifest)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bench.errors import StoreError, UsageError
@@ -16,7 +17,16 @@ from bench.publish import read_board
 from bench.publish_search import read_search
 from bench.searching import groups, stand
 from bench.suite import Suite
-from bench.tracking import RunRecord, Store, examine_artifacts, read_results, read_runs, records
+from bench.tracking import (
+    RunRecord,
+    Store,
+    examine_artifacts,
+    imported_trials,
+    read_imports,
+    read_results,
+    read_runs,
+    records,
+)
 from bench.trial import Result
 
 RELATIVE_TOLERANCE = 1e-9  # of a leaderboard's number that is computed again, in another order of trials
@@ -49,26 +59,60 @@ def verify(suite: Suite, store: Store) -> Verification:
 
     Raises UsageError while the suite is being run, StoreError if the store can't be read.
     """
+    return _verify(suite.name, store, lambda rows: _wanted(suite, rows), lambda: _board(suite, store))
+
+
+def verify_imports(suite_name: str, store: Store, board: Callable[[], polars.DataFrame]) -> Verification:
+    """`verify` of runs of others, imported under a name of their own, whose leaderboard `board` computes anew.
+
+    Beside what is checked of every run: that each import has as many runs as were recorded with it.
+    """
+
+    def wanted(rows: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+        return {name: f"{row['method']}, lr={row['lr']:g}, seed={row['seed']}" for name, row in rows.items()}
+
+    checked = _verify(suite_name, store, wanted, board)
+    held = Counter(imported_trials(store, suite_name).values())
+    numbers = {name: record["num_runs"] for name, record in read_imports(store, suite_name).items()}
+    lost = tuple(
+        Finding(where=f"import {name}", text=f"{held[name]} runs, but {numbers[name]} were imported")
+        for name in sorted(numbers)
+        if held[name] != numbers[name]
+    )
+    unknown = tuple(
+        Finding(where=f"import {name}", text="half done; importing its file again ends it", is_wrong=False)
+        for name in sorted(held.keys() - numbers.keys())
+    )
+    return dataclasses.replace(checked, findings=(*checked.findings, *lost, *unknown))
+
+
+def _verify(
+    suite_name: str,
+    store: Store,
+    wanted_of: Callable[[Mapping[str, Mapping[str, object]]], dict[str, str]],
+    board: Callable[[], polars.DataFrame],
+) -> Verification:
+    """`wanted_of` gives ids and names of the trials asked for, by the rows of results, by id, that there are."""
     store.client()
-    with store.lock(suite.name):
-        runs = read_runs(store, suite.name)
+    with store.lock(suite_name):
+        runs = read_runs(store, suite_name)
         trials = [run for run in runs if records.is_kind(run.tags, "trial")]
         ended = [run for run in trials if run.status in records.ENDED]
         findings = list(_open_runs(runs))
         for run in ended:
             findings += _wrong_record(run)
         findings += _duplicates(ended)
-        traces, num_unsigned = _check_traces(store, suite.name, ended)
+        traces, num_unsigned = _check_traces(store, suite_name, ended)
         findings += traces
-        rows = {row["trial_id"]: row for row in read_results(store, suite.name).iter_rows(named=True)}
-        wanted = _wanted(suite, rows)
+        rows = {row["trial_id"]: row for row in read_results(store, suite_name).iter_rows(named=True)}
+        wanted = wanted_of(rows)
         has_result = {name for name, row in rows.items() if row["outcome"] in ("completed", "diverged")}
         for trial_id, name in wanted.items():
             if trial_id not in has_result:
                 text = f"no result ({rows[trial_id]['outcome']})" if trial_id in rows else "never trained"
                 findings.append(Finding(where=f"trial {trial_id} ({name})", text=text, is_wrong=False))
-        findings += _wrong_board(suite, store, runs)
-        waiting = [entry.results for entry in store.outbox(suite.name).load_all()]
+        findings += _wrong_board(board, runs)
+        waiting = [entry.results for entry in store.outbox(suite_name).load_all()]
     return Verification(
         findings=tuple(findings),
         num_trials=len(wanted),
@@ -171,13 +215,16 @@ def _examine_trace(content: bytes) -> tuple[str, str]:
     return digest, "" if schema == trace_schema() else f"columns {schema}, required {trace_schema()}"
 
 
-def _wrong_board(suite: Suite, store: Store, runs: Iterable[RunRecord]) -> Iterator[Finding]:
+def _board(suite: Suite, store: Store) -> polars.DataFrame:
+    if suite.search is None:
+        return read_board(suite, store).frame
+    return read_search(suite, store).answers.drop("num_rounds")
+
+
+def _wrong_board(read: Callable[[], polars.DataFrame], runs: Iterable[RunRecord]) -> Iterator[Finding]:
     """Where the numbers on the method runs are not those that the results give."""
     try:
-        if suite.search is None:
-            board = read_board(suite, store).frame
-        else:
-            board = read_search(suite, store).answers.drop("num_rounds")
+        board = read()
     except UsageError as error:  # no result at all
         yield Finding(where="leaderboard", text=str(error), is_wrong=False)
         return

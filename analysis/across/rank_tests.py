@@ -52,22 +52,49 @@ def rank_test(costs: pl.DataFrame) -> RankTest:
             "ranks over workloads need at least 2 workloads and 3 methods on all of them, got "
             f"{len(workloads)} and {len(everywhere)}"
         )
-    wide = (
-        costs.filter(pl.col("method").is_in(everywhere))
-        .with_columns(pl.col("cost").cast(pl.Float64).fill_nan(None).fill_null(math.inf))
-        .with_columns(rank=pl.col("cost").rank("average").over("workload"))
-    )
-    means = wide.group_by("method").agg(mean_rank=pl.col("rank").mean()).sort("mean_rank", "method")
+    wide = ranks(costs.filter(pl.col("method").is_in(everywhere)))
     by_method = [wide.filter(method=name).sort("workload")["rank"].to_list() for name in everywhere]
     statistic, p_value = _friedman(by_method)
     return RankTest(
-        mean_ranks=means.select(*MEAN_RANK_COLUMNS),
+        mean_ranks=mean_ranks(wide),
         statistic=statistic,
         p_value=p_value,
         critical_difference=critical_difference(len(everywhere), len(workloads)),
         num_workloads=len(workloads),
         left_out=left_out,
     )
+
+
+def ranks(costs: pl.DataFrame) -> pl.DataFrame:
+    """The frame with `rank` among the methods of each workload, 1 best; ties share the mean of their ranks."""
+    require_columns(costs, COST_COLUMNS, "the frame of costs")
+    cost = pl.col("cost").cast(pl.Float64).fill_nan(None).fill_null(math.inf)
+    return costs.with_columns(cost=cost).with_columns(rank=pl.col("cost").rank("average").over("workload"))
+
+
+def mean_ranks(ranked: pl.DataFrame) -> pl.DataFrame:
+    """MEAN_RANK_COLUMNS, best first, of the frame of `ranks`."""
+    means = ranked.group_by("method").agg(mean_rank=pl.col("rank").mean())
+    return means.sort("mean_rank", "method").select(*MEAN_RANK_COLUMNS)
+
+
+def not_separated(test: RankTest) -> list[tuple[str, ...]]:
+    """The largest groups of methods, best first, that are not told apart: what the bars of a rank diagram join.
+
+    Two at least a group, mean ranks less than the critical difference apart; all methods where Friedman's test finds no
+    difference at 5%, for then Nemenyi's does not follow. Source: Demšar 2006, Sec. 3.2.2 and Fig. 1.
+    """
+    names, means = (test.mean_ranks[name].to_list() for name in MEAN_RANK_COLUMNS)
+    if not test.p_value < 1 - CONFIDENCE:
+        return [tuple(names)]
+    groups: list[tuple[str, ...]] = []
+    covered = 0
+    for start, least in enumerate(means):
+        end = start + sum(mean - least < test.critical_difference for mean in means[start:])
+        if end > max(covered, start + 1):
+            groups.append(tuple(names[start:end]))
+        covered = max(covered, end)
+    return groups
 
 
 def critical_difference(num_methods: int, num_workloads: int) -> float:

@@ -28,6 +28,14 @@ TRACE_PANELS: dict[str, tuple[str, ...]] = {
     "row_mass": ("row_mass",),
 }
 
+# Of the seeds of a line's method at the lr that is drawn: how many diverged, of how many with a result, and when.
+DIVERGED_COLUMNS: dict[str, type[pl.DataType]] = {
+    "first_diverged": pl.Int64,  # step; null: none did, or it is not known when
+    "last_diverged": pl.Int64,
+    "num_diverged": pl.Int64,
+    "num_trials": pl.Int64,
+}
+
 _LINE = ["method", "outcome"]
 
 
@@ -74,13 +82,14 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
     latter up to the first divergence among them, so no mean jumps when a seed drops out. Columns: panel (key of
     TRACE_PANELS), method, outcome, step, value (mean over seeds, and over layers where there are), low and high (value
     -+ the standard deviation over layers, for the entropy; else null), num_seeds, is_end (a line's last step before a
-    divergence). At most MAX_STEPS log-spaced steps a line, of those at which its quantity was measured. Raises
-    UsageError where a method occurs twice (several workloads, optimizers or knobs).
+    divergence), and DIVERGED_COLUMNS. At most MAX_STEPS log-spaced steps a line, of those at which its quantity was
+    measured. Raises UsageError where a method occurs twice (several workloads, optimizers or knobs).
     """
+    chosen = _trials_at(results, lr)
     wanted = {name for names in TRACE_PANELS.values() for name in (*names, "entropy_std")}
     number = pl.col("value").cast(pl.Float64)
     values = (
-        _measured(results, traces, lr, wanted)
+        _measured(traces, chosen, wanted)
         .group_by(*_LINE, "trial_id", "step", "quantity")
         .agg(value=number.mean(), spread=number.std(ddof=0))
         .group_by(*_LINE, "step", "quantity")
@@ -88,23 +97,24 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
         .collect()
     )
     panels = [_panel(values, panel, names) for panel, names in TRACE_PANELS.items()]
-    return _with_ends(pl.concat(panels), ["panel", *_LINE])
+    return _with_ends(pl.concat(panels), ["panel", *_LINE], chosen)
 
 
 def layer_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:
     """The attention entropy of each layer against step at one lr (or one a method): what `entropy_by_layer` draws.
 
     Arguments, and what happens with diverged seeds, as in `trace_summary`. Columns: method, outcome, layer, step, value
-    (nats, mean over seeds), num_seeds, is_end. At most MAX_LAYER_STEPS log-spaced steps a line.
+    (nats, mean over seeds), num_seeds, is_end, and DIVERGED_COLUMNS. At most MAX_LAYER_STEPS log-spaced steps a line.
     """
+    chosen = _trials_at(results, lr)
     values = (
-        _measured(results, traces, lr, {"entropy"})
+        _measured(traces, chosen, {"entropy"})
         .group_by(*_LINE, "layer", "step")
         .agg(value=pl.col("value").cast(pl.Float64).mean(), num_seeds=pl.len().cast(pl.Int64))
         .collect()
     )
     line = [*_LINE, "layer"]
-    return _with_ends(_thinned(values, line, MAX_LAYER_STEPS), line)
+    return _with_ends(_thinned(values, line, MAX_LAYER_STEPS), line, chosen)
 
 
 def collapses(rows: pl.DataFrame, line: list[str], num_keys: int) -> pl.DataFrame:
@@ -131,13 +141,10 @@ def plot_limits(values: pl.Series, *, cap: float | None = None) -> tuple[float, 
     return float(low / 10**0.1), float(max(high, low) * 10**0.1)
 
 
-def _measured(
-    results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float], quantities: Collection[str]
-) -> pl.LazyFrame:
+def _measured(traces: pl.DataFrame, chosen: pl.DataFrame, quantities: Collection[str]) -> pl.LazyFrame:
     """Finite values of the quantities with method and outcome, those of diverged seeds up to their first divergence."""
-    require_columns(results, RESULT_COLUMNS, "the results frame")
     require_columns(traces, (*TRACE_COLUMNS, "trial_id"), "the traces frame")
-    chosen = _trials_at(results, lr).with_columns(end=pl.col("diverged_step").min().over(_LINE))
+    chosen = chosen.with_columns(end=pl.col("diverged_step").min().over(_LINE))
     return (
         traces.lazy()
         .filter(pl.col("quantity").is_in(sorted(quantities)) & pl.col("value").is_finite())
@@ -171,15 +178,23 @@ def _thinned(rows: pl.DataFrame, line: list[str], max_steps: int) -> pl.DataFram
     return rows.sort("step").unique([*line, part], keep="last", maintain_order=True)
 
 
-def _with_ends(rows: pl.DataFrame, line: list[str]) -> pl.DataFrame:
-    """The rows, sorted, with is_end: the last step of a line of diverged seeds."""
+def _with_ends(rows: pl.DataFrame, line: list[str], chosen: pl.DataFrame) -> pl.DataFrame:
+    """The rows, sorted, with is_end, the last step of a line of diverged seeds, and DIVERGED_COLUMNS."""
     is_last = pl.col("step") == pl.col("step").max().over(line)
-    is_end = is_last & (pl.col("outcome") == Outcome.DIVERGED.value)
-    return rows.with_columns(is_end=is_end).sort(*line, "step")
+    is_diverged = pl.col("outcome") == Outcome.DIVERGED.value
+    of_method = chosen.group_by("method").agg(
+        first_diverged=pl.col("diverged_step").min(),
+        last_diverged=pl.col("diverged_step").max(),
+        num_diverged=is_diverged.sum().cast(pl.Int64),
+        num_trials=pl.len().cast(pl.Int64),
+    )
+    told = rows.with_columns(is_end=is_last & is_diverged).join(of_method, on="method", how="left")
+    return told.select(*rows.columns, "is_end", *DIVERGED_COLUMNS).sort(*line, "step")
 
 
 def _trials_at(results: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:
     """The results at the lr (of their method), lost trials left out; methods must be told apart by name alone."""
+    require_columns(results, RESULT_COLUMNS, "the results frame")
     keys = curves(results).select(*ENTRY).unique()
     twice = keys.filter(pl.col("method").is_duplicated())
     if twice.height:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
-from analysis.figures.aggregate import TRACE_PANELS, collapses, plot_limits
+from analysis.figures.aggregate import DIVERGED_COLUMNS, TRACE_PANELS, collapses, plot_limits
 from analysis.figures.chart_style import (
     CROSS,
     Chart,
@@ -23,6 +24,7 @@ from analysis.figures.chart_style import (
     step_x,
     styled,
 )
+from analysis.figures.cross_labels import cross_labels, diverged_words, label_layers
 
 _TITLES: dict[str, str] = {
     "loss": "Training loss",
@@ -48,6 +50,7 @@ _HELD_OUT_PANELS = ("val_loss", "val_accuracy")  # measured at equal distances i
 _LOG_PANELS = ("loss", "grad_norm", "val_loss")
 _MARGIN = 0.13  # of a linear axis, for a bound's label
 _MASS_TOLERANCE = 0.01  # rows in half precision sum to 1 within it
+_WIDTH, _HEIGHT = 330, 200  # pixels of a panel of training_behaviour
 
 
 def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
@@ -55,14 +58,15 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
 
     `summary` has the columns of `trace_summary`. Where it has held-out quantities, two panels more: training and
     held-out loss, and accuracy; where rows of P do not sum to 1, one of their sums. A line that ends in a cross is of
-    seeds that diverged. Band: standard deviation over layers. Labelled dashed rules, N being `num_keys`: log N for the
-    entropy; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and are drawn for these only. Under a causal
-    mask they bound all the same, but only a row that sees all N keys can reach the one for uniform rows. A triangle on
-    a line of the entropy is where it collapses (analysis.figures.aggregate.collapses).
+    seeds that diverged, with the step at which they did, or the first and the last of several; crosses that lie close
+    together share these words. Band: standard deviation over layers. Labelled dashed rules, N being `num_keys`: log N
+    for the entropy; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and are drawn for these only. Under a
+    causal mask they bound all the same, but only a row that sees all N keys can reach the one for uniform rows. A
+    triangle on a line of the entropy is where it collapses (analysis.figures.aggregate.collapses).
     Source: Hong & Lee 2025, Figs. 1 (bottom) and 5; bounds of Prop. 5.3.
     """
     columns = ("panel", "method", "outcome", "step", "value", "low", "high", "is_end")
-    require_columns(summary, columns, "the trace summary")
+    require_columns(summary, (*columns, *DIVERGED_COLUMNS), "the trace summary")
     summary = summary.with_columns(from_one=pl.col("step") + 1)
     methods = summary["method"].unique().sort().to_list()
     bounds = _bounds(num_keys, rows_sum_to_one=_rows_sum_to_one(summary))
@@ -79,14 +83,17 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
 def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
     """Attention entropy of every layer against step, a panel a method, colour by depth: which layers collapse.
 
-    `summary` has the columns of `layer_summary`. Dashed lines that end in a cross are of seeds that diverged. The
-    labelled rule is log N, N being `num_keys`; a triangle is where a layer collapses (`aggregate.collapses`).
+    `summary` has the columns of `layer_summary`. Dashed lines that end in a cross are of seeds that diverged; when, is
+    said over the panel. The labelled rule is log N, N being `num_keys`; a triangle is where a layer collapses
+    (`aggregate.collapses`).
     """
-    require_columns(summary, ("method", "outcome", "layer", "step", "value", "is_end"), "the layer summary")
+    columns = ("method", "outcome", "layer", "step", "value", "is_end", *DIVERGED_COLUMNS)
+    require_columns(summary, columns, "the layer summary")
     summary = summary.with_columns(from_one=pl.col("step") + 1)
     last_layer, num_steps = max(0, *summary["layer"]), _num_steps(summary)
     parts = summary.partition_by("method", maintain_order=True)
-    panels = [_layer_panel(rows, num_keys, num_steps, last_layer) for rows in parts]
+    told = diverged_words(summary)
+    panels = [_layer_panel(rows, num_keys, num_steps, last_layer, told) for rows in parts]
     return styled(alt.concat(*panels, columns=3, spacing=25).properties(title=figure_title(title, subtitle)))
 
 
@@ -149,15 +156,18 @@ def _trace_panel(
     layers.append(base.mark_line(strokeWidth=1.8, clip=True).encode(strokeDash=dash))
     if is_held_out:
         layers.append(base.mark_point(filled=True, size=22, opacity=1, clip=True))
-    layers.append(_crosses(beside if beside.height else rows, step, value, (low, high)).encode(color=colour))
+    ended = beside if beside.height else rows
+    layers.append(_crosses(ended, step, value, (low, high)).encode(color=colour))
+    places = _placed(ended, (low, high), _num_steps(summary), panel)
+    layers += label_layers(cross_labels(places, _WIDTH), step, value, colour)
     if collapsed.height:
         layers.append(_triangles(collapsed, step, value).encode(color=colour))
     for label, height, below in bounds:
         layers += labelled_rule(height, label, below=below)
-    return alt.layer(*layers).properties(width=330, height=200, title=panel_title(_TITLES[panel]))
+    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, title=panel_title(_TITLES[panel]))
 
 
-def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: int) -> Any:
+def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: int, told: Mapping[str, str]) -> Any:
     check_size(rows)
     high = math.log(num_keys) * (1 + _MARGIN)
     step = step_x(num_steps, is_log=True)
@@ -175,14 +185,28 @@ def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: 
     collapsed = collapses(rows, ["outcome", "layer"], num_keys)
     triangles = [_triangles(collapsed, step, value).encode(color=colour)] if collapsed.height else []
     rule = labelled_rule(math.log(num_keys), _uniform_label(num_keys))
-    return alt.layer(lines, crosses, *triangles, *rule).properties(
-        width=240, height=150, title=panel_title(rows["method"][0])
-    )
+    method = rows["method"][0]
+    title = panel_title(method)
+    if told:
+        title.subtitle, title.subtitleFontSize = told[method], 11
+    return alt.layer(lines, crosses, *triangles, *rule).properties(width=240, height=150, title=title)
 
 
 def _crosses(rows: pl.DataFrame, step: alt.X, value: alt.Y, limits: tuple[float, float]) -> alt.Chart:
     ends = rows.filter("is_end").with_columns(pl.col("value").clip(*limits))
-    return alt.Chart(ends).mark_point(shape=CROSS, size=130, strokeWidth=1.8, opacity=1).encode(x=step, y=value)
+    marks = alt.Chart(ends).mark_point(shape=CROSS, size=130, strokeWidth=1.8, opacity=1)
+    tooltip = ["method:N", *(alt.Tooltip(f"{name}:Q", format=",") for name in DIVERGED_COLUMNS)]
+    return marks.encode(x=step, y=value, tooltip=tooltip)
+
+
+def _placed(rows: pl.DataFrame, limits: tuple[float, float], num_steps: int, panel: str) -> pl.DataFrame:
+    """The crosses with the pixels from_left and from_top at which the panel's axes put them."""
+    low, high = (math.log(limit) if panel in _LOG_PANELS else limit for limit in limits)
+    ends = rows.filter("is_end").with_columns(pl.col("value").clip(*limits))
+    value = pl.col("value").log() if panel in _LOG_PANELS else pl.col("value")
+    is_linear = panel in _HELD_OUT_PANELS
+    share = pl.col("step") / num_steps if is_linear else pl.col("from_one").log() / math.log(num_steps + 1)
+    return ends.with_columns(from_left=share * _WIDTH, from_top=(high - value) / (high - low) * _HEIGHT)
 
 
 def _triangles(rows: pl.DataFrame, step: alt.X, value: alt.Y) -> alt.Chart:

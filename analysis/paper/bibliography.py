@@ -9,12 +9,15 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import polars as pl
+
 Keys = tuple[str, ...]
 
 _HONG_LEE = "hong2025variance"
 _WORTSMAN = "wortsman2024small"
 _ZHAI = "zhai2023stabilizing"
 _NORMSOFTMAX = "jiang2023normsoftmax"
+_EQUAL_VARIANCES: Keys = ("pitman1939note", "morgan1939test")  # of paired samples
 
 METHOD_SOURCES: dict[str, Keys] = {
     "softmax": ("vaswani2017attention",),
@@ -45,6 +48,7 @@ METHOD_SOURCES: dict[str, Keys] = {
     "gated_attention": ("qiu2025gated",),
     "cosformer": ("qin2022cosformer",),
     "favor_plus": ("choromanski2021performers",),
+    **dict.fromkeys(("thermostat_logits", "thermostat_loss"), ("thermostat2026",)),
 }
 
 OPTIMIZER_SOURCES: dict[str, Keys] = {
@@ -85,6 +89,7 @@ MODEL_SOURCES: dict[str, Keys] = {
     **dict.fromkeys(("vit_digits", "vit_tiny"), ("dosovitskiy2021image",)),
 }
 
+# Of analysis.scores: SCORE_KINDS, what is measured on held-out data, and what other knobs than lr are scored by.
 SCORE_SOURCES: dict[str, Keys] = {
     "lr_sensitivity": (_HONG_LEE, _WORTSMAN),
     "lr_sensitivity_seedwise": (_HONG_LEE, _WORTSMAN),
@@ -93,13 +98,23 @@ SCORE_SOURCES: dict[str, Keys] = {
     **dict.fromkeys(("steps_to_target", "time_to_target"), ("dahl2023benchmarking",)),
     **dict.fromkeys(("entropy_collapse_share", "entropy_collapse_step", "entropy_collapse_layer"), (_ZHAI,)),
     "lowest_entropy": (_ZHAI,),
+    "final_loss_spread": _EQUAL_VARIANCES,
+    "val_calibration_error": ("guo2017calibration",),
+    **dict.fromkeys(("sensitivity", "at_best_lr"), (_HONG_LEE, _WORTSMAN)),
+    "loss_lost": ("yang2022tensor",),
 }
 
+# Of analysis.scores, analysis.across and the theory that figures draw.
 STATISTIC_SOURCES: dict[str, Keys] = {
     "jackknife": ("efron1981jackknife",),
     "holm": ("holm1979simple",),
+    "equal_variances": _EQUAL_VARIANCES,
+    "unequal_variances": ("welch1947generalization",),
     "performance_profile": ("dolan2002benchmarking", "agarwal2021precipice"),
+    "profile_integral": ("dahl2023benchmarking",),
     "critical_difference": ("demsar2006statistical",),
+    "entropy_of_softmax": (_HONG_LEE,),
+    "entropy_range": ("harremoes2001inequalities",),
 }
 
 SOURCES: dict[str, dict[str, Keys]] = {
@@ -114,23 +129,13 @@ SOURCES: dict[str, dict[str, Keys]] = {
 
 # What has nothing to cite, and why.
 UNCITED: dict[str, dict[str, str]] = {
-    "method": {
-        "thermostat_logits": "a forum post of 2026",
-        "thermostat_loss": "a forum post of 2026",
-    },
     "schedule": {"constant": "no decay"},
-    "score": dict.fromkeys(
-        (
-            "best_loss",
-            "best_lr",
-            "stable_decades",
-            "edge_lr",
-            "loss_at_default",
-            "diverged_share",
-            "final_loss_spread",
-        ),
-        "this project",
-    ),
+    "score": {
+        **dict.fromkeys(("best_loss", "best_lr", "stable_decades", "edge_lr"), "this project"),
+        **dict.fromkeys(("loss_at_default", "diverged_share", "stable_area"), "this project"),
+        **dict.fromkeys(("val_loss", "val_accuracy", "generalisation_gap"), "this project"),
+        "shift_decades": "of learning rates kept across a knob, where loss_lost stands beside it; else this project",
+    },
 }
 
 _FILE = Path(__file__).parents[1] / "references" / "sources.bib"
@@ -144,6 +149,14 @@ def entry_name(label: str) -> str:
 def keys_of(kind: str, label: str) -> Keys:
     """BibTeX keys of what a label of this kind of SOURCES names; none of what is uncited or not ours."""
     return SOURCES[kind].get(entry_name(label), ())
+
+
+def scores_in(frame: pl.DataFrame) -> list[str]:
+    """The scores that a frame has a number of: in a column of the score's name, or in `value`, named by `score`."""
+    names = [column.name for column in frame if column.is_not_null().any()]
+    if {"score", "value"} <= set(frame.columns):
+        names.extend(frame.filter(pl.col("value").is_not_null())["score"].unique(maintain_order=True))
+    return [name for name in names if name in SCORE_SOURCES or name in UNCITED["score"]]
 
 
 def bib_entries() -> dict[str, str]:

@@ -12,27 +12,18 @@ from pathlib import Path
 import polars as pl
 
 from analysis.across.comparison import compare, comparison_latex
-from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, save_at_width
 from analysis.losses import choose_loss
-from analysis.paper.bibliography import UNCITED, bibtex, entry_name, keys_of
+from analysis.paper.bibliography import UNCITED, bibtex, entry_name, keys_of, scores_in
+from analysis.paper.figures import Saved, bundle_figures, save_figures
 from analysis.paper.files import MAIN, figure_tex, main_tex, put_in_place, readme, refuse_foreign, write_sums
 from analysis.paper.latex import PREAMBLE, leaderboard_tables, matrix_tables, widened
 from analysis.paper.methods_text import Text, cited_keys, methods_latex, methods_markdown, methods_text
-from analysis.report.figures import Drawn, curve_figures
 from analysis.report.sections import report_sections
 from analysis.report.tables import csv_table
+from analysis.report.told import Told
 from analysis.scores.generalisation import generalisation_latex
 from analysis.scores.leaderboard import differences, leaderboard
 from bench.errors import UsageError
-
-# Kinds of figures that are drawn, by how their file names begin: inches wide.
-FIGURE_WIDTHS: dict[str, float] = {
-    "loss_against_lr": COLUMN_INCHES,
-    "val_loss_against_lr": COLUMN_INCHES,
-    "training_behaviour": PAGE_INCHES,
-    "entropy_by_layer": PAGE_INCHES,
-    "joint_map": PAGE_INCHES,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +45,8 @@ def write_bundle(
     num_keys: Mapping[str, int],
     manifest: str | None = None,
     references: pl.DataFrame | None = None,
+    board: pl.DataFrame | None = None,
+    measures: pl.DataFrame | None = None,
     score: str = "lr_sensitivity",
     loss: str = "train",
     command: str = "analysis.paper.bundle.write_bundle",
@@ -61,25 +54,32 @@ def write_bundle(
     """Fills the folder `out` and returns the paths written, `main.tex` first.
 
     `results` has RESULT_COLUMNS, `traces` TRACE_COLUMNS and trial_id (no rows: no figures of training); `num_keys` is
-    the number of keys N by workload label; `manifest` is JSON text; `references` a frame of published numbers;
-    `command` is said to have made the bundle. An earlier bundle is replaced once the new one is whole. Raises
-    UsageError if `out` holds anything else than an earlier, unchanged bundle, or no trial has a result.
+    the number of keys N by workload label; `manifest` is JSON text; `references` a frame of published numbers; `board`
+    the leaderboard of the results, score and loss (else it is computed); `measures` what
+    analysis.scores.traces.trial_measures says of all trials, for the scores from traces; `command` is said to have made
+    the bundle. An earlier bundle is replaced once the new one is whole. Raises UsageError if `out` holds anything else
+    than an earlier, unchanged bundle, or no trial has a result.
     """
     target = Path(os.path.abspath(out))  # "." has no name and no parent
     refuse_foreign(out)
-    board = leaderboard(results, score, loss)
+    board = leaderboard(results, score, loss) if board is None else board
     if board.is_empty():
         raise UsageError("there is nothing to export: no trial completed or diverged")
     scored = Scored(results=results, board=board, score=score, loss=loss)
-    text = methods_text(results, score=score, loss=loss, manifest=None if manifest is None else json.loads(manifest))
+    told = report_sections(results, board, score, loss, measures)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         new = Path(temporary)
         tables = _write_tables(scored, new, references)
-        figures = _write_figures(scored, traces, num_keys, new)
-        _write_numbers(scored, new, manifest)
-        _write_text(text, new, tables, figures, title=title)
-        _write(new / "README.txt", readme(new, title=title, command=command, uncited=_uncited(results, score)))
+        figures = save_figures(bundle_figures(results, traces, num_keys, loss, told), new / "figures")
+        shown = _write_numbers(scored, told, new, manifest)
+        kinds = {one.drawn.kind for one in figures}
+        plain = None if manifest is None else json.loads(manifest)
+        text = methods_text(results, score=score, loss=loss, manifest=plain, shown=shown, figures=kinds)
+        sources = {name: keys for name in shown if (keys := keys_of("score", name))}
+        _write_text(text, new, tables, figures, title=title, keys=[key for keys in sources.values() for key in keys])
+        uncited = _uncited(results, score)
+        _write(new / "README.txt", readme(new, title=title, command=command, uncited=uncited, sources=sources))
         write_sums(new)
         names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
         put_in_place(new, target)
@@ -109,47 +109,39 @@ def _write_tables(scored: Scored, folder: Path, references: pl.DataFrame | None)
     return names
 
 
-def _write_figures(
-    scored: Scored, traces: pl.DataFrame, num_keys: Mapping[str, int], folder: Path
-) -> list[tuple[str, float, Drawn]]:
-    """The figures as PDF and SVG with what they draw as CSV: (path of the PDF, inches wide, figure)."""
-    results, board, loss = scored.results, scored.board, scored.loss
-    told = report_sections(results, board, scored.score, loss)
-    drawn = [*curve_figures(results, traces, num_keys, loss), *(one for part in told for one in part.figures)]
-    (folder / "figures").mkdir()
-    counts: dict[str, int] = {}
-    figures = []
-    for one in drawn:
-        inches = next((width for kind, width in FIGURE_WIDTHS.items() if one.kind.startswith(kind)), None)
-        if inches is None:
-            continue
-        counts[one.kind] = counts.get(one.kind, 0) + 1
-        name = one.kind if counts[one.kind] == 1 else f"{one.kind}-{counts[one.kind]}"
-        save_at_width(one.chart, folder / "figures", name, inches)
-        _write(folder / "figures" / f"{name}.csv", one.summary.write_csv())
-        figures.append((f"figures/{name}.pdf", inches, one))
-    return figures
-
-
-def _write_numbers(scored: Scored, folder: Path, manifest: str | None) -> None:
-    """Every number behind tables and figures, with all digits."""
+def _write_numbers(scored: Scored, told: Iterable[Told], folder: Path, manifest: str | None) -> list[str]:
+    """Every number behind tables and figures, with all digits; the names of the scores among them."""
+    board = csv_table(scored.board)
     _write(folder / "numbers.csv", scored.results.write_csv())
-    _write(folder / "leaderboard.csv", csv_table(scored.board))
+    _write(folder / "leaderboard.csv", board)
     pairs = differences(choose_loss(scored.results, scored.loss), scored.score)
     _write(folder / "differences.csv", pairs.write_csv())
     if manifest is not None:
         _write(folder / "manifest.json", manifest)
+    further = {name: text for part in told for name, text in part.files.items() if name.endswith(".csv")}
+    if further:
+        (folder / "scores").mkdir()
+    for name, text in further.items():
+        _write(folder / "scores" / name, text)
+    frames = [pl.read_csv(text.encode(), infer_schema=False) for text in (board, *further.values())]
+    return list(dict.fromkeys(name for frame in frames for name in scores_in(frame)))
 
 
 def _write_text(
-    text: Text, folder: Path, tables: Iterable[str], figures: list[tuple[str, float, Drawn]], *, title: str
+    text: Text,
+    folder: Path,
+    tables: Iterable[str],
+    figures: Iterable[Saved],
+    *,
+    title: str,
+    keys: Iterable[str],
 ) -> None:
-    """The paragraph, its references, and the document that holds everything."""
+    """The paragraph, its references and those of `keys`, and the document that holds everything."""
     _write(folder / "methods.tex", methods_latex(text))
     _write(folder / "methods.md", methods_markdown(text))
-    _write(folder / "references.bib", bibtex(cited_keys(text)))
+    _write(folder / "references.bib", bibtex([*cited_keys(text), *keys]))
     _write(folder / "preamble.tex", PREAMBLE)
-    shown = [figure_tex(path, inches, one) for path, inches, one in figures]
+    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn) for one in figures]
     _write(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(shown)))
     _write(folder / MAIN, main_tex(tables, title=title, has_references=bool(cited_keys(text))))
 

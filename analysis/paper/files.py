@@ -35,6 +35,7 @@ _MAIN = r"""%% Compiles by itself: pdflatex main; bibtex main; pdflatex main; pd
 \title{%(title)s}
 \author{}
 \date{}
+\raggedbottom
 \begin{document}
 \maketitle
 \section*{Methods}
@@ -52,13 +53,14 @@ _WHAT: dict[str, str] = {
     "preamble.tex": "the packages that tables, figures and references need; \\input it in your own document",
     "methods.tex": "the paragraph of methods for LaTeX, citing references.bib",
     "methods.md": "the same for Markdown, with citations as Pandoc reads them",
-    "references.bib": "BibTeX of what the paragraph cites",
+    "references.bib": "BibTeX of what the paragraph cites, and of all scores here",
     "figures.tex": "the figures with captions and labels",
     "tables/": "one table a file with caption and label; \\input what you need",
-    "figures/": "PDF (fonts embedded), SVG (text stays text, in Helvetica or Arial), CSV of what is drawn",
+    "figures/": "PDF (fonts embedded), SVG, CSV of what is drawn",
     "numbers.csv": "one line a trial: what all scores and curves are computed from",
     "leaderboard.csv": "every number of the leaderboard, all digits, with interval ends",
     "differences.csv": "every pair of entries: difference, 95% interval, p-value, p-value after Holm",
+    "scores/": "further scores with intervals, other knobs, seeds needed: a table a file, as in the report",
     "manifest.json": "suite, versions, hardware and settings",
     "SHA256SUMS": "checks all of this: sha256sum -c SHA256SUMS",
 }
@@ -93,8 +95,10 @@ def figure_tex(path: str, inches: float, drawn: Drawn) -> str:
     return "\n".join(lines) + "\n"
 
 
-def readme(folder: Path, *, title: str, command: str, uncited: Mapping[str, str]) -> str:
-    """What is what in the folder, how to make it again, how to cite."""
+def readme(
+    folder: Path, *, title: str, command: str, uncited: Mapping[str, str], sources: Mapping[str, Iterable[str]]
+) -> str:
+    """What is what in the folder, how to make it again, how to cite; `sources`: keys of each score that has any."""
     present = {path.name + ("/" if path.is_dir() else "") for path in folder.iterdir()} | {SUMS_FILE}
     room = max(map(len, _WHAT))
     lines = [
@@ -106,11 +110,15 @@ def readme(folder: Path, *, title: str, command: str, uncited: Mapping[str, str]
         *(f"{name:<{room}}  {text}" for name, text in _WHAT.items() if name in present),
         "",
         f"Figures are {COLUMN_INCHES} in (one column) or {PAGE_INCHES} in (two) wide: include them unscaled, and their",
-        "text is 7 pt and more. Tables are set for the width of two columns.",
+        "text is about 7 pt. The PDF has its fonts embedded; the SVG only names Helvetica and Arial, so",
+        "it looks as the reader's fonts do. Tables are set for the width of two columns.",
         "",
         "How to cite: cite the sources of methods, optimizers, workloads and scores (references.bib), and state the",
         "version and commit of attention-robustness-bench that manifest.json names.",
     ]
+    if sources:
+        lines += ["", "Scores, and the entries of references.bib that they follow:"]
+        lines += [f"    {name}: {', '.join(keys)}" for name, keys in sources.items()]
     if uncited:
         lines += ["", "Without an entry in references.bib:"]
         lines += [f"    {name}: {why}" for name, why in uncited.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from analysis.paper.latex import DIVERGENCE
 from analysis.paper.latex_cells import latex_name
 from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.robustness import DEFINITIONS
+from analysis.scores.traces import COLLAPSE_SHARE
 from analysis.text import escape_markdown, lr_text
 from bench.trial import KNOB_NAMES, Outcome
 
@@ -37,6 +38,14 @@ FORMULAS: dict[str, tuple[str, str]] = {
         r"m(\eta) = \frac{1}{S} \sum_s \min\{\ell_s(\eta), \ell_{s,0}\}",
     ),
 }
+
+# Further scores that tables and figures of LaTeX show.
+_FURTHER: dict[str, str] = {
+    "val_calibration_error": "The calibration error is the expected one of held-out predictions, over 15 bins",
+    "entropy_collapse_step": f"We speak of entropy collapse where attention entropy falls below {COLLAPSE_SHARE:g} of "
+    "its largest value, the logarithm of the number of keys",
+}
+_WITH_ENTROPY = {"training_behaviour", "entropy_by_layer"}  # figures that mark it
 
 _MOST_VALUES = 24  # of a grid that is written out
 _NOT_SETTINGS = ("name", "num_steps", "final_loss_steps")
@@ -63,11 +72,20 @@ class Math:
 Text = list[str | Cite | Math]
 
 
-def methods_text(results: pl.DataFrame, *, score: str, loss: str, manifest: Mapping[str, Any] | None = None) -> Text:
+def methods_text(
+    results: pl.DataFrame,
+    *,
+    score: str,
+    loss: str,
+    manifest: Mapping[str, Any] | None = None,
+    shown: Collection[str] = (),
+    figures: Collection[str] = (),
+) -> Text:
     """Model, data, steps, optimizer, learning rates, seeds, divergence, score, intervals, versions and hardware.
 
     `results` has RESULT_COLUMNS. `manifest` is that of bench.manifest; without it, settings, versions and hardware are
-    said not to be recorded. Raises KeyError for a score or loss that there is not.
+    said not to be recorded. `shown` are further scores in tables, `figures` the kinds of figures that go with the text.
+    Raises KeyError for a score or loss that there is not.
     """
     suite = {**_NO_SUITE, **(manifest["suite"] if manifest is not None else {})}
     return [
@@ -78,6 +96,7 @@ def methods_text(results: pl.DataFrame, *, score: str, loss: str, manifest: Mapp
         DIVERGENCE + " ",
         *_score(results, score, loss, suite),
         *_statistics(results),
+        *_further(shown, figures),
         _versions(manifest),
     ]
 
@@ -192,6 +211,16 @@ def _statistics(results: pl.DataFrame) -> Text:
         Cite(keys=keys_of("statistic", "holm")),
         f" over all pairs of a workload; differences with a corrected p of {1 - CONFIDENCE:.2g} or more are ties. ",
     ]
+
+
+def _further(shown: Collection[str], figures: Collection[str]) -> Text:
+    """What tables and figures show beside the scores of the leaderboard, where it has a source."""
+    marked = {"entropy_collapse_step"} if set(figures) & _WITH_ENTROPY else set()
+    text: Text = []
+    for name, words in _FURTHER.items():
+        if name in {*shown, *marked}:
+            text += [words, Cite(keys=keys_of("score", name)), ". "]
+    return text
 
 
 def _versions(manifest: Mapping[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 from analysis.curves import ENTRY, with_knobs
 from analysis.figures.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
 from analysis.figures.chart_style import Chart
+from analysis.figures.cross_labels import diverged_sentence
 from analysis.figures.diverged import diverged_map_chart
 from analysis.figures.diverged_map import COMPLETED, diverged_map
 from analysis.figures.lr_loss import loss_against_lr
@@ -76,7 +77,7 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
     where = f"at lr = {lr:g}, where methods differ most"
     traced, layers = trace_summary(part, traces, lr), layer_summary(part, traces, lr)
     if traced.height:
-        title, subtitle = f"Training behaviour {where}", f"{place}\n{_TRACE_NOTE}"
+        title, subtitle = f"Training behaviour {where}", f"{place}\n{_TRACE_NOTE}\n{diverged_sentence(traced)}"
         chart = training_behaviour(traced, num_keys=num_keys, title=title, subtitle=subtitle)
         yield Drawn(kind="training_behaviour", title=title, place=place, chart=chart, summary=traced)
     if layers.height:

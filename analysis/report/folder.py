@@ -1,8 +1,7 @@
-"""The report folder: tables, curves, figures and one HTML page that works offline. The only file here that writes."""
+"""The report folder: tables, curves, figures and one HTML page that works offline."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from analysis.curves import HELD_OUT_COLUMNS, curves
 from analysis.figures.aggregate import loss_summary, telling_lr
 from analysis.figures.diverged_map import diverged_map, divergence_words
 from analysis.figures.interactive import interactive_page
-from analysis.figures.lr_loss import FIGURE_FORMATS, save_spec
+from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.losses import choose_loss, has_held_out
+from analysis.report.drawing import draw, file_name, write
 from analysis.report.figures import Drawn, curve_figures, diverged_figures, parts
 from analysis.report.page import (
     DIVERGENCE_SECTION,
@@ -23,7 +23,6 @@ from analysis.report.page import (
     MANIFEST_FILE,
     TRAINING_SECTION,
     Contents,
-    Figure,
     html_page,
     markdown_page,
 )
@@ -64,6 +63,7 @@ def write_report(
     loss: str = "train",
     formats: Collection[str] = tuple(FIGURE_FORMATS),
     board: pl.DataFrame | None = None,
+    measures: pl.DataFrame | None = None,
     is_linked: bool = True,
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
@@ -71,7 +71,8 @@ def write_report(
     `results` has RESULT_COLUMNS, `traces` TRACE_COLUMNS and trial_id (of `trials_to_trace` at least; no rows: no
     training figures). `num_keys` is the number of keys N of the workload's attention, or one a workload label.
     `manifest`, JSON text, goes into the folder as it is. `references` is a frame of published numbers
-    (analysis.references.load). `board` is the leaderboard of the results, score and loss; else it is computed. Each
+    (analysis.references.load). `board` is the leaderboard of the results, score and loss; else it is computed.
+    `measures` is what analysis.scores.traces.trial_measures says of all trials, for the scores from traces. Each
     figure has what it draws beside it, as CSV, and comes as SVG and in the `formats` of FIGURE_FORMATS, as HTML all in
     one interactive page. Training figures are drawn at the lr at which methods differ most in the scored `loss`; the
     loss against lr is drawn for held-out data as well, where there are any. What else the suite tells has its files and
@@ -87,7 +88,7 @@ def write_report(
     if unknown:
         raise UsageError(f"num_keys lacks the workloads {', '.join(unknown)}; it has {', '.join(keys_of)}")
     compared = None if references is None else compare(board, references)
-    told = report_sections(results, board, score, loss)
+    told = report_sections(results, board, score, loss, measures)
     contents = Contents(
         title=title,
         board=board,
@@ -99,19 +100,19 @@ def write_report(
         provenance=provenance,
     )
     out.mkdir(parents=True, exist_ok=True)
-    written = [_write(out / name, text) for name, text in _texts(contents, results, told, manifest).items()]
+    written = [write(out / name, text) for name, text in _texts(contents, results, told, manifest).items()]
     figures, charts, used = [], [], set[str]()
     for section, drawn in _drawn(results, traces, keys_of, loss, told):
-        name, spec = _file_name(drawn.kind, drawn.place, used), drawn.chart.to_dict()
-        figure, paths = _draw(drawn, spec, section, out, name, formats, is_linked=is_linked)
+        name, spec = file_name(drawn.kind, drawn.place, used), drawn.chart.to_dict()
+        figure, paths = draw(drawn, spec, section, out, name, formats, is_linked=is_linked)
         figures.append(figure)
         charts.append((figure.caption, spec))
         written += paths
     if "html" in formats and charts:
-        written.append(_write(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
+        written.append(write(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     return [
-        _write(out / "index.html", html_page(contents, figures=figures, files=files, is_linked=is_linked)),
+        write(out / "index.html", html_page(contents, figures=figures, files=files, is_linked=is_linked)),
         *written,
     ]
 
@@ -164,38 +165,3 @@ def _flags_of(told: Iterable[Told]) -> dict[str, str]:
     lists = [frame["flags"].drop_nulls() for frame in frames if "flags" in frame.columns]
     used = {word for flags in lists for text in flags for word in text.split(",")}
     return {word_of(word): sentence for word, sentence in FLAGS.items() if word in used}
-
-
-def _draw(
-    drawn: Drawn,
-    spec: dict[str, Any],
-    section: str,
-    out: Path,
-    name: str,
-    formats: Collection[str],
-    *,
-    is_linked: bool,
-) -> tuple[Figure, list[Path]]:
-    """Saves the figure as SVG and in these formats, and what it draws as CSV: the figure of the page, and the paths."""
-    folder = out / "figures"
-    folder.mkdir(exist_ok=True)
-    written = save_spec(spec, folder, name, [form for form in formats if form != "html"])
-    svg = written[0].read_text(encoding="utf-8")
-    written.append(_write(folder / f"{name}.csv", drawn.summary.write_csv()))
-    files = tuple(path.relative_to(out).as_posix() for path in written) if is_linked else ()
-    return Figure(section=section, caption=f"{drawn.title}: {drawn.place}", svg=svg, files=files), written
-
-
-def _file_name(kind: str, place: str, used: set[str]) -> str:
-    """A file name that no file system objects to, unlike those in `used`, to which it is added."""
-    stem = f"{kind}-" + re.sub(r"[^A-Za-z0-9.=]+", "_", place).strip("_.")[:100]
-    name, number = stem, 2
-    while name.lower() in used:
-        name, number = f"{stem}-{number}", number + 1
-    used.add(name.lower())
-    return name
-
-
-def _write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,9 +77,13 @@ def markdown_page(contents: Contents) -> str:
         told.append(("Compared with the paper", comparison_markdown(contents.compared)))
     told += [(section.title, section.markdown) for section in contents.sections]
     lines += [f"\n## {escape_markdown(title)}\n\n{text}" for title, text in told if text]
-    lines += ["\n## Definitions\n", *_markdown_list(_definitions(contents).items())]
-    lines += ["\n## Provenance\n", *_markdown_list(_plain(contents.provenance))]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *closing_markdown(_definitions(contents), contents.provenance)]) + "\n"
+
+
+def closing_markdown(definitions: Mapping[str, str], provenance: Mapping[str, Any]) -> list[str]:
+    """The lines of the last two sections."""
+    lines = ["\n## Definitions\n", *_markdown_list(definitions.items())]
+    return [*lines, "\n## Provenance\n", *_markdown_list(_plain(provenance))]
 
 
 def html_page(contents: Contents, *, figures: Sequence[Figure], files: Sequence[str], is_linked: bool) -> str:
@@ -89,26 +94,35 @@ def html_page(contents: Contents, *, figures: Sequence[Figure], files: Sequence[
     chapters = list(_chapters(contents, files))
     titles = {title for title, _ in chapters}
     assert {figure.section for figure in figures} <= titles, (titles, [figure.section for figure in figures])
-    drawn = {title: "\n".join(map(_figure, (one for one in figures if one.section == title))) for title in titles}
+    drawn = {title: "\n".join(map(figure_html, (one for one in figures if one.section == title))) for title in titles}
     shown = [(title, f"{body}{drawn[title]}") for title, body in chapters if body or drawn[title]]
+    return offline_page(contents.title, summary_sentences(contents.board), shown, is_linked=is_linked)
+
+
+def offline_page(title: str, lead: Iterable[str], chapters: Sequence[tuple[str, str]], *, is_linked: bool) -> str:
+    """An HTML page of a title, sentences in plain text and chapters, (title, HTML), which needs nothing else."""
+    anchors = _anchors([name for name, _ in chapters])
     body = "\n".join(
-        f'<section id="{_anchor(title)}">\n<h2>{html.escape(title)}</h2>\n{text}\n</section>' for title, text in shown
+        f'<section id="{anchor}">\n<h2>{html.escape(name)}</h2>\n{text}\n</section>'
+        for anchor, (name, text) in zip(anchors, chapters, strict=True)
     )
-    links = "\n".join(f'<a href="#{_anchor(title)}">{html.escape(title)}</a>' for title, _ in shown)
-    lead = "\n".join(f'<p class="lead">{html.escape(sentence)}</p>' for sentence in summary_sentences(contents.board))
+    links = "\n".join(
+        f'<a href="#{anchor}">{html.escape(name)}</a>' for anchor, (name, _) in zip(anchors, chapters, strict=True)
+    )
+    sentences = "\n".join(f'<p class="lead">{html.escape(sentence)}</p>' for sentence in lead)
     page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{html.escape(contents.title)}</title>
+<title>{html.escape(title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-<h1>{html.escape(contents.title)}</h1>
-{lead}
+<h1>{html.escape(title)}</h1>
+{sentences}
 <nav aria-label="Sections">
 {links}
 </nav>
@@ -139,9 +153,14 @@ def _chapters(contents: Contents, files: Sequence[str]) -> Iterable[tuple[str, s
     for section in contents.sections:
         yield section.title, section.html
     yield "Flags", flags_html(contents.board, contents.flags)
-    yield "Definitions", _description_list(_definitions(contents).items())
+    yield "Definitions", description_list(_definitions(contents).items())
+    yield from closing_chapters(contents.provenance, files)
+
+
+def closing_chapters(provenance: Mapping[str, Any], files: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """(title, HTML) of where the numbers come from and which files lie beside the page."""
     whole = f"<p>All of it: {_link(MANIFEST_FILE, MANIFEST_FILE)}.</p>\n" if MANIFEST_FILE in files else ""
-    yield "Provenance", f"{_description_list(_plain(contents.provenance))}\n{whole}"
+    yield "Provenance", f"{description_list(_plain(provenance))}\n{whole}"
     links = "\n".join(f"<li>{_link(name, name)}</li>" for name in files)
     yield "Files", f'<ul class="files">\n{links}\n</ul>' if files else ""
 
@@ -163,7 +182,7 @@ def _markdown_list(items: Iterable[tuple[str, str]]) -> list[str]:
     return [f"- **{escape_markdown(key)}**: {escape_markdown(text)}" for key, text in items]
 
 
-def _description_list(items: Iterable[tuple[str, str]]) -> str:
+def description_list(items: Iterable[tuple[str, str]]) -> str:
     rows = "\n".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(text))}</dd>" for key, text in items)
     return f"<dl>\n{rows}\n</dl>"
 
@@ -176,16 +195,21 @@ def _plain(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(str(key), text) for key, text in told.items() if text]
 
 
-def _anchor(title: str) -> str:
-    """The id of a section: letters and digits, and a hyphen for what lies between."""
-    return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
+def _anchors(titles: Iterable[str]) -> list[str]:
+    """The ids of sections: letters and digits, a hyphen for what lies between, and a number where two were alike."""
+    ids: list[str] = []
+    for title in titles:
+        stem = "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
+        numbered = (f"{stem}-{number}" for number in itertools.count(2))
+        ids.append(next(one for one in itertools.chain([stem], numbered) if one not in ids))
+    return ids
 
 
 def _link(path: str, text: str) -> str:
     return f'<a href="{html.escape(path)}">{html.escape(text)}</a>'
 
 
-def _figure(figure: Figure) -> str:
+def figure_html(figure: Figure) -> str:
     """The SVG as an image in a data URI: ids of several figures can't clash and no script in it can run."""
     data = base64.b64encode(follows_the_page(figure.svg).encode()).decode()
     caption, wide = html.escape(figure.caption), width_of(figure.svg)

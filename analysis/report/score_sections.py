@@ -21,12 +21,15 @@ from analysis.text import decimals, lr_text, number
 # What the leaderboard shows already.
 _ON_THE_BOARD = ("lr_sensitivity", "best_loss", "best_lr", "stable_decades", "diverged_share")
 _COLUMNS_A_TABLE = 5
+_RANKS_A_TABLE = 9
 _HEADLINE = "lr_sensitivity"
 
 _SCORES_NOTE = (
     "Brackets: 95% interval over seeds. –: not defined (scores.csv says why). ≥: censored, stable up to the top of the "
-    "grid. *: at chance, it hardly learned, so its numbers say little. The command bench scores adds what traces tell."
+    "grid. *: at chance, it hardly learned, so its numbers say little."
 )
+_UNTRACED_NOTE = " The command bench scores adds what traces tell."
+_TRACED_NOTE = " Scores from traces are of the training loss."
 _RANKS_NOTE = (
     "1 + the number of entries with a better value; methods at chance are left out. Ranks are of point values: "
     "score_differences.csv says which of them the seeds tell apart."
@@ -53,8 +56,9 @@ def other_scores(entries: Sequence[ScoredEntry], loss: str) -> Told | None:
         "score_differences.csv": pl.concat([score_differences(entries, name) for name in names]),
         "score_correlations.csv": correlations,
     }
+    more = _TRACED_NOTE if any(entry.is_traced for entry in entries) else _UNTRACED_NOTE
     groups = [
-        (scores_tables(table), _SCORES_NOTE),
+        (scores_tables(table), _SCORES_NOTE + more),
         (rank_tables(table), _RANKS_NOTE),
         (correlation_tables(correlations), _CORRELATION_NOTE),
         (aggregate_tables(table), _AGGREGATE_NOTE),
@@ -70,20 +74,23 @@ def scores_tables(table: pl.DataFrame) -> list[PlainTable]:
     for workload, rows in _by_workload(table.filter(~pl.col("score").is_in(_ON_THE_BOARD))):
         present = rows.filter(pl.col("value").is_not_null())["score"].unique(maintain_order=True).to_list()
         for start in range(0, len(present), _COLUMNS_A_TABLE):
-            tables.append(_scores_table(workload, rows, present[start : start + _COLUMNS_A_TABLE]))
+            heading = f"Other scores on {workload}{', continued' if start else ''}"
+            tables.append(_scores_table(heading, rows, present[start : start + _COLUMNS_A_TABLE]))
     return tables
 
 
 def rank_tables(table: pl.DataFrame) -> list[PlainTable]:
-    """Per workload with two entries at least that learned: entries x scores, the rank under each."""
+    """Per workload with two entries at least that learned: entries x scores, the rank under each, a few a table."""
     tables = []
     for workload, rows in _by_workload(score_ranks(table)):
         names, labels = rows["score"].unique(maintain_order=True).to_list(), _labels(rows)
-        cells = [(labels[key], *(_rank(_only(of_entry, name)) for name in names)) for key, of_entry in _by_entry(rows)]
-        if len(cells) > 1:
-            titles = ("Method", *(SCORE_KINDS[name].title for name in names))
-            heading = f"Rank under each score on {workload}"
-            tables.append(PlainTable(heading=heading, titles=titles, rows=tuple(cells)))
+        entries = _by_entry(rows)
+        for start in range(0, len(names) if len(entries) > 1 else 0, _RANKS_A_TABLE):
+            part = names[start : start + _RANKS_A_TABLE]
+            cells = tuple((labels[key], *(_rank(_only(of_entry, name)) for name in part)) for key, of_entry in entries)
+            titles = ("Method", *(SCORE_KINDS[name].title for name in part))
+            heading = f"Rank under each score on {workload}{', continued' if start else ''}"
+            tables.append(PlainTable(heading=heading, titles=titles, rows=cells))
     return tables
 
 
@@ -142,7 +149,7 @@ def _aggregate_table(title: str, test: RankTest, rows: pl.DataFrame) -> PlainTab
     return PlainTable(heading=heading, titles=("Method", "Mean rank", "Profile"), rows=cells)
 
 
-def _scores_table(workload: str, rows: pl.DataFrame, names: list[str]) -> PlainTable:
+def _scores_table(heading: str, rows: pl.DataFrame, names: list[str]) -> PlainTable:
     places, labels = {name: _places(rows.filter(score=name)) for name in names}, _labels(rows)
     cells = tuple(
         (
@@ -152,7 +159,7 @@ def _scores_table(workload: str, rows: pl.DataFrame, names: list[str]) -> PlainT
         for key, of_entry in _by_entry(rows)
     )
     titles = ("Method", *(SCORE_KINDS[name].title for name in names))
-    return PlainTable(heading=f"Other scores on {workload}", titles=titles, rows=cells)
+    return PlainTable(heading=heading, titles=titles, rows=cells)
 
 
 def _places(rows: pl.DataFrame) -> int:

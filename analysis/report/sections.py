@@ -28,7 +28,7 @@ from analysis.scores.joint_maps import joint_map, stable_area
 from analysis.scores.knobs import KNOB_DEFINITIONS, knob_sensitivity, lr_transfer
 from analysis.scores.lr_shift import lr_shift
 from analysis.scores.separation import seeds_to_separate
-from analysis.scores.table import scored_entries
+from analysis.scores.table import measured_entries
 from analysis.text import decimals, lr_text, number
 
 _MAP_NOTE = "×: at least one seed diverged, so the cell counts as its loss at init; ring: the best cell"
@@ -54,10 +54,15 @@ _TRANSFER_NOTE = (
 )
 
 
-def report_sections(results: pl.DataFrame, board: pl.DataFrame, score: str, loss: str) -> list[Told]:
-    """The sections that the suite has something for. `board` is the leaderboard of the results, score and loss."""
+def report_sections(
+    results: pl.DataFrame, board: pl.DataFrame, score: str, loss: str, measures: pl.DataFrame | None = None
+) -> list[Told]:
+    """The sections that the suite has something for. `board` is the leaderboard of the results, score and loss.
+
+    `measures` is what analysis.scores.traces.trial_measures says of the trials; None: no scores that need traces.
+    """
     chosen = choose_loss(results, loss)
-    scores = other_scores(scored_entries(results, None, 1, loss), loss)  # without traces no number of keys is needed
+    scores = other_scores(measured_entries(results, measures, loss), loss)
     sections = (_guards(chosen, score), scores, _knobs(chosen, loss), _optimizers(board, loss))
     return [found for found in sections if found is not None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from analysis.figures.chart_style import GREY, PALETTE, QUIET
+from analysis.figures.cross_labels import HALO
 
 STYLE = """
 :root {
@@ -33,6 +34,8 @@ table { border-collapse: collapse; margin: 0.5rem 0 1rem; font-variant-numeric: 
 th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); white-space: nowrap; font-weight: normal; }
 .board th, .board td { padding: 0.3rem 0.4rem; }
 thead th { border-bottom: 2px solid var(--ink); white-space: normal; vertical-align: bottom; font-weight: 600; }
+.rounds td { white-space: normal; vertical-align: top; overflow-wrap: anywhere; }
+.rounds td:first-child { white-space: nowrap; }
 td.flags { white-space: normal; min-width: 5.5rem; }
 .board th.method { white-space: normal; min-width: 9.5rem; }
 .board .drawn, .board .curve { padding: 0.15rem 0.5rem; }
@@ -77,8 +80,12 @@ ul.files li { overflow-wrap: anywhere; }
   dd { margin-bottom: 0.5rem; }
   th, td { padding: 0.3rem 0.4rem; }
   td.method { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; max-width: 9rem; }
+  .rounds, .rounds tbody, .rounds tr, .rounds td { display: block; }
+  .rounds tr { padding: 0.5rem 0; border-bottom: 1px solid var(--line); }
+  .rounds td { border: 0; padding: 0.1rem 0; }
+  .rounds td::before { content: attr(data-title) " "; color: var(--soft); font-size: 0.75rem; }
   .board, .board tbody { display: block; width: 100%; }
-  .board thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .rounds thead, .board thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .board tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(6rem, 1fr)); gap: 0.3rem 0.75rem;
     padding: 0.6rem 0; border-bottom: 1px solid var(--line); }
   .board th, .board td { display: block; border: 0; padding: 0; text-align: left; white-space: normal;
@@ -122,6 +129,7 @@ _FIGURE_DARK = {
     f'[fill="{GREY}"]': "fill: #b4bac3",
     f'[stroke="{GREY}"]': "stroke: #b4bac3",
     f'[fill="{QUIET}"]': "fill: #3b4049",
+    f'[stroke="{HALO}"]': f"fill: {_DARK_GROUND}; stroke: {_DARK_GROUND}",
     '[stroke="#e5e5e5"]': "stroke: #32363e",
     '[stroke="#cccccc"]': "stroke: #4a4e57",
 }

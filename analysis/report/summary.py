@@ -57,13 +57,13 @@ def _ties(tied: list[str], num_others: int, num_seeds: int) -> str:
         return "; no other entry that learned shares its rank."
     if len(tied) == num_others and num_others > 1:
         return f", but its seeds can't tell it apart from any of the other {num_others}."
-    return f", but its seeds can't tell it apart from {_listed(tied)}."
+    return f", but its seeds can't tell it apart from {listed(tied)}."
 
 
 def _little(names: list[str]) -> str:
     if not names:
         return ""
-    return f" Learned too little to be compared: {_listed(names)}."
+    return f" Learned too little to be compared: {listed(names)}."
 
 
 def _score(row: dict[str, object], part: pl.DataFrame) -> str:
@@ -80,7 +80,8 @@ def _count(number_of: int) -> str:
     return "1 entry" if number_of == 1 else f"{number_of} entries"
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence, a few at most."""
     names = list(names)
     if len(names) > _MOST_NAMES:
         return f"{', '.join(names[:_MOST_NAMES])} and {len(names) - _MOST_NAMES} more"

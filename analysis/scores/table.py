@@ -17,7 +17,7 @@ from analysis.scores.kinds import SCORE_KINDS, TARGET_SHARE, ScoreKind
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.robustness import best_loss, best_lr, is_at_chance, is_chance
 from analysis.scores.separation import seeds_needed
-from analysis.scores.traces import MEASURES, trial_measures
+from analysis.scores.traces import MEASURES, TRIAL_COLUMNS, trial_measures
 from bench.errors import UsageError
 from bench.trial import Outcome
 
@@ -103,15 +103,30 @@ def scored_entries(
     results: pl.DataFrame, traces: pl.DataFrame | pl.LazyFrame | None, num_keys: int | Mapping[str, int], loss: str
 ) -> list[ScoredEntry]:
     """What `score_table` and `score_differences` are computed from, by entry; arguments as `score_table` takes them."""
-    chosen = choose_loss(results, loss)
-    grids = loss_grids(curves(chosen))
-    workloads = sorted({key[0] for key in grids})
-    keys_of = dict.fromkeys(workloads, num_keys) if isinstance(num_keys, int) else dict(num_keys)
-    lacking = [name for name in workloads if name not in keys_of]
+    trials = trials_to_measure(results, num_keys)
+    return measured_entries(results, None if traces is None else trial_measures(traces, trials), loss)
+
+
+def trials_to_measure(results: pl.DataFrame, num_keys: int | Mapping[str, int]) -> pl.DataFrame:
+    """TRIAL_COLUMNS of analysis.scores.traces, one row a trial with a result; arguments as `score_table` takes them."""
+    targets = _targets(loss_grids(curves(results)))
+    keys_of = dict.fromkeys(targets, num_keys) if isinstance(num_keys, int) else dict(num_keys)
+    lacking = sorted(set(targets) - set(keys_of))
     if lacking:
         raise UsageError(f"num_keys lacks the workloads {', '.join(lacking)}; it has {', '.join(keys_of)}")
-    measures = _measured(results, traces, keys_of)
-    of_entry = {tuple(key): rows for key, rows in measures.partition_by(*ENTRY, as_dict=True).items()}
+    by_workload = pl.DataFrame(
+        [(name, *found, math.log(keys_of[name]) if keys_of[name] > 1 else None) for name, found in targets.items()],
+        schema={"workload": pl.String, "ceiling": pl.Float64, "target": pl.Float64, "log_keys": pl.Float64},
+        orient="row",
+    )
+    return _points(results).join(by_workload, on="workload", maintain_order="left").select(*TRIAL_COLUMNS)
+
+
+def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss: str) -> list[ScoredEntry]:
+    """`scored_entries` with what `trial_measures` says of the trials that have traces; None: there are none to read."""
+    grids = loss_grids(curves(choose_loss(results, loss)))
+    measured = _measured(results, measures)
+    of_entry = {tuple(key): rows for key, rows in measured.partition_by(*ENTRY, as_dict=True).items()}
     defaults = dict.fromkeys(map(_group, grids)) | default_lrs(grids)
     return [
         ScoredEntry(
@@ -143,26 +158,20 @@ def _group(key: tuple[str, ...]) -> tuple[str, ...]:
     return workload, optimizer, knobs
 
 
-def _measured(
-    results: pl.DataFrame, traces: pl.DataFrame | pl.LazyFrame | None, keys_of: Mapping[str, int]
-) -> pl.DataFrame:
-    """ENTRY, lr, seed and _MEASURES: one row a trial with a result; all null without traces."""
+def _points(results: pl.DataFrame) -> pl.DataFrame:
+    """The results with ENTRY, one row a trial, lost trials left out."""
     results_only = results.filter(pl.col("outcome").is_in([one.value for one in Outcome if one.is_result]))
-    points = one_a_point(with_knobs(results_only), [*ENTRY, "lr", "seed"])
-    targets = _targets(loss_grids(curves(results)))
-    by_workload = pl.DataFrame(
-        [(name, *found, math.log(keys_of[name]) if keys_of[name] > 1 else None) for name, found in targets.items()],
-        schema={"workload": pl.String, "ceiling": pl.Float64, "target": pl.Float64, "log_keys": pl.Float64},
-        orient="row",
-    )
-    trials = points.join(by_workload, on="workload", maintain_order="left")
-    if traces is None:
-        measures = trials.select("trial_id", *(pl.lit(None, dtype).alias(name) for name, dtype in MEASURES.items()))
-    else:
-        measures = trial_measures(traces, trials)
+    return one_a_point(with_knobs(results_only), [*ENTRY, "lr", "seed"])
+
+
+def _measured(results: pl.DataFrame, measures: pl.DataFrame | None) -> pl.DataFrame:
+    """ENTRY, lr, seed and _MEASURES: one row a trial with a result; null where it has no measures."""
+    measures = pl.DataFrame(schema={"trial_id": pl.String, **MEASURES}) if measures is None else measures
     is_completed = pl.col("outcome") == Outcome.COMPLETED.value
-    joined = trials.join(measures, on="trial_id", how="left", maintain_order="left").with_columns(
-        pl.when(is_completed).then(pl.col(name)).alias(name) for name in ("spike_share", "target_step")
+    joined = (
+        _points(results)
+        .join(measures, on="trial_id", how="left", maintain_order="left")
+        .with_columns(pl.when(is_completed).then(pl.col(name)).alias(name) for name in ("spike_share", "target_step"))
     )
     return joined.select(
         *(*ENTRY, "lr", "seed", *MEASURES),

@@ -21,6 +21,8 @@ Entropy collapse. A layer's `entropy` lies below a tenth of its largest value, l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from bench.trace import TRACE_COLUMNS
@@ -67,6 +69,16 @@ def trial_measures(traces: pl.DataFrame | pl.LazyFrame, trials: pl.DataFrame) ->
         .with_columns(pl.col("has_loss").fill_null(False))
         .select("trial_id", *(pl.col(name).cast(dtype) for name, dtype in MEASURES.items()))
     )
+
+
+def lot_measures(lots: Iterable[pl.DataFrame], trials: pl.DataFrame) -> pl.DataFrame:
+    """`trial_measures` of traces that come in lots of whole trials, of which one at a time is held.
+
+    A trial that is in no lot has no row.
+    """
+    nothing = pl.DataFrame(schema={"trial_id": pl.String, **MEASURES})
+    found = [trial_measures(lot, trials.filter(pl.col("trial_id").is_in(lot["trial_id"].unique()))) for lot in lots]
+    return pl.concat([nothing, *found])
 
 
 def _of_loss(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:

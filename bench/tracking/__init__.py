@@ -2,7 +2,15 @@
 
 from bench.tracking import records
 from bench.tracking.audit import RunRecord, examine_artifacts, read_runs
-from bench.tracking.read import imported_trials, read_imports, read_manifest, read_results, read_traces, suite_names
+from bench.tracking.read import (
+    imported_trials,
+    read_imports,
+    read_manifest,
+    read_results,
+    read_traces,
+    suite_names,
+    trace_lots,
+)
 from bench.tracking.status import read_status
 from bench.tracking.store import Store
 from bench.tracking.tracker import Tracker
@@ -24,5 +32,6 @@ __all__ = [
     "records",
     "suite_link",
     "suite_names",
+    "trace_lots",
     "ui_command",
 ]

@@ -131,9 +131,24 @@ class Writer:
         gone = {MethodKey.of_text(self.index.trials[trial_id].text).digest for trial_id in trial_ids}
         for trial_id in trial_ids:
             self.client.delete_run(self.index.trials.pop(trial_id).run_id)
-        left = {MethodKey.of_text(run.text).digest for run in self.index.trials.values()} if gone else set()
-        for digest in (gone - left) & self.index.methods.keys():
+        self._delete_methods((gone - self._methods_of_trials()) if gone else set())
+
+    def delete_idle_methods(self) -> None:
+        """Deletes the method runs without a trial: those that a leaderboard with other labels made."""
+        self._delete_methods(self.index.methods.keys() - self._methods_of_trials())
+
+    def _methods_of_trials(self) -> set[str]:
+        return {MethodKey.of_text(run.text).digest for run in self.index.trials.values()}
+
+    def _delete_methods(self, digests: Set[str]) -> None:
+        for digest in digests & self.index.methods.keys():
             self.client.delete_run(self.index.methods.pop(digest))
+
+    def delete_suite(self) -> None:
+        """Deletes the suite run and its method runs; the next write would make a new one."""
+        for run_id in (*self.index.methods.values(), self.index.suite):
+            self.client.delete_run(run_id)
+        self.forget()
 
     def tag_experiment(self, name: str, value: str) -> None:
         _ = self.index  # finds the experiment

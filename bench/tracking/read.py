@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 _ENDED = f"tags.`{records.KIND}` = 'trial' and attributes.status != 'RUNNING' and attributes.status != 'KILLED'"
+_TRIALS_A_LOT = 1000  # about 0.2 GB of traces of a few thousand rows each
 
 
 def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> polars.DataFrame:
@@ -85,18 +86,25 @@ def read_traces(
 
     A trial that is unknown or left no trace has no rows.
     """
+    return polars.concat([empty_traces(), *trace_lots(store, suite_name, trial_ids, quantities)])
+
+
+def trace_lots(
+    store: Store, suite_name: str, trial_ids: Collection[str], quantities: Collection[str] | None = None
+) -> Iterator[polars.DataFrame]:
+    """What `read_traces` reads, in frames of whole trials, _TRIALS_A_LOT or what one pack left at a time."""
     wanted = set(trial_ids)
-    frames = [empty_traces()]
+    kept = polars.lit(True) if quantities is None else polars.col("quantity").is_in(list(quantities))
     for entry in reversed(_waiting(store, suite_name)):
         found = entry.traces.filter(polars.col("trial_id").is_in(wanted))
-        frames.append(found)
+        yield found.filter(kept)
         wanted -= set(found["trial_id"])
     experiment = store.experiment(suite_name)
     if experiment is not None:
         runs = {trial_id: run for trial_id, run in _trial_runs(store, experiment).items() if trial_id in wanted}
-        frames.append(_read_files(_trace_paths(store, experiment, runs)))
-    traces = polars.concat(frames)
-    return traces if quantities is None else traces.filter(polars.col("quantity").is_in(list(quantities)))
+        paths = list(_trace_paths(store, experiment, runs).items())
+        for start in range(0, len(paths), _TRIALS_A_LOT):
+            yield _read_files(dict(paths[start : start + _TRIALS_A_LOT]), kept)
 
 
 def read_manifest(store: Store, suite_name: str) -> str | None:
@@ -177,12 +185,10 @@ def _download(store: Store, experiment: Experiment, run: Run) -> Path:
     return path
 
 
-def _read_files(paths: Mapping[str, Path]) -> polars.DataFrame:
-    if not paths:
-        return empty_traces()
+def _read_files(paths: Mapping[str, Path], kept: polars.Expr) -> polars.DataFrame:
     names = polars.DataFrame({"path": [str(path) for path in paths.values()], "trial_id": list(paths)})
     try:
-        rows = polars.read_parquet(list(paths.values()), include_file_paths="path")
+        rows = polars.scan_parquet(list(paths.values()), include_file_paths="path").filter(kept).collect()
     except (polars.exceptions.PolarsError, OSError) as error:
         raise StoreError(f"a trace can't be read: {error}") from error
     return rows.join(names, on="path", how="left").select("trial_id", *TRACE_COLUMNS)

@@ -135,6 +135,24 @@ class Tracker:
             text = canonical_json(dict(record))
             self._writer.client.set_tag(self._writer.index.suite, f"{records.IMPORT}{name}", text)
 
+    def forget_import(self, name: str, manifest: str | None) -> None:
+        """Takes back what `log_import` said, and the method runs without a trial; keeps this manifest, if any."""
+        with self._writing, self._store.reported():
+            suite = self._writer.index.suite
+            self._writer.delete_idle_methods()
+            if manifest is not None:
+                self._writer.write_files(suite, {MANIFEST_FILE: manifest.encode()})
+            if f"{records.IMPORT}{name}" in self._writer.client.get_run(suite).data.tags:
+                self._writer.client.delete_tag(suite, f"{records.IMPORT}{name}")
+
+    def remove_empty_suite(self) -> bool:
+        """Deletes the suite run, where no trial is left below it; whether that was so. Nothing is written after it."""
+        with self._writing, self._store.reported():
+            if self._writer.index.trials or self.outbox.entries():
+                return False
+            self._writer.delete_suite()
+            return True
+
     def tag(self, tags: Mapping[str, str]) -> None:
         """Tags the suite run and its method runs; the suite run says as well which labels its method runs have."""
         with self._writing, self._store.reported():

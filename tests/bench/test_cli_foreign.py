@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -255,3 +256,93 @@ def test_diff_of_two_workloads_of_one_file(bench, tmp_path):
     assert (code, entry["workload"], entry["score_a"]) == (0, "v against w", pytest.approx(0.5))
     assert math.isclose(entry["difference"], 0.0, abs_tol=1e-12)
     assert "did you mean" not in bench("diff", "runs.csv", "runs.csv", "--workloads", "v", "xyz")[2]
+
+
+@pytest.fixture(scope="module")
+def imported_home(tmp_path_factory) -> Path:
+    """A folder with theirs.csv, and a store that it was imported into."""
+    from analysis.foreign.tidy_file import read_tidy
+    from bench.imports import import_runs
+    from bench.tracking import Store
+
+    folder = tmp_path_factory.mktemp("imported")
+    runs = [f"{m},{lr},{s},{lr + s / 10 + (m == 'mega')},4" for m in ("softmax", "mega") for lr in (1.0, 2.0)
+            for s in (0, 1)]  # fmt: skip
+    (folder / "theirs.csv").write_text("\n".join(["method,lr,seed,loss,initial_loss", *runs]) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        import_runs(read_tidy(folder / "theirs.csv"), Store(folder / "store", warn=pytest.fail), suite=None)
+    return folder
+
+
+@pytest.fixture
+def imported(imported_home, tmp_path) -> None:
+    shutil.copytree(imported_home / "store", tmp_path / "store")
+
+
+def test_the_name_of_an_import_is_read_by_the_commands_that_read_suites(bench, imported):
+    code, printed, said = bench("leaderboard", "theirs", "--store", "store", "--format", "csv")
+    board = pl.read_csv(printed.encode())
+    assert (code, said) == (0, "")
+    assert dict(board.select("method", "lr_sensitivity").iter_rows()) == pytest.approx({"softmax": 0.5, "mega": 0.5})
+    assert board["flags"].str.ends_with("imported").all()
+    assert bench("import", "theirs", "--store", "store", "--format", "csv")[1] == printed
+    code, printed, _ = bench("scores", "theirs", "--store", "store", "--format", "json")
+    values = {row["method"]: row["value"] for row in json.loads(printed) if row["score"] == "best_loss"}
+    assert (code, values) == (0, pytest.approx({"softmax": 1.05, "mega": 2.05}))
+    code, printed, _ = bench("scores", "theirs", "--store", "store", "--differences", "best_loss", "--format", "json")
+    assert (code, json.loads(printed)[0]["difference"]) == (0, pytest.approx(1.0))
+    code, printed, said = bench("verify", "theirs", "--store", "store")
+    assert (code, printed) == (0, "")
+    assert said.startswith("8 of 8 trials have a result; checked 8 runs")
+
+
+@pytest.mark.slow
+def test_the_report_of_an_import_is_its_own(bench, imported):
+    code, printed, _ = bench("report", "theirs", "--store", "store", "--out", "out")
+    assert (code, printed) == (0, "out/index.html\n")
+    assert "theirs (imported)" in Path("out/index.html").read_text()
+    code, _, said = bench("report", "theirs", "--store", "store", "--out", "beside", "--compare", "nobody")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "unknown reference 'nobody'" in said
+
+
+def test_a_name_that_is_neither_suite_nor_import_is_one_line_with_what_there_is(bench, imported):
+    for command in ("leaderboard", "report", "scores", "verify"):
+        code, printed, said = bench(command, "thiers", "--store", "store")
+        assert (code, printed, said.count("\n")) == (2, "", 1)
+        assert said.startswith("thiers: no such suite file; shipped suites: ")
+        assert said.endswith("mlflow.db: theirs\n")
+    for name, store in (("theirs", "nowhere"), ("./theirs", "store"), ("theirs.yaml", "store")):
+        code, printed, said = bench("leaderboard", name, "--store", store)
+        assert (code, printed, said.count("\n")) == (2, "", 1)
+        assert "no such suite file" in said
+        assert "imported into" not in said
+
+
+def test_a_shipped_suite_and_a_file_come_before_an_import_of_their_name(bench, imported, tmp_path):
+    (tmp_path / "theirs").write_text("name: mine\n")
+    code, _, said = bench("leaderboard", "theirs", "--store", "store")
+    assert code == 2
+    assert said.startswith("theirs:")
+    assert "workloads" in said
+    (tmp_path / "theirs").unlink()
+    (tmp_path / "theirs").mkdir()
+    assert bench("leaderboard", "theirs", "--store", "store")[0] == 0
+
+
+def test_an_import_is_removed_by_its_name_once(bench, imported):
+    assert bench("import", "--remove", "theirs", "--store", "store") == (
+        0, "", "import theirs: 8 runs removed, to be found in MLflow's trash until `mlflow gc`\n",
+    )  # fmt: skip
+    code, printed, said = bench("import", "--remove", "theirs", "--store", "store")
+    assert (code, printed, said.count("\n")) == (2, "", 1)
+    assert said.endswith("nothing was imported as 'theirs'\n")
+    assert bench("leaderboard", "theirs", "--store", "store")[0] == 2
+
+
+def test_nothing_is_removed_from_a_store_that_there_is_not(bench, tmp_path):
+    code, printed, said = bench("import", "--remove", "theirs", "--store", "nowhere")
+    assert (code, printed, said.count("\n")) == (4, "", 1)
+    assert "no results yet" in said
+    assert not (tmp_path / "nowhere").exists()

@@ -14,6 +14,7 @@ import pytest
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.table import score_table
 from bench.cli import main
+from bench.publish import publish
 from bench.suite import load_suite
 from bench.trace import TRACE_COLUMNS
 from bench.tracking import Store, Tracker, read_results, read_traces
@@ -140,3 +141,12 @@ def test_power_says_how_many_seeds_to_plan(folder):
     assert bench(folder, "power", "0.5", "1.0") == (0, "34\n", "")
     assert bench(folder, "power", "0.01", "1.0") == (0, "more than 100\n", "")
     assert bench(folder, "power", "0.5", "1.0", "--pairs", "0")[0] == 2
+
+
+def test_the_page_on_mlflow_has_the_same_scores(folder):
+    store = Store(folder / "store", f"sqlite:///{folder / 'store' / 'mlflow.db'}", warn=pytest.fail)
+    tracker = Tracker(store, "scored")
+    publish(load_suite(folder / "scored.yaml", allow_code=False), store, tracker)
+    assert tracker.close() == 0
+    (published,) = (folder / "store").rglob("scores.csv")
+    assert published.read_text(encoding="utf-8") == scores(folder, "--format", "csv")[1]

@@ -20,6 +20,7 @@ from bench.errors import UsageError
 from bench.imports import Imported, import_runs, read_imported, report_imported
 from bench.outbox import Outbox
 from bench.publish import publish, read_board, report
+from bench.removal import remove_imports
 from bench.sides import read_side
 from bench.suite import Context, Suite
 from bench.tracking import (
@@ -34,7 +35,7 @@ from bench.tracking import (
     records,
 )
 from bench.trial import Outcome, Result
-from bench.verify import verify
+from bench.verify import verify, verify_imports
 
 LABEL = "in_context_regression(num_steps=200)"
 PLAIN_SUITE = {
@@ -303,3 +304,95 @@ def test_reports_show_imported_runs(store, tmp_path, suite):
     assert "alone.csv" in page
     assert "<b></td>" not in page
     assert pl.read_csv(tmp_path / "alone/leaderboard.csv")["flags"].str.ends_with("imported").all()
+
+
+def test_verify_finds_nothing_wrong_with_imports_alone_and_what_is_lost_of_them(imported):
+    store, _ = imported
+    checked = verify_imports("theirs", store, lambda: read_imported(store, "theirs").frame)
+    assert (checked.findings, checked.num_runs, checked.num_results, checked.num_trials) == ((), 8, 8, 8)
+    (lost, *_) = [run for run in read_runs(store, "theirs") if records.is_kind(run.tags, "trial")]
+    store.client().delete_run(lost.run_id)
+    found = verify_imports("theirs", store, lambda: read_imported(store, "theirs").frame).findings
+    assert ("import theirs", "7 runs, but 8 were imported") in {(one.where, one.text) for one in found}
+    assert all(one.is_wrong for one in found)
+
+
+def test_an_import_that_is_removed_leaves_nothing_and_can_come_again(imported):
+    store, path = imported
+    assert remove_imports(store, "theirs", suite=None) == {"theirs": 8}
+    assert read_runs(store, "theirs") == []
+    assert (read_imports(store, "theirs"), imported_trials(store, "theirs"), read_status(store, "theirs")) == (
+        {}, {}, {"state": "waiting"},
+    )  # fmt: skip
+    before = rows_of_database(store)
+    with pytest.raises(UsageError, match=r"sqlite:.*: nothing was imported as 'theirs'$"):
+        remove_imports(store, "theirs", suite=None)
+    assert rows_of_database(store) == before
+    tracker = Tracker(store, "theirs")
+    assert tracker.imported("theirs") == {}
+    tracker.close()
+    assert path.is_file()
+
+
+def test_a_removal_that_was_killed_is_ended_by_the_next(imported, monkeypatch):
+    store, _ = imported
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "forget_import", killed)
+        with pytest.raises(KeyboardInterrupt):
+            remove_imports(store, "theirs", suite=None)
+    assert not imported_trials(store, "theirs")
+    assert remove_imports(store, "theirs", suite=None) == {"theirs": 0}
+    assert not read_imports(store, "theirs")
+
+
+def test_what_was_never_imported_is_named_with_what_was(imported):
+    store, _ = imported
+    before = rows_of_database(store)
+    with pytest.raises(UsageError, match=r"nothing was imported as 'thiers'; there are theirs$"):
+        remove_imports(store, "thiers", suite=None)
+    with pytest.raises(UsageError, match=r"no import 'mine' in suite 'theirs'; there are theirs$"):
+        remove_imports(store, "mine", suite="theirs")
+    assert rows_of_database(store) == before
+
+
+@pytest.mark.slow
+def test_one_import_of_a_suite_is_removed_and_the_other_stays(store, tmp_path):
+    for name in ("first", "second"):
+        imported_into(store, runs(tmp_path, sweep(), name=name), "board")
+    with pytest.raises(UsageError, match=r"suite 'board' has an import of that name, which --suite board removes"):
+        remove_imports(store, "first", suite=None)
+    assert remove_imports(store, "first", suite="board") == {"first": 4}
+    assert read_imported(store, "board").frame["method"].to_list() == ["softmax(imported=second)"]
+    assert set(json.loads(read_manifest(store, "board") or "")["imports"]) == set(read_imports(store, "board"))
+    assert set(read_imports(store, "board")) == {"second"}
+    assert verify_imports("board", store, lambda: read_imported(store, "board").frame).findings == ()
+    labels = [run.tags["bench.method"] for run in read_runs(store, "board") if records.is_kind(run.tags, "method")]
+    assert labels == ["softmax(imported=second)"]
+
+
+@pytest.mark.slow
+def test_removing_what_stands_beside_our_trials_leaves_ours_as_they_were(store, tmp_path, suite):
+    train(store, suite)
+    before, ours = read_board(suite, store), trial_runs(store)
+    for name in ("first", "second"):
+        imported_into(store, runs(tmp_path, sweep(), name=name), suite)
+    with pytest.raises(UsageError, match=r"^ours: .* has 8 trials of this suite that were trained here; required its"):
+        remove_imports(store, "ours", suite=None)
+    assert remove_imports(store, "first", suite=suite) == {"first": 4}
+    assert remove_imports(store, "second", suite=suite) == {"second": 4}
+    assert trial_runs(store) == ours
+    board = read_board(suite, store)
+    assert board.frame.equals(before.frame)
+    assert board.results.sort("trial_id").equals(before.results.sort("trial_id"))
+    assert verify(suite, store).findings == ()
+    assert "imports" not in json.loads(read_manifest(store, "ours") or "{}")
+    assert read_status(store, "ours")["state"] == "finished"
+
+
+def trial_runs(store: Store) -> set[str]:
+    """Ids of the runs of trials in the suite 'ours'."""
+    return {run.run_id for run in read_runs(store, "ours") if records.is_kind(run.tags, "trial")}

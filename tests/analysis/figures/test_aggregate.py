@@ -140,6 +140,20 @@ def test_every_layer_keeps_both_ends_of_a_long_trace():
     assert set(summary.group_by("layer").agg(pl.col("step").max()).select("step").to_series()) == {2999}
 
 
+def test_lines_say_when_the_seeds_of_their_method_diverged():
+    data = frame(
+        [
+            row("m", 0.1, seed, loss, trial_id=str(seed), diverged_step=step)
+            for seed, loss, step in [(0, 1.0, None), (1, math.inf, 9), (2, math.inf, 4), (3, None, None)]
+        ]
+        + [row("n", 0.1, 0, 1.0, trial_id="n")]
+    )
+    everything = pl.concat([trace(one, "entropy", [1.0, 2.0], layer=0) for one in ("0", "1", "2", "n")])
+    for summary in (trace_summary(data, everything, 0.1), layer_summary(data, everything, 0.1)):
+        told = summary.select("method", "first_diverged", "last_diverged", "num_diverged", "num_trials").unique()
+        assert sorted(told.rows()) == [("m", 4, 9, 2, 3), ("n", None, None, 0, 1)]
+
+
 def test_lost_trials_are_not_drawn():
     data = frame([row("m", 0.1, 0, None, trial_id="0")])
     assert trace_summary(data, trace("0", "loss", [1.0]), 0.1).is_empty()

@@ -1,6 +1,7 @@
 """What is drawn against step: which panels, which bounds, and how lines tell methods, layers and divergence apart."""
 
 import math
+import re
 
 import polars as pl
 import pytest
@@ -94,6 +95,42 @@ def test_entropies_of_one_layer_still_draw(data):
     summary = layer_summary(data, traces(at_lr, num_layers=1), telling_lr(data))
     colour = entropy_by_layer(summary, num_keys=21, title="").to_dict()["concat"][0]["layer"][0]["encoding"]["color"]
     assert (colour["scale"]["domain"], colour["legend"]) == ([0, 1], None)
+
+
+def test_crosses_say_at_which_step(data, drawn):
+    """In words beside them, in the tooltip, and over the panel of a method."""
+    lr = telling_lr(data)
+    at_lr = data.filter((pl.col("lr") - lr).abs() < 1e-9)
+    steps = at_lr.filter(outcome="diverged")["diverged_step"]
+    assert len(steps) > 0
+    spec = spec_of(data, drawn)
+    for title in titles(spec):
+        units = panel_of(spec, title)["layer"]
+        crosses = [unit for unit in units if unit["mark"].get("shape", "").startswith("M")]
+        assert [tip["field"] for tip in crosses[0]["encoding"]["tooltip"]][:3] == [
+            "method", "first_diverged", "last_diverged"
+        ]  # fmt: skip
+        words = {
+            row["text"] for unit in units if unit["mark"]["type"] == "text"
+            for row in spec["datasets"][unit["data"]["name"]] if "text" in row
+        }  # fmt: skip
+        ends = [int(number.replace(",", "")) for text in words for number in re.findall(r"[0-9,]+", text)]
+        assert (min(ends), max(ends)) == (steps.min(), steps.max())
+
+    summary = layer_summary(data, drawn, lr)
+    panels = entropy_by_layer(summary, num_keys=21, title="").to_dict()["concat"]
+    told = {panel["title"]["text"]: panel["title"]["subtitle"] for panel in panels}
+    assert {name for name, words in told.items() if words.startswith("diverged at step")} == set(
+        at_lr.filter(outcome="diverged")["method"]
+    )
+    assert told["relu_kernel"] == "none diverged (3 seeds)"
+
+
+def test_nothing_is_said_of_divergence_where_no_seed_did(data):
+    calm = data.filter(pl.col("outcome") == "completed", pl.col("lr") == 0.001)
+    summary = layer_summary(calm, traces(calm), 0.001)
+    panels = entropy_by_layer(summary, num_keys=21, title="").to_dict()["concat"]
+    assert all("subtitle" not in panel["title"] for panel in panels)
 
 
 def triangles(unit: dict) -> bool:

@@ -10,11 +10,13 @@ import polars as pl
 import pytest
 
 from analysis.figures.aggregate import telling_lr
-from analysis.paper.bibliography import bib_entries
+from analysis.paper.bibliography import bib_entries, keys_of
 from analysis.paper.bundle import write_bundle
 from analysis.paper.files import SUMS_FILE
 from analysis.references import load
 from analysis.scores.leaderboard import leaderboard
+from analysis.scores.table import trials_to_measure
+from analysis.scores.traces import trial_measures
 from bench.errors import UsageError
 from bench.trace import TRACE_COLUMNS
 from bench.trial import RESULT_COLUMNS
@@ -59,9 +61,11 @@ def test_all_files_are_there_and_listed(bundle):
     assert paths[0] == out / "main.tex"
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert {path.relative_to(out).as_posix() for path in paths} == found
-    figures = {f"figures/{kind}.{suffix}" for kind in ("loss_against_lr", "training_behaviour", "entropy_by_layer")
-               for suffix in ("pdf", "svg", "csv")}  # fmt: skip
-    assert found == figures | {
+    kinds = ("loss_against_lr", "training_behaviour", "entropy_by_layer", "diverged_map")
+    figures = {f"figures/{kind}.{suffix}" for kind in kinds for suffix in ("pdf", "svg", "csv")}
+    names = ("scores", "score_differences", "lr_shift", "seeds_to_separate")
+    scores = {f"scores/{name}.csv" for name in names}
+    assert found == figures | scores | {
         "tables/leaderboard.tex", "tables/comparison.tex", "main.tex", "preamble.tex", "figures.tex", "methods.tex",
         "methods.md", "references.bib", "numbers.csv", "leaderboard.csv", "differences.csv", "manifest.json",
         "README.txt", SUMS_FILE,
@@ -83,17 +87,34 @@ def test_it_compiles_without_a_complaint(bundle):
     assert "Output written on main.pdf" in log
 
 
-def test_references_are_exactly_what_is_cited_and_all_that_is_input_exists(bundle):
+def test_references_are_what_is_cited_and_what_the_scores_follow_and_all_that_is_input_exists(bundle):
     out, _ = bundle
     cited = {
         key for keys in re.findall(r"\\cite\{(.*?)\}", (out / "methods.tex").read_text()) for key in keys.split(",")
     }
-    assert set(re.findall(r"^@\w+\{(\w+),", (out / "references.bib").read_text(), flags=re.MULTILINE)) == cited
+    assert "zhai2023stabilizing" in cited  # of the entropy collapse that the figures mark
+    table = pl.read_csv(out / "scores/scores.csv").filter(pl.col("value").is_not_null())
+    followed = {key for name in table["score"].unique() for key in keys_of("score", name)}
+    assert {"pitman1939note", "morgan1939test"} <= followed
+    held = set(re.findall(r"^@\w+\{(\w+),", (out / "references.bib").read_text(), flags=re.MULTILINE))
+    assert held == cited | followed
     assert cited <= set(bib_entries())
+    assert "    final_loss_spread: pitman1939note, morgan1939test\n" in (out / "README.txt").read_text()
     for name in re.findall(r"\\input\{(.*?)\}", (out / "main.tex").read_text()):
         assert (out / f"{name}.tex").is_file()
     for name in re.findall(r"\\includegraphics\{(.*?)\}", (out / "figures.tex").read_text()):
         assert (out / name).is_file()
+
+
+def test_scores_from_traces_are_cited_where_traces_were_measured(tmp_path, data):
+    measured = trials_to_measure(data, KEYS)
+    some = traces(data.filter(pl.col("lr") < 1e-3))
+    paths = small(tmp_path / "b", data, measures=trial_measures(some, measured))
+    assert tmp_path / "b/scores/scores.csv" in paths
+    table = pl.read_csv(tmp_path / "b/scores/scores.csv").filter(pl.col("value").is_not_null())
+    assert {"lowest_entropy", "entropy_collapse_share"} & set(table["score"])
+    held = set(re.findall(r"^@\w+\{(\w+),", (tmp_path / "b/references.bib").read_text(), flags=re.MULTILINE))
+    assert {key for name in table["score"].unique() for key in keys_of("score", name)} <= held
 
 
 def test_numbers_are_the_results_and_the_leaderboard_to_the_last_digit(bundle, data):

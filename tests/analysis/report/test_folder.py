@@ -14,6 +14,8 @@ from analysis.losses import choose_loss, has_held_out
 from analysis.references import load
 from analysis.report.folder import trials_to_trace, write_report
 from analysis.scores.leaderboard import leaderboard
+from analysis.scores.table import score_table, trials_to_measure
+from analysis.scores.traces import trial_measures
 from bench.errors import UsageError
 from bench.trace import TRACE_COLUMNS
 from tests.analysis.synthetic_results import METHODS, frame, held_out_traces, results, row, traces, with_held_out
@@ -182,6 +184,15 @@ def test_workloads_optimizers_and_knobs_have_their_own_figures(tmp_path):
         < page.index("Final training loss over lr and warmup_steps", heading)
         < page.index("</section>", heading)
     )
+
+
+def test_measures_of_all_trials_add_the_scores_from_traces(tmp_path):
+    data = results(num_seeds=2, methods=FEW)
+    measures = trial_measures(traces(data), trials_to_measure(data, 21))
+    write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys=21, formats=(), measures=measures)
+    expected = score_table(data, traces(data), 21, "train")
+    assert (tmp_path / "scores.csv").read_text(encoding="utf-8") == expected.write_csv()
+    assert "Steps to target" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_traces_of_the_named_trials_are_enough():

@@ -13,7 +13,7 @@ from analysis.report.score_sections import (
     scores_tables,
 )
 from analysis.scores.table import score_differences, score_table, scored_entries
-from tests.analysis.synthetic_results import frame, row
+from tests.analysis.synthetic_results import METHODS, frame, results, row, traces
 
 INF = math.inf
 
@@ -130,3 +130,25 @@ def test_names_are_escaped():
     hostile = told(suite(methods=("<script>a|b</script>", "b", "c")))
     assert "<script>" not in hostile.section.html
     assert "<script>" not in hostile.section.markdown
+
+
+def test_scores_from_traces_are_shown_where_there_are_traces():
+    data = results(num_seeds=2, methods={name: METHODS[name] for name in ("softmax", "relu_kernel")})
+    found = other_scores(scored_entries(data, traces(data), 21, "train"), "train")
+    assert found is not None
+    assert "Steps to target" in found.section.markdown
+    assert "Scores from traces are of the training loss." in found.section.markdown
+    assert "bench scores" not in found.section.markdown
+    assert {"steps_to_target", "lowest_entropy"} <= found.section.definitions.keys()
+    without = told(data)
+    assert "Steps to target" not in without.section.markdown
+    assert "The command bench scores adds what traces tell." in without.section.markdown
+
+
+def test_wide_tables_go_on_in_others():
+    data = results(num_seeds=2, methods={name: METHODS[name] for name in ("softmax", "relu_kernel")})
+    scored = score_table(data, traces(data), 21, "train")
+    for tables in (scores_tables(scored), rank_tables(scored)):
+        assert len(tables) > 1
+        assert [one.heading.endswith(", continued") for one in tables] == [False] + [True] * (len(tables) - 1)
+        assert len({one.titles for one in tables}) == len(tables)

@@ -13,10 +13,14 @@ from analysis.scores.table import (
     NOT_SEPARATED,
     SCORE_DIFFERENCE_COLUMNS,
     SCORE_TABLE_COLUMNS,
+    measured_entries,
     score_differences,
     score_table,
+    score_table_of,
     scored_entries,
+    trials_to_measure,
 )
+from analysis.scores.traces import trial_measures
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import METHODS, TRACE_SCHEMA, frame, results, row, traces, with_held_out
 
@@ -230,3 +234,15 @@ def test_entries_at_chance_or_without_the_score_are_not_compared():
 def test_an_unknown_score_is_named():
     with pytest.raises(UsageError, match="unknown score 'edge'; did you mean 'edge_lr'"):
         score_differences([], "edge")
+
+
+def test_measures_made_before_give_the_same_scores():
+    data = results(num_seeds=2, methods={name: METHODS[name] for name in ("softmax", "relu_kernel")})
+    all_traces = traces(data)
+    measures = trial_measures(all_traces, trials_to_measure(data, 21))
+    assert score_table_of(measured_entries(data, measures, "train"), "train").equals(table(data, all_traces))
+    assert score_table_of(measured_entries(data, None, "train"), "train").equals(table(data))
+    of_softmax = measures.join(data.filter(method="softmax"), on="trial_id", how="semi")
+    found = score_table_of(measured_entries(data, of_softmax, "train"), "train")
+    assert scores_of(found, "softmax") == scores_of(table(data, all_traces), "softmax")
+    assert scores_of(found, "relu_kernel")["spike_rate"]["note"] == "no traces"

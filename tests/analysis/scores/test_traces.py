@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.scores.traces import MEASURES, TRIAL_COLUMNS, trial_measures
+from analysis.scores.traces import MEASURES, TRIAL_COLUMNS, lot_measures, trial_measures
 from tests.analysis.synthetic_results import TRACE_SCHEMA, results, traces
 
 LOG_KEYS = math.log(21)
@@ -116,3 +116,13 @@ def test_order_of_rows_is_irrelevant_and_a_scan_gives_what_a_frame_does(tmp_path
     assert trial_measures(pl.scan_parquet(tmp_path / "traces.parquet"), trials).equals(expected)
     assert expected["collapse_step"].is_not_null().any()
     assert expected["target_step"].is_not_null().any()
+
+
+def test_lots_of_whole_trials_give_what_all_at_once_do():
+    data = results(num_seeds=2, methods={"a": (-2.2, -0.9, 0.35)})
+    all_traces, ids = traces(data), data["trial_id"].to_list()
+    trials = pl.DataFrame([(one, 4.0, 1.0, LOG_KEYS) for one in ids], schema=TRIAL_COLUMNS, orient="row")
+    lots = [all_traces.filter(pl.col("trial_id").is_in(ids[start : start + 5])) for start in range(0, len(ids), 5)]
+    assert lot_measures(lots, trials).equals(trial_measures(all_traces, trials))
+    assert lot_measures(lots[:1], trials)["trial_id"].to_list() == ids[:5]
+    assert lot_measures([], trials).schema == trial_measures(all_traces, trials).schema

@@ -1,0 +1,232 @@
+"""Methods over many conditions as text: tables, the verdict in words, and CSV and JSON with every digit."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+
+from analysis.across.board import REACHES, AcrossBoard
+from analysis.across.conditions import RULE
+from analysis.losses import SCORED_LOSSES
+from analysis.plain_table import PlainTable, plain_latex, plain_markdown
+from analysis.scores.kinds import SCORE_KINDS
+from analysis.text import decimals, escape_markdown, lr_text, number
+
+_CONDITIONS_A_TABLE = 4
+_SCORES_A_TABLE = 9
+_MARKS = {"at_chance": "*", "learned_little": "‡"}
+_LATEX = {"‡": r"\ddag{}", "≥": r"$\geq$"}
+_ROUGH_CONDITIONS, _ROUGH_METHODS = 10, 5  # up to these Friedman's chi-square is rough: Demšar 2006, Sec. 3.2.2
+
+
+def board_tables(board: AcrossBoard) -> list[PlainTable]:
+    """The scores of methods x conditions, what the conditions are, the ranks under each score, how far scores agree."""
+    tables = [*_score_tables(board), _conditions_table(board), *_rank_tables(board)]
+    return [*tables, _agreement_table(board)] if board.agreement.height else tables
+
+
+def verdict(board: AcrossBoard) -> list[str]:
+    """Which method ranks best, Friedman's test, which methods are not separated, what was left out; a line each."""
+    lines = [_best(board)]
+    if board.test is not None:
+        test = board.test
+        num_methods = test.mean_ranks.height
+        lines.append(
+            f"Friedman's test over {test.num_workloads} conditions and {num_methods} methods: chi2 "
+            f"{test.statistic:.3g}, p {test.p_value:.2g}{_caution(board, num_methods)}; critical difference of mean "
+            f"ranks {test.critical_difference:.2f} (Nemenyi, 5%)"
+        )
+        lines.append(_separation(board))
+    return [line[0].upper() + line[1:] for line in (*lines, *board.notes)]
+
+
+def reading_note(board: AcrossBoard) -> str:
+    """How to read the tables."""
+    kind, reach = SCORE_KINDS[board.score], REACHES[SCORE_KINDS[board.score].unit]
+    marks = {
+        "*": "at chance, or ‡: learned less than half of what the best method did there; ranks last, whatever its score"
+        if board.scores["flag"].is_in(list(_MARKS)).any()
+        else "",
+        "†": "not the best, but no method there is significantly better, paired by seed"
+        if board.scores["is_tied"].any()
+        else "",
+        "≥": "censored, stable up to the top of the grid"
+        if board.scores["note"].str.starts_with("censored").any()
+        else "",
+    }
+    told = " ".join(f"{mark}: {meaning}." for mark, meaning in marks.items() if meaning)
+    better = "higher" if kind.higher_is_better else "lower"
+    return (
+        f"{RULE} Scores are of the {SCORED_LOSSES[board.loss].title}, {better} is better; brackets: 95% interval over "
+        f"seeds. {told} Mean rank over conditions, 1 best. Profile: share of the conditions within a distance of the "
+        f"best score ({reach.words}), its mean height from {reach.start:g} to {reach.end:.3g} (Dolan & Moré 2002; Dahl "
+        "et al. 2023), 1 if best everywhere. Spearman: of the ranks under a score and under that of the first table, "
+        "over the methods of a condition that learned; mean and least over conditions."
+    ).replace("  ", " ")
+
+
+def board_markdown(board: AcrossBoard) -> str:
+    """Pipe tables, then the verdict and how to read them."""
+    lines = "".join(f"- {escape_markdown(line)}\n" for line in verdict(board))
+    tables = list(map(plain_markdown, board_tables(board)))
+    return "\n".join([*tables, lines, escape_markdown(reading_note(board)), ""])
+
+
+def board_latex(board: AcrossBoard) -> str:
+    """A booktabs `table` each; needs \\usepackage{booktabs}. The first caption has the verdict."""
+    captions = [" ".join(f"{line}." for line in verdict(board)) + f" {reading_note(board)}"]
+    tables = board_tables(board)
+    captions += [""] * (len(tables) - 1)
+    drawn = [plain_latex(table, caption=caption) for table, caption in zip(tables, captions, strict=True)]
+    text = "\n".join([r"% needs \usepackage{booktabs}", *drawn])
+    for letter, command in _LATEX.items():
+        text = text.replace(letter, command)
+    return text
+
+
+def board_csv(board: AcrossBoard) -> str:
+    """A row a condition and method: what the condition is, the score, and the method's mean rank and profile."""
+    return tidy_scores(board).write_csv()
+
+
+def board_json(board: AcrossBoard) -> str:
+    """Everything, every digit."""
+    test = board.test
+    whole: dict[str, Any] = {
+        "score": board.score,
+        "loss": board.loss,
+        "conditions": board.conditions.to_dicts(),
+        "scores": board.scores.to_dicts(),
+        "methods": board.methods.to_dicts(),
+        "test": None
+        if test is None
+        else {
+            "statistic": test.statistic,
+            "p_value": test.p_value,
+            "critical_difference": test.critical_difference,
+            "num_conditions": test.num_workloads,
+        },
+        "not_separated": board.groups,
+        "profiles": board.profiles.to_dicts(),
+        "score_ranks": board.score_ranks.to_dicts(),
+        "agreement": board.agreement.to_dicts(),
+        "notes": board.notes,
+    }
+    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+
+
+def tidy_scores(board: AcrossBoard) -> pl.DataFrame:
+    """SCORE_COLUMNS with the columns of the condition before them, and the method's mean_rank and profile behind."""
+    places = board.conditions.select("condition", "side", "workload", "optimizer", "knobs")
+    scores = board.scores.with_columns(score=pl.lit(board.score), loss=pl.lit(board.loss))
+    joined = places.join(scores, on="condition", maintain_order="right")
+    return joined.join(
+        board.methods.select("method", "mean_rank", "profile"), on="method", how="left", maintain_order="left"
+    )
+
+
+def _best(board: AcrossBoard) -> str:
+    ranked = board.methods.filter(pl.col("mean_rank").is_not_null())
+    best = ranked.filter(pl.col("mean_rank") == pl.col("mean_rank").min())
+    names = ", ".join(best["method"])
+    return (
+        f"Best mean rank under {SCORE_KINDS[board.score].title}: {names}, {number(best['mean_rank'][0], 2)} of "
+        f"{ranked.height}"
+    )
+
+
+def _caution(board: AcrossBoard, num_methods: int) -> str:
+    """What makes the p-value doubtful."""
+    places = board.conditions.select("side", "workload")
+    reasons = []
+    if places.height <= _ROUGH_CONDITIONS or num_methods <= _ROUGH_METHODS:
+        reasons.append("rough with so few")
+    if places.is_duplicated().any():
+        reasons.append("conditions that share a workload count as independent")
+    return f" ({'; '.join(reasons)})" if reasons else ""
+
+
+def _separation(board: AcrossBoard) -> str:
+    ranked = board.methods.filter(pl.col("mean_rank").is_not_null())["method"].to_list()
+    if board.groups == (tuple(ranked),):
+        return "no method is separated from another"
+    joined = {method for group in board.groups for method in group}
+    alone = [method for method in ranked if method not in joined]
+    parts = [f"not separated: {'; '.join(', '.join(group) for group in board.groups)}"] if board.groups else []
+    parts += [f"separated from all others: {', '.join(alone)}"] if alone else []
+    return "; ".join(parts)
+
+
+def _score_tables(board: AcrossBoard) -> list[PlainTable]:
+    """Methods x conditions, a few conditions a table; mean rank and profile in the first."""
+    names = board.conditions["condition"].to_list()
+    cells = {name: _cells(board.scores.filter(condition=name)) for name in names}
+    tables = []
+    for start in range(0, len(names), _CONDITIONS_A_TABLE):
+        part = names[start : start + _CONDITIONS_A_TABLE]
+        rows = tuple(
+            (
+                row["method"],
+                *(() if start else (number(row["mean_rank"], 2), number(row["profile"], 2))),
+                *(cells[name].get(row["method"], "–") for name in part),
+            )
+            for row in board.methods.iter_rows(named=True)
+        )
+        heading = f"{SCORE_KINDS[board.score].title} over {len(names)} conditions{', continued' if start else ''}"
+        titles = ("Method", *(() if start else ("Mean rank", "Profile")), *part)
+        tables.append(PlainTable(heading=heading, titles=titles, rows=rows))
+    return tables
+
+
+def _cells(rows: pl.DataFrame) -> dict[str, str]:
+    """By method, the score with its interval and marks."""
+    places = decimals(rows["value"].drop_nulls(), 3)
+    found = {}
+    for row in rows.iter_rows(named=True):
+        value, low, high = (
+            lr_text(end) if row["unit"] == "lr" and end is not None else number(end, places)
+            for end in (row["value"], row["ci_low"], row["ci_high"])
+        )
+        censored = "≥ " if row["note"].startswith("censored") and row["value"] is not None else ""
+        marks = _MARKS.get(row["flag"], "") + ("†" if row["is_tied"] else "")
+        interval = "" if row["ci_low"] is None else f" [{low}, {high}]"
+        found[row["method"]] = f"{censored}{value}{marks}{interval}"
+    return found
+
+
+def _conditions_table(board: AcrossBoard) -> PlainTable:
+    titles = ("Condition", "Side", "Workload", "Optimizer", "Knobs", "Methods", "Seeds")
+    rows = tuple(tuple("–" if cell == "" else str(cell) for cell in row) for row in board.conditions.iter_rows())
+    return PlainTable(heading="Conditions", titles=titles, rows=rows, num_names=5)
+
+
+def _rank_tables(board: AcrossBoard) -> list[PlainTable]:
+    """The ranked methods x scores, a few scores a table: mean ranks, and over how many conditions each."""
+    methods = board.methods.filter(pl.col("mean_rank").is_not_null())["method"].to_list()
+    found = {(row["score"], row["method"]): row for row in board.score_ranks.iter_rows(named=True)}
+    scores = board.score_ranks["score"].unique(maintain_order=True).to_list()
+    tables = []
+    for start in range(0, len(scores), _SCORES_A_TABLE):
+        part = scores[start : start + _SCORES_A_TABLE]
+        rows = [(method, *(number(found[name, method]["mean_rank"], 2) for name in part)) for method in methods]
+        rows.append(("over conditions", *(str(found[name, methods[0]]["num_conditions"]) for name in part)))
+        titles = ("Method", *(SCORE_KINDS[name].title for name in part))
+        heading = f"Mean rank under each score{', continued' if start else ''}"
+        tables.append(PlainTable(heading=heading, titles=titles, rows=tuple(rows)))
+    return tables
+
+
+def _agreement_table(board: AcrossBoard) -> PlainTable:
+    cells = tuple(
+        (
+            SCORE_KINDS[row["score"]].title,
+            number(row["spearman"], 2),
+            number(row["least"], 2),
+            str(row["num_conditions"]),
+        )
+        for row in board.agreement.iter_rows(named=True)
+    )
+    heading = f"Rank correlation with {SCORE_KINDS[board.score].title}"
+    return PlainTable(heading=heading, titles=("Score", "Spearman, mean", "Least", "Conditions"), rows=cells)

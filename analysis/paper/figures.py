@@ -1,0 +1,166 @@
+"""The figures of a paper bundle: all that a report of the same suite draws, none wider or taller than a page holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import polars as pl
+import vl_convert
+
+from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH, save_at_width
+from analysis.report.figures import Drawn, curve_figures, diverged_figures
+from analysis.report.told import Told
+
+# Kinds of figures that one column has room for; all others are as wide as the page.
+COLUMN_KINDS: frozenset[str] = frozenset({"loss_against_lr", "val_loss_against_lr"})
+# Kinds whose columns are optimizers; all others have panels of methods.
+OPTIMIZER_KINDS: frozenset[str] = frozenset({"optimizer_matrix"})
+
+MOST_INCHES = 7.5  # in height, of a page of 9: the rest is for captions
+
+_PIXELS_PER_INCH = POINTS_PER_INCH * 11 / 7  # where text of 11 pixels is 7 pt
+_TOLERANCE = 1.15  # of widths: text of 6 pt is small, and no reason for a further figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A figure in a bundle: the files' name without suffix, and what it shows."""
+
+    name: str
+    inches: float
+    drawn: Drawn
+
+
+def bundle_figures(
+    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], loss: str, told: Iterable[Told]
+) -> Iterator[Drawn]:
+    """What a report of these results draws, in its order; arguments as `write_report` and `report_sections` have it."""
+    yield from curve_figures(results, traces, num_keys, loss)
+    yield from diverged_figures(results)
+    for part in told:
+        yield from part.figures
+
+
+def save_figures(figures: Iterable[Drawn], folder: Path) -> list[Saved]:
+    """Makes the folder and writes each figure as PDF and SVG, with what it draws as CSV.
+
+    What is too tall for a page, or so wide that its text would be tiny, becomes several figures.
+    """
+    folder.mkdir()
+    saved: list[Saved] = []
+    for drawn in figures:
+        inches = COLUMN_INCHES if drawn.kind in COLUMN_KINDS else PAGE_INCHES
+        saved += _save(drawn, folder, inches, {one.name for one in saved})
+    return saved
+
+
+def _save(drawn: Drawn, folder: Path, inches: float, used: set[str]) -> list[Saved]:
+    """The figure in as few parts as fit; the first, which has most to show, is laid out to see."""
+    size = len(_names(drawn))
+    while True:
+        parts = _parts(drawn, size)
+        first = _write(parts[0], folder, inches, used)
+        excess = _excess((folder / f"{first.name}.svg").read_text(encoding="utf-8"), inches)
+        if excess <= 1 or size == 1 or not _has_parts(drawn):
+            break
+        size = max(1, min(size - 1, math.floor(size / excess)))
+    saved = [first]
+    for part in parts[1:]:
+        saved.append(_write(part, folder, inches, used | {one.name for one in saved}))
+    return saved
+
+
+def _write(drawn: Drawn, folder: Path, inches: float, used: set[str]) -> Saved:
+    name = _unused_name(drawn.kind, used)
+    save_at_width(_in_columns(drawn.chart, inches), folder, name, inches)
+    (folder / f"{name}.csv").write_text(drawn.summary.write_csv(), encoding="utf-8", newline="\n")
+    return Saved(name=name, inches=inches, drawn=drawn)
+
+
+def _unused_name(kind: str, used: set[str]) -> str:
+    stem = re.sub(r"[^A-Za-z0-9]+", "_", kind)  # of a knob such as workload.width
+    name, number = stem, 2
+    while name in used:
+        name, number = f"{stem}-{number}", number + 1
+    return name
+
+
+def _in_columns(chart: Any, inches: float) -> Any:
+    """A facet in as many columns as there is room for; other charts as they are, which `save_at_width` fits."""
+    if not isinstance(chart, alt.FacetChart):
+        return chart
+    spec = chart.to_dict()
+    spec.pop("title")
+    while spec["columns"] > 1 and _size(vl_convert.vegalite_to_svg(spec))[0] > inches * _PIXELS_PER_INCH:
+        spec["columns"] -= 1
+    return _with(chart, columns=spec["columns"])
+
+
+def _excess(svg: str, inches: float) -> float:
+    """How many times too tall for the page the figure is, or too wide for text that can be read; 1 or less: neither."""
+    width, height = _size(svg)
+    return max(inches * height / width / MOST_INCHES, width / (inches * _PIXELS_PER_INCH) / _TOLERANCE)
+
+
+def _size(svg: str) -> tuple[float, float]:
+    """Width and height in pixels."""
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert found is not None
+    return float(found[1]), float(found[2])
+
+
+def _column(drawn: Drawn) -> str:
+    return "optimizer" if drawn.kind in OPTIMIZER_KINDS else "method"
+
+
+def _names(drawn: Drawn) -> list[str]:
+    return drawn.summary[_column(drawn)].unique().sort().to_list()
+
+
+def _parts(drawn: Drawn, most: int) -> list[Drawn]:
+    """The figure in parts of alike size, of at most so many methods (or optimizers) each."""
+    names = _names(drawn)
+    num_parts = math.ceil(len(names) / most)
+    size = math.ceil(len(names) / num_parts)
+    return (
+        [drawn]
+        if num_parts == 1
+        else [
+            dataclasses.replace(
+                drawn,
+                title=f"{drawn.title}, part {start // size + 1} of {num_parts}",
+                chart=_part(drawn, names[start : start + size]),
+                summary=drawn.summary.filter(pl.col(_column(drawn)).is_in(names[start : start + size])),
+            )
+            for start in range(0, len(names), size)
+        ]
+    )
+
+
+def _has_parts(drawn: Drawn) -> bool:
+    """Whether it has a panel for each name in their order, or one frame with a row for each at the least."""
+    if isinstance(drawn.chart, alt.ConcatChart):
+        return len(drawn.chart.concat) == len(_names(drawn))
+    data: Any = drawn.chart.data
+    return isinstance(data, pl.DataFrame) and _column(drawn) in data.columns
+
+
+def _part(drawn: Drawn, chosen: list[str]) -> Any:
+    chart: Any = drawn.chart
+    if isinstance(chart, alt.ConcatChart):
+        return _with(chart, concat=[chart.concat[_names(drawn).index(name)] for name in chosen])
+    return _with(chart, data=chart.data.filter(pl.col(_column(drawn)).is_in(chosen)))
+
+
+def _with(chart: Any, **fields: Any) -> Any:
+    found = chart.copy(deep=False)
+    for name, value in fields.items():
+        found[name] = value
+    return found

@@ -1,0 +1,294 @@
+"""The page of a suite's adaptive searches: what each answers, which trials it asked for and why. Writes nothing."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from analysis.curves import entry_label, require_columns
+from analysis.figures.knobs import edge_plot
+from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
+from analysis.plain_table import PlainTable, plain_html, plain_markdown
+from analysis.report.figures import Drawn
+from analysis.report.summary import listed
+from analysis.text import breakable, escape_markdown, lr_text, number
+from bench.errors import UsageError
+
+_GROUP = ("workload", "method", "optimizer", "knobs")
+_ANSWER_COLUMNS = (*_GROUP, "search", "knob", "value", "ci_low", "ci_high", "best_value", "num_trials",
+                   "num_trials_to_target", "num_rounds", "flags", "note")  # fmt: skip
+_TRAIL_COLUMNS = (*_GROUP, "round", "value", "seed", "final_loss", "initial_loss", "why")
+_UNFINISHED = "unfinished"
+_ANSWERS_NOTE = "–: none. An interval that ends at 0 or ∞ is open there: what was tried does not bound it."
+_ROUNDS_NOTE = (
+    "Of every trial: value, seed, and final loss or how else it ended. A trial without a result is not asked for again."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchKind:
+    """How the answers of one search are told. `title` and `best` may hold the knob's name in braces."""
+
+    title: str
+    best: str  # of a sentence: method, this, value
+    is_value: bool  # the answer is a value of the knob, not a loss
+    definition: str
+
+
+SEARCH_KINDS: dict[str, SearchKind] = {
+    "edge": SearchKind(
+        title="Largest stable {knob}",
+        best="is stable up to the largest {knob}",
+        is_value=True,
+        definition="value of {knob} above which half of the seeds are no longer stable, by bisection for each seed; a "
+        "seed is stable at a value if it did not diverge and its loss, clipped at its loss at init, lies below halfway "
+        "between the least mean loss and the mean loss at init. Brackets: 95% interval",
+    ),
+    "sensitivity": SearchKind(
+        title="LR sensitivity",
+        best="has the lowest LR sensitivity",
+        is_value=False,
+        definition="the score lr_sensitivity of the whole grid, from the trials that tell most of it; the rest of the "
+        "grid is completed by a model of the curves. Brackets: 95% interval over seeds and over what is not trained",
+    ),
+    "tune": SearchKind(
+        title="Least loss",
+        best="reaches the least loss",
+        is_value=False,
+        definition="least mean of the final loss over seeds at one value of {knob}, of the values that the budget paid "
+        "for. Brackets: 95% interval over seeds. Trials to target: after which the leading value stayed near the final "
+        "best",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchChapter:
+    """One search: its title, its answer as a sentence, its rounds, and the figure of what it asked for."""
+
+    title: str
+    told: str
+    rounds: PlainTable
+    drawn: Drawn
+
+
+def search_sentences(answers: pl.DataFrame) -> list[str]:
+    """Who is best, a sentence a workload, and how many trials it took. `answers` has the best first."""
+    require_columns(answers, _ANSWER_COLUMNS, "the frame of answers")
+    parts = answers.partition_by("workload", maintain_order=True)
+    sentences = [(f"On {part['workload'][0]}: " if len(parts) > 1 else "") + _best(part) for part in parts]
+    num_open = answers.filter(flags=_UNFINISHED).height
+    waiting = f" {num_open} of them are not finished." if num_open else ""
+    return [*sentences, f"{answers['num_trials'].sum()} trials, in {answers.height} searches.{waiting}"]
+
+
+def answer_tables(answers: pl.DataFrame) -> list[PlainTable]:
+    """The answers, a table a workload, the best first."""
+    require_columns(answers, _ANSWER_COLUMNS, "the frame of answers")
+    return [_answer_table(part, answers) for part in answers.partition_by("workload", maintain_order=True)]
+
+
+def edge_figures(answers: pl.DataFrame) -> Iterator[Drawn]:
+    """The edges of all methods with their intervals, by workload, optimizer and knobs; of other searches nothing."""
+    found = answers.filter(pl.col("value").is_finite(), search="edge").select(
+        *(*_GROUP, "knob", "value"),
+        low=pl.when(pl.col("ci_low") > 0).then("ci_low"),
+        high=pl.when(~pl.col("ci_high").is_nan()).then("ci_high"),
+    )
+    for key, rows in found.group_by("workload", "optimizer", "knobs", maintain_order=True):
+        title = f"Largest stable {rows['knob'][0]} of each method, with 95% intervals"
+        place = ", ".join(str(part) for part in key if part)
+        chart = edge_plot(rows, title=title, subtitle=place, knob=rows["knob"][0])
+        yield Drawn(kind="edges", title=title, place=place, chart=chart, summary=rows)
+
+
+def search_chapters(answers: pl.DataFrame, trail: pl.DataFrame) -> list[SearchChapter]:
+    """A chapter a search, in the order of the answers. `trail` has one row a trial that was asked for, in order."""
+    require_columns(answers, _ANSWER_COLUMNS, "the frame of answers")
+    require_columns(trail, _TRAIL_COLUMNS, "the trail")
+    by_group = trail.partition_by(*_GROUP, as_dict=True, maintain_order=True)
+    names = _names(answers, ("workload", "method", "optimizer", "knobs"))
+    return [_chapter(row, by_group[tuple(row[name] for name in _GROUP)], names[place])
+            for place, row in enumerate(answers.iter_rows(named=True))]  # fmt: skip
+
+
+def asked_trials(trail: pl.DataFrame) -> pl.DataFrame:
+    """ASKED_COLUMNS of analysis.figures.search, from the trail of one search."""
+    final = pl.col("final_loss")
+    state = pl.when(final.is_null()).then(pl.lit(NO_RESULT)).when(final.is_infinite()).then(pl.lit(DIVERGED))
+    clipped = pl.min_horizontal("final_loss", "initial_loss")
+    return trail.with_row_index("trial", 1).select(
+        pl.col("trial").cast(pl.Int64),
+        *("round", "value", "seed"),
+        state=state.otherwise(pl.lit(COMPLETED)),
+        loss=pl.when(final.is_finite()).then(clipped),
+    )
+
+
+def search_definitions(answers: pl.DataFrame) -> dict[str, str]:
+    """What the answers are, and the flag if it occurs."""
+    words = {}
+    for search, knob in answers.select("search", "knob").unique(maintain_order=True).iter_rows():
+        kind = _kind(search)
+        words[kind.title.format(knob=knob)] = kind.definition.format(knob=knob)
+    if (answers["flags"] == _UNFINISHED).any():
+        words[_UNFINISHED] = "the search waits for trials of its last round; its answer is of the rounds before it"
+    return words
+
+
+def answers_html(answers: pl.DataFrame) -> str:
+    """The tables of answers and how to read them; everything escaped."""
+    note = _answers_note(answers)
+    return "\n".join([*map(plain_html, answer_tables(answers)), f'<p class="note">{note}</p>' if note else ""])
+
+
+def chapter_html(chapter: SearchChapter, figure: str) -> str:
+    """The answer, the figure (HTML) and the rounds of one search."""
+    table, head = chapter.rounds, "".join(f'<th class="l">{html.escape(title)}</th>' for title in chapter.rounds.titles)
+    body = "\n".join(
+        "<tr>" + "".join(
+            f'<td class="l" data-title="{html.escape(title)}">{breakable(cell)}</td>'
+            for title, cell in zip(table.titles, row, strict=True)
+        ) + "</tr>"
+        for row in table.rows
+    )  # fmt: skip
+    return (
+        f'<p>{html.escape(chapter.told)}</p>\n{figure}\n<div class="scroll"><table class="rounds">\n<thead><tr>{head}'
+        f'</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n<p class="note">{_ROUNDS_NOTE}</p>\n'
+    )
+
+
+def answers_markdown(answers: pl.DataFrame) -> str:
+    return "\n".join([*map(plain_markdown, answer_tables(answers)), _answers_note(answers), ""])
+
+
+def chapter_markdown(chapter: SearchChapter) -> str:
+    return f"{escape_markdown(chapter.told)}\n\n{plain_markdown(chapter.rounds)}\n{_ROUNDS_NOTE}\n"
+
+
+def _answers_note(answers: pl.DataFrame) -> str:
+    """How to read an interval that is open or none, where there is one."""
+    is_odd = any(text == "–" or "(" in text or ")" in text for text in map(_interval, answers.iter_rows(named=True)))
+    return _ANSWERS_NOTE if is_odd else ""
+
+
+def _kind(search: str) -> SearchKind:
+    if search not in SEARCH_KINDS:
+        raise UsageError(f"no page for the search {search!r}; there are {', '.join(SEARCH_KINDS)}")
+    return SEARCH_KINDS[search]
+
+
+def _names(answers: pl.DataFrame, parts: tuple[str, ...]) -> list[str]:
+    """What to call every search: workload, optimizer and knobs only where there are several."""
+    several = {name: name == "method" or answers[name].n_unique() > 1 for name in parts}
+    return [
+        (f"{row['workload']}: " if several.get("workload") else "")
+        + entry_label(*(row[name] if several[name] else "" for name in ("method", "optimizer", "knobs")))
+        for row in answers.iter_rows(named=True)
+    ]
+
+
+def _best(part: pl.DataFrame) -> str:
+    """Within a workload, whose answer is best, and whose intervals reach into its own."""
+    kind, first = _kind(part["search"][0]), part.row(0, named=True)
+    title = kind.title.format(knob=first["knob"])
+    if not math.isfinite(first["value"]):
+        return f"No search found an answer: {title}."
+    name, *others = _names(part, ("method", "optimizer", "knobs"))
+    told = f"{name} {kind.best.format(knob=first['knob'])}, {_value(first)}{_interval_words(first)}"
+    if first["best_value"] is not None:
+        told += f", at {first['knob']} = {lr_text(first['best_value'])}"
+    reaches = ((pl.col("ci_low") <= first["ci_high"]) & (pl.col("ci_high") >= first["ci_low"])).fill_null(False)
+    near = [other for other, does in zip(others, part.slice(1).select(reaches).to_series(), strict=True) if does]
+    those = "that" if len(near) == 1 else "those"
+    return f"{told}{f'; its interval overlaps with {those} of {listed(near)}' if near else ''}."
+
+
+def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> PlainTable:
+    first = part.row(0, named=True)
+    title, knob = _kind(first["search"]).title.format(knob=first["knob"]), first["knob"]
+    shown = {
+        "Method": lambda row: row["name"],
+        title: _value,
+        "95% interval": _interval,
+        f"At {knob}": lambda row: "–" if row["best_value"] is None else lr_text(row["best_value"]),
+        "Trials": lambda row: str(row["num_trials"]),
+        "Trials to target": lambda row: number(row["num_trials_to_target"], 0),
+        "Rounds": lambda row: str(row["num_rounds"]),
+        "Flags": lambda row: row["flags"],
+    }
+    lacking = {f"At {knob}": "best_value", "Trials to target": "num_trials_to_target"}
+    used = [name for name in shown if name not in lacking or answers[lacking[name]].is_not_null().any()]
+    if not (answers["flags"] != "").any():
+        used.remove("Flags")
+    names = _names(part, ("method", "optimizer", "knobs"))
+    rows = [{**row, "name": name} for row, name in zip(part.iter_rows(named=True), names, strict=True)]
+    cells = tuple(tuple(shown[name](row) for name in used) for row in rows)
+    return PlainTable(heading=f"{title} on {first['workload']}", titles=tuple(used), rows=cells)
+
+
+def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchChapter:
+    kind, asked = _kind(row["search"]), asked_trials(trail)
+    is_there = kind.is_value and math.isfinite(row["value"])
+    answer = row["value"] if is_there else row["best_value"]
+    answer = answer if answer is not None and math.isfinite(answer) else None
+    interval = (row["ci_low"], row["ci_high"]) if is_there and not math.isnan(row["ci_low"] + row["ci_high"]) else None
+    place = ", ".join(row[part] for part in _GROUP if row[part])
+    note = "Shaded: every other round; ×: diverged; ring: no result"
+    note += "; dashed: the answer, in the band of its 95% interval" if interval else "; dashed: the best value"
+    title = "Trials that the search asked for"
+    chart = asked_chart(
+        asked, knob=row["knob"], answer=answer, interval=interval, title=title, subtitle=f"{place}\n{note}"
+    )
+    state = "So far" if row["flags"] == _UNFINISHED else "Answer"
+    told = f"{state}: {kind.title.format(knob=row['knob']).lower()} {_value(row)}{_interval_words(row)}"
+    if row["best_value"] is not None:
+        told += f", at {row['knob']} = {lr_text(row['best_value'])}"
+    told += f", from {row['num_trials']} trials in {row['num_rounds']} rounds. "
+    told += f"{row['note'].capitalize()}." if state != "Answer" else f"It stopped because: {row['note']}."
+    return SearchChapter(
+        title=f"Search: {name}",
+        told=told,
+        rounds=_rounds_table(trail.with_columns(asked["state"]), row["knob"]),
+        drawn=Drawn(kind="asked", title=title, place=place, chart=chart, summary=asked),
+    )
+
+
+def _rounds_table(trail: pl.DataFrame, knob: str) -> PlainTable:
+    rows = []
+    for part in trail.partition_by("round", maintain_order=True):
+        came = [
+            f"{lr_text(row['value'])}\u00a0(seed\u00a0{row['seed']}):\u00a0"  # lines break between trials
+            + (f"{row['final_loss']:.4g}" if row["state"] == COMPLETED else row["state"])
+            for row in part.iter_rows(named=True)
+        ]
+        rows.append((str(part["round"][0]), part["why"][0], "; ".join(came)))
+    return PlainTable(
+        heading="Rounds", titles=("Round", "Why", f"{knob}, seed: what came"), rows=tuple(rows), num_names=3
+    )
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    if not math.isfinite(row["value"]):
+        return "–"
+    return lr_text(row["value"]) if _kind(row["search"]).is_value else f"{row['value']:.4g}"
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    """In brackets, round where an end is open; a dash where nothing is known of either."""
+    low, high = row["ci_low"], row["ci_high"]
+    if math.isnan(low) or math.isnan(high) or (low == -math.inf and high == math.inf):
+        return "–"
+    is_open = low <= 0 if _kind(row["search"]).is_value else math.isinf(low)
+    start = f"({'0' if low == 0 else '−∞'}" if is_open else f"[{low:.3g}"
+    return f"{start}, {'∞)' if math.isinf(high) else f'{high:.3g}]'}"
+
+
+def _interval_words(row: Mapping[str, Any]) -> str:
+    text = _interval(row)
+    return "" if text == "–" else f" (95% interval {text})"

@@ -1,0 +1,155 @@
+"""`bench compare`: methods over the workloads of several suites, reports, imports and files at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from bench.cli_shared import DEFAULT_STORE, AllowCode, LossOption, StoreOption, UriOption, open_store, say
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars
+
+    from analysis.across.board import AcrossBoard
+    from analysis.plain_table import PlainTable
+
+FORMATS = ("png", "pdf")  # of figures, beside SVG
+
+SidesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SIDE...",
+        help="suite files, suites or imports of the store by name, folders of reports, CSV or Parquet files",
+    ),
+]
+FormatOption = Annotated[Literal["table", "csv", "json", "md", "latex"], typer.Option("--format")]
+AnyScoreOption = Annotated[str, typer.Option("--score", help="any score that needs no traces, as bench scores has it")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="folder for every table as CSV and the figures, made if missing")
+]
+
+
+def add_compare_command(app: typer.Typer) -> None:
+    app.command()(compare)
+
+
+def compare(
+    sides: SidesArgument,
+    score: AnyScoreOption = "lr_sensitivity",
+    format: FormatOption = "table",
+    out: OutOption = None,
+    loss: LossOption = "train",
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Say which methods are best over several workloads, and which of them can't be told apart.
+
+    Each workload of each side counts by itself, and so does each optimizer and setting of the knobs that a side has:
+    these are the conditions. Methods are matched by name, and those on every condition are ranked. Prints their scores,
+    mean ranks and performance profiles, Friedman's test with Nemenyi's critical difference, and whether other scores
+    agree on the order.
+    """
+    from analysis.across.board import across_board, compared_score
+    from analysis.across.conditions import conditions
+    from bench.sides import read_sides
+
+    compared_score(score)  # before anything is read
+    if out is not None:
+        _make(out)
+    read = read_sides(sides, open_store(store, tracking_uri), allow_code=allow_code)
+    board = across_board(conditions({name: side.results for name, side in read.items()}, loss), score)
+    _print(board, format)
+    if out is not None:
+        for path in _write(board, out):
+            say(str(path))
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: required a folder, or a place to make one: {error.strerror}") from None
+
+
+def _print(board: AcrossBoard, format: str) -> None:
+    from analysis.across.board_text import board_csv, board_json, board_latex, board_markdown, verdict
+
+    forms: dict[str, Callable[[AcrossBoard], str]] = {
+        "table": _terminal,
+        "csv": board_csv,
+        "json": board_json,
+        "md": board_markdown,
+        "latex": board_latex,
+    }
+    print(forms[format](board), end="")
+    if format == "csv":
+        say("\n".join(verdict(board)))
+
+
+def _terminal(board: AcrossBoard) -> str:
+    from analysis.across.board_text import board_tables, reading_note, verdict
+    from bench.progress import terminal_table
+
+    parts = [terminal_table(_frame(table)) for table in board_tables(board)]
+    return "\n".join([*parts, *verdict(board), "", reading_note(board), ""])
+
+
+def _frame(table: PlainTable) -> polars.DataFrame:
+    """As `terminal_table` takes it: the heading as `workload`, and no column twice, whatever a condition is called."""
+    from bench.lazy import polars
+
+    titles = ["workload"]
+    for title in table.titles:
+        unique = title
+        while unique in titles:
+            unique += " "
+        titles.append(unique)
+    return polars.DataFrame([(table.heading, *row) for row in table.rows], schema=titles, orient="row")
+
+
+def _write(board: AcrossBoard, out: Path) -> list[Path]:
+    """Every frame as CSV, and the figures that there are."""
+    from analysis.across.board import REACHES
+    from analysis.across.board_text import tidy_scores
+    from analysis.figures.lr_loss import save_spec
+    from analysis.figures.profiles import profile_plot
+    from analysis.figures.rank_diagram import rank_diagram
+    from analysis.scores.kinds import SCORE_KINDS
+
+    frames = {
+        "scores": tidy_scores(board),
+        "methods": board.methods,
+        "conditions": board.conditions,
+        "score_ranks": board.score_ranks,
+        "agreement": board.agreement,
+        "profiles": board.profiles,
+    }
+    paths = []
+    for name, frame in frames.items():
+        paths.append(out / f"{name}.csv")
+        frame.write_csv(paths[-1])
+    kind, num_conditions = SCORE_KINDS[board.score], board.conditions.height
+    title = f"{kind.title} over {num_conditions} conditions"
+    if board.profiles.height:
+        reach = REACHES[kind.unit]
+        subtitle = (
+            f"no step lies between the end of the axis and τ = {reach.end:.3g}, up to which profiles are integrated"
+        )
+        chart = profile_plot(board.profiles, title=title, subtitle=subtitle, distance=reach.words)
+        paths += save_spec(chart.to_dict(), out, "profiles", FORMATS)
+    if board.test is not None:
+        subtitle = f"Friedman's test: p {board.test.p_value:.2g}; bars join methods that are not separated"
+        chart = rank_diagram(
+            board.test.mean_ranks,
+            board.groups,
+            title=title,
+            subtitle=subtitle,
+            critical_difference=board.test.critical_difference,
+        )
+        paths += save_spec(chart.to_dict(), out, "ranks", FORMATS)
+    return paths

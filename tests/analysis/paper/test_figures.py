@@ -1,0 +1,130 @@
+"""A bundle shows every kind of figure that a report does, each at its width, none taller than a page has room for."""
+
+import ast
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analysis import report
+from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH
+from analysis.figures.diverged_map import diverged_map
+from analysis.paper.figures import COLUMN_KINDS, MOST_INCHES, OPTIMIZER_KINDS, bundle_figures, save_figures
+from analysis.report.figures import diverged_figures
+from analysis.report.folder import _FIGURE_SECTIONS
+from analysis.report.sections import report_sections
+from analysis.scores.leaderboard import leaderboard
+from tests.analysis.synthetic_results import METHODS, frame, results, row, traces, with_held_out
+
+KEYS = {"in_context_regression": 21}
+
+
+def whole_suite(methods=("softmax", "relu_kernel"), optimizers=("adamw", "sgd"), lrs=(0.1, 1.0), decays=(0.0, 0.1)):
+    """One of everything: two knobs, several optimizers, held-out data, and divergence at the largest lr."""
+    rows = [
+        row(method, lr, seed, float("inf") if lr == lrs[-1] else 1 + lr + decay + seed / 10 + place,
+            optimizer=optimizer, weight_decay=decay)
+        for place, method in enumerate(methods) for optimizer in optimizers for lr in lrs for decay in decays
+        for seed in (0, 1)
+    ]  # fmt: skip
+    return with_held_out(frame(rows))
+
+
+def told_of(data):
+    return report_sections(data, leaderboard(data), "lr_sensitivity", "train")
+
+
+def declared_kinds():
+    """How the kinds of all figures begin that the code of reports draws; reports of searches have no bundle."""
+    kinds = set(_FIGURE_SECTIONS)
+    for path in Path(report.__file__).parent.glob("*.py"):
+        if path.name.startswith("search"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Drawn":
+                (value,) = [keyword.value for keyword in node.keywords if keyword.arg == "kind"]
+                start = value.values[0] if isinstance(value, ast.JoinedStr) else value
+                kinds |= {str(start.value)} if isinstance(start, ast.Constant) else set()
+    return kinds
+
+
+def drawn_alone(tmp_path, drawn):
+    """What is saved of the figure, with the size of each SVG in inches."""
+    saved = save_figures([drawn], tmp_path / "figures")
+    texts = [(tmp_path / "figures" / f"{one.name}.svg").read_text() for one in saved]
+    found = [re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', text) for text in texts]
+    return saved, [tuple(float(size) / POINTS_PER_INCH for size in one.groups()) for one in found if one is not None]
+
+
+def test_every_kind_of_figure_of_a_report_is_drawn_and_none_beside():
+    data = whole_suite()
+    traced = traces(data.filter(optimizer="sgd", weight_decay=0.0))
+    drawn = {one.kind for one in bundle_figures(data, traced, KEYS, "train", told_of(data))}
+    declared = declared_kinds()
+    assert {"diverged_map", "optimizer_matrix", "joint_map_", "val_loss_against_lr"} <= declared
+    assert [kind for kind in declared if not any(one.startswith(kind) for one in drawn)] == []
+    assert [one for one in drawn if not any(one.startswith(kind) for kind in declared)] == []
+
+
+def test_what_is_said_of_kinds_is_of_kinds_that_there_are():
+    assert declared_kinds() >= COLUMN_KINDS | OPTIMIZER_KINDS
+
+
+def test_widths_are_those_of_a_column_and_of_a_page(tmp_path):
+    data = whole_suite(methods=("softmax",), optimizers=("sgd",), decays=(0.0,))
+    drawn = bundle_figures(data, traces(data).clear(), KEYS, "train", told_of(data))
+    saved = save_figures(drawn, tmp_path / "figures")
+    assert {one.name: one.inches for one in saved} == {
+        "loss_against_lr": COLUMN_INCHES,
+        "val_loss_against_lr": COLUMN_INCHES,
+        "diverged_map": PAGE_INCHES,
+    }
+    for one in saved:
+        assert pl.read_csv(tmp_path / "figures" / f"{one.name}.csv").height == one.drawn.summary.height > 0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("diverged_map", marks=pytest.mark.slow),
+        pytest.param("joint_map_weight_decay", marks=pytest.mark.slow),
+        "optimizer_matrix",
+    ],
+)
+def test_what_is_too_large_for_a_page_goes_on_in_further_figures_and_loses_nothing(tmp_path, kind):
+    if kind == "diverged_map":
+        methods = {f"{name}_{copy}": shape for copy in (0, 1) for name, shape in METHODS.items()}
+        (drawn,) = diverged_figures(results(num_seeds=5, methods=methods))
+    else:
+        many = {
+            "joint_map_weight_decay": {"methods": [f"method_{place}" for place in range(9)], "optimizers": ["sgd"]},
+            "optimizer_matrix": {"optimizers": [f"optimizer_{place}" for place in range(8)], "decays": [0.0]},
+        }
+        lrs = [0.001 * 1.5**place for place in range(15 if kind == "joint_map_weight_decay" else 3)]
+        told = told_of(whole_suite(**many[kind], lrs=lrs))
+        (drawn,) = [one for part in told for one in part.figures if one.kind == kind]
+    before = drawn.chart.to_dict()
+    saved, sizes = drawn_alone(tmp_path, drawn)
+    assert len(saved) > 1
+    assert all(width == pytest.approx(PAGE_INCHES, abs=1e-3) and height <= MOST_INCHES for width, height in sizes)
+    assert [one.name for one in saved] == [kind, *(f"{kind}-{place}" for place in range(2, len(saved) + 1))]
+    column = "optimizer" if kind == "optimizer_matrix" else "method"
+    together = [name for one in saved for name in one.drawn.summary[column].unique().sort()]
+    assert together == drawn.summary[column].unique().sort().to_list()
+    assert sum(one.drawn.summary.height for one in saved) == drawn.summary.height
+    for one in saved:
+        text = (tmp_path / "figures" / f"{one.name}.svg").read_text()
+        assert all(f">{name}<" in text for name in one.drawn.summary[column].unique())
+    assert saved[0].drawn.title == f"{drawn.title}, part 1 of {len(saved)}"
+    assert drawn.chart.to_dict() == before
+
+
+def test_a_map_of_few_methods_takes_as_many_columns_as_there_is_room_for(tmp_path):
+    few = {name: METHODS[name] for name in ("softmax", "relu_kernel", "elu_kernel")}
+    (drawn,) = diverged_figures(results(num_seeds=3, methods=few))
+    saved, ((width, height),) = drawn_alone(tmp_path, drawn)
+    assert len(saved) == 1
+    assert width == pytest.approx(PAGE_INCHES, abs=1e-3)
+    assert height < MOST_INCHES / 2
+    assert diverged_map(results(num_seeds=3, methods=few)).height == saved[0].drawn.summary.height

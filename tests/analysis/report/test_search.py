@@ -1,0 +1,177 @@
+"""The page of searches: answers, intervals with open ends, every round, and the same in Markdown."""
+
+import math
+
+import polars as pl
+import pytest
+
+from analysis.report.search import (
+    SEARCH_KINDS,
+    answer_tables,
+    asked_trials,
+    edge_figures,
+    search_chapters,
+    search_definitions,
+    search_sentences,
+)
+from analysis.report.search_folder import write_search_report
+from bench.errors import UsageError
+from bench.search import SEARCHES
+from tests.analysis.report.test_page import read
+
+INF, NAN = math.inf, math.nan
+HOSTILE = "<script>alert('x')</script>"
+
+
+def answer(method: str, value: float, low: float, high: float, **other: object) -> dict[str, object]:
+    return {
+        "workload": "w", "method": method, "optimizer": "sgd", "search": "edge", "knob": "lr", "value": value,
+        "ci_low": low, "ci_high": high, "unit": "value of the knob", "best_value": None, "num_trials_to_target": None,
+        "num_trials": 3, "num_rounds": 2, "flags": "", "knobs": "", "note": "the budget of 3 trials is spent", **other,
+    }  # fmt: skip
+
+
+def frame_of(*rows: dict[str, object]) -> pl.DataFrame:
+    types = {"best_value": pl.Float64, "num_trials_to_target": pl.Int64, "num_trials": pl.Int64, "num_rounds": pl.Int64}
+    numbers = dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64)
+    return pl.DataFrame(list(rows), schema_overrides={**types, **numbers})
+
+
+def trail(*methods: str) -> pl.DataFrame:
+    rows = [
+        {"workload": "w", "method": method, "optimizer": "sgd", "knobs": "", "round": number, "value": value,
+         "seed": seed, "final_loss": final, "initial_loss": 3.0, "why": why}
+        for method in methods
+        for number, value, seed, final, why in (
+            (1, 0.01, 0, 5.0, "one value a decade"), (1, 1.0, 0, INF, "one value a decade"), (2, 0.1, 1, None, "halve"),
+        )
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema_overrides={"final_loss": pl.Float64})
+
+
+TWO = frame_of(answer("a", 0.5, 0.3, 0.9), answer("b", 0.2, 0.1, 0.4), answer("c", 0.1, 0.05, 0.2))
+
+
+def test_every_search_has_its_words():
+    assert SEARCH_KINDS.keys() == SEARCHES.keys()
+
+
+def test_the_best_is_named_with_those_whose_intervals_overlap():
+    assert search_sentences(TWO) == [
+        "a is stable up to the largest lr, 0.5 (95% interval [0.3, 0.9]); its interval overlaps with that of b.",
+        "9 trials, in 3 searches.",
+    ]
+
+
+def test_the_best_of_a_tuning_has_its_value_of_the_knob():
+    tuned = frame_of(answer("a", 0.51234, -INF, INF, search="tune", best_value=0.03, num_trials_to_target=2))
+    assert search_sentences(tuned)[0] == "a reaches the least loss, 0.5123, at lr = 0.03."
+    (table,) = answer_tables(tuned)
+    assert table.titles == ("Method", "Least loss", "95% interval", "At lr", "Trials", "Trials to target", "Rounds")
+    assert table.rows == (("a", "0.5123", "–", "0.03", "3", "2", "2"),)
+
+
+def test_no_answer_at_all_is_said():
+    assert search_sentences(frame_of(answer("a", NAN, 0.0, 0.01)))[0] == "No search found an answer: Largest stable lr."
+
+
+def test_unfinished_searches_are_counted_flagged_and_defined():
+    frame = frame_of(answer("a", 0.5, 0.3, 0.9), answer("b", 0.2, 0.1, 0.4, flags="unfinished", note="not finished: x"))
+    assert search_sentences(frame)[-1] == "6 trials, in 2 searches. 1 of them are not finished."
+    assert [row[-1] for row in answer_tables(frame)[0].rows] == ["", "unfinished"]
+    assert list(search_definitions(frame)) == ["Largest stable lr", "unfinished"]
+    assert search_chapters(frame, trail("a", "b"))[1].told.endswith("So far: largest stable lr 0.2 (95% interval "
+        "[0.1, 0.4]), from 3 trials in 2 rounds. Not finished: x.")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0.1, 0.4, "[0.1, 0.4]"), (0.0, 0.4, "(0, 0.4]"), (0.1, INF, "[0.1, ∞)"), (NAN, 0.4, "–"), (0.0, INF, "(0, ∞)")],
+)
+def test_open_ends_of_an_interval(low, high, text):
+    assert answer_tables(frame_of(answer("a", 0.2, low, high)))[0].rows[0][2] == text
+
+
+def test_workloads_optimizers_and_knobs_are_named_where_there_are_several():
+    frame = frame_of(answer("a", 0.5, 0.3, 0.9), answer("a", 0.2, 0.1, 0.4, optimizer="adamw", workload="v"))
+    assert [table.heading for table in answer_tables(frame)] == ["Largest stable lr on w", "Largest stable lr on v"]
+    both = pl.concat([trail("a"), trail("a").with_columns(optimizer=pl.lit("adamw"), workload=pl.lit("v"))])
+    assert [one.title for one in search_chapters(frame, both)] == ["Search: w: a, sgd", "Search: v: a, adamw"]
+
+
+def test_rounds_say_what_was_asked_why_and_what_came():
+    (chapter,) = search_chapters(frame_of(answer("a", 0.5, 0.3, 0.9)), trail("a"))
+    plain = [tuple(" ".join(cell.split()) for cell in row) for row in chapter.rounds.rows]
+    assert plain == [
+        ("1", "one value a decade", "0.01 (seed 0): 5; 1 (seed 0): diverged"),
+        ("2", "halve", "0.1 (seed 1): no result"),
+    ]
+
+
+def test_losses_drawn_are_clipped_at_the_loss_at_init():
+    assert asked_trials(trail("a")).select("trial", "state", "loss").rows() == [
+        (1, "completed", 3.0),
+        (2, "diverged", None),
+        (3, "no result", None),
+    ]
+
+
+def test_edges_are_drawn_where_there_are_any():
+    assert [one.summary["method"].to_list() for one in edge_figures(TWO)] == [["a", "b", "c"]]
+    assert list(edge_figures(frame_of(answer("a", NAN, 0.0, 0.01)))) == []
+    assert list(edge_figures(frame_of(answer("a", 0.5, 0.3, 0.9, search="tune")))) == []
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("search") / "new"
+    answers = frame_of(answer("a", 0.5, 0.3, INF), answer(HOSTILE, 0.2, 0.1, 0.4))
+    paths = write_search_report(
+        answers, trail("a", HOSTILE), out, title="edges", provenance={"git": "abc"}, manifest='{"git": "abc"}',
+        formats=("html",),
+    )  # fmt: skip
+    return out, paths
+
+
+def test_the_page_comes_first_and_all_files_are_linked(folder):
+    out, paths = folder
+    assert paths[0] == out / "index.html"
+    page = read(paths[0].read_text(encoding="utf-8"))
+    links = {attrs["href"] for tag, attrs in page.tags if tag == "a" and not (attrs["href"] or "").startswith("#")}
+    assert links == {path.relative_to(out).as_posix() for path in paths[1:]}
+    names = {path.name for path in paths}
+    assert names > {"search.csv", "search.json", "search.md", "report.md", "trail.csv", "manifest.json", "charts.html"}
+    assert (out / "manifest.json").read_text(encoding="utf-8") == '{"git": "abc"}'
+
+
+def test_the_page_has_a_figure_for_each_search_and_one_of_the_edges(folder):
+    page = folder[1][0].read_text(encoding="utf-8")
+    assert page.count("data:image/svg+xml;base64,") == 3
+    ids = [attrs["id"] for _, attrs in read(page).tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_names_are_escaped_and_nothing_is_loaded(folder):
+    out, paths = folder
+    for path in (paths[0], out / "report.md", out / "search.md"):
+        assert "<script" not in path.read_text(encoding="utf-8")
+    assert "http" not in paths[0].read_text(encoding="utf-8")
+
+
+def test_markdown_says_the_same_as_the_page(folder):
+    out, paths = folder
+    page, markdown = paths[0].read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
+    for words in ("one value a decade", "Largest stable lr", "∞", "budget of 3 trials is spent", "git"):
+        assert words in page
+        assert words in markdown
+
+
+def test_without_links_the_page_has_none(tmp_path):
+    answers = frame_of(answer("a", 0.5, 0.3, 0.9))
+    paths = write_search_report(answers, trail("a"), tmp_path, title="t", provenance={}, formats=(), is_linked=False)
+    assert "<a " not in paths[0].read_text(encoding="utf-8")
+
+
+def test_no_finished_round_is_one_clear_line(tmp_path):
+    with pytest.raises(UsageError, match="no round of a search is finished"):
+        write_search_report(TWO.clear(), trail("a"), tmp_path, title="t", provenance={})
