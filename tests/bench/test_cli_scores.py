@@ -143,6 +143,7 @@ def test_power_says_how_many_seeds_to_plan(folder):
     assert bench(folder, "power", "0.5", "1.0", "--pairs", "0")[0] == 2
 
 
+@pytest.mark.slow
 def test_the_page_on_mlflow_has_the_same_scores(folder):
     store = Store(folder / "store", f"sqlite:///{folder / 'store' / 'mlflow.db'}", warn=pytest.fail)
     tracker = Tracker(store, "scored")

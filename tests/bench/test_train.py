@@ -79,7 +79,10 @@ def test_lane_matches_solo_run_in_any_company(pack):
     assert_same_lane(A, pack, (A,))
 
 
-@pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"model": "llama_1m", "depth": 1, "z_loss": 1e-3}])
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param({"dropout": 0.2}, marks=pytest.mark.slow), {"model": "llama_1m", "depth": 1, "z_loss": 1e-3}],
+)
 def test_lane_matches_solo_run_of_a_language_model(settings):
     """Held-out data, dropout, several heads, token embeddings; also beside a lane that diverges."""
     a, b, bad = (

@@ -370,6 +370,7 @@ def test_source_is_stated(optimizer):
     assert type(optimizer).__doc__
 
 
+@pytest.mark.slow
 def test_a_traced_step_of_training_equals_an_eager_one(name):
     """Of a model with two layers; in the trace nothing that would wait for the device."""
     program = LaneProgram.of(trial(optimizer=name, method="qk_layernorm_free", workload_params={"depth": 2}))

@@ -262,6 +262,7 @@ def test_vocabulary_that_can_not_be_downloaded_is_said(tmp_path):
     assert "can't download GPT-2's vocabulary here; set TIKTOKEN_CACHE_DIR" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["--text-field number", "--split test"])
 def test_data_set_without_the_field_or_split_is_refused(wrong, tmp_path):
     pytest.importorskip("datasets", reason="needs the extra 'text'")

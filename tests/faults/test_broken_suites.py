@@ -210,10 +210,10 @@ def broken(tmp_path: Path, content: bytes) -> str:
     """The error of a file with this content."""
     path = tmp_path / "x.yaml"
     path.write_bytes(content)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(UsageError) as caught:
         load_suite(path)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     lines = str(caught.value).splitlines()
     assert 1 <= len(lines) <= 11
     for line in lines:
@@ -333,12 +333,12 @@ def test_mutated_suite_is_read_or_refused_in_a_second(seed, tmp_path):
     for _ in range(50):
         content = mutated(GOOD, rng)
         path.write_bytes(content)
-        started = time.perf_counter()
+        started = time.process_time()
         message = f"{path}:"
         try:
             load_suite(path)
         except UsageError as error:
             message = str(error)
-        assert time.perf_counter() - started < 1, content
+        assert time.process_time() - started < 1, content
         assert message.startswith(f"{path}:"), content
         assert len(message.splitlines()) <= 11, content

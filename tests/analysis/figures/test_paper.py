@@ -125,6 +125,7 @@ def test_every_number_of_the_paper_is_there():
     assert len(set(stems)) == len(stems)
 
 
+@pytest.mark.slow
 def test_every_figure_renders_and_says_what_it_is_of(charts, tmp_path):
     assert {name[:9] for name in charts} == {*(f"figure_{n:02}" for n in (1, 2, 4, 5, 8, 9, 11)), "rows_in_t"}
     for name, drawn in charts.items():

@@ -108,7 +108,7 @@ def test_page_links_exist(report):
     assert all((out / link).is_file() for link in links)
 
 
-@pytest.mark.parametrize("loss", ["train", "validation"])
+@pytest.mark.parametrize("loss", [pytest.param("train", marks=pytest.mark.slow), "validation"])
 def test_report_on_held_out_data(tmp_path, loss):
     data = with_held_out(results(num_seeds=2, methods=FEW))
     paths = written(tmp_path, data, loss=loss)

