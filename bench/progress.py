@@ -89,7 +89,10 @@ def _one_table(frame: polars.DataFrame) -> str:
     buffer = io.StringIO()
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = None if sys.stdout.isatty() else 200
-    Console(file=buffer, force_terminal=colour, width=width, no_color=not colour).print(table)
+    # Names are text, whatever brackets and colons they have.
+    Console(file=buffer, force_terminal=colour, width=width, no_color=not colour, markup=False, emoji=False).print(
+        table
+    )
     return buffer.getvalue()
 
 

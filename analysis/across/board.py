@@ -210,7 +210,7 @@ def _scores(
 ) -> pl.DataFrame:
     """SCORE_COLUMNS, by condition as they come, methods in this order."""
     conditions = list(dict.fromkeys(entry.key[0] for entry in entries))
-    tied = _tied(entries, of_score["score"][0])
+    tied = _tied(entries, of_score)
     flags = [found.flags[pair] for pair in of_score.select("workload", "method").iter_rows()]
     is_tied = [pair in tied for pair in of_score.select("workload", "method").iter_rows()]
     return (
@@ -223,13 +223,12 @@ def _scores(
     )
 
 
-def _tied(entries: Sequence[ScoredEntry], score: str) -> set[tuple[str, str]]:
+def _tied(entries: Sequence[ScoredEntry], of_score: pl.DataFrame) -> set[tuple[str, str]]:
     """(condition, method) of those that learned and are not the best, but nothing there is significantly better."""
-    found = score_differences(entries, score)
+    found = score_differences(entries, of_score["score"][0])
     beaten = {(row["workload"], row["second"]) for row in found.filter(verdict="first better").iter_rows(named=True)}
     beaten |= {(row["workload"], row["first"]) for row in found.filter(verdict="second better").iter_rows(named=True)}
-    table = costs(score_table_of(entries, "").filter(pl.col("score") == score))
-    learned = table.filter(~pl.col("at_chance"), pl.col("value").is_not_null())
+    learned = costs(of_score).filter(~pl.col("at_chance"), pl.col("value").is_not_null())
     rest = learned.filter(pl.col("cost") > pl.col("cost").min().over("workload"))
     return set(rest.select("workload", "method").iter_rows()) - beaten
 
@@ -249,7 +248,7 @@ def _score_ranks(by_score: pl.DataFrame, ranked: Collection[str]) -> pl.DataFram
 
 def _agreement(table: pl.DataFrame, score: str) -> pl.DataFrame:
     """AGREEMENT_COLUMNS of every other score that is defined somewhere, lowest first."""
-    pairs = score_correlations(table).filter((pl.col("first") == score) | (pl.col("second") == score))
+    pairs = score_correlations(table, score)
     other = pl.when(pl.col("first") == score).then(pl.col("second")).otherwise(pl.col("first"))
     defined = pairs.with_columns(score=other).filter(pl.col("spearman").is_not_null())
     found = defined.group_by("score").agg(

@@ -9,22 +9,28 @@ import polars as pl
 
 from analysis.across.board import REACHES, AcrossBoard
 from analysis.across.conditions import RULE
+from analysis.curves import entry_label
 from analysis.losses import SCORED_LOSSES
 from analysis.plain_table import PlainTable, plain_latex, plain_markdown
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.text import decimals, escape_markdown, lr_text, number
 
-_CONDITIONS_A_TABLE = 4
-_SCORES_A_TABLE = 9
+# Conditions and scores side by side on a terminal, and across a page of two columns.
+_WIDE, _PAGE = (4, 9), (3, 4)
 _MARKS = {"at_chance": "*", "learned_little": "‡"}
-_LATEX = {"‡": r"\ddag{}", "≥": r"$\geq$"}
+_LATEX = {
+    "‡": r"\ddag{}",
+    "≥": r"$\geq$",
+    "\\begin{table}[t]\n\\centering": "\\begin{table*}[t]\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{4pt}",
+    r"\end{table}": r"\end{table*}",
+}
 _ROUGH_CONDITIONS, _ROUGH_METHODS = 10, 5  # up to these Friedman's chi-square is rough: Demšar 2006, Sec. 3.2.2
 
 
 def board_tables(board: AcrossBoard) -> list[PlainTable]:
     """The scores of methods x conditions, what the conditions are, the ranks under each score, how far scores agree."""
-    tables = [*_score_tables(board), _conditions_table(board), *_rank_tables(board)]
-    return [*tables, _agreement_table(board)] if board.agreement.height else tables
+    scores, others = _tables(board, *_WIDE)
+    return [*scores, _conditions_table(board), *others]
 
 
 def verdict(board: AcrossBoard) -> list[str]:
@@ -75,11 +81,11 @@ def board_markdown(board: AcrossBoard) -> str:
 
 
 def board_latex(board: AcrossBoard) -> str:
-    """A booktabs `table` each; needs \\usepackage{booktabs}. The first caption has the verdict."""
-    captions = [" ".join(f"{line}." for line in verdict(board)) + f" {reading_note(board)}"]
-    tables = board_tables(board)
-    captions += [""] * (len(tables) - 1)
-    drawn = [plain_latex(table, caption=caption) for table, caption in zip(tables, captions, strict=True)]
+    """A booktabs `table*` each; needs \\usepackage{booktabs}. The first caption has the verdict and the conditions."""
+    scores, others = _tables(board, *_PAGE)
+    whole = [*verdict(board), f"Conditions: {_conditions_text(board)}"]
+    captions = [" ".join(f"{line}." for line in whole) + f" {reading_note(board)}", *[""] * len([*scores[1:], *others])]
+    drawn = [plain_latex(table, caption=caption) for table, caption in zip([*scores, *others], captions, strict=True)]
     text = "\n".join([r"% needs \usepackage{booktabs}", *drawn])
     for letter, command in _LATEX.items():
         text = text.replace(letter, command)
@@ -159,13 +165,19 @@ def _separation(board: AcrossBoard) -> str:
     return "; ".join(parts)
 
 
-def _score_tables(board: AcrossBoard) -> list[PlainTable]:
+def _tables(board: AcrossBoard, num_conditions: int, num_scores: int) -> tuple[list[PlainTable], list[PlainTable]]:
+    """Those of the scores, and those of ranks and agreement, so many conditions and scores a table."""
+    agreement = [_agreement_table(board)] if board.agreement.height else []
+    return _score_tables(board, num_conditions), [*_rank_tables(board, num_scores), *agreement]
+
+
+def _score_tables(board: AcrossBoard, num_conditions: int) -> list[PlainTable]:
     """Methods x conditions, a few conditions a table; mean rank and profile in the first."""
     names = board.conditions["condition"].to_list()
     cells = {name: _cells(board.scores.filter(condition=name)) for name in names}
     tables = []
-    for start in range(0, len(names), _CONDITIONS_A_TABLE):
-        part = names[start : start + _CONDITIONS_A_TABLE]
+    for start in range(0, len(names), num_conditions):
+        part = names[start : start + num_conditions]
         rows = tuple(
             (
                 row["method"],
@@ -202,14 +214,22 @@ def _conditions_table(board: AcrossBoard) -> PlainTable:
     return PlainTable(heading="Conditions", titles=titles, rows=rows, num_names=5)
 
 
-def _rank_tables(board: AcrossBoard) -> list[PlainTable]:
+def _conditions_text(board: AcrossBoard) -> str:
+    """The same in a sentence."""
+    return "; ".join(
+        f"{row['condition']}: {entry_label(row['workload'], row['optimizer'], row['knobs'])} of {row['side']}"
+        for row in board.conditions.iter_rows(named=True)
+    )
+
+
+def _rank_tables(board: AcrossBoard, num_scores: int) -> list[PlainTable]:
     """The ranked methods x scores, a few scores a table: mean ranks, and over how many conditions each."""
     methods = board.methods.filter(pl.col("mean_rank").is_not_null())["method"].to_list()
     found = {(row["score"], row["method"]): row for row in board.score_ranks.iter_rows(named=True)}
     scores = board.score_ranks["score"].unique(maintain_order=True).to_list()
     tables = []
-    for start in range(0, len(scores), _SCORES_A_TABLE):
-        part = scores[start : start + _SCORES_A_TABLE]
+    for start in range(0, len(scores), num_scores):
+        part = scores[start : start + num_scores]
         rows = [(method, *(number(found[name, method]["mean_rank"], 2) for name in part)) for method in methods]
         rows.append(("over conditions", *(str(found[name, methods[0]]["num_conditions"]) for name in part)))
         titles = ("Method", *(SCORE_KINDS[name].title for name in part))

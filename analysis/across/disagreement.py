@@ -58,17 +58,19 @@ def score_ranks(table: pl.DataFrame) -> pl.DataFrame:
     return ranked.select(*SCORE_RANK_COLUMNS)
 
 
-def score_correlations(table: pl.DataFrame) -> pl.DataFrame:
-    """SCORE_CORRELATION_COLUMNS: how far any two scores order the entries of a workload alike, lowest agreement first.
+def score_correlations(table: pl.DataFrame, score: str | None = None) -> pl.DataFrame:
+    """SCORE_CORRELATION_COLUMNS: how far any two scores, or any with `score`, order the entries of a workload alike.
 
-    Spearman's rho and Kendall's tau-b in [-1, 1] over the entries that both rank, better matched with better; null for
-    fewer than three entries, or where one score ranks all alike.
+    Lowest agreement first. Spearman's rho and Kendall's tau-b in [-1, 1] over the entries that both rank, better
+    matched with better; null for fewer than three entries, or where one score ranks all alike.
     """
     ranks = score_ranks(table).filter(pl.col("rank").is_not_null())
     rows = []
     for (workload,), of_workload in ranks.group_by("workload", maintain_order=True):
         by_score = {str(key[0]): rows for key, rows in of_workload.partition_by("score", as_dict=True).items()}
         for first, second in itertools.combinations(by_score, 2):
+            if score not in (None, first, second):
+                continue
             both = by_score[first].join(by_score[second], on=ENTRY)
             rows.append((workload, first, second, *_correlations(both), both.height))
     found = pl.DataFrame(rows, schema=SCORE_CORRELATION_COLUMNS, orient="row")

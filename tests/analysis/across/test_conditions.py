@@ -61,7 +61,7 @@ def test_each_setting_of_a_knob_that_all_methods_have_is_a_condition():
 
 def test_a_knob_that_only_some_methods_have_is_part_of_their_name():
     wide = [
-        side({"window": 0.3}, settings=f'{{"width":{width},"modes":"x, y"}}', floor=1 - width / 100) for width in (4, 8)
+        side({"window": 0.3}, settings=f'{{"width":{width},"modes":"x,y"}}', floor=1 - width / 100) for width in (4, 8)
     ]
     one = pl.concat([side({"a": 0.2}), *wide])
     assert entries(one=one, two=side({"a": 0.3, "b": 0.4}, workload="v", floor=0.5)) == [

@@ -84,3 +84,11 @@ def test_too_few_methods_or_ties_have_no_correlation():
 def test_columns_are_checked():
     with pytest.raises(UsageError, match="the score table lacks the columns"):
         score_ranks(pl.DataFrame({"score": ["x"]}))
+
+
+def test_correlations_with_one_score_are_those_of_all_pairs_that_have_it():
+    found = table({"best_loss": [1, 2, 3, 4], "lr_sensitivity": [2, 1, 4, 3], "edge_lr": [1, 3, 2, 4]})
+    every = score_correlations(found)
+    expected = every.filter((pl.col("first") == "lr_sensitivity") | (pl.col("second") == "lr_sensitivity"))
+    assert (every.height, expected.height) == (3, 2)
+    assert score_correlations(found, "lr_sensitivity").equals(expected)

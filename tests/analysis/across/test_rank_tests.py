@@ -1,13 +1,14 @@
 """Mean ranks, Friedman's test and the critical difference: by hand, by scipy, and as in Demšar's paper."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.across.rank_tests import critical_difference, rank_test
+from analysis.across.rank_tests import RankTest, critical_difference, mean_ranks, not_separated, rank_test, ranks
 from bench.errors import UsageError
 
 
@@ -73,3 +74,31 @@ def test_a_method_that_a_workload_lacks_is_left_out():
 def test_too_few_workloads_or_methods_are_refused(shape):
     with pytest.raises(UsageError, match="at least 2 workloads and 3 methods on all of them, got"):
         rank_test(frame(np.ones(shape)))
+
+
+def test_groups_of_demsars_example():
+    # Sec. 3.2.2 and Fig. 1(a), 14 data sets. At 5% the critical difference is 1.25: even the best and the worst are not
+    # separated. At 10% it is 1.12: C4.5 is apart from both with m, and C4.5+cf belongs to both groups.
+    means = {"C4.5": 3.143, "C4.5+m": 2.0, "C4.5+cf": 2.893, "C4.5+m+cf": 1.964}
+    frame_of = pl.DataFrame({"method": list(means), "mean_rank": list(means.values())}).sort("mean_rank")
+    test = RankTest(
+        mean_ranks=frame_of,
+        statistic=9.28,
+        p_value=0.026,
+        critical_difference=1.25,
+        num_workloads=14,
+        left_out=(),
+    )
+    assert not_separated(test) == [("C4.5+m+cf", "C4.5+m", "C4.5+cf", "C4.5")]
+    narrow = replace(test, critical_difference=1.12)
+    assert not_separated(narrow) == [("C4.5+m+cf", "C4.5+m", "C4.5+cf"), ("C4.5+cf", "C4.5")]
+    assert not_separated(replace(test, critical_difference=0.01)) == []
+    assert not_separated(replace(test, critical_difference=0.01, p_value=0.06)) == [
+        ("C4.5+m+cf", "C4.5+m", "C4.5+cf", "C4.5")
+    ]
+
+
+def test_ranks_share_ties_and_put_what_is_missing_last():
+    costs = pl.DataFrame({"workload": ["w"] * 4, "method": list("abcd"), "cost": [2.0, None, 2.0, 1.0]})
+    assert ranks(costs)["rank"].to_list() == [2.5, 4, 2.5, 1]
+    assert mean_ranks(ranks(costs)).rows() == [("d", 1.0), ("a", 2.5), ("c", 2.5), ("b", 4.0)]
