@@ -139,63 +139,64 @@ def test_report_is_written(first_run, folder):
     assert json.loads((folder / "out/manifest.json").read_text())["suite"]["name"] == "tiny"
 
 
-@pytest.fixture(scope="module")
-def stored(folder) -> Path:
-    """Stores of results that no training gave: `without` and `held_out`, with held-out data."""
+def store_of(folder: Path, name: str, **held_out: float) -> Path:
+    """A store of results that no training gave, and with `stored.yaml` beside it."""
     (folder / "stored.yaml").write_text(STORED_SUITE)
-    for name in ("without", "held_out"):
-        results = []
-        for trial in load_suite(folder / "stored.yaml", allow_code=False).expand():
-            loss = 1.0 + trial.knobs.lr + trial.seed / 10
-            held_out = {
-                "initial_val_loss": 4.0,
-                "val_loss": loss + 0.5,
-                "val_accuracy": 0.25,
-                "val_calibration_error": 0.1,
-            }
-            measured: dict[str, Any] = held_out if name == "held_out" else {}
-            made = Result(
-                trial=trial, outcome=Outcome.COMPLETED, initial_loss=4.0, final_loss=loss, wall_s=1.0, **measured
-            )
-            results.append(made)
-        tracker = Tracker(Store(folder / name, f"sqlite:///{folder / name / 'mlflow.db'}", warn=pytest.fail), "stored")
-        tracker.put(results, {})
-        assert tracker.close() == 0
+    results = []
+    for trial in load_suite(folder / "stored.yaml", allow_code=False).expand():
+        loss = 1.0 + trial.knobs.lr + trial.seed / 10
+        measured: dict[str, Any] = {"val_loss": loss + 0.5, **held_out} if held_out else {}
+        results.append(
+            Result(trial=trial, outcome=Outcome.COMPLETED, initial_loss=4.0, final_loss=loss, wall_s=1.0, **measured)
+        )
+    tracker = Tracker(Store(folder / name, f"sqlite:///{folder / name / 'mlflow.db'}", warn=pytest.fail), "stored")
+    tracker.put(results, {})
+    assert tracker.close() == 0
     return folder
 
 
+@pytest.fixture(scope="module")
+def without(folder) -> Path:
+    return store_of(folder, "without")
+
+
+@pytest.fixture(scope="module")
+def held_out(folder) -> Path:
+    return store_of(folder, "held_out", initial_val_loss=4.0, val_accuracy=0.25, val_calibration_error=0.1)
+
+
 @pytest.mark.slow
-def test_leaderboard_on_the_validation_loss(stored):
+def test_leaderboard_on_the_validation_loss(held_out):
     words = ("leaderboard", "stored.yaml", "--store", "held_out", "--format", "json")
-    train, held_out = (
-        json.loads(bench_here(stored, *words, "--loss", loss).stdout) for loss in ("train", "validation")
+    train, validation = (
+        json.loads(bench_here(held_out, *words, "--loss", loss).stdout) for loss in ("train", "validation")
     )
     assert [row["best_loss"] for row in train] == pytest.approx([1.051] * 2)
-    assert [row["best_loss"] for row in held_out] == pytest.approx([1.551] * 2)
-    for row in train + held_out:
+    assert [row["best_loss"] for row in validation] == pytest.approx([1.551] * 2)
+    for row in train + validation:
         assert (row["val_accuracy"], row["generalisation_gap"]) == pytest.approx((0.25, 0.5))
-    table = bench_here(stored, *words[:-2], "--loss", "validation").stdout
+    table = bench_here(held_out, *words[:-2], "--loss", "validation").stdout
     assert "depth=1): scores of the held-out loss\n" in table
     assert "depth=1): on held-out data at each best_lr\n" in table
     assert "generalisation_gap" in table
     page = bench_here(
-        stored, "report", "stored.yaml", "--store", "held_out", "--loss", "validation", "--out", "held_out_report"
+        held_out, "report", "stored.yaml", "--store", "held_out", "--loss", "validation", "--out", "held_out_report"
     )
     assert page.returncode == 0, page.stderr
-    assert "Scores are of the held-out loss" in (stored / "held_out_report/index.html").read_text()
+    assert "Scores are of the held-out loss" in (held_out / "held_out_report/index.html").read_text()
 
 
 @pytest.mark.parametrize("command", ["leaderboard", "report"])
-def test_validation_loss_without_held_out_data_is_one_clear_line(stored, command):
-    found = bench_here(stored, command, "stored.yaml", "--store", "without", "--loss", "validation")
+def test_validation_loss_without_held_out_data_is_one_clear_line(without, command):
+    found = bench_here(without, command, "stored.yaml", "--store", "without", "--loss", "validation")
     assert found.returncode == 2
     assert found.stdout == ""
     assert found.stderr.startswith("no trial of 'in_context_regression(")
     assert found.stderr.count("\n") == 1
 
 
-def test_table_without_held_out_data_does_not_mention_them(stored):
-    found = bench_here(stored, "leaderboard", "stored.yaml", "--store", "without")
+def test_table_without_held_out_data_does_not_mention_them(without):
+    found = bench_here(without, "leaderboard", "stored.yaml", "--store", "without")
     assert found.returncode == 0
     assert not any(word in found.stdout for word in ("val_", "generalisation", " loss ", "train"))
 

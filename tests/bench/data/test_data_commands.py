@@ -112,6 +112,7 @@ def test_ctrl_c_leaves_nothing(tmp_path, text):
     assert list(tmp_path.iterdir()) == [text]
 
 
+@pytest.mark.slow
 def test_a_data_set_is_streamed_with_a_separator_before_each_row(tmp_path):
     pytest.importorskip("datasets", reason="needs the extra 'text'")
     rows = ["first é", "second", "", "third"] * 5

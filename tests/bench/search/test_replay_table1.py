@@ -35,7 +35,8 @@ def test_edge_is_near_the_dense_one_for_two_fifths_of_the_trials():
     assert max(repeat.answer.num_trials for repeat in repeats) <= 38
 
 
-@pytest.mark.parametrize("grid", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("grid", [True, False])
 def test_interval_of_the_edge_covers_the_true_one(grid: bool):
     shares = coverage(50, grid)
     assert len(shares) == 7
@@ -68,6 +69,7 @@ def test_sensitivity_that_spends_a_third_of_the_trials_ranks_as_the_dense_one():
     assert same_ranking(repeats) == 1.0
 
 
+@pytest.mark.slow
 def test_tuning_is_near_the_best_dense_loss():
     repeats = tune_repeats(5)
     assert max(repeat.answer.num_trials for repeat in repeats) <= 30

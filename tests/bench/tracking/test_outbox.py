@@ -119,8 +119,8 @@ def test_kill_while_putting_leaves_whole_entries_only(outbox, warnings_seen):
     chance = random.Random(0)
     leftovers = 0
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    for kill in range(60):  # at least 3, and on until one of them hit a write
-        if kill >= 3 and leftovers:
+    for kill in range(60):  # at least 2, and on until one of them hit a write
+        if kill >= 2 and leftovers:
             break
         known = len(outbox.entries())
         child = subprocess.Popen(
