@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,27 +108,25 @@ def cited_keys(text: Text) -> list[str]:
 
 def methods_latex(text: Text) -> str:
     """LaTeX with \\cite of BibTeX keys."""
-    parts = []
-    for part in text:
-        if isinstance(part, Cite):
-            parts.append(rf"~\cite{{{','.join(part.keys)}}}")
-        else:
-            parts.append(f"${part.formula}$" if isinstance(part, Math) else _spaced(part, latex_name))
-    return "".join(parts).strip() + "\n"
+    return _written(text, lambda keys: rf"~\cite{{{','.join(keys)}}}", latex_name)
 
 
 def methods_markdown(text: Text) -> str:
     """Markdown whose citations Pandoc reads: [@key; @key]."""
+    return _written(text, lambda keys: f" [{'; '.join(f'@{key}' for key in keys)}]", escape_markdown)
+
+
+def _written(text: Text, cite: Callable[[Sequence[str]], str], escape: Callable[[str], str]) -> str:
     parts = []
     for part in text:
         if isinstance(part, Cite):
-            parts.append(f" [{'; '.join(f'@{key}' for key in part.keys)}]")
+            parts.append(cite(part.keys))
         else:
-            parts.append(f"${part.formula}$" if isinstance(part, Math) else _spaced(part, escape_markdown))
+            parts.append(f"${part.formula}$" if isinstance(part, Math) else _spaced(part, escape))
     return "".join(parts).strip() + "\n"
 
 
-def _spaced(part: str, escape: Any) -> str:
+def _spaced(part: str, escape: Callable[[str], str]) -> str:
     """Escaped, with the white space around it that the escaping drops."""
     return (" " if part[:1] == " " else "") + escape(part) + (" " if part[-1:] == " " else "")
 

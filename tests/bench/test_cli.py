@@ -1,8 +1,6 @@
 """The command line for real: Ray, MLflow on sqlite, a suite with a method of the user's own, every command once."""
 
-import contextlib
 import csv
-import io
 import json
 import os
 import subprocess
@@ -12,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bench.cli import main
 from bench.suite import load_suite
 from bench.tracking import Store, Tracker
 from bench.trial import Outcome, Result
+from tests.command_line import bench_here
 
 SUITE = """
 name: tiny
@@ -69,26 +67,6 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment.pop("MLFLOW_TRACKING_URI", None)
     command = [sys.executable, "-m", "bench.cli", *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
-
-
-def bench_here(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """As `bench`, without a process of its own, which would spend seconds on imports."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        patch.chdir(folder)
-        patch.syspath_prepend(folder)
-        patch.setenv("COLUMNS", "200")
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(sys, "argv", ["bench", *words])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,16 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from bench.cli import main
 from bench.suite import load_suite
 from bench.tracking import Store, Tracker
 from bench.trial import Outcome, Result
+from tests.command_line import bench_here
 
 COMMITTED = Path(__file__).parents[2] / "suites/results"
 SUITE = """
@@ -44,22 +43,15 @@ def write(path: Path, *rows: str) -> Path:
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[int, str, str]]:
+def bench(monkeypatch, tmp_path) -> Callable[..., tuple[int, str, str]]:
     """Runs `bench compare` in this process, in a folder with two files: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     write(tmp_path / "one.csv", *lines("w"))
     write(tmp_path / "two.csv", *lines("v", floor=0.9))
 
     def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", "compare", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
+        found = bench_here(tmp_path, "compare", *words)
+        return found.returncode, found.stdout, found.stderr
 
     return run
 

@@ -1,18 +1,15 @@
 """`bench export`: a bundle from a store, bad usage in one line."""
 
-import contextlib
-import io
 import json
 import re
-import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
-from bench.cli import main
 from bench.suite import load_suite
 from bench.trial import Outcome, Result
+from tests.command_line import bench_here as bench
 
 SUITE = """
 name: stored
@@ -24,23 +21,6 @@ seeds: 2
 probe_every: 3
 """
 SEARCH = "search: {name: edge, budget: 8}\n"
-
-
-def bench(folder: Path, *words: str) -> CompletedProcess[str]:
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(sys, "argv", ["bench", *words])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-    return CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")

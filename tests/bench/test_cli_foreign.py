@@ -5,34 +5,26 @@ import json
 import math
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from bench.cli import main
+from tests.command_line import bench_here
 
 GOOD = "method,lr,seed,loss,initial_loss\na,0.1,0,1,2\na,0.2,0,1.5,2\n"
 COMMITTED = Path(__file__).parents[2] / "suites/results"
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys, tmp_path) -> Callable[..., tuple[int, str, str]]:
+def bench(monkeypatch, tmp_path) -> Callable[..., tuple[int, str, str]]:
     """Runs the command line in this process, in an empty folder: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
+        found = bench_here(tmp_path, *words)
+        return found.returncode, found.stdout, found.stderr
 
     return run
 

@@ -1,11 +1,9 @@
 """`bench scores` and `bench power` on a store that no training filled."""
 
-import contextlib
 import csv
 import io
 import json
 import math
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -13,12 +11,12 @@ import pytest
 
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.table import score_table
-from bench.cli import main
 from bench.publish import publish
 from bench.suite import load_suite
 from bench.trace import TRACE_COLUMNS
 from bench.tracking import Store, Tracker, read_results, read_traces
 from bench.trial import Outcome, Result
+from tests.command_line import bench_here
 
 SUITE = """
 name: scored
@@ -67,16 +65,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 def bench(folder: Path, *words: str) -> tuple[int, str, str]:
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(sys, "argv", ["bench", *words])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-    return code, out.getvalue(), err.getvalue()
+    found = bench_here(folder, *words)
+    return found.returncode, found.stdout, found.stderr
 
 
 def scores(folder: Path, *words: str) -> tuple[int, str, str]:
