@@ -10,9 +10,9 @@ from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.search import SEARCHES
 from bench.suite import KnobGrid, shipped_suites
-from bench.suite_entry import KINDS
-from bench.suite_search import FROM_SUITE
-from bench.suite_sweeps import NOT_KNOBS
+from bench.suite.entry import KINDS
+from bench.suite.search import FROM_SUITE
+from bench.suite.sweeps import NOT_KNOBS
 from bench.workloads import WORKLOADS
 
 Rows = list[dict[str, Any]]

@@ -24,7 +24,7 @@ from bench.lazy import polars
 from bench.outbox import empty_traces
 from bench.publish import PAGE_FORMATS, Board, log_report, manifest_with_imports, publish, read_board
 from bench.suite import Suite
-from bench.suite_errors import suggest
+from bench.suite.errors import suggest
 from bench.tracking import (
     Store,
     Tracker,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
+from bench.cli.app import main
 
 
 def bench_here(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
+from bench.cli.app import main
 from bench.data.sources import CHUNK_BYTES, find_source
 from bench.data.write import write_corpus
 
@@ -41,7 +41,7 @@ def bench_data(tmp_path, monkeypatch, capsys):
 
 def in_a_process(folder: Path, *words: str, blocked: str = "", limit: int | None = None, **variables: str):
     """The same in its own process, where a `blocked` library can't be imported and no file may exceed the limit."""
-    code = f"import sys; sys.modules.update(dict.fromkeys({blocked.split()!r})); from bench.cli import main; main()"
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked.split()!r})); from bench.cli.app import main; main()"
     environment = os.environ | {"BENCH_DATA": str(folder / "cache"), "HF_HOME": str(folder / "hub")} | variables
     return subprocess.run(
         [sys.executable, "-c", code, "data", *words],

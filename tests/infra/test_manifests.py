@@ -266,7 +266,7 @@ class TestRay:
     def test_job_runs_a_shipped_suite_on_this_cluster(self) -> None:
         from typer.main import get_command
 
-        from bench.cli import app
+        from bench.cli.app import app
 
         assert JOB["spec"]["clusterSelector"] == {"ray.io/cluster": "bench"}
         assert JOB["spec"]["shutdownAfterJobFinishes"] is False

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli import app
+from bench.cli.app import app
 from bench.publish_search import publish_search
 from bench.queues import SearchQueue
 from bench.suite import Context, Suite

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli import app
+from bench.cli.app import app
 from bench.errors import UsageError
 from bench.publish_search import publish_search
 from bench.queues import SearchQueue

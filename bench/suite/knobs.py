@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench.suite_errors import problem, reject, relocated, show
+from bench.suite.errors import problem, reject, relocated, show
 from bench.trial import Choice, Knobs
 
 SWEPT_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", re.ASCII)
@@ -89,7 +89,7 @@ class KnobGrid(BaseModel):
     """The values of each knob: a number, a list, or {log: [low, high], per_decade: [1, 3]}.
 
     Beside the lane knobs below, any parameter of a workload, method, optimizer or schedule of the suite
-    (bench/suite_sweeps.py).
+    (bench/suite/sweeps.py).
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli_shared import (
+from bench.cli.shared import (
     DEFAULT_STORE,
     EXIT_INTERRUPTED,
     AllowCode,

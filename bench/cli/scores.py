@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli_shared import (
+from bench.cli.shared import (
     DEFAULT_STORE,
     AllowCode,
     LossOption,

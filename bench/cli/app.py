@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli_cluster import add_cluster_commands
-from bench.cli_compare import add_compare_command
-from bench.cli_data import data_app
-from bench.cli_export import add_export_commands
-from bench.cli_figures import add_figures_command
-from bench.cli_foreign import add_foreign_commands, imported_leaderboard, imported_report, imported_verify
-from bench.cli_scores import add_scores_commands
-from bench.cli_search import add_search_commands
-from bench.cli_shared import (
+from bench.cli.cluster import add_cluster_commands
+from bench.cli.compare import add_compare_command
+from bench.cli.data import data_app
+from bench.cli.export import add_export_commands
+from bench.cli.figures import add_figures_command
+from bench.cli.foreign import add_foreign_commands, imported_leaderboard, imported_report, imported_verify
+from bench.cli.scores import add_scores_commands
+from bench.cli.search import add_search_commands
+from bench.cli.shared import (
     DEFAULT_PORT,
     DEFAULT_STORE,
     AllowCode,
@@ -276,7 +276,3 @@ def main() -> None:
         fail(str(error), error.exit_code)
     except BrokenPipeError:  # `bench ... | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_shared import (
+from bench.cli.shared import (
     DEFAULT_STORE,
     AllowCode,
     LossOption,

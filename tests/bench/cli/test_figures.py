@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bench import inspection
-from bench.cli import app
-from bench.cli_figures import _agreement_lines, _family, _keys
+from bench.cli.app import app
+from bench.cli.figures import _agreement_lines, _family, _keys
 from bench.errors import UsageError
 from bench.inspection import Agreement
 from bench.pack import make_packs

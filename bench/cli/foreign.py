@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli_shared import (
+from bench.cli.shared import (
     DEFAULT_STORE,
     AllowCode,
     LossOption,

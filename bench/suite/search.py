@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serial
 
 from bench.entry import build
 from bench.search import SEARCHES
-from bench.suite_entry import Kind, resolve
-from bench.suite_errors import problem, reject, relocated, show, suggest
+from bench.suite.entry import Kind, resolve
+from bench.suite.errors import problem, reject, relocated, show, suggest
 
 if TYPE_CHECKING:
     from bench.search.base import Search

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from bench.errors import UsageError
-from bench.suite_file import Document, Loc
+from bench.suite.file import Document, Loc
 
 MAX_PROBLEMS = 10
 MAX_OPTIONS = 12  # named where none is near

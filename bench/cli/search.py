@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_shared import DEFAULT_STORE, AllowCode, StoreOption, UriOption, open_store, run_and_print
+from bench.cli.shared import DEFAULT_STORE, AllowCode, StoreOption, UriOption, open_store, run_and_print
 
 if TYPE_CHECKING:
     from bench.suite import Suite

@@ -13,7 +13,7 @@ from bench.tracking import Store, Tracker
 from bench.trial import Outcome, Result
 from tests.command_line import bench_here
 
-COMMITTED = Path(__file__).parents[2] / "suites/results"
+COMMITTED = Path(__file__).parents[3] / "suites/results"
 SUITE = """
 name: mine
 workloads: [{name: in_context_regression, num_steps: 40, final_loss_steps: 4, batch_size: 4, depth: 1, num_pairs: 5}]

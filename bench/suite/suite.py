@@ -33,16 +33,14 @@ from bench.entry import load_class
 from bench.errors import UsageError
 from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
-from bench.suite_entry import KINDS, entry_schema, resolve
-from bench.suite_errors import dotted, explain, problem, reject, show
-from bench.suite_file import Document, find_suite, read_document, shipped_suites
-from bench.suite_knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
-from bench.suite_search import SearchPlan, build_search
-from bench.suite_sweeps import Sweeps, assign
+from bench.suite.entry import KINDS, entry_schema, resolve
+from bench.suite.errors import dotted, explain, problem, reject, show
+from bench.suite.file import Document, read_document
+from bench.suite.knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
+from bench.suite.search import SearchPlan, build_search
+from bench.suite.sweeps import Sweeps, assign
 from bench.trial import KNOB_NAMES, Choice, Knobs, Trial
 from bench.workloads import WORKLOADS
-
-__all__ = ["KnobGrid", "LogGrid", "Suite", "find_suite", "json_schema", "load_suite", "shipped_suites"]
 
 MAX_TRIALS = 1_000_000
 PATH_ADVICE = (

@@ -26,8 +26,8 @@ from bench.entry import load_class, parameters
 from bench.errors import UsageError
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
-from bench.suite_errors import problem, reject, relocated, show, suggest
-from bench.suite_file import Loc
+from bench.suite.errors import problem, reject, relocated, show, suggest
+from bench.suite.file import Loc
 from bench.trial import Choice, canonical_json
 from bench.workloads import WORKLOADS
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli_shared import DEFAULT_STORE, AllowCode, LossOption, StoreOption, UriOption, open_store, say
+from bench.cli.shared import DEFAULT_STORE, AllowCode, LossOption, StoreOption, UriOption, open_store, say
 from bench.errors import UsageError
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from bench.suite import (
     load_suite,
     shipped_suites,
 )
-from bench.suite_entry import KINDS
+from bench.suite.entry import KINDS
 from bench.trial import KNOB_NAMES, Choice, Knobs
 
 FIELDS = {
@@ -406,7 +406,7 @@ def test_loading_a_suite_imports_no_heavy_module():
         "load_suite(find_suite('quickstart')).expand(); json_schema()\n"
         "print(sorted({'torch', 'polars', 'ray', 'mlflow', 'numpy'} & set(sys.modules)))"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout == "[]\n"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli_shared import DEFAULT_STORE, AllowCode, StoreOption, SuiteArgument, UriOption, load, open_store, say
+from bench.cli.shared import DEFAULT_STORE, AllowCode, StoreOption, SuiteArgument, UriOption, load, open_store, say
 from bench.errors import UsageError
 
 if TYPE_CHECKING:

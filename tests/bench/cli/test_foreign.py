@@ -14,7 +14,7 @@ import pytest
 from tests.command_line import bench_here
 
 GOOD = "method,lr,seed,loss,initial_loss\na,0.1,0,1,2\na,0.2,0,1.5,2\n"
-COMMITTED = Path(__file__).parents[2] / "suites/results"
+COMMITTED = Path(__file__).parents[3] / "suites/results"
 
 
 @pytest.fixture

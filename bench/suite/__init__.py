@@ -1,0 +1,7 @@
+"""Suites: what to compare, read from YAML or built in Python."""
+
+from bench.suite.file import find_suite, shipped_suites
+from bench.suite.knobs import KnobGrid, LogGrid
+from bench.suite.suite import Context, Suite, json_schema, load_suite
+
+__all__ = ["Context", "KnobGrid", "LogGrid", "Suite", "find_suite", "json_schema", "load_suite", "shipped_suites"]
