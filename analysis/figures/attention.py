@@ -63,9 +63,9 @@ def variance_against_entropy(points: pl.DataFrame, curve: pl.DataFrame, *, title
         check_size(rows)
         dots = alt.Chart(rows).mark_point(filled=True, size=13, opacity=0.75, clip=True).encode(x=x, y=y, color=colour)
         expected = alt.Chart(curve).mark_line(color=GREY, strokeDash=[4, 3], strokeWidth=1.2, clip=True)
-        panel = alt.layer(expected.encode(x=x, y=y), dots)
-        panels.append(panel.properties(width=200, height=140, title=panel_title(rows["method"][0])))
-    return styled(alt.concat(*panels, columns=3, spacing=20).properties(title=figure_title(title, subtitle)))
+        title_of_panel = panel_title(rows["method"][0])
+        panels.append(alt.layer(expected.encode(x=x, y=y), dots, width=200, height=140, title=title_of_panel))
+    return styled(alt.concat(*panels, columns=3, spacing=20, title=figure_title(title, subtitle)))
 
 
 def gammas_by_layer(summary: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
@@ -90,9 +90,9 @@ def gammas_by_layer(summary: pl.DataFrame, *, title: str, subtitle: str = "") ->
             layers = [*_lines_and_crosses(own, step, y, colour), *labelled_rule(1.0, "1: as it starts", align="right")]
             name = panel_title(of_method["method"][0])
             name.subtitle, name.subtitleFontSize = _GAMMA_TITLES[quantity], 11
-            panels.append(alt.layer(*layers).properties(width=200, height=115, title=name))
+            panels.append(alt.layer(*layers, width=200, height=115, title=name))
         rows.append(alt.hconcat(*panels, spacing=20))
-    return styled(alt.vconcat(*rows, spacing=18).properties(title=figure_title(title, subtitle)))
+    return styled(alt.vconcat(*rows, spacing=18, title=figure_title(title, subtitle)))
 
 
 def variance_and_entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
@@ -119,9 +119,9 @@ def variance_and_entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title
             layers = _lines_and_crosses(own.filter(pl.col("value") > 0) if is_log else own, step, y, colour)
             if not is_log:
                 layers += labelled_rule(math.log(num_keys), f"log N (N = {num_keys})")
-            panels.append(alt.layer(*layers).properties(width=300, height=120, title=_titled(of_method)))
+            panels.append(alt.layer(*layers, width=300, height=120, title=_titled(of_method)))
         rows.append(alt.hconcat(*panels, spacing=20))
-    return styled(alt.vconcat(*rows, spacing=18).properties(title=figure_title(title, subtitle)))
+    return styled(alt.vconcat(*rows, spacing=18, title=figure_title(title, subtitle)))
 
 
 def rows_in_training(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
@@ -137,8 +137,8 @@ def rows_in_training(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
         panels = [_histogram(of_method.filter(pl.col("of") == of), of, *rules[of]) for of in rules]
         row = alt.hconcat(*panels, spacing=20).resolve_scale(color="shared")
         rows.append(row)
-    chart = alt.concat(*rows, columns=_ROW_COLUMNS, spacing=20).resolve_scale(color="independent")
-    return styled(chart.properties(title=figure_title(title, subtitle)))
+    chart = alt.concat(*rows, columns=_ROW_COLUMNS, spacing=20, title=figure_title(title, subtitle))
+    return styled(chart.resolve_scale(color="independent"))
 
 
 def heat_maps(summary: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
@@ -166,9 +166,8 @@ def heat_maps(summary: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart
             cells = cells.encode(x=x, x2="key_end:Q", y=y, y2="query_end:Q", color=colour)
             step = alt.TitleParams(f"step {of_step['step'][0]}", fontSize=11, fontWeight="normal", offset=3)
             maps.append(cells.properties(width=105, height=105, title=step))
-        rows.append(alt.hconcat(*maps, spacing=8).properties(title=panel_title(of_method["method"][0])))
-    chart = alt.concat(*rows, columns=_ROW_COLUMNS, spacing=14)
-    return styled(chart.properties(title=figure_title(title, subtitle)))
+        rows.append(alt.hconcat(*maps, spacing=8, title=panel_title(of_method["method"][0])))
+    return styled(alt.concat(*rows, columns=_ROW_COLUMNS, spacing=14, title=figure_title(title, subtitle)))
 
 
 def _titled(rows: pl.DataFrame) -> alt.TitleParams:
@@ -231,4 +230,4 @@ def _histogram(rows: pl.DataFrame, of: str, place: float, label: str) -> Any:
     rule = ruled.mark_rule(strokeDash=[5, 4], color=GREY).encode(x="low:Q")
     text = ruled.mark_text(align="right", dx=-4, baseline="top", color=GREY)
     layers = [lines, rule, text.encode(x="low:Q", y=alt.value(3), text="label:N")]
-    return alt.layer(*layers).properties(width=190, height=95, title=_titled(rows))
+    return alt.layer(*layers, width=190, height=95, title=_titled(rows))

@@ -92,7 +92,7 @@ def label_layers(labels: list[CrossLabel], x: alt.X, y: alt.Y, colour: alt.Color
         is_left, down, is_shared = kind
         alike = [one for one in labels if (one.is_left, one.down, one.method is None) == kind]
         base = alt.Chart(pl.DataFrame([{**label.anchor, "text": label.text} for label in alike]))
-        base = base.encode(x=x, y=y, text="text:N")
+        base = base.encode(x=x, y=y, text=alt.Text("text:N"))
         place: dict[str, Any] = {"align": "right" if is_left else "left", "dx": -_GAP if is_left else _GAP}
         place |= {"baseline": "middle", "dy": down}
         shown = base.mark_text(**place, color=GREY)

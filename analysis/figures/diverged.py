@@ -43,13 +43,17 @@ def diverged_map_chart(cells: pl.DataFrame, *, title: str, subtitle: str = "") -
     unknown = diverged.transform_filter("datum.step == null").encode(color=alt.value(GREY))
     timed = diverged.transform_filter("datum.step != null").encode(color=colour)
     lost = base.transform_filter(f"datum.state == '{LOST}'").mark_point(shape=CROSS, size=50, strokeWidth=1.2)
-    layers = alt.layer(quiet, unknown, timed, lost.encode(color=alt.value(GREY)))
+    cell = alt.Step(_CELL)
+    layers = alt.layer(quiet, unknown, timed, lost.encode(color=alt.value(GREY)), width=cell, height=cell)
     # A facet, not panels put together: Altair takes a second for every ten of those.
     header = alt.Header(title=None, labelAnchor="start", labelFontSize=13, labelFontWeight="bold", labelLimit=300)
-    grid = layers.properties(width=alt.Step(_CELL), height=alt.Step(_CELL)).facet(
-        facet=alt.Facet("method:N", header=header), columns=_PANELS_PER_ROW, spacing=20
+    grid = layers.facet(
+        facet=alt.Facet("method:N", header=header),
+        columns=_PANELS_PER_ROW,
+        spacing=20,
+        title=figure_title(title, subtitle),
     )
-    return styled(grid.resolve_axis(x="independent", y="independent").properties(title=figure_title(title, subtitle)))
+    return styled(grid.resolve_axis(x="independent", y="independent"))
 
 
 def _colour(steps: list[int]) -> alt.Color:

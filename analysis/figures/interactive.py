@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ def interactive_page(charts: Sequence[tuple[str, Spec]], *, title: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>
 <style>{_STYLE}</style>
-<script>{vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")}</script>
+<script>{_libraries()}</script>
 </head>
 <body>
 <h1>{html.escape(title)}</h1>
@@ -52,6 +53,12 @@ specs.forEach((spec, place) => vegaEmbed(`#chart-${{place}}`, spec, {{actions: f
 </body>
 </html>
 """
+
+
+@functools.cache
+def _libraries() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script; bundling takes two seconds, so once a process."""
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def zoomable(spec: Spec) -> Spec:

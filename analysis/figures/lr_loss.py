@@ -68,18 +68,24 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", lo
     height = alt.Y("loss_mean:Q", title=loss_title, scale=alt.Scale(zero=True))
     legend = method_legend(symbolSize=90, symbolStrokeWidth=0)
     base = alt.Chart(summary).encode(x=lr, color=method_colour(methods, legend))
-    bars = base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y=alt.Y("loss_low:Q"), y2="loss_high:Q")
+    bars = base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y=alt.Y("loss_low:Q"), y2=alt.Y2("loss_high:Q"))
     lines = base.mark_line(strokeWidth=2).encode(y=height, strokeDash=method_dash(methods, None))
     points = base.mark_point(filled=True, size=45, opacity=1).encode(
         y=height,
         shape=method_shape(methods, legend),
-        tooltip=["method:N", "lr:Q", alt.Tooltip("loss_mean:Q", format=".4g"), "num_diverged:Q", "num_seeds:Q"],
+        tooltip=[
+            alt.Tooltip("method:N"),
+            alt.Tooltip("lr:Q"),
+            alt.Tooltip("loss_mean:Q", format=".4g"),
+            alt.Tooltip("num_diverged:Q"),
+            alt.Tooltip("num_seeds:Q"),
+        ],
     )
     crosses = base.transform_filter("datum.num_diverged > 0").mark_point(
         shape=CROSS, size=160, strokeWidth=1.6, opacity=1
     )
     layers = [bars, lines, points, crosses.encode(y=height), *_initial_loss(summary)]
-    return styled(alt.layer(*layers).properties(width=520, height=300, title=figure_title(title, subtitle)))
+    return styled(alt.layer(*layers, width=520, height=300, title=figure_title(title, subtitle)))
 
 
 def save(chart: Any, path: Path) -> Path:

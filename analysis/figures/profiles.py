@@ -52,7 +52,7 @@ def profile_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", distanc
         ),
         tooltip=["method:N", alt.Tooltip("tau:Q", format=".3f"), alt.Tooltip("share:Q", format=".2f")],
     )
-    return styled(alt.layer(drawn).properties(width=420, height=260, title=figure_title(title, subtitle)))
+    return styled(alt.layer(drawn, width=420, height=260, title=figure_title(title, subtitle)))
 
 
 def _limits(rows: pl.DataFrame) -> tuple[float, float]:

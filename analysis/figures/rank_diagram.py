@@ -46,8 +46,8 @@ def rank_diagram(
         orient="row",
     )
     layers = [*_drops(methods, height), *_bars(bars), *_critical_difference(critical_difference)]
-    sized = alt.layer(*layers).properties(width=_WIDTH, height=height, title=figure_title(title, subtitle))
-    return styled(sized.properties(view=alt.ViewBackground(stroke=None)))
+    bare = alt.ViewBackground(stroke=None)
+    return styled(alt.layer(*layers, width=_WIDTH, height=height, title=figure_title(title, subtitle), view=bare))
 
 
 def _x(name: str, num_methods: int) -> alt.X:

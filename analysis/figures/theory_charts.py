@@ -45,9 +45,8 @@ def weights_and_entropy(histograms: pl.DataFrame, entropies: pl.DataFrame, *, nu
         f"that q·k has variance s²\nThe least weights shown hold all smaller ones"
     )
     title = figure_title("Weights and entropy of a row of attention as its logits spread", subtitle)
-    both = alt.vconcat(top, _entropies(entropies, num_keys), spacing=25)
-    both = both.resolve_scale(color="independent", strokeDash="independent")
-    return styled(both.properties(title=title))
+    both = alt.vconcat(top, _entropies(entropies, num_keys), spacing=25, title=title)
+    return styled(both.resolve_scale(color="independent", strokeDash="independent"))
 
 
 def entropy_against_norm(rows: pl.DataFrame, *, num_keys: int) -> Chart:
@@ -86,7 +85,7 @@ def entropy_against_norm(rows: pl.DataFrame, *, num_keys: int) -> Chart:
     title = figure_title("Entropy against 2-norm of random rows of attention", subtitle)
     edge = band.mark_line(color=GREY, strokeWidth=1).encode(x=x, y=alt.Y("largest:Q"))
     layers = [area, edge, points.encode(x=x, y=y, color=colour, shape=shape), *rule]
-    return styled(alt.layer(*layers).properties(width=460, height=300, title=title))
+    return styled(alt.layer(*layers, width=460, height=300, title=title))
 
 
 def _stroke_legend() -> alt.Legend:
@@ -120,7 +119,7 @@ def _histogram(histograms: pl.DataFrame, kind: str, num_keys: int) -> Any:
     rule = place.mark_rule(strokeDash=[5, 4], color=GREY).encode(x="low:Q")
     text = place.mark_text(align="right", dx=-4, baseline="top", color=GREY)
     label = text.encode(x="low:Q", y=alt.value(3), text="label:N")
-    return alt.layer(lines, rule, label).properties(width=250, height=130, title=panel_title(kind))
+    return alt.layer(lines, rule, label, width=250, height=130, title=panel_title(kind))
 
 
 def _entropies(entropies: pl.DataFrame, num_keys: int) -> Any:
@@ -153,4 +152,4 @@ def _entropies(entropies: pl.DataFrame, num_keys: int) -> Any:
     text = end.mark_text(align="right", dx=-6, dy=-6, color=GREY).encode(x=x, y=y, text="label:N")
     rule = labelled_rule(math.log(num_keys), f"log N (N = {num_keys}): uniform rows")
     title = panel_title("Entropy of a row: mean, and standard deviation over rows (band)")
-    return alt.layer(bands, lines, theorem, text, *rule).properties(width=560, height=220, title=title)
+    return alt.layer(bands, lines, theorem, text, *rule, width=560, height=220, title=title)

@@ -77,7 +77,7 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
         for panel in _shown_panels(summary)
     ]
     pairs = [alt.hconcat(*panels[start : start + 2], spacing=30) for start in range(0, len(panels), 2)]
-    return styled(alt.vconcat(*pairs, spacing=25).properties(title=figure_title(title, subtitle)))
+    return styled(alt.vconcat(*pairs, spacing=25, title=figure_title(title, subtitle)))
 
 
 def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
@@ -94,7 +94,7 @@ def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
     parts = summary.partition_by("method", maintain_order=True)
     told = diverged_words(summary)
     panels = [_layer_panel(rows, num_keys, num_steps, last_layer, told) for rows in parts]
-    return styled(alt.concat(*panels, columns=3, spacing=25).properties(title=figure_title(title, subtitle)))
+    return styled(alt.concat(*panels, columns=3, spacing=25, title=figure_title(title, subtitle)))
 
 
 def _shown_panels(summary: pl.DataFrame) -> list[str]:
@@ -146,13 +146,15 @@ def _trace_panel(
     value = alt.Y("value:Q", title=_AXIS_TITLES[panel], scale=scale)
     legend = method_legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2.5)
     colour, dash = method_colour(methods, legend), method_dash(methods, legend)
-    base = alt.Chart(rows).encode(x=step, y=value, color=colour, detail="outcome:N")
+    base = alt.Chart(rows).encode(x=step, y=value, color=colour, detail=alt.Detail("outcome:N"))
     layers: list[Any] = []
     if rows["low"].is_not_null().any():
-        layers.append(base.mark_area(opacity=0.13, clip=True).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"))
+        layers.append(
+            base.mark_area(opacity=0.13, clip=True).encode(y=alt.Y("low:Q", scale=scale), y2=alt.Y2("high:Q"))
+        )
     if beside.height:
         thin = alt.Chart(beside).mark_line(strokeWidth=0.9, opacity=0.6, clip=True)
-        layers.append(thin.encode(x=step, y=value, color=colour, detail="outcome:N", strokeDash=dash))
+        layers.append(thin.encode(x=step, y=value, color=colour, detail=alt.Detail("outcome:N"), strokeDash=dash))
     layers.append(base.mark_line(strokeWidth=1.8, clip=True).encode(strokeDash=dash))
     if is_held_out:
         layers.append(base.mark_point(filled=True, size=22, opacity=1, clip=True))
@@ -164,7 +166,7 @@ def _trace_panel(
         layers.append(_triangles(collapsed, step, value).encode(color=colour))
     for label, height, below in bounds:
         layers += labelled_rule(height, label, below=below)
-    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, title=panel_title(_TITLES[panel]))
+    return alt.layer(*layers, width=_WIDTH, height=_HEIGHT, title=panel_title(_TITLES[panel]))
 
 
 def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: int, told: Mapping[str, str]) -> Any:
@@ -180,7 +182,7 @@ def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: 
     outcomes = alt.Scale(domain=["completed", "diverged"], range=[[1, 0], [4, 3]])
     dash = alt.StrokeDash("outcome:N", scale=outcomes, legend=None)
     lines = alt.Chart(rows).mark_line(strokeWidth=1.8, clip=True)
-    lines = lines.encode(x=step, y=value, color=colour, strokeDash=dash, detail="layer:Q")
+    lines = lines.encode(x=step, y=value, color=colour, strokeDash=dash, detail=alt.Detail("layer:Q"))
     crosses = _crosses(rows, step, value, (0, high)).encode(color=colour)
     collapsed = collapses(rows, ["outcome", "layer"], num_keys)
     triangles = [_triangles(collapsed, step, value).encode(color=colour)] if collapsed.height else []
@@ -189,13 +191,13 @@ def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: 
     title = panel_title(method)
     if told:
         title.subtitle, title.subtitleFontSize = told[method], 11
-    return alt.layer(lines, crosses, *triangles, *rule).properties(width=240, height=150, title=title)
+    return alt.layer(lines, crosses, *triangles, *rule, width=240, height=150, title=title)
 
 
 def _crosses(rows: pl.DataFrame, step: alt.X, value: alt.Y, limits: tuple[float, float]) -> alt.Chart:
     ends = rows.filter("is_end").with_columns(pl.col("value").clip(*limits))
     marks = alt.Chart(ends).mark_point(shape=CROSS, size=130, strokeWidth=1.8, opacity=1)
-    tooltip = ["method:N", *(alt.Tooltip(f"{name}:Q", format=",") for name in DIVERGED_COLUMNS)]
+    tooltip = [alt.Tooltip("method:N"), *(alt.Tooltip(f"{name}:Q", format=",") for name in DIVERGED_COLUMNS)]
     return marks.encode(x=step, y=value, tooltip=tooltip)
 
 
