@@ -27,11 +27,11 @@ _LOSS_NOTE = (
 )
 _TRACE_NOTE = (
     "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence\n"
-    "Entropy band: standard deviation over layers; ▽: entropy collapse, the mean falls below a tenth of log N"
+    "Entropy band: standard deviation over layers; triangle: entropy collapse, the mean falls below a tenth of log N"
 )
 _LAYER_NOTE = (
     "Mean over the seeds that completed; dashed lines ending in ×: over the seeds that diverged, up to the first "
-    "divergence\n▽: entropy collapse, a layer falls below a tenth of log N"
+    "divergence\nTriangle: entropy collapse, a layer falls below a tenth of log N"
 )
 _MAP_NOTE = "Grey: completed; colour: diverged, dark is early; ×: no result (crashed, out of memory or timed out)"
 

@@ -23,6 +23,7 @@ from analysis.report.page import (
     MANIFEST_FILE,
     TRAINING_SECTION,
     Contents,
+    Figure,
     html_page,
     markdown_page,
 )
@@ -83,10 +84,7 @@ def write_report(
     board = leaderboard(results, score, loss) if board is None else board
     if board.is_empty():
         raise UsageError("there is nothing to report: no trial completed or diverged")
-    keys_of = dict.fromkeys(board["workload"], num_keys) if isinstance(num_keys, int) else dict(num_keys)
-    unknown = sorted(set(board["workload"]) - set(keys_of))
-    if unknown:
-        raise UsageError(f"num_keys lacks the workloads {', '.join(unknown)}; it has {', '.join(keys_of)}")
+    keys_of = _keys_of(board, num_keys)
     compared = None if references is None else compare(board, references)
     told = report_sections(results, board, score, loss, measures)
     contents = Contents(
@@ -101,15 +99,9 @@ def write_report(
     )
     out.mkdir(parents=True, exist_ok=True)
     written = [write(out / name, text) for name, text in _texts(contents, results, told, manifest).items()]
-    figures, charts, used = [], [], set[str]()
-    for section, drawn in _drawn(results, traces, keys_of, loss, told):
-        name, spec = file_name(drawn.kind, drawn.place, used), drawn.chart.to_dict()
-        figure, paths = draw(drawn, spec, section, out, name, formats, is_linked=is_linked)
-        figures.append(figure)
-        charts.append((figure.caption, spec))
-        written += paths
-    if "html" in formats and charts:
-        written.append(write(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
+    every = _drawn(results, traces, keys_of, loss, told)
+    figures, paths = _write_figures(every, out, formats, title=title, is_linked=is_linked)
+    written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     return [
         write(out / "index.html", html_page(contents, figures=figures, files=files, is_linked=is_linked)),
@@ -140,6 +132,31 @@ def _texts(contents: Contents, results: pl.DataFrame, told: Iterable[Told], mani
     for part in told:
         texts |= part.files
     return texts
+
+
+def _keys_of(board: pl.DataFrame, num_keys: int | Mapping[str, int]) -> dict[str, int]:
+    """The number of keys N by workload label."""
+    keys_of = dict.fromkeys(board["workload"], num_keys) if isinstance(num_keys, int) else dict(num_keys)
+    unknown = sorted(set(board["workload"]) - set(keys_of))
+    if unknown:
+        raise UsageError(f"num_keys lacks the workloads {', '.join(unknown)}; it has {', '.join(keys_of)}")
+    return keys_of
+
+
+def _write_figures(
+    every: Iterable[tuple[str, Drawn]], out: Path, formats: Collection[str], *, title: str, is_linked: bool
+) -> tuple[list[Figure], list[Path]]:
+    """All figures as the page shows them, each in its files, and one interactive page of all."""
+    figures, charts, written, used = [], [], list[Path](), set[str]()
+    for section, drawn in every:
+        name, spec = file_name(drawn.kind, drawn.place, used), drawn.chart.to_dict()
+        figure, paths = draw(drawn, spec, section, out, name, formats, is_linked=is_linked)
+        figures.append(figure)
+        charts.append((figure.caption, spec))
+        written += paths
+    if "html" in formats and charts:
+        written.append(write(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
+    return figures, written
 
 
 def _drawn(

@@ -123,7 +123,7 @@ def test_delivering_twice_is_delivering_once(store, open_tracker):
 
 
 def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker, fresh_database, tmp_path):
-    finished = finished_packs.results(range(60))
+    finished = finished_packs.results(range(30))
     tracker = open_tracker(store)
     put(tracker, finished)
     tracker.close(timeout_s=0)
@@ -150,7 +150,7 @@ def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker
     assert tracker.finished() == {one.trial.id for one in finished}
     assert tracker.deliver() == 0
     assert_holds(store, finished)
-    assert runs_by_kind(store) == {"suite": 1, "method": 2, "trial": 60}
+    assert runs_by_kind(store) == {"suite": 1, "method": 2, "trial": 30}
 
     (tmp_path / "undisturbed").mkdir()
     shutil.copy(fresh_database, tmp_path / "undisturbed" / "mlflow.db")
