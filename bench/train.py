@@ -1,7 +1,7 @@
 """train_pack(): the only training loop. Models of one trial, stacked into lanes and trained as one.
 
-Shapes: L lanes, S distinct seeds, T steps of a chunk, E batches of held-out data, M parts of a batch.
-A lane whose loss or gradient norm is not finite is frozen at that step and recorded; its neighbours never see it.
+Shapes: L lanes, S distinct seeds, T steps of a chunk, E batches of held-out data. A lane whose loss or gradient norm is
+not finite is frozen at that step and recorded; its neighbours never see it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from bench.lane import LaneProgram
 from bench.lazy import polars, torch
 from bench.models.classify import calibration_error
 from bench.pack import Pack
+from bench.stacked import StackedProgram
+from bench.tree import copy_tensors, map_tensors, tensors_of
 from bench.trial import KNOB_NAMES, Result
 
 if TYPE_CHECKING:
@@ -102,15 +104,15 @@ class PackRun:
         counters = self._counters
         with torch.no_grad():
             if self._num_parts == 1:
-                self._train_lanes(self._lanes, self._chunk, self._knobs, counters["step"])
+                self._stacked.train(self._lanes, self._chunk, self._knobs, counters["step"])
             else:
-                seen = self._gradients_of_lanes(self._lanes, self._chunk, counters["step"], counters["part"])
-                self._update_lanes(self._lanes, seen, self._knobs, counters["step"])
+                seen = self._stacked.gradients(self._lanes, self._chunk, counters["step"], counters["part"])
+                self._stacked.update(self._lanes, seen, self._knobs, counters["step"])
                 del seen
             if only_training:
                 return
-            self._observe_lanes(self._lanes, self._chunk, counters["step"])
-            self._evaluate_lanes(self._lanes, self._chunk, counters["step"], counters["part"])
+            self._stacked.observe(self._lanes, self._chunk, counters["step"])
+            self._stacked.evaluate(self._lanes, self._chunk, counters["step"], counters["part"])
 
     def look(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
         """Of all lanes what the coming step sees: params, buffers, P of every layer (L, B, H, Q, K) on the probed part.
@@ -119,24 +121,27 @@ class PackRun:
         """
         assert not self.done, "a run that is done has no coming step"
         self._fill_chunk()
-        step = self._counters["step"]
-        look = self._over_lanes(self.program.look, in_dims=(0, 0, None))
         with torch.no_grad():
-            seen = look(self._lanes, self._batch_of_lanes(self._chunk, step), step[0])
-        return _map(seen, lambda t: t.clone())
+            seen = self._stacked.look(self._lanes, self._chunk, self._counters["step"])
+        return map_tensors(seen, lambda t: t.clone())
 
     def step_cost(self) -> Cost:
         """Of one step, or of one part of its batch."""
         counters = self._counters
         if self._num_parts > 1:
             arguments = (self._lanes, self._chunk, counters["step"], counters["part"])
-            return cost(trace(self._gradients_of_lanes, arguments)[0])
-        return cost(trace(self._train_lanes, (self._lanes, self._chunk, self._knobs, counters["step"]))[0])
+            return cost(trace(self._stacked.gradients, arguments)[0])
+        return cost(trace(self._stacked.train, (self._lanes, self._chunk, self._knobs, counters["step"]))[0])
 
     def state(self) -> dict[str, Any]:
         """All that a run needs to go on, on the CPU; `load` of it continues bit for bit on the same device."""
         kept = {"lanes": self._lanes, "history": self._history.tensors}
-        return {"pack": self.pack.id, "step": self.step, "wall_s": self.wall_s, **_map(kept, lambda t: t.cpu().clone())}
+        return {
+            "pack": self.pack.id,
+            "step": self.step,
+            "wall_s": self.wall_s,
+            **map_tensors(kept, lambda t: t.cpu().clone()),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from a `state` of the same pack. Raises ValueError for another pack's."""
@@ -144,8 +149,8 @@ class PackRun:
             raise ValueError(f"checkpoint of pack {state['pack']}, this is pack {self.pack.id}")
         self.step, self.wall_s = state["step"], state["wall_s"]
         self._is_measured = self.step > 0
-        _copy(self._lanes, state["lanes"])
-        _copy(self._history.tensors, state["history"])
+        copy_tensors(self._lanes, state["lanes"])
+        copy_tensors(self._history.tensors, state["history"])
         self._counters["step"].fill_(self.step)
         self._counters["probe"].fill_(sum(step < self.step for step in self._history.probe_steps))
 
@@ -161,7 +166,8 @@ class PackRun:
     def _start_lanes(self) -> None:
         seeds = sorted({trial.seed for trial in self.pack.trials})
         self._seeds_S = torch.tensor(seeds, device=self.device)
-        self._seed_index_L = torch.tensor([seeds.index(trial.seed) for trial in self.pack.trials], device=self.device)
+        seed_index_L = torch.tensor([seeds.index(trial.seed) for trial in self.pack.trials], device=self.device)
+        self._stacked = StackedProgram(program=self.program, seed_index_L=seed_index_L, num_parts=self._num_parts)
         self._knobs = {
             name: torch.tensor(self.pack.knob_lanes(name), dtype=self._dtype, device=self.device) for name in KNOB_NAMES
         }
@@ -170,10 +176,9 @@ class PackRun:
             name: torch.tensor(values, dtype=torch.float64, device=self.device)
             for name, values in self.pack.constant_lanes().items()
         }
-        start = self._over_lanes(self.program.start, in_dims=(0, 0, 0 if constants else None))
-        seeds_L = self._seeds_S[self._seed_index_L]
+        start = self._stacked.start(self._seeds_S[seed_index_L], self._knobs["init_scale"], constants)
         # Clones: tensors that do not depend on the lane come out of vmap as views of one value.
-        self._lanes = _map(start(seeds_L, self._knobs["init_scale"], constants), lambda t: t.contiguous().clone())
+        self._lanes = map_tensors(start, lambda t: t.contiguous().clone())
 
     def _start_chunk(self) -> None:
         one_step = self._batches(0, 1)
@@ -187,12 +192,12 @@ class PackRun:
         return self._cast(self.program.workload.batches(self._seeds_S, steps_T))
 
     def _cast(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return _map(batch, lambda t: t.to(self._dtype) if t.is_floating_point() else t)
+        return map_tensors(batch, lambda t: t.to(self._dtype) if t.is_floating_point() else t)
 
     def _fill_chunk(self) -> None:
         start = self.step // self._chunk_steps * self._chunk_steps
         if start != self._chunk_start:
-            _copy(self._chunk, self._batches(start, self._chunk_steps))
+            copy_tensors(self._chunk, self._batches(start, self._chunk_steps))
             self._chunk_start = start
 
     def _measure_initial_loss(self) -> None:
@@ -237,51 +242,6 @@ class PackRun:
             self._step_once()
         self.step = end
 
-    def _over_lanes(self, function: Callable[..., Any], in_dims: tuple[int | None, ...]) -> Callable[..., Any]:
-        """vmap over lanes; one lane needs none, and its matrix products are plain ones."""
-        if len(self.pack.trials) > 1:
-            return torch.func.vmap(function, in_dims=in_dims)
-
-        def alone(*arguments: Any) -> Any:
-            pairs = zip(arguments, in_dims, strict=True)
-            own = [argument if dim is None else _map(argument, lambda t: t[0]) for argument, dim in pairs]
-            return _map(function(*own), lambda t: t[None])
-
-        return alone
-
-    def _train_lanes(self, lanes: dict, chunk: dict, knobs: dict, step: Tensor) -> Any:
-        train = self._over_lanes(self.program.train, in_dims=(0, 0, 0, None))
-        return train(lanes, self._batch_of_lanes(chunk, step), knobs, step[0])
-
-    def _gradients_of_lanes(self, lanes: dict, chunk: dict, step: Tensor, part: Tensor) -> Any:
-        batch = self._part_of_lanes(chunk, step, part)
-        return self._over_lanes(self.program.gradients, in_dims=(0, 0, None, None))(lanes, batch, step[0], part[0])
-
-    def _update_lanes(self, lanes: dict, seen: dict, knobs: dict, step: Tensor) -> Any:
-        return self._over_lanes(self.program.update, in_dims=(0, 0, 0, None))(lanes, seen, knobs, step[0])
-
-    def _observe_lanes(self, lanes: dict, chunk: dict, step: Tensor) -> Any:
-        observe = self._over_lanes(self.program.observe, in_dims=(0, 0, None))
-        return observe(lanes, self._batch_of_lanes(chunk, step), step[0])
-
-    def _evaluate_lanes(self, lanes: dict, chunk: dict, step: Tensor, part: Tensor) -> Any:
-        evaluate = self._over_lanes(self.program.evaluate, in_dims=(0, 0, None))
-        return evaluate(lanes, self._part_of_lanes(chunk, step, part), step[0])
-
-    def _evaluate_lanes_held_out(self, lanes: dict, held_out: dict, batch: Tensor, step: Tensor) -> Any:
-        one_batch = {name: t.index_select(0, batch)[0] for name, t in held_out.items()}
-        return self._over_lanes(self.program.evaluate, in_dims=(0, None, None))(lanes, one_batch, step[0])
-
-    def _batch_of_lanes(self, chunk: dict, step: Tensor) -> dict[str, Tensor]:
-        offset = step % self._chunk_steps
-        return {name: t.index_select(0, offset)[0].index_select(0, self._seed_index_L) for name, t in chunk.items()}
-
-    def _part_of_lanes(self, chunk: dict, step: Tensor, part: Tensor) -> dict[str, Tensor]:
-        batch = self._batch_of_lanes(chunk, step)
-        if self._num_parts == 1:
-            return batch
-        return {n: t.unflatten(1, (self._num_parts, -1)).index_select(1, part)[:, 0] for n, t in batch.items()}
-
     def _compile(self) -> None:
         """Make what is called step after step; all of it works in place on lanes, history and counters."""
         self._pool = new_pool(self.device)
@@ -295,10 +255,10 @@ class PackRun:
 
         observed = (self._lanes, self._chunk, step)
         self._observe_once = self._callable(
-            self._observe_lanes, observed, keep_observed, num_calls=len(history.probe_steps)
+            self._stacked.observe, observed, keep_observed, num_calls=len(history.probe_steps)
         )
         self._evaluate_once = self._callable(
-            self._evaluate_lanes,
+            self._stacked.evaluate,
             (*observed, self._counters["part"]),
             self._keep_measures,
             num_calls=history.loss_window * self._num_parts,
@@ -307,7 +267,7 @@ class PackRun:
             arguments = (self._lanes, self._held_out, batch, step)
             num_calls = len(history.eval_rows) * next(iter(self._held_out.values())).shape[0]
             self._evaluate_held_out_once = self._callable(
-                self._evaluate_lanes_held_out, arguments, self._keep_measures, num_calls=num_calls
+                self._stacked.evaluate_held_out, arguments, self._keep_measures, num_calls=num_calls
             )
         self._is_compiled = True
 
@@ -316,37 +276,37 @@ class PackRun:
 
         def keep_trained(trained: tuple[dict, Tensor, Tensor]) -> None:
             lanes, loss_L, grad_norm_L = trained
-            _copy(self._lanes, lanes)
+            copy_tensors(self._lanes, lanes)
             self._history.tensors["loss"].index_copy_(0, step, loss_L[None])
             self._history.tensors["grad_norm"].index_copy_(0, step, grad_norm_L[None])
             step.add_(1)
 
         if self._num_parts == 1:
             arguments = (self._lanes, self._chunk, self._knobs, step)
-            self._step_once = self._callable(self._train_lanes, arguments, keep_trained, num_calls=self.num_steps)
+            self._step_once = self._callable(self._stacked.train, arguments, keep_trained, num_calls=self.num_steps)
             return
         of_part = (self._lanes, self._chunk, step, part)
         with torch.no_grad():
-            seen = _map(self._gradients_of_lanes(*of_part), torch.zeros_like)
+            seen = map_tensors(self._stacked.gradients(*of_part), torch.zeros_like)
 
         def keep_gradients(new: dict[str, Any]) -> None:
             for name in ("grads", "loss"):
-                for mean, term in zip(_leaves(seen[name]), _leaves(new[name]), strict=True):
+                for mean, term in zip(tensors_of(seen[name]), tensors_of(new[name]), strict=True):
                     mean.add_(term, alpha=1 / self._num_parts)
             for largest, other in zip(seen["max_logits"], new["max_logits"], strict=True):
                 largest.copy_(torch.maximum(largest, other))
-            _copy(seen["buffers"], new["buffers"])
+            copy_tensors(seen["buffers"], new["buffers"])
             part.add_(1)
 
         calls = self.num_steps * self._num_parts
-        add_part = self._callable(self._gradients_of_lanes, of_part, keep_gradients, num_calls=calls)
+        add_part = self._callable(self._stacked.gradients, of_part, keep_gradients, num_calls=calls)
         arguments = (self._lanes, seen, self._knobs, step)
-        update = self._callable(self._update_lanes, arguments, keep_trained, num_calls=self.num_steps)
+        update = self._callable(self._stacked.update, arguments, keep_trained, num_calls=self.num_steps)
 
         def step_once() -> None:
             part.zero_()
-            _map([seen["grads"], seen["loss"]], lambda t: t.zero_())
-            _map(seen["max_logits"], lambda t: t.fill_(-torch.inf))
+            map_tensors([seen["grads"], seen["loss"]], lambda t: t.zero_())
+            map_tensors(seen["max_logits"], lambda t: t.fill_(-torch.inf))
             for _ in range(self._num_parts):
                 add_part()
             update()
@@ -354,7 +314,7 @@ class PackRun:
         self._step_once = step_once
 
     def _keep_measures(self, measures: dict[str, Tensor]) -> None:
-        _copy(self._measures, measures)
+        copy_tensors(self._measures, measures)
 
     def _callable(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], None], *, num_calls: int
@@ -362,25 +322,6 @@ class PackRun:
         """`function` of fixed tensors, compiled; what it gives is handed to `keep`, which writes in place."""
         run, example = compile_for(self.device, function, arguments, num_calls=num_calls)
         if keep == self._keep_measures and not self._measures:
-            self._measures = _map(example, torch.zeros_like)
+            self._measures = map_tensors(example, torch.zeros_like)
         del example
         return repeatable(self.device, lambda: keep(run(*arguments)), lambda: run(*arguments), self._pool)
-
-
-def _map(tree: Any, function: Callable[[Tensor], Any]) -> Any:
-    if isinstance(tree, dict):
-        return {name: _map(branch, function) for name, branch in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)([_map(branch, function) for branch in tree])
-    return function(tree)
-
-
-def _leaves(tree: Any) -> list[Tensor]:
-    leaves: list[Tensor] = []
-    _map(tree, leaves.append)
-    return leaves
-
-
-def _copy(target: Any, source: Any) -> None:
-    for to, value in zip(_leaves(target), _leaves(source), strict=True):
-        to.copy_(value)

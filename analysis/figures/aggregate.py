@@ -49,7 +49,8 @@ def loss_summary(results: pl.DataFrame) -> pl.DataFrame:
     found = curves(results).filter(pl.col("final_loss").is_not_null())
     clipped = pl.min_horizontal("final_loss", "initial_loss")
     return (
-        found.group_by(*ENTRY, "lr")
+        found.sort(*ENTRY, "lr", "seed")
+        .group_by(*ENTRY, "lr", maintain_order=True)
         .agg(
             loss_mean=clipped.mean(),
             loss_low=clipped.min(),
@@ -70,7 +71,11 @@ def telling_lr(results: pl.DataFrame) -> float:
     summary = loss_summary(results)
     if summary.is_empty():
         raise UsageError("no trial has a result, so no learning rate can be chosen")
-    spread = summary.group_by("lr").agg(entries=pl.len(), spread=pl.col("loss_mean").var(ddof=0)).sort("lr")
+    spread = (
+        summary.group_by("lr", maintain_order=True)
+        .agg(entries=pl.len(), spread=pl.col("loss_mean").var(ddof=0))
+        .sort("lr")
+    )
     common = spread.filter(pl.col("entries") == pl.col("entries").max())
     return float(common.sort("spread", "lr", descending=[True, False])["lr"][0])
 
@@ -90,11 +95,10 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
     number = pl.col("value").cast(pl.Float64)
     values = (
         _measured(traces, chosen, wanted)
-        .group_by(*_LINE, "trial_id", "step", "quantity")
+        .group_by(*_LINE, "trial_id", "step", "quantity", maintain_order=True)
         .agg(value=number.mean(), spread=number.std(ddof=0))
-        .group_by(*_LINE, "step", "quantity")
+        .group_by(*_LINE, "step", "quantity", maintain_order=True)
         .agg(value=pl.col("value").mean(), spread=pl.col("spread").mean(), num_seeds=pl.len().cast(pl.Int64))
-        .collect()
     )
     panels = [_panel(values, panel, names) for panel, names in TRACE_PANELS.items()]
     return _with_ends(pl.concat(panels), ["panel", *_LINE], chosen)
@@ -109,9 +113,8 @@ def layer_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
     chosen = _trials_at(results, lr)
     values = (
         _measured(traces, chosen, {"entropy"})
-        .group_by(*_LINE, "layer", "step")
+        .group_by(*_LINE, "layer", "step", maintain_order=True)
         .agg(value=pl.col("value").cast(pl.Float64).mean(), num_seeds=pl.len().cast(pl.Int64))
-        .collect()
     )
     line = [*_LINE, "layer"]
     return _with_ends(_thinned(values, line, MAX_LAYER_STEPS), line, chosen)
@@ -141,8 +144,11 @@ def plot_limits(values: pl.Series, *, cap: float | None = None) -> tuple[float, 
     return float(low / 10**0.1), float(max(high, low) * 10**0.1)
 
 
-def _measured(traces: pl.DataFrame, chosen: pl.DataFrame, quantities: Collection[str]) -> pl.LazyFrame:
-    """Finite values of the quantities with method and outcome, those of diverged seeds up to their first divergence."""
+def _measured(traces: pl.DataFrame, chosen: pl.DataFrame, quantities: Collection[str]) -> pl.DataFrame:
+    """Finite values of the quantities with method and outcome, those of diverged seeds up to their first divergence.
+
+    In one order, and grouped in it: the sum of the same numbers in another differs in its last digit.
+    """
     require_columns(traces, (*TRACE_COLUMNS, "trial_id"), "the traces frame")
     chosen = chosen.with_columns(end=pl.col("diverged_step").min().over(_LINE))
     return (
@@ -150,6 +156,8 @@ def _measured(traces: pl.DataFrame, chosen: pl.DataFrame, quantities: Collection
         .filter(pl.col("quantity").is_in(sorted(quantities)) & pl.col("value").is_finite())
         .join(chosen.lazy().select("trial_id", "end", *_LINE), on="trial_id")
         .filter(pl.col("end").is_null() | (pl.col("step") <= pl.col("end")))
+        .sort("trial_id", "quantity", "step", "layer")
+        .collect()
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import vl_convert
 
 from analysis.figures.chart_style import Chart
+from analysis.figures.fonts import FAMILY, register_font, with_font
 
 COLUMN_INCHES = 3.25
 PAGE_INCHES = 6.75
@@ -21,37 +22,45 @@ POINTS_PER_INCH = 72
 FORMATS = ("pdf", "svg")
 
 _POINTS_PER_PIXEL = 7 / 11  # text of 11 pixels, the smallest of analysis.figures.chart_style, becomes 7 pt
+_MOST_POINTS_PER_PIXEL = 9 / 11  # of what can't be made wider: a map of few cells stays small, as does its text
 _ROUNDS = 3  # of fitting panels: labels beside them take what they take
 _TOLERANCE = 1.01  # what the last scaling makes good
 _LEAST_PANEL = 60  # pixels
 _LEAST_SHRINK = 0.75  # of a panel's height
-_LETTER_PIXELS, _SYMBOL_PIXELS = 6.2, 34  # of a legend: a letter, and a symbol with its gaps
+_LETTER_PIXELS, _SYMBOL_PIXELS = 7, 34  # of a legend: a letter, and a symbol with its gaps
 
 Spec = dict[str, Any]
 
 
 def save_at_width(chart: Chart, folder: Path, name: str, inches: float) -> list[Path]:
-    """Writes `name`.pdf, with its fonts, and `name`.svg, of this width; returns the paths."""
+    """Writes `name`.pdf and `name`.svg of this width, the font embedded in both; returns the paths.
+
+    Narrower where labels would be larger than 9 pt: the cells of a map are as wide as they are.
+    """
     svg = svg_at_width(chart, inches)
     width, height = _size(svg)
-    wide, high = inches * POINTS_PER_INCH, inches * POINTS_PER_INCH * height / width
+    wide = min(inches * POINTS_PER_INCH, width * _MOST_POINTS_PER_PIXEL)
+    high = wide * height / width
     paths = {form: folder / f"{name}.{form}" for form in FORMATS}
     # A unit of the SVG becomes a point of the PDF.
     paths["pdf"].write_bytes(vl_convert.svg_to_pdf(_resized(svg, f"{wide:.3f}", f"{high:.3f}")))
-    paths["svg"].write_text(_resized(svg, f"{wide:.3f}pt", f"{high:.3f}pt"), encoding="utf-8", newline="\n")
+    sized = with_font(_resized(svg, f"{wide:.3f}pt", f"{high:.3f}pt"))
+    paths["svg"].write_text(sized, encoding="utf-8", newline="\n")
     return list(paths.values())
 
 
 def svg_at_width(chart: Chart, inches: float) -> str:
     """The chart as SVG in pixels; 7 / 11 of a point each, and so much wider where it can't be made narrow enough."""
+    register_font()
     spec = chart.to_dict()
     spec.pop("title", None)
+    spec["config"] = {**spec["config"], "font": FAMILY}
     target = inches * POINTS_PER_INCH / _POINTS_PER_PIXEL
     _fit_legends(spec, target)
     panels = [(view, view["width"], view["height"]) for view in _sized_views(spec)]
     svg = _fitted(spec, panels, target)
     while _size(svg)[0] > target * _TOLERANCE and "columns" in spec and spec["columns"] > 1:
-        spec["columns"] = min(spec["columns"], len(spec["concat"])) - 1
+        spec["columns"] = _num_columns(spec) - 1
         svg = _fitted(spec, panels, target)
     return svg
 
@@ -88,9 +97,16 @@ def _sized_views(spec: Spec) -> Iterator[Spec]:
     """Every panel whose width is a number; one whose width is a step a value keeps it."""
     if all(isinstance(spec.get(name), (int, float)) for name in ("width", "height")):
         yield spec
+    if "spec" in spec and "columns" in spec:  # a facet whose rows are broken
+        yield from _sized_views(spec["spec"])
     for name in ("layer", "hconcat", "vconcat", "concat"):
         for part in spec.get(name, ()):
             yield from _sized_views(part)
+
+
+def _num_columns(spec: Spec) -> int:
+    """Of a facet, how many it may have: its data alone tell how many panels there are."""
+    return min(spec["columns"], len(spec["concat"])) if "concat" in spec else spec["columns"]
 
 
 def _row_width(spec: Spec) -> float:
@@ -99,6 +115,8 @@ def _row_width(spec: Spec) -> float:
         return float(spec["width"])
     if "hconcat" in spec:
         return sum(map(_row_width, spec["hconcat"]))
+    if "spec" in spec and "columns" in spec:
+        return spec["columns"] * _row_width(spec["spec"])
     if "concat" in spec:
         widths = list(map(_row_width, spec["concat"]))
         columns = spec["columns"] if "columns" in spec else len(widths)

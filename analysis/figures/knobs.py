@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
@@ -31,6 +32,9 @@ _MATRIX_CELL = (150, 40)
 _DARK_SHARE = 0.5  # of the colour scale: text is white on what is darker
 _PANELS_PER_ROW = 3
 _MARGIN_DECADES = 0.2  # of the axis of edges, on either side
+# Of the ticks of each decade of that axis: the first that put two on it. Any axis with its margins has two of the last.
+_MANTISSAS = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+_TICK_TEXT = "format(datum.value, datum.value < 0.001 ? '~e' : '~r')"
 
 
 def edge_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", knob: str = "lr") -> Chart:
@@ -59,10 +63,9 @@ def edge_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", knob: str 
     base = alt.Chart(rows).encode(y=alt.Y("method:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
     limits = [min(finite) / 10**_MARGIN_DECADES, border]
     scale = alt.Scale(type="log", nice=False, domain=limits)
+    axis = _edge_axis(*limits)
     axis_title = f"largest stable {'learning rate' if knob == 'lr' else knob} (log scale)"
-    place = {
-        name: alt.X(f"{name}:Q", scale=scale, title=axis_title, axis=lr_axis()) for name in ("start", "end", "point")
-    }
+    place = {name: alt.X(f"{name}:Q", scale=scale, title=axis_title, axis=axis) for name in ("start", "end", "point")}
     bars = base.mark_rule(strokeWidth=2, color=PALETTE[0], opacity=0.6).encode(x=place["start"], x2="end:Q")
     points = base.mark_point(filled=True, size=70, color=PALETTE[0], opacity=1).encode(
         x=place["point"], tooltip=["method:N", "value:Q", "low:Q", "high:Q"]
@@ -71,8 +74,24 @@ def edge_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", knob: str 
     arrows = opened.mark_point(shape="triangle-right", filled=True, size=110, color=PALETTE[0], opacity=1)
     words = opened.mark_text(align="left", dx=10, color=GREY, text="no edge found")
     layers = [bars, points, arrows.encode(x=place["end"]), words.encode(x=place["end"])]
-    sized = alt.layer(*layers).properties(width=420, height=alt.Step(26), title=figure_title(title, subtitle))
+    sized = alt.layer(*layers, width=420, height=alt.Step(26), title=figure_title(title, subtitle))
     return styled(sized)
+
+
+def _edge_axis(low: float, high: float) -> alt.Axis:
+    """That of learning rates; ticks between whole decades where these alone would be fewer than two."""
+    whole, *finer = (_ticks(low, high, mantissas) for mantissas in _MANTISSAS)
+    if len(whole) > 1:
+        return lr_axis()
+    values = next(ticks for ticks in finer if len(ticks) > 1)
+    return alt.Axis(values=values, labelExpr=_TICK_TEXT, labelOverlap=True, grid=False)
+
+
+def _ticks(low: float, high: float, mantissas: Iterable[float]) -> list[float]:
+    """The mantissas times powers of ten from low to high, ascending."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [float(f"{mantissa}e{decade}") for decade in decades for mantissa in mantissas]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def joint_heat_map(frame: pl.DataFrame, *, title: str, subtitle: str = "", loss: str = "final loss") -> Chart:
@@ -96,8 +115,8 @@ def joint_heat_map(frame: pl.DataFrame, *, title: str, subtitle: str = "", loss:
         legend=alt.Legend(title=loss.split("\n"), format="~g", tickCount=5),
     )
     panels = [_heat_panel(rows.filter(method=method), axes, colour, method) for method in methods]
-    joined = alt.concat(*panels, columns=_PANELS_PER_ROW, spacing=20)
-    return styled(joined.properties(title=figure_title(title, subtitle)))
+    joined = alt.concat(*panels, columns=_PANELS_PER_ROW, spacing=20, title=figure_title(title, subtitle))
+    return styled(joined)
 
 
 def optimizer_matrix_chart(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
@@ -144,7 +163,7 @@ def optimizer_matrix_chart(frame: pl.DataFrame, *, title: str, subtitle: str = "
         text="cell:N", color=alt.condition("datum.is_light", alt.value("black"), alt.value("white"))
     )
     width, height = (alt.Step(size) for size in _MATRIX_CELL)
-    return styled(alt.layer(cells, words).properties(width=width, height=height, title=figure_title(title, subtitle)))
+    return styled(alt.layer(cells, words, width=width, height=height, title=figure_title(title, subtitle)))
 
 
 def _heat_panel(rows: pl.DataFrame, axes: dict[str, Any], colour: alt.Color, method: str) -> Any:
@@ -154,7 +173,7 @@ def _heat_panel(rows: pl.DataFrame, axes: dict[str, Any], colour: alt.Color, met
     crosses = base.transform_filter("datum.is_diverged").mark_point(shape=CROSS, size=130, strokeWidth=1.3, opacity=1)
     ring = base.transform_filter("datum.is_best").mark_point(shape="circle", size=170, strokeWidth=2.2, opacity=1)
     layers = [cells, crosses.encode(color=alt.value("black")), ring.encode(color=alt.value("white"))]
-    return alt.layer(*layers).properties(width=alt.Step(_CELL), height=alt.Step(_CELL), title=panel_title(method))
+    return alt.layer(*layers, width=alt.Step(_CELL), height=alt.Step(_CELL), title=panel_title(method))
 
 
 def _ordinal(frame: pl.DataFrame, name: str) -> Any:

@@ -12,12 +12,15 @@ from pathlib import Path
 import polars as pl
 
 from analysis.across.comparison import compare, comparison_latex
+from analysis.foreign.runs import ABSENT, mark_imported
 from analysis.losses import choose_loss
 from analysis.paper.bibliography import UNCITED, bibtex, entry_name, keys_of, scores_in
 from analysis.paper.figures import Saved, bundle_figures, save_figures
 from analysis.paper.files import MAIN, figure_tex, main_tex, put_in_place, readme, refuse_foreign, write_sums
+from analysis.paper.imported import imported_rows
 from analysis.paper.latex import PREAMBLE, leaderboard_tables, matrix_tables, widened
-from analysis.paper.methods_text import Text, cited_keys, methods_latex, methods_markdown, methods_text
+from analysis.paper.methods_text import methods_text
+from analysis.paper.prose import Text, cited_keys, text_latex, text_markdown
 from analysis.report.sections import report_sections
 from analysis.report.tables import csv_table
 from analysis.report.told import Told
@@ -31,6 +34,7 @@ class Scored:
     """Results and what was made of them: all that the files of a bundle are written from."""
 
     results: pl.DataFrame
+    imported: pl.DataFrame  # rows of the results
     board: pl.DataFrame
     score: str
     loss: str
@@ -65,7 +69,7 @@ def write_bundle(
     board = leaderboard(results, score, loss) if board is None else board
     if board.is_empty():
         raise UsageError("there is nothing to export: no trial completed or diverged")
-    scored = Scored(results=results, board=board, score=score, loss=loss)
+    scored = Scored(results=results, imported=imported_rows(results, board), board=board, score=score, loss=loss)
     told = report_sections(results, board, score, loss, measures)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
@@ -75,10 +79,12 @@ def write_bundle(
         shown = _write_numbers(scored, told, new, manifest)
         kinds = {one.drawn.kind for one in figures}
         plain = None if manifest is None else json.loads(manifest)
-        text = methods_text(results, score=score, loss=loss, manifest=plain, shown=shown, figures=kinds)
+        text = methods_text(
+            results, score=score, loss=loss, manifest=plain, imported=scored.imported, shown=shown, figures=kinds
+        )
         sources = {name: keys for name in shown if (keys := keys_of("score", name))}
         _write_text(text, new, tables, figures, title=title, keys=[key for keys in sources.values() for key in keys])
-        uncited = _uncited(results, score)
+        uncited = _uncited(scored)
         _write(new / "README.txt", readme(new, title=title, command=command, uncited=uncited, sources=sources))
         write_sums(new)
         names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
@@ -93,9 +99,9 @@ def _write_tables(scored: Scored, folder: Path, references: pl.DataFrame | None)
     optimizers = board["optimizer"].unique().sort().to_list()
     if len(optimizers) > 1:
         parts = {name: scored.results.filter(optimizer=name) for name in optimizers}
-        texts["matrix"] = matrix_tables(
-            {name: leaderboard(of, scored.score, scored.loss) for name, of in parts.items()}
-        )
+        boards = {name: leaderboard(of, scored.score, scored.loss) for name, of in parts.items()}
+        imported = scored.imported["trial_id"]
+        texts["matrix"] = matrix_tables({name: mark_imported(boards[name], parts[name], imported) for name in boards})
     held_out = generalisation_latex(board)
     texts["held_out"] = [widened(held_out, "held-out")] if held_out else []
     compared = [] if references is None else [comparison_latex(compare(board, references))]
@@ -137,8 +143,8 @@ def _write_text(
     keys: Iterable[str],
 ) -> None:
     """The paragraph, its references and those of `keys`, and the document that holds everything."""
-    _write(folder / "methods.tex", methods_latex(text))
-    _write(folder / "methods.md", methods_markdown(text))
+    _write(folder / "methods.tex", text_latex(text))
+    _write(folder / "methods.md", text_markdown(text))
     _write(folder / "references.bib", bibtex([*cited_keys(text), *keys]))
     _write(folder / "preamble.tex", PREAMBLE)
     shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn) for one in figures]
@@ -150,16 +156,21 @@ def _by_six(parts: list[str]) -> list[list[str]]:
     return [parts[start : start + 6] for start in range(0, len(parts), 6)]
 
 
-def _uncited(results: pl.DataFrame, score: str) -> dict[str, str]:
+def _uncited(scored: Scored) -> dict[str, str]:
     """What no entry of references.bib stands for, and why."""
-    labels = {kind: results[kind].unique().sort() for kind in ("method", "optimizer", "schedule", "workload")}
+    own = scored.results.join(scored.imported, on="trial_id", how="anti")
     found: dict[str, str] = {}
-    for kind, names in {**labels, "score": [score]}.items():
-        reasons = UNCITED.get(kind, {})
-        for label in names:
-            if not keys_of(kind, label):
-                found[label] = reasons.get(entry_name(label), "the suite's own code: add its source")
-    return found
+    for frame, reason in ((scored.imported, "imported: add its source"), (own, "the suite's own code: add its source")):
+        for kind in ("method", "optimizer", "schedule", "workload"):
+            named = frame.filter(pl.col(kind) != ABSENT["workload"])[kind]
+            found |= _without_keys(kind, named.unique().sort(), reason)
+    return found | _without_keys("score", [scored.score], "add its source")
+
+
+def _without_keys(kind: str, labels: Iterable[str], reason: str) -> dict[str, str]:
+    """Why a label has no source: what UNCITED says, or else the reason."""
+    reasons = UNCITED.get(kind, {})
+    return {label: reasons.get(entry_name(label), reason) for label in labels if not keys_of(kind, label)}
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import altair as alt
 import polars as pl
-import vl_convert
 
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH, save_at_width
 from analysis.report.figures import Drawn, curve_figures, diverged_figures
@@ -79,7 +78,7 @@ def _save(drawn: Drawn, folder: Path, inches: float, used: set[str]) -> list[Sav
 
 def _write(drawn: Drawn, folder: Path, inches: float, used: set[str]) -> Saved:
     name = _unused_name(drawn.kind, used)
-    save_at_width(_in_columns(drawn.chart, inches), folder, name, inches)
+    save_at_width(drawn.chart, folder, name, inches)
     (folder / f"{name}.csv").write_text(drawn.summary.write_csv(), encoding="utf-8", newline="\n")
     return Saved(name=name, inches=inches, drawn=drawn)
 
@@ -92,28 +91,17 @@ def _unused_name(kind: str, used: set[str]) -> str:
     return name
 
 
-def _in_columns(chart: Any, inches: float) -> Any:
-    """A facet in as many columns as there is room for; other charts as they are, which `save_at_width` fits."""
-    if not isinstance(chart, alt.FacetChart):
-        return chart
-    spec = chart.to_dict()
-    spec.pop("title")
-    while spec["columns"] > 1 and _size(vl_convert.vegalite_to_svg(spec))[0] > inches * _PIXELS_PER_INCH:
-        spec["columns"] -= 1
-    return _with(chart, columns=spec["columns"])
-
-
 def _excess(svg: str, inches: float) -> float:
     """How many times too tall for the page the figure is, or too wide for text that can be read; 1 or less: neither."""
-    width, height = _size(svg)
-    return max(inches * height / width / MOST_INCHES, width / (inches * _PIXELS_PER_INCH) / _TOLERANCE)
+    height = float(_found(r'height="([\d.]+)pt"', svg)) / POINTS_PER_INCH
+    pixels = float(_found(r'viewBox="0 0 ([\d.]+) ', svg))
+    return max(height / MOST_INCHES, pixels / (inches * _PIXELS_PER_INCH) / _TOLERANCE)
 
 
-def _size(svg: str) -> tuple[float, float]:
-    """Width and height in pixels."""
-    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+def _found(pattern: str, svg: str) -> str:
+    found = re.search(pattern, svg)
     assert found is not None
-    return float(found[1]), float(found[2])
+    return found[1]
 
 
 def _column(drawn: Drawn) -> str:

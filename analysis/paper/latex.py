@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from analysis.across.optimizer_matrix import optimizer_matrix
+from analysis.paper.imported import divergence_rule_of
 from analysis.paper.latex_cells import (
     GAP,
     LETTER,
@@ -46,11 +47,6 @@ PREAMBLE = r"""% What tables, figures and references of this folder need, in any
 \@ifpackagelater{siunitx}{2021/05/17}{\sisetup{mode=text, reset-text-series=false}}{\sisetup{detect-weight=true}}
 \makeatother
 """
-
-DIVERGENCE = (
-    "A trial has diverged as soon as its loss or gradient norm is not finite; its final loss then counts as infinite, "
-    "so that a score sees the loss at init in its place."
-)
 
 LINES_PER_TABLE = 40
 
@@ -109,7 +105,9 @@ def matrix_tables(boards: Mapping[str, pl.DataFrame]) -> list[str]:
     tables = []
     for place, group in cells.group_by("workload", "knobs", maintain_order=True):
         what = ", ".join(str(part) for part in place if part)
-        tables += _matrix_parts(group, what, reading_note(board.filter(workload=place[0])), first=len(tables) + 1)
+        rows = board.filter(workload=place[0])
+        notes = f"{divergence_rule_of(rows)} {reading_note(rows)}"
+        tables += _matrix_parts(group, what, notes, first=len(tables) + 1)
     return tables
 
 
@@ -146,7 +144,7 @@ def _leaderboard_table(
         for word, letter in letters.items()
     ]
     what = f"Robustness on {board['workload'][0]}"
-    caption = f"{what}. {_definition(board)} {DIVERGENCE} {reading_note(board)} {_STABLE_DECADES}"
+    caption = f"{what}. {_definition(board)} {divergence_rule_of(board)} {reading_note(board)} {_STABLE_DECADES}"
     head = _line(map(_title, names))
     columns = "".join(_column(name, column, rooms) for name, column in texts.items())
     heights = [max(math.ceil(width_of([cells[name]]) / room) for name, room in rooms.items()) for _, cells in lines]
@@ -169,7 +167,7 @@ def _matrix_parts(cells: pl.DataFrame, what: str, note: str, *, first: int) -> l
     places = decimals(cells["lr_sensitivity"], 3)
     found = {(row[down], row[across]): _matrix_cell(row, places) for row in cells.iter_rows(named=True)}
     caption = (
-        f"LR sensitivity of methods with each optimizer on {what}. {_definition(cells)} {DIVERGENCE} {note} Bold and "
+        f"LR sensitivity of methods with each optimizer on {what}. {_definition(cells)} {note} Bold and "
         f"{TIE_MARK} are among the methods with one optimizer. *: at chance, or learned less than half of what the "
         "best method did with the optimizer, so the number says little."
     )

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
 
-from analysis.knobs import knob_text
 from analysis.losses import SCORED_LOSSES
-from analysis.paper.bibliography import Keys, entry_name, keys_of
-from analysis.paper.latex import DIVERGENCE
-from analysis.paper.latex_cells import latex_name
+from analysis.paper.bibliography import keys_of
+from analysis.paper.imported import divergence_rule, imported_text
+from analysis.paper.prose import Cite, Math, Text, cited, counted, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.robustness import DEFINITIONS
 from analysis.scores.traces import COLLAPSE_SHARE
-from analysis.text import escape_markdown, lr_text
 from bench.trial import KNOB_NAMES, Outcome
 
 WORKLOAD_WORDS: dict[str, str] = {
@@ -47,29 +43,11 @@ _FURTHER: dict[str, str] = {
 }
 _WITH_ENTROPY = {"training_behaviour", "entropy_by_layer"}  # figures that mark it
 
-_MOST_VALUES = 24  # of a grid that is written out
 _NOT_SETTINGS = ("name", "num_steps", "final_loss_steps")
 _NO_SUITE: dict[str, Any] = dict.fromkeys(("workloads", "methods", "optimizers", "schedules"), ())
 _COMMIT_DIGITS = 40
 _FACTS = ("bench", "git", "python", "device", "cpu", "precision")
 _OUR_PACKAGES = ("torch", "triton", "ray", "polars", "numpy")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cite:
-    """Citations of these keys."""
-
-    keys: Keys
-
-
-@dataclass(frozen=True, kw_only=True)
-class Math:
-    """A formula in LaTeX."""
-
-    formula: str
-
-
-Text = list[str | Cite | Math]
 
 
 def methods_text(
@@ -78,67 +56,48 @@ def methods_text(
     score: str,
     loss: str,
     manifest: Mapping[str, Any] | None = None,
+    imported: pl.DataFrame | None = None,
     shown: Collection[str] = (),
     figures: Collection[str] = (),
 ) -> Text:
     """Model, data, steps, optimizer, learning rates, seeds, divergence, score, intervals, versions and hardware.
 
-    `results` has RESULT_COLUMNS. `manifest` is that of bench.manifest; without it, settings, versions and hardware are
-    said not to be recorded. `shown` are further scores in tables, `figures` the kinds of figures that go with the text.
-    Raises KeyError for a score or loss that there is not.
+    `results` has RESULT_COLUMNS, and `imported` those of its rows that are runs of others. `manifest` is that of
+    bench.manifest, with its imports; without it, settings, versions and hardware are said not to be recorded. `shown`
+    are further scores in tables, `figures` the kinds of figures that go with the text. Raises KeyError for a score or
+    loss that there is not.
     """
-    suite = {**_NO_SUITE, **(manifest["suite"] if manifest is not None else {})}
+    facts = {} if manifest is None else manifest
+    suite = {**_NO_SUITE, **facts.get("suite", {})}
+    imported = results.clear() if imported is None else imported
+    own = results.join(imported, on="trial_id", how="anti", maintain_order="left")
+    has = {"has_own": not own.is_empty(), "has_imported": not imported.is_empty()}
     return [
-        *_what(results, suite),
-        *_optimizers(results, suite),
-        _grid(results),
-        _seeds(results),
-        DIVERGENCE + " ",
-        *_score(results, score, loss, suite),
+        *(_training(own, suite) if has["has_own"] else []),
+        *imported_text(imported, facts.get("imports", {})),
+        divergence_rule(**has) + " ",
+        *_score(score, loss, suite, **has),
         *_statistics(results),
         *_further(shown, figures),
-        _versions(manifest),
+        _versions(facts, **has),
     ]
 
 
-def cited_keys(text: Text) -> list[str]:
-    """Keys that the text cites, each once, in the order of their first use."""
-    return list(dict.fromkeys(key for part in text if isinstance(part, Cite) for key in part.keys))
-
-
-def methods_latex(text: Text) -> str:
-    """LaTeX with \\cite of BibTeX keys."""
-    return _written(text, lambda keys: rf"~\cite{{{','.join(keys)}}}", latex_name)
-
-
-def methods_markdown(text: Text) -> str:
-    """Markdown whose citations Pandoc reads: [@key; @key]."""
-    return _written(text, lambda keys: f" [{'; '.join(f'@{key}' for key in keys)}]", escape_markdown)
-
-
-def _written(text: Text, cite: Callable[[Sequence[str]], str], escape: Callable[[str], str]) -> str:
-    parts = []
-    for part in text:
-        if isinstance(part, Cite):
-            parts.append(cite(part.keys))
-        else:
-            parts.append(f"${part.formula}$" if isinstance(part, Math) else _spaced(part, escape))
-    return "".join(parts).strip() + "\n"
-
-
-def _spaced(part: str, escape: Callable[[str], str]) -> str:
-    """Escaped, with the white space around it that the escaping drops."""
-    return (" " if part[:1] == " " else "") + escape(part) + (" " if part[-1:] == " " else "")
+def _training(own: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
+    return [*_what(own, suite), *_optimizers(own, suite), _grid(own), _seeds(own)]
 
 
 def _what(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
     methods = results["method"].unique().sort().to_list()
-    counted = "one attention method" if len(methods) == 1 else f"{len(methods)} attention methods"
-    text: Text = [f"We trained {counted}: ", *_cited("method", methods, _constants(suite, "methods")), "; on "]
+    text: Text = [
+        f"We trained {counted(len(methods), 'attention method')}: ",
+        *cited("method", methods, _constants(suite, "methods")),
+        "; on ",
+    ]
     entries = suite["workloads"]
     if not entries:
         steps = ", ".join(f"{number:,}" for number in results["num_steps"].unique().sort())
-        return [*text, *_cited("workload", results["workload"].unique().sort()), f", for {steps} steps. "]
+        return [*text, *cited("workload", results["workload"].unique().sort()), f", for {steps} steps. "]
     for place, entry in enumerate(entries):
         settings = _settings(entry)
         name = str(entry["name"])
@@ -153,41 +112,37 @@ def _optimizers(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
     optimizers, schedules = (results[name].unique().sort().to_list() for name in ("optimizer", "schedule"))
     return [
         "The optimizer was " if len(optimizers) == 1 else "The optimizers were ",
-        *_cited("optimizer", optimizers, _constants(suite, "optimizers")),
+        *cited("optimizer", optimizers, _constants(suite, "optimizers")),
         ", with the learning-rate schedule " if len(schedules) == 1 else ", with the learning-rate schedules ",
-        *_cited("schedule", schedules, _constants(suite, "schedules")),
+        *cited("schedule", schedules, _constants(suite, "schedules")),
         ". ",
     ]
 
 
 def _grid(results: pl.DataFrame) -> str:
-    lrs = results["lr"].unique().sort().to_list()
-    values = ", ".join(map(lr_text, lrs)) if len(lrs) <= _MOST_VALUES else f"{lr_text(lrs[0])} to {lr_text(lrs[-1])}"
-    knobs = [f"{name} {_values(results[name])}" for name in KNOB_NAMES if name != "lr"]
-    counted = "one learning rate" if len(lrs) == 1 else f"{len(lrs)} learning rates"
-    return f"We tried {counted} ({values}); the other knobs were {', '.join(knobs)}. "
+    knobs = [listed_knob(results[name]) for name in KNOB_NAMES if name != "lr"]
+    return f"We tried {listed_lrs(results['lr'])}; the other knobs were {', '.join(knobs)}. "
 
 
 def _seeds(results: pl.DataFrame) -> str:
-    seeds = results["seed"].unique().sort().to_list()
-    shown = ", ".join(map(str, seeds)) if len(seeds) <= _MOST_VALUES else f"{seeds[0]} to {seeds[-1]}"
     counts = {outcome: results.filter(outcome=outcome.value).height for outcome in Outcome}
     lost = sum(count for outcome, count in counts.items() if not outcome.is_result)
-    counted = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return (
-        f"Each setting was trained with {counted} ({shown}), which decide the initial weights and the data, whatever "
-        f"the learning rate: {results.height:,} trials, of which {counts[Outcome.COMPLETED]:,} completed, "
-        f"{counts[Outcome.DIVERGED]:,} diverged and {lost:,} were lost. "
+        f"Each setting was trained with {listed_seeds(results['seed'])}, which decide the initial weights and the "
+        f"data, whatever the learning rate: {results.height:,} trials, of which {counts[Outcome.COMPLETED]:,} "
+        f"completed, {counts[Outcome.DIVERGED]:,} diverged and {lost:,} were lost. "
     )
 
 
-def _score(results: pl.DataFrame, score: str, loss: str, suite: Mapping[str, Any]) -> Text:
+def _score(score: str, loss: str, suite: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:
     scored = SCORED_LOSSES[loss]
     entries = suite["workloads"]
     windows = dict.fromkeys(_shown(entry["final_loss_steps"]) for entry in entries if "final_loss_steps" in entry)
     over = f" ({', '.join(windows)})" if windows and loss == "train" else ""
+    own = f", {scored.definition}{over}" if has_own else ""
+    imported = f"{'; of imported runs' if has_own else ''}, as their files state it" if has_imported else ""
     text: Text = [
-        f"All scores are of the {scored.title}, {scored.definition}{over}. The score {score}",
+        f"All scores are of the {scored.title}{own}{imported}. The score {score}",
         *([Cite(keys=keys)] if (keys := keys_of("score", score)) else []),
         f" is the {DEFINITIONS[score]}",
     ]
@@ -221,8 +176,10 @@ def _further(shown: Collection[str], figures: Collection[str]) -> Text:
     return text
 
 
-def _versions(manifest: Mapping[str, Any] | None) -> str:
-    if manifest is None:
+def _versions(manifest: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> str:
+    if not has_own:
+        return "What versions and hardware the runs were trained with is not recorded."
+    if not set(_FACTS) & set(manifest):
         return "Versions and hardware were not recorded."
     packages = manifest.get("packages", {})
     versions = [f"{name} {packages[name]}" for name in _OUR_PACKAGES if name in packages]
@@ -230,22 +187,12 @@ def _versions(manifest: Mapping[str, Any] | None) -> str:
     commit, _, changes = facts["git"].partition("+") if "git" in facts else ("", "", "")
     is_commit = len(commit) == _COMMIT_DIGITS
     commit = f" (commit {commit[:12]}{' with changes' if changes else ''})" if is_commit else ""
-    said = f"We used attention-robustness-bench {facts['bench']}{commit}" if "bench" in facts else "We used"
+    said = "For our own trials we used" if has_imported else "We used"
+    said += f" attention-robustness-bench {facts['bench']}{commit}" if "bench" in facts else ""
     said += "".join(f", {one}" for one in ([f"Python {facts['python']}"] if "python" in facts else []) + versions)
     hardware = ", ".join(facts[name] for name in ("device", "cpu") if name in facts)
     said += f", on {hardware}" if hardware else ""
     return said + (f"; {facts['precision']}." if "precision" in facts else ".")
-
-
-def _cited(kind: str, labels: Iterable[str], told: Mapping[str, str] | None = None) -> Text:
-    """The labels with their citations, commas between; `told` is said in brackets of what a label names."""
-    text: Text = []
-    for place, label in enumerate(labels):
-        keys, name = keys_of(kind, label), entry_name(label)
-        text += [(", " if place else "") + label, *([Cite(keys=keys)] if keys else [])]
-        if told and name in told:
-            text.append(f" ({told[name]})")
-    return text
 
 
 def _constants(suite: Mapping[str, Any], kind: str) -> dict[str, str]:
@@ -268,8 +215,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _values(column: pl.Series) -> str:
-    values: Sequence[float] = column.unique().sort().to_list()
-    return " or ".join("off" if math.isinf(value) else knob_text(value) for value in values)

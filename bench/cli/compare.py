@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.plain_table import PlainTable
 
 FORMATS = ("png", "pdf")  # of figures, beside SVG
+PROFILES, RANKS = FIGURES = ("profiles", "ranks")  # which some comparisons lack
 
 SidesArgument = Annotated[
     list[str],
@@ -65,8 +66,10 @@ def compare(
     board = across_board(conditions({name: side.results for name, side in read.items()}, loss), score)
     _print(board, format)
     if out is not None:
-        for path in _write(board, out):
+        written = _write(board, out)
+        for path in written:
             say(str(path))
+        _remove_stale(out, written)
 
 
 def _make(out: Path) -> None:
@@ -112,6 +115,14 @@ def _frame(table: PlainTable) -> polars.DataFrame:
     return polars.DataFrame([(table.heading, *row) for row in table.rows], schema=titles, orient="row")
 
 
+def _remove_stale(out: Path, written: list[Path]) -> None:
+    """Removes the figures of an earlier comparison that this one has not."""
+    for path in (out / f"{name}.{form}" for name in FIGURES for form in ("svg", *FORMATS)):
+        if path not in written and path.exists():
+            path.unlink()
+            say(f"{path}: removed, this comparison has none")
+
+
 def _write(board: AcrossBoard, out: Path) -> list[Path]:
     """Every frame as CSV, and the figures that there are."""
     from analysis.across.board import REACHES
@@ -141,7 +152,7 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
             f"no step lies between the end of the axis and τ = {reach.end:.3g}, up to which profiles are integrated"
         )
         chart = profile_plot(board.profiles, title=title, subtitle=subtitle, distance=reach.words)
-        paths += save_spec(chart.to_dict(), out, "profiles", FORMATS)
+        paths += save_spec(chart.to_dict(), out, PROFILES, FORMATS)
     if board.test is not None:
         subtitle = f"Friedman's test: p {board.test.p_value:.2g}; bars join methods that are not separated"
         chart = rank_diagram(
@@ -151,5 +162,5 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
             subtitle=subtitle,
             critical_difference=board.test.critical_difference,
         )
-        paths += save_spec(chart.to_dict(), out, "ranks", FORMATS)
+        paths += save_spec(chart.to_dict(), out, RANKS, FORMATS)
     return paths

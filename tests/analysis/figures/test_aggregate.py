@@ -140,6 +140,18 @@ def test_every_layer_keeps_both_ends_of_a_long_trace():
     assert set(summary.group_by("layer").agg(pl.col("step").max()).select("step").to_series()) == {2999}
 
 
+def test_what_is_drawn_is_the_same_bit_for_bit_in_whatever_order_rows_come():
+    data = results(num_seeds=3)
+    drawn = traces(data.filter((pl.col("lr") - telling_lr(data)).abs() < 1e-9))
+    expected = [trace_summary(data, drawn, telling_lr(data)), layer_summary(data, drawn, telling_lr(data))]
+    for seed in range(3):
+        mixed, rows = (one.sample(fraction=1, shuffle=True, seed=seed) for one in (data, drawn))
+        lr = telling_lr(mixed)
+        assert loss_summary(mixed).equals(loss_summary(data))
+        assert trace_summary(mixed, rows, lr).equals(expected[0])
+        assert layer_summary(mixed, rows, lr).equals(expected[1])
+
+
 def test_lines_say_when_the_seeds_of_their_method_diverged():
     data = frame(
         [

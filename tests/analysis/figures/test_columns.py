@@ -3,6 +3,7 @@
 import re
 import zlib
 
+import altair as alt
 import polars as pl
 import pytest
 import vl_convert
@@ -14,6 +15,7 @@ from analysis.figures.lr_loss import loss_against_lr
 from analysis.scores.joint_maps import joint_map
 from tests.analysis.synthetic_results import METHODS, results
 
+ROOM = 72 * PAGE_INCHES * 11 / 7  # pixels at which text of 11 is 7 pt
 FEW = {name: METHODS[name] for name in ("softmax", "relu_kernel")}
 
 
@@ -48,7 +50,8 @@ def test_fonts_are_embedded_in_the_pdf(saved):
             continue
     text = b"\n".join(parts)
     fonts = len(re.findall(rb"/Type ?/FontDescriptor", text))
-    assert fonts >= 1
+    assert set(re.findall(rb"/FontName ?/[A-Z]{6}\+([\w-]+)", text)) == {b"DejaVuSans"}
+    assert fonts == 1
     assert len(re.findall(rb"/FontFile[23]? ", text)) == fonts
 
 
@@ -70,9 +73,33 @@ def test_maps_too_wide_for_the_page_go_into_fewer_columns():
         for steps in (0.0, 100.0)
     )
     chart = joint_heat_map(joint_map(rows, "lr", "warmup_steps"), title="t")
-    room = 72 * PAGE_INCHES * 11 / 7  # pixels at which text of 11 is 7 pt
     widths = [
         float(re.search(r'width="([\d.]+)"', svg)[1])
         for svg in (vl_convert.vegalite_to_svg(chart.to_dict()), svg_at_width(chart, PAGE_INCHES))
     ]
-    assert widths[0] > room >= widths[1]
+    assert widths[0] > ROOM >= widths[1]
+
+
+@pytest.mark.parametrize(
+    ("width", "least"),
+    [
+        pytest.param(alt.Step(30), 2 * 300, id="two panels of ten steps a row, of six"),
+        pytest.param(150, 0.99 * ROOM, id="panels made narrower, to fill the page"),
+    ],
+)
+def test_a_facet_too_wide_for_the_page_is_made_to_fit(width, least):
+    rows = pl.DataFrame([{"panel": panel, "x": str(x)} for panel in "abcdef" for x in range(10)])
+    panel = alt.Chart(rows).mark_rect().encode(x="x:O").properties(width=width, height=40)
+    svg = svg_at_width(panel.facet(facet="panel:N", columns=6), PAGE_INCHES)
+    assert least <= float(re.search(r'width="([\d.]+)"', svg)[1]) <= 1.01 * ROOM
+    assert re.findall(">([a-f])</text>", svg) == list("abcdef")
+
+
+def test_a_map_of_few_cells_is_not_blown_up(tmp_path):
+    chart = alt.Chart(pl.DataFrame({"x": ["a", "b"]})).mark_rect().encode(x="x:O")
+    chart = chart.properties(width=alt.Step(30)).configure_axis(labelFontSize=11)
+    svg = save_at_width(chart, tmp_path, "f", PAGE_INCHES)[1].read_text()
+    points, pixels = (
+        float(re.search(pattern, svg)[1]) for pattern in (r'width="([\d.]+)pt"', r'viewBox="0 0 ([\d.]+)')
+    )
+    assert 11 * points / pixels == pytest.approx(9, abs=1e-3)

@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
 import struct
 
 import polars as pl
 import pytest
+import vl_convert
 
 from analysis.across.optimizer_matrix import optimizer_matrix
 from analysis.figures.knobs import edge_plot, joint_heat_map, optimizer_matrix_chart
@@ -92,6 +94,24 @@ def test_an_edge_without_interval_is_a_point():
     alone = next(entry for entry in rows_of(CHARTS["edges"]()) if entry["method"] == "d")
     assert (alone["start"], alone["point"], alone["end"]) == (0.5, 0.5, 0.5)
     assert next(entry for entry in rows_of(CHARTS["edges"]()) if entry["method"] == "c")["point"] is None
+
+
+@pytest.mark.parametrize(
+    ("edges", "labels"),
+    [
+        ([0.2, 0.6], ["0.2", "0.5"]),
+        ([0.3], ["0.2", "0.3"]),
+        ([2.3e-4, 3e-4], ["1.5e-4", "2e-4", "3e-4"]),
+        ([0.01, 3.0], ["0.01", "0.1", "1"]),
+    ],
+)
+def test_the_axis_of_edges_has_two_labels_at_least(edges, labels):
+    alone = pl.DataFrame({"method": [f"m{place}" for place in range(len(edges))], "value": edges}).with_columns(
+        low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64)
+    )
+    svg = vl_convert.vegalite_to_svg(edge_plot(alone, title="").to_dict())
+    shown = re.search('aria-label="X-axis.*?(?=aria-label="Y-axis)', svg)[0]
+    assert [text for text in re.findall(r">([^<>]+)</text>", shown) if text[0].isdigit()] == labels
 
 
 @pytest.mark.parametrize("value", [0.0, math.inf])

@@ -8,14 +8,8 @@ import polars as pl
 import pytest
 
 from analysis.paper.bibliography import bib_entries
-from analysis.paper.methods_text import (
-    FORMULAS,
-    WORKLOAD_WORDS,
-    cited_keys,
-    methods_latex,
-    methods_markdown,
-    methods_text,
-)
+from analysis.paper.methods_text import FORMULAS, WORKLOAD_WORDS, methods_text
+from analysis.paper.prose import cited_keys, text_latex, text_markdown
 from analysis.scores.robustness import SENSITIVITIES
 from bench.workloads import WORKLOADS
 from tests.analysis.latex_documents import compiled_body, complaints
@@ -47,7 +41,7 @@ def told(data=None, *, score="lr_sensitivity", loss="train", manifest=None):
 
 @pytest.fixture(scope="module")
 def with_manifest():
-    return methods_markdown(told(manifest=MANIFEST))
+    return text_markdown(told(manifest=MANIFEST))
 
 
 def test_model_data_steps_and_optimizer_are_those_of_the_manifest(with_manifest):
@@ -67,7 +61,7 @@ def test_learning_rates_knobs_seeds_and_outcomes_are_those_of_the_results():
             row("softmax", 0.3, 0, None, weight_decay=0.1),
         ]
     )
-    text = methods_markdown(told(data))
+    text = text_markdown(told(data))
     assert "2 learning rates (0.1, 0.3)" in text
     assert "weight\\_decay 0.1, grad\\_clip 1 or off, init\\_scale 1" in text
     assert "2 seeds (0, 7)" in text
@@ -80,18 +74,19 @@ def test_versions_and_hardware_are_those_of_the_manifest_or_said_to_be_unknown(w
         "We used attention-robustness-bench 0.1.0 (commit 5b1e4b77c71b with changes), Python 3.12.3, torch 2.11.0, on "
         "1 GPU (H100), x86\\_64, 16 cores; float32, TF32 off.\n"
     )
-    assert methods_markdown(told()).endswith("Versions and hardware were not recorded.\n")
-    assert "commit" not in methods_markdown(told(manifest={**MANIFEST, "git": "not a git checkout"}))
+    assert text_markdown(told()).endswith("Versions and hardware were not recorded.\n")
+    assert text_markdown(told(manifest={"suite": {}})).endswith("Versions and hardware were not recorded.\n")
+    assert "commit" not in text_markdown(told(manifest={**MANIFEST, "git": "not a git checkout"}))
 
 
 def test_a_name_that_the_suite_has_twice_is_not_told_with_the_constants_of_one():
     data = results(num_seeds=2).with_columns(optimizer=pl.lit("adamw(beta2=0.9)"))
-    text = methods_markdown(told(data, manifest=MANIFEST))
+    text = text_markdown(told(data, manifest=MANIFEST))
     assert "The optimizer was adamw(beta2=0.9) [@loshchilov2019decoupled], with" in text
 
 
 def test_one_seed_has_no_intervals_and_many_have_holm():
-    assert "With one seed there are no intervals" in methods_markdown(told(results(num_seeds=1)))
+    assert "With one seed there are no intervals" in text_markdown(told(results(num_seeds=1)))
     keys = cited_keys(told())
     assert {"holm1979simple", "efron1981jackknife"} <= set(keys)
     assert "efron1981jackknife" not in cited_keys(told(results(num_seeds=1)))
@@ -102,20 +97,48 @@ def test_score_is_defined_and_cited(score):
     text = told(score=score)
     assert "hong2025variance" in cited_keys(text)
     if score in FORMULAS:
-        assert all(f"${formula}$" in methods_latex(text) for formula in FORMULAS[score])
+        assert all(f"${formula}$" in text_latex(text) for formula in FORMULAS[score])
 
 
 def test_held_out_loss_is_named():
-    assert "All scores are of the held-out loss" in methods_markdown(told(loss="validation", manifest=MANIFEST))
+    assert "All scores are of the held-out loss" in text_markdown(told(loss="validation", manifest=MANIFEST))
 
 
 def test_citations_are_the_same_in_both_forms_and_exist():
     text = told(manifest=MANIFEST)
-    latex = [key for keys in re.findall(r"\\cite\{(.*?)\}", methods_latex(text)) for key in keys.split(",")]
-    markdown = re.findall(r"@(\w+)", methods_markdown(text))
+    latex = [key for keys in re.findall(r"\\cite\{(.*?)\}", text_latex(text)) for key in keys.split(",")]
+    markdown = re.findall(r"@(\w+)", text_markdown(text))
     assert latex == markdown
     assert list(dict.fromkeys(latex)) == cited_keys(text)
     assert set(latex) <= set(bib_entries())
+
+
+def test_what_is_told_of_training_is_of_our_own_trials_and_of_imports_what_their_files_say():
+    own = frame([row("softmax", 0.1, seed, 1.0) for seed in (0, 1)])
+    theirs = frame([row("softmax(imported=theirs)", 0.3, seed, 2.0, optimizer="lion") for seed in (5, 6)])
+    imports = {"theirs": {"file": "t.csv", "sha256": "a" * 64, "sources": [], "assumed": {}}}
+    manifest = {**MANIFEST, "imports": imports}
+    text = text_markdown(
+        methods_text(pl.concat([own, theirs]), score="lr_sensitivity", loss="train", manifest=manifest, imported=theirs)
+    )
+    trained, _, rest = text.partition("We imported")
+    assert "We trained one attention method: softmax [@vaswani2017attention]; on" in trained
+    assert "one learning rate (0.1)" in trained
+    assert "2 seeds (0, 1)" in trained
+    assert "2 trials, of which 2 completed" in trained
+    assert rest.startswith(" 2 runs that others trained, of softmax(imported=theirs)")
+    assert "mean over the last steps (50); of imported runs, as their files state it. " in rest
+    assert "For our own trials we used attention-robustness-bench" in rest
+
+
+def test_of_imports_alone_nothing_is_said_to_be_ours():
+    theirs = frame([row("softmax", 0.3, seed, 2.0) for seed in (5, 6)])
+    alone = methods_text(theirs, score="lr_sensitivity", loss="train", manifest={"imports": {}}, imported=theirs)
+    text = text_markdown(alone)
+    assert text.startswith("We imported 2 runs that others trained, of softmax")
+    assert all(words not in text for words in ("We trained", "We tried", "We used", "Each setting", "our own"))
+    assert "All scores are of the training loss, as their files state it. " in text
+    assert text.endswith("What versions and hardware the runs were trained with is not recorded.\n")
 
 
 def test_every_workload_has_words():
@@ -125,7 +148,7 @@ def test_every_workload_has_words():
 def test_shipped_manifests_are_told():
     for path in sorted(Path("suites/results").glob("*/manifest.json")):
         manifest = json.loads(path.read_text())
-        text = methods_markdown(told(manifest=manifest))
+        text = text_markdown(told(manifest=manifest))
         assert f"torch {manifest['packages']['torch']}" in text
         assert all(f"[@{key}" in text or f"; @{key}" in text for key in ("hong2025variance", "vaswani2017attention"))
 
@@ -134,6 +157,6 @@ def test_hostile_names_compile(tmp_path):
     name = 'a_b%&$#{}~^\\|<>"[x]\n\x07α'
     data = results(num_seeds=2).with_columns(method=pl.lit(name), optimizer=pl.lit(name), workload=pl.lit(name))
     suite = {**MANIFEST["suite"], "workloads": [{"name": name, "num_steps": [10, 20], name: name}]}
-    texts = [methods_latex(told(data, manifest=manifest)) for manifest in (None, {**MANIFEST, "suite": suite})]
+    texts = [text_latex(told(data, manifest=manifest)) for manifest in (None, {**MANIFEST, "suite": suite})]
     log = compiled_body(tmp_path, re.sub(r"~\\cite\{.*?\}", "", "\n\n".join(texts)))
     assert complaints(log) == []

@@ -101,6 +101,19 @@ def test_two_methods_have_no_figure_of_ranks(bench, tmp_path):
     assert (tmp_path / "out/profiles.svg").exists()
 
 
+def test_figures_that_a_comparison_has_not_are_not_left_from_an_earlier_one(bench, tmp_path):
+    bench("one.csv", "two.csv", "--out", "out")
+    (tmp_path / "out/mine.svg").write_text("by hand")
+    for name, floor in (("one", 1.0), ("two", 0.9)):
+        write(tmp_path / f"{name}.csv", *lines(name, "ab", floor))
+    code, _, err = bench("one.csv", "two.csv", "--out", "out")
+    found = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".csv"}
+    assert (code, found) == (0, {"profiles.svg", "profiles.png", "profiles.pdf", "mine.svg"})
+    assert [line for line in err.splitlines() if "removed" in line] == [
+        f"out/ranks.{form}: removed, this comparison has none" for form in ("svg", "png", "pdf")
+    ]
+
+
 def test_our_committed_results_are_compared(bench):
     sides = [COMMITTED / name for name in ("paper_table1", "lm_small", "vit_digits")]
     found = json.loads(bench(*sides, "--format", "json")[1])

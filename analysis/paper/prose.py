@@ -1,0 +1,99 @@
+"""What sentences are made of, text, citations, formulas, lists of values, and how they are written: LaTeX, Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from analysis.knobs import knob_text
+from analysis.paper.bibliography import Keys, entry_name, keys_of
+from analysis.paper.latex_cells import latex_name
+from analysis.text import escape_markdown, lr_text
+
+_MOST_VALUES = 24  # of a grid that is written out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cite:
+    """Citations of these keys."""
+
+    keys: Keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Math:
+    """A formula in LaTeX."""
+
+    formula: str
+
+
+Text = list[str | Cite | Math]
+
+
+def cited(kind: str, labels: Iterable[str], told: Mapping[str, str] | None = None) -> Text:
+    """The labels with their citations, commas between; `told` is said in brackets of what a label names."""
+    text: Text = []
+    for place, label in enumerate(labels):
+        keys, name = keys_of(kind, label), entry_name(label)
+        text += [(", " if place else "") + label, *([Cite(keys=keys)] if keys else [])]
+        if told and name in told:
+            text.append(f" ({told[name]})")
+    return text
+
+
+def counted(number: int, noun: str) -> str:
+    """One run, 2 runs."""
+    return f"one {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed_lrs(column: pl.Series) -> str:
+    """How many learning rates, and which; the ends alone where they are many."""
+    lrs = column.unique().sort().to_list()
+    values = ", ".join(map(lr_text, lrs)) if len(lrs) <= _MOST_VALUES else f"{lr_text(lrs[0])} to {lr_text(lrs[-1])}"
+    return f"{counted(len(lrs), 'learning rate')} ({values})"
+
+
+def listed_seeds(column: pl.Series) -> str:
+    """How many seeds, and which; the ends alone where they are many."""
+    seeds = column.unique().sort().to_list()
+    values = ", ".join(map(str, seeds)) if len(seeds) <= _MOST_VALUES else f"{seeds[0]} to {seeds[-1]}"
+    return f"{counted(len(seeds), 'seed')} ({values})"
+
+
+def listed_knob(column: pl.Series) -> str:
+    """The knob's name and its values; infinity is off."""
+    values: Sequence[float] = column.unique().sort().to_list()
+    return f"{column.name} {' or '.join('off' if math.isinf(value) else knob_text(value) for value in values)}"
+
+
+def cited_keys(text: Text) -> list[str]:
+    """Keys that the text cites, each once, in the order of their first use."""
+    return list(dict.fromkeys(key for part in text if isinstance(part, Cite) for key in part.keys))
+
+
+def text_latex(text: Text) -> str:
+    """LaTeX with \\cite of BibTeX keys."""
+    return _written(text, lambda keys: rf"~\cite{{{','.join(keys)}}}", latex_name)
+
+
+def text_markdown(text: Text) -> str:
+    """Markdown whose citations Pandoc reads: [@key; @key]."""
+    return _written(text, lambda keys: f" [{'; '.join(f'@{key}' for key in keys)}]", escape_markdown)
+
+
+def _written(text: Text, cite: Callable[[Sequence[str]], str], escape: Callable[[str], str]) -> str:
+    parts = []
+    for part in text:
+        if isinstance(part, Cite):
+            parts.append(cite(part.keys))
+        else:
+            parts.append(f"${part.formula}$" if isinstance(part, Math) else _spaced(part, escape))
+    return "".join(parts).strip() + "\n"
+
+
+def _spaced(part: str, escape: Callable[[str], str]) -> str:
+    """Escaped, with the white space around it that the escaping drops."""
+    return (" " if part[:1] == " " else "") + escape(part) + (" " if part[-1:] == " " else "")

@@ -1,0 +1,30 @@
+"""Nested dicts, lists and tuples of tensors: mapped, listed, copied into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
+    """The tree with `function` of each tensor in its place."""
+    if isinstance(tree, dict):
+        return {name: map_tensors(branch, function) for name, branch in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)([map_tensors(branch, function) for branch in tree])
+    return function(tree)
+
+
+def tensors_of(tree: Any) -> list[Tensor]:
+    tensors: list[Tensor] = []
+    map_tensors(tree, tensors.append)
+    return tensors
+
+
+def copy_tensors(target: Any, source: Any) -> None:
+    """Into the tensors of `target`, in place, those of a `source` of the same form."""
+    for to, value in zip(tensors_of(target), tensors_of(source), strict=True):
+        to.copy_(value)
