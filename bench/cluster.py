@@ -29,8 +29,7 @@ import ray  # noqa: E402  (reads its environment when imported)
 from ray.exceptions import AuthenticationError, RayError  # noqa: E402
 
 from bench.errors import StoreError, UsageError  # noqa: E402
-from bench.lanes import Fit, fit, most_lanes  # noqa: E402
-from bench.pack import pack_key  # noqa: E402
+from bench.lanes import Fit, fit, most_lanes, widest_groups  # noqa: E402
 from bench.trial import Choice, Trial  # noqa: E402
 
 # Processes share a GPU by turns: some compile while another trains. On an H100 with 16 cores the seven packs of Table 1
@@ -163,14 +162,10 @@ def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement
     """
     cluster = ray.cluster_resources()
     num_gpus, num_cpus = cluster.get("GPU", 0), cluster.get("CPU", 1)
-    groups: dict[Choice, dict[str, list[Trial]]] = {}
-    for trial in trials:
-        groups.setdefault(trial.workload, {}).setdefault(pack_key(trial), []).append(trial)
     probe: Any = ray.remote(num_cpus=1, num_gpus=1 if num_gpus else 0)(fit)  # pyright: ignore
     device = "cuda" if num_gpus else "cpu"
     fits = {}
-    for workload, by_key in groups.items():
-        largest = max(by_key.values(), key=len)
+    for workload, largest in widest_groups(trials).items():
         try:
             fits[workload] = ray.get(probe.remote(largest, device=device, max_lanes=max_lanes))
         except RayError:  # a method that crashes: training it gives the outcome

@@ -17,13 +17,14 @@ import numpy
 from analysis.figures.inspected import GAIN_COLUMNS, HISTOGRAM_COLUMNS, NUM_LOOKS, Inspection, Snapshot, spread
 from bench.entry import build
 from bench.errors import UsageError
+from bench.lanes import fit, widest_groups
 from bench.lazy import polars, torch
 from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.methods.linear import SigmaReparam
 from bench.methods.qk_layernorm import QKLayerNormFixed
 from bench.models.attention import Tensors, method_state, part
-from bench.pack import Pack
+from bench.pack import Pack, make_packs
 from bench.probes.gains import Scales, gains
 from bench.train import PackRun
 from bench.trial import Outcome, Trial
@@ -70,12 +71,10 @@ def check_inspectable(trial: Trial, device: str) -> None:
             f"{trial.workload.label} has {count / 1e6:.1f}M parameters; on a CPU a model of at most "
             f"{MAX_CPU_PARAMETERS / 1e6:g}M is trained once more; use --device cuda"
         )
-    heads = workload.attention[0]
-    num_weights = workload.num_layers * heads.num_heads * heads.num_keys**2 * _num_probed(workload)
-    if num_weights > MAX_WEIGHTS:
+    if _num_weights(trial) > MAX_WEIGHTS:
         raise UsageError(
-            f"{trial.workload.label} has {num_weights:,} attention weights on the probed part of a batch; at most "
-            f"{MAX_WEIGHTS:,} are looked at; a smaller probe_examples or context would do, as a suite of its own"
+            f"{trial.workload.label} has {_num_weights(trial):,} attention weights on the probed part of a batch; at "
+            f"most {MAX_WEIGHTS:,} are looked at; a smaller probe_examples or context would do, as a suite of its own"
         )
 
 
@@ -89,20 +88,39 @@ def num_parameters(workload: Workload, method: Method) -> int:
     return sum(tensor.numel() for tensor in params.values())
 
 
+def company(trials: Sequence[Trial], others: Sequence[Trial], device: str) -> dict[str, Pack]:
+    """By id of the trials, the pack to train each in once more. others: all of their suite.
+
+    On a CPU a trial alone is its lane in any pack, bit for bit. On CUDA the number of lanes decides how sums round, so
+    it is the pack of an undisturbed `bench run`, unless its P would take too much memory.
+    """
+    alone = {trial.id: Pack(trials=(trial,)) for trial in trials}
+    if device == "cpu":
+        return alone
+    workloads = {trial.workload for trial in trials}
+    beside = [trial for trial in others if trial.workload in workloads]
+    lanes = {workload: fit(group, device=device).num_lanes for workload, group in widest_groups(beside).items()}
+    packs = make_packs(beside, max_lanes=lambda trial: lanes[trial.workload])
+    found = {trial.id: pack for pack in packs for trial in pack.trials}
+    small = {trial.id for trial in trials if len(found[trial.id].trials) * _num_weights(trial) <= MAX_WEIGHTS}
+    return alone | {trial_id: found[trial_id] for trial_id in small}
+
+
 def inspect(
     trials: Sequence[Trial],
     results: polars.DataFrame,
     traces: polars.DataFrame,
     *,
+    packs: Mapping[str, Pack],
     device: str,
     steps: Sequence[int] | None = None,
     on_progress: Callable[[str], None] = lambda method: None,
 ) -> tuple[Inspection, list[Agreement]]:
     """Train each trial, of one seed and of methods of their own, once more and look inside.
 
-    results: RESULT_COLUMNS, rows of the trials. traces: the stored ones, TRACE_COLUMNS and trial_id. steps: where to
-    look, as far as a trial got; else `look_steps`. Raises UsageError as `check_inspectable`, and for steps that no
-    trial has.
+    results: RESULT_COLUMNS, rows of the trials. traces: the stored ones, TRACE_COLUMNS and trial_id. packs: by trial id
+    the one to train it in, as `company` has them. steps: where to look, as far as a trial got; else `look_steps`.
+    Raises UsageError as `check_inspectable`, and for steps that no trial has.
     """
     outcomes = {row["trial_id"]: row for row in results.iter_rows(named=True)}
     seen = _Seen(gains=[], histograms=[], snapshots=[])
@@ -112,7 +130,7 @@ def inspect(
         wanted = _wanted(trial, outcomes[trial.id]["diverged_step"], steps)
         on_progress(trial.method.label)
         with _one_thread():
-            run = _run_and_look(trial, wanted, seen, device)
+            run = _run_and_look(packs[trial.id], trial, wanted, seen, device)
             # On to the end, so that all losses are compared; with steps of the caller's, those up to the last.
             run.advance(max_steps=None if steps is None else 1)
         stored = traces.filter(polars.col("trial_id") == trial.id)
@@ -159,19 +177,19 @@ def _wanted(trial: Trial, diverged_step: int | None, steps: Sequence[int] | None
     return sorted({step for step in steps if step <= reached[-1]}) or reached[-1:]
 
 
-def _run_and_look(trial: Trial, wanted: Sequence[int], seen: _Seen, device: str) -> PackRun:
+def _run_and_look(pack: Pack, trial: Trial, wanted: Sequence[int], seen: _Seen, device: str) -> PackRun:
     """Train up to the last wanted step."""
-    run = PackRun(Pack(trials=(trial,)), device=device)
+    run, lane = PackRun(pack, device=device), pack.trials.index(trial)
     kept = spread(wanted, NUM_LOOKS)
     for step in wanted:
         run.advance(max_steps=step - run.step)
-        if run.done:  # diverged earlier than the stored run did: the losses will show it
+        if run.done or run.has_diverged[lane]:  # earlier than the stored run did: the losses will show it
             break
         params, buffers, weights = run.look()
         for layer in range(run.program.workload.num_layers):
-            scales = scales_of(run.program.method, _first(params), _first(buffers), layer)
+            scales = scales_of(run.program.method, _of_lane(params, lane), _of_lane(buffers, lane), layer)
             seen.gains.extend((trial.method.label, step, layer, name, value) for name, value in gains(scales).items())
-        p_ABHQK = [p_LBHQK[0].cpu().numpy() for p_LBHQK in weights]
+        p_ABHQK = [p_LBHQK[lane].cpu().numpy() for p_LBHQK in weights]
         for layer, p_BHQK in enumerate(p_ABHQK):
             seen.histograms.extend((trial.method.label, step, layer, *bin) for bin in histogram_bins(p_BHQK))
         if step in kept:
@@ -239,6 +257,13 @@ def histogram_bins(p_BHQK: numpy.ndarray) -> Iterator[tuple[str, float, float, f
             yield of, low, high, share
 
 
+def _num_weights(trial: Trial) -> int:
+    """Of P in all layers on the probed part of a batch."""
+    workload: Workload = build(WORKLOADS, trial.workload)
+    heads = workload.attention[0]
+    return workload.num_layers * heads.num_heads * heads.num_keys**2 * _num_probed(workload)
+
+
 def _num_probed(workload: Workload) -> int:
     """Sequences on which attention is observed."""
     batch = workload.batches(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
@@ -246,8 +271,8 @@ def _num_probed(workload: Workload) -> int:
     return next(iter(probed.values())).shape[0]
 
 
-def _first(tensors: Tensors) -> Tensors:
-    return {name: tensor[0].cpu() for name, tensor in tensors.items()}
+def _of_lane(tensors: Tensors, lane: int) -> Tensors:
+    return {name: tensor[lane].cpu() for name, tensor in tensors.items()}
 
 
 def _frame(rows: list[tuple[object, ...]], columns: Mapping[str, str]) -> polars.DataFrame:

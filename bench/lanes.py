@@ -7,15 +7,15 @@ laptop too. On a GPU it then takes steps to see how many lanes fit.
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.compile import H100, Speed
 from bench.entry import build
 from bench.lazy import torch
-from bench.pack import Pack
+from bench.pack import Pack, pack_key
 from bench.train import PackRun
-from bench.trial import Trial
+from bench.trial import Choice, Trial
 from bench.workloads import WORKLOADS
 
 # A pack's time a lane falls until the device is full: measured at batch 16 on two CPU cores, and on an H100.
@@ -34,6 +34,14 @@ class Fit:
     num_lanes: int
     num_bytes: int = 0  # of GPU memory, the process included
     total_bytes: int = 1  # of the GPU
+
+
+def widest_groups(trials: Iterable[Trial]) -> dict[Choice, list[Trial]]:
+    """Of each workload the largest group of trials that can train together: `fit` of it holds for the workload."""
+    groups: dict[Choice, dict[str, list[Trial]]] = {}
+    for trial in trials:
+        groups.setdefault(trial.workload, {}).setdefault(pack_key(trial), []).append(trial)
+    return {workload: max(by_key.values(), key=len) for workload, by_key in groups.items()}
 
 
 def most_lanes(trials: Sequence[Trial], *, device: str, max_lanes: int | None = None) -> int:

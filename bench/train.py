@@ -70,7 +70,12 @@ class PackRun:
     @property
     def num_diverged(self) -> int:
         """Lanes frozen so far."""
-        return int((~self._lanes["alive"]).sum())
+        return sum(self.has_diverged)
+
+    @property
+    def has_diverged(self) -> list[bool]:
+        """Of each lane, so far."""
+        return (~self._lanes["alive"]).tolist()
 
     def advance(self, *, max_steps: int | None = None, max_seconds: float = float("inf")) -> None:
         """Train until done, or until `max_steps` or `max_seconds` are used up.

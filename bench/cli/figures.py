@@ -144,7 +144,7 @@ def _inspection(
     suite: Suite, at_lr: polars.DataFrame, traces: polars.DataFrame, chosen: Choices
 ) -> tuple[Inspection | None, str]:
     """A look inside one run of each method; None and why, for a model that is too large."""
-    from bench.inspection import check_inspectable, inspect
+    from bench.inspection import check_inspectable, company, inspect
     from bench.lazy import torch
 
     device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -165,6 +165,7 @@ def _inspection(
         trials,
         rows,
         traces,
+        packs=company(trials, list(by_id.values()), device),
         device=device,
         steps=chosen.steps,
         on_progress=lambda method: say(f"looking into {method}, seed {seed}"),

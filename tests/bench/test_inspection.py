@@ -19,6 +19,7 @@ from bench.inspection import (
     Agreement,
     agreement,
     check_inspectable,
+    company,
     histogram_bins,
     inspect,
     look_steps,
@@ -60,7 +61,7 @@ def stored(*trials):
 
 @functools.cache
 def seen(*trials, steps=None):
-    return inspect(trials, *stored(*trials), device="cpu", steps=steps)
+    return inspect(trials, *stored(*trials), packs=company(trials, (), "cpu"), device="cpu", steps=steps)
 
 
 @functools.cache
@@ -72,6 +73,18 @@ def traced(one, quantity: str, step: int) -> list[float]:
     """A quantity of each layer."""
     rows = stored(one)[1].filter(quantity=quantity, step=step).sort("layer")
     return rows["value"].to_list()
+
+
+def test_a_trial_in_company_is_seen_as_alone():
+    """Its neighbours diverge, or train on."""
+    other = dataclasses.replace(FREE, seed=5)
+    pack = Pack(trials=(dataclasses.replace(FREE, knobs=DIVERGING.knobs), other, FREE))
+    found, _ = inspect([FREE], *stored(FREE), packs={FREE.id: pack}, device="cpu")
+    alone, _ = seen(FREE)
+    assert found.gains.equals(alone.gains)
+    assert found.histograms.equals(alone.histograms)
+    for one, expected in zip(found.snapshots, alone.snapshots, strict=True):
+        assert (one.p_ASHQK == expected.p_ASHQK).all()
 
 
 def test_a_run_that_is_looked_into_is_the_stored_one_bit_for_bit():
@@ -221,7 +234,7 @@ def test_another_lr_parts_from_the_stored_run():
     results, traces = stored(FREE)
     other = dataclasses.replace(FREE, knobs=dataclasses.replace(FREE.knobs, lr=0.2))
     relabelled = (frame.with_columns(trial_id=pl.lit(other.id)) for frame in (results, traces))
-    [agreed] = inspect([other], *relabelled, device="cpu")[1]
+    [agreed] = inspect([other], *relabelled, packs=company([other], (), "cpu"), device="cpu")[1]
     assert agreed.parted_step == 3
 
 

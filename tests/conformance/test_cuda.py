@@ -4,17 +4,19 @@ import dataclasses
 import functools
 from typing import Any
 
+import polars
 import pytest
 import torch
 from torch.utils import _pytree as pytree
 
 from bench import compile as compiling
 from bench.checkpoints import Checkpoints
+from bench.inspection import company, inspect
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
 from bench.pack import Pack
 from bench.train import PackRun
-from bench.trial import Outcome, Trial
+from bench.trial import RESULT_COLUMNS, Outcome, Trial
 from bench.worker import PackTrainable
 from tests.trials import language_trial, trial
 
@@ -146,6 +148,22 @@ def test_lane_matches_solo_run_on_cuda():
     for lane, one in enumerate(pack.trials[:4]):
         solo = advanced(Pack(trials=(one,)))
         torch.testing.assert_close(history(together, "loss")[:, lane], history(solo, "loss")[:, 0], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("inductor", [False, True], indirect=True)
+def test_a_run_that_is_looked_into_is_the_stored_one_bit_for_bit_on_cuda(inductor):
+    """In the company that it was trained in: alone its sums would round otherwise."""
+    pack = pack_of("qk_layernorm_free")
+    one = pack.trials[2]
+    run = PackRun(pack, device="cuda")
+    run.advance()
+    schema = {name: getattr(polars, kind) for name, kind in RESULT_COLUMNS.items()}
+    results = polars.DataFrame([run.results()[2].row()], schema=schema)
+    traces = run.traces()[one.id].with_columns(trial_id=polars.lit(one.id))
+    packs = company([one], pack.trials, "cuda")
+    assert packs == {one.id: pack}
+    _, [agreed] = inspect([one], results, traces, packs=packs, device="cuda")
+    assert (agreed.num_losses, agreed.largest_difference, agreed.parted_step) == (7, 0.0, None)
 
 
 def test_diverged_lane_is_recorded_on_cuda():

@@ -303,7 +303,7 @@ def losses(trials: list[Trial], device: str, *, num_steps: int, is_reference: bo
     run = PackRun(Pack(trials=tuple(trials)), device=device, is_reference=is_reference)
     run.advance(max_steps=num_steps)
     step = (run._lanes, run._chunk, run._knobs, run._counters["step"])
-    traced, _ = compiling.trace(run._train_lanes, step)
+    traced, _ = compiling.trace(run._stacked.train, step)
     return run.state()["history"]["loss"][:num_steps].double(), operations(traced)
 
 
