@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import altair as alt
@@ -52,6 +53,15 @@ def method_legend(**symbols: Any) -> alt.Legend:
 
 def lr_axis() -> alt.Axis:
     return alt.Axis(labelExpr=_DECADES, labelOverlap=True, grid=False)
+
+
+def log_axis(low: float, high: float) -> alt.Axis:
+    """Of a log scale between these: labels at powers of ten, and between them where there is room for 1-2-5."""
+    decades = math.log10(high / low)
+    digits = (1,) if decades > 3 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 5, 7)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = [value for power in powers for digit in digits if low <= (value := digit * 10.0**power) <= high]
+    return alt.Axis(values=values if len(values) > 1 else alt.Undefined, format="~g")
 
 
 def step_x(num_steps: int, *, is_log: bool) -> alt.X:

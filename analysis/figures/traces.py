@@ -17,6 +17,7 @@ from analysis.figures.chart_style import (
     check_size,
     figure_title,
     labelled_rule,
+    log_axis,
     method_colour,
     method_dash,
     method_legend,
@@ -141,9 +142,11 @@ def _trace_panel(
     beside = summary.filter(pl.col("panel") == "loss") if panel == "val_loss" else rows.clear()
     check_size(rows)
     low, high = _limits(pl.concat([rows, beside]), panel, [height for _, height, _ in bounds])
-    scale = alt.Scale(type="log" if panel in _LOG_PANELS else "linear", domain=[low, high], nice=False)
+    is_log = panel in _LOG_PANELS
+    scale = alt.Scale(type="log" if is_log else "linear", domain=[low, high], nice=False)
     step = step_x(_num_steps(summary), is_log=not is_held_out)
-    value = alt.Y("value:Q", title=_AXIS_TITLES[panel], scale=scale)
+    axis = log_axis(low, high) if is_log else alt.Undefined
+    value = alt.Y("value:Q", title=_AXIS_TITLES[panel], scale=scale, axis=axis)
     legend = method_legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2.5)
     colour, dash = method_colour(methods, legend), method_dash(methods, legend)
     base = alt.Chart(rows).encode(x=step, y=value, color=colour, detail=alt.Detail("outcome:N"))

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from analysis.figures.aggregate import layer_summary, telling_lr, trace_summary
+from analysis.figures.chart_style import log_axis
 from analysis.figures.traces import entropy_by_layer, training_behaviour
 from tests.analysis.synthetic_results import METHODS, held_out_traces, results, row_masses, traces
 
@@ -46,6 +47,22 @@ def test_bounds_are_drawn_and_labelled(data, drawn):
     spec = spec_of(data, drawn)
     assert values_of(spec, "height") == {math.log(21), math.sqrt(21), 1.0}
     assert values_of(spec, "label") == NORM_BOUNDS | {ENTROPY_BOUND}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.25, 4, [0.5, 1, 2]),
+        (0.9, 4, [1, 1.5, 2, 3, 4]),
+        (2e-5, 8, [1e-4, 1e-3, 1e-2, 0.1, 1]),
+    ],
+)
+def test_a_log_axis_has_round_numbers_and_every_power_of_ten(low, high, expected):
+    assert log_axis(low, high).values == pytest.approx(expected)
+
+
+def test_a_log_axis_without_two_round_numbers_keeps_vegas():
+    assert "values" not in log_axis(3.1, 3.9).to_dict()
 
 
 def test_bounds_hold_where_the_row_mass_is_1(data, drawn):
