@@ -1,4 +1,4 @@
-"""Import other people's runs: into the store of record, and onto a leaderboard, marked as imported.
+"""Import other people's runs: from a file into the store of record, marked as imported.
 
 A file is an import, named as the file. Its runs stand in a suite of their own, or beside the trials of a suite of ours.
 The same import again replaces its runs: what did not change stays as it is.
@@ -8,33 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from analysis import references
-from analysis.figures.lr_loss import FIGURE_FORMATS
-from analysis.foreign.runs import ABSENT, Foreign, Reading, foreign_results, mark_imported, told_apart
+from analysis.foreign.runs import ABSENT, Foreign, Reading, foreign_results
 from analysis.foreign.tidy_file import TidyFile
-from analysis.report.folder import write_report
 from analysis.scores.leaderboard import leaderboard
 from bench.errors import StoreError, UsageError
-from bench.lazy import polars
-from bench.outbox import empty_traces
-from bench.publish import PAGE_FORMATS, Board, log_report, manifest_with_imports, publish, read_board
+from bench.imported import end_status, publish_imports, read_imported
+from bench.publish import Board, read_board
 from bench.suite import Suite
 from bench.suite.errors import suggest
-from bench.tracking import (
-    Store,
-    Tracker,
-    imported_trials,
-    read_imports,
-    read_results,
-    read_status,
-    records,
-    suite_names,
-)
+from bench.tracking import Store, Tracker, imported_trials, read_imports, read_results, read_status, records
 from bench.trial import KNOB_NAMES, Result
 
 RUNS_AT_ONCE = 1000  # of one entry of the outbox
@@ -84,20 +70,7 @@ def import_runs(
     if not isinstance(suite, Suite):
         _refuse_own_trials(store, suite_name)
     texts = {result.trial.id: records.result_text(records.trial_tags(result)) for result in foreign.results}
-    record = _record(file, foreign)
-    tracker = Tracker(store, suite_name)
-    try:
-        held = tracker.imported(name)
-        is_unchanged = held == texts and read_imports(store, suite_name).get(name) == record
-        if not is_unchanged:
-            state = read_status(store, suite_name)["state"]
-            _deliver(tracker, [result for result in foreign.results if held.get(result.trial.id) != _text(result)])
-            tracker.remove(held.keys() - texts.keys())
-            tracker.log_import(name, record)
-            publish_imports(suite, suite_name, store, tracker)
-            tracker.finish(end_status(suite, state))
-    finally:
-        tracker.close()
+    held = _put(foreign, texts, store, name=name, record=_record(file, foreign), suite=suite, suite_name=suite_name)
     return Imported(
         name=name,
         suite_name=suite_name,
@@ -109,48 +82,34 @@ def import_runs(
     )
 
 
-def read_imported(store: Store, suite_name: str, *, score: str = "lr_sensitivity", loss: str = "train") -> Board:
-    """Leaderboard over all that was imported into a suite. Raises UsageError if nothing was."""
-    imported = imported_trials(store, suite_name)
-    if not imported:
-        raise UsageError(f"{store.shown_uri}: nothing was imported as {suite_name!r}")
-    found = read_results(store, suite_name).filter(polars.col("trial_id").is_in(imported.keys()))
-    results = told_apart(found, imported)
-    frame = mark_imported(leaderboard(results, score, loss), results, imported)
-    return Board(score=score, loss=loss, frame=frame, results=results, num_missing=0)
-
-
-def report_imported(
+def _put(
+    foreign: Foreign,
+    texts: dict[str, str],
     store: Store,
-    suite_name: str,
-    out: Path,
     *,
-    compare: str | None = None,
-    score: str = "lr_sensitivity",
-    loss: str = "train",
-) -> list[Path]:
-    """Write the report folder of a suite of imports alone; returns the files written, the page first."""
-    board = read_imported(store, suite_name, score=score, loss=loss)
-    return _write(store, suite_name, board, out, compare=compare, is_linked=True)
+    name: str,
+    record: dict[str, Any],
+    suite: Suite | str | None,
+    suite_name: str,
+) -> dict[str, str]:
+    """Make the store hold these runs as the import of that name; returns what it held of it before.
 
-
-def holds_imports(store: Store, suite_name: str) -> bool:
-    """Whether runs of others, and none of ours, are kept under this name.
-
-    Raises UsageError for a suite with trials of ours, which its file alone tells from what else they stand among.
+    `texts` and what is returned: results as JSON text, by trial id.
     """
-    num_imported, num_runs = len(imported_trials(store, suite_name)), read_results(store, suite_name).height
-    if num_runs > num_imported:
-        raise UsageError(
-            f"{suite_name}: {store.shown_uri} has {num_runs - num_imported} trials of this suite that were trained "
-            "here; required its file"
-        )
-    return num_imported > 0
-
-
-def suites_of_imports(store: Store) -> list[str]:
-    """Names that runs of others were imported under."""
-    return [name for name in suite_names(store) if read_imports(store, name)]
+    tracker = Tracker(store, suite_name)
+    try:
+        held = tracker.imported(name)
+        if held != texts or read_imports(store, suite_name).get(name) != record:
+            state = read_status(store, suite_name)["state"]
+            changed = {trial_id for trial_id, text in texts.items() if held.get(trial_id) != text}
+            _deliver(tracker, [result for result in foreign.results if result.trial.id in changed])
+            tracker.remove(held.keys() - texts.keys())
+            tracker.log_import(name, record)
+            publish_imports(suite, suite_name, store, tracker)
+            tracker.finish(end_status(suite, state))
+    finally:
+        tracker.close()
+    return held
 
 
 def _read(
@@ -210,47 +169,6 @@ def _deliver(tracker: Tracker, results: list[Result]) -> None:
         raise StoreError(f"the store did not take {num_waiting} packs of the import; the same import delivers them")
 
 
-def publish_imports(suite: Suite | str | None, suite_name: str, store: Store, tracker: Tracker) -> None:
-    """Put the leaderboard of a suite of ours with its imports, or of imports alone, on the suite run."""
-    if isinstance(suite, Suite):
-        publish(suite, store, tracker)
-        return
-    board = read_imported(store, suite_name)
-    tracker.log_leaderboard(board.frame)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = _write(store, suite_name, board, Path(folder), compare=None, is_linked=False)
-        log_report(tracker, Path(folder), paths, "Runs of others, imported.")
-
-
-def _write(
-    store: Store, suite_name: str, board: Board, out: Path, *, compare: str | None, is_linked: bool
-) -> list[Path]:
-    imports = read_imports(store, suite_name)
-    formats = tuple(FIGURE_FORMATS) if is_linked else PAGE_FORMATS
-    return write_report(
-        board.results,
-        empty_traces(),
-        out,
-        title=f"{suite_name} (imported)",
-        provenance={f"import {name}": _shown(record) for name, record in imports.items()},
-        num_keys=1,  # of figures from traces, which imports have not
-        manifest=manifest_with_imports(store, suite_name),
-        references=references.load(compare) if compare else None,
-        score=board.score,
-        loss=board.loss,
-        formats=formats,
-        board=board.frame,
-        is_linked=is_linked,
-    )
-
-
-def _shown(record: dict[str, Any]) -> str:
-    sources = "; ".join(record["sources"]) or "not stated"
-    assumed = ", ".join(f"{name} {value}" for name, value in record["assumed"].items()) or "nothing"
-    runs = f"{record['num_runs']} runs of {record['file']}, sha256 {record['sha256']}"
-    return f"{runs}; source: {sources}; assumed: {assumed}"
-
-
 def _read_board(suite: Suite | str | None, suite_name: str, store: Store, score: str, loss: str) -> Board:
     if isinstance(suite, Suite):
         return read_board(suite, store, score=score, loss=loss)
@@ -273,17 +191,6 @@ def plain_value(value: Any) -> Any:
     if value is None:
         return "unknown"
     return "off" if value == math.inf else value
-
-
-def _text(result: Result) -> str:
-    return records.result_text(records.trial_tags(result))
-
-
-def end_status(suite: Suite | str | None, state: str) -> Literal["FINISHED", "FAILED", "KILLED"]:
-    """What the suite run was before; an import neither ends a run nor makes up for one that was stopped."""
-    if not isinstance(suite, Suite) or state == "finished":
-        return "FINISHED"
-    return "FAILED" if state == "failed" else "KILLED"
 
 
 def _import_name(file: TidyFile) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bench.errors import StoreError, UsageError
-from bench.imports import end_status, holds_imports, publish_imports, suites_of_imports
+from bench.imported import end_status, holds_imports, publish_imports, suites_of_imports
 from bench.lazy import polars
 from bench.suite import Suite
 from bench.tracking import (

@@ -13,6 +13,7 @@ import polars as pl
 
 from analysis.across.conditions import Conditions
 from analysis.across.disagreement import costs, score_correlations
+from analysis.across.learned import ranking_costs
 from analysis.across.profiles import (
     MAX_FACTOR,
     PROFILE_COLUMNS,
@@ -124,9 +125,7 @@ def across_board(found: Conditions, score: str) -> AcrossBoard:
     """
     kind = compared_score(score)
     table = score_table_of(found.entries, found.loss).filter(pl.col("score").is_in(list(COMPARED_SCORES)))
-    by_score = costs(table).with_columns(
-        cost=pl.when(pl.col("at_chance")).then(math.inf).otherwise(pl.col("cost")),
-    )
+    by_score = ranking_costs(table)
     of_score = by_score.filter(pl.col("score") == score, pl.col("cost").is_not_null())
     present = [name for name in found.frame["condition"] if name in set(of_score["workload"])]
     notes = list(found.notes)

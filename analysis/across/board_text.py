@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis.across.board import REACHES, AcrossBoard
 from analysis.across.conditions import RULE
+from analysis.across.rank_tests import RankTest
 from analysis.curves import entry_label
 from analysis.losses import SCORED_LOSSES
 from analysis.plain_table import PlainTable, plain_latex, plain_markdown
@@ -41,7 +42,7 @@ def verdict(board: AcrossBoard) -> list[str]:
         num_methods = test.mean_ranks.height
         lines.append(
             f"Friedman's test over {test.num_workloads} conditions and {num_methods} methods: chi2 "
-            f"{test.statistic:.3g}, p {test.p_value:.2g}{_caution(board, num_methods)}; critical difference of mean "
+            f"{test.statistic:.3g}, p {test.p_value:.2g} ({_kind_of_p(board, test)}); critical difference of mean "
             f"ranks {test.critical_difference:.2f} (Nemenyi, 5%)"
         )
         lines.append(_separation(board))
@@ -111,6 +112,7 @@ def board_json(board: AcrossBoard) -> str:
         else {
             "statistic": test.statistic,
             "p_value": test.p_value,
+            "p_is_exact": test.p_is_exact,
             "critical_difference": test.critical_difference,
             "num_conditions": test.num_workloads,
         },
@@ -143,15 +145,13 @@ def _best(board: AcrossBoard) -> str:
     )
 
 
-def _caution(board: AcrossBoard, num_methods: int) -> str:
-    """What makes the p-value doubtful."""
-    places = board.conditions.select("side", "workload")
-    reasons = []
-    if places.height <= _ROUGH_CONDITIONS or num_methods <= _ROUGH_METHODS:
-        reasons.append("rough with so few")
-    if places.is_duplicated().any():
-        reasons.append("conditions that share a workload count as independent")
-    return f" ({'; '.join(reasons)})" if reasons else ""
+def _kind_of_p(board: AcrossBoard, test: RankTest) -> str:
+    """Whether the p-value is exact, and what makes it doubtful."""
+    is_rough = test.num_workloads <= _ROUGH_CONDITIONS or test.mean_ranks.height <= _ROUGH_METHODS
+    approximate = f"by the chi-square distribution{', rough with so few' if is_rough else ''}"
+    is_shared = board.conditions.select("side", "workload").is_duplicated().any()
+    more = "; conditions that share a workload count as independent" if is_shared else ""
+    return f"{'exact' if test.p_is_exact else approximate}{more}"
 
 
 def _separation(board: AcrossBoard) -> str:

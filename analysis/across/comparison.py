@@ -21,7 +21,7 @@ from bench.errors import UsageError
 REFERENCE_COLUMNS: tuple[str, ...] = ("workload", "method", "lr_sensitivity", "source", "note")
 
 _GROUP = ["workload", "optimizer", "knobs"]
-_TITLES = ("Method", "Ours", "95% interval", "Our rank", "Paper", "Paper rank")
+_TITLES = ("Method", "Score", "95% interval", "Rank", "Paper", "Paper rank")
 
 
 def compare(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:

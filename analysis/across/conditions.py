@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from analysis.across.learned import why_not_learned
 from analysis.curves import LossGrid, entry_label
-from analysis.scores.guards import board_flags
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries
 
@@ -31,7 +31,6 @@ RULE = (
     "name, and a knob that only some methods have is part of their name."
 )
 
-_NOT_LEARNED = ("at_chance", "learned_little")
 _SAME_SHARE = 0.5  # of the runs at the same method, lr and seed: more that end in the same loss are the same runs
 
 
@@ -99,7 +98,7 @@ def _of_side(side: str, results: pl.DataFrame, loss: str) -> list[_Condition]:
     """The conditions of one side, by workload, optimizer and knobs."""
     entries = {entry.key: entry for entry in measured_entries(results, None, loss)}
     own = _knobs_of_methods(list(entries))
-    flags = _flags(list(entries.values()))
+    flags = why_not_learned(list(entries.values()))
     found: dict[tuple[str, str, str], _Condition] = {}
     for key, entry in entries.items():
         workload, method, optimizer, text = key
@@ -131,16 +130,6 @@ def _knobs_of_methods(keys: Sequence[tuple[str, ...]]) -> dict[tuple[str, str], 
 def _parts(knobs: str) -> dict[str, str]:
     """'width=4, depth=2' by name; a comma within a value does not end it."""
     return {part.partition("=")[0]: part for part in re.split(r", (?=[\w.]+=)", knobs) if part}
-
-
-def _flags(entries: Sequence[ScoredEntry]) -> dict[tuple[str, ...], str]:
-    """By entry, why it counts as not having learned; empty if it learned."""
-    found = {}
-    for _, of_workload in itertools.groupby(entries, key=lambda entry: entry.key[0]):
-        grids = {entry.key: entry.grid for entry in of_workload}
-        for key, text in board_flags(grids, "lr_sensitivity", ()).items():
-            found[key] = next((word for word in text.split(",") if word in _NOT_LEARNED), "")
-    return found
 
 
 def _reason_to_leave_out(one: _Condition, earlier: Sequence[_Condition]) -> str:

@@ -1,13 +1,17 @@
 """Aggregate ranks of methods over workloads: mean rank, Friedman's test, and the critical difference of Nemenyi.
 
-Source: Demšar 2006, Statistical comparisons of classifiers over multiple data sets.
+Source: Demšar 2006, Statistical comparisons of classifiers over multiple data sets. Legend: N workloads, K methods,
+P orders of the ranks of one workload, M multisets of rank sums.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 from scipy import stats
 
@@ -18,19 +22,26 @@ from bench.errors import UsageError
 
 MEAN_RANK_COLUMNS: dict[str, type[pl.DataType]] = {"method": pl.String, "mean_rank": pl.Float64}
 
+# Of the exact distribution of ranks, so that it takes some tenths of a second: orders of one workload's ranks (8
+# methods), rank sums on the way to the last workload, and with it.
+_MOST_ORDERS, _MOST_SUMS, _MOST_LAST = 50_000, 2_000_000, 20_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankTest:
     """Mean ranks (MEAN_RANK_COLUMNS, best first) and whether they are told apart.
 
-    `p_value` is of Friedman's test that all methods rank alike; it is a chi-square approximation, rough for few
-    workloads. Two mean ranks that differ by less than `critical_difference` are not separated (Nemenyi's test at 5%
-    over all pairs). `left_out` are methods that some workload lacks.
+    `p_value` is of Friedman's test that all methods rank alike. If `p_is_exact` it is the probability of a statistic as
+    large where the ranks of each workload fall to the methods at random; else, where these cases are too many to count,
+    that of the chi-square distribution with one degree of freedom less than methods. Two mean ranks that differ by less
+    than `critical_difference` are not separated (Nemenyi's test at 5% over all pairs). `left_out` are methods that some
+    workload lacks.
     """
 
     mean_ranks: pl.DataFrame
     statistic: float
     p_value: float
+    p_is_exact: bool
     critical_difference: float
     num_workloads: int
     left_out: tuple[str, ...]
@@ -54,11 +65,12 @@ def rank_test(costs: pl.DataFrame) -> RankTest:
         )
     wide = ranks(costs.filter(pl.col("method").is_in(everywhere)))
     by_method = [wide.filter(method=name).sort("workload")["rank"].to_list() for name in everywhere]
-    statistic, p_value = _friedman(by_method)
+    statistic, p_value, p_is_exact = _friedman(by_method)
     return RankTest(
         mean_ranks=mean_ranks(wide),
         statistic=statistic,
         p_value=p_value,
+        p_is_exact=p_is_exact,
         critical_difference=critical_difference(len(everywhere), len(workloads)),
         num_workloads=len(workloads),
         left_out=left_out,
@@ -107,9 +119,56 @@ def critical_difference(num_methods: int, num_workloads: int) -> float:
     return quantile * math.sqrt(num_methods * (num_methods + 1) / (6 * num_workloads))
 
 
-def _friedman(ranks: list[list[float]]) -> tuple[float, float]:
-    """Statistic and p-value; (0, 1) where all methods tie on every workload, which has no variance to divide by."""
-    if all(len(set(of_workload)) == 1 for of_workload in zip(*ranks, strict=True)):
-        return 0.0, 1.0
+def _friedman(ranks: list[list[float]]) -> tuple[float, float, bool]:
+    """Statistic, p-value, whether it is exact; `ranks` by method and workload.
+
+    (0, 1, True) where all methods tie on every workload, which has no variance to divide by.
+    """
+    by_workload = [tuple(of_workload) for of_workload in zip(*ranks, strict=True)]
+    if all(len(set(of_workload)) == 1 for of_workload in by_workload):
+        return 0.0, 1.0, True
     found = stats.friedmanchisquare(*ranks)
-    return float(found.statistic), float(found.pvalue)
+    ranks_NK = np.rint(2 * np.array(by_workload)).astype(np.int64)  # twice the ranks: ties have halves
+    exact = _exact_p_value(ranks_NK)
+    return float(found.statistic), float(found.pvalue) if exact is None else exact, exact is not None
+
+
+def _exact_p_value(ranks_NK: np.ndarray) -> float | None:
+    """P(rank sums at least as unlike) where each workload's ranks, whole numbers, fall to the methods in any order.
+
+    None where that takes too many cases. The statistic rises with the squares of the rank sums and depends on nothing
+    else, as ties within a workload stay what they are. Their distribution is built up a workload at a time, over the
+    multisets of rank sums, for methods are alike. Source: this project; for few workloads Demšar 2006, Sec. 3.2.2, asks
+    for exact values.
+    """
+    num_orders = math.factorial(ranks_NK.shape[1])
+    if num_orders > _MOST_ORDERS:
+        return None
+    sums_MK, shares_M, num_sums = np.sort(ranks_NK[:1], axis=1), np.ones(1), 0
+    for ranks_K in ranks_NK[1:-1]:
+        num_sums += len(sums_MK) * num_orders
+        if num_sums > _MOST_SUMS:
+            return None
+        sums_MK, shares_M = _added(sums_MK, shares_M, _orders(tuple(ranks_K.tolist())))
+    if len(sums_MK) * num_orders > _MOST_LAST:
+        return None
+    # |a + b|^2 = |a|^2 + |b|^2 + 2 a b, where b is the last workload's ranks in some order.
+    orders_PK = _orders(tuple(ranks_NK[-1].tolist()))
+    found = (ranks_NK.sum(axis=0) ** 2).sum() - (ranks_NK[-1] ** 2).sum()
+    likely_M = [np.mean(2 * (orders_PK @ sums_K) >= found - (sums_K**2).sum()) for sums_K in sums_MK]
+    return min(1.0, float(shares_M @ np.array(likely_M)))
+
+
+@functools.cache
+def _orders(ranks: tuple[int, ...]) -> np.ndarray:
+    """The ranks in each order that differs, (P, K)."""
+    return np.array(sorted(set(itertools.permutations(ranks))))
+
+
+def _added(sums_MK: np.ndarray, shares_M: np.ndarray, orders_PK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sums with one more workload, which has one of the orders; each multiset once, ascending, with its share."""
+    sums = np.sort((sums_MK[:, None] + orders_PK).reshape(-1, orders_PK.shape[1]), axis=1)
+    digits = (sums.max() + 1) ** np.arange(sums.shape[1] - 1)  # the last sum is what the others leave
+    _, first, place = np.unique(sums[:, :-1] @ digits, return_index=True, return_inverse=True)
+    shares = np.bincount(place, weights=np.repeat(shares_M / len(orders_PK), len(orders_PK)))
+    return sums[first], shares

@@ -115,7 +115,7 @@ def readme(
         "need DejaVu Sans installed. Tables are set for the width of two columns.",
         "",
         "How to cite: cite the sources of methods, optimizers, workloads and scores (references.bib), and state the",
-        "version and commit of attention-robustness-bench that manifest.json names.",
+        "version of attention-robustness-bench (of runs of our own, with its commit, in manifest.json).",
     ]
     if sources:
         lines += ["", "Scores, and the entries of references.bib that they follow:"]

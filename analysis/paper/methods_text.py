@@ -135,7 +135,7 @@ def _seeds(results: pl.DataFrame) -> str:
 
 
 def _score(score: str, loss: str, suite: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:
-    scored = SCORED_LOSSES[loss]
+    scored, definition = SCORED_LOSSES[loss], DEFINITIONS[score]
     entries = suite["workloads"]
     windows = dict.fromkeys(_shown(entry["final_loss_steps"]) for entry in entries if "final_loss_steps" in entry)
     over = f" ({', '.join(windows)})" if windows and loss == "train" else ""
@@ -144,7 +144,7 @@ def _score(score: str, loss: str, suite: Mapping[str, Any], *, has_own: bool, ha
     text: Text = [
         f"All scores are of the {scored.title}{own}{imported}. The score {score}",
         *([Cite(keys=keys)] if (keys := keys_of("score", score)) else []),
-        f" is the {DEFINITIONS[score]}",
+        f" is {'defined' if definition.startswith('as ') else 'the'} {definition}",
     ]
     if score in FORMULAS:
         formula, where = FORMULAS[score]

@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.across.disagreement import costs, score_correlations, score_ranks
+from analysis.across.disagreement import score_correlations, score_ranks
+from analysis.across.learned import ranking_costs, ranking_table
 from analysis.across.profiles import MAX_FACTOR, factors_to_best, profile_integral
 from analysis.across.rank_tests import RankTest, rank_test
 from analysis.curves import ENTRY, entry_label
@@ -31,24 +32,27 @@ _SCORES_NOTE = (
 _UNTRACED_NOTE = " The command bench scores adds what traces tell."
 _TRACED_NOTE = " Scores from traces are of the training loss."
 _RANKS_NOTE = (
-    "1 + the number of entries with a better value; methods at chance are left out. Ranks are of point values: "
-    "score_differences.csv says which of them the seeds tell apart."
+    "1 + the number of entries with a better value; what is at chance or learned little, by its flags, is left out. "
+    "Ranks are of point values: score_differences.csv says which of them the seeds tell apart."
 )
 _CORRELATION_NOTE = (
-    "How far a score orders the methods as LR sensitivity does: 1 alike, -1 the other way round; every other pair of "
-    "scores is in score_correlations.csv."
+    "How far a score orders the methods that learned as LR sensitivity does: 1 alike, -1 the other way round; every "
+    "other pair of scores is in score_correlations.csv."
 )
 _AGGREGATE_NOTE = (
-    "Mean rank over workloads, 1 best; ranks that differ by less than the critical difference are not separated "
-    "(Friedman's and Nemenyi's test, Demšar 2006). Profile: mean height over factors 1 to 4 of the share of workloads "
-    "on which the score is within the factor of the best (Dolan & Moré 2002; Dahl et al. 2023), 1 if best everywhere."
+    "Mean rank over workloads, 1 best; where a method is at chance or learned little, it ranks last. Ranks that differ "
+    "by less than the critical difference are not separated (Friedman's and Nemenyi's test, Demšar 2006). p is exact, "
+    "or by the chi-square distribution where the orders of so many methods and workloads are too many to count. "
+    "Profile: mean height over factors 1 to 4 of the share of workloads on which the score is within the factor of the "
+    "best (Dolan & Moré 2002; Dahl et al. 2023), 1 if best everywhere."
 )
 
 
 def other_scores(entries: Sequence[ScoredEntry], loss: str) -> Told | None:
     """The section, its tables, and scores.csv, score_differences.csv and score_correlations.csv."""
     table = score_table_of(entries, loss)
-    correlations = score_correlations(table).filter(pl.col("spearman").is_not_null())
+    ranking = ranking_table(table, entries)
+    correlations = score_correlations(ranking).filter(pl.col("spearman").is_not_null())
     tested = table.filter(pl.col("higher_is_better").is_not_null() & pl.col("value").is_not_null())
     names = tested["score"].unique(maintain_order=True)
     frames = {
@@ -59,9 +63,9 @@ def other_scores(entries: Sequence[ScoredEntry], loss: str) -> Told | None:
     more = _TRACED_NOTE if any(entry.is_traced for entry in entries) else _UNTRACED_NOTE
     groups = [
         (scores_tables(table), _SCORES_NOTE + more),
-        (rank_tables(table), _RANKS_NOTE),
+        (rank_tables(ranking), _RANKS_NOTE),
         (correlation_tables(correlations), _CORRELATION_NOTE),
-        (aggregate_tables(table), _AGGREGATE_NOTE),
+        (aggregate_tables(ranking), _AGGREGATE_NOTE),
     ]
     present = table.filter(pl.col("value").is_not_null())["score"].unique(maintain_order=True)
     definitions = {name: SCORE_KINDS[name].definition for name in present if name not in _ON_THE_BOARD}
@@ -79,10 +83,13 @@ def scores_tables(table: pl.DataFrame) -> list[PlainTable]:
     return tables
 
 
-def rank_tables(table: pl.DataFrame) -> list[PlainTable]:
-    """Per workload with two entries at least that learned: entries x scores, the rank under each, a few a table."""
+def rank_tables(ranking: pl.DataFrame) -> list[PlainTable]:
+    """Per workload with two entries at least that learned: entries x scores, the rank under each, a few a table.
+
+    Takes the frame of `ranking_table`, as `aggregate_tables` does.
+    """
     tables = []
-    for workload, rows in _by_workload(score_ranks(table)):
+    for workload, rows in _by_workload(score_ranks(ranking)):
         names, labels = rows["score"].unique(maintain_order=True).to_list(), _labels(rows)
         entries = _by_entry(rows)
         for start in range(0, len(names) if len(entries) > 1 else 0, _RANKS_A_TABLE):
@@ -115,14 +122,12 @@ def correlation_tables(correlations: pl.DataFrame) -> list[PlainTable]:
     return tables
 
 
-def aggregate_tables(table: pl.DataFrame) -> list[PlainTable]:
+def aggregate_tables(ranking: pl.DataFrame) -> list[PlainTable]:
     """Mean ranks and profiles over the workloads under each score that allows them; none with a single workload."""
-    found = costs(table)
+    found = ranking_costs(ranking)
     names = _labels(found)
     labels = pl.Series([names[key] for key in found.select(*ENTRY[1:]).iter_rows()], dtype=pl.String)
-    # An entry at chance learned nothing there, whatever its sensitivity.
-    cost = pl.when(pl.col("at_chance")).then(float("inf")).otherwise(pl.col("cost"))
-    found = found.with_columns(method=labels, cost=cost)
+    found = found.with_columns(method=labels)
     tables = []
     for (score,), rows in found.group_by("score", maintain_order=True):
         num_everywhere = rows.group_by("method").agg(pl.col("workload").n_unique())
@@ -143,7 +148,8 @@ def _aggregate_table(title: str, test: RankTest, rows: pl.DataFrame) -> PlainTab
         for method, mean_rank in test.mean_ranks.iter_rows()
     )
     heading = (
-        f"{title} over {test.num_workloads} workloads: Friedman p {test.p_value:.2g}, critical difference "
+        f"{title} over {test.num_workloads} workloads: Friedman p {test.p_value:.2g} "
+        f"({'exact' if test.p_is_exact else 'chi-square'}), critical difference "
         f"{test.critical_difference:.2f}"
     )
     return PlainTable(heading=heading, titles=("Method", "Mean rank", "Profile"), rows=cells)

@@ -29,10 +29,12 @@ from bench.cli.shared import (
     AsJson,
     CheckpointSecondsOption,
     CheckpointsOption,
+    CompareOption,
     GpusOption,
     Insecure,
     LossOption,
     MaxLanesOption,
+    OutOption,
     ScoreOption,
     StoredArgument,
     StoreOption,
@@ -49,6 +51,7 @@ from bench.cli.shared import (
     print_verification,
     run_and_print,
     say,
+    stored_name,
     ui_address,
 )
 from bench.errors import BenchError, UsageError
@@ -122,7 +125,7 @@ add_foreign_commands(app)
 def leaderboard(
     suite: StoredArgument,
     format: Annotated[Literal["table", "csv", "json", "md", "latex", "html"], typer.Option("--format")] = "table",
-    compare: Annotated[str | None, typer.Option(help="published numbers to print beside ours: paper")] = None,
+    compare: CompareOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
@@ -146,8 +149,8 @@ def leaderboard(
 @or_imports(imported_report)
 def report(
     suite: StoredArgument,
-    out: Annotated[Path, typer.Option("--out", help="folder to write, made if missing")] = Path("report"),
-    compare: Annotated[str | None, typer.Option(help="published numbers to show beside ours: paper")] = None,
+    out: OutOption = Path("report"),
+    compare: CompareOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
@@ -192,7 +195,9 @@ def verify(
 
 @app.command()
 def ui(
-    suite: Annotated[str | None, typer.Argument(help="link to this suite's leaderboard; else to every suite's")] = None,
+    suite: Annotated[
+        str | None, typer.Argument(help="link to the leaderboard of this suite, or of imports; else to all of them")
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
@@ -201,7 +206,7 @@ def ui(
     from bench.tracking import leaderboard_link, suite_link, suite_names, ui_command
 
     opened = open_store(store, tracking_uri)
-    names = [load(suite, allow_code=True).name] if suite else suite_names(opened)
+    names = [stored_name(suite, store, tracking_uri)] if suite else suite_names(opened)
     base = ui_address(opened, port)
     for name in names:
         print(f"{name}: {leaderboard_link(opened, name, base)}", flush=True)

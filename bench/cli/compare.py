@@ -154,7 +154,8 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
         chart = profile_plot(board.profiles, title=title, subtitle=subtitle, distance=reach.words)
         paths += save_spec(chart.to_dict(), out, PROFILES, FORMATS)
     if board.test is not None:
-        subtitle = f"Friedman's test: p {board.test.p_value:.2g}; bars join methods that are not separated"
+        how = "exact" if board.test.p_is_exact else "by chi-square"
+        subtitle = f"Friedman's test: p {board.test.p_value:.2g} ({how}); bars join methods that are not separated"
         chart = rank_diagram(
             board.test.mean_ranks,
             board.groups,

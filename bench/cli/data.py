@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.cli.shared import EXIT_INTERRUPTED, AsJson
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from bench.data.prepared import CorpusFacts
 
-EXIT_INTERRUPTED = 130
 PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
 SAMPLE_TOKENS = 200
 
@@ -28,7 +28,6 @@ data_app = typer.Typer(
 )
 
 TokenizerOption = Annotated[str | None, typer.Option("--tokenizer", help="bytes (default), characters, or gpt2")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @data_app.command()

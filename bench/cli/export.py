@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.shared import (
     DEFAULT_STORE,
     AllowCode,
+    CompareOption,
     LossOption,
     ScoreOption,
+    StoredArgument,
     StoreOption,
-    SuiteArgument,
     UriOption,
     load,
     open_store,
+    or_imports,
     say,
 )
 from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars
+
+    from bench.suite import Suite
+    from bench.tracking import Store
 
 BundleOption = Annotated[
     Path, typer.Option("--bundle", help="folder to write: new, empty, or an earlier bundle, which is replaced")
@@ -31,10 +40,21 @@ def add_export_commands(app: typer.Typer) -> None:
     app.command()(export)
 
 
+def _export_imported(name: str, store: Store, *, bundle: Path, compare: str | None, score: str, loss: str) -> None:
+    """`bench export` of imports alone, which have no traces."""
+    published = _published(bundle, compare)
+    from bench.imported import bundle_imported
+
+    command = _command(name, score=score, loss=loss, compare=compare)
+    out = bundle.expanduser()
+    _print_written(bundle_imported(store, name, out, published=published, score=score, loss=loss, command=command))
+
+
+@or_imports(_export_imported)
 def export(
-    suite: SuiteArgument,
+    suite: StoredArgument,
     bundle: BundleOption,
-    compare: Annotated[str | None, typer.Option(help="published numbers to set beside ours: paper")] = None,
+    compare: CompareOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
@@ -45,34 +65,49 @@ def export(
     loaded = load(suite, allow_code)
     if loaded.search is not None:
         raise UsageError(f"{suite}: the answers of searches have no paper bundle; bench report writes them")
+    published = _published(bundle, compare)
+    command = _command(loaded.name, score=score, loss=loss, compare=compare)
+    opened = open_store(store, tracking_uri)
+    _print_written(_write(loaded, opened, bundle.expanduser(), published, score=score, loss=loss, command=command))
+
+
+def _published(bundle: Path, compare: str | None) -> polars.DataFrame | None:
+    """The numbers to compare with; refuses the folder, too, before results are read, which may take long."""
     from analysis import references
     from analysis.paper.files import refuse_foreign
 
-    out = bundle.expanduser()
     published = references.load(compare) if compare else None
-    refuse_foreign(out)  # before results are read, which may take long
+    refuse_foreign(bundle.expanduser())
+    return published
+
+
+def _write(
+    suite: Suite, store: Store, out: Path, published: polars.DataFrame | None, *, score: str, loss: str, command: str
+) -> list[Path]:
+    """The bundle of a suite, and of what was imported beside its trials."""
     from analysis.paper.bundle import write_bundle
     from analysis.report.folder import trials_to_trace
     from analysis.scores.table import trials_to_measure
     from analysis.scores.traces import lot_measures
     from bench.entry import build
-    from bench.publish import read_board
-    from bench.tracking import read_manifest, read_traces, trace_lots
+    from bench.publish import manifest_with_imports, read_board
+    from bench.tracking import read_traces, trace_lots
     from bench.workloads import WORKLOADS
 
-    opened = open_store(store, tracking_uri)
-    board = read_board(loaded, opened, score=score, loss=loss)
+    board = read_board(suite, store, score=score, loss=loss)
     if board.num_missing:
-        say(f"{board.num_missing} of {loaded.num_trials} trials have no result yet")
-    manifest = read_manifest(opened, loaded.name)
-    num_keys = {choice.label: build(WORKLOADS, choice).num_keys for choice in loaded.entries["workloads"]}
+        say(f"{board.num_missing} of {suite.num_trials} trials have no result yet")
+    manifest = manifest_with_imports(store, suite.name)
+    if manifest is None:
+        say("no manifest in the store: versions and hardware are not stated")
+    num_keys = {choice.label: build(WORKLOADS, choice).num_keys for choice in suite.entries["workloads"]}
     trials = trials_to_measure(board.results, num_keys)
-    lots = trace_lots(opened, loaded.name, trials["trial_id"].to_list(), ("loss", "entropy"))
-    paths = write_bundle(
+    lots = trace_lots(store, suite.name, trials["trial_id"].to_list(), ("loss", "entropy"))
+    return write_bundle(
         board.results,
-        read_traces(opened, loaded.name, trials_to_trace(board.results, loss)),
+        read_traces(store, suite.name, trials_to_trace(board.results, loss)),
         out,
-        title=loaded.name,
+        title=suite.name,
         num_keys=num_keys,
         manifest=manifest,
         references=published,
@@ -80,10 +115,11 @@ def export(
         measures=lot_measures(lots, trials),
         score=score,
         loss=loss,
-        command=_command(loaded.name, score=score, loss=loss, compare=compare),
+        command=command,
     )
-    if manifest is None:
-        say("no manifest in the store: versions and hardware are not stated")
+
+
+def _print_written(paths: Sequence[Path]) -> None:
     say(f"wrote {len(paths)} files; LaTeX compiles the first:")
     print(paths[0])
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.shared import DEFAULT_STORE, AllowCode, StoreOption, SuiteArgument, UriOption, load, open_store, say
+from bench.cli.shared import (
+    DEFAULT_STORE,
+    AllowCode,
+    OutOption,
+    StoreOption,
+    SuiteArgument,
+    UriOption,
+    load,
+    open_store,
+    say,
+)
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +36,6 @@ FORMATS = ("svg", "png", "pdf")
 LR_TOLERANCE = 1e-9  # relative: a learning rate as it was typed
 FAMILIES: dict[str, Family] = {"llama": "llama", "gpt": "gpt", "gpt2": "gpt", "wortsman": "gpt"}
 
-OutOption = Annotated[Path, typer.Option("--out", help="folder to write, made if missing")]
 LrOption = Annotated[float | None, typer.Option("--lr", help="else the one at which methods differ most")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="of the runs that are looked into; else the least")]
 StepsOption = Annotated[str | None, typer.Option("--steps", help="to look at, as 0,100,1000; else log-spaced ones")]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.shared import (
     DEFAULT_STORE,
     AllowCode,
+    FormatOption,
     LossOption,
     ScoreOption,
     StoreOption,
@@ -23,14 +25,55 @@ from bench.cli.shared import (
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
+    import polars
+
+    from analysis.across.difference import Moved
     from bench.imports import Imported
+    from bench.publish import Board
+    from bench.sides import Side
     from bench.suite import Suite
     from bench.tracking import Store
 
 EXIT_CHANGED = 3
 SIDE_HELP = "a suite file, a suite of the store by name, the folder of a report, or a CSV or Parquet file, a row a run"
 
-FormatOption = Annotated[Literal["table", "csv", "json", "md"], typer.Option("--format")]
+FileArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="CSV or Parquet, a row a run; or the name of an import")
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option("--suite", help="a suite of ours to stand beside, or the name of one of imports; else the file's"),
+]
+WorkloadOption = Annotated[
+    str | None, typer.Option("--workload", help="of all runs, where the file has no such column")
+]
+InitialLossOption = Annotated[
+    float | None,
+    typer.Option("--initial-loss", help="before any update, of all runs, where the file has no such column"),
+]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option("--setting", help="a column of the file that keeps runs apart, as a knob does; repeatable"),
+]
+IgnoreOption = Annotated[list[str] | None, typer.Option("--ignore", help="a column to leave out; repeatable")]
+RemoveOption = Annotated[
+    bool, typer.Option("--remove", help="take all imported under the name FILE out again, or that import of --suite")
+]
+ReportOption = Annotated[Path | None, typer.Option("--out", help="folder for a report of the imports alone")]
+
+SideArgument = Annotated[str, typer.Argument(metavar="A", help=SIDE_HELP)]
+OtherSideArgument = Annotated[str, typer.Argument(metavar="B", help="the same; everything is told as B minus A")]
+WorkloadsOption = Annotated[
+    tuple[str, str] | None,
+    typer.Option("--workloads", metavar="A B", help="compare this workload of A with that of B"),
+]
+FailOption = Annotated[
+    bool, typer.Option("--fail-on-change", help="exit code 3 if a score moved or an entry came or went")
+]
+OtherStoreOption = Annotated[Path | None, typer.Option("--store-b", help="folder of the store that B is in; else A's")]
+OtherUriOption = Annotated[
+    str | None, typer.Option("--tracking-uri-b", help="MLflow server or database that B is in; else A's")
+]
 
 
 def add_foreign_commands(app: typer.Typer) -> None:
@@ -39,24 +82,15 @@ def add_foreign_commands(app: typer.Typer) -> None:
 
 
 def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="CSV or Parquet, a row a run; or the name of an import")],
-    suite: Annotated[
-        str | None, typer.Option(help="a suite of ours to stand beside, or the name of one of imports; else the file's")
-    ] = None,
-    workload: Annotated[str | None, typer.Option(help="of all runs, where the file has no such column")] = None,
-    initial_loss: Annotated[
-        float | None, typer.Option(help="before any update, of all runs, where the file has no such column")
-    ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option(help="a column of the file that keeps runs apart, as a knob does; repeatable")
-    ] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="a column to leave out; repeatable")] = None,
-    remove: Annotated[
-        bool,
-        typer.Option("--remove", help="take all imported under the name FILE out again, or that import of --suite"),
-    ] = False,
+    file: FileArgument,
+    suite: TargetOption = None,
+    workload: WorkloadOption = None,
+    initial_loss: InitialLossOption = None,
+    setting: SettingOption = None,
+    ignore: IgnoreOption = None,
+    remove: RemoveOption = False,
     format: FormatOption = "table",
-    out: Annotated[Path | None, typer.Option("--out", help="folder for a report of the imports alone")] = None,
+    out: ReportOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
@@ -69,49 +103,53 @@ def import_(
     schedule, outcome (completed or diverged; else a run diverged where its loss is not finite), num_steps,
     warmup_steps, weight_decay, grad_clip, init_scale, knobs, diverged_step, initial_val_loss, val_loss, val_accuracy,
     val_calibration_error, wall_s, source. The same file again changes nothing; a corrected file of the same name
-    replaces its runs. bench leaderboard, report, scores, verify and diff take the name of an
-    import as they do a suite's.
+    replaces its runs. bench leaderboard, report, scores, export, ui, verify and diff take
+    the name of an import as they do a suite's.
     """
-    from analysis.foreign.tidy_file import read_tidy
-    from bench.imports import import_runs, read_imported, report_imported
-
     target, opened = _target(suite, allow_code), open_store(store, tracking_uri)
     if remove:
         _remove(file, opened, target)
         return
     if out is not None and not isinstance(target, str | None):
         raise UsageError("--out is for imports alone; bench report shows those beside a suite's trials")
-    if not Path(file).is_file() and "/" not in file and not Path(file).suffix:
-        board, name = read_imported(opened, file, score=score, loss=loss), file
-    else:
-        tidy = read_tidy(Path(file), ignore or ())
-        imported = import_runs(
-            tidy,
-            opened,
-            suite=target,
-            workload=workload,
-            initial_loss=initial_loss,
-            settings=tuple(setting or ()),
-            score=score,
-            loss=loss,
-        )
-        _say_imported(imported, tidy.name)
-        board, name = imported.board, imported.suite_name
+    options = {"workload": workload, "initial_loss": initial_loss, "settings": tuple(setting or ())}
+    name, board = _imported(file, ignore or (), opened, suite=target, score=score, loss=loss, **options)
     print_board(board.frame, format, None)
     if out is not None:
+        from bench.imported import report_imported
+
         say(f"wrote {report_imported(opened, name, out, score=score, loss=loss)[0]}")
+
+
+def _imported(
+    file: str, ignore: Sequence[str], store: Store, *, score: str, loss: str, **options: Any
+) -> tuple[str, Board]:
+    """Where the runs of a file stand after their import, or those of the import of this name; and their leaderboard.
+
+    `options` are the others of `import_runs`.
+    """
+    from analysis.foreign.tidy_file import read_tidy
+    from bench.imported import read_imported
+    from bench.imports import import_runs
+
+    if not Path(file).is_file() and "/" not in file and not Path(file).suffix:
+        return file, read_imported(store, file, score=score, loss=loss)
+    tidy = read_tidy(Path(file), ignore)
+    imported = import_runs(tidy, store, score=score, loss=loss, **options)
+    _say_imported(imported, tidy.name)
+    return imported.suite_name, imported.board
 
 
 def imported_leaderboard(name: str, store: Store, *, format: str, compare: str | None, score: str, loss: str) -> None:
     """`bench leaderboard` of imports alone."""
-    from bench.imports import read_imported
+    from bench.imported import read_imported
 
     print_board(read_imported(store, name, score=score, loss=loss).frame, format, compare)
 
 
 def imported_report(name: str, store: Store, *, out: Path, compare: str | None, score: str, loss: str) -> None:
     """`bench report` of imports alone."""
-    from bench.imports import report_imported
+    from bench.imported import report_imported
 
     paths = report_imported(store, name, out, compare=compare, score=score, loss=loss)
     say(f"wrote {len(paths)} files; open the first:")
@@ -120,7 +158,7 @@ def imported_report(name: str, store: Store, *, out: Path, compare: str | None, 
 
 def imported_verify(name: str, store: Store) -> None:
     """`bench verify` of imports alone."""
-    from bench.imports import read_imported
+    from bench.imported import read_imported
     from bench.verify import verify_imports
 
     print_verification(verify_imports(name, store, lambda: read_imported(store, name).frame))
@@ -162,25 +200,17 @@ def _say_imported(imported: Imported, file: str) -> None:
 
 
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help=SIDE_HELP)],
-    b: Annotated[str, typer.Argument(metavar="B", help="the same; everything is told as B minus A")],
-    workloads: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="A B", help="compare this workload of A with that of B")
-    ] = None,
+    a: SideArgument,
+    b: OtherSideArgument,
+    workloads: WorkloadsOption = None,
     format: FormatOption = "table",
-    fail_on_change: Annotated[
-        bool, typer.Option("--fail-on-change", help="exit code 3 if a score moved or an entry came or went")
-    ] = False,
+    fail_on_change: FailOption = False,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
-    store_b: Annotated[
-        Path | None, typer.Option("--store-b", help="folder of the store that B is in; else A's")
-    ] = None,
-    tracking_uri_b: Annotated[
-        str | None, typer.Option("--tracking-uri-b", help="MLflow server or database that B is in; else A's")
-    ] = None,
+    store_b: OtherStoreOption = None,
+    tracking_uri_b: OtherUriOption = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Say what moved between two runs of a suite, beyond noise.
@@ -189,7 +219,32 @@ def diff(
     seed where both sides start from the same losses, else Welch's), p after Holm's correction, ranks, and how many
     trials end in the same loss to the last bit; then what only one side has, and where the manifests differ.
     """
-    from analysis.across.difference import moved, of_workload
+    from analysis.across.difference import moved
+    from bench.sides import read_side
+
+    first = read_side(a, open_store(store, tracking_uri), allow_code=allow_code)
+    has_other = store_b is not None or tracking_uri_b is not None
+    other = open_store(store_b or store, tracking_uri_b if has_other else tracking_uri)
+    second = read_side(b, other, allow_code=allow_code)
+    results = first.results, second.results
+    found = moved(*(results if workloads is None else _of_workloads(results, workloads)), score=score, loss=loss)
+    _print_moved(found, format, first, second)
+    if fail_on_change and found.is_beyond_noise:
+        raise typer.Exit(EXIT_CHANGED)
+
+
+def _of_workloads(
+    results: tuple[polars.DataFrame, polars.DataFrame], workloads: tuple[str, str]
+) -> tuple[polars.DataFrame, polars.DataFrame]:
+    """The results of A on the first workload, and of B on the second, under one name."""
+    from analysis.across.difference import of_workload
+
+    (a, b), (label_a, label_b) = results, workloads
+    name = label_a if label_a == label_b else f"{label_a} against {label_b}"
+    return of_workload(a, label_a, name, "A"), of_workload(b, label_b, name, "B")
+
+
+def _print_moved(found: Moved, format: str, a: Side, b: Side) -> None:
     from analysis.across.difference_text import (
         diff_json,
         diff_markdown,
@@ -198,19 +253,8 @@ def diff(
         terminal_frames,
     )
     from bench.progress import terminal_table
-    from bench.sides import read_side
 
-    first = read_side(a, open_store(store, tracking_uri), allow_code=allow_code)
-    has_other = store_b is not None or tracking_uri_b is not None
-    other = open_store(store_b or store, tracking_uri_b if has_other else tracking_uri)
-    second = read_side(b, other, allow_code=allow_code)
-    results = [first.results, second.results]
-    if workloads is not None:
-        name = workloads[0] if workloads[0] == workloads[1] else " against ".join(workloads)
-        labelled = zip(results, workloads, "AB", strict=True)
-        results = [of_workload(frame, label, name, side) for frame, label, side in labelled]
-    found = moved(*results, score=score, loss=loss)
-    manifests, names = manifest_differences(first.manifest, second.manifest), (first.shown, second.shown)
+    manifests, names = manifest_differences(a.manifest, b.manifest), (a.shown, b.shown)
     if format == "table":
         print("\n".join(map(terminal_table, terminal_frames(found, manifests))), end="")
         say("\n".join([f"A: {names[0]}", f"B: {names[1]}", *summary_lines(found)]))
@@ -218,5 +262,3 @@ def diff(
         print(found.entries.write_csv(), end="")
     else:
         print({"md": diff_markdown, "json": diff_json}[format](found, manifests, names), end="")
-    if fail_on_change and found.is_beyond_noise:
-        raise typer.Exit(EXIT_CHANGED)

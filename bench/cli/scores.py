@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.shared import (
     DEFAULT_STORE,
     AllowCode,
+    FormatOption,
     LossOption,
     StoredArgument,
     StoreOption,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from analysis.scores.parts import ScoredEntry
     from bench.tracking import Store
 
-FormatOption = Annotated[Literal["table", "csv", "json", "md"], typer.Option("--format")]
 DifferencesOption = Annotated[
     str | None,
     typer.Option("--differences", metavar="SCORE", help="instead: every pair of methods under this score, by seed"),
@@ -45,7 +45,7 @@ def add_scores_commands(app: typer.Typer) -> None:
 def _imported_scores(name: str, store: Store, *, format: str, differences: str | None, loss: str) -> None:
     """`bench scores` of imports alone, which have no traces."""
     from analysis.scores.table import score_kind, scored_entries
-    from bench.imports import read_imported
+    from bench.imported import read_imported
 
     if differences is not None:
         score_kind(differences)
@@ -92,11 +92,11 @@ def _print_scores(entries: Sequence[ScoredEntry], format: str, differences: str 
         return
     table = score_table_of(entries, loss)
     if format == "md":
-        print(_markdown(table), end="")
+        print(_markdown(table, entries), end="")
         return
     print(_forms(table)[format](), end="")
     if format == "table":
-        _say_agreement(table)
+        _say_agreement(table, entries)
 
 
 def power(
@@ -154,25 +154,27 @@ def _cell(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _markdown(table: polars.DataFrame) -> str:
+def _markdown(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> str:
     from analysis.plain_table import plain_markdown
     from analysis.report.score_sections import scores_tables
 
-    return "\n".join(map(plain_markdown, [*scores_tables(table), *_agreement(table)]))
+    return "\n".join(map(plain_markdown, [*scores_tables(table), *_agreement(table, entries)]))
 
 
-def _agreement(table: polars.DataFrame) -> list[PlainTable]:
+def _agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> list[PlainTable]:
     """Ranks under each score, where scores disagree, and ranks over workloads."""
     from analysis.across.disagreement import score_correlations
+    from analysis.across.learned import ranking_table
     from analysis.report.score_sections import aggregate_tables, correlation_tables, rank_tables
 
-    return [*rank_tables(table), *correlation_tables(score_correlations(table)), *aggregate_tables(table)]
+    ranking = ranking_table(table, entries)
+    return [*rank_tables(ranking), *correlation_tables(score_correlations(ranking)), *aggregate_tables(ranking)]
 
 
-def _say_agreement(table: polars.DataFrame) -> None:
+def _say_agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> None:
     from bench.lazy import polars
     from bench.progress import terminal_table
 
-    for plain in _agreement(table):
+    for plain in _agreement(table, entries):
         rows = polars.DataFrame(plain.rows, schema=list(plain.titles), orient="row")
         say("\n" + terminal_table(rows.with_columns(workload=polars.lit(plain.heading))))

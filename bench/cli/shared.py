@@ -37,6 +37,9 @@ UriOption = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow server or database instead of the embedded store")
 ]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="import `package.module:Class` entries of the suite")]
+OutOption = Annotated[Path, typer.Option("--out", help="folder to write, made if missing")]
+FormatOption = Annotated[Literal["table", "csv", "json", "md"], typer.Option("--format")]
+CompareOption = Annotated[str | None, typer.Option("--compare", help="published numbers to set beside ours: paper")]
 ScoreOption = Annotated[str, typer.Option("--score", help="lr_sensitivity, or lr_sensitivity_seedwise")]
 LossOption = Annotated[
     Literal["train", "validation"], typer.Option("--loss", help="the loss that all scores are of; validation: held-out")
@@ -153,13 +156,18 @@ def _store_of_imports(name: str, home: Path, uri: str | None) -> Store | None:
     opened = open_store(home, uri)
     if opened.database is not None and not opened.database.exists():
         return None
-    from bench.imports import holds_imports, suites_of_imports
+    from bench.imported import holds_imports, suites_of_imports
 
     if holds_imports(opened, name):
         return opened
     if imported := suites_of_imports(opened):
         raise UsageError(f"{missing}; imported into {opened.shown_uri}: {', '.join(imported)}")
     return None
+
+
+def stored_name(name: str, home: Path, uri: str | None) -> str:
+    """What the store calls it: the name of the suite that `load` finds, or that runs of others were imported under."""
+    return name if _store_of_imports(name, home, uri) is not None else load(name, allow_code=True).name
 
 
 def open_store(home: Path, uri: str | None) -> Store:

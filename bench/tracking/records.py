@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.foreign.names import import_name
@@ -108,6 +108,22 @@ def board_metrics(board: polars.DataFrame) -> Iterator[tuple[MethodKey, dict[str
     for row in board.iter_rows(named=True):
         key = MethodKey(workload=row["workload"], method=row["method"], optimizer=row["optimizer"])
         yield key, {name: row[name] for name in names if row[name] is not None and math.isfinite(row[name])}
+
+
+def flags_text(flags: str | Sequence[str] | None) -> str:
+    """The flags of a line of a leaderboard as one text."""
+    if flags is None or isinstance(flags, str):
+        return flags or ""
+    return ", ".join(flags)
+
+
+def note(markdown: str, links: str) -> str:
+    """The text with the links at its end, and as many of its lines as a tag holds."""
+    if len(markdown) + len(links) <= MAX_TAG:
+        return f"{markdown}{links}"
+    most = MAX_TAG - len(links) - 10
+    whole_lines = markdown[:most].rpartition("\n")[0]
+    return f"{whole_lines or markdown[:most]}\n\n…{links}"
 
 
 def trial_name(result: Result) -> str:

@@ -114,7 +114,7 @@ class Tracker:
                 self._writer.client.log_batch(
                     run_id,
                     metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
-                    tags=[RunTag("flags", records.shown(_flags_text(flags), records.MAX_TAG))],
+                    tags=[RunTag("flags", records.shown(records.flags_text(flags), records.MAX_TAG))],
                 )
             self._writer.tag_experiment(VIEW_TAG, leaderboard_view(shown_columns))
 
@@ -178,7 +178,7 @@ class Tracker:
             self._writer.write_files(suite, contents)
             pages = [f"[{name}]({self._writer.artifact_path(suite, name)})" for name in files if name.endswith(".html")]
             links = f"\n\nPages under Artifacts: {', '.join(pages)}\n" if pages else ""
-            self._writer.client.set_tag(suite, "mlflow.note.content", _note(markdown, links))
+            self._writer.client.set_tag(suite, "mlflow.note.content", records.note(markdown, links))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """Ends the suite run and its method runs, and the runs of trials that a killed driver began and nothing fills.
@@ -289,18 +289,3 @@ class Tracker:
             self._writer.client.update_run(suite, status="RUNNING")
             self._writer.write_files(suite, self._start_files)
             self._start_files = {}
-
-
-def _note(markdown: str, links: str) -> str:
-    """The text with the links at its end, and as many of its lines as a tag holds."""
-    if len(markdown) + len(links) <= records.MAX_TAG:
-        return f"{markdown}{links}"
-    most = records.MAX_TAG - len(links) - 10
-    whole_lines = markdown[:most].rpartition("\n")[0]
-    return f"{whole_lines or markdown[:most]}\n\n…{links}"
-
-
-def _flags_text(flags: str | Sequence[str] | None) -> str:
-    if flags is None or isinstance(flags, str):
-        return flags or ""
-    return ", ".join(flags)

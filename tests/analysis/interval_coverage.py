@@ -25,19 +25,20 @@ LRS_L = np.array([m * 10.0**k for k in range(-5, 2) for m in (1, 3, 5) if m * 10
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """How seeds differ: standard deviations of the cliff (decades of lr) and of the noise (relative to the loss)."""
+    """Mean log10 lr of the cliff; how seeds differ: standard deviations of it (decades) and of the relative noise."""
 
     name: str
+    cliff: float
     cliff_jitter: float
     noise: float
 
 
 SCENARIOS = (
-    Scenario(name="still cliff, little noise", cliff_jitter=0.05, noise=0.02),
-    Scenario(name="cliff +-0.15 decades", cliff_jitter=0.15, noise=0.05),
-    Scenario(name="cliff +-0.15, noisy", cliff_jitter=0.15, noise=0.3),
-    Scenario(name="cliff +-0.3 decades", cliff_jitter=0.3, noise=0.05),
-    Scenario(name="cliff +-0.5, noisy", cliff_jitter=0.5, noise=0.1),
+    Scenario(name="still cliff, little noise", cliff=-0.6, cliff_jitter=0.05, noise=0.02),
+    Scenario(name="cliff +-0.15 decades", cliff=-0.6, cliff_jitter=0.15, noise=0.05),
+    Scenario(name="cliff +-0.15, noisy", cliff=-0.6, cliff_jitter=0.15, noise=0.3),
+    Scenario(name="cliff +-0.3 decades", cliff=-0.6, cliff_jitter=0.3, noise=0.05),
+    Scenario(name="cliff +-0.5, noisy", cliff=-0.6, cliff_jitter=0.5, noise=0.1),
 )
 
 
@@ -48,8 +49,8 @@ def simulate(
     shape_NS, shape_NLS = (num_suites, num_seeds), (num_suites, len(LRS_L), num_seeds)
     initial_NS = 3.2 + 0.1 * rng.standard_normal(shape_NS)
     best_NS = 0.3 + scenario.noise * np.abs(rng.standard_normal(shape_NS))
-    onset_NS = -3 + 0.15 * rng.standard_normal(shape_NS)
-    cliff_NS = -0.6 + scenario.cliff_jitter * rng.standard_normal(shape_NS)
+    onset_NS = scenario.cliff - 2.4 + 0.15 * rng.standard_normal(shape_NS)
+    cliff_NS = scenario.cliff + scenario.cliff_jitter * rng.standard_normal(shape_NS)
     log_lrs_L1 = np.log10(LRS_L)[:, None]
     learned_NLS = 1 / (1 + np.exp(-3 * (log_lrs_L1 - onset_NS[:, None])))
     losses_NLS = initial_NS[:, None] - (initial_NS - best_NS)[:, None] * learned_NLS

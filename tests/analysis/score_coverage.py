@@ -4,24 +4,35 @@ Scores of whole grids are simulated as in interval_coverage; scores that are one
 such values have. The truth is the score's expectation over repeats with the same number of seeds (of a standard
 deviation: the law's own).
 
+A score that moves in steps of the grid takes two or three values over repeats of a suite, so whether an interval holds
+the truth hangs on where between two learning rates the cliff happens to lie. Its coverage is the mean over twelve
+places of the cliff, a twelfth of a decade apart (the grid repeats after one); each place has a truth of its own.
+
 Legend: N suites, L learning rates, S seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 from scipy import stats
 
+from analysis.curves import LossGrid
 from analysis.scores import robustness
-from analysis.scores.intervals import half_width, standard_error
+from analysis.scores.guards import cliff_wanders
+from analysis.scores.intervals import half_width, rounding_error, spread_ends, standard_error
 from analysis.scores.robustness import Score
 from tests.analysis.interval_coverage import LRS_L, SCENARIOS, Scenario, simulate
 
 DEFAULT_LR = 0.03
-STEP = float(np.diff(np.log10(LRS_L)).max())
+HALF_STEP = float(np.diff(np.log10(LRS_L)).mean()) / 2
+PLACES = tuple(np.arange(-6, 6) / 12)  # decades from the scenario's cliff
+
+# Half the width of an interval, of the standard error (N,) and the number of seeds.
+Half = Callable[[np.ndarray, int], np.ndarray]
 
 
 def _decades(score: Score) -> Score:
@@ -34,16 +45,25 @@ def loss_at_default(losses_NLS: np.ndarray, initial_NS: np.ndarray, lrs_L: np.nd
     return np.minimum(losses_NLS[..., row, :], initial_NS).mean(-1)
 
 
-# Score and half of its step, as analysis.scores.kinds has them.
-GRID_SCORES: dict[str, tuple[Score, float]] = {
-    "loss_at_default": (loss_at_default, 0.0),
-    "lr_sensitivity_seedwise": (robustness.lr_sensitivity_seedwise, 0.0),
-    "lr_sensitivity_windowed": (robustness.lr_sensitivity_windowed, 0.0),
-    "best_loss": (robustness.best_loss, 0.0),
-    "diverged_share": (robustness.diverged_share, 0.5 / len(LRS_L)),
-    "stable_decades": (robustness.stable_decades, STEP / 2),
-    "edge_lr, decades": (_decades(robustness.edge_lr), STEP / 2),
-    "best_lr, decades": (_decades(robustness.best_lr), STEP / 2),
+def of_share(error_N: np.ndarray, num_seeds: int) -> np.ndarray:
+    """As analysis.scores.kinds has it for shares of trials."""
+    return half_width(rounding_error(error_N, 1 / len(LRS_L), num_seeds), num_seeds)
+
+
+def on_grid(error_N: np.ndarray, num_seeds: int) -> np.ndarray:
+    """As analysis.scores.kinds has it for learning rates and decades."""
+    return half_width(error_N, num_seeds) + HALF_STEP
+
+
+GRID_SCORES: dict[str, tuple[Score, Half]] = {
+    "loss_at_default": (loss_at_default, half_width),
+    "lr_sensitivity_seedwise": (robustness.lr_sensitivity_seedwise, half_width),
+    "lr_sensitivity_windowed": (robustness.lr_sensitivity_windowed, half_width),
+    "best_loss": (robustness.best_loss, half_width),
+    "diverged_share": (robustness.diverged_share, of_share),
+    "stable_decades": (robustness.stable_decades, on_grid),
+    "edge_lr, decades": (_decades(robustness.edge_lr), on_grid),
+    "best_lr, decades": (_decades(robustness.best_lr), on_grid),
 }
 
 # One value a seed: (N, S) draws, and the mean and standard deviation of the law.
@@ -71,16 +91,65 @@ LAWS: dict[str, Law] = {
 
 def grid_coverage(name: str, scenario: Scenario, num_seeds: int, *, num_suites: int, seed: int) -> float:
     """Share of simulated suites whose interval holds the expected score; those without an interval do not count."""
-    score, half_step = GRID_SCORES[name]
-    rng = np.random.default_rng([seed, num_seeds])
-    truth = np.mean(
-        [np.nanmean(score(*simulate(rng, scenario, 1000, num_seeds), LRS_L)) for _ in range(max(4, num_suites // 200))]
-    )
-    suites = simulate(rng, scenario, num_suites, num_seeds)
+    places = PLACES if GRID_SCORES[name][1] is not half_width else (0.0,)
+    num_batches, found = max(2, num_suites // 200 // len(places), 4 // len(places)), []
+    for place in places:
+        moved = dataclasses.replace(scenario, cliff=scenario.cliff + place)
+        rng = np.random.default_rng([seed, num_seeds])
+        truth = expected(rng, GRID_SCORES[name][0], moved, num_seeds, num_batches=num_batches)
+        holds_N = holds(name, simulate(rng, moved, num_suites // len(places), num_seeds), truth)
+        found.append(np.nanmean(holds_N))
+    return float(np.mean(found))
+
+
+def expected(rng: np.random.Generator, score: Score, scenario: Scenario, num_seeds: int, *, num_batches: int) -> float:
+    """Mean score over so many thousand suites, without those that have none."""
+    batches = [np.nanmean(score(*simulate(rng, scenario, 1000, num_seeds), LRS_L)) for _ in range(num_batches)]
+    return float(np.mean(batches))
+
+
+def holds(name: str, suites: tuple[np.ndarray, np.ndarray], truth: float) -> np.ndarray:
+    """1 where the interval of a suite holds the truth, 0 where not, NaN where there is none: (N,)."""
+    score, half = GRID_SCORES[name]
     value_N, error_N = score(*suites, LRS_L), standard_error(score, *suites, LRS_L)
-    known_N = np.isfinite(value_N + error_N)
-    half_N = half_width(error_N, num_seeds) + half_step
-    return float((np.abs(value_N - truth) <= half_N)[known_N].mean())
+    holds_N = np.abs(value_N - truth) <= half(error_N, suites[0].shape[-1]) + 1e-9
+    return np.where(np.isfinite(value_N + error_N), holds_N, np.nan)
+
+
+def flagged(suites: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """True where the flag cliff_wanders is raised: (N,)."""
+    return np.array([cliff_wanders(_grid(*suite)) for suite in zip(*suites, strict=True)])
+
+
+def _grid(losses_LS: np.ndarray, initial_S: np.ndarray) -> LossGrid:
+    seeds = tuple(range(len(initial_S)))
+    return LossGrid(
+        lrs=LRS_L, seeds=seeds, losses=losses_LS, initial_losses=initial_S, num_lost=0, is_complete=True
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flagged:
+    """What the flag cliff_wanders leaves unsaid, as shares of all suites; `missed` by score."""
+
+    raised: float
+    missed: dict[str, float]  # the interval misses the truth
+    missed_unflagged: dict[str, float]  # and nothing says so
+
+
+def flag_record(scenario: Scenario, num_seeds: int, *, num_suites: int, seed: int) -> Flagged:
+    """How often the flag is raised, and how often best_loss and loss_at_default miss with and without it."""
+    rng = np.random.default_rng([seed, num_seeds])
+    names = ("best_loss", "loss_at_default")
+    truths = {name: expected(rng, GRID_SCORES[name][0], scenario, num_seeds, num_batches=4) for name in names}
+    suites = simulate(rng, scenario, num_suites, num_seeds)
+    raised_N = flagged(suites)
+    missed = {name: holds(name, suites, truths[name]) == 0 for name in names}
+    return Flagged(
+        raised=float(raised_N.mean()),
+        missed={name: float(missed_N.mean()) for name, missed_N in missed.items()},
+        missed_unflagged={name: float((missed_N & ~raised_N).mean()) for name, missed_N in missed.items()},
+    )
 
 
 def mean_coverage(law: str, num_seeds: int, *, num_suites: int, seed: int) -> float:
@@ -94,11 +163,10 @@ def mean_coverage(law: str, num_seeds: int, *, num_suites: int, seed: int) -> fl
 
 
 def spread_coverage(law: str, num_seeds: int, *, num_suites: int, seed: int) -> float:
-    """Share of suites whose chi-square interval holds the law's standard deviation; the formula of spread_interval."""
+    """Share of suites whose interval of the spread over seeds holds the law's standard deviation."""
     draw, _, spread = LAWS[law]
-    value_N = draw(np.random.default_rng([seed, num_seeds]), (num_suites, num_seeds)).std(-1, ddof=1)
-    low, high = np.sqrt((num_seeds - 1) / stats.chi2.ppf([0.975, 0.025], num_seeds - 1))
-    return float(((low * value_N <= spread) & (spread <= high * value_N)).mean())
+    low_N, high_N = spread_ends(draw(np.random.default_rng([seed, num_seeds]), (num_suites, num_seeds)))
+    return float(((low_N <= spread) & (spread <= high_N)).mean())
 
 
 def tables(*, num_suites: int, seed: int, show: Callable[[str], None]) -> None:
@@ -115,6 +183,13 @@ def tables(*, num_suites: int, seed: int, show: Callable[[str], None]) -> None:
         for what, coverage in (("mean", mean_coverage), ("spread", spread_coverage)):
             found = [coverage(law, count, num_suites=10 * num_suites, seed=seed) for count in counts]
             show(f"| {law} | {what} | {' | '.join(f'{one:.3f}' for one in found)} |")
+    show("\n| cliff_wanders | seeds | raised | best_loss missed, unflagged | loss_at_default missed, unflagged |")
+    show("| --- | ---: |" + " ---: |" * 3)
+    for scenario in SCENARIOS:
+        for count in counts:
+            record = flag_record(scenario, count, num_suites=num_suites, seed=seed)
+            cells = [f"{record.missed[name]:.3f}, {record.missed_unflagged[name]:.3f}" for name in record.missed]
+            show(f"| {scenario.name} | {count} | {record.raised:.3f} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

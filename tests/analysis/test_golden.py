@@ -121,6 +121,22 @@ def test_everything_diverged():
     assert score_table(data, NO_TRACES, 21, "train")["at_chance"].all()
 
 
+def wanders(data: pl.DataFrame) -> bool:
+    return "cliff_wanders" in board(data)["flags"].split(",")
+
+
+def test_whether_the_cliff_wanders_has_an_answer_for_every_kind_of_data():
+    # Edges 0.01 and 1: two decades apart, over a grid in steps of one.
+    apart = {0.01: [1.0, 1.0], 0.1: [INF, 1.0], 1.0: [INF, 1.0]}
+    assert wanders(suite(apart))
+    assert not wanders(suite(GOLDEN))
+    assert not wanders(suite({lr: losses[1:] for lr, losses in apart.items()}))
+    assert not wanders(suite({0.01: [1.0, INF]}))
+    assert not wanders(suite({lr: [INF, INF] for lr in apart}))
+    assert not wanders(suite({**apart, 0.1: [None, 1.0], 1.0: [None, 1.0]}))  # one lr has both seeds
+    assert not wanders(suite({lr: [1e308, 1e308] for lr in apart}))
+
+
 def test_ties_share_the_first_rank_and_are_not_separated():
     data = pl.concat([suite(GOLDEN), suite(GOLDEN, "b")])
     assert leaderboard(data)["rank"].to_list() == [1, 1]

@@ -1,62 +1,126 @@
-"""95% intervals of scores that are seed means cover 93 to 97%; where scores depart from that, they do as documented."""
+"""95% intervals of scores cover 93 to 97%; where they depart from that, they do as documented, and a flag says so."""
+
+import itertools
 
 import pytest
 
 from tests.analysis.interval_coverage import SCENARIOS
-from tests.analysis.score_coverage import GRID_SCORES, LAWS, grid_coverage, mean_coverage, spread_coverage
+from tests.analysis.score_coverage import (
+    GRID_SCORES,
+    LAWS,
+    flag_record,
+    grid_coverage,
+    mean_coverage,
+    spread_coverage,
+)
 
 SEED_COUNTS = [3, 5, 10]
-ORDINARY = [law for law in LAWS if "0.8" not in law]
-(SKEWED,) = (law for law in LAWS if "0.8" in law)
+NOMINAL = (0.93, 0.97)
+STILL, LITTLE, NOISY, HALF_WAY, FAR = range(5)  # of SCENARIOS
+
+# What is measured of the intervals that cover less than 93% or more than 97%, by law and number of seeds.
+MEANS_APART = {
+    ("log-normal, sigma 0.8", 3): 0.877,
+    ("log-normal, sigma 0.8", 5): 0.870,
+    ("log-normal, sigma 0.8", 10): 0.879,
+}
+SPREADS_APART = {
+    ("log-normal, sigma 0.8", 3): 0.881,
+    ("log-normal, sigma 0.8", 5): 0.846,
+    ("log-normal, sigma 0.8", 10): 0.760,
+    ("Poisson of mean 1 (rare spikes)", 3): 0.863,  # three seeds alike, one suite in nine, have no width
+}
+
+# The same of scores of grids, by scenario and number of seeds. A score on the grid that hardly varies covers 100%.
+GRIDS_APART: dict[str, dict[tuple[int, int], float]] = {
+    "loss_at_default": {
+        (NOISY, 3): 0.923, (NOISY, 10): 0.928, (HALF_WAY, 5): 0.922, (HALF_WAY, 10): 0.926,
+        (FAR, 3): 0.702, (FAR, 5): 0.514, (FAR, 10): 0.344,
+    },
+    "lr_sensitivity_seedwise": {},
+    "lr_sensitivity_windowed": {
+        (STILL, 3): 0.980, (STILL, 5): 0.988, (STILL, 10): 0.993, (LITTLE, 3): 0.974, (LITTLE, 5): 0.976,
+        (LITTLE, 10): 0.994, (NOISY, 3): 0.976, (NOISY, 10): 0.876, (HALF_WAY, 3): 0.978, (HALF_WAY, 5): 0.977,
+        (FAR, 3): 0.988, (FAR, 5): 0.978,
+    },
+    "best_loss": {(HALF_WAY, 10): 0.910, (FAR, 5): 0.892, (FAR, 10): 0.699},
+    "diverged_share": {
+        (STILL, 3): 0.995, (STILL, 10): 0.977, (LITTLE, 3): 0.981, (LITTLE, 5): 0.979, (NOISY, 3): 0.981,
+        (NOISY, 5): 0.979, (HALF_WAY, 3): 0.978, (FAR, 3): 0.973,
+    },
+    "stable_decades": {
+        (STILL, 5): 0.993, (STILL, 10): 0.994, (LITTLE, 5): 0.983, (LITTLE, 10): 0.981, (NOISY, 5): 0.987,
+        (NOISY, 10): 0.982, (HALF_WAY, 3): 0.978, (HALF_WAY, 5): 0.975, (FAR, 3): 0.983,
+    },
+    "edge_lr, decades": {(STILL, 3): 0.974, (STILL, 5): 0.993, (STILL, 10): 0.991},
+    "best_lr, decades": {
+        (STILL, 3): 0.985, (STILL, 5): 0.993, (STILL, 10): 0.993, (LITTLE, 5): 0.984, (LITTLE, 10): 0.982,
+        (NOISY, 5): 0.993, (NOISY, 10): 0.987,
+    },
+}  # fmt: skip
+LAW_CELLS = list(itertools.product(LAWS, SEED_COUNTS))
+SCENARIO_CELLS = list(itertools.product(range(len(SCENARIOS)), SEED_COUNTS))
+CELLS = [(name, *cell) for name in GRID_SCORES for cell in SCENARIO_CELLS]
 
 
-@pytest.mark.parametrize("num_seeds", SEED_COUNTS)
-@pytest.mark.parametrize("law", ORDINARY)
+def check(found: float, apart: float | None, tolerance: float) -> None:
+    """Within 93 to 97% or, where `apart` says what else is documented, at that and nowhere within."""
+    low, high = NOMINAL
+    if apart is None:
+        assert low - tolerance <= found <= high + tolerance
+    else:
+        assert not low <= apart <= high
+        assert found == pytest.approx(apart, abs=tolerance)
+
+
+# 10,000 suites: a coverage of 0.95 is measured with a standard error of 0.0022, one of 0.8 with 0.004.
+@pytest.mark.parametrize(("law", "num_seeds"), LAW_CELLS)
 def test_seed_means_cover(law, num_seeds):
-    # 10,000 suites: a coverage of 0.95 is measured with a standard error of 0.0022.
-    assert 0.93 <= mean_coverage(law, num_seeds, num_suites=10_000, seed=1) <= 0.97
+    check(mean_coverage(law, num_seeds, num_suites=10_000, seed=2), MEANS_APART.get((law, num_seeds)), 0.01)
 
 
-@pytest.mark.parametrize("num_seeds", SEED_COUNTS)
-def test_spread_of_normal_losses_covers(num_seeds):
-    assert 0.93 <= spread_coverage("normal (final losses)", num_seeds, num_suites=10_000, seed=1) <= 0.97
+@pytest.mark.parametrize(("law", "num_seeds"), LAW_CELLS)
+def test_spreads_over_seeds_cover(law, num_seeds):
+    check(spread_coverage(law, num_seeds, num_suites=10_000, seed=2), SPREADS_APART.get((law, num_seeds)), 0.01)
 
 
-@pytest.mark.parametrize("num_seeds", SEED_COUNTS)
-@pytest.mark.parametrize("scenario", [SCENARIOS[0], SCENARIOS[2]], ids=lambda scenario: scenario.name)
-def test_sensitivity_of_seedwise_means_covers(scenario, num_seeds):
-    # 400 suites: a standard error of 0.011, so two of them on either side of 93 to 97%.
-    found = grid_coverage("lr_sensitivity_seedwise", scenario, num_seeds, num_suites=400, seed=1)
-    assert 0.908 <= found <= 0.992
+@pytest.mark.parametrize("name", [name for name, apart in GRIDS_APART.items() if (FAR, 5) not in apart])
+def test_scores_of_grids_cover(name):
+    # 1,200 suites: a standard error of 0.0063.
+    check(grid_coverage(name, SCENARIOS[FAR], 5, num_suites=1200, seed=2), None, 0.015)
 
 
-@pytest.mark.parametrize("name", ["stable_decades", "edge_lr, decades", "best_lr, decades"])
-def test_scores_in_grid_steps_cover_at_least(name):
-    assert grid_coverage(name, SCENARIOS[1], 5, num_suites=400, seed=1) >= 0.93
+@pytest.mark.parametrize("name", ["edge_lr, decades", "diverged_share"])
+def test_scores_in_grid_steps_cover_no_less_where_seeds_agree(name):
+    assert grid_coverage(name, SCENARIOS[LITTLE], 3, num_suites=1200, seed=2) >= NOMINAL[0]
 
 
-def test_skewed_values_cover_less_as_documented():
-    assert 0.84 <= mean_coverage(SKEWED, 5, num_suites=10_000, seed=1) <= 0.9
-    assert 0.72 <= spread_coverage(SKEWED, 5, num_suites=10_000, seed=1) <= 0.8
+def test_a_still_cliff_is_seldom_flagged():
+    assert flag_record(SCENARIOS[STILL], 5, num_suites=200, seed=2).raised <= 0.1
 
 
-def test_a_default_lr_near_a_wandering_cliff_covers_far_less_as_documented():
-    assert grid_coverage("loss_at_default", SCENARIOS[4], 5, num_suites=400, seed=1) < 0.7
+def test_where_no_interval_can_cover_the_flag_says_so():
+    # Nearly half of the intervals of loss_at_default miss; 7% of suites, or a few more, do so without a word.
+    found = flag_record(SCENARIOS[FAR], 5, num_suites=400, seed=2)
+    assert found.raised > 0.8
+    assert found.missed["loss_at_default"] > 0.4
+    assert found.missed_unflagged["loss_at_default"] <= 0.09
+    assert found.missed_unflagged["best_loss"] <= 0.03
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_seeds", SEED_COUNTS)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-@pytest.mark.parametrize("name", GRID_SCORES)
-def test_scores_of_grids_cover_as_documented(name, scenario, num_seeds):
-    # 4,000 suites: a standard error of 0.0034 at 0.95.
-    low, high = 0.9, 1.0
-    if name == "lr_sensitivity_seedwise":
-        low, high = 0.93, 0.975
-    elif name == "lr_sensitivity_windowed":
-        low = 0.84
-    elif name == "best_loss" and scenario is SCENARIOS[4]:
-        low = 0.66
-    elif name == "loss_at_default" and scenario is SCENARIOS[4]:
-        low, high = 0.3, 0.75
-    assert low <= grid_coverage(name, scenario, num_seeds, num_suites=4000, seed=1) <= high
+@pytest.mark.parametrize(("name", "scenario", "num_seeds"), CELLS)
+def test_scores_of_all_grids_cover_as_documented(name, scenario, num_seeds):
+    # 4,800 suites: a standard error of 0.0031 at 0.95, of 0.007 at a half.
+    apart = GRIDS_APART[name].get((scenario, num_seeds))
+    tolerance = 0.008 if apart is None or apart > 0.9 else 0.02
+    check(grid_coverage(name, SCENARIOS[scenario], num_seeds, num_suites=4800, seed=1), apart, tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scenario", "num_seeds"), SCENARIO_CELLS)
+def test_few_misses_go_without_a_flag(scenario, num_seeds):
+    found = flag_record(SCENARIOS[scenario], num_seeds, num_suites=2000, seed=1)
+    assert max(found.missed_unflagged.values()) <= 0.1
+    low, high = ((0.0, 0.06), (0.03, 0.22), (0.03, 0.25), (0.4, 0.78), (0.65, 1.0))[scenario]
+    assert low <= found.raised <= high

@@ -17,7 +17,8 @@ from analysis.foreign.runs import foreign_results, plain_reading
 from analysis.foreign.tidy_file import read_tidy
 from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
-from bench.imports import Imported, import_runs, read_imported, report_imported
+from bench.imported import read_imported, report_imported
+from bench.imports import Imported, import_runs
 from bench.outbox import Outbox
 from bench.publish import publish, read_board, report
 from bench.removal import remove_imports

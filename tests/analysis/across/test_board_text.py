@@ -96,9 +96,9 @@ def test_the_verdict_names_the_best_the_test_and_the_groups():
     lines = verdict(known("ordered"))
     assert lines == [
         "Best mean rank under LR sensitivity: a, 1.00 of 3",
-        # 12 * 5 / (3 * 4) * ((1 - 2)^2 + (3 - 2)^2) = 10, and exp(-5) of the chi-square with two degrees of freedom.
-        "Friedman's test over 5 conditions and 3 methods: chi2 10, p 0.0067 (rough with so few); critical difference "
-        "of mean ranks 1.48 (Nemenyi, 5%)",
+        # 12 * 5 / (3 * 4) * ((1 - 2)^2 + (3 - 2)^2) = 10, the most there is; one order of 6 on all: 1 / 6^4.
+        "Friedman's test over 5 conditions and 3 methods: chi2 10, p 0.00077 (exact); critical difference of mean "
+        "ranks 1.48 (Nemenyi, 5%)",
         "Not separated: a, b; b, c",
     ]
 
@@ -113,7 +113,16 @@ def test_the_verdict_names_what_is_apart_from_all_and_where_nothing_is():
 def test_conditions_of_one_workload_are_said_not_to_be_independent():
     parts = [side(HAND[0], optimizer=name, floor=floor) for name, floor in (("sgd", 1.0), ("adamw", 0.9))]
     lines = verdict(across_board(conditions({"one": pl.concat(parts)}, "train"), "lr_sensitivity"))
-    assert "(rough with so few; conditions that share a workload count as independent)" in lines[1]
+    assert "(exact; conditions that share a workload count as independent)" in lines[1]
+
+
+@pytest.mark.parametrize(("num_conditions", "more"), [(10, ", rough with so few"), (11, "")])
+def test_a_p_value_of_too_many_cases_is_said_to_be_approximate(num_conditions, more):
+    found = known("ordered")
+    assert found.test is not None
+    methods = pl.DataFrame({"method": list("abcdef"), "mean_rank": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
+    test = replace(found.test, mean_ranks=methods, num_workloads=num_conditions, p_is_exact=False)
+    assert f"p 0.00077 (by the chi-square distribution{more});" in verdict(replace(found, test=test))[1]
 
 
 def test_the_verdict_ends_with_what_was_left_out():
@@ -141,6 +150,7 @@ def test_csv_has_a_row_a_score_with_all_that_it_takes_to_use_it():
 def test_json_has_everything():
     found = json.loads(board_json(known("ordered")))
     assert found["test"]["statistic"] == pytest.approx(10)
+    assert (found["test"]["p_value"], found["test"]["p_is_exact"]) == (pytest.approx(6**-4), True)
     assert found["not_separated"] == [["a", "b"], ["b", "c"]]
     assert [row["method"] for row in found["methods"]] == ["a", "b", "c"]
     assert len(found["scores"]) == 15

@@ -1,5 +1,6 @@
 """Mean ranks, Friedman's test and the critical difference: by hand, by scipy, and as in Demšar's paper."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -40,11 +41,74 @@ def test_ranks_by_hand_with_ties_and_failures():
     assert found.num_workloads == 2
 
 
-def test_friedman_is_scipys_on_the_costs():
-    costs = np.random.default_rng(0).random((9, 4)) + np.array([0, 0.3, 0.6, 0.9])
+def test_the_statistic_is_scipys_and_so_is_a_p_value_of_too_many_cases():
+    costs = np.random.default_rng(0).random((9, 9)) + 0.1 * np.arange(9)
     found, expected = rank_test(frame(costs)), stats.friedmanchisquare(*costs.T)
     assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
-    assert found.p_value < 0.05
+    assert not found.p_is_exact
+
+
+# Friedman 1937, as in Siegel 1956, Table N: methods, workloads, statistic, its probability.
+TABLED = [
+    (3, 2, 4.0, 0.167),
+    (3, 3, 6.0, 0.028),
+    (3, 3, 14 / 3, 0.194),
+    (3, 4, 8.0, 0.0046),
+    (3, 4, 6.5, 0.042),
+    (4, 2, 6.0, 0.042),
+    (4, 3, 9.0, 0.0017),
+    (4, 3, 7.4, 0.033),
+]
+
+
+@pytest.mark.parametrize(("num_methods", "num_workloads", "statistic", "probability"), TABLED)
+def test_few_workloads_have_the_exact_p_value_of_friedmans_tables(num_methods, num_workloads, statistic, probability):
+    found = rank_test(frame(_ranks_of(num_methods, num_workloads, statistic)))
+    assert found.statistic == pytest.approx(statistic)
+    assert found.p_is_exact
+    assert found.p_value == pytest.approx(probability, abs=6e-4 if probability > 0.01 else 6e-5)
+
+
+def _ranks_of(num_methods: int, num_workloads: int, statistic: float) -> np.ndarray:
+    """Ranks (workloads, methods) with this statistic of Friedman's."""
+    orders = list(itertools.permutations(range(1, num_methods + 1)))
+    return next(
+        np.array([orders[0], *others])
+        for others in itertools.product(orders, repeat=num_workloads - 1)
+        if stats.friedmanchisquare(*np.array([orders[0], *others]).T).statistic == pytest.approx(statistic)
+    )
+
+
+TIED = [
+    np.array([[1, 1, 2], [1, 2, 3], [1, 2, 2], [2, 1, 3]]),
+    np.array([[5, 5, 5], [1, 2, 3], [1, 2, 3], [1, 1, 2]]),
+    np.array([[3, 1, 1, 2], [4, 1, 2, 2]]),
+]
+
+
+@pytest.mark.parametrize("costs", TIED)
+def test_ties_have_the_p_value_of_all_permutations(costs):
+    expected = stats.permutation_test(
+        tuple(costs.T),
+        lambda *by_method: stats.friedmanchisquare(*by_method).statistic,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=10_000,  # more than there are, so that it takes each
+    )
+    found = rank_test(frame(costs.astype(float)))
+    assert (found.p_value, found.p_is_exact) == (pytest.approx(expected.pvalue), True)
+    assert found.statistic == pytest.approx(expected.statistic)
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (6, 5), (12, 4), (60, 3)])
+def test_the_exact_p_value_is_the_share_of_random_orders(shape):
+    generator = np.random.default_rng(4)
+    costs = generator.random(shape) + 0.05 * np.arange(shape[1])
+    found = rank_test(frame(costs))
+    orders = generator.random((20_000, *shape)).argsort(-1)
+    share = float(np.mean((orders.sum(1) ** 2).sum(-1) >= (costs.argsort(-1).argsort(-1).sum(0) ** 2).sum()))
+    assert found.p_is_exact
+    assert found.p_value == pytest.approx(share, abs=4 * math.sqrt(0.25 / 20_000))
 
 
 def test_order_of_rows_and_monotone_costs_change_nothing():
@@ -59,7 +123,7 @@ def test_order_of_rows_and_monotone_costs_change_nothing():
 
 def test_methods_that_always_tie_are_not_told_apart():
     found = rank_test(frame(np.ones((3, 4))))
-    assert (found.statistic, found.p_value) == (0.0, 1.0)
+    assert (found.statistic, found.p_value, found.p_is_exact) == (0.0, 1.0, True)
     assert found.mean_ranks["mean_rank"].to_list() == [2.5] * 4
 
 
@@ -85,6 +149,7 @@ def test_groups_of_demsars_example():
         mean_ranks=frame_of,
         statistic=9.28,
         p_value=0.026,
+        p_is_exact=True,
         critical_difference=1.25,
         num_workloads=14,
         left_out=(),

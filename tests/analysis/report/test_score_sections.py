@@ -3,8 +3,10 @@
 import math
 
 import polars as pl
+import pytest
 
 from analysis.across.disagreement import score_correlations
+from analysis.across.learned import ranking_table
 from analysis.report.score_sections import (
     aggregate_tables,
     correlation_tables,
@@ -39,8 +41,17 @@ def suite(*, workloads=("w",), methods=("a", "b", "c"), optimizers=("sgd",)) -> 
     )
 
 
+def learning(data: pl.DataFrame) -> pl.DataFrame:
+    """Half the losses: each method learns more than half of what the best one does."""
+    return data.with_columns(pl.col("final_loss") / 2)
+
+
 def table(data: pl.DataFrame) -> pl.DataFrame:
     return score_table(data, None, 1, "train")
+
+
+def ranking(data: pl.DataFrame) -> pl.DataFrame:
+    return ranking_table(table(data), scored_entries(data, None, 1, "train"))
 
 
 def told(data: pl.DataFrame):
@@ -100,23 +111,36 @@ def test_aggregates_need_several_workloads_and_methods():
     assert aggregate_tables(table(suite())) == []
     assert aggregate_tables(table(suite(workloads=("w", "v"), methods=("a", "b")))) == []
     found = {one.heading.split(" over")[0]: one for one in aggregate_tables(table(suite(workloads=("w", "v", "u"))))}
-    assert "3 workloads: Friedman p 0.05, critical difference 1.91" in found["Edge"].heading  # chi-square 6 of 2
+    # One order of 6 on all of 3 workloads: 1 / 6^2.
+    assert "3 workloads: Friedman p 0.028 (exact), critical difference 1.91" in found["Edge"].heading
     assert found["Edge"].rows == (("a", "1.00", "–"), ("b", "2.00", "–"), ("c", "3.00", "–"))
     assert found["Best loss"].rows[0] == ("a", "1.00", "1.00")
 
 
-def test_a_method_at_chance_on_a_workload_ranks_last_there():
-    data = suite(workloads=("w", "v")).with_columns(
-        final_loss=pl.when(workload="v", method="a").then(3.99).otherwise("final_loss"),
+@pytest.mark.parametrize("loss", [3.99, 3.0])  # at chance; learned 1 where b learned 3.05
+def test_a_method_that_did_not_learn_on_a_workload_ranks_last_there(loss):
+    data = learning(suite(workloads=("w", "v"))).with_columns(
+        final_loss=pl.when(workload="v", method="a").then(loss).otherwise("final_loss"),
         outcome=pl.when(workload="v", method="a").then(pl.lit("completed")).otherwise("outcome"),
     )
-    found = {one.heading.split(" over")[0]: dict(row[:2] for row in one.rows) for one in aggregate_tables(table(data))}
-    assert found["Best loss"] == {"a": "2.00", "b": "1.50", "c": "2.50"}
-    assert found["LR sensitivity"]["a"] == "2.50"  # 1.0 on w, between 0.8 of c and 1.03 of b
+    tables = aggregate_tables(ranking(data))
+    found = {one.heading.split(" over")[0]: dict(row[:2] for row in one.rows) for one in tables}
+    # Sensitivities rise from a to c where they learn; that of a on v is 0.
+    for score in ("LR sensitivity", "Best loss"):
+        assert found[score] == {"a": "2.00", "b": "1.50", "c": "2.50"}
+
+
+def test_a_method_that_learned_little_has_no_rank_under_any_score():
+    little = frame([row("little", lr, seed, 3.0, workload="w") for lr in (0.01, 0.1, 1.0) for seed in range(3)])
+    found = told(pl.concat([learning(suite()), little])).section.markdown
+    ranks = found[found.index("Rank under each score") :]
+    assert "| little |" in found
+    assert "| c |" in ranks
+    assert "| little |" not in ranks
 
 
 def test_files_hold_the_frames():
-    data = suite()
+    data = learning(suite())
     found, entries = told(data), scored_entries(data, None, 1, "train")
     known = score_correlations(table(data)).filter(pl.col("spearman").is_not_null())
     assert found.files["scores.csv"] == table(data).write_csv()

@@ -19,11 +19,20 @@ from analysis.scores.intervals import (
     p_beyond,
     paired_difference,
     paired_differences,
+    rounded_interval,
     spread_difference,
+    spread_ends,
     spread_interval,
     standard_error,
 )
-from analysis.scores.robustness import SENSITIVITIES, best_loss, edge_lr, lr_sensitivity, lr_sensitivity_seedwise
+from analysis.scores.robustness import (
+    SENSITIVITIES,
+    best_loss,
+    diverged_share,
+    edge_lr,
+    lr_sensitivity,
+    lr_sensitivity_seedwise,
+)
 from tests.analysis.interval_coverage import LRS_L, SCENARIOS, coverage, simulate
 
 REPEATABLE = settings(deadline=None, derandomize=True)
@@ -155,10 +164,52 @@ def test_a_score_that_some_seeds_leave_undefined_has_no_error():
 
 
 def test_spread_interval_by_hand():
-    # Deviation 1 with 2 degrees of freedom: chi-square quantiles 0.050636 and 7.377759.
-    found = spread_interval(np.array([1.0, 2.0, 3.0]))
-    assert (found.value, found.low, found.high) == pytest.approx((1.0, 0.520659, 6.284684), rel=1e-4)
+    # Deviation 1, k 0.3 of three seeds: 2 / (2 / 2 + 0.3 / 3) degrees of freedom.
+    found, freedom = spread_interval(np.array([1.0, 2.0, 3.0])), 2 / 1.1
+    low, high = np.sqrt(freedom / stats.chi2.ppf([0.975, 0.025], freedom))
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, low, high))
+    assert (found.low, found.high) == pytest.approx((0.510035, 7.363155), rel=1e-5)
     assert spread_interval(np.array([1.0])).low is None
+
+
+def test_spread_interval_is_the_textbook_one_where_tails_are_light():
+    # Two values apart from each other have the lightest tails there are: k = 0.
+    values = np.array([1.0, 1.0, 1.0, 3.0, 3.0, 3.0])
+    low, high = values.std(ddof=1) * np.sqrt(5 / stats.chi2.ppf([0.975, 0.025], 5))
+    found = spread_interval(values)
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_heavier_tails_widen_the_interval_of_a_spread():
+    values = np.array([1.0, 2.0, 4.0, 9.0, 3.0])
+    freedom = 2 / (2 / 4 + (0.3 + stats.kurtosis(values, bias=False)) / 5)
+    low, high = values.std(ddof=1) * np.sqrt(freedom / stats.chi2.ppf([0.975, 0.025], freedom))
+    found = spread_interval(values)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    scaled = spread_interval(1e-6 * values + 5)
+    assert (scaled.low, scaled.high) == pytest.approx((1e-6 * low, 1e-6 * high))
+
+
+def test_spread_of_seeds_that_are_all_alike_has_no_width():
+    assert spread_interval(np.full(5, 0.1)) == Interval(value=0.0, low=0.0, high=0.0)
+    low, high = spread_ends(np.array([[1.0, 2.0, 4.0, 9.0], [7.0, 7.0, 7.0, 7.0]]))
+    assert (low[0], high[0]) == (spread_interval(np.array([1.0, 2.0, 4.0, 9.0])).low, high[0])
+    assert (low[1], high[1]) == (0.0, 0.0)
+
+
+def test_error_of_rounded_values_by_hand():
+    # Seeds 0, 0, 1 of four trials: shares 0, 0, 1/4; their variance 1/48 and that of the rounding 1/192, over 3.
+    losses = [[math.inf, 1.0, 1.0], *([[1.0] * 3] * 3)]
+    found = rounded_interval(diverged_share, grid(losses, [4.0] * 3, (1e-3, 1e-2, 0.1, 1.0)), 0.25)
+    assert found.high is not None
+    half = stats.t.ppf(0.975, 2) * math.sqrt((1 / 48 + 1 / 192) / 3)
+    assert (found.value, found.high - found.value, found.value - found.low) == pytest.approx((1 / 12, half, half))
+
+
+def test_seeds_that_agree_on_a_step_are_as_uncertain_as_its_rounding():
+    found = rounded_interval(diverged_share, grid([[math.inf] * 4, [1.0] * 4], [4.0] * 4), 0.5)
+    assert found.high == pytest.approx(0.5 + stats.t.ppf(0.975, 3) * 0.5 / math.sqrt(48))
+    assert rounded_interval(diverged_share, grid([[1.0]], [4.0], (0.1,)), 1.0).high is None
 
 
 def values(seeds_values) -> LossGrid:

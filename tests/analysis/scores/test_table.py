@@ -78,9 +78,22 @@ def test_intervals_are_those_of_the_machinery():
     assert default["num_seeds"] == 2
 
 
-def test_lr_scores_have_half_a_grid_step_on_either_side():
+def test_lr_scores_have_half_a_mean_grid_step_on_either_side():
     found = scores_of(table(suite({"b": B})), "b")["best_lr"]
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((0.1 / 10**0.5, 0.1 * 10**0.5))
+    # Steps of 0.2, 1.2, 1.6 decades: mean 1.
+    lrs = [10**power for power in (-3.0, -2.8, -1.6, 0.0)]
+    rows = [row("b", lr, seed, loss) for lr, of_lr in zip(lrs, B, strict=True) for seed, loss in enumerate(of_lr)]
+    uneven = scores_of(table(frame(rows)), "b")
+    half = (math.log10(uneven["best_lr"]["ci_high"]) - math.log10(uneven["best_lr"]["ci_low"])) / 2
+    assert (uneven["best_lr"]["value"], half) == pytest.approx((lrs[2], 0.5))
+
+
+def test_shares_of_trials_have_the_error_of_their_rounding():
+    # Of four lrs, seed 0 loses one: shares 1/4 and 0, their variance 1/32 and that of the rounding 1/192, over 2.
+    found = scores_of(table(suite({"a": A})), "a")["diverged_share"]
+    half = 12.706204736432095 * math.sqrt((1 / 32 + 1 / 192) / 2)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((1 / 8 - half, 1 / 8 + half))
 
 
 def test_the_board_and_the_table_agree():

@@ -11,6 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from bench.tracking import Store, leaderboard_link, suite_link
+from tests.analysis.latex_documents import compiled, complaints
 from tests.command_line import bench_here
 
 GOOD = "method,lr,seed,loss,initial_loss\na,0.1,0,1,2\na,0.2,0,1.5,2\n"
@@ -255,7 +257,6 @@ def imported_home(tmp_path_factory) -> Path:
     """A folder with theirs.csv, and a store that it was imported into."""
     from analysis.foreign.tidy_file import read_tidy
     from bench.imports import import_runs
-    from bench.tracking import Store
 
     folder = tmp_path_factory.mktemp("imported")
     runs = [f"{m},{lr},{s},{lr + s / 10 + (m == 'mega')},4" for m in ("softmax", "mega") for lr in (1.0, 2.0)
@@ -299,9 +300,58 @@ def test_the_report_of_an_import_is_its_own(bench, imported):
     assert "unknown reference 'nobody'" in said
 
 
+@pytest.mark.slow
+def test_the_paper_bundle_of_an_import_compiles_and_says_whose_runs_it_holds(bench, imported):
+    code, printed, said = bench("export", "theirs", "--bundle", "paper", "--store", "store")
+    assert (code, printed) == (0, "paper/main.tex\n"), said
+    written = {path.relative_to("paper").as_posix() for path in Path("paper").rglob("*") if path.is_file()}
+    assert {"tables/leaderboard.tex", "figures/loss_against_lr.pdf", "numbers.csv"} <= written
+    assert not any("training_behaviour" in name for name in written)
+    methods = Path("paper/methods.md").read_text()
+    assert methods.startswith("We imported 8 runs that others trained, of mega, softmax [@vaswani2017attention]; ")
+    assert "They are from the file theirs.csv (SHA-256 " in methods
+    assert "@inproceedings{vaswani2017attention," in Path("paper/references.bib").read_text()
+    assert json.loads(Path("paper/manifest.json").read_text())["imports"]["theirs"]["num_runs"] == 8
+    numbers = pl.read_csv("paper/numbers.csv")
+    assert sorted(numbers.filter(method="mega")["final_loss"]) == pytest.approx([2.0, 2.1, 3.0, 3.1])
+    assert "    bench export theirs --bundle DIR --score lr_sensitivity " in Path("paper/README.txt").read_text()
+    shutil.copytree("paper", "compiled")
+    assert complaints(compiled(Path("compiled"))) == []
+    assert bench("export", "theirs", "--bundle", "paper", "--store", "store")[0] == 0  # in the place of the first
+
+
+def test_a_bundle_of_an_import_is_refused_in_one_line(bench, imported):
+    Path("mine").mkdir()
+    Path("mine/notes.md").write_text("mine")
+    for words, fragment in [
+        (("--bundle", "mine"), "mine: holds 'notes.md', which is no earlier bundle"),
+        (("--bundle", "new", "--compare", "papr"), "did you mean 'paper'"),
+        (("--bundle", "new", "--score", "lr_sens"), "unknown score 'lr_sens'"),
+        (("--bundle", "new", "--loss", "validation"), "has a held-out loss"),
+    ]:
+        code, printed, said = bench("export", "theirs", "--store", "store", *words)
+        assert (code, printed, said.count("\n")) == (2, "", 1)
+        assert fragment in said
+    assert not Path("new").exists()
+
+
+def test_the_links_to_an_import_are_those_of_its_experiment(bench, imported, monkeypatch):
+    def end(path: str, command: list[str]) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execv", end)  # by MLflow's server
+    code, printed, _ = bench("ui", "theirs", "--store", "store")
+    store = Store(Path("store"), warn=pytest.fail)
+    base = "http://127.0.0.1:5000"
+    links = leaderboard_link(store, "theirs", base), suite_link(store, "theirs", base)
+    assert (code, printed) == (0, f"theirs: {links[0]}\ntheirs, page and charts: {links[1]}\n")
+    assert bench("ui", "--store", "store")[1] == printed
+
+
 def test_a_name_that_is_neither_suite_nor_import_is_one_line_with_what_there_is(bench, imported):
-    for command in ("leaderboard", "report", "scores", "verify"):
-        code, printed, said = bench(command, "thiers", "--store", "store")
+    for command in ("leaderboard", "report", "scores", "verify", "ui", "export"):
+        more = ("--bundle", "paper") if command == "export" else ()
+        code, printed, said = bench(command, "thiers", "--store", "store", *more)
         assert (code, printed, said.count("\n")) == (2, "", 1)
         assert said.startswith("thiers: no such suite file; shipped suites: ")
         assert said.endswith("mlflow.db: theirs\n")

@@ -44,7 +44,7 @@ def folder(tmp_path_factory) -> Path:
     for trial in load_suite(folder / "scored.yaml", allow_code=False).expand():
         place = ["softmax", "relu_kernel", "elu_kernel"].index(trial.method.name)
         diverged = trial.knobs.lr == 1.0 and place == 0
-        loss = 1 + place + abs(math.log10(trial.knobs.lr) + 1) / 2 + trial.seed / 50
+        loss = 1 + place / 2 + abs(math.log10(trial.knobs.lr) + 1) / 2 + trial.seed / 50
         results.append(
             Result(
                 trial=trial,
