@@ -93,7 +93,7 @@ MODEL_SOURCES: dict[str, Keys] = {
 SCORE_SOURCES: dict[str, Keys] = {
     "lr_sensitivity": (_HONG_LEE, _WORTSMAN),
     "lr_sensitivity_seedwise": (_HONG_LEE, _WORTSMAN),
-    "lr_sensitivity_windowed": (_WORTSMAN, _HONG_LEE),
+    "lr_sensitivity_windowed": (_WORTSMAN, _HONG_LEE, "shao1989general"),
     "spike_rate": ("walsh2025olmo",),
     **dict.fromkeys(("steps_to_target", "time_to_target"), ("dahl2023benchmarking",)),
     **dict.fromkeys(("entropy_collapse_share", "entropy_collapse_step", "entropy_collapse_layer"), (_ZHAI,)),
@@ -107,6 +107,7 @@ SCORE_SOURCES: dict[str, Keys] = {
 # Of analysis.scores, analysis.across and the theory that figures draw.
 STATISTIC_SOURCES: dict[str, Keys] = {
     "jackknife": ("efron1981jackknife",),
+    "unseen_cliffs": ("johnson1940applications",),
     "holm": ("holm1979simple",),
     "equal_variances": _EQUAL_VARIANCES,
     "unequal_variances": ("welch1947generalization",),

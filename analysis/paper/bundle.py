@@ -79,8 +79,16 @@ def write_bundle(
         shown = _write_numbers(scored, told, new, manifest)
         kinds = {one.drawn.kind for one in figures}
         plain = None if manifest is None else json.loads(manifest)
+        flags = set(",".join(board["flags"]).split(","))
         text = methods_text(
-            results, score=score, loss=loss, manifest=plain, imported=scored.imported, shown=shown, figures=kinds
+            results,
+            score=score,
+            loss=loss,
+            manifest=plain,
+            imported=scored.imported,
+            shown=shown,
+            figures=kinds,
+            flags=flags,
         )
         sources = {name: keys for name in shown if (keys := keys_of("score", name))}
         _write_text(text, new, tables, figures, title=title, keys=[key for keys in sources.values() for key in keys])

@@ -43,6 +43,14 @@ _FURTHER: dict[str, str] = {
 }
 _WITH_ENTROPY = {"training_behaviour", "entropy_by_layer"}  # figures that mark it
 
+_UNSEEN: Text = [
+    "Where the largest stable learning rates of a method's seeds scatter (flag cliff_wanders), the intervals of its "
+    "best loss and of its loss at the default learning rate also reach up by what a seed that diverges earlier than "
+    "those at hand may cost, its cliff taken to be normal in the logarithm of the learning rate",
+    Cite(keys=keys_of("statistic", "unseen_cliffs")),
+    ". ",
+]
+
 _NOT_SETTINGS = ("name", "num_steps", "final_loss_steps")
 _NO_SUITE: dict[str, Any] = dict.fromkeys(("workloads", "methods", "optimizers", "schedules"), ())
 _COMMIT_DIGITS = 40
@@ -59,13 +67,14 @@ def methods_text(
     imported: pl.DataFrame | None = None,
     shown: Collection[str] = (),
     figures: Collection[str] = (),
+    flags: Collection[str] = (),
 ) -> Text:
     """Model, data, steps, optimizer, learning rates, seeds, divergence, score, intervals, versions and hardware.
 
     `results` has RESULT_COLUMNS, and `imported` those of its rows that are runs of others. `manifest` is that of
     bench.manifest, with its imports; without it, settings, versions and hardware are said not to be recorded. `shown`
-    are further scores in tables, `figures` the kinds of figures that go with the text. Raises KeyError for a score or
-    loss that there is not.
+    are further scores in tables, `figures` the kinds of figures that go with the text, `flags` those raised on the
+    leaderboard. Raises KeyError for a score or loss that there is not.
     """
     facts = {} if manifest is None else manifest
     suite = {**_NO_SUITE, **facts.get("suite", {})}
@@ -78,6 +87,7 @@ def methods_text(
         divergence_rule(**has) + " ",
         *_score(score, loss, suite, **has),
         *_statistics(results),
+        *(_UNSEEN if "cliff_wanders" in flags else []),
         *_further(shown, figures),
         _versions(facts, **has),
     ]

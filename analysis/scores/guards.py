@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from analysis.curves import Entries, LossGrid
-from analysis.scores.intervals import single_seed_scores
 from analysis.scores.knob_maps import KnobMap, clipped_map
 from analysis.scores.lr_shift import is_shifted, reference_shifts
 from analysis.scores.robustness import (
@@ -16,13 +15,13 @@ from analysis.scores.robustness import (
     SENSITIVITY_CURVES,
     best_loss,
     best_lr,
-    edge_lr,
     is_at_chance,
     is_chance,
     mean_of_present,
     stable_lrs,
 )
 from analysis.scores.separation import is_separated, learned_entries, neighbours
+from analysis.scores.wandering import cliff_wanders
 
 FLAGS: dict[str, str] = {
     "at_chance": "The best loss is within 5% of the loss at init: the method hardly learned, so a sensitivity near 0 "
@@ -37,7 +36,7 @@ FLAGS: dict[str, str] = {
     "further on, the score would change by more than 25%: the grid is too coarse there.",
     "cliff_wanders": "The largest stable learning rates of its seeds have a standard deviation above 0.3 decades and "
     "lie more than one grid step apart: at a rate near the cliff a further seed may diverge that those at hand did "
-    "not, so the intervals of best_loss and loss_at_default can be far too narrow.",
+    "not, and the intervals of best_loss and loss_at_default reach up by what that may cost.",
     "lr_shifted": "Its curve is that of softmax moved along log lr by 0.3 decades or more (moved back, it lies three "
     "times as near at least): the method changes what a learning rate means, and the score depends on where the grid "
     "lies.",
@@ -56,8 +55,6 @@ FLAGS: dict[str, str] = {
 _INIT_SHARE = 0.05
 _CLIFF_SHARE = 0.25
 _LITTLE_SHARE = 0.5
-_WANDER_DECADES = 0.3
-_ROUNDING = 1e-9
 _FEW_SEEDS = 3
 
 
@@ -78,23 +75,6 @@ def cliff_share(grid: LossGrid, score: str) -> float:
     rises = np.diff(curve_L)[stable_L[:-1] & ~stable_L[1:]]
     value = float(curve_L.mean() - curve_L.min())
     return float(rises.max() / len(curve_L) / value) if len(rises) and value > 0 else 0.0
-
-
-def cliff_wanders(grid: LossGrid) -> bool:
-    """True where seeds differ in their largest stable lr by more than chance and one grid step explain.
-
-    Standard deviation over seeds above 0.3 decades, range above the widest grid step; over the lrs at which every seed
-    has a result and the seeds with a stable one. False with fewer than two of either. Source: this project; how often
-    it speaks and what it leaves is simulated in tests/analysis/score_coverage.py.
-    """
-    present_L = ~np.isnan(grid.losses).any(-1)
-    if len(grid.seeds) < 2 or present_L.sum() < 2:
-        return False
-    lrs_L = grid.lrs[present_L]
-    edges_S = np.log10(single_seed_scores(edge_lr, grid.losses[present_L], grid.initial_losses, lrs_L))
-    edges_S = edges_S[~np.isnan(edges_S)]
-    step = float(np.diff(np.log10(lrs_L)).max())
-    return bool(len(edges_S) > 1 and edges_S.std(ddof=1) > _WANDER_DECADES and np.ptp(edges_S) > step + _ROUNDING)
 
 
 def board_flags(entries: Entries, score: str, usual_lrs: tuple[float, ...]) -> dict[tuple[str, ...], str]:

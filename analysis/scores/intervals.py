@@ -6,8 +6,9 @@ The standard error is the wider of two, with Student's t on S - 1 degrees of fre
 - the spread of the scores of single seeds, over sqrt(S) (an honest t when the score is a mean over seeds).
 
 Each fails where the other holds: the jackknife collapses when the seed that sets the cliff of a seed-averaged curve
-has a near twin; the single seeds' spread is too small when noise enters through the best loss. Percentile and BCa
-bootstraps of five seeds cover 0.60 to 0.86 (`python -m tests.analysis.interval_coverage` prints the table).
+has a near twin; the single seeds' spread is too small when noise enters through the best loss. A score that leaps with
+the best lr takes the spread over halves of the seeds for a third. Percentile and BCa bootstraps of five seeds cover
+0.60 to 0.86 (`python -m tests.analysis.interval_coverage` prints the table).
 
 What is covered is the score's expectation over repeats with the same number of seeds. `lr_sensitivity` of
 seed-averaged curves grows with the number of seeds where the cliff wanders from seed to seed (one diverged seed clips
@@ -19,19 +20,20 @@ Legend: L learning rates, S seeds, X any batch axes.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from analysis.curves import LossGrid
 from analysis.scores.robustness import Score
 
 CONFIDENCE = 0.95
-_LEAST_KURTOSIS = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,10 @@ class Interval:
     value: float
     low: float | None
     high: float | None
+
+    def reaching(self, excess: float) -> Interval:
+        """The interval with its upper end at least this far above the value."""
+        return self if self.high is None else dataclasses.replace(self, high=max(self.high, self.value + excess))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +64,20 @@ class Difference:
         return None if self.standard_error is None else float(half_width(self.standard_error, self.num_seeds))
 
 
-def standard_error(score: Score, losses_XLS: np.ndarray, initial_XS: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
-    """Standard error of `score` over seeds, (X..., L, S), (X..., S), (L,) -> (X...). Needs S >= 2."""
+def standard_error(
+    score: Score, losses_XLS: np.ndarray, initial_XS: np.ndarray, lrs_L: np.ndarray, *, jumps: bool = False
+) -> np.ndarray:
+    """Standard error of `score` over seeds, (X..., L, S), (X..., S), (L,) -> (X...). Needs S >= 2.
+
+    `jumps`: the score leaps as the best lr moves by a grid step, which leaving out one seed of many seldom shows; then
+    it is no less than that of the scores of half of the seeds (`half_error`).
+    """
     left_out = leave_one_out(score, losses_XLS, initial_XS, lrs_L)
     alone = single_seed_scores(score, losses_XLS, initial_XS, lrs_L)
-    return wider_error(left_out, alone)
+    error = wider_error(left_out, alone)
+    if not jumps:
+        return error
+    return np.maximum(error, half_error(half_scores(score, losses_XLS, initial_XS, lrs_L), losses_XLS.shape[-1]))
 
 
 def wider_error(left_out_XS: np.ndarray, alone_XS: np.ndarray) -> np.ndarray:
@@ -85,23 +100,40 @@ def single_seed_scores(score: Score, losses_XLS: np.ndarray, initial_XS: np.ndar
     return np.stack([score(losses_XLS[..., [seed]], initial_XS[..., [seed]], lrs_L) for seed in seeds], -1)
 
 
+def half_scores(score: Score, losses_XLS: np.ndarray, initial_XS: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """The score of half of the seeds, for H halves in which each seed is as often: (X..., H)."""
+    halves_HM = _halves(losses_XLS.shape[-1])
+    return np.stack([score(losses_XLS[..., seeds], initial_XS[..., seeds], lrs_L) for seeds in halves_HM], -1)
+
+
+def half_error(scores_XH: np.ndarray, num_seeds: int) -> np.ndarray:
+    """Standard error of a score by its spread over halves of the seeds, (X..., H) -> (X...).
+
+    The delete-d jackknife, which holds for scores that are not smooth, too. Source: Shao & Wu 1989.
+    """
+    num_kept = (num_seeds + 1) // 2
+    return scores_XH.std(-1) * np.sqrt(num_kept / (num_seeds - num_kept))
+
+
 def half_width(error: np.ndarray | float, num_seeds: int) -> np.ndarray:
     """Half the width of the interval of a score with this standard error."""
     return np.asarray(error) * special.stdtrit(num_seeds - 1, (1 + CONFIDENCE) / 2)
 
 
-def interval(score: Score, grid: LossGrid) -> Interval:
+def interval(score: Score, grid: LossGrid, *, jumps: bool = False) -> Interval:
     """The score of an entry with its interval; the low end is not cut at zero."""
-    return interval_over_seeds(score, grid.losses, grid.initial_losses, grid.lrs)
+    return interval_over_seeds(score, grid.losses, grid.initial_losses, grid.lrs, jumps=jumps)
 
 
-def interval_over_seeds(score: Score, losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> Interval:
-    """The score of any arrays whose last axis is seeds, with its interval.
+def interval_over_seeds(
+    score: Score, losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray, *, jumps: bool = False
+) -> Interval:
+    """The score of any arrays whose last axis is seeds, with its interval; `jumps` as in `standard_error`.
 
     The ends are None with fewer than two seeds, and where the score is not a number for some choice of them.
     """
     value, num_seeds = float(score(losses_LS, initial_S, lrs_L)), losses_LS.shape[-1]
-    error = float(standard_error(score, losses_LS, initial_S, lrs_L)) if num_seeds > 1 else np.nan
+    error = float(standard_error(score, losses_LS, initial_S, lrs_L, jumps=jumps)) if num_seeds > 1 else np.nan
     return _around(value, error, num_seeds)
 
 
@@ -131,52 +163,9 @@ def mean_interval(values_S: np.ndarray) -> Interval:
     return _around(value, float(values_S.std(ddof=1)) / np.sqrt(num_seeds), num_seeds)
 
 
-def spread_interval(values_S: np.ndarray) -> Interval:
-    """Standard deviation over seeds with its interval, (S,) -> Interval; `spread_ends` says which."""
-    num_seeds = len(values_S)
-    if num_seeds < 2:
-        return Interval(value=float("nan"), low=None, high=None)
-    low, high = spread_ends(values_S)
-    return Interval(value=float(values_S.std(ddof=1)), low=float(low), high=float(high))
-
-
-def spread_ends(values_XS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95% interval of the standard deviation over seeds, (X..., S) -> (X...), (X...). Needs S >= 2.
-
-    Chi-square on 2 / (2 / (S - 1) + k / S) degrees of freedom, which match the variance of a sample variance at excess
-    kurtosis k: the larger of 0 and 0.3 + the sample's unbiased estimate (none with three seeds or fewer). With k = 0
-    it is the textbook interval, exact if the values are normal and too narrow if their tails are any heavier, however
-    many seeds there are; 0.3, chosen by simulation, is what few seeds cannot rule out. Source: this project; degrees of
-    freedom that match a variance as in Welch 1947.
-    """
-    num_seeds = values_XS.shape[-1]
-    spread_X = values_XS.std(-1, ddof=1)
-    kurtosis_X = np.maximum(0.0, _LEAST_KURTOSIS + _excess_kurtosis(values_XS))
-    freedom_X = 2 / (2 / (num_seeds - 1) + kurtosis_X / num_seeds)
-    low_X, high_X = (
-        spread_X * np.sqrt(freedom_X / stats.chi2.ppf(level, freedom_X))
-        for level in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
-    )
-    return low_X, high_X
-
-
-def spread_difference(first: LossGrid, second: LossGrid) -> Difference:
-    """Standard deviation over seeds of the first minus that of the second, paired by seed; one value a seed.
-
-    p-value of the correlation of sums and differences, which is 0 if the variances are equal: exact if the pairs are
-    normal. It has no interval. Needs three shared seeds. Source: Pitman 1939; Morgan 1939.
-    """
-    seeds = tuple(sorted(set(first.seeds) & set(second.seeds)))
-    one_S, two_S = first.of_seeds(seeds).losses[0], second.of_seeds(seeds).losses[0]
-    value = float(one_S.std(ddof=1) - two_S.std(ddof=1)) if len(seeds) > 1 else float("nan")
-    if len(seeds) < 3:
-        return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=len(seeds))
-    sums_S, differences_S = one_S + two_S - (one_S + two_S).mean(), one_S - two_S - (one_S - two_S).mean()
-    scale = float(np.linalg.norm(sums_S) * np.linalg.norm(differences_S))
-    correlation = min(abs(float(sums_S @ differences_S)) / scale, 1.0) if scale else 0.0
-    unexplained = np.sqrt((1 - correlation**2) / (len(seeds) - 2))
-    p_value = _two_sided(correlation, float(unexplained), len(seeds) - 1)
-    return Difference(value=value, standard_error=None, p_value=p_value, num_seeds=len(seeds))
+def two_sided(value: float, error: float, num_seeds: int) -> float:
+    """p-value of Student's t on num_seeds - 1 degrees of freedom."""
+    return 0.0 if error == 0 else 2 * float(special.stdtr(num_seeds - 1, -abs(value) / error))
 
 
 def p_beyond(found: Difference, step: float) -> float:
@@ -184,7 +173,7 @@ def p_beyond(found: Difference, step: float) -> float:
     beyond = abs(found.value) - step
     if found.standard_error is None or not beyond > 1e-12 * step:
         return 1.0
-    return _two_sided(beyond, found.standard_error, found.num_seeds)
+    return two_sided(beyond, found.standard_error, found.num_seeds)
 
 
 def paired_difference(score: Score, first: LossGrid, second: LossGrid) -> Difference:
@@ -198,13 +187,16 @@ def paired_difference(score: Score, first: LossGrid, second: LossGrid) -> Differ
     return paired_differences(score, [first, second])[0]
 
 
-def paired_differences(score: Score, grids: Sequence[LossGrid]) -> list[Difference]:
-    """`paired_difference` of every pair, in the order of itertools.combinations; each grid is scored once."""
+def paired_differences(score: Score, grids: Sequence[LossGrid], *, jumps: bool = False) -> list[Difference]:
+    """`paired_difference` of every pair, in the order of itertools.combinations; each grid is scored once.
+
+    `jumps` as in `standard_error`.
+    """
 
     @functools.cache
     def scored(place: int, seeds: tuple[int, ...]) -> _Scored:
         grid = grids[place] if len(seeds) < 2 else grids[place].of_seeds(seeds)
-        return _scored(score, grid)
+        return _scored(score, grid, jumps=jumps)
 
     found = []
     for first, second in itertools.combinations(range(len(grids)), 2):
@@ -224,18 +216,11 @@ def holm(p_values: list[float]) -> list[float]:
     return corrected.tolist()
 
 
-def _excess_kurtosis(values_XS: np.ndarray) -> np.ndarray:
-    """Unbiased if the values are normal: (X..., S) -> (X...); 0 with fewer than four, or if all are alike."""
-    num_seeds = values_XS.shape[-1]
-    if num_seeds < 4:
-        return np.zeros(values_XS.shape[:-1])
-    deviations_XS = values_XS - values_XS.mean(-1, keepdims=True)
-    largest_X1 = np.abs(deviations_XS).max(-1, keepdims=True)
-    scaled_XS = np.divide(deviations_XS, largest_X1, out=np.zeros_like(deviations_XS), where=largest_X1 > 0)
-    squares_X, fourths_X = (scaled_XS**2).mean(-1), (scaled_XS**4).mean(-1)
-    plain_X = np.divide(fourths_X, squares_X**2, out=np.full_like(squares_X, 3.0), where=squares_X > 0) - 3
-    unbiased_X = (num_seeds - 1) * ((num_seeds + 1) * plain_X + 6) / ((num_seeds - 2) * (num_seeds - 3))
-    return np.where(squares_X > 0, unbiased_X, 0.0)
+def _halves(num_seeds: int) -> np.ndarray:
+    """Places of half of the seeds, rounded up, (H, M): arcs from every seed at every stride that visits all seeds."""
+    strides = [stride for stride in range(1, num_seeds // 2 + 1) if math.gcd(stride, num_seeds) == 1]
+    steps_M, starts_S1 = np.arange((num_seeds + 1) // 2), np.arange(num_seeds)[:, None]
+    return np.concatenate([(starts_S1 + stride * steps_M) % num_seeds for stride in strides])
 
 
 def _around(value: float, error: float, num_seeds: int) -> Interval:
@@ -247,21 +232,26 @@ def _around(value: float, error: float, num_seeds: int) -> Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scored:
-    """The score of some seeds, without each in turn, and of each alone; `scale`: their largest initial loss."""
+    """The score of some seeds, without each in turn, of each alone, and of halves of them, none unless it jumps.
+
+    `scale`: their largest initial loss.
+    """
 
     value: float
     left_out_S: np.ndarray
     alone_S: np.ndarray
+    of_half_H: np.ndarray
     scale: float
 
 
-def _scored(score: Score, grid: LossGrid) -> _Scored:
+def _scored(score: Score, grid: LossGrid, *, jumps: bool) -> _Scored:
     data = (grid.losses, grid.initial_losses, grid.lrs)
     several = len(grid.seeds) > 1
     return _Scored(
         value=float(score(*data)),
         left_out_S=leave_one_out(score, *data) if several else np.empty(0),
         alone_S=single_seed_scores(score, *data) if several else np.empty(0),
+        of_half_H=half_scores(score, *data) if several and jumps else np.empty(0),
         scale=float(np.abs(grid.initial_losses).max()),
     )
 
@@ -271,13 +261,10 @@ def _difference(first: _Scored, second: _Scored, num_seeds: int) -> Difference:
     if num_seeds < 2:
         return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=num_seeds)
     error = float(wider_error(first.left_out_S - second.left_out_S, first.alone_S - second.alone_S))
+    if len(first.of_half_H):
+        error = max(error, float(half_error(first.of_half_H - second.of_half_H, num_seeds)))
     if not np.isfinite(value + error):
         return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=num_seeds)
     is_rounding = abs(value) <= 1e-12 * max(first.scale, second.scale)
-    p_value = 1.0 if is_rounding else _two_sided(value, error, num_seeds)
+    p_value = 1.0 if is_rounding else two_sided(value, error, num_seeds)
     return Difference(value=value, standard_error=error, p_value=p_value, num_seeds=num_seeds)
-
-
-def _two_sided(value: float, error: float, num_seeds: int) -> float:
-    """p-value of Student's t on num_seeds - 1 degrees of freedom."""
-    return 0.0 if error == 0 else 2 * float(special.stdtr(num_seeds - 1, -abs(value) / error))

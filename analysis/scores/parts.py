@@ -14,9 +14,11 @@ import numpy as np
 
 from analysis.curves import LossGrid
 from analysis.scores.robustness import WINDOW_DECADES, best_lr, edge_lr, window_share
+from analysis.scores.wandering import unseen_at, unseen_at_best
 from analysis.text import lr_text
 
 NO_TRACES = "no traces"
+_WANDERS = "upper end: cliffs that no seed showed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +44,14 @@ class ScoredEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What a score is computed from, None where it has no value, and what its reader should know."""
+    """What a score is computed from, None where it has no value, and what its reader should know.
+
+    `unseen`: how far its expectation may lie above its value beyond what the spread over seeds says, >= 0.
+    """
 
     grid: LossGrid | None
     note: str
+    unseen: float = 0.0
 
 
 PartOf = Callable[[ScoredEntry], Part]
@@ -54,6 +60,12 @@ PartOf = Callable[[ScoredEntry], Part]
 def whole(entry: ScoredEntry) -> Part:
     """The grid as it is."""
     return Part(grid=entry.grid, note="")
+
+
+def best_losses(entry: ScoredEntry) -> Part:
+    """The grid as it is, with what cliffs that no seed showed may add to the best loss."""
+    unseen = 0.0 if entry.at_chance else unseen_at_best(entry.grid)
+    return Part(grid=entry.grid, note=_WANDERS if unseen else "", unseen=unseen)
 
 
 def windowed(entry: ScoredEntry) -> Part:
@@ -85,14 +97,17 @@ def final_losses_at_best(entry: ScoredEntry) -> Part:
 
 
 def losses_at_default(entry: ScoredEntry) -> Part:
-    """Each seed's final loss at the default lr, clipped at its own loss at init."""
+    """Each seed's final loss at the default lr, clipped at its own loss at init; unseen cliffs as in `best_losses`."""
     grid, lr = entry.grid, entry.default_lr
     if lr is None:
         return Part(grid=None, note="no default lr: no method learned")
     rows = np.flatnonzero(np.isclose(grid.lrs, lr, rtol=1e-9, atol=0))
     if not len(rows):
         return Part(grid=None, note=f"lr {lr_text(lr)} is not in its grid")
-    return Part(grid=_seed_values(grid, np.minimum(grid.losses[rows[0]], grid.initial_losses)), note=f"at lr {lr:.3g}")
+    found = _seed_values(grid, np.minimum(grid.losses[rows[0]], grid.initial_losses))
+    unseen = 0.0 if entry.at_chance else unseen_at(grid, int(rows[0]))
+    notes = (f"at lr {lr:.3g}", _WANDERS if unseen else "")
+    return Part(grid=found, note=", ".join(filter(None, notes)), unseen=unseen)
 
 
 def over_lrs(name: str, nothing: str) -> PartOf:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import itertools
 import math
@@ -45,6 +46,9 @@ SCORE_DIFFERENCE_COLUMNS: dict[str, type[pl.DataType]] = {
 
 NOT_SEPARATED = "not separated"
 
+# An entry, what a score of it is computed from, and how far the score's expectation may lie above its value unseen.
+_Valued = tuple[tuple[str, ...], LossGrid, float]
+
 # Measures of a trial that scores read, beside those of analysis.scores.traces.
 _MEASURES = (*MEASURES, "target_s", "collapsed")
 
@@ -81,7 +85,7 @@ def score_differences(entries: Sequence[ScoredEntry], score: str) -> pl.DataFram
     an interval would exclude 0 with 80% power (null beyond 100). Raises UsageError for an unknown score.
     """
     kind = score_kind(score)
-    found = [(entry.key, grid) for entry in entries if not entry.at_chance and (grid := _valued(entry, kind))]
+    found = [one for entry in entries if not entry.at_chance and (one := _valued(entry, kind))]
     rows = [
         row
         for _, group in itertools.groupby(found, key=lambda one: one[0][0])
@@ -206,7 +210,7 @@ def _matrices(grid: LossGrid, rows: pl.DataFrame) -> dict[str, np.ndarray]:
 
 def _row(score: str, kind: ScoreKind, entry: ScoredEntry) -> dict[str, object]:
     part = kind.part(entry)
-    found = None if part.grid is None else kind.statistic.estimate(part.grid)
+    found = None if part.grid is None else kind.statistic.estimate(part.grid).reaching(part.unseen)
     alike = found is not None and found.low is not None and found.low == found.high
     return {
         **dict(zip(ENTRY, entry.key, strict=True)),
@@ -226,17 +230,18 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _valued(entry: ScoredEntry, kind: ScoreKind) -> LossGrid | None:
-    """What the score is computed from, None where it has no value."""
-    grid = kind.part(entry).grid
-    return grid if grid is not None and math.isfinite(kind.statistic.estimate(grid).value) else None
+def _valued(entry: ScoredEntry, kind: ScoreKind) -> _Valued | None:
+    """None where the score has no value."""
+    part = kind.part(entry)
+    if part.grid is None or not math.isfinite(kind.statistic.estimate(part.grid).value):
+        return None
+    return entry.key, part.grid, part.unseen
 
 
-def _difference_rows(
-    found: list[tuple[tuple[str, ...], LossGrid]], score: str, kind: ScoreKind
-) -> list[dict[str, object]]:
+def _difference_rows(found: list[_Valued], score: str, kind: ScoreKind) -> list[dict[str, object]]:
     pairs = list(itertools.combinations(found, 2))
-    differences = kind.statistic.differences([grid for _, grid in found])
+    seen = kind.statistic.differences([grid for _, grid, _ in found])
+    differences = [_with_unseen(one, first[2], second[2]) for one, (first, second) in zip(seen, pairs, strict=True)]
     corrected = holm([difference.p_value for difference in differences])
     rows = []
     for (first, second), difference, p_holm in zip(pairs, differences, corrected, strict=True):
@@ -244,20 +249,29 @@ def _difference_rows(
         names = {"workload": first[0][0], "score": score, "unit": kind.difference_unit}
         names |= {"first": entry_label(*first[0][1:]), "second": entry_label(*second[0][1:])}
         verdict = _verdict(difference.value, p_holm, kind.higher_is_better)
-        rows.append({**names, **_numbers(difference, step), "p_holm": p_holm, "verdict": verdict})
+        numbers = _numbers(difference, step, first[2], second[2])
+        rows.append({**names, **numbers, "p_holm": p_holm, "verdict": verdict})
     return rows
 
 
-def _numbers(difference: Difference, step: float) -> dict[str, object]:
-    half, error, num_seeds = difference.half_width, difference.standard_error, difference.num_seeds
+def _with_unseen(difference: Difference, first: float, second: float) -> Difference:
+    """The difference with p 1 where what may lie unseen above the lower of the two reaches past the other."""
+    reach = first if difference.value < 0 else second
+    return dataclasses.replace(difference, p_value=1.0) if reach >= abs(difference.value) else difference
+
+
+def _numbers(difference: Difference, step: float, first: float, second: float) -> dict[str, object]:
+    """Numbers of a row; `first` and `second` say how far each may lie above its value unseen."""
+    value, half, error = difference.value, difference.half_width, difference.standard_error
+    num_seeds = difference.num_seeds
     return {
-        "difference": _finite(difference.value),
-        "ci_low": None if half is None else difference.value - half - step,
-        "ci_high": None if half is None else difference.value + half + step,
+        "difference": _finite(value),
+        "ci_low": None if half is None else value - max(half + step, second),
+        "ci_high": None if half is None else value + max(half + step, first),
         "p_value": difference.p_value,
         "spread": None if error is None else error * math.sqrt(num_seeds),
         "num_seeds": num_seeds,
-        "num_seeds_needed": None if error is None else seeds_needed(difference.value, error, num_seeds),
+        "num_seeds_needed": None if error is None else seeds_needed(value, error, num_seeds),
     }
 
 

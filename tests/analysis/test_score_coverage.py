@@ -1,4 +1,4 @@
-"""95% intervals of scores cover 93 to 97%; where they depart from that, they do as documented, and a flag says so."""
+"""95% intervals of scores cover 93 to 97%; where they depart from that, they do as documented."""
 
 import itertools
 
@@ -33,17 +33,14 @@ SPREADS_APART = {
 
 # The same of scores of grids, by scenario and number of seeds. A score on the grid that hardly varies covers 100%.
 GRIDS_APART: dict[str, dict[tuple[int, int], float]] = {
-    "loss_at_default": {
-        (NOISY, 3): 0.923, (NOISY, 10): 0.928, (HALF_WAY, 5): 0.922, (HALF_WAY, 10): 0.926,
-        (FAR, 3): 0.702, (FAR, 5): 0.514, (FAR, 10): 0.344,
-    },
+    "loss_at_default": {(NOISY, 10): 0.929, (HALF_WAY, 10): 0.975, (FAR, 3): 0.911},
     "lr_sensitivity_seedwise": {},
     "lr_sensitivity_windowed": {
-        (STILL, 3): 0.980, (STILL, 5): 0.988, (STILL, 10): 0.993, (LITTLE, 3): 0.974, (LITTLE, 5): 0.976,
-        (LITTLE, 10): 0.994, (NOISY, 3): 0.976, (NOISY, 10): 0.876, (HALF_WAY, 3): 0.978, (HALF_WAY, 5): 0.977,
-        (FAR, 3): 0.988, (FAR, 5): 0.978,
+        (STILL, 3): 0.980, (STILL, 5): 0.989, (STILL, 10): 0.995, (LITTLE, 3): 0.974, (LITTLE, 5): 0.987,
+        (LITTLE, 10): 0.995, (NOISY, 3): 0.976, (NOISY, 5): 0.978, (HALF_WAY, 3): 0.978, (HALF_WAY, 5): 0.989,
+        (HALF_WAY, 10): 0.974, (FAR, 3): 0.988, (FAR, 5): 0.990,
     },
-    "best_loss": {(HALF_WAY, 10): 0.910, (FAR, 5): 0.892, (FAR, 10): 0.699},
+    "best_loss": {(FAR, 5): 0.978},
     "diverged_share": {
         (STILL, 3): 0.995, (STILL, 10): 0.977, (LITTLE, 3): 0.981, (LITTLE, 5): 0.979, (NOISY, 3): 0.981,
         (NOISY, 5): 0.979, (HALF_WAY, 3): 0.978, (FAR, 3): 0.973,
@@ -99,13 +96,14 @@ def test_a_still_cliff_is_seldom_flagged():
     assert flag_record(SCENARIOS[STILL], 5, num_suites=200, seed=2).raised <= 0.1
 
 
-def test_where_no_interval_can_cover_the_flag_says_so():
-    # Nearly half of the intervals of loss_at_default miss; 7% of suites, or a few more, do so without a word.
+def test_intervals_reach_up_where_the_cliff_wanders():
+    # By the spread over seeds alone nearly half of the intervals of loss_at_default miss, and one in nine of best_loss.
     found = flag_record(SCENARIOS[FAR], 5, num_suites=400, seed=2)
     assert found.raised > 0.8
-    assert found.missed["loss_at_default"] > 0.4
-    assert found.missed_unflagged["loss_at_default"] <= 0.09
-    assert found.missed_unflagged["best_loss"] <= 0.03
+    assert found.missed_by_spread["loss_at_default"] > 0.4
+    assert found.missed_by_spread["best_loss"] > 0.07
+    assert found.missed["loss_at_default"] <= 0.09
+    assert found.missed["best_loss"] <= 0.05
 
 
 @pytest.mark.slow
@@ -119,8 +117,9 @@ def test_scores_of_all_grids_cover_as_documented(name, scenario, num_seeds):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scenario", "num_seeds"), SCENARIO_CELLS)
-def test_few_misses_go_without_a_flag(scenario, num_seeds):
+def test_how_often_the_flag_is_raised(scenario, num_seeds):
     found = flag_record(SCENARIOS[scenario], num_seeds, num_suites=2000, seed=1)
-    assert max(found.missed_unflagged.values()) <= 0.1
+    assert max(found.missed.values()) <= 0.11
+    assert all(found.missed[name] <= found.missed_by_spread[name] for name in found.missed)
     low, high = ((0.0, 0.06), (0.03, 0.22), (0.03, 0.25), (0.4, 0.78), (0.65, 1.0))[scenario]
     assert low <= found.raised <= high

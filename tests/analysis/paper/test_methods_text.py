@@ -160,3 +160,12 @@ def test_hostile_names_compile(tmp_path):
     texts = [text_latex(told(data, manifest=manifest)) for manifest in (None, {**MANIFEST, "suite": suite})]
     log = compiled_body(tmp_path, re.sub(r"~\\cite\{.*?\}", "", "\n\n".join(texts)))
     assert complaints(log) == []
+
+
+def test_intervals_that_reach_up_are_told_where_the_flag_is_raised():
+    data = results(num_seeds=3)
+    plain = methods_text(data, score="lr_sensitivity", loss="train", flags={"few_seeds"})
+    found = methods_text(data, score="lr_sensitivity", loss="train", flags={"cliff_wanders", "few_seeds"})
+    assert "johnson1940applications" not in cited_keys(plain)
+    assert "(flag cliff\\_wanders)" in text_markdown(found)
+    assert cited_keys(found) == [*cited_keys(plain), "johnson1940applications"]

@@ -13,6 +13,8 @@ from analysis.curves import LossGrid
 from analysis.scores.intervals import (
     Difference,
     Interval,
+    half_error,
+    half_scores,
     holm,
     interval,
     mean_interval,
@@ -20,14 +22,12 @@ from analysis.scores.intervals import (
     paired_difference,
     paired_differences,
     rounded_interval,
-    spread_difference,
-    spread_ends,
-    spread_interval,
     standard_error,
 )
 from analysis.scores.robustness import (
     SENSITIVITIES,
     best_loss,
+    best_lr,
     diverged_share,
     edge_lr,
     lr_sensitivity,
@@ -163,40 +163,6 @@ def test_a_score_that_some_seeds_leave_undefined_has_no_error():
     assert (math.isnan(found.value), found.standard_error, found.p_value) == (True, None, 1.0)
 
 
-def test_spread_interval_by_hand():
-    # Deviation 1, k 0.3 of three seeds: 2 / (2 / 2 + 0.3 / 3) degrees of freedom.
-    found, freedom = spread_interval(np.array([1.0, 2.0, 3.0])), 2 / 1.1
-    low, high = np.sqrt(freedom / stats.chi2.ppf([0.975, 0.025], freedom))
-    assert (found.value, found.low, found.high) == pytest.approx((1.0, low, high))
-    assert (found.low, found.high) == pytest.approx((0.510035, 7.363155), rel=1e-5)
-    assert spread_interval(np.array([1.0])).low is None
-
-
-def test_spread_interval_is_the_textbook_one_where_tails_are_light():
-    # Two values apart from each other have the lightest tails there are: k = 0.
-    values = np.array([1.0, 1.0, 1.0, 3.0, 3.0, 3.0])
-    low, high = values.std(ddof=1) * np.sqrt(5 / stats.chi2.ppf([0.975, 0.025], 5))
-    found = spread_interval(values)
-    assert (found.low, found.high) == pytest.approx((low, high))
-
-
-def test_heavier_tails_widen_the_interval_of_a_spread():
-    values = np.array([1.0, 2.0, 4.0, 9.0, 3.0])
-    freedom = 2 / (2 / 4 + (0.3 + stats.kurtosis(values, bias=False)) / 5)
-    low, high = values.std(ddof=1) * np.sqrt(freedom / stats.chi2.ppf([0.975, 0.025], freedom))
-    found = spread_interval(values)
-    assert (found.low, found.high) == pytest.approx((low, high))
-    scaled = spread_interval(1e-6 * values + 5)
-    assert (scaled.low, scaled.high) == pytest.approx((1e-6 * low, 1e-6 * high))
-
-
-def test_spread_of_seeds_that_are_all_alike_has_no_width():
-    assert spread_interval(np.full(5, 0.1)) == Interval(value=0.0, low=0.0, high=0.0)
-    low, high = spread_ends(np.array([[1.0, 2.0, 4.0, 9.0], [7.0, 7.0, 7.0, 7.0]]))
-    assert (low[0], high[0]) == (spread_interval(np.array([1.0, 2.0, 4.0, 9.0])).low, high[0])
-    assert (low[1], high[1]) == (0.0, 0.0)
-
-
 def test_error_of_rounded_values_by_hand():
     # Seeds 0, 0, 1 of four trials: shares 0, 0, 1/4; their variance 1/48 and that of the rounding 1/192, over 3.
     losses = [[math.inf, 1.0, 1.0], *([[1.0] * 3] * 3)]
@@ -210,34 +176,6 @@ def test_seeds_that_agree_on_a_step_are_as_uncertain_as_its_rounding():
     found = rounded_interval(diverged_share, grid([[math.inf] * 4, [1.0] * 4], [4.0] * 4), 0.5)
     assert found.high == pytest.approx(0.5 + stats.t.ppf(0.975, 3) * 0.5 / math.sqrt(48))
     assert rounded_interval(diverged_share, grid([[1.0]], [4.0], (0.1,)), 1.0).high is None
-
-
-def values(seeds_values) -> LossGrid:
-    return grid([seeds_values], [1.0] * len(seeds_values), lrs=(0.1,))
-
-
-def test_spread_difference_is_the_test_of_pitman_and_morgan():
-    rng = np.random.default_rng(5)
-    one, two = rng.normal(0, 3, 12), rng.normal(0, 1, 12)
-    found = spread_difference(values(one), values(two))
-    assert found.value == pytest.approx(one.std(ddof=1) - two.std(ddof=1))
-    assert found.p_value == pytest.approx(stats.pearsonr(one + two, one - two).pvalue)
-    assert found.p_value < 0.05
-
-
-def test_equal_spreads_are_seldom_told_apart():
-    # p < 0.05 in 5% of 2,000 pairs of five seeds that share most of their noise (standard error 0.5%).
-    rng = np.random.default_rng(6)
-    shared = rng.standard_normal((2000, 5))
-    one, two = (shared + 0.5 * rng.standard_normal((2000, 5)) for _ in range(2))
-    found = [spread_difference(values(a), values(b)).p_value < 0.05 for a, b in zip(one, two, strict=True)]
-    assert np.mean(found) == pytest.approx(0.05, abs=0.015)
-
-
-def test_spreads_of_two_seeds_or_without_variance_can_not_be_told_apart():
-    assert spread_difference(values([1.0, 5.0]), values([1.0, 2.0])).p_value == 1.0
-    assert spread_difference(values([1.0, 2.0, 4.0]), values([1.0, 2.0, 4.0])).p_value == 1.0
-    assert spread_difference(values([1.0, 1.0, 1.0]), values([2.0, 2.0, 2.0])).p_value == 1.0
 
 
 def test_a_difference_must_pass_the_step_of_the_grid():
@@ -269,3 +207,39 @@ def test_equal_methods_are_seldom_told_apart():
     pairs = zip(first, second, strict=True)
     found = [paired_difference(lr_sensitivity, one, two).p_value < 0.05 for one, two in pairs]
     assert np.mean(found) < 0.075
+
+
+def first_seed(losses_LS, initial_S, lrs_L):
+    """The mean of the losses, weighted so that a sum over halves can be checked by hand."""
+    return losses_LS.mean((-2, -1))
+
+
+@pytest.mark.parametrize(("num_seeds", "num_halves"), [(2, 2), (3, 3), (5, 10), (6, 6), (8, 16), (10, 20)])
+def test_halves_have_every_seed_as_often(num_seeds, num_halves):
+    one_hot = np.eye(num_seeds)[:, None, :]  # by suites: is the seed in the half?
+    of_half = half_scores(first_seed, one_hot, np.ones((num_seeds, num_seeds)), np.ones(1))
+    assert of_half.shape == (num_seeds, num_halves)
+    size = (num_seeds + 1) // 2
+    assert (of_half > 0).sum(0).tolist() == [size] * num_halves
+    assert len({tuple(sorted(np.flatnonzero(half))) for half in of_half.T}) == num_halves
+    assert set((of_half > 0).sum(1)) == {num_halves * size // num_seeds}
+
+
+def test_spread_over_halves_is_the_standard_error_of_a_mean():
+    # Of five seeds all ten halves of three are there; then the delete-d jackknife of a mean is exact.
+    values = np.array([[1.0, 2.0, 4.0, 8.0, 3.5]])
+    of_half = half_scores(first_seed, values, np.ones(5), np.ones(1))
+    assert half_error(of_half, 5) == pytest.approx(values.std(ddof=1) / math.sqrt(5))
+
+
+def test_a_score_that_leaps_has_the_width_of_its_halves_where_leaving_one_out_shows_nothing():
+    # The best lr is the first; of seeds 0 to 2 alone it is the second, by far: no single seed moves it, a half does.
+    losses = [[2.0] * 6, [1.0] * 3 + [3.9] * 3]
+    data = (np.array(losses), np.full(6, 4.0), np.array([0.1, 1.0]))
+
+    def place(losses_LS, initial_S, lrs_L):
+        return 100.0 * (best_lr(losses_LS, initial_S, lrs_L) == 1.0)
+
+    assert standard_error(place, *data) == pytest.approx(50 * math.sqrt(6 / 5) / math.sqrt(6))
+    assert standard_error(place, *data, jumps=True) == pytest.approx(half_scores(place, *data).std())
+    assert interval(place, grid(*data), jumps=True).high > interval(place, grid(*data)).high
