@@ -21,13 +21,18 @@ def escape_latex(text: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """Safe in a pipe table of a renderer that also passes HTML on."""
-    escaped = re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", " ".join(text.split()))
+    escaped = re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", " ".join(text.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def breakable(text: str) -> str:
     """Escaped for HTML; a line may break after an underscore."""
     return html.escape(text).replace("_", "_<wbr>")
+
+
+def counted(number: int, noun: str) -> str:
+    """One run, 2 runs."""
+    return f"one {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def number(value: float | None, decimals: int) -> str:

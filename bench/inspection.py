@@ -142,6 +142,7 @@ def inspect(
         histograms=_frame(seen.histograms, HISTOGRAM_COLUMNS),
         snapshots=tuple(seen.snapshots),
         diverged=frozenset(t.method.label for t in trials if outcomes[t.id]["outcome"] == Outcome.DIVERGED),
+        parted={one.method: one.parted_step for one in agreements if one.parted_step is not None},
     )
     return inspection, agreements
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -51,7 +51,8 @@ class Snapshot:
 class Inspection:
     """What was seen inside one run of each method at one learning rate (of each method) and seed.
 
-    gains: GAIN_COLUMNS; histograms: HISTOGRAM_COLUMNS; diverged: methods whose run ended by divergence.
+    gains: GAIN_COLUMNS; histograms: HISTOGRAM_COLUMNS; diverged: methods whose run ended by divergence; parted: the
+    first step at which the losses of a method's run are not those of the stored one, of methods where there is one.
     """
 
     seed: int
@@ -59,6 +60,7 @@ class Inspection:
     histograms: pl.DataFrame
     snapshots: tuple[Snapshot, ...]
     diverged: frozenset[str]
+    parted: Mapping[str, int] = field(default_factory=dict)
 
 
 def layer_quantity(

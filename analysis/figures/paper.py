@@ -179,7 +179,8 @@ def _figure_8(material: Material) -> Outcome:
     chart = attention.gammas_by_layer(
         summary,
         title=f"Gammas of every layer in training at lr = {material.lr:g}",
-        subtitle=f"{material.place}, seed {material.inspection.seed}\n{_INSPECTED_NOTE}",
+        subtitle=f"{material.place}, seed {material.inspection.seed}\n{_INSPECTED_NOTE}"
+        + _parted(material.inspection, summary),
     )
     return [Drawn(chart=chart, data=summary)]
 
@@ -217,7 +218,7 @@ def _figure_11(material: Material) -> Outcome:
             title=f"Attention weights in training at lr = {material.lr:g}: layer {layer} of 0 to {last}, head 0",
             subtitle=f"{material.place}, seed {seen.seed}, sequence {sequence} of the probed batch of each step\n"
             "The layer has the least entropy at the end, over methods; the last step is before a divergence"
-            f"{_averaged(summary)}",
+            f"{_averaged(summary)}{_parted(seen, summary)}",
         )
         drawn.append(Drawn(chart=chart, data=summary, part=f"sequence_{sequence}"))
     return drawn
@@ -232,7 +233,7 @@ def _rows(material: Material) -> Outcome:
         num_keys=material.num_keys,
         title=f"Weights and row entropies of attention in training at lr = {material.lr:g}",
         subtitle=f"{material.place}, seed {material.inspection.seed}\nPositive weights of the probed batch, layers "
-        "averaged; the first and last bins hold what lies beyond",
+        "averaged; the first and last bins hold what lies beyond" + _parted(material.inspection, summary),
     )
     return [Drawn(chart=chart, data=summary)]
 
@@ -240,6 +241,13 @@ def _rows(material: Material) -> Outcome:
 def _averaged(summary: pl.DataFrame) -> str:
     size = summary["size"][0]
     return "" if size == 1 else f"; a cell is the mean of {size} x {size} weights"
+
+
+def _parted(seen: Inspection, summary: pl.DataFrame) -> str:
+    """A line on the methods drawn whose run is not the stored one to its end; "" if there are none."""
+    shown = set(summary["method"])
+    told = [f"{method} from step {step:,}" for method, step in seen.parted.items() if method in shown]
+    return f"\nOther losses than the run scored: {', '.join(told)}" if told else ""
 
 
 def _methods(material: Material) -> list[str]:

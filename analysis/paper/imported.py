@@ -9,7 +9,8 @@ import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
 from analysis.foreign.runs import IMPORTED
-from analysis.paper.prose import Text, cited, counted, listed_knob, listed_lrs, listed_seeds
+from analysis.paper.prose import Text, cited, listed_knob, listed_lrs, listed_seeds
+from analysis.text import counted
 from bench.trial import KNOB_NAMES, Outcome
 
 _OF_IMPORT = r"\(imported=([A-Za-z0-9_.-]+)\)$"  # ends the label of a method that stands in company

@@ -10,10 +10,11 @@ import polars as pl
 from analysis.losses import SCORED_LOSSES
 from analysis.paper.bibliography import keys_of
 from analysis.paper.imported import divergence_rule, imported_text
-from analysis.paper.prose import Cite, Math, Text, cited, counted, listed_knob, listed_lrs, listed_seeds
+from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.robustness import DEFINITIONS
 from analysis.scores.traces import COLLAPSE_SHARE
+from analysis.text import counted
 from bench.trial import KNOB_NAMES, Outcome
 
 WORKLOAD_WORDS: dict[str, str] = {

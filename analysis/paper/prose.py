@@ -11,7 +11,7 @@ import polars as pl
 from analysis.knobs import knob_text
 from analysis.paper.bibliography import Keys, entry_name, keys_of
 from analysis.paper.latex_cells import latex_name
-from analysis.text import escape_markdown, lr_text
+from analysis.text import counted, escape_markdown, lr_text
 
 _MOST_VALUES = 24  # of a grid that is written out
 
@@ -42,11 +42,6 @@ def cited(kind: str, labels: Iterable[str], told: Mapping[str, str] | None = Non
         if told and name in told:
             text.append(f" ({told[name]})")
     return text
-
-
-def counted(number: int, noun: str) -> str:
-    """One run, 2 runs."""
-    return f"one {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def listed_lrs(column: pl.Series) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.curves import require_columns
-from analysis.losses import SCORED_LOSSES
+from analysis.losses import SCORED_LOSSES, ScoredLoss
 from analysis.scores.generalisation import (
     HELD_OUT_DEFINITIONS,
     HELD_OUT_MEASURES,
@@ -166,13 +166,21 @@ def reading_note(leaderboard: pl.DataFrame) -> str:
     seeds = leaderboard["num_seeds"].unique().sort().to_list()
     seeds_text = "no seeds" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     losses = [SCORED_LOSSES[name] for name in leaderboard["loss"].unique().sort()]
-    parts = [f"Scores are of the {loss.title} ({loss.definition})." for loss in losses]
+    parts = [f"Scores are of the {loss.title} ({_measured(loss, leaderboard)})." for loss in losses]
     parts.append(
         f"Brackets: 95% interval over seeds ({seeds_text}; Student's t on the wider of the jackknife's and the single "
         f"seeds' standard error). Bold: the best that learned; {TIE_MARK}: no entry is significantly better (paired by "
         "seed, Holm corrected, 5%). Rank: 1 + the number of entries significantly better; none at chance."
     )
     return " ".join(parts)
+
+
+def _measured(loss: ScoredLoss, leaderboard: pl.DataFrame) -> str:
+    """How the loss of a run was measured; of imported runs their files say it."""
+    is_imported = ["imported" in flags.split(",") for flags in leaderboard["flags"]]
+    if is_imported and all(is_imported):
+        return "as the files of these imported runs state it"
+    return f"{loss.definition}{'; of imported runs, as their files state it' if any(is_imported) else ''}"
 
 
 def flag_notes(leaderboard: pl.DataFrame) -> list[tuple[str, str]]:

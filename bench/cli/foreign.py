@@ -181,15 +181,17 @@ def _target(suite: str | None, allow_code: bool) -> Suite | str | None:
 
 
 def _say_imported(imported: Imported, file: str) -> None:
+    from analysis.text import counted
     from bench.imports import plain_value
 
     results = imported.foreign.results
-    methods = len({result.trial.method.label for result in results})
+    runs = counted(len(results), "run")
+    methods = counted(len({result.trial.method.label for result in results}), "method")
     if imported.is_unchanged:
-        say(f"{imported.suite_name} holds the {len(results)} runs of {file} already; nothing changed")
+        say(f"{imported.suite_name} holds the {runs} of {file} already; nothing changed")
         return
     say(
-        f"{file}: {len(results)} runs of {methods} methods imported into {imported.suite_name}: "
+        f"{file}: {runs} of {methods} imported into {imported.suite_name}: "
         f"{imported.num_new} new, {imported.num_replaced} replaced, {imported.num_removed} removed"
     )
     if imported.foreign.assumed:

@@ -234,8 +234,9 @@ def test_another_lr_parts_from_the_stored_run():
     results, traces = stored(FREE)
     other = dataclasses.replace(FREE, knobs=dataclasses.replace(FREE.knobs, lr=0.2))
     relabelled = (frame.with_columns(trial_id=pl.lit(other.id)) for frame in (results, traces))
-    [agreed] = inspect([other], *relabelled, packs=company([other], (), "cpu"), device="cpu")[1]
+    seen, [agreed] = inspect([other], *relabelled, packs=company([other], (), "cpu"), device="cpu")
     assert agreed.parted_step == 3
+    assert seen.parted == {other.method.label: 3}
 
 
 def test_histograms_hold_every_positive_weight_and_every_row():

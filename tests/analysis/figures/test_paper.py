@@ -277,3 +277,13 @@ def test_fig_11_is_one_chart_a_sequence(material):
     for one in parts:
         assert set(one.data["method"]) == {"softmax", "qk_layernorm_free"}
         assert isinstance(one.chart, Chart)
+
+
+def test_runs_that_part_from_the_stored_ones_are_told_where_they_are_drawn(material):
+    seen = dataclasses.replace(material.inspection, parted={"softmax": 1400})
+    told = dataclasses.replace(material, inspection=seen)
+    said = "Other losses than the run scored: softmax from step 1,400"
+    for key in ("8", "11", "rows"):
+        for plain, one in zip(drawn_of(key, material), drawn_of(key, told), strict=True):
+            assert (said in str(one.chart.to_dict()["title"])) == ("softmax" in one.data["method"].unique())
+            assert "Other losses" not in str(plain.chart.to_dict()["title"])

@@ -198,3 +198,13 @@ def test_every_format_takes_an_empty_leaderboard():
 
 def test_markdown_escape_keeps_one_line():
     assert "\n" not in escape_markdown("a\nb")
+
+
+def test_how_imported_losses_were_measured_is_what_their_files_say(board):
+    flags = board["flags"]
+    one = pl.Series("flags", [",".join(filter(None, (flags[0], "imported"))), *flags[1:]])
+    every = pl.Series("flags", ["imported"] * board.height)
+    told = {name: FORMATS["latex"](board.with_columns(column)) for name, column in (("one", one), ("every", every))}
+    assert "training loss (mean over the last steps)." in FORMATS["latex"](board)
+    assert "training loss (mean over the last steps; of imported runs, as their files state it)." in told["one"]
+    assert "training loss (as the files of these imported runs state it)." in told["every"]
