@@ -82,7 +82,8 @@ def score_differences(entries: Sequence[ScoredEntry], score: str) -> pl.DataFram
     in the score's unit (decades for an lr); p_holm is corrected over the workload's pairs, and verdict says which
     entry is better by it, or higher where neither is better, or that they are not separated. spread is the standard
     deviation of the difference over seeds, what `seeds_for` takes; num_seeds_needed the number of seeds at which such
-    an interval would exclude 0 with 80% power (null beyond 100). Raises UsageError for an unknown score.
+    an interval would exclude 0 with 80% power (null beyond 100, and where a cliff that no seed showed could undo the
+    difference). Raises UsageError for an unknown score.
     """
     kind = score_kind(score)
     found = [one for entry in entries if not entry.at_chance and (one := _valued(entry, kind))]
@@ -254,16 +255,20 @@ def _difference_rows(found: list[_Valued], score: str, kind: ScoreKind) -> list[
     return rows
 
 
+def _is_undone(value: float, first: float, second: float) -> bool:
+    """Whether what may lie unseen above the lower of two entries, the first if value < 0, reaches the other."""
+    return 0 < abs(value) <= (first if value < 0 else second)
+
+
 def _with_unseen(difference: Difference, first: float, second: float) -> Difference:
-    """The difference with p 1 where what may lie unseen above the lower of the two reaches past the other."""
-    reach = first if difference.value < 0 else second
-    return dataclasses.replace(difference, p_value=1.0) if reach >= abs(difference.value) else difference
+    """The difference with p 1 where it `_is_undone`."""
+    return dataclasses.replace(difference, p_value=1.0) if _is_undone(difference.value, first, second) else difference
 
 
 def _numbers(difference: Difference, step: float, first: float, second: float) -> dict[str, object]:
     """Numbers of a row; `first` and `second` say how far each may lie above its value unseen."""
     value, half, error = difference.value, difference.half_width, difference.standard_error
-    num_seeds = difference.num_seeds
+    num_seeds, is_undone = difference.num_seeds, _is_undone(value, first, second)
     return {
         "difference": _finite(value),
         "ci_low": None if half is None else value - max(half + step, second),
@@ -271,7 +276,7 @@ def _numbers(difference: Difference, step: float, first: float, second: float) -
         "p_value": difference.p_value,
         "spread": None if error is None else error * math.sqrt(num_seeds),
         "num_seeds": num_seeds,
-        "num_seeds_needed": None if error is None else seeds_needed(value, error, num_seeds),
+        "num_seeds_needed": None if error is None or is_undone else seeds_needed(value, error, num_seeds),
     }
 
 

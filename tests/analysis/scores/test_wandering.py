@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
 from analysis.curves import LossGrid
+from analysis.scores.robustness import best_loss
 from analysis.scores.table import NOT_SEPARATED, score_differences, score_table, scored_entries
 from analysis.scores.wandering import cliff_wanders, unseen_at, unseen_at_best
 from tests.analysis.synthetic_results import frame, row
@@ -142,9 +145,27 @@ def test_what_no_seed_showed_may_undo_a_difference():
     steady = {"better": [-2.5, -2.5, -2.5], "worse": [-2.5, -2.5, -2.5]}
     assert verdict(steady, "best_loss")["verdict"] == "first better"
     found = verdict({**steady, "better": [-3.5, -2.5, -1.5]}, "best_loss")
-    assert (found["verdict"], found["p_value"]) == (NOT_SEPARATED, 1.0)
+    assert (found["verdict"], found["p_value"], found["num_seeds_needed"]) == (NOT_SEPARATED, 1.0, None)
     assert found["ci_low"] < found["difference"] < 0 < found["ci_high"]
     # What may make the worse one worse undoes nothing.
     found = verdict({**steady, "worse": [-3.5, -2.5, -1.5]}, "best_loss")
     assert found["verdict"] == "first better"
     assert found["ci_low"] < verdict(steady, "best_loss")["ci_low"]
+
+
+ODD_LOSSES = st.sampled_from([0.5, 1.0, 3.9, 4.0, 1e308, INF, math.nan])
+
+
+@given(st.lists(st.lists(ODD_LOSSES, min_size=4, max_size=4), min_size=1, max_size=6))
+@settings(deadline=None, derandomize=True)
+def test_what_lies_unseen_is_finite_and_no_more_than_learning_nothing(losses):
+    found = with_edges([0] * 4, np.linspace(-3.0, 2.0, len(losses)).tolist())
+    found.losses[:] = losses
+    kept = found.of_seeds(tuple(np.flatnonzero(~np.isnan(found.losses).all(0))))
+    if not len(kept.seeds) or np.isnan(kept.losses).all(1).any():
+        return
+    best = float(best_loss(kept.losses, kept.initial_losses, kept.lrs))
+    assert 0 <= unseen_at_best(kept) <= 4.0 - best + 1e-9
+    for place in range(len(losses)):
+        value = float(np.nanmean(np.minimum(kept.losses[place], 4.0)))
+        assert 0 <= unseen_at(kept, place) <= 4.0 - value + 1e-9
