@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,19 +77,7 @@ def write_bundle(
         tables = _write_tables(scored, new, references)
         figures = save_figures(bundle_figures(results, traces, num_keys, loss, told), new / "figures")
         shown = _write_numbers(scored, told, new, manifest)
-        kinds = {one.drawn.kind for one in figures}
-        plain = None if manifest is None else json.loads(manifest)
-        flags = set(",".join(board["flags"]).split(","))
-        text = methods_text(
-            results,
-            score=score,
-            loss=loss,
-            manifest=plain,
-            imported=scored.imported,
-            shown=shown,
-            figures=kinds,
-            flags=flags,
-        )
+        text = _methods(scored, manifest, shown, {one.drawn.kind for one in figures})
         sources = {name: keys for name in shown if (keys := keys_of("score", name))}
         _write_text(text, new, tables, figures, title=title, keys=[key for keys in sources.values() for key in keys])
         uncited = _uncited(scored)
@@ -98,6 +86,20 @@ def write_bundle(
         names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
         put_in_place(new, target)
     return [out / MAIN, *(out / name for name in names if name != MAIN)]
+
+
+def _methods(scored: Scored, manifest: str | None, shown: Collection[str], figures: Collection[str]) -> Text:
+    """The paragraph of methods that goes with these further scores and kinds of figures."""
+    return methods_text(
+        scored.results,
+        score=scored.score,
+        loss=scored.loss,
+        manifest=None if manifest is None else json.loads(manifest),
+        imported=scored.imported,
+        shown=shown,
+        figures=figures,
+        flags=set(",".join(scored.board["flags"]).split(",")),
+    )
 
 
 def _write_tables(scored: Scored, folder: Path, references: pl.DataFrame | None) -> list[str]:
