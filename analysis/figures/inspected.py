@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -60,7 +60,7 @@ class Inspection:
     histograms: pl.DataFrame
     snapshots: tuple[Snapshot, ...]
     diverged: frozenset[str]
-    parted: Mapping[str, int] = field(default_factory=dict)
+    parted: Mapping[str, int]
 
 
 def layer_quantity(

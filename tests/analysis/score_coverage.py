@@ -56,22 +56,31 @@ def on_grid(error_N: np.ndarray, num_seeds: int) -> np.ndarray:
     return half_width(error_N, num_seeds) + HALF_STEP
 
 
-GRID_SCORES: dict[str, tuple[Score, Half]] = {
-    "loss_at_default": (loss_at_default, half_width),
-    "lr_sensitivity_seedwise": (robustness.lr_sensitivity_seedwise, half_width),
-    "lr_sensitivity_windowed": (robustness.lr_sensitivity_windowed, half_width),
-    "best_loss": (robustness.best_loss, half_width),
-    "diverged_share": (robustness.diverged_share, of_share),
-    "stable_decades": (robustness.stable_decades, on_grid),
-    "edge_lr, decades": (_decades(robustness.edge_lr), on_grid),
-    "best_lr, decades": (_decades(robustness.best_lr), on_grid),
-}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GridScore:
+    """A score of grids as the score table has it.
 
-# What cliffs that no seed showed may add to the value of a score.
-UNSEEN: dict[str, Callable[[LossGrid], float]] = {
-    "best_loss": unseen_at_best,
-    "loss_at_default": lambda grid: unseen_at(grid, DEFAULT_ROW),
+    `jumps` as in analysis.scores.intervals; `unseen` is what cliffs that no seed showed may add to its value.
+    """
+
+    score: Score
+    half: Half = half_width
+    jumps: bool = False
+    unseen: Callable[[LossGrid], float] | None = None
+
+
+GRID_SCORES: dict[str, GridScore] = {
+    "loss_at_default": GridScore(score=loss_at_default, unseen=lambda grid: unseen_at(grid, DEFAULT_ROW)),
+    "lr_sensitivity_seedwise": GridScore(score=robustness.lr_sensitivity_seedwise),
+    "lr_sensitivity_windowed": GridScore(score=robustness.lr_sensitivity_windowed, jumps=True),
+    "best_loss": GridScore(score=robustness.best_loss, unseen=unseen_at_best),
+    "diverged_share": GridScore(score=robustness.diverged_share, half=of_share),
+    "stable_decades": GridScore(score=robustness.stable_decades, half=on_grid),
+    "edge_lr, decades": GridScore(score=_decades(robustness.edge_lr), half=on_grid),
+    "best_lr, decades": GridScore(score=_decades(robustness.best_lr), half=on_grid),
 }
+# Those that the flag cliff_wanders speaks of.
+REACHING = sorted(name for name, of in GRID_SCORES.items() if of.unseen is not None)
 
 # One value a seed: (N, S) draws, and the mean and standard deviation of the law.
 Law = tuple[Callable[[np.random.Generator, tuple[int, int]], np.ndarray], float, float]
@@ -98,12 +107,12 @@ LAWS: dict[str, Law] = {
 
 def grid_coverage(name: str, scenario: Scenario, num_seeds: int, *, num_suites: int, seed: int) -> float:
     """Share of simulated suites whose interval holds the expected score; those without an interval do not count."""
-    places = PLACES if GRID_SCORES[name][1] is not half_width else (0.0,)
+    places = PLACES if GRID_SCORES[name].half is not half_width else (0.0,)
     num_batches, found = max(2, num_suites // 200 // len(places), 4 // len(places)), []
     for place in places:
         moved = dataclasses.replace(scenario, cliff=scenario.cliff + place)
         rng = np.random.default_rng([seed, num_seeds])
-        truth = expected(rng, GRID_SCORES[name][0], moved, num_seeds, num_batches=num_batches)
+        truth = expected(rng, GRID_SCORES[name].score, moved, num_seeds, num_batches=num_batches)
         holds_N = holds(name, simulate(rng, moved, num_suites // len(places), num_seeds), truth)
         found.append(np.nanmean(holds_N))
     return float(np.mean(found))
@@ -120,14 +129,12 @@ def holds(name: str, suites: tuple[np.ndarray, np.ndarray], truth: float, *, wit
 
     `with_unseen`: what cliffs that no seed showed may add counts, as in the score table.
     """
-    score, half = GRID_SCORES[name]
-    value_N = score(*suites, LRS_L)
-    error_N = standard_error(score, *suites, LRS_L, jumps=name == "lr_sensitivity_windowed")
-    half_N = half(error_N, suites[0].shape[-1]) + 1e-9
+    of = GRID_SCORES[name]
+    value_N, error_N = of.score(*suites, LRS_L), standard_error(of.score, *suites, LRS_L, jumps=of.jumps)
+    half_N = of.half(error_N, suites[0].shape[-1]) + 1e-9
     high_N = value_N + half_N
-    if with_unseen and name in UNSEEN:
-        unseen_N = np.array([UNSEEN[name](_grid(*suite)) for suite in zip(*suites, strict=True)])
-        high_N = np.maximum(high_N, value_N + unseen_N)
+    if with_unseen and of.unseen is not None:
+        high_N = np.maximum(high_N, value_N + [of.unseen(_grid(*suite)) for suite in zip(*suites, strict=True)])
     holds_N = (value_N - half_N <= truth) & (truth <= high_N)
     return np.where(np.isfinite(value_N + error_N), holds_N, np.nan)
 
@@ -157,11 +164,11 @@ class Flagged:
 def flag_record(scenario: Scenario, num_seeds: int, *, num_suites: int, seed: int) -> Flagged:
     """How often the flag is raised, and how often the intervals that it widens miss."""
     rng = np.random.default_rng([seed, num_seeds])
-    truths = {name: expected(rng, GRID_SCORES[name][0], scenario, num_seeds, num_batches=4) for name in UNSEEN}
+    truths = {name: expected(rng, GRID_SCORES[name].score, scenario, num_seeds, num_batches=4) for name in REACHING}
     suites = simulate(rng, scenario, num_suites, num_seeds)
     raised_N = flagged(suites)
-    by_spread = {name: holds(name, suites, truths[name], with_unseen=False) == 0 for name in UNSEEN}
-    missed = {name: holds(name, suites, truths[name]) == 0 for name in UNSEEN}
+    by_spread = {name: holds(name, suites, truths[name], with_unseen=False) == 0 for name in REACHING}
+    missed = {name: holds(name, suites, truths[name]) == 0 for name in REACHING}
     return Flagged(
         raised=float(raised_N.mean()),
         missed_by_spread={name: float(missed_N.mean()) for name, missed_N in by_spread.items()},
@@ -202,12 +209,12 @@ def tables(*, num_suites: int, seed: int, show: Callable[[str], None]) -> None:
             found = [coverage(law, count, num_suites=10 * num_suites, seed=seed) for count in counts]
             show(f"| {law} | {what} | {' | '.join(f'{one:.3f}' for one in found)} |")
     show("\nMissed by the spread over seeds alone, by the interval of the score table, and by it without a flag:\n")
-    show("| cliff_wanders | seeds | raised | " + " | ".join(UNSEEN) + " |\n| --- | ---: |" + " ---: |" * 3)
+    show("| cliff_wanders | seeds | raised | " + " | ".join(REACHING) + " |\n| --- | ---: |" + " ---: |" * 3)
     for scenario in SCENARIOS:
         for count in counts:
             record = flag_record(scenario, count, num_suites=num_suites, seed=seed)
             found = (record.missed_by_spread, record.missed, record.missed_unflagged)
-            cells = [", ".join(f"{missed[name]:.3f}" for missed in found) for name in UNSEEN]
+            cells = [", ".join(f"{missed[name]:.3f}" for missed in found) for name in REACHING]
             show(f"| {scenario.name} | {count} | {record.raised:.3f} | {' | '.join(cells)} |")
 
 

@@ -71,6 +71,7 @@ def inspection(num_keys: int = NUM_KEYS) -> Inspection:
         histograms=pl.DataFrame(histograms, schema=schemas[1], orient="row"),
         snapshots=tuple(snapshots),
         diverged=frozenset({"softmax"}),
+        parted={},
     )
 
 
