@@ -43,6 +43,8 @@ RESULT_COLUMNS: dict[str, str] = {
 
 LOSSES = ("initial_loss", "final_loss", "initial_val_loss", "val_loss")  # the columns that may be infinite
 
+_IMPORT_MARK = "imported from "  # no method of ours or of a user's own code has a name with spaces
+
 
 class Outcome(enum.StrEnum):
     """How a trial ended. `completed` and `diverged` are results; the others are lost and run again on resume."""
@@ -218,3 +220,13 @@ def canonical_json(plain: Any) -> str:
 
 def _plain_float(number: float) -> float | str:
     return number if number - number == 0 else str(number)
+
+
+def import_mark(name: str) -> str:
+    """The name of the method of every trial of an import; its label is what the file calls the method."""
+    return f"{_IMPORT_MARK}{name}"
+
+
+def import_name(method: str) -> str | None:
+    """Which import a trial with a method of this name is of; None for our own."""
+    return method.removeprefix(_IMPORT_MARK) if method.startswith(_IMPORT_MARK) else None

@@ -25,7 +25,7 @@ def postgres():
     """A throw-away Postgres server; tests that need it are skipped where Postgres or psycopg is absent."""
     missing = "needs Postgres's own programs (Debian: apt-get install postgresql) and psycopg (the extra `postgres`)"
     pytest.importorskip("psycopg", reason=missing)
-    from tests.bench.tracking.postgres import Postgres, binaries
+    from tests.bench.store.postgres import Postgres, binaries
 
     programs = binaries()
     is_known = os.geteuid() or any(user.pw_name == "postgres" for user in pwd.getpwall())

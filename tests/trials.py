@@ -16,8 +16,8 @@ from bench.data.write import write_corpus
 from bench.entry import load_class, parameters
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
-from bench.pack import Pack
-from bench.train import train_pack
+from bench.training.pack import Pack
+from bench.training.train import train_pack
 from bench.trial import Choice, Knobs, Trial
 from bench.workloads import WORKLOADS
 

@@ -13,8 +13,8 @@ import polars as pl
 from scipy import stats
 
 from analysis.curves import require_columns
-from analysis.plain_table import PlainTable, plain_html, plain_latex, plain_markdown
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
+from analysis.tables.table import PlainTable, plain_html, plain_latex, plain_markdown
 from analysis.text import escape_markdown, number
 from bench.errors import UsageError
 

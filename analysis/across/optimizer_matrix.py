@@ -10,7 +10,7 @@ import polars as pl
 from scipy import stats
 
 from analysis.curves import require_columns
-from analysis.plain_table import PlainTable, plain_html, plain_latex, plain_markdown
+from analysis.tables.table import PlainTable, plain_html, plain_latex, plain_markdown
 from analysis.text import decimals, escape_markdown, number
 
 OPTIMIZER_MATRIX_COLUMNS: dict[str, type[pl.DataType]] = {

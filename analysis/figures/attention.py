@@ -12,7 +12,6 @@ import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
-from analysis.figures.aggregate import plot_limits
 from analysis.figures.chart_style import (
     CROSS,
     GREY,
@@ -24,8 +23,9 @@ from analysis.figures.chart_style import (
     step_x,
     styled,
 )
-from analysis.figures.inspected import GAMMAS
-from analysis.figures.theory import with_last_edge
+from analysis.figures.frames.aggregate import plot_limits
+from analysis.figures.frames.inspected import GAMMAS
+from analysis.figures.frames.theory import with_last_edge
 from bench.errors import UsageError
 
 _Y_EXTENT = 38  # pixels of labels, so that panels below each other begin at the same place

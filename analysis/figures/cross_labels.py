@@ -108,7 +108,7 @@ def step_words(first: int, last: int) -> str:
 def diverged_words(rows: pl.DataFrame) -> dict[str, str]:
     """Which seeds of each method diverged and when, in words, by method; empty where none did.
 
-    `rows` has a method and the columns DIVERGED_COLUMNS of analysis.figures.aggregate.
+    `rows` has a method and the columns DIVERGED_COLUMNS of analysis.figures.frames.aggregate.
     """
     if not (rows["num_diverged"] > 0).any():
         return {}

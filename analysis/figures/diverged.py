@@ -7,7 +7,7 @@ import polars as pl
 
 from analysis.curves import require_columns
 from analysis.figures.chart_style import CROSS, GREY, QUIET, Chart, check_size, figure_title, styled
-from analysis.figures.diverged_map import COMPLETED, DIVERGED, LOST
+from analysis.figures.frames.diverged_map import COMPLETED, DIVERGED, LOST
 from analysis.text import lr_text
 
 _CELL = 15  # pixels

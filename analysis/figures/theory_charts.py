@@ -23,7 +23,7 @@ from analysis.figures.chart_style import (
     panel_title,
     styled,
 )
-from analysis.figures.theory import CONCENTRATIONS, KINDS, entropy_range, small_variance_entropy, with_last_edge
+from analysis.figures.frames.theory import CONCENTRATIONS, KINDS, entropy_range, small_variance_entropy, with_last_edge
 
 # Light to dark, without the ends that white and black would hide.
 _LIGHT_TO_DARK = ["#6BAED6", "#2171B5", "#54278F", "#000000"]

@@ -10,7 +10,6 @@ import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
-from analysis.figures.aggregate import DIVERGED_COLUMNS, TRACE_PANELS, collapses, plot_limits
 from analysis.figures.chart_style import (
     CROSS,
     Chart,
@@ -26,6 +25,7 @@ from analysis.figures.chart_style import (
     styled,
 )
 from analysis.figures.cross_labels import cross_labels, diverged_words, label_layers
+from analysis.figures.frames.aggregate import DIVERGED_COLUMNS, TRACE_PANELS, collapses, plot_limits
 
 _TITLES: dict[str, str] = {
     "loss": "Training loss",
@@ -63,7 +63,7 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
     together share these words. Band: standard deviation over layers. Labelled dashed rules, N being `num_keys`: log N
     for the entropy; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and are drawn for these only. Under a
     causal mask they bound all the same, but only a row that sees all N keys can reach the one for uniform rows. A
-    triangle on a line of the entropy is where it collapses (analysis.figures.aggregate.collapses).
+    triangle on a line of the entropy is where it collapses (analysis.figures.frames.aggregate.collapses).
     Source: Hong & Lee 2025, Figs. 1 (bottom) and 5; bounds of Prop. 5.3.
     """
     columns = ("panel", "method", "outcome", "step", "value", "low", "high", "is_end")

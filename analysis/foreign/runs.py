@@ -18,10 +18,9 @@ import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
 from analysis.foreign.cells import checked_numbers, checked_text, spread_knobs
-from analysis.foreign.names import import_mark
 from analysis.foreign.tidy_file import TidyFile
 from bench.errors import UsageError
-from bench.trial import KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial
+from bench.trial import KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, import_mark
 
 REQUIRED_COLUMNS = ("method", "lr", "seed", "final_loss", "initial_loss")
 ALIASES: dict[str, str] = {"loss": "final_loss", "learning_rate": "lr"}

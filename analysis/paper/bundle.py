@@ -21,11 +21,11 @@ from analysis.paper.imported import imported_rows
 from analysis.paper.latex import PREAMBLE, leaderboard_tables, matrix_tables, widened
 from analysis.paper.methods_text import methods_text
 from analysis.paper.prose import Text, cited_keys, text_latex, text_markdown
+from analysis.report.section import Told
 from analysis.report.sections import report_sections
-from analysis.report.tables import csv_table
-from analysis.report.told import Told
 from analysis.scores.generalisation import generalisation_latex
 from analysis.scores.leaderboard import differences, leaderboard
+from analysis.tables.leaderboard import csv_table
 from bench.errors import UsageError
 
 

@@ -14,8 +14,8 @@ import altair as alt
 import polars as pl
 
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH, save_at_width
-from analysis.report.figures import Drawn, curve_figures, diverged_figures
-from analysis.report.told import Told
+from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
+from analysis.report.section import Told
 
 # Kinds of figures that one column has room for; all others are as wide as the page.
 COLUMN_KINDS: frozenset[str] = frozenset({"loss_against_lr", "val_loss_against_lr"})

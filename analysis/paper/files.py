@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
+from analysis.figures.of_a_suite import Drawn
 from analysis.paper.latex_cells import latex_name
-from analysis.report.figures import Drawn
 from bench.errors import UsageError
 
 MAIN = "main.tex"

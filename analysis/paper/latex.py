@@ -28,9 +28,9 @@ from analysis.paper.latex_cells import (
     scientific,
     width_of,
 )
-from analysis.report.tables import TIE_MARK, Line, board_sections, reading_note, word_of
 from analysis.scores.guards import FLAGS
 from analysis.scores.robustness import DEFINITIONS
+from analysis.tables.leaderboard import TIE_MARK, Line, board_sections, reading_note, word_of
 from analysis.text import decimals, number
 
 PREAMBLE = r"""% What tables, figures and references of this folder need, in any document class.
@@ -112,7 +112,7 @@ def matrix_tables(boards: Mapping[str, pl.DataFrame]) -> list[str]:
 
 
 def widened(tables: str, label: str) -> str:
-    """Plain booktabs tables of analysis.plain_table over the width of the page, with labels."""
+    """Plain booktabs tables of analysis.tables.table over the width of the page, with labels."""
     text = re.sub(r"^%.*\n", "", tables, flags=re.MULTILINE)
     text = text.replace(r"\begin{table}[t]" + "\n" + r"\centering", _OPEN).replace(r"\end{table}", r"\end{table*}")
     parts = text.split(r"\begin{tabular}")

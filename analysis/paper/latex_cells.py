@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from analysis.figures.columns import PAGE_INCHES
-from analysis.report.tables import TIE_MARK
+from analysis.tables.leaderboard import TIE_MARK
 from analysis.text import escape_latex
 
 # Points, in \footnotesize.

@@ -73,9 +73,9 @@ def methods_text(
     """Model, data, steps, optimizer, learning rates, seeds, divergence, score, intervals, versions and hardware.
 
     `results` has RESULT_COLUMNS, and `imported` those of its rows that are runs of others. `manifest` is that of
-    bench.manifest, with its imports; without it, settings, versions and hardware are said not to be recorded. `shown`
-    are further scores in tables, `figures` the kinds of figures that go with the text, `flags` those raised on the
-    leaderboard. Raises KeyError for a score or loss that there is not.
+    bench.driver.manifest, with its imports; without it, settings, versions and hardware are said not to be recorded.
+    `shown` are further scores in tables, `figures` the kinds of figures that go with the text, `flags` those raised on
+    the leaderboard. Raises KeyError for a score or loss that there is not.
     """
     facts = {} if manifest is None else manifest
     suite = {**_NO_SUITE, **facts.get("suite", {})}

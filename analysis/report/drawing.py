@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.figures.lr_loss import save_spec
-from analysis.report.figures import Drawn
+from analysis.figures.of_a_suite import Drawn
 from analysis.report.page import Figure
 
 

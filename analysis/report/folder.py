@@ -10,13 +10,13 @@ import polars as pl
 
 from analysis.across.comparison import compare
 from analysis.curves import HELD_OUT_COLUMNS, curves
-from analysis.figures.aggregate import loss_summary, telling_lr
-from analysis.figures.diverged_map import diverged_map, divergence_words
+from analysis.figures.frames.aggregate import loss_summary, telling_lr
+from analysis.figures.frames.diverged_map import diverged_map, divergence_words
 from analysis.figures.interactive import interactive_page
 from analysis.figures.lr_loss import FIGURE_FORMATS
+from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures, parts
 from analysis.losses import choose_loss, has_held_out
 from analysis.report.drawing import draw, file_name, write
-from analysis.report.figures import Drawn, curve_figures, diverged_figures, parts
 from analysis.report.page import (
     DIVERGENCE_SECTION,
     LOSS_SECTION,
@@ -29,9 +29,9 @@ from analysis.report.page import (
 )
 from analysis.report.sections import Told, report_sections
 from analysis.report.summary import summary_sentences
-from analysis.report.tables import FORMATS, word_of
 from analysis.scores.guards import FLAGS
 from analysis.scores.leaderboard import leaderboard
+from analysis.tables.leaderboard import FORMATS, word_of
 from analysis.text import escape_markdown
 from bench.errors import UsageError
 

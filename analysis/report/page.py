@@ -15,12 +15,12 @@ from typing import Any
 import polars as pl
 
 from analysis.across.comparison import comparison_html, comparison_markdown
-from analysis.report.board import board_html, flags_html, small_multiples
+from analysis.report.leaderboard import board_html, flags_html, small_multiples
 from analysis.report.style import STYLE, follows_the_page, width_of
 from analysis.report.summary import summary_sentences
-from analysis.report.tables import markdown_table
 from analysis.scores.generalisation import HELD_OUT_DEFINITIONS, generalisation_html, generalisation_markdown
 from analysis.scores.robustness import DEFINITIONS
+from analysis.tables.leaderboard import markdown_table
 from analysis.text import escape_markdown
 
 

@@ -12,11 +12,11 @@ from analysis.across.learned import ranking_costs, ranking_table
 from analysis.across.profiles import MAX_FACTOR, factors_to_best, profile_integral
 from analysis.across.rank_tests import RankTest, rank_test
 from analysis.curves import ENTRY, entry_label
-from analysis.plain_table import PlainTable
-from analysis.report.told import Told, told
+from analysis.report.section import Told, told
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import score_differences, score_table_of
+from analysis.tables.table import PlainTable
 from analysis.text import decimals, lr_text, number
 
 # What the leaderboard shows already.

@@ -12,10 +12,10 @@ import polars as pl
 
 from analysis.curves import entry_label, require_columns
 from analysis.figures.knobs import edge_plot
+from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
-from analysis.plain_table import PlainTable, plain_html, plain_markdown
-from analysis.report.figures import Drawn
 from analysis.report.summary import listed
+from analysis.tables.table import PlainTable, plain_html, plain_markdown
 from analysis.text import breakable, escape_markdown, lr_text, number
 from bench.errors import UsageError
 

@@ -10,8 +10,8 @@ import polars as pl
 
 from analysis.figures.interactive import interactive_page
 from analysis.figures.lr_loss import FIGURE_FORMATS
+from analysis.figures.of_a_suite import Drawn
 from analysis.report.drawing import draw, file_name, write
-from analysis.report.figures import Drawn
 from analysis.report.folder import CHARTS_FILE
 from analysis.report.page import (
     MANIFEST_FILE,
@@ -52,8 +52,8 @@ def write_search_report(
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
 
-    `answers` and `trail` have ANSWER_COLUMNS and TRAIL_COLUMNS of bench.searching; the rest is as `write_report` of
-    analysis.report.folder takes it. Raises UsageError if no search has an answer.
+    `answers` and `trail` have ANSWER_COLUMNS and TRAIL_COLUMNS of bench.results.standings; the rest is as
+    `write_report` of analysis.report.folder takes it. Raises UsageError if no search has an answer.
     """
     if answers.is_empty():
         raise UsageError("there is nothing to report: no round of a search is finished")

@@ -16,19 +16,19 @@ from analysis.across.optimizer_matrix import (
 )
 from analysis.curves import entry_label
 from analysis.figures.knobs import joint_heat_map, optimizer_matrix_chart
+from analysis.figures.of_a_suite import METHODS_PER_FIGURE, Drawn
 from analysis.knobs import knob_text, varied_knobs
 from analysis.losses import SCORED_LOSSES, choose_loss
-from analysis.plain_table import PlainTable
-from analysis.report.figures import METHODS_PER_FIGURE, Drawn
 from analysis.report.page import Section
 from analysis.report.score_sections import other_scores
-from analysis.report.tables import word_of
-from analysis.report.told import Told, told
+from analysis.report.section import Told, told
 from analysis.scores.joint_maps import joint_map, stable_area
 from analysis.scores.knobs import KNOB_DEFINITIONS, knob_sensitivity, lr_transfer
 from analysis.scores.lr_shift import lr_shift
 from analysis.scores.separation import seeds_to_separate
 from analysis.scores.table import measured_entries
+from analysis.tables.leaderboard import word_of
+from analysis.tables.table import PlainTable
 from analysis.text import decimals, lr_text, number
 
 _MAP_NOTE = "×: at least one seed diverged, so the cell counts as its loss at init; ring: the best cell"

@@ -9,8 +9,8 @@ import polars as pl
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, require_columns
 from analysis.losses import SCORED_LOSSES
-from analysis.plain_table import PlainTable, plain_html, plain_latex, plain_markdown
 from analysis.scores.intervals import mean_interval
+from analysis.tables.table import PlainTable, plain_html, plain_latex, plain_markdown
 from analysis.text import decimals, escape_markdown, lr_text, number
 
 # Measures of a leaderboard where the workload has held-out data, each the mean over seeds at the method's best lr.

@@ -137,7 +137,7 @@ def leaderboard(
     if loaded.search is not None:
         print_answers(loaded, open_store(store, tracking_uri), format, compare)
         return
-    from bench.publish import read_board
+    from bench.results.board import read_board
 
     board = read_board(loaded, open_store(store, tracking_uri), score=score, loss=loss)
     if board.num_missing:
@@ -162,11 +162,11 @@ def report(
     if loaded.search is not None:
         if (compare, score, loss) != (None, "lr_sensitivity", "train"):
             raise UsageError(f"{loaded.name} asks for a search, whose report takes no --compare, --score or --loss")
-        from bench.publish_search import report_search
+        from bench.results.answers import report_search
 
         paths = report_search(loaded, open_store(store, tracking_uri), out)
     else:
-        from bench.publish import report as write
+        from bench.results.board import report as write
 
         paths = write(loaded, open_store(store, tracking_uri), out, compare=compare, score=score, loss=loss)
     say(f"wrote {len(paths)} files; open the first:")
@@ -188,7 +188,7 @@ def verify(
     leaderboard against one computed anew. Prints one line a finding. Exit codes: 0 all is well, 3 trials without a
     result or runs that a killed driver left open, 4 the store contradicts itself or can't be read.
     """
-    from bench.verify import verify as check
+    from bench.results.verify import verify as check
 
     print_verification(check(load(suite, allow_code), open_store(store, tracking_uri)))
 
@@ -203,7 +203,7 @@ def ui(
     tracking_uri: UriOption = None,
 ) -> None:
     """Serve MLflow on the embedded store and print links to the leaderboards."""
-    from bench.tracking import leaderboard_link, suite_link, suite_names, ui_command
+    from bench.store import leaderboard_link, suite_link, suite_names, ui_command
 
     opened = open_store(store, tracking_uri)
     names = [stored_name(suite, store, tracking_uri)] if suite else suite_names(opened)
@@ -246,7 +246,7 @@ def list_entries(
     as_json: AsJson = False,
 ) -> None:
     """List what can be named in a suite, with parameters and sources."""
-    from bench.catalog import LISTS
+    from bench.suite.catalog import LISTS
 
     rows = LISTS[kind]()
     if as_json:
@@ -259,7 +259,7 @@ def list_entries(
 @app.command()
 def doctor(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Check that this machine can run suites: versions, devices, memory, disk, store."""
-    from bench.doctor import examine
+    from bench.driver.doctor import examine
 
     findings = examine(store)
     if as_json:

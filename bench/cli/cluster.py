@@ -58,8 +58,8 @@ def submit(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Train a suite on a Ray cluster; submitting it again trains what is left."""
-    from bench.submit import follow
-    from bench.submit import submit as send
+    from bench.cluster.jobs import follow
+    from bench.cluster.jobs import submit as send
     from bench.suite import find_suite
 
     loaded = load(suite, allow_code)
@@ -90,8 +90,8 @@ def submit(
 
 def status(job: JobArgument, as_json: AsJson = False, store: StoreOption = DEFAULT_STORE) -> None:
     """Say how far a submitted suite is, by what its store of results holds."""
-    from bench.submit import recall
-    from bench.tracking import read_status
+    from bench.cluster.jobs import recall
+    from bench.store import read_status
 
     found = recall(job, store)
     plain: dict[str, Any] = {"job": found.job, "suite": found.suite, "submitted": found.submitted}
@@ -105,7 +105,7 @@ def logs(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Print what a job printed."""
-    from bench import submit as jobs
+    from bench.cluster import jobs
 
     found = jobs.recall(job, store)
     if follow:
@@ -116,7 +116,7 @@ def logs(
 
 def stop(job: JobArgument, store: StoreOption = DEFAULT_STORE) -> None:
     """Stop a job; what it finished is kept, and submitting the suite again goes on from there."""
-    from bench import submit as jobs
+    from bench.cluster import jobs
 
     found = jobs.recall(job, store)
     say(f"{job} {'stopped' if jobs.stop(found) else 'had ended already'}")

@@ -14,8 +14,8 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     import polars
 
-    from analysis.across.board import AcrossBoard
-    from analysis.plain_table import PlainTable
+    from analysis.across.ranking import AcrossBoard
+    from analysis.tables.table import PlainTable
 
 FORMATS = ("png", "pdf")  # of figures, beside SVG
 PROFILES, RANKS = FIGURES = ("profiles", "ranks")  # which some comparisons lack
@@ -55,9 +55,9 @@ def compare(
     mean ranks and performance profiles, Friedman's test with Nemenyi's critical difference, and whether other scores
     agree on the order.
     """
-    from analysis.across.board import across_board, compared_score
     from analysis.across.conditions import conditions
-    from bench.sides import read_sides
+    from analysis.across.ranking import across_board, compared_score
+    from bench.results.sides import read_sides
 
     compared_score(score)  # before anything is read
     if out is not None:
@@ -80,7 +80,7 @@ def _make(out: Path) -> None:
 
 
 def _print(board: AcrossBoard, format: str) -> None:
-    from analysis.across.board_text import board_csv, board_json, board_latex, board_markdown, verdict
+    from analysis.tables.across import board_csv, board_json, board_latex, board_markdown, verdict
 
     forms: dict[str, Callable[[AcrossBoard], str]] = {
         "table": _terminal,
@@ -95,8 +95,8 @@ def _print(board: AcrossBoard, format: str) -> None:
 
 
 def _terminal(board: AcrossBoard) -> str:
-    from analysis.across.board_text import board_tables, reading_note, verdict
-    from bench.progress import terminal_table
+    from analysis.tables.across import board_tables, reading_note, verdict
+    from bench.cli.progress import terminal_table
 
     parts = [terminal_table(_frame(table)) for table in board_tables(board)]
     return "\n".join([*parts, *verdict(board), "", reading_note(board), ""])
@@ -125,12 +125,12 @@ def _remove_stale(out: Path, written: list[Path]) -> None:
 
 def _write(board: AcrossBoard, out: Path) -> list[Path]:
     """Every frame as CSV, and the figures that there are."""
-    from analysis.across.board import REACHES
-    from analysis.across.board_text import tidy_scores
+    from analysis.across.ranking import REACHES
     from analysis.figures.lr_loss import save_spec
     from analysis.figures.profiles import profile_plot
     from analysis.figures.rank_diagram import rank_diagram
     from analysis.scores.kinds import SCORE_KINDS
+    from analysis.tables.across import tidy_scores
 
     frames = {
         "scores": tidy_scores(board),

@@ -28,8 +28,8 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     import polars
 
+    from bench.store import Store
     from bench.suite import Suite
-    from bench.tracking import Store
 
 BundleOption = Annotated[
     Path, typer.Option("--bundle", help="folder to write: new, empty, or an earlier bundle, which is replaced")
@@ -43,7 +43,7 @@ def add_export_commands(app: typer.Typer) -> None:
 def _export_imported(name: str, store: Store, *, bundle: Path, compare: str | None, score: str, loss: str) -> None:
     """`bench export` of imports alone, which have no traces."""
     published = _published(bundle, compare)
-    from bench.imported import bundle_imported
+    from bench.results.imported import bundle_imported
 
     command = _command(name, score=score, loss=loss, compare=compare)
     out = bundle.expanduser()
@@ -90,8 +90,8 @@ def _write(
     from analysis.scores.table import trials_to_measure
     from analysis.scores.traces import lot_measures
     from bench.entry import build
-    from bench.publish import manifest_with_imports, read_board
-    from bench.tracking import read_traces, trace_lots
+    from bench.results.board import manifest_with_imports, read_board
+    from bench.store import read_traces, trace_lots
     from bench.workloads import WORKLOADS
 
     board = read_board(suite, store, score=score, loss=loss)

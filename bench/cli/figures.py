@@ -25,11 +25,11 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     import polars
 
-    from analysis.figures.inspected import Inspection
-    from analysis.figures.paper import Drawn, Family, Material
-    from bench.inspection import Agreement
+    from analysis.figures.frames.inspected import Inspection
+    from analysis.figures.hong_lee_2025 import Drawn, Family, Material
+    from bench.store import Store
     from bench.suite import Suite
-    from bench.tracking import Store
+    from bench.training.inspection import Agreement
     from bench.trial import Choice
 
 FORMATS = ("svg", "png", "pdf")
@@ -76,7 +76,7 @@ def _figures(
     Figs. 8 and 11 and `rows` show what no run stores: one run of each method is trained once more and looked into, and
     its losses are held against the stored ones.
     """
-    from analysis.figures.paper import FIGURES, THEORY_FIGURES
+    from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES
 
     loaded = load(suite, allow_code)
     keys = _keys(only, [*FIGURES, *THEORY_FIGURES])
@@ -93,9 +93,9 @@ def _figures(
 
 def _all_drawn(suite: Suite, store: Store, chosen: Choices) -> Iterator[tuple[str, Drawn]]:
     """File names without suffix, and what is drawn; says what is skipped."""
-    from analysis.figures.paper import FIGURES, THEORY_FIGURES, Skipped
-    from analysis.report.figures import parts
-    from bench.publish import read_board
+    from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES, Skipped
+    from analysis.figures.of_a_suite import parts
+    from bench.results.board import read_board
 
     for key in chosen.keys:
         if key in THEORY_FIGURES:
@@ -121,10 +121,10 @@ def _all_drawn(suite: Suite, store: Store, chosen: Choices) -> Iterator[tuple[st
 
 def _material(suite: Suite, store: Store, place: str, part: polars.DataFrame, chosen: Choices) -> Material:
     """Read the traces at the learning rate, and look into runs if a figure asks for it."""
-    from analysis.figures.aggregate import telling_lr
-    from analysis.figures.paper import FIGURES, Material
+    from analysis.figures.frames.aggregate import telling_lr
+    from analysis.figures.hong_lee_2025 import FIGURES, Material
     from bench.entry import build
-    from bench.tracking import read_traces
+    from bench.store import read_traces
     from bench.workloads import WORKLOADS
 
     lr = telling_lr(part) if chosen.lr is None else chosen.lr
@@ -153,8 +153,8 @@ def _inspection(
     suite: Suite, at_lr: polars.DataFrame, traces: polars.DataFrame, chosen: Choices
 ) -> tuple[Inspection | None, str]:
     """A look inside one run of each method; None and why, for a model that is too large."""
-    from bench.inspection import check_inspectable, company, inspect
     from bench.lazy import torch
+    from bench.training.inspection import check_inspectable, company, inspect
 
     device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     import polars
 
     from analysis.across.difference import Moved
-    from bench.imports import Imported
-    from bench.publish import Board
-    from bench.sides import Side
+    from bench.results.board import Board
+    from bench.results.imports import Imported
+    from bench.results.sides import Side
+    from bench.store import Store
     from bench.suite import Suite
-    from bench.tracking import Store
 
 EXIT_CHANGED = 3
 SIDE_HELP = "a suite file, a suite of the store by name, the folder of a report, or a CSV or Parquet file, a row a run"
@@ -116,7 +116,7 @@ def import_(
     name, board = _imported(file, ignore or (), opened, suite=target, score=score, loss=loss, **options)
     print_board(board.frame, format, None)
     if out is not None:
-        from bench.imported import report_imported
+        from bench.results.imported import report_imported
 
         say(f"wrote {report_imported(opened, name, out, score=score, loss=loss)[0]}")
 
@@ -129,8 +129,8 @@ def _imported(
     `options` are the others of `import_runs`.
     """
     from analysis.foreign.tidy_file import read_tidy
-    from bench.imported import read_imported
-    from bench.imports import import_runs
+    from bench.results.imported import read_imported
+    from bench.results.imports import import_runs
 
     if not Path(file).is_file() and "/" not in file and not Path(file).suffix:
         return file, read_imported(store, file, score=score, loss=loss)
@@ -142,14 +142,14 @@ def _imported(
 
 def imported_leaderboard(name: str, store: Store, *, format: str, compare: str | None, score: str, loss: str) -> None:
     """`bench leaderboard` of imports alone."""
-    from bench.imported import read_imported
+    from bench.results.imported import read_imported
 
     print_board(read_imported(store, name, score=score, loss=loss).frame, format, compare)
 
 
 def imported_report(name: str, store: Store, *, out: Path, compare: str | None, score: str, loss: str) -> None:
     """`bench report` of imports alone."""
-    from bench.imported import report_imported
+    from bench.results.imported import report_imported
 
     paths = report_imported(store, name, out, compare=compare, score=score, loss=loss)
     say(f"wrote {len(paths)} files; open the first:")
@@ -158,14 +158,14 @@ def imported_report(name: str, store: Store, *, out: Path, compare: str | None, 
 
 def imported_verify(name: str, store: Store) -> None:
     """`bench verify` of imports alone."""
-    from bench.imported import read_imported
-    from bench.verify import verify_imports
+    from bench.results.imported import read_imported
+    from bench.results.verify import verify_imports
 
     print_verification(verify_imports(name, store, lambda: read_imported(store, name).frame))
 
 
 def _remove(name: str, store: Store, suite: Suite | str | None) -> None:
-    from bench.removal import remove_imports
+    from bench.results.removal import remove_imports
 
     for one, num_runs in remove_imports(store, name, suite=suite).items():
         say(f"import {one}: {num_runs} runs removed, to be found in MLflow's trash until `mlflow gc`")
@@ -182,7 +182,7 @@ def _target(suite: str | None, allow_code: bool) -> Suite | str | None:
 
 def _say_imported(imported: Imported, file: str) -> None:
     from analysis.text import counted
-    from bench.imports import plain_value
+    from bench.results.imports import plain_value
 
     results = imported.foreign.results
     runs = counted(len(results), "run")
@@ -222,7 +222,7 @@ def diff(
     trials end in the same loss to the last bit; then what only one side has, and where the manifests differ.
     """
     from analysis.across.difference import moved
-    from bench.sides import read_side
+    from bench.results.sides import read_side
 
     first = read_side(a, open_store(store, tracking_uri), allow_code=allow_code)
     has_other = store_b is not None or tracking_uri_b is not None
@@ -247,14 +247,14 @@ def _of_workloads(
 
 
 def _print_moved(found: Moved, format: str, a: Side, b: Side) -> None:
-    from analysis.across.difference_text import (
+    from analysis.tables.difference import (
         diff_json,
         diff_markdown,
         manifest_differences,
         summary_lines,
         terminal_frames,
     )
-    from bench.progress import terminal_table
+    from bench.cli.progress import terminal_table
 
     manifests, names = manifest_differences(a.manifest, b.manifest), (a.shown, b.shown)
     if format == "table":

@@ -26,9 +26,9 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     import polars
 
-    from analysis.plain_table import PlainTable
     from analysis.scores.parts import ScoredEntry
-    from bench.tracking import Store
+    from analysis.tables.table import PlainTable
+    from bench.store import Store
 
 DifferencesOption = Annotated[
     str | None,
@@ -45,7 +45,7 @@ def add_scores_commands(app: typer.Typer) -> None:
 def _imported_scores(name: str, store: Store, *, format: str, differences: str | None, loss: str) -> None:
     """`bench scores` of imports alone, which have no traces."""
     from analysis.scores.table import score_kind, scored_entries
-    from bench.imported import read_imported
+    from bench.results.imported import read_imported
 
     if differences is not None:
         score_kind(differences)
@@ -69,8 +69,8 @@ def scores(
         raise UsageError(f"{loaded.name} asks for a search, which has no whole grid to score; see bench leaderboard")
     from analysis.scores.table import score_kind, scored_entries
     from bench.entry import build
-    from bench.publish import read_board
-    from bench.tracking import read_traces
+    from bench.results.board import read_board
+    from bench.store import read_traces
     from bench.workloads import WORKLOADS
 
     if differences is not None:
@@ -123,8 +123,8 @@ def _forms(frame: polars.DataFrame) -> dict[str, Callable[[], str]]:
 
 def _terminal(frame: polars.DataFrame) -> str:
     """For people: sorted by score, names once."""
+    from bench.cli.progress import terminal_table
     from bench.lazy import polars
-    from bench.progress import terminal_table
 
     if frame.is_empty():
         return "no pair to compare\n"
@@ -144,7 +144,7 @@ def _terminal(frame: polars.DataFrame) -> str:
 
 
 def _markdown_of_differences(frame: polars.DataFrame) -> str:
-    from analysis.plain_table import PlainTable, plain_markdown
+    from analysis.tables.table import PlainTable, plain_markdown
 
     cells = tuple(tuple("–" if cell is None else _cell(cell) for cell in row) for row in frame.iter_rows())
     return plain_markdown(PlainTable(heading="Differences", titles=tuple(frame.columns), rows=cells, num_names=4))
@@ -155,8 +155,8 @@ def _cell(value: Any) -> str:
 
 
 def _markdown(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> str:
-    from analysis.plain_table import plain_markdown
     from analysis.report.score_sections import scores_tables
+    from analysis.tables.table import plain_markdown
 
     return "\n".join(map(plain_markdown, [*scores_tables(table), *_agreement(table, entries)]))
 
@@ -172,8 +172,8 @@ def _agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> list[
 
 
 def _say_agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> None:
+    from bench.cli.progress import terminal_table
     from bench.lazy import polars
-    from bench.progress import terminal_table
 
     for plain in _agreement(table, entries):
         rows = polars.DataFrame(plain.rows, schema=list(plain.titles), orient="row")

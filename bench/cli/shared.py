@@ -18,12 +18,12 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     import polars
 
-    from bench.publish import Board
-    from bench.publish_search import SearchBoard
-    from bench.run import Summary
+    from bench.driver.run import Summary
+    from bench.results.answers import SearchBoard
+    from bench.results.board import Board
+    from bench.results.verify import Verification
+    from bench.store import Store
     from bench.suite import Suite
-    from bench.tracking import Store
-    from bench.verify import Verification
 
 EXIT_TRIALS_FAILED, EXIT_STORE, EXIT_INTERRUPTED = 3, 4, 130
 MAX_REASONS = 5  # why trials failed, said at the end of a run
@@ -68,9 +68,9 @@ DEFAULT_PORT = 5000  # of `bench ui`
 
 
 def run_and_print(loaded: Suite, opened: Store, shown: str | None, **options: Any) -> NoReturn:
-    """Run a suite and print its leaderboard, or the answers of its searches. `options` are those of bench.run."""
-    from bench.progress import ProgressDisplay
-    from bench.run import Options, run_suite
+    """Run a suite and print its leaderboard, or the answers of its searches. `options`: those of bench.driver.run."""
+    from bench.cli.progress import ProgressDisplay
+    from bench.driver.run import Options, run_suite
 
     try:
         with ProgressDisplay() as display:
@@ -98,7 +98,7 @@ def ui_address(store: Store, port: int) -> str:
 
 
 def _ui_words(suite_name: str, store: Store) -> str:
-    from bench.tracking import leaderboard_link
+    from bench.store import leaderboard_link
 
     link = leaderboard_link(store, suite_name, ui_address(store, DEFAULT_PORT))
     if store.is_remote:
@@ -156,7 +156,7 @@ def _store_of_imports(name: str, home: Path, uri: str | None) -> Store | None:
     opened = open_store(home, uri)
     if opened.database is not None and not opened.database.exists():
         return None
-    from bench.imported import holds_imports, suites_of_imports
+    from bench.results.imported import holds_imports, suites_of_imports
 
     if holds_imports(opened, name):
         return opened
@@ -171,14 +171,14 @@ def stored_name(name: str, home: Path, uri: str | None) -> str:
 
 
 def open_store(home: Path, uri: str | None) -> Store:
-    from bench.tracking import Store
+    from bench.store import Store
 
     return Store(home.expanduser(), uri, warn=say)
 
 
 def tables() -> dict[str, Callable[[Any], str]]:
-    from analysis.report.tables import FORMATS, terminal_frames
-    from bench.progress import terminal_table
+    from analysis.tables.leaderboard import FORMATS, terminal_frames
+    from bench.cli.progress import terminal_table
 
     def table(board: Any) -> str:
         return "\n".join(map(terminal_table, terminal_frames(board)))
@@ -187,8 +187,8 @@ def tables() -> dict[str, Callable[[Any], str]]:
 
 
 def _board_table(board: Board | SearchBoard) -> str:
-    from bench.progress import terminal_table
-    from bench.publish import Board
+    from bench.cli.progress import terminal_table
+    from bench.results.board import Board
 
     if isinstance(board, Board):
         return tables()["table"](board.frame)
@@ -198,7 +198,7 @@ def _board_table(board: Board | SearchBoard) -> str:
 
 def print_answers(suite: Suite, store: Store, format: str, compare: str | None) -> None:
     """What the searches of a suite found so far."""
-    from bench.publish_search import markdown, read_search
+    from bench.results.answers import markdown, read_search
 
     if compare is not None or format in ("latex", "html"):
         raise UsageError("the answers of searches come as --format table, csv, json or md, and without --compare")
@@ -233,7 +233,7 @@ def print_board(board: polars.DataFrame, format: str, compare: str | None) -> No
 
 def _comparison_tables() -> dict[str, Callable[[Any], str]]:
     from analysis.across.comparison import COMPARISON_FORMATS
-    from bench.progress import terminal_table
+    from bench.cli.progress import terminal_table
 
     return {"table": terminal_table, "md": COMPARISON_FORMATS["markdown"], **COMPARISON_FORMATS}
 
@@ -279,7 +279,7 @@ def _exit_code(summary: Summary) -> int:
 
 
 def print_estimate(suite: Suite) -> None:
-    from bench.estimate import estimate
+    from bench.driver.estimate import estimate
 
     guess = estimate(suite, max_lanes=None)
     share = suite.most_trials / suite.num_trials

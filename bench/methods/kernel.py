@@ -16,8 +16,8 @@ from annotated_types import Ge
 
 from bench.lazy import torch
 from bench.methods.base import Mask, Method
-from bench.methods.fused import heads_of, linear_attention, path
-from bench.methods.tiny import takes, tiny_attention
+from bench.methods.fast.fused import heads_of, linear_attention, path
+from bench.methods.fast.tiny import takes, tiny_attention
 
 if TYPE_CHECKING:
     from torch import Tensor

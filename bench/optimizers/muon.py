@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Lt
 from bench.lazy import torch
 from bench.optimizers.adam import AdamW
 from bench.optimizers.base import Tensors
-from bench.stacking import STACKED
+from bench.optimizers.layers import STACKED
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from analysis.curves import curves, loss_grids
-from analysis.figures.aggregate import loss_summary, telling_lr
+from analysis.figures.frames.aggregate import loss_summary, telling_lr
 from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import frame, results, row, with_held_out

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from bench import compile as compiling
-from bench.checkpoints import Checkpoints
-from bench.inspection import company, inspect
+from bench.cluster.checkpoints import Checkpoints
+from bench.cluster.worker import PackTrainable
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
-from bench.pack import Pack
-from bench.train import PackRun
+from bench.training import compile as compiling
+from bench.training.inspection import company, inspect
+from bench.training.pack import Pack
+from bench.training.train import PackRun
 from bench.trial import RESULT_COLUMNS, Outcome, Trial
-from bench.worker import PackTrainable
 from tests.trials import language_trial, trial
 
 pytestmark = [

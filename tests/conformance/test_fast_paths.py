@@ -13,12 +13,12 @@ import torch
 from bench.entry import load_class
 from bench.methods import METHODS
 from bench.methods.base import Heads, Mask, MaskKind, Method
-from bench.methods.fused import CHUNK_TOKENS, SDPA_MIN_KEYS, TINY_MAX_KEYS, TINY_MAX_WIDTH, path
+from bench.methods.fast.fused import CHUNK_TOKENS, SDPA_MIN_KEYS, TINY_MAX_KEYS, TINY_MAX_WIDTH, path
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax, WindowSoftmax, masked_softmax
-from bench.pack import Pack
-from bench.train import PackRun
+from bench.training.pack import Pack
+from bench.training.train import PackRun
 from bench.trial import Trial
 from tests.trials import LEAN, language_trial
 

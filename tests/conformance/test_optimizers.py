@@ -11,14 +11,14 @@ import pytorch_optimizer
 import torch
 from torch.utils import _pytree as pytree
 
-from bench.compile import trace
 from bench.entry import load_class, parameters
-from bench.lane import LaneProgram
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.optimizers.base import Optimizer
+from bench.optimizers.layers import over_layers
 from bench.optimizers.schedules import Constant, Cosine, Schedule
 from bench.optimizers.sgd import SGD, SGDMomentum
-from bench.stacking import over_layers
+from bench.training.compile import trace
+from bench.training.lane import LaneProgram
 from tests.trials import trial
 from tests.variants import ignored_parameters
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch.fx import GraphModule
 
-from bench import compile as compiling
-from bench.manifest import attention_paths
+from bench.driver.manifest import attention_paths
 from bench.methods import kernel, softmax
 from bench.methods.base import Mask, Method
+from bench.methods.fast.tiny import takes, tiny_attention
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel, SigmoidKernel
 from bench.methods.softmax import Softmax, WindowSoftmax
-from bench.methods.tiny import takes, tiny_attention
-from bench.pack import Pack
 from bench.suite import find_suite, load_suite
-from bench.train import PackRun
+from bench.training import compile as compiling
+from bench.training.pack import Pack
+from bench.training.train import PackRun
 from bench.trial import Trial
 from tests.trials import LEAN, language_trial, trial
 
@@ -28,7 +28,7 @@ with pytest.MonkeyPatch.context() as _environment:
     if not HAS_CUDA:
         _environment.setenv(INTERPRETER, "1")
     pytest.importorskip("triton")
-    import bench.methods.tiny_kernels  # noqa: F401
+    import bench.methods.fast.tiny_kernels  # noqa: F401
 
 ON_GPU = (pytest.mark.gpu, pytest.mark.skipif(not HAS_CUDA, reason="no CUDA device"))
 # NumPy, which interprets, warns of rows that are 0/0; Inductor warns on its own account.

@@ -12,11 +12,11 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bench.entry import load_class, parameters
-from bench.lane import LaneProgram
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Cosine
 from bench.optimizers.sgd import SGD
 from bench.probes.attention import ATTENTION_PROBES
+from bench.training.lane import LaneProgram
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
 from tests.trials import SMALL, SMALL_LANGUAGE, text

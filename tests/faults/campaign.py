@@ -27,9 +27,9 @@ from urllib.request import Request, urlopen
 import polars as pl
 import psutil
 
-from bench.tracking import Store, read_results
-from tests.bench.tracking.postgres import Postgres, binaries
-from tests.bench.tracking.servers import PASSWORD, USER, Server
+from bench.store import Store, read_results
+from tests.bench.store.postgres import Postgres, binaries
+from tests.bench.store.servers import PASSWORD, USER, Server
 from tests.faults.clusters import RayCluster, kill_tree
 
 # About 3 s a pack of 4 lanes, and enough of them to be hit.

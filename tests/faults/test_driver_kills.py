@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from bench.store import Store, read_results, read_traces
 from bench.suite import load_suite
-from bench.tracking import Store, read_results, read_traces
 
 SUITE = """
 name: killed

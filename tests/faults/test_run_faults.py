@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 
-from bench.tracking import Store, read_results
+from bench.store import Store, read_results
 
 METHODS = '''
 import os

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.tracking import Store, read_results
+from bench.store import Store, read_results
 
 NUM_PROCESSES = 8
 
@@ -23,7 +23,7 @@ from pathlib import Path
 import mlflow.store.tracking.sqlalchemy_store
 from mlflow.tracking import MlflowClient
 from bench.errors import BenchError
-from bench.tracking import Store, Tracker
+from bench.store import Store, Tracker
 from bench.trial import Choice, Knobs, Outcome, Result, Trial
 
 home, uri, suites, hold_s = Path(sys.argv[1]), sys.argv[2] or None, json.loads(sys.argv[3]), float(sys.argv[4])

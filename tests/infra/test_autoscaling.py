@@ -21,7 +21,7 @@ RESOURCES = "print(json.dumps(ray.cluster_resources()))"
 CONNECT = f"import json, ray; ray.init('auto', logging_level=40); {RESOURCES}"
 WAIT = f"""
 import json, os, sys
-from bench.cluster import ray, ray_cluster, wanted_gpus
+from bench.cluster.connect import ray, ray_cluster, wanted_gpus
 
 with ray_cluster(os.environ["RAY_ADDRESS"]), wanted_gpus(1, sys.stderr.write):
     {RESOURCES}

@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import torch
 
-from bench.compile import NUM_WARMUP_CALLS, compile_for, new_pool, repeatable
 from bench.entry import load_class
 from bench.methods import METHODS
 from bench.methods.base import Mask, Method
-from bench.methods.fused import heads_of, linear_attention, path, softmax_attention
+from bench.methods.fast.fused import heads_of, linear_attention, path, softmax_attention
+from bench.methods.fast.tiny import takes
 from bench.methods.kernel import KernelAttention
-from bench.methods.tiny import takes
+from bench.training.compile import NUM_WARMUP_CALLS, compile_for, new_pool, repeatable
 
 NAMES = ("softmax", "window_softmax", "relu_kernel", "elu_kernel")
 KINDS = ("full", "causal")

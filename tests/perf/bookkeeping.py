@@ -17,10 +17,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import psutil
 
-from bench.run import Options, run_suite
-from bench.schedule import Progress
+from bench.cluster.schedule import Progress
+from bench.driver.run import Options, run_suite
+from bench.store import Store
 from bench.suite import Context, Suite
-from bench.tracking import Store
 
 SAMPLE_S = 0.2
 TINY = {"num_steps": 2, "final_loss_steps": 1, "batch_size": 1, "depth": 1, "num_pairs": 3}

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 import torch
 
-from bench.lanes import fit
 from bench.models.decoder import PRESETS
-from bench.pack import Pack
 from bench.suite import Suite
-from bench.train import PackRun
+from bench.training.pack import Pack
+from bench.training.pack_size import fit
+from bench.training.train import PackRun
 from bench.trial import Trial
 
 NEVER = 1_000_000

@@ -11,11 +11,11 @@ import threading
 import time
 from pathlib import Path
 
-from bench.checkpoints import Checkpoints
-from bench.cluster import Resources, device_name, num_slots, place, ray_cluster
-from bench.pack import Pack, make_packs
-from bench.schedule import run_packs
+from bench.cluster.checkpoints import Checkpoints
+from bench.cluster.connect import Resources, device_name, num_slots, place, ray_cluster
+from bench.cluster.schedule import run_packs
 from bench.suite import find_suite, load_suite
+from bench.training.pack import Pack, make_packs
 
 
 def rate(packs: list[Pack], resources: Resources, seconds: float) -> tuple[int, float]:

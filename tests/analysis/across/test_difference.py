@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from analysis.across.difference import Moved, is_same_start, moved, of_workload, welch_gap
-from analysis.across.difference_text import diff_json, diff_markdown, manifest_differences, summary_lines
 from analysis.curves import LossGrid
 from analysis.scores.leaderboard import leaderboard
+from analysis.tables.difference import diff_json, diff_markdown, manifest_differences, summary_lines
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import frame, results, row
 

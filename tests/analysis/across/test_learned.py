@@ -5,9 +5,9 @@ import math
 import polars as pl
 import pytest
 
-from analysis.across.board import across_board
 from analysis.across.conditions import conditions
 from analysis.across.learned import ranking_costs, ranking_table, why_not_learned
+from analysis.across.ranking import across_board
 from analysis.report.score_sections import aggregate_tables
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.table import measured_entries, score_table_of

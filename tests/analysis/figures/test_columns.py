@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 import vl_convert
 
-from analysis.figures.aggregate import loss_summary
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, save_at_width, svg_at_width
+from analysis.figures.frames.aggregate import loss_summary
 from analysis.figures.knobs import joint_heat_map
 from analysis.figures.lr_loss import loss_against_lr
 from analysis.scores.joint_maps import joint_map

@@ -5,8 +5,8 @@ import random
 import polars as pl
 import pytest
 
-from analysis.figures.aggregate import DIVERGED_COLUMNS
 from analysis.figures.cross_labels import cross_labels, diverged_sentence, diverged_words
+from analysis.figures.frames.aggregate import DIVERGED_COLUMNS
 
 WIDTH = 330.0
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from analysis.figures.aggregate import loss_summary
 from analysis.figures.diverged import diverged_map_chart
-from analysis.figures.diverged_map import diverged_map
+from analysis.figures.frames.aggregate import loss_summary
+from analysis.figures.frames.diverged_map import diverged_map
 from analysis.figures.interactive import interactive_page, zoomable
 from analysis.figures.lr_loss import loss_against_lr
 from tests.analysis.synthetic_results import frame, results, row

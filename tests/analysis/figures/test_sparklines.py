@@ -6,7 +6,7 @@ import re
 import polars as pl
 import pytest
 
-from analysis.figures.aggregate import loss_summary
+from analysis.figures.frames.aggregate import loss_summary
 from analysis.figures.sparklines import (
     Plot,
     backdrop_lines,

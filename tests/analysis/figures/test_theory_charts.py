@@ -7,9 +7,8 @@ import polars as pl
 import pytest
 from scipy import integrate, stats
 
-from analysis.figures import theory
-from analysis.figures.lr_loss import save
-from analysis.figures.theory import (
+from analysis.figures.frames import theory
+from analysis.figures.frames.theory import (
     CONCENTRATIONS,
     KINDS,
     LEAST_WEIGHT,
@@ -26,6 +25,7 @@ from analysis.figures.theory import (
     weight_histograms,
     with_last_edge,
 )
+from analysis.figures.lr_loss import save
 from analysis.figures.theory_charts import entropy_against_norm, weights_and_entropy
 
 

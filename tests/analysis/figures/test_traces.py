@@ -6,8 +6,8 @@ import re
 import polars as pl
 import pytest
 
-from analysis.figures.aggregate import layer_summary, telling_lr, trace_summary
 from analysis.figures.chart_style import log_axis
+from analysis.figures.frames.aggregate import layer_summary, telling_lr, trace_summary
 from analysis.figures.traces import entropy_by_layer, training_behaviour
 from tests.analysis.synthetic_results import METHODS, held_out_traces, results, row_masses, traces
 

@@ -9,7 +9,7 @@ import re
 import polars as pl
 import pytest
 
-from analysis.figures.aggregate import telling_lr
+from analysis.figures.frames.aggregate import telling_lr
 from analysis.paper.bibliography import bib_entries, keys_of
 from analysis.paper.bundle import write_bundle
 from analysis.paper.files import SUMS_FILE

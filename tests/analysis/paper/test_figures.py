@@ -9,9 +9,9 @@ import pytest
 
 from analysis import report
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH
-from analysis.figures.diverged_map import diverged_map
+from analysis.figures.frames.diverged_map import diverged_map
+from analysis.figures.of_a_suite import diverged_figures
 from analysis.paper.figures import COLUMN_KINDS, MOST_INCHES, OPTIMIZER_KINDS, bundle_figures, save_figures
-from analysis.report.figures import diverged_figures
 from analysis.report.folder import _FIGURE_SECTIONS
 from analysis.report.sections import report_sections
 from analysis.scores.leaderboard import leaderboard

@@ -7,8 +7,8 @@ import pytest
 
 from analysis.paper.latex import leaderboard_tables, matrix_tables, widened
 from analysis.paper.latex_cells import latex_name, scientific
-from analysis.plain_table import PlainTable, plain_latex
 from analysis.scores.leaderboard import leaderboard
+from analysis.tables.table import PlainTable, plain_latex
 from tests.analysis.latex_documents import compiled_body, complaints
 from tests.analysis.synthetic_results import METHODS, frame, results, row
 

@@ -9,7 +9,7 @@ import shutil
 import polars as pl
 import pytest
 
-from analysis.figures.aggregate import telling_lr
+from analysis.figures.frames.aggregate import telling_lr
 from analysis.losses import choose_loss, has_held_out
 from analysis.references import load
 from analysis.report.folder import trials_to_trace, write_report

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from analysis.figures.aggregate import loss_summary
 from analysis.figures.chart_style import PALETTE
+from analysis.figures.frames.aggregate import loss_summary
 from analysis.report.page import Contents, Figure, Section, html_page, markdown_page
 from analysis.report.style import contrast, follows_the_page, on_dark
 from analysis.scores.guards import FLAGS

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bench.store import Store, Tracker
 from bench.suite import load_suite
-from bench.tracking import Store, Tracker
 from bench.trial import Outcome, Result
 from tests.command_line import bench_here
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from bench.store import Store, Tracker
 from bench.suite import load_suite
-from bench.tracking import Store, Tracker
 from bench.trial import Outcome, Result
 from tests.command_line import bench_here
 

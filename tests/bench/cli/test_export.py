@@ -33,8 +33,8 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def stored(folder) -> Path:
-    from bench.tracking import Store, Tracker
-    from tests.bench.tracking.finished_packs import trace
+    from bench.store import Store, Tracker
+    from tests.bench.store.finished_packs import trace
 
     results = [
         Result(trial=trial, outcome=Outcome.COMPLETED, initial_loss=4.0, wall_s=1.0,

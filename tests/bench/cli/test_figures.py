@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from bench import inspection
 from bench.cli.app import app
 from bench.cli.figures import _agreement_lines, _family, _keys
 from bench.errors import UsageError
-from bench.inspection import Agreement
-from bench.pack import make_packs
+from bench.store import Store, Tracker
 from bench.suite import load_suite
-from bench.tracking import Store, Tracker
-from bench.train import train_pack
+from bench.training import inspection
+from bench.training.inspection import Agreement
+from bench.training.pack import make_packs
+from bench.training.train import train_pack
 from tests.trials import language_trial
 
 SUITE = """

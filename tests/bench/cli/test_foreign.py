@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from bench.tracking import Store, leaderboard_link, suite_link
+from bench.store import Store, leaderboard_link, suite_link
 from tests.analysis.latex_documents import compiled, complaints
 from tests.command_line import bench_here
 
@@ -256,7 +256,7 @@ def test_diff_of_two_workloads_of_one_file(bench, tmp_path):
 def imported_home(tmp_path_factory) -> Path:
     """A folder with theirs.csv, and a store that it was imported into."""
     from analysis.foreign.tidy_file import read_tidy
-    from bench.imports import import_runs
+    from bench.results.imports import import_runs
 
     folder = tmp_path_factory.mktemp("imported")
     runs = [f"{m},{lr},{s},{lr + s / 10 + (m == 'mega')},4" for m in ("softmax", "mega") for lr in (1.0, 2.0)

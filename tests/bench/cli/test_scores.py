@@ -11,10 +11,10 @@ import pytest
 
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.table import score_table
-from bench.publish import publish
+from bench.results.board import publish
+from bench.store import Store, Tracker, read_results, read_traces
 from bench.suite import load_suite
 from bench.trace import TRACE_COLUMNS
-from bench.tracking import Store, Tracker, read_results, read_traces
 from bench.trial import Outcome, Result
 from tests.command_line import bench_here
 

@@ -10,13 +10,13 @@ import torch
 from annotated_types import Gt
 
 from bench.entry import load_class
-from bench.lane import LaneProgram
 from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Constant
 from bench.optimizers.sgd import SGD
 from bench.randomness import normal
+from bench.training.lane import LaneProgram
 from bench.trial import Trial
 from bench.workloads.in_context_regression import InContextRegression
 from tests.trials import language_trial

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from bench.lane import LaneProgram
 from bench.methods.qk_clip import QKClip
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
+from bench.training.lane import LaneProgram
 from bench.trial import Trial
 from tests.bench.methods.naive import FULL, queries_and_keys, randn
 from tests.trials import language_trial, trial

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from bench.lane import LaneProgram
 from bench.methods.softmax import Softmax
 from bench.methods.thermostat import ThermostatLogits, ThermostatLoss
+from bench.training.lane import LaneProgram
 from tests.bench.methods.naive import FULL, MASKS, by_rows, queries_and_keys, softmax
 from tests.trials import trial
 

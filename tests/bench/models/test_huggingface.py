@@ -13,9 +13,9 @@ from torch import nn
 
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
-from bench.pack import Pack
 from bench.randomness import Dropout
-from bench.train import PackRun
+from bench.training.pack import Pack
+from bench.training.train import PackRun
 from bench.trial import Trial
 from bench.workloads.language_modeling import LanguageModeling
 from tests.trials import language_trial

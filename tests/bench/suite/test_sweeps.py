@@ -3,8 +3,8 @@
 import pytest
 
 from bench.errors import UsageError
-from bench.pack import make_packs
 from bench.suite import Suite
+from bench.training.pack import make_packs
 from bench.trial import Outcome, Result, Trial
 
 BASE = {

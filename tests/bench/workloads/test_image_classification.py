@@ -13,15 +13,15 @@ from torch.nn import functional
 
 from bench.data.images import open_images
 from bench.errors import UsageError
-from bench.lane import LaneProgram
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.models.classify import calibration_error
 from bench.optimizers.adam import AdamW
 from bench.optimizers.schedules import Constant
-from bench.pack import Pack
 from bench.suite import Suite
-from bench.train import train_pack
+from bench.training.lane import LaneProgram
+from bench.training.pack import Pack
+from bench.training.train import train_pack
 from bench.workloads.image_classification import ImageClassification
 
 NUM_STEPS = 10

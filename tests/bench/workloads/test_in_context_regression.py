@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from bench.lane import LaneProgram
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Constant
 from bench.optimizers.sgd import SGD
+from bench.training.lane import LaneProgram
 from bench.workloads.in_context_regression import InContextRegression
 
 NUM_STEPS = 10

@@ -15,12 +15,12 @@ from scipy import stats
 from bench.data.sources import find_source
 from bench.data.write import write_corpus
 from bench.errors import UsageError
-from bench.lane import LaneProgram
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.optimizers.adam import AdamW
 from bench.optimizers.schedules import Constant
 from bench.randomness import Dropout
+from bench.training.lane import LaneProgram
 from bench.workloads import language_modeling
 from bench.workloads.language_modeling import LanguageModeling
 from tests.trials import LEAN, SMALL_LANGUAGE, corpus, language_trial

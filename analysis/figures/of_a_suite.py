@@ -1,0 +1,106 @@
+"""The report's figures, a few methods at a time: what each draws, and its words. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from analysis.curves import ENTRY, with_knobs
+from analysis.figures.chart_style import Chart
+from analysis.figures.cross_labels import diverged_sentence
+from analysis.figures.diverged import diverged_map_chart
+from analysis.figures.frames.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
+from analysis.figures.frames.diverged_map import COMPLETED, diverged_map
+from analysis.figures.lr_loss import loss_against_lr
+from analysis.figures.traces import entropy_by_layer, training_behaviour
+from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
+
+METHODS_PER_FIGURE = 14  # seven colours, each solid and dashed
+
+# Which of SCORED_LOSSES is drawn against lr: the file's name.
+_LOSS_FIGURES: dict[str, str] = {"train": "loss_against_lr", "validation": "val_loss_against_lr"}
+
+_LOSS_NOTE = (
+    "Line: mean over seeds; bar: least to largest seed; ×: at least one seed diverged and counts as its loss at init"
+)
+_TRACE_NOTE = (
+    "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence\n"
+    "Entropy band: standard deviation over layers; triangle: entropy collapse, the mean falls below a tenth of log N"
+)
+_LAYER_NOTE = (
+    "Mean over the seeds that completed; dashed lines ending in ×: over the seeds that diverged, up to the first "
+    "divergence\nTriangle: entropy collapse, a layer falls below a tenth of log N"
+)
+_MAP_NOTE = "Grey: completed; colour: diverged, dark is early; ×: no result (crashed, out of memory or timed out)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """One figure: `kind` starts its file name, `place` says of what it is, `summary` is what the chart draws."""
+
+    kind: str
+    title: str
+    place: str
+    chart: Chart
+    summary: pl.DataFrame
+
+
+def curve_figures(
+    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], scored: str
+) -> Iterator[Drawn]:
+    """Curves against lr, and traces at the lr at which methods differ most in the `scored` loss, by `parts`."""
+    for place, part in parts(results):
+        yield from _loss_figures(part, place)
+        yield from _trace_figures(part, traces, place, num_keys[part["workload"][0]], scored)
+
+
+def _loss_figures(part: pl.DataFrame, place: str) -> Iterator[Drawn]:
+    """Final loss against lr: of training, and of held-out data where there are any."""
+    for loss, kind in _LOSS_FIGURES.items():
+        if loss == "validation" and not has_held_out(part):
+            continue
+        summary = loss_summary(choose_loss(part, loss))
+        if not summary.is_empty():
+            title = f"Final {SCORED_LOSSES[loss].title} against learning rate"
+            chart = loss_against_lr(summary, title=title, subtitle=f"{place}\n{_LOSS_NOTE}", loss=loss)
+            yield Drawn(kind=kind, title=title, place=place, chart=chart, summary=summary)
+
+
+def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_keys: int, scored: str) -> Iterator[Drawn]:
+    """What is drawn against step, at the lr that tells methods apart in the scored loss."""
+    chosen = choose_loss(part, scored)
+    if loss_summary(chosen).is_empty():
+        return
+    lr = telling_lr(chosen)
+    where = f"at lr = {lr:g}, where methods differ most"
+    traced, layers = trace_summary(part, traces, lr), layer_summary(part, traces, lr)
+    if traced.height:
+        title, subtitle = f"Training behaviour {where}", f"{place}\n{_TRACE_NOTE}\n{diverged_sentence(traced)}"
+        chart = training_behaviour(traced, num_keys=num_keys, title=title, subtitle=subtitle)
+        yield Drawn(kind="training_behaviour", title=title, place=place, chart=chart, summary=traced)
+    if layers.height:
+        title, subtitle = f"Attention entropy of every layer {where}", f"{place}\n{_LAYER_NOTE}"
+        chart = entropy_by_layer(layers, num_keys=num_keys, title=title, subtitle=subtitle)
+        yield Drawn(kind="entropy_by_layer", title=title, place=place, chart=chart, summary=layers)
+
+
+def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:
+    """How and when every trial ended, by `parts`; none where all completed."""
+    for place, part in parts(results):
+        cells = diverged_map(part)
+        if (cells["state"] != COMPLETED).any():
+            title = "How each trial ended, by learning rate and seed"
+            chart = diverged_map_chart(cells, title=title, subtitle=f"{place}\n{_MAP_NOTE}")
+            yield Drawn(kind="diverged_map", title=title, place=place, chart=chart, summary=cells)
+
+
+def parts(results: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The results of one workload, optimizer and setting of the other knobs, METHODS_PER_FIGURE at most at a time."""
+    for key, group in with_knobs(results).sort(*ENTRY).group_by("workload", "optimizer", "knobs", maintain_order=True):
+        place = ", ".join(str(part) for part in key if part)
+        methods = group["method"].unique().sort().to_list()
+        for start in range(0, len(methods), METHODS_PER_FIGURE):
+            chosen = methods[start : start + METHODS_PER_FIGURE]
+            yield place, group.filter(pl.col("method").is_in(chosen)).drop("knobs")

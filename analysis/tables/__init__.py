@@ -1,0 +1,1 @@
+"""Tables: one type for all, and what each shows."""

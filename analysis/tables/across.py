@@ -1,0 +1,252 @@
+"""Methods over many conditions as text: tables, the verdict in words, and CSV and JSON with every digit."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+
+from analysis.across.conditions import RULE
+from analysis.across.rank_tests import RankTest
+from analysis.across.ranking import REACHES, AcrossBoard
+from analysis.curves import entry_label
+from analysis.losses import SCORED_LOSSES
+from analysis.scores.kinds import SCORE_KINDS
+from analysis.tables.table import PlainTable, plain_latex, plain_markdown
+from analysis.text import decimals, escape_markdown, lr_text, number
+
+# Conditions and scores side by side on a terminal, and across a page of two columns.
+_WIDE, _PAGE = (4, 9), (3, 4)
+_MARKS = {"at_chance": "*", "learned_little": "‡"}
+_LATEX = {
+    "‡": r"\ddag{}",
+    "≥": r"$\geq$",
+    "\\begin{table}[t]\n\\centering": "\\begin{table*}[t]\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{4pt}",
+    r"\end{table}": r"\end{table*}",
+}
+_ROUGH_CONDITIONS, _ROUGH_METHODS = 10, 5  # up to these Friedman's chi-square is rough: Demšar 2006, Sec. 3.2.2
+
+
+def board_tables(board: AcrossBoard) -> list[PlainTable]:
+    """The scores of methods x conditions, what the conditions are, the ranks under each score, how far scores agree."""
+    scores, others = _tables(board, *_WIDE)
+    return [*scores, _conditions_table(board), *others]
+
+
+def verdict(board: AcrossBoard) -> list[str]:
+    """Which method ranks best, Friedman's test, which methods are not separated, what was left out; a line each."""
+    lines = [_best(board)]
+    if board.test is not None:
+        test = board.test
+        num_methods = test.mean_ranks.height
+        lines.append(
+            f"Friedman's test over {test.num_workloads} conditions and {num_methods} methods: chi2 "
+            f"{test.statistic:.3g}, p {test.p_value:.2g} ({_kind_of_p(board, test)}); critical difference of mean "
+            f"ranks {test.critical_difference:.2f} (Nemenyi, 5%)"
+        )
+        lines.append(_separation(board))
+    return [line[0].upper() + line[1:] for line in (*lines, *board.notes)]
+
+
+def reading_note(board: AcrossBoard) -> str:
+    """How to read the tables."""
+    kind, reach = SCORE_KINDS[board.score], REACHES[SCORE_KINDS[board.score].unit]
+    marks = {
+        "*": "at chance, or ‡: learned less than half of what the best method did there; ranks last, whatever its score"
+        if board.scores["flag"].is_in(list(_MARKS)).any()
+        else "",
+        "†": "not the best, but no method there is significantly better, paired by seed"
+        if board.scores["is_tied"].any()
+        else "",
+        "≥": "censored, stable up to the top of the grid"
+        if board.scores["note"].str.starts_with("censored").any()
+        else "",
+    }
+    told = " ".join(f"{mark}: {meaning}." for mark, meaning in marks.items() if meaning)
+    better = "higher" if kind.higher_is_better else "lower"
+    return (
+        f"{RULE} Scores are of the {SCORED_LOSSES[board.loss].title}, {better} is better; brackets: 95% interval over "
+        f"seeds. {told} Mean rank over conditions, 1 best. Profile: share of the conditions within a distance of the "
+        f"best score ({reach.words}), its mean height from {reach.start:g} to {reach.end:.3g} (Dolan & Moré 2002; Dahl "
+        "et al. 2023), 1 if best everywhere. Spearman: of the ranks under a score and under that of the first table, "
+        "over the methods of a condition that learned; mean and least over conditions."
+    ).replace("  ", " ")
+
+
+def board_markdown(board: AcrossBoard) -> str:
+    """Pipe tables, then the verdict and how to read them."""
+    lines = "".join(f"- {escape_markdown(line)}\n" for line in verdict(board))
+    tables = list(map(plain_markdown, board_tables(board)))
+    return "\n".join([*tables, lines, escape_markdown(reading_note(board)), ""])
+
+
+def board_latex(board: AcrossBoard) -> str:
+    """A booktabs `table*` each; needs \\usepackage{booktabs}. The first caption has the verdict and the conditions."""
+    scores, others = _tables(board, *_PAGE)
+    whole = [*verdict(board), f"Conditions: {_conditions_text(board)}"]
+    captions = [" ".join(f"{line}." for line in whole) + f" {reading_note(board)}", *[""] * len([*scores[1:], *others])]
+    drawn = [plain_latex(table, caption=caption) for table, caption in zip([*scores, *others], captions, strict=True)]
+    text = "\n".join([r"% needs \usepackage{booktabs}", *drawn])
+    for letter, command in _LATEX.items():
+        text = text.replace(letter, command)
+    return text
+
+
+def board_csv(board: AcrossBoard) -> str:
+    """A row a condition and method: what the condition is, the score, and the method's mean rank and profile."""
+    return tidy_scores(board).write_csv()
+
+
+def board_json(board: AcrossBoard) -> str:
+    """Everything, every digit."""
+    test = board.test
+    whole: dict[str, Any] = {
+        "score": board.score,
+        "loss": board.loss,
+        "conditions": board.conditions.to_dicts(),
+        "scores": board.scores.to_dicts(),
+        "methods": board.methods.to_dicts(),
+        "test": None
+        if test is None
+        else {
+            "statistic": test.statistic,
+            "p_value": test.p_value,
+            "p_is_exact": test.p_is_exact,
+            "critical_difference": test.critical_difference,
+            "num_conditions": test.num_workloads,
+        },
+        "not_separated": board.groups,
+        "profiles": board.profiles.to_dicts(),
+        "score_ranks": board.score_ranks.to_dicts(),
+        "agreement": board.agreement.to_dicts(),
+        "notes": board.notes,
+    }
+    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+
+
+def tidy_scores(board: AcrossBoard) -> pl.DataFrame:
+    """SCORE_COLUMNS with the columns of the condition before them, and the method's mean_rank and profile behind."""
+    places = board.conditions.select("condition", "side", "workload", "optimizer", "knobs")
+    scores = board.scores.with_columns(score=pl.lit(board.score), loss=pl.lit(board.loss))
+    joined = places.join(scores, on="condition", maintain_order="right")
+    return joined.join(
+        board.methods.select("method", "mean_rank", "profile"), on="method", how="left", maintain_order="left"
+    )
+
+
+def _best(board: AcrossBoard) -> str:
+    ranked = board.methods.filter(pl.col("mean_rank").is_not_null())
+    best = ranked.filter(pl.col("mean_rank") == pl.col("mean_rank").min())
+    names = ", ".join(best["method"])
+    return (
+        f"Best mean rank under {SCORE_KINDS[board.score].title}: {names}, {number(best['mean_rank'][0], 2)} of "
+        f"{ranked.height}"
+    )
+
+
+def _kind_of_p(board: AcrossBoard, test: RankTest) -> str:
+    """Whether the p-value is exact, and what makes it doubtful."""
+    is_rough = test.num_workloads <= _ROUGH_CONDITIONS or test.mean_ranks.height <= _ROUGH_METHODS
+    approximate = f"by the chi-square distribution{', rough with so few' if is_rough else ''}"
+    is_shared = board.conditions.select("side", "workload").is_duplicated().any()
+    more = "; conditions that share a workload count as independent" if is_shared else ""
+    return f"{'exact' if test.p_is_exact else approximate}{more}"
+
+
+def _separation(board: AcrossBoard) -> str:
+    ranked = board.methods.filter(pl.col("mean_rank").is_not_null())["method"].to_list()
+    if board.groups == (tuple(ranked),):
+        return "no method is separated from another"
+    joined = {method for group in board.groups for method in group}
+    alone = [method for method in ranked if method not in joined]
+    parts = [f"not separated: {'; '.join(', '.join(group) for group in board.groups)}"] if board.groups else []
+    parts += [f"separated from all others: {', '.join(alone)}"] if alone else []
+    return "; ".join(parts)
+
+
+def _tables(board: AcrossBoard, num_conditions: int, num_scores: int) -> tuple[list[PlainTable], list[PlainTable]]:
+    """Those of the scores, and those of ranks and agreement, so many conditions and scores a table."""
+    agreement = [_agreement_table(board)] if board.agreement.height else []
+    return _score_tables(board, num_conditions), [*_rank_tables(board, num_scores), *agreement]
+
+
+def _score_tables(board: AcrossBoard, num_conditions: int) -> list[PlainTable]:
+    """Methods x conditions, a few conditions a table; mean rank and profile in the first."""
+    names = board.conditions["condition"].to_list()
+    cells = {name: _cells(board.scores.filter(condition=name)) for name in names}
+    tables = []
+    for start in range(0, len(names), num_conditions):
+        part = names[start : start + num_conditions]
+        rows = tuple(
+            (
+                row["method"],
+                *(() if start else (number(row["mean_rank"], 2), number(row["profile"], 2))),
+                *(cells[name].get(row["method"], "–") for name in part),
+            )
+            for row in board.methods.iter_rows(named=True)
+        )
+        heading = f"{SCORE_KINDS[board.score].title} over {len(names)} conditions{', continued' if start else ''}"
+        titles = ("Method", *(() if start else ("Mean rank", "Profile")), *part)
+        tables.append(PlainTable(heading=heading, titles=titles, rows=rows))
+    return tables
+
+
+def _cells(rows: pl.DataFrame) -> dict[str, str]:
+    """By method, the score with its interval and marks."""
+    places = decimals(rows["value"].drop_nulls(), 3)
+    found = {}
+    for row in rows.iter_rows(named=True):
+        value, low, high = (
+            lr_text(end) if row["unit"] == "lr" and end is not None else number(end, places)
+            for end in (row["value"], row["ci_low"], row["ci_high"])
+        )
+        censored = "≥ " if row["note"].startswith("censored") and row["value"] is not None else ""
+        marks = _MARKS.get(row["flag"], "") + ("†" if row["is_tied"] else "")
+        interval = "" if row["ci_low"] is None else f" [{low}, {high}]"
+        found[row["method"]] = f"{censored}{value}{marks}{interval}"
+    return found
+
+
+def _conditions_table(board: AcrossBoard) -> PlainTable:
+    titles = ("Condition", "Side", "Workload", "Optimizer", "Knobs", "Methods", "Seeds")
+    rows = tuple(tuple("–" if cell == "" else str(cell) for cell in row) for row in board.conditions.iter_rows())
+    return PlainTable(heading="Conditions", titles=titles, rows=rows, num_names=5)
+
+
+def _conditions_text(board: AcrossBoard) -> str:
+    """The same in a sentence."""
+    return "; ".join(
+        f"{row['condition']}: {entry_label(row['workload'], row['optimizer'], row['knobs'])} of {row['side']}"
+        for row in board.conditions.iter_rows(named=True)
+    )
+
+
+def _rank_tables(board: AcrossBoard, num_scores: int) -> list[PlainTable]:
+    """The ranked methods x scores, a few scores a table: mean ranks, and over how many conditions each."""
+    methods = board.methods.filter(pl.col("mean_rank").is_not_null())["method"].to_list()
+    found = {(row["score"], row["method"]): row for row in board.score_ranks.iter_rows(named=True)}
+    scores = board.score_ranks["score"].unique(maintain_order=True).to_list()
+    tables = []
+    for start in range(0, len(scores), num_scores):
+        part = scores[start : start + num_scores]
+        rows = [(method, *(number(found[name, method]["mean_rank"], 2) for name in part)) for method in methods]
+        rows.append(("over conditions", *(str(found[name, methods[0]]["num_conditions"]) for name in part)))
+        titles = ("Method", *(SCORE_KINDS[name].title for name in part))
+        heading = f"Mean rank under each score{', continued' if start else ''}"
+        tables.append(PlainTable(heading=heading, titles=titles, rows=tuple(rows)))
+    return tables
+
+
+def _agreement_table(board: AcrossBoard) -> PlainTable:
+    cells = tuple(
+        (
+            SCORE_KINDS[row["score"]].title,
+            number(row["spearman"], 2),
+            number(row["least"], 2),
+            str(row["num_conditions"]),
+        )
+        for row in board.agreement.iter_rows(named=True)
+    )
+    heading = f"Rank correlation with {SCORE_KINDS[board.score].title}"
+    return PlainTable(heading=heading, titles=("Score", "Spearman, mean", "Least", "Conditions"), rows=cells)

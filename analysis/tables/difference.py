@@ -1,0 +1,163 @@
+"""What moved between two sets of results, in words: manifests side by side, one summary, and tables for readers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from analysis.across.difference import VERDICTS, Moved
+from analysis.curves import ENTRY, entry_label
+from analysis.tables.table import PlainTable, plain_markdown
+from analysis.text import escape_markdown, number
+
+MANIFEST_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(("field", "a", "b"), pl.String)
+
+# Fields of a manifest that differ between any two runs, or say again what others say.
+_IDLE = ("manifest_version", "written", "suite.name", "suite.description", "suite_sha256")
+_LONGEST = 160
+_MAX_ONLY = 10  # entries of one side alone that a terminal shows
+_TITLES = ("Entry", "A", "B", "B - A", "95% interval", "p (Holm)", "Verdict", "Rank in A", "in B", "Compared")
+
+
+def manifest_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> pl.DataFrame:
+    """MANIFEST_COLUMNS: the fields of two manifests that are not the same, by their dotted names; null where missing.
+
+    No rows where either manifest is empty: nothing is known then.
+    """
+    if not a or not b:
+        return pl.DataFrame(schema=MANIFEST_COLUMNS)
+    rows = [row for row in _unlike(a, b, "") if row[0] not in _IDLE]
+    return pl.DataFrame(rows, schema=MANIFEST_COLUMNS, orient="row")
+
+
+def summary_lines(moved: Moved) -> list[str]:
+    """How many scores moved and how many trials are equal, in a sentence each."""
+    entries = moved.entries
+    counts = {verdict: entries.filter(pl.col("verdict") == verdict).height for verdict in VERDICTS}
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    lines = [f"{entries.height} entries in both: {told}" if entries.height else "no entry is in both"]
+    if moved.only.height:
+        sides = {side: moved.only.filter(pl.col("side") == side).height for side in ("A", "B")}
+        lines.append(f"{sides['A']} entries only in A, {sides['B']} only in B")
+    changed = entries.filter(pl.col("rank_a") != pl.col("rank_b")).height
+    if changed:
+        lines.append(f"{changed} ranks changed")
+    total, equal, outcomes = (int(entries[name].sum()) for name in ("num_trials", "num_equal", "num_outcomes_differ"))
+    if total:
+        lines.append(
+            f"{total} trials in both: {equal} end the same (diverged twice, or in bit-equal losses), {total - equal} "
+            f"otherwise, of which {outcomes} diverged on one side alone"
+        )
+    if moved.num_renamed:
+        lines.append(f"{moved.num_renamed} entries are compared although A and B name their knobs otherwise")
+    lines += [f"workload {one} of A is compared with {two} of B" for one, two in moved.workloads.items()]
+    return lines
+
+
+def diff_markdown(moved: Moved, manifests: pl.DataFrame, names: tuple[str, str]) -> str:
+    """Tables of entries, of those of one side alone and of manifests, with the summary first."""
+    parts = [f"A: {escape_markdown(names[0])}\nB: {escape_markdown(names[1])}\n"]
+    parts += [f"- {escape_markdown(line)}" for line in summary_lines(moved)]
+    parts.append("")
+    for (workload,), rows in moved.entries.group_by("workload", maintain_order=True):
+        cells = tuple(_cells(row) for row in rows.iter_rows(named=True))
+        parts.append(plain_markdown(PlainTable(heading=str(workload), titles=_TITLES, rows=cells)))
+    if moved.only.height:
+        cells = tuple((row["side"], row["workload"], _label(row)) for row in moved.only.iter_rows(named=True))
+        titles = ("Side", "Workload", "Entry")
+        parts.append(plain_markdown(PlainTable(heading="In one alone", titles=titles, rows=cells, num_names=3)))
+    if manifests.height:
+        cells = tuple((field, shortened(a), shortened(b)) for field, a, b in manifests.iter_rows())
+        titles = ("Field", "A", "B")
+        parts.append(plain_markdown(PlainTable(heading="Manifests", titles=titles, rows=cells, num_names=3)))
+    return "\n".join(parts)
+
+
+def diff_json(moved: Moved, manifests: pl.DataFrame, names: tuple[str, str]) -> str:
+    """All of it as one object, every digit."""
+    plain = {
+        "a": names[0],
+        "b": names[1],
+        "is_beyond_noise": moved.is_beyond_noise,
+        "entries": moved.entries.to_dicts(),
+        "only": moved.only.to_dicts(),
+        "workloads": dict(moved.workloads),
+        "manifests": manifests.to_dicts(),
+    }
+    return json.dumps(plain, indent=1, allow_nan=False) + "\n"
+
+
+def terminal_frames(moved: Moved, manifests: pl.DataFrame) -> list[pl.DataFrame]:
+    """What a terminal shows, a table each: entries, those of one side alone, fields of manifests.
+
+    The column `workload` is each table's heading.
+    """
+    entries = moved.entries.drop("p_value", "num_outcomes_differ", "largest_change")
+    few = moved.only.head(_MAX_ONLY)
+    heading = (
+        "in one alone"
+        if few.height == moved.only.height
+        else (f"in one alone, {few.height} of {moved.only.height} (--format md has all)")
+    )
+    only = few.select(pl.lit(heading).alias("workload"), "side", pl.col("workload").alias("of"), *ENTRY[1:])
+    fields = manifests.with_columns(pl.col("a", "b").map_elements(shortened, pl.String, skip_nulls=False))
+    fields = fields.select(pl.lit("manifests").alias("workload"), *MANIFEST_COLUMNS)
+    return [frame for frame in (entries, only, fields) if frame.height]
+
+
+def shortened(text: str | None) -> str:
+    """A field of a manifest as a table shows it."""
+    if text is None:
+        return "–"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _unlike(a: Any, b: Any, name: str) -> Iterator[tuple[str, str | None, str | None]]:
+    """Name and texts of what differs; of lists of named entries which there are, and what differs in those of both."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in (*a, *(key for key in b if key not in a)):
+            yield from _unlike(a.get(key), b.get(key), f"{name}.{key}" if name else str(key))
+        return
+    named_a, named_b = _by_name(a), _by_name(b)
+    if named_a and named_b:
+        if list(named_a) != list(named_b):
+            yield name, ", ".join(named_a), ", ".join(named_b)
+        for key in named_a.keys() & named_b.keys():
+            yield from _unlike(named_a[key], named_b[key], f"{name}.{key}")
+    elif a != b:
+        yield name, _text(a), _text(b)
+
+
+def _by_name(plain: Any) -> dict[str, Mapping[str, Any]]:
+    """The entries of a list by their names; {} of anything else."""
+    if not isinstance(plain, list) or not all(isinstance(one, Mapping) and "name" in one for one in plain):
+        return {}
+    return {str(one["name"]): one for one in plain}
+
+
+def _text(plain: Any) -> str | None:
+    if plain is None or isinstance(plain, str):
+        return plain
+    if isinstance(plain, list):
+        return ", ".join(one if isinstance(one, str) else json.dumps(one) for one in plain)
+    return json.dumps(plain, sort_keys=True)
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    return entry_label(row["method"], row["optimizer"], row["knobs"])
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = (number(row[name], 3) for name in ("ci_low", "ci_high"))
+    return (
+        _label(row),
+        *(number(row[name], 3) for name in ("score_a", "score_b", "difference")),
+        "–" if row["ci_low"] is None else f"[{low}, {high}]",
+        "–" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
+        row["verdict"],
+        *("–" if row[name] is None else str(row[name]) for name in ("rank_a", "rank_b")),
+        f"{row['compared'] or ''} at {row['num_lrs']} lr".strip(),
+    )

@@ -1,0 +1,196 @@
+"""The connected Ray cluster: start it or connect to it, what it is made of, and what one pack takes of it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+
+import ray  # noqa: E402  (reads its environment when imported)
+from ray.exceptions import AuthenticationError, RayError  # noqa: E402
+
+from bench.errors import StoreError, UsageError  # noqa: E402
+from bench.training.pack_size import Fit, fit, most_lanes, widest_groups  # noqa: E402
+from bench.trial import Choice, Trial  # noqa: E402
+
+# Processes share a GPU by turns: some compile while another trains. On an H100 with 16 cores the seven packs of Table 1
+# took 79 s all at once, 102 s four at a time.
+MAX_PACKS_PER_GPU = 8
+GPU_HEADROOM = 1.25  # on the measured memory of a pack
+CONNECT_SECONDS = 5.0
+GPU_WAIT_SECONDS = 1200.0  # a cloud's machine with a GPU takes minutes to start
+OBJECT_STORE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one pack takes."""
+
+    cpus: float
+    gpus: float
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus else "cpu"
+
+
+@contextmanager
+def ray_cluster(address: str | None = None, *, is_insecure: bool = False) -> Iterator[None]:
+    """Connect to a Ray cluster: `address`, or RAY_ADDRESS, or one started here for as long as the block lasts.
+
+    Raises UsageError for a cluster beyond this machine without token authentication, unless `is_insecure`: whoever
+    reaches it runs code on it. Raises StoreError where it can't be reached.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if not is_insecure and not is_loopback(address) and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise UsageError(
+            f"Ray cluster {address!r}: no token authentication, so whoever reaches it runs code on it; set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here and there, or pass --insecure"
+        )
+    _knock(address)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
+        raise StoreError(f"Ray cluster {address!r} can't be reached: {' '.join(str(error).split())[:300]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def has_gpu() -> bool:
+    """Whether packs train on GPUs."""
+    return ray.cluster_resources().get("GPU", 0) > 0
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is of this machine alone; "auto" is the cluster that this machine belongs to."""
+    host = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
+    host = host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
+    if host in ("", "local", "auto", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def wanted_gpus(num_gpus: int | None, warn: Callable[[str], None]) -> Iterator[None]:
+    """Ask an autoscaling cluster for GPUs, wait until they are there, let go of them afterwards; None: of none.
+
+    Goes on with what came when the wait is over. Raises StoreError if none came.
+    """
+    if num_gpus is None:
+        yield
+        return
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(bundles=[{"GPU": 1}] * num_gpus)
+    try:
+        found = _wait_for_gpus(num_gpus, warn)
+        if not found:
+            raise StoreError(f"no GPU joined the Ray cluster within {GPU_WAIT_SECONDS / 60:.0f} minutes")
+        if found < num_gpus:
+            warn(f"going on with {found:g} of {num_gpus} GPUs")
+        yield
+    finally:
+        request_resources(bundles=[])  # the request would hold, and the machines be paid for, beyond this program
+
+
+def _wait_for_gpus(num_gpus: int, warn: Callable[[str], None]) -> float:
+    """GPUs of the cluster once there are enough, or after a while."""
+    deadline = time.monotonic() + GPU_WAIT_SECONDS
+    found = ray.cluster_resources().get("GPU", 0.0)
+    if found < num_gpus:
+        warn(f"waiting for {num_gpus} GPUs, {found:g} are there")
+    while found < num_gpus and time.monotonic() < deadline:
+        time.sleep(2.0)
+        found = ray.cluster_resources().get("GPU", 0.0)
+    return found
+
+
+def device_name() -> str:
+    """What packs train on, in words: the GPUs of the connected cluster, or its CPUs."""
+    cluster = ray.cluster_resources()
+    kinds = [name.removeprefix("accelerator_type:") for name in cluster if name.startswith("accelerator_type:")]
+    if cluster.get("GPU"):
+        return f"{cluster['GPU']:g} GPU ({', '.join(kinds) or 'kind unknown'})"
+    return f"{cluster.get('CPU', 1):g} CPU"
+
+
+def num_slots(resources: Resources) -> int:
+    """Packs that the connected cluster can train at once."""
+    cluster = ray.cluster_resources()
+    by_cpu = cluster.get("CPU", 1) // resources.cpus
+    return max(1, int(min(by_cpu, cluster["GPU"] // resources.gpus) if resources.gpus else by_cpu))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """What every pack takes, and the most lanes of a pack by its workload."""
+
+    resources: Resources
+    lanes: dict[Choice, int]
+
+
+def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement:
+    """Probe one group of trials of every workload on a worker of the connected cluster.
+
+    A pack takes a CPU, and a share of a GPU by measured memory if the cluster has any.
+    """
+    cluster = ray.cluster_resources()
+    num_gpus, num_cpus = cluster.get("GPU", 0), cluster.get("CPU", 1)
+    probe: Any = ray.remote(num_cpus=1, num_gpus=1 if num_gpus else 0)(fit)  # pyright: ignore
+    device = "cuda" if num_gpus else "cpu"
+    fits = {}
+    for workload, largest in widest_groups(trials).items():
+        try:
+            fits[workload] = ray.get(probe.remote(largest, device=device, max_lanes=max_lanes))
+        except RayError:  # a method that crashes: training it gives the outcome
+            fits[workload] = Fit(num_lanes=most_lanes(largest, device=device, max_lanes=max_lanes))
+    lanes = {workload: found.num_lanes for workload, found in fits.items()}
+    if not num_gpus:
+        return Placement(resources=Resources(cpus=1, gpus=0), lanes=lanes)
+    shares = [
+        max(
+            GPU_HEADROOM * found.num_bytes / found.total_bytes,
+            1 / MAX_PACKS_PER_GPU,
+            num_gpus / num_cpus,
+        )
+        for found in fits.values()
+    ]
+    share = max(shares)
+    return Placement(resources=Resources(cpus=1, gpus=1.0 if share > 0.5 else 1 / int(1 / share)), lanes=lanes)
+
+
+def _knock(address: str) -> None:
+    """Raise StoreError at once where nothing listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].partition(":")
+    if not port:  # "local", "auto"
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"Ray cluster {address!r} can't be reached: {error}") from error

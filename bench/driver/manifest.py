@@ -1,0 +1,106 @@
+"""The manifest of a suite run: what ran, with which versions, on what, and how to run it again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench.entry import build
+from bench.lazy import torch
+from bench.methods import METHODS
+from bench.methods.base import Method
+from bench.methods.fast.fused import path
+from bench.methods.fast.tiny import is_triton_installed
+from bench.suite import Suite
+from bench.trial import TRIAL_VERSION, canonical_json
+from bench.workloads import WORKLOADS
+
+MANIFEST_VERSION = 2  # 1: without version, seeds, data and determinism; bench.store refuses later ones than it knows
+PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
+
+
+def manifest(suite: Suite, *, device: str, has_gpu: bool, is_reference: bool = False) -> dict[str, Any]:
+    """Plain data for JSON. Of the environment it names versions and hardware, never paths, users or variables.
+
+    device, has_gpu: what packs train on, in words, and whether those are GPUs.
+    """
+    plain = suite.model_dump(mode="json")
+    if suite.search is None:
+        del plain["search"]
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "suite": plain,
+        "suite_sha256": hashlib.sha256(canonical_json(plain).encode()).hexdigest(),
+        "num_trials": suite.num_trials,
+        "seeds": list(suite.seeds),
+        "data_sha256": {choice.label: choice.digest for choice in suite.entries["workloads"] if choice.digest},
+        "trial_version": TRIAL_VERSION,
+        "bench": bench.__version__,
+        "git": git_state(Path(bench.__file__).parent),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "device": device,
+        "cpu": f"{platform.machine()}, {os.cpu_count()} cores",
+        "system": platform.system(),
+        "attention": attention_paths(suite, has_gpu=has_gpu, is_reference=is_reference),
+        "precision": "float32, TF32 off; bfloat16 autocast where a workload's `precision` says so",
+        "determinism": determinism(),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def determinism() -> dict[str, Any]:
+    """What torch is told about choosing algorithms; data and initial weights follow from seed and step alone."""
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    return {
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cuda_matmul_allow_tf32": cuda.matmul.allow_tf32,
+        "cudnn_allow_tf32": cudnn.allow_tf32,
+        "cudnn_deterministic": cudnn.deterministic,
+        "cudnn_benchmark": cudnn.benchmark,
+    }
+
+
+def attention_paths(suite: Suite, *, has_gpu: bool, is_reference: bool) -> dict[str, dict[str, str]]:
+    """How attention was computed, by label of workload and method: sdpa, linear, tiny, or dense (the reference)."""
+    paths: dict[str, dict[str, str]] = {}
+    for trial in suite.expand():
+        by_method = paths.setdefault(trial.workload.label, {})
+        if trial.method.label not in by_method:
+            workload = build(WORKLOADS, trial.workload)
+            heads, kind = workload.attention
+            method = build(METHODS, trial.method)
+            if type(method).restrict is not Method.restrict:
+                kind = "custom"
+            has_tiny = has_gpu and not workload.is_mixed and is_triton_installed()
+            chosen = "dense" if is_reference else path(method, heads, kind, has_tiny=has_tiny)
+            by_method[trial.method.label] = chosen
+    return paths
+
+
+def git_state(folder: Path) -> str:
+    """Commit of the program, with "+changes" where the working tree differs; "not a git checkout" elsewhere."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "not a git checkout"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,251 @@
+"""run_suite(): the straight line from a suite to finished trials in the store; runs only what is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cluster.checkpoints import Checkpoints
+from bench.cluster.connect import Placement, Resources, device_name, has_gpu, num_slots, place, ray_cluster, wanted_gpus
+from bench.cluster.schedule import Progress, run_packs, stop_on_interrupt
+from bench.driver.manifest import manifest
+from bench.driver.queues import GridQueue, Queue, SearchQueue
+from bench.errors import StoreError
+from bench.lazy import polars
+from bench.results.answers import SearchBoard, publish_search
+from bench.results.board import Board, publish
+from bench.store import Store, Tracker, read_results
+from bench.suite import Suite
+from bench.training.pack import Pack, make_packs
+from bench.trial import Result, Trial
+
+NOTED = ("total", "completed", "diverged", "failed", "running", "retries")  # of the progress, on the suite run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run ended."""
+
+    num_trials: int
+    num_found: int  # finished before this run
+    progress: Progress | None  # None if nothing was missing
+    num_waiting: int  # packs in the outbox that the store did not take
+    was_interrupted: bool
+    board: Board | SearchBoard | None  # None if there is no result, or the store could not be read
+    phases: dict[str, float]  # seconds by phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a suite is run; none of it changes a result.
+
+    address: of a Ray cluster; else RAY_ADDRESS, else one is started here. is_insecure: also one that lets anybody in.
+    num_gpus: GPUs to wait for, which an autoscaling cluster is asked for; else what is there is used.
+    max_lanes: the most trials of a pack; else by the device.
+    is_reference: attention by the dense reference alone, no fast path.
+    checkpoints: folder or s3://bucket/path that all nodes share; else in the store's home.
+    checkpoint_s: seconds of training between two of them, the most that a lost node costs.
+    timeout_s: a worker that gives no sign of life for so long is ended; 0: never.
+    """
+
+    address: str | None = None
+    is_insecure: bool = False
+    num_gpus: int | None = None
+    max_lanes: int | None = None
+    is_reference: bool = False
+    checkpoints: str | None = None
+    checkpoint_s: float = 60.0
+    timeout_s: float = 1800.0
+
+
+class Phases:
+    """Seconds by phase, in the order in which they ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def end(self, name: str) -> None:
+        """The phase that began when the last one ended."""
+        now = time.monotonic()
+        self.seconds[name], self._since = now - self._since, now
+
+
+def run_suite(
+    suite: Suite,
+    store: Store,
+    options: Options,
+    *,
+    on_start: Callable[[int, int, Resources], None],
+    on_progress: Callable[[Progress], None],
+) -> Summary:
+    """Train what the store does not hold yet, deliver it, compute and publish the leaderboard.
+
+    A suite with a search is trained round by round, until every search is done.
+
+    on_start gets the number of missing trials, of packs, and what each pack takes. The first Ctrl-C lets packs in
+    training finish; the second, or a SIGTERM, raises KeyboardInterrupt, and what was finished is kept.
+
+    Raises UsageError if the suite is being run already, StoreError if store or cluster can't be reached.
+    """
+    phases = Phases()
+    store.create()
+    tracker = Tracker(store, suite.name)
+    stop = threading.Event()
+    progress: list[Progress] = []
+    board = None
+    try:
+        queue = _queue(suite, store, tracker)
+        if trials := queue.next():
+            training = Training(
+                suite=suite,
+                store=store,
+                tracker=tracker,
+                options=options,
+                stop=stop,
+                on_start=on_start,
+                on_progress=on_progress,
+            )
+            progress = training.run(queue, trials, phases)
+        if tracker.deliver() == 0:
+            phases.end("delivery")
+            if not tracker.finished().isdisjoint(queue.trial_ids()):
+                board = (
+                    publish(suite, store, tracker) if suite.search is None else publish_search(suite, store, tracker)
+                )
+            tracker.finish("KILLED" if stop.is_set() else "FINISHED")
+            phases.end("leaderboard")
+    except KeyboardInterrupt:
+        with contextlib.suppress(StoreError):
+            tracker.finish("KILLED")
+        raise
+    finally:
+        num_waiting = tracker.close()
+    return Summary(
+        num_trials=queue.num_trials,
+        num_found=queue.num_found,
+        progress=_sum(progress),
+        num_waiting=num_waiting,
+        was_interrupted=stop.is_set(),
+        board=board,
+        phases=phases.seconds,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """From trials to results in the outbox, on a Ray cluster."""
+
+    suite: Suite
+    store: Store
+    tracker: Tracker
+    options: Options
+    stop: threading.Event
+    on_start: Callable[[int, int, Resources], None]
+    on_progress: Callable[[Progress], None]
+
+    def run(self, queue: Queue, trials: Sequence[Trial], phases: Phases) -> list[Progress]:
+        """Train `trials` and then what else the queue asks for; the progress of every round."""
+        options, rounds = self.options, []
+        with (
+            ray_cluster(options.address, is_insecure=options.is_insecure),
+            stop_on_interrupt(self.stop, self.store.warn),
+            wanted_gpus(options.num_gpus, self.store.warn),
+        ):
+            plain = manifest(self.suite, device=device_name(), has_gpu=has_gpu(), is_reference=options.is_reference)
+            self.tracker.start(json.dumps(plain, indent=2))
+            placement = place(self.suite.expand(), max_lanes=options.max_lanes)
+            phases.end("start")
+            while trials and not self.stop.is_set():
+                rounds.append(self._train(trials, placement, queue))
+                trials = queue.next()
+            phases.end("training")
+        return rounds
+
+    def _train(self, trials: Sequence[Trial], placement: Placement, queue: Queue) -> Progress:
+        packs = plan(self.suite, trials, placement)
+        self.on_start(len(trials), len(packs), placement.resources)
+
+        def keep(results: Sequence[Result], traces: Mapping[str, polars.DataFrame]) -> None:
+            self.tracker.put(results, traces)
+            queue.tell(results)
+
+        checkpoints = self._checkpoints(placement.resources.device)
+        with tempfile.TemporaryDirectory(prefix="bench-tune-", ignore_cleanup_errors=True) as storage:
+            progress = run_packs(
+                packs,
+                resources=placement.resources,
+                storage=Path(storage),
+                checkpoints=checkpoints,
+                timeout_s=self.options.timeout_s,
+                stop=self.stop,
+                on_finished=keep,
+                on_progress=self._tell,
+                is_reference=self.options.is_reference,
+            )
+        if progress.warning:
+            self.store.warn(progress.warning)
+        if not self.stop.is_set():
+            checkpoints.clear()
+        return progress
+
+    def _tell(self, progress: Progress) -> None:
+        self.tracker.note({name: getattr(progress, name) for name in NOTED})
+        self.on_progress(progress)
+
+    def _checkpoints(self, device: str) -> Checkpoints:
+        folder = self.options.checkpoints or str(self.store.home / "checkpoints")
+        return Checkpoints(
+            uri=f"{folder.rstrip('/')}/{self.tracker.outbox.folder.name}",
+            token=secrets.token_hex(8),
+            variant=f"{device}-reference" if self.options.is_reference else device,
+            every_s=self.options.checkpoint_s,
+        )
+
+
+def _queue(suite: Suite, store: Store, tracker: Tracker) -> Queue:
+    finished = tracker.finished()
+    if suite.search is None:
+        return GridQueue(suite, finished)
+    rows = read_results(store, suite.name).iter_rows(named=True) if finished else ()
+    return SearchQueue(suite, {row["trial_id"]: row for row in rows})
+
+
+def _sum(rounds: list[Progress]) -> Progress | None:
+    """Counts of all rounds; None if nothing was trained."""
+    if not rounds:
+        return None
+    total = Progress(total=sum(one.total for one in rounds))
+    for one in rounds:
+        total.completed += one.completed
+        total.diverged += one.diverged
+        total.failed += one.failed
+        total.failures.update(one.failures)
+    return total
+
+
+def plan(suite: Suite, missing: Sequence[Trial], placement: Placement) -> list[Pack]:
+    """Packs of the trials to train.
+
+    Those of a grid are made of all its trials and then lose the finished ones: a resume trains what is left in the same
+    packs.
+    """
+    trials = suite.expand() if suite.search is None else missing
+    lanes = dict(placement.lanes)
+    if placement.resources.device == "cpu":  # a CPU left idle costs more than fuller packs save
+        share = max(1, -(-len(trials) // num_slots(placement.resources)))
+        lanes = {workload: min(number, share) for workload, number in lanes.items()}
+    wanted = {trial.id for trial in missing}
+    packs = []
+    for pack in make_packs(trials, max_lanes=lambda trial: lanes[trial.workload]):
+        left = tuple(trial for trial in pack.trials if trial.id in wanted)
+        if left:
+            packs.append(Pack(trials=left))
+    return packs

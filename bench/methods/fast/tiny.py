@@ -1,0 +1,179 @@
+"""Attention of very short sequences by very narrow heads, on CUDA: P is never in memory, forward or backward.
+
+There the dense reference does almost nothing but write and read tensors of Q x K, many times larger than queries and
+keys together. The kernels in tiny_kernels.py compute a row of P where it is needed, from queries and keys.
+A graph holds them as the operations `bench::tiny_attention` and `bench::tiny_attention_backward`, which Inductor calls
+as they are. autograd.Functions around them have the rules for torch.func.vjp and torch.func.vmap, lanes as further
+batch: under a transform torch 2.13 has no gradient of a torch.library.custom_op. They are differentiated once; a second
+derivative raises NotImplementedError.
+Shapes: B batch, H heads, Q queries, K keys, D width of a head, E width of a value, W width of all three as the kernels
+read them, M masks: of B H sequences the first B H / M have the first, and so on.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from bench.lazy import torch
+from bench.methods.base import Mask
+from bench.methods.fast.fold import fold
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# One row a thread at width 4, half of one at width 8; of 21 keys with 45 registers forward, and 174 and 56 backward.
+ROWS_PER_PROGRAM = 128
+NUM_WARPS = 4
+MIN_WIDTH = 4  # 16 bytes of float32, which a thread loads at once
+ARGUMENTS = "Tensor q, Tensor k, Tensor v, Tensor? allowed, bool is_softmax, float eps"
+
+
+def takes(q_BHQD: Tensor, k_BHKD: Tensor, v_BHKE: Tensor) -> bool:
+    """Whether the kernels run on these: float32 on CUDA, not under autocast."""
+    are_plain = all(x.device.type == "cuda" and x.dtype == torch.float32 for x in (q_BHQD, k_BHKD, v_BHKE))
+    return are_plain and not torch.is_autocast_enabled("cuda") and is_triton_installed()
+
+
+@functools.cache
+def is_triton_installed() -> bool:
+    """torch for Linux and CUDA brings it."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def tiny_attention(
+    q_BHQD: Tensor, k_BHKD: Tensor, v_BHKE: Tensor, mask: Mask, *, is_softmax: bool, eps: float = 0.0
+) -> Tensor:
+    """P V, (B, H, Q, E): rows of P are the softmax of Q K^T over the allowed keys, or those of KernelAttention.
+
+    For the latter queries and keys are features, none negative, and eps is added to a row's sum.
+    """
+    allowed_1QK = None if mask.kind == "full" else mask.allowed_QK[None]
+    return _functions().apply(q_BHQD, k_BHKD, v_BHKE, allowed_1QK, is_softmax, eps)
+
+
+def _kernels() -> Any:
+    from bench.methods.fast import tiny_kernels  # imports Triton
+
+    return tiny_kernels
+
+
+def _forward(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, is_softmax: bool, eps: float) -> Tensor:
+    q_BHQW, k_BHKW, v_BHKW = _alike(q, k, v)
+    o_BHQW = q.new_empty(q_BHQW.shape)
+    shared = _shared(q_BHQW, k_BHKW, allowed, is_softmax, eps)
+    num_rows = q[..., 0].numel()
+    with torch.cuda.device_of(q):
+        _kernels().forward[_programs(num_rows)](q_BHQW, k_BHKW, v_BHKW, o_BHQW, eps, num_rows, **shared)
+    return o_BHQW[..., : v.shape[-1]].contiguous()
+
+
+def _backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, is_softmax: bool, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    do_BHQW, *qkv = _alike(grad, q, k, v)
+    dq_BHQW, dk_BHKW, dv_BHKW = (x.new_empty(x.shape) for x in qkv)
+    rows_3BHQ = q.new_empty(3, *q.shape[:-1])
+    shared = _shared(dq_BHQW, dk_BHKW, allowed, is_softmax, eps)
+    num_rows, num_keys = (x[..., 0].numel() for x in (q, k))
+    kernels = _kernels()
+    with torch.cuda.device_of(q):
+        of_queries, of_keys = kernels.backward_queries[_programs(num_rows)], kernels.backward_keys[_programs(num_keys)]
+        of_queries(do_BHQW, *qkv, dq_BHQW, rows_3BHQ, eps, num_rows, **shared)
+        of_keys(do_BHQW, *qkv, rows_3BHQ, dk_BHKW, dv_BHKW, num_rows, num_keys, **shared)
+    grads = zip((dq_BHQW, dk_BHKW, dv_BHKW), (q, k, v), strict=True)
+    dq, dk, dv = (found[..., : x.shape[-1]].contiguous() for found, x in grads)
+    return dq, dk, dv
+
+
+def _alike(*tensors: Tensor) -> list[Tensor]:
+    """As the kernels read them: contiguous, and with zeros to one width, a power of two."""
+    width = MIN_WIDTH
+    while width < max(x.shape[-1] for x in tensors):
+        width *= 2
+    pad = torch.nn.functional.pad
+    return [x.contiguous() if x.shape[-1] == width else pad(x, (0, width - x.shape[-1])) for x in tensors]
+
+
+def _shared(q_BHQW: Tensor, k_BHKW: Tensor, allowed_MQK: Tensor | None, is_softmax: bool, eps: float) -> dict[str, Any]:
+    """What all kernels are told by name. A full mask is not read: any tensor may stand for it."""
+    num_sequences = q_BHQW.shape[0] * q_BHQW.shape[1]
+    return {
+        "allowed_MQK": q_BHQW if allowed_MQK is None else allowed_MQK.to(torch.uint8).contiguous(),
+        "sequences_per_mask": num_sequences if allowed_MQK is None else num_sequences // allowed_MQK.shape[0],
+        "Q": q_BHQW.shape[2],
+        "K": k_BHKW.shape[2],
+        "W": q_BHQW.shape[3],
+        "HAS_MASK": allowed_MQK is not None,
+        "IS_SOFTMAX": is_softmax,
+        "HAS_UNIFORM_ROWS": not is_softmax and eps == 0,
+        "ROWS": ROWS_PER_PROGRAM,
+        "num_warps": NUM_WARPS,
+    }
+
+
+def _programs(num_rows: int) -> tuple[int]:
+    return (-(-num_rows // ROWS_PER_PROGRAM),)
+
+
+@functools.cache
+def _functions() -> Any:
+    """The operation as a differentiable function, with the rule for lanes; at the first call both are registered."""
+    custom_op = torch.library.custom_op
+    forward = custom_op("bench::tiny_attention", _forward, mutates_args=(), schema=f"({ARGUMENTS}) -> Tensor")
+    backward = custom_op(
+        "bench::tiny_attention_backward",
+        _backward,
+        mutates_args=(),
+        schema=f"(Tensor grad, {ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
+    )
+    forward.register_fake(lambda q, k, v, *settings: q.new_empty(*q.shape[:-1], v.shape[-1]))
+    backward.register_fake(lambda grad, *qkv_and_settings: tuple(x.new_empty(x.shape) for x in qkv_and_settings[:3]))
+
+    class Tiny(torch.autograd.Function):
+        @staticmethod
+        def forward(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, is_softmax: bool, eps: float) -> Tensor:
+            return forward(q, k, v, allowed, is_softmax, eps)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+            ctx.save_for_backward(*inputs[:4])
+            ctx.settings = inputs[4:]
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+            return *TinyBackward.apply(*grads, *ctx.saved_tensors, *ctx.settings), None, None, None
+
+        @staticmethod
+        def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
+            o = Tiny.apply(*_folded(info.batch_size, in_dims, args))
+            assert o is not None
+            return o.unflatten(0, (info.batch_size, -1)), 0
+
+    class TinyBackward(torch.autograd.Function):
+        @staticmethod
+        def forward(grad: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+            return backward(grad, *inputs)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+            pass
+
+        @staticmethod
+        def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[Tensor, ...], int]:
+            grads = TinyBackward.apply(*_folded(info.batch_size, in_dims, args))
+            assert grads is not None
+            return tuple(x.unflatten(0, (info.batch_size, -1)) for x in grads), 0
+
+    return Tiny
+
+
+def _folded(num_lanes: int, in_dims: tuple[int | None, ...], args: tuple[Any, ...]) -> list[Any]:
+    """Arguments of either Function, the lanes folded into the batch; a mask that all of them share stays one."""
+    *tensors, allowed, is_softmax, eps = args
+    folded = [fold(x, dim, num_lanes) for x, dim in zip(tensors, in_dims[: len(tensors)], strict=True)]
+    dim = in_dims[len(tensors)]
+    if allowed is not None and (dim is not None or allowed.shape[0] > 1):
+        allowed = fold(allowed, dim, num_lanes)
+    return [*folded, allowed, is_softmax, eps]

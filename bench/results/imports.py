@@ -1,0 +1,216 @@
+"""Import other people's runs: from a file into the store of record, marked as imported.
+
+A file is an import, named as the file. Its runs stand in a suite of their own, or beside the trials of a suite of ours.
+The same import again replaces its runs: what did not change stays as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.foreign.runs import ABSENT, Foreign, Reading, foreign_results
+from analysis.foreign.tidy_file import TidyFile
+from analysis.scores.leaderboard import leaderboard
+from bench.errors import StoreError, UsageError
+from bench.results.board import Board, read_board
+from bench.results.imported import end_status, publish_imports, read_imported
+from bench.store import Store, Tracker, imported_trials, read_imports, read_results, read_status, records
+from bench.suite import Suite
+from bench.suite.errors import suggest
+from bench.trial import KNOB_NAMES, Result
+
+RUNS_AT_ONCE = 1000  # of one entry of the outbox
+SUITE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did to the store, and the leaderboard that its runs stand on."""
+
+    name: str
+    suite_name: str
+    foreign: Foreign
+    board: Board
+    num_new: int
+    num_replaced: int
+    num_removed: int
+
+    @property
+    def is_unchanged(self) -> bool:
+        return self.num_new + self.num_replaced + self.num_removed == 0
+
+
+def import_runs(
+    file: TidyFile,
+    store: Store,
+    *,
+    suite: Suite | str | None,
+    workload: str | None = None,
+    initial_loss: float | None = None,
+    settings: tuple[str, ...] = (),
+    score: str = "lr_sensitivity",
+    loss: str = "train",
+) -> Imported:
+    """Put the runs of a file into the store and publish their leaderboard; the same file again changes nothing.
+
+    suite: ours, beside whose trials they stand, or the name of one of imports alone (None: the file's).
+
+    Raises UsageError for a file that is not right, before anything is stored, for a name that our own trials have, and
+    while the suite is being run.
+    """
+    name = _import_name(file)
+    suite_name = _suite_name(suite, name)
+    foreign = _read(file, name, suite, suite_name, workload, initial_loss, settings)
+    leaderboard(foreign.frame, score, loss)  # what can't be scored is not stored
+    store.create()
+    if not isinstance(suite, Suite):
+        _refuse_own_trials(store, suite_name)
+    texts = {result.trial.id: records.result_text(records.trial_tags(result)) for result in foreign.results}
+    held = _put(foreign, texts, store, name=name, record=_record(file, foreign), suite=suite, suite_name=suite_name)
+    return Imported(
+        name=name,
+        suite_name=suite_name,
+        foreign=foreign,
+        board=_read_board(suite, suite_name, store, score, loss),
+        num_new=len(texts.keys() - held.keys()),
+        num_replaced=sum(held[trial_id] != texts[trial_id] for trial_id in held.keys() & texts.keys()),
+        num_removed=len(held.keys() - texts.keys()),
+    )
+
+
+def _put(
+    foreign: Foreign,
+    texts: dict[str, str],
+    store: Store,
+    *,
+    name: str,
+    record: dict[str, Any],
+    suite: Suite | str | None,
+    suite_name: str,
+) -> dict[str, str]:
+    """Make the store hold these runs as the import of that name; returns what it held of it before.
+
+    `texts` and what is returned: results as JSON text, by trial id.
+    """
+    tracker = Tracker(store, suite_name)
+    try:
+        held = tracker.imported(name)
+        if held != texts or read_imports(store, suite_name).get(name) != record:
+            state = read_status(store, suite_name)["state"]
+            changed = {trial_id for trial_id, text in texts.items() if held.get(trial_id) != text}
+            _deliver(tracker, [result for result in foreign.results if result.trial.id in changed])
+            tracker.remove(held.keys() - texts.keys())
+            tracker.log_import(name, record)
+            publish_imports(suite, suite_name, store, tracker)
+            tracker.finish(end_status(suite, state))
+    finally:
+        tracker.close()
+    return held
+
+
+def _read(
+    file: TidyFile,
+    name: str,
+    suite: Suite | str | None,
+    suite_name: str,
+    workload: str | None,
+    initial_loss: float | None,
+    settings: tuple[str, ...],
+) -> Foreign:
+    """The runs of the file, and beside a suite's trials on one of its workloads."""
+    absent = ABSENT if not isinstance(suite, Suite) else {**ABSENT, **_same_as(suite, workload)}
+    has_company = isinstance(suite, Suite) or suite_name != name
+    reading = Reading(
+        name=name,
+        workload=workload,
+        initial_loss=initial_loss,
+        settings=settings,
+        absent=absent,
+        label=(lambda method: f"{method}(imported={name})") if has_company else str,
+    )
+    foreign = foreign_results(file, reading)
+    if isinstance(suite, Suite):
+        _check_workloads(file, foreign, suite)
+    return foreign
+
+
+def _same_as(suite: Suite, workload: str | None) -> dict[str, Any]:
+    """What all trials of a suite, or of its workload, have in common; it counts where a file is silent."""
+    if suite.search is not None:
+        raise UsageError(f"suite {suite.name!r} searches; required one with a leaderboard, which trains its grid")
+    trials = [trial for trial in suite.expand() if workload in (None, trial.workload.label)]
+    common: dict[str, set[Any]] = {"num_steps": {trial.num_steps for trial in trials}}
+    for name in ("workload", "optimizer", "schedule"):
+        common[name] = {getattr(trial, name).label for trial in trials}
+    for name in KNOB_NAMES[1:]:
+        common[name] = {getattr(trial.knobs, name) for trial in trials}
+    return {name: values.pop() for name, values in common.items() if len(values) == 1}
+
+
+def _check_workloads(file: TidyFile, foreign: Foreign, suite: Suite) -> None:
+    labels = [choice.label for choice in suite.entries["workloads"]]
+    for row, result in enumerate(foreign.results, 1):
+        label = result.trial.workload.label
+        if label not in labels:
+            raise UsageError(
+                f"{file.shown}: row {row}, column 'workload': {label!r}; required a workload of suite {suite.name!r}, "
+                f"here or by --workload: {suggest(label, labels, existing='there are')}"
+            )
+
+
+def _deliver(tracker: Tracker, results: list[Result]) -> None:
+    for start in range(0, len(results), RUNS_AT_ONCE):
+        tracker.put(results[start : start + RUNS_AT_ONCE], {})
+    if num_waiting := tracker.deliver():
+        raise StoreError(f"the store did not take {num_waiting} packs of the import; the same import delivers them")
+
+
+def _read_board(suite: Suite | str | None, suite_name: str, store: Store, score: str, loss: str) -> Board:
+    if isinstance(suite, Suite):
+        return read_board(suite, store, score=score, loss=loss)
+    return read_imported(store, suite_name, score=score, loss=loss)
+
+
+def _record(file: TidyFile, foreign: Foreign) -> dict[str, Any]:
+    """What is kept of an import: plain data for JSON."""
+    return {
+        "file": file.name,
+        "sha256": file.sha256,
+        "sources": list(foreign.sources),
+        "num_runs": len(foreign.results),
+        "assumed": {name: plain_value(value) for name, value in foreign.assumed.items()},
+    }
+
+
+def plain_value(value: Any) -> Any:
+    """A value that stands for what a file leaves out, as messages and JSON show it."""
+    if value is None:
+        return "unknown"
+    return "off" if value == math.inf else value
+
+
+def _import_name(file: TidyFile) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(file.name).stem).lstrip("_.-")[:100] or "runs"
+
+
+def _suite_name(suite: Suite | str | None, name: str) -> str:
+    if isinstance(suite, Suite):
+        return suite.name
+    if suite is not None and not re.fullmatch(SUITE_NAME, suite):
+        raise UsageError(
+            f"--suite {suite!r}: required a suite file, or a name of letters, digits, _ - . to import under"
+        )
+    return suite or name
+
+
+def _refuse_own_trials(store: Store, suite_name: str) -> None:
+    own = read_results(store, suite_name).height - len(imported_trials(store, suite_name))
+    if own:
+        raise UsageError(
+            f"{store.shown_uri}: suite {suite_name!r} has {own} trials of our own; required --suite with its file, to "
+            "stand beside them, or another name"
+        )

@@ -1,0 +1,37 @@
+"""The only part that knows MLflow: delivers finished packs, finds what is finished, reads results and traces."""
+
+from bench.store import records
+from bench.store.audit import RunRecord, examine_artifacts, read_runs
+from bench.store.read import (
+    imported_trials,
+    read_imports,
+    read_manifest,
+    read_results,
+    read_traces,
+    suite_names,
+    trace_lots,
+)
+from bench.store.status import read_status
+from bench.store.store import Store
+from bench.store.tracker import Tracker
+from bench.store.ui import leaderboard_link, suite_link, ui_command
+
+__all__ = [
+    "RunRecord",
+    "Store",
+    "Tracker",
+    "examine_artifacts",
+    "imported_trials",
+    "leaderboard_link",
+    "read_imports",
+    "read_manifest",
+    "read_results",
+    "read_runs",
+    "read_status",
+    "read_traces",
+    "records",
+    "suite_link",
+    "suite_names",
+    "trace_lots",
+    "ui_command",
+]

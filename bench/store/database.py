@@ -1,0 +1,186 @@
+"""The databases that MLflow keeps runs in: made once, checked before MLflow opens them, and written at less cost.
+
+Measured traps of MLflow 3.17.2 that this file works around:
+- Several processes that open a fresh database migrate it at once and brick it, and a kill during the migration leaves
+  SQLite half made. It is made under a lock; SQLite under a temporary name, and renamed.
+- A database that can't be opened is tried again for minutes, with a traceback each time; one that lacks a table, as
+  those of other versions do, is migrated without a word. Both are found out first.
+- SQLite waits for the disk about a dozen times a trial. A driver writes through SQLite's write-ahead log instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.errors import StoreError
+from bench.store.failures import without_secrets
+from bench.store.outbox import sync_folder
+from bench.store.quiet import quiet
+
+# SQLite's write-ahead log needs memory shared by all that open the database: no network file system.
+LOCAL_FILE_SYSTEMS = {"apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"}
+
+_ADVISORY_LOCK = 7_233_907_412  # any number that other programs on the same server don't use
+_CONNECT_SECONDS = 10
+
+
+def is_made(database: Path) -> bool:
+    """Whether there is a SQLite database: it gets its name once it is whole."""
+    return database.exists() and database.stat().st_size > 0
+
+
+def make_sqlite(database: Path, artifact_root: str) -> None:
+    """Makes MLflow's database, whole or not at all. Only under a lock."""
+    for leftover in database.parent.glob(f"{database.name}.new-*"):
+        leftover.unlink()
+    temporary = database.with_name(f"{database.name}.new-{os.getpid()}")
+    _initialise(f"sqlite:///{temporary}", artifact_root)
+    temporary.rename(database)
+    sync_folder(database.parent)
+
+
+def make_postgres(uri: str, artifact_root: str) -> None:
+    """Makes MLflow's tables in a Postgres database that has none: of several processes one does, the others wait."""
+    import sqlalchemy
+
+    with _connected(uri) as connection:
+        if _is_initialised(connection):
+            return
+        lock = sqlalchemy.bindparam("lock", _ADVISORY_LOCK, sqlalchemy.BigInteger)
+        connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(lock)))  # let go with the connection
+        if not _is_initialised(connection):
+            check(uri)
+            _initialise(uri, artifact_root)
+
+
+def check(uri: str) -> None:
+    """Raises StoreError if the database's schema is not that of this MLflow, and for SQLite that isn't MLflow's."""
+    import sqlalchemy
+
+    with _connected(uri) as connection:
+        names = set(sqlalchemy.inspect(connection).get_table_names())
+        found = _schema(connection) if "alembic_version" in names else None
+    shown = without_secrets(uri)
+    if found is None and "experiments" not in names:
+        if uri.startswith("sqlite"):
+            raise StoreError(f"{shown.removeprefix('sqlite:///')}: not a store of MLflow")
+        return
+    import mlflow
+    from alembic.script import ScriptDirectory
+
+    (needed,) = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations")).get_heads()
+    if found is not None and found != needed:
+        raise StoreError(
+            f"{shown}: its schema {found} is of another version of MLflow, {mlflow.__version__} needs {needed}; use "
+            f"the MLflow that made it, or make a copy and `mlflow db upgrade` it"
+        )
+
+
+def has_tables(uri: str) -> bool:
+    """Whether MLflow's tables are in a database."""
+    with _connected(uri) as connection:
+        return _is_initialised(connection)
+
+
+class WriteAheadLog:
+    """Inside the block SQLite commits to its write-ahead log without waiting for the disk; `sync` waits for all of it.
+
+    A power cut before `sync` may lose commits, the last first; the database is whole at any moment. Where the log can't
+    be used every commit waits, as usual. Afterwards the database is one file again, unless another process uses it.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._engine: Any = None
+
+    def __enter__(self) -> WriteAheadLog:
+        if _is_local(self._database):
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+            from sqlalchemy import event
+
+            quiet()
+            self._engine = SqlAlchemyStore(f"sqlite:///{self._database}", "unused").engine  # that of every client
+            event.listen(self._engine, "connect", _use_log)
+            self._engine.dispose()  # connections that were made without
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._engine is None:
+            return
+        from sqlalchemy import event
+
+        if event.contains(self._engine, "connect", _use_log):  # not ended by another of this process
+            event.remove(self._engine, "connect", _use_log)
+        self._engine.dispose()
+        self._engine = None
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self._database, timeout=0)) as own:
+            own.execute("pragma journal_mode = delete")
+
+    def sync(self) -> None:
+        """Waits until every commit is on the disk.
+
+        A checkpoint of SQLite's waits for log and database before it starts the log anew, so the log's own file is all
+        that is left to wait for. The database must not be opened here: closing it would let go of SQLite's locks.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(f"{self._database}-wal", os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            sync_folder(self._database.parent)
+
+
+def _use_log(connection: Any, _: object) -> None:
+    with contextlib.suppress(sqlite3.OperationalError):  # another process uses the database without
+        mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
+        if mode == "wal":
+            connection.execute("pragma synchronous = normal")
+
+
+def _is_local(database: Path) -> bool:
+    import psutil
+
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    folder = next((folder for folder in database.parents if folder in mounts), None)
+    return folder is not None and mounts[folder] in LOCAL_FILE_SYSTEMS
+
+
+@contextlib.contextmanager
+def _connected(uri: str) -> Iterator[Any]:
+    import sqlalchemy
+
+    options = {"connect_timeout": _CONNECT_SECONDS} if uri.startswith(("postgresql", "mysql")) else {}
+    engine = sqlalchemy.create_engine(
+        uri, poolclass=sqlalchemy.NullPool, connect_args=options, isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        yield connection
+
+
+def _schema(connection: Any) -> str | None:
+    import sqlalchemy
+
+    return connection.execute(sqlalchemy.text("select max(version_num) from alembic_version")).scalar()
+
+
+def _is_initialised(connection: Any) -> bool:
+    """Whether MLflow has done all that it does to a fresh database; the default experiment comes last."""
+    import sqlalchemy
+
+    if not {"alembic_version", "experiments"} <= set(sqlalchemy.inspect(connection).get_table_names()):
+        return False
+    experiments = connection.execute(sqlalchemy.text("select count(*) from experiments")).scalar()
+    return _schema(connection) is not None and experiments > 0
+
+
+def _initialise(uri: str, artifact_root: str) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    quiet()
+    SqlAlchemyStore(uri, artifact_root).engine.dispose()

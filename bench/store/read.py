@@ -1,0 +1,197 @@
+"""Reading: results and traces of a suite as Polars frames, from MLflow and what still waits in the outbox."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import StoreError
+from bench.lazy import polars
+from bench.store import records
+from bench.store.delivery import MANIFEST_FILE
+from bench.store.outbox import Entry, empty_traces
+from bench.store.records import MANIFEST_VERSION
+from bench.store.store import Store
+from bench.trace import TRACE_COLUMNS
+from bench.trial import RESULT_COLUMNS, Result, import_name
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment, Run
+
+_ENDED = f"tags.`{records.KIND}` = 'trial' and attributes.status != 'RUNNING' and attributes.status != 'KILLED'"
+_TRIALS_A_LOT = 1000  # about 0.2 GB of traces of a few thousand rows each
+
+
+def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> polars.DataFrame:
+    """One row of RESULT_COLUMNS a trial, its newest result; lost trials only if they have no result.
+
+    undelivered: include what waits in the outbox; with it an unreachable store is an error all the same.
+
+    Raises StoreError if there is no store or it can't be reached. A suite that has no results gives no rows.
+    """
+    waiting = _waiting(store, suite_name) if undelivered else []  # first, so that a delivery meanwhile loses nothing
+    newest: dict[str, Result] = {}
+    unreadable = []
+    for run in _trial_runs(store, store.experiment(suite_name)).values():
+        records.check_schema(run.data.tags, f"{store.shown_uri}: run {run.info.run_id}")
+        try:
+            result = records.result_from_tags(run.data.tags)
+        except (ValueError, KeyError, TypeError) as error:
+            unreadable.append(f"run {run.info.run_id}: {error}")
+        else:
+            newest[result.trial.id] = result
+    if unreadable:
+        store.warn(f"{store.shown_uri}: {len(unreadable)} results left out that can't be read ({unreadable[0]})")
+    for entry in waiting:
+        for result in entry.results:
+            known = newest.get(result.trial.id)
+            if known is None or result.outcome.is_result or not known.outcome.is_result:
+                newest[result.trial.id] = result
+    return polars.DataFrame([result.row() for result in newest.values()], schema=_schema(RESULT_COLUMNS))
+
+
+def imported_trials(store: Store, suite_name: str) -> dict[str, str]:
+    """The name of its import by the id of each imported trial of a suite."""
+    experiment = store.experiment(suite_name)
+    is_imported = f"{_ENDED} and tags.`{records.IMPORTED}` != ''"
+    runs = [] if experiment is None else store.search(experiment.experiment_id, is_imported)
+    names = {run.data.tags[records.TRIAL_ID]: run.data.tags[records.IMPORTED] for run in runs}
+    waiting = [result.trial for entry in _waiting(store, suite_name) for result in entry.results]
+    return names | {trial.id: name for trial in waiting if (name := import_name(trial.method.name)) is not None}
+
+
+def read_imports(store: Store, suite_name: str) -> dict[str, dict[str, Any]]:
+    """What was imported into a suite, by the name of each import: file, checksum, sources, and what it leaves open."""
+    experiment = store.experiment(suite_name)
+    if experiment is None:
+        return {}
+    suites = store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'")
+    tags = {name: text for run in reversed(suites) for name, text in run.data.tags.items()}
+    return {
+        name.removeprefix(records.IMPORT): json.loads(text)
+        for name, text in sorted(tags.items())
+        if name.startswith(records.IMPORT)
+    }
+
+
+def read_traces(
+    store: Store, suite_name: str, trial_ids: Collection[str], quantities: Collection[str] | None = None
+) -> polars.DataFrame:
+    """Traces of the given trials: trial_id and TRACE_COLUMNS; those that wait in the outbox are included.
+
+    A trial that is unknown or left no trace has no rows.
+    """
+    return polars.concat([empty_traces(), *trace_lots(store, suite_name, trial_ids, quantities)])
+
+
+def trace_lots(
+    store: Store, suite_name: str, trial_ids: Collection[str], quantities: Collection[str] | None = None
+) -> Iterator[polars.DataFrame]:
+    """What `read_traces` reads, in frames of whole trials, _TRIALS_A_LOT or what one pack left at a time."""
+    wanted = set(trial_ids)
+    kept = polars.lit(True) if quantities is None else polars.col("quantity").is_in(list(quantities))
+    for entry in reversed(_waiting(store, suite_name)):
+        found = entry.traces.filter(polars.col("trial_id").is_in(wanted))
+        yield found.filter(kept)
+        wanted -= set(found["trial_id"])
+    experiment = store.experiment(suite_name)
+    if experiment is not None:
+        runs = {trial_id: run for trial_id, run in _trial_runs(store, experiment).items() if trial_id in wanted}
+        paths = list(_trace_paths(store, experiment, runs).items())
+        for start in range(0, len(paths), _TRIALS_A_LOT):
+            yield _read_files(dict(paths[start : start + _TRIALS_A_LOT]), kept)
+
+
+def read_manifest(store: Store, suite_name: str) -> str | None:
+    """JSON text of the manifest of the suite's newest start, None if there is none."""
+    experiment = store.experiment(suite_name)
+    if experiment is None:
+        return None
+    for run in store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'"):
+        with tempfile.TemporaryDirectory() as temporary, store.reported():
+            folder = store.run_folder(experiment, run.info.run_id)
+            if folder is None:
+                files = store.client().list_artifacts(run.info.run_id)
+                if not any(file.path == MANIFEST_FILE for file in files):
+                    continue
+                folder = Path(temporary)
+                store.client().download_artifacts(run.info.run_id, MANIFEST_FILE, temporary)
+            if (folder / MANIFEST_FILE).exists():
+                text = (folder / MANIFEST_FILE).read_text(encoding="utf-8")
+                _check_manifest(text, f"{store.shown_uri}: manifest of suite {suite_name!r}")
+                return text
+    return None
+
+
+def _check_manifest(text: str, what: str) -> None:
+    plain = json.loads(text)
+    if "manifest_version" in plain and plain["manifest_version"] > MANIFEST_VERSION:
+        found = plain["manifest_version"]
+        raise StoreError(f"{what} is of version {found}, this program reads up to {MANIFEST_VERSION}; update bench")
+
+
+def suite_names(store: Store) -> list[str]:
+    """Names of all suites that the store holds."""
+    with store.reported():
+        experiments = store.client().search_experiments()
+        return sorted(e.name for e in experiments if store.search(e.experiment_id, f"tags.`{records.KIND}` = 'suite'"))
+
+
+def _waiting(store: Store, suite_name: str) -> list[Entry]:
+    return list(store.outbox(suite_name).load_all())
+
+
+def _trial_runs(store: Store, experiment: Experiment | None) -> Mapping[str, Run]:
+    """The run of each trial that ended: the newest with a result, or else the newest."""
+    if experiment is None:
+        return {}
+    runs = store.search(experiment.experiment_id, _ENDED)
+    runs.sort(key=lambda run: (run.info.status == "FINISHED", run.info.end_time))
+    return {run.data.tags[records.TRIAL_ID]: run for run in runs}
+
+
+def _trace_paths(store: Store, experiment: Experiment, runs: Mapping[str, Run]) -> dict[str, Path]:
+    """Local paths of trace files by trial id; what a server keeps is downloaded once and kept in the home."""
+    paths: dict[str, Path] = {}
+    downloads: dict[str, Future[Path]] = {}
+    with ThreadPoolExecutor(max_workers=8) as pool, store.reported():
+        for trial_id, run in runs.items():
+            if records.TRACE not in run.data.tags:
+                continue
+            folder = store.run_folder(experiment, run.info.run_id)
+            if folder is None:
+                downloads[trial_id] = pool.submit(_download, store, experiment, run)
+            else:
+                paths[trial_id] = folder / run.data.tags[records.TRACE]
+        return paths | {trial_id: download.result() for trial_id, download in downloads.items()}
+
+
+def _download(store: Store, experiment: Experiment, run: Run) -> Path:
+    path = store.home / "cache" / f"{run.info.run_id}.parquet"  # a run that ended never changes
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+            # `download_artifacts` asks for a listing first, which takes the server longer than the file.
+            repository = store.artifact_repository(experiment)
+            repository._download_file(
+                f"{run.info.run_id}/artifacts/{run.data.tags[records.TRACE]}", f"{temporary}/trace"
+            )
+            Path(temporary, "trace").rename(path)
+    return path
+
+
+def _read_files(paths: Mapping[str, Path], kept: polars.Expr) -> polars.DataFrame:
+    names = polars.DataFrame({"path": [str(path) for path in paths.values()], "trial_id": list(paths)})
+    try:
+        rows = polars.scan_parquet(list(paths.values()), include_file_paths="path").filter(kept).collect()
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise StoreError(f"a trace can't be read: {error}") from error
+    return rows.join(names, on="path", how="left").select("trial_id", *TRACE_COLUMNS)
+
+
+def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
+    return {column: getattr(polars, kind) for column, kind in columns.items()}

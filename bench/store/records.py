@@ -1,0 +1,203 @@
+"""How a trial is written in MLflow: names, tags, params and metrics. Pure functions; nothing here talks to MLflow.
+
+The exact result is the JSON in the tags bench.result, bench.result.1, ...; everything else is for people and the UI.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.errors import StoreError
+from bench.lazy import polars
+from bench.trial import Result, canonical_json, import_name
+
+# Of what tags and artifacts of a suite hold; on its experiment and every run of it. Raised whenever an older program
+# would misread what is written. 1: before there was this tag, without checksums of traces.
+SCHEMA_VERSION = 2
+SCHEMA = "bench.schema"
+
+MANIFEST_VERSION = 2  # the one that bench.driver.manifest writes, and the latest that is read
+
+KIND = "bench.kind"
+TRIAL_ID = "bench.trial_id"
+METHOD_KEY = "bench.method_key"
+OUTCOME = "bench.outcome"
+RESULT = "bench.result"
+IMPORTED = "bench.imported"  # on the runs of imported trials: the name of the import
+IMPORT = "bench.import."  # and that name; on the suite run: JSON, what was imported
+TRACE = "bench.trace"  # name of the trace's artifact; no tag if there is no trace
+TRACE_SHA256 = "bench.trace_sha256"  # of that file, since schema 2
+PARENT = "mlflow.parentRunId"
+CLASSIC = {"workflowType": "machine_learning"}  # of links to MLflow's UI; without it pages open among LLM traces
+LABELS = ("bench.workload", "bench.method", "bench.optimizer")  # of a method run, and of all of them on the suite run
+
+# Metrics with a curve, averaged over layers, of those that a trace has; the rest is in the trace. A point costs 0.1 ms
+# and 268 bytes.
+HELD_OUT = ("val_loss", "val_accuracy", "val_calibration_error")
+CURVES = ("loss", "grad_norm", "entropy_mean", "entropy_std", "frobenius_norm", *HELD_OUT)
+# Single numbers, at the trial's last step; those on held-out data end the curves of their names.
+NUMBERS = ("initial_loss", "final_loss", "initial_val_loss", *HELD_OUT, "wall_s")
+
+ENDED = ("FINISHED", "FAILED")  # status of runs that hold a trial whole: with a result, or lost
+
+MAX_NAME = 250  # letters of a run's name, in MLflow's database
+MAX_TAG = 8000  # longer ones are cut by MLflow without a word, as are params
+_MAX_PARAM = 6000
+
+_CURVE_BUCKETS = 32  # about 25 points for 10,000 steps: the first buckets are narrower than a step
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodKey:
+    """What one method run stands for: a line of the leaderboard. Fields are labels."""
+
+    workload: str
+    method: str
+    optimizer: str
+
+    @classmethod
+    def of(cls, result: Result) -> MethodKey:
+        trial = result.trial
+        return cls(workload=trial.workload.label, method=trial.method.label, optimizer=trial.optimizer.label)
+
+    @classmethod
+    def of_text(cls, text: str) -> MethodKey:
+        """That of a result as JSON text, whatever its version."""
+        trial = json.loads(text)["trial"]
+        return cls(**{field.name: trial[field.name]["label"] for field in dataclasses.fields(cls)})
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(canonical_json(dataclasses.asdict(self)).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        return shown(f"{self.method} | {self.workload} | {self.optimizer}", MAX_NAME)
+
+    def tags(self) -> dict[str, str]:
+        labels = {f"bench.{name}": shown(label, MAX_TAG) for name, label in dataclasses.asdict(self).items()}
+        return {KIND: "method", SCHEMA: str(SCHEMA_VERSION), METHOD_KEY: self.digest, **labels}
+
+
+def check_schema(tags: Mapping[str, str], what: str) -> None:
+    """Raises StoreError if a suite or run was written by a later program."""
+    found = tags.get(SCHEMA, "1")
+    if not found.isdecimal() or int(found) > SCHEMA_VERSION:
+        raise StoreError(f"{what} is of schema {found[:20]}, this program reads up to {SCHEMA_VERSION}; update bench")
+
+
+def is_kind(tags: Mapping[str, str], kind: str) -> bool:
+    """Whether tags are of a run of this kind: suite, method or trial."""
+    return tags.get(KIND) == kind
+
+
+def board_metrics_names(board: polars.DataFrame) -> list[str]:
+    """The columns of a leaderboard that are metrics of its method runs."""
+    return [name for name, kind in board.schema.items() if kind.is_numeric()]
+
+
+def board_metrics(board: polars.DataFrame) -> Iterator[tuple[MethodKey, dict[str, float]]]:
+    """The finite numbers of each line of a leaderboard, which has the columns workload, method and optimizer."""
+    names = board_metrics_names(board)
+    for row in board.iter_rows(named=True):
+        key = MethodKey(workload=row["workload"], method=row["method"], optimizer=row["optimizer"])
+        yield key, {name: row[name] for name in names if row[name] is not None and math.isfinite(row[name])}
+
+
+def flags_text(flags: str | Sequence[str] | None) -> str:
+    """The flags of a line of a leaderboard as one text."""
+    if flags is None or isinstance(flags, str):
+        return flags or ""
+    return ", ".join(flags)
+
+
+def note(markdown: str, links: str) -> str:
+    """The text with the links at its end, and as many of its lines as a tag holds."""
+    if len(markdown) + len(links) <= MAX_TAG:
+        return f"{markdown}{links}"
+    most = MAX_TAG - len(links) - 10
+    whole_lines = markdown[:most].rpartition("\n")[0]
+    return f"{whole_lines or markdown[:most]}\n\n…{links}"
+
+
+def trial_name(result: Result) -> str:
+    trial = result.trial
+    swept = "".join(f" {name}={value}" for name, value in trial.settings.items())
+    return shown(f"{trial.method.label} lr={trial.knobs.lr:g}{swept} seed={trial.seed}", MAX_NAME)
+
+
+def trial_tags(result: Result) -> dict[str, str]:
+    """Tags of a trial's run; `result_text` reads them back."""
+    text = canonical_json(result.to_dict())
+    pieces = [text[start : start + MAX_TAG] for start in range(0, len(text), MAX_TAG)]
+    names = [RESULT] + [f"{RESULT}.{number}" for number in range(1, len(pieces))]
+    imported = import_name(result.trial.method.name)
+    return {
+        **({} if imported is None else {IMPORTED: imported}),
+        KIND: "trial",
+        SCHEMA: str(SCHEMA_VERSION),
+        TRIAL_ID: result.trial.id,
+        OUTCOME: result.outcome.value,
+        **dict(zip(names, pieces, strict=True)),
+    }
+
+
+def result_text(tags: Mapping[str, str]) -> str:
+    """The JSON of a trial's result, put together from its tags."""
+    pieces = [tags[RESULT]]
+    while f"{RESULT}.{len(pieces)}" in tags:
+        pieces.append(tags[f"{RESULT}.{len(pieces)}"])
+    return "".join(pieces)
+
+
+def import_of_text(text: str) -> str | None:
+    """The name of the import that a result, as JSON text, is of; None for our own."""
+    return import_name(json.loads(text)["trial"]["method"]["name"])
+
+
+def result_from_tags(tags: Mapping[str, str]) -> Result:
+    """Raises ValueError for a trial of another version."""
+    return Result.from_dict(json.loads(result_text(tags)))
+
+
+def trial_params(result: Result) -> dict[str, str]:
+    trial = result.trial
+    labels = {name: getattr(trial, name).label for name in ("workload", "method", "optimizer", "schedule")}
+    numbers = {**dataclasses.asdict(trial.knobs), "seed": trial.seed, "num_steps": trial.num_steps}
+    return {name: shown(str(value), _MAX_PARAM) for name, value in {**labels, **numbers, **trial.settings}.items()}
+
+
+def trial_metrics(result: Result) -> dict[str, float]:
+    """Single numbers; non-finite ones are left out, because MLflow turns inf into 1.8e308."""
+    numbers = {name: getattr(result, name) for name in NUMBERS}
+    return {name: number for name, number in numbers.items() if number is not None and math.isfinite(number)}
+
+
+def curves(traces: polars.DataFrame) -> polars.DataFrame:
+    """Thinned curves of many trials: trial_id, quantity, step, value, log-spaced in step, the last step kept."""
+    columns = polars.col
+    return (
+        traces.lazy()
+        .filter(columns("quantity").is_in(CURVES))
+        .group_by("trial_id", "quantity", "step")
+        .agg(columns("value").cast(polars.Float64).mean())
+        .filter(columns("value").is_finite())
+        .with_columns(position=(columns("step") + 1).log() / (columns("step").max().over("trial_id") + 2).log())
+        .with_columns(bucket=(columns("position") * _CURVE_BUCKETS).floor())
+        .sort("trial_id", "quantity", "step")
+        .group_by("trial_id", "quantity", "bucket", maintain_order=True)
+        .agg(columns("step").last(), columns("value").last())
+        .select("trial_id", "quantity", "step", "value")
+        .collect()
+    )
+
+
+def shown(text: str, limit: int) -> str:
+    """Text that every database keeps and every page shows: control characters replaced, the rest cut at `limit`."""
+    clean = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"

@@ -1,0 +1,50 @@
+"""How far a suite is, by the store of record alone: what the driver noted on the suite run, and the trials there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+from bench.store import records
+from bench.store.store import Store
+
+PROGRESS = "bench.progress"  # tag of the suite run: JSON, `noted_ms` and the driver's counts
+SILENT_SECONDS = 120.0  # a driver that noted nothing for so long is probably gone
+
+
+def progress_text(counts: str) -> str:
+    """The value of PROGRESS now, for counts of trials as JSON."""
+    return json.dumps({"noted_ms": time.time_ns() // 1_000_000, **json.loads(counts)}, sort_keys=True)
+
+
+def read_status(store: Store, suite_name: str) -> dict[str, Any]:
+    """state, trials with a result by outcome, and what the driver noted last with its age in seconds.
+
+    state: "waiting" (nothing stored yet), "running", "silent" (running, but its driver noted nothing for two minutes),
+    "finished", "killed" or "failed". Raises StoreError if the store can't be read.
+    """
+    experiment = store.experiment(suite_name)
+    if experiment is None:
+        return {"state": "waiting"}
+    runs = store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'")
+    trials = store.search(
+        experiment.experiment_id, f"tags.`{records.KIND}` = 'trial' AND attributes.status != 'RUNNING'"
+    )
+    outcomes = {run.data.tags[records.TRIAL_ID]: run.data.tags[records.OUTCOME] for run in trials}
+    counts = dict(sorted(Counter(outcomes.values()).items()))
+    if not runs:
+        return {"state": "waiting", **counts}
+    suite = runs[0]
+    noted: dict[str, Any] = json.loads(suite.data.tags[PROGRESS]) if PROGRESS in suite.data.tags else {}
+    age_s = (time.time_ns() // 1_000_000 - noted.pop("noted_ms")) / 1000 if noted else None
+    state = suite.info.status.lower()
+    if state == "running" and (age_s is None or age_s > SILENT_SECONDS):
+        state = "silent"
+    return {
+        "state": state,
+        **counts,
+        **{f"driver_{name}": count for name, count in noted.items()},
+        "driver_age_s": age_s,
+    }

@@ -1,0 +1,209 @@
+"""Store: where results are kept, an MLflow server, a database, or by default SQLite and files below a home folder.
+
+Artifacts of a database are files beside it, or below the URI in MLFLOW_DEFAULT_ARTIFACT_ROOT, such as an S3 bucket; a
+server keeps its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from bench.errors import StoreError, UsageError
+from bench.store import database, records
+from bench.store.failures import failures, one_line, without_secrets
+from bench.store.outbox import Outbox
+from bench.store.quiet import quiet
+from bench.trial import canonical_json
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment, Run
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from mlflow.tracking import MlflowClient
+
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+
+_PAGE = 1000  # runs in one answer of a search
+
+
+class Store:
+    """Where results are kept. Nothing is opened or made before it is needed.
+
+    home: folder of the outbox, of locks, and of the embedded store (`mlflow.db` and `artifacts/`).
+    uri: tracking URI; None means the environment's MLFLOW_TRACKING_URI, or else the embedded store.
+    warn: called with one line a warning.
+    """
+
+    def __init__(self, home: Path, uri: str | None = None, *, warn: Callable[[str], None]) -> None:
+        quiet()  # before anything imports MLflow, which starts its telemetry
+        self.home = home.resolve()
+        self.warn = warn
+        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow.db'}"
+        self.uri = self.uri.rstrip("/")
+        scheme = self.uri.partition(":")[0].partition("+")[0]
+        if scheme not in SCHEMES:
+            raise UsageError(f"tracking URI {self.shown_uri!r}: required one of {', '.join(SCHEMES)}, got {scheme!r}")
+        self.database: Path | None = None
+        if scheme == "sqlite":
+            self.database = Path(self.uri.partition(":///")[2])
+            if self.database.name in ("", ":memory:") or "?" in self.uri:
+                raise UsageError(f"tracking URI {self.shown_uri!r}: required sqlite:///path/to/file.db")
+            self.database = self.database.resolve()
+            self.uri = f"sqlite:///{self.database}"
+        self._client: MlflowClient | None = None
+        self._repositories: dict[str, ArtifactRepository] = {}
+
+    @property
+    def is_remote(self) -> bool:
+        return self.uri.startswith(("http:", "https:"))
+
+    @property
+    def shown_uri(self) -> str:
+        """The tracking URI without its password."""
+        return without_secrets(self.uri)
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of artifacts, unless they are kept elsewhere."""
+        return (self.database.parent if self.database else self.home) / "artifacts"
+
+    @property
+    def artifact_root(self) -> str | None:
+        """URI below which new suites keep their artifacts; None where a server decides."""
+        if self.is_remote:
+            return None
+        return os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or self.artifacts.as_uri()
+
+    def outbox(self, suite_name: str) -> Outbox:
+        """Finished packs of a suite that this store does not hold yet."""
+        return Outbox(self.home / "outbox" / self._slug(suite_name), warn=self.warn)
+
+    def create(self) -> None:
+        """Makes the store in a fresh database; of several processes one does, the others wait."""
+        if self._is_postgres:
+            with self.reported():
+                database.make_postgres(self.uri, self.artifact_root or "")
+        if self.database is None or database.is_made(self.database):
+            return
+        self.database.parent.mkdir(parents=True, exist_ok=True)
+        with self.reported(), _locked(self.database.with_name(f"{self.database.name}.lock")):
+            if not database.is_made(self.database):
+                database.make_sqlite(self.database, self.artifact_root or "")
+
+    def client(self) -> MlflowClient:
+        """MLflow's client. Raises StoreError if there is no store, or it can't be reached or read."""
+        if self._client is None:
+            with self.reported():
+                self._check()
+                from mlflow.tracking import MlflowClient
+
+                quiet()  # importing MLflow sets the levels of its loggers
+                self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        return self._client
+
+    def experiment(self, suite_name: str) -> Experiment | None:
+        """MLflow's experiment of a suite, or None if there is none yet."""
+        with self.reported():
+            found = self.client().get_experiment_by_name(suite_name)
+        if found is not None and found.lifecycle_stage != "active":
+            raise StoreError(
+                f"{self.shown_uri}: the results of suite {suite_name!r} are in MLflow's trash; "
+                f"bring them back with `mlflow experiments restore --experiment-id {found.experiment_id}`"
+            )
+        if found is not None:
+            records.check_schema(found.tags, f"{self.shown_uri}: suite {suite_name!r}")
+        return found
+
+    def search(self, experiment_id: str, condition: str = "") -> list[Run]:
+        """All runs that meet a condition in MLflow's search language."""
+        runs: list[Run] = []
+        token = None
+        with self.reported():
+            while True:
+                page = self.client().search_runs([experiment_id], condition, max_results=_PAGE, page_token=token)
+                runs.extend(page)
+                token = page.token
+                if not token:
+                    return runs
+
+    @contextlib.contextmanager
+    def reported(self) -> Iterator[None]:
+        """Turns every failure of MLflow, its database, its server or the disk into a StoreError of one line."""
+        try:
+            yield
+        except failures() as error:
+            raise StoreError(f"{self.shown_uri}: {one_line(error)}") from error
+
+    @contextlib.contextmanager
+    def lock(self, suite_name: str) -> Iterator[None]:
+        """Holds the suite for this process. Raises UsageError if another process holds it."""
+        path = self.home / "locks" / f"{self._slug(suite_name)}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise UsageError(f"suite {suite_name!r} is already being run by process {holder}") from error
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
+    def run_folder(self, experiment: Experiment, run_id: str) -> Path | None:
+        """Folder of a run's artifacts if they are files of this machine; found again after the home was moved."""
+        parts = urlsplit(experiment.artifact_location)
+        if parts.scheme not in ("", "file"):
+            return None
+        root = Path(unquote(parts.path))
+        if not root.exists() and self.artifacts.exists():
+            root = self.artifacts
+        return root / run_id / "artifacts"
+
+    def artifact_repository(self, experiment: Experiment) -> ArtifactRepository:
+        """Artifacts of all runs of an experiment, below `<run id>/artifacts`: one for all, as each starts threads."""
+        location = experiment.artifact_location
+        if location not in self._repositories:
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            self._repositories[location] = get_artifact_repository(location, tracking_uri=self.uri)
+        return self._repositories[location]
+
+    @property
+    def _is_postgres(self) -> bool:
+        return self.uri.startswith("postgresql")
+
+    def _check(self) -> None:
+        """Raises StoreError for a database that MLflow would make, migrate or try for minutes to open."""
+        if self.is_remote:
+            return
+        if self.database is not None:
+            is_made = database.is_made(self.database)
+        else:
+            is_made = not self._is_postgres or database.has_tables(self.uri)
+        if not is_made:
+            raise StoreError(f"{self.database or self.shown_uri}: no results yet; run a suite first")
+        database.check(self.uri)
+
+    def _slug(self, suite_name: str) -> str:
+        """A file name for a suite in this store; the same after the home was moved."""
+        where = self.shown_uri
+        if self.database is not None and self.database.is_relative_to(self.home):
+            where = str(self.database.relative_to(self.home))
+        digest = hashlib.sha256(canonical_json([suite_name, where]).encode()).hexdigest()
+        return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', suite_name)[:40]}-{digest[:8]}"
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

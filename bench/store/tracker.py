@@ -1,0 +1,291 @@
+"""Tracker: the driver's hand on the store. Finished packs go to the outbox at once and to MLflow in the background."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import StoreError
+from bench.lazy import polars
+from bench.store import records
+from bench.store.delivery import MANIFEST_FILE, Writer
+from bench.store.failures import failures, one_line
+from bench.store.outbox import Entry
+from bench.store.records import MethodKey
+from bench.store.status import PROGRESS, progress_text
+from bench.store.store import Store
+from bench.store.ui import VIEW_TAG, leaderboard_view
+from bench.trial import Result, canonical_json
+
+_WAKE_S = 5.0
+_SIGN_OF_LIFE_S = 30.0
+_FIRST_RETRY_S = 1.0
+_LAST_RETRY_S = 60.0
+_MAX_REFUSALS = 3  # of an entry by a healthy store; the next start tries again
+
+
+class Tracker:
+    """Writes one suite's results; one tracker a suite and store at a time, `close` lets it go.
+
+    Raises UsageError if another process runs the suite.
+    """
+
+    def __init__(self, store: Store, suite_name: str) -> None:
+        self._store = store
+        self.outbox = store.outbox(suite_name)
+        self._start_files: dict[str, bytes] = {}
+        self._writer = Writer(store, suite_name)
+        self._writing = threading.RLock()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._deadline = math.inf  # of deliveries, by the monotonic clock
+        self._is_down = False
+        self._is_finished = False
+        self._progress = ""  # PROGRESS of the suite run, as it should be
+        self._noted = ("", 0.0)  # the same as it is, and when it was written
+        self._thread: threading.Thread | None = None
+        self._refusals: Counter[Path] = Counter()
+        self._held = contextlib.ExitStack()
+        self._held.enter_context(store.lock(suite_name))
+        self.outbox.clean()
+
+    def start(self, manifest: str) -> None:
+        """Starts delivery in the background.
+
+        manifest: JSON text, what is run and where. The suite run keeps it as `manifest.json`, and that of every start
+        as `starts/<time>.json`.
+        """
+        name = time.strftime("starts/%Y%m%dT%H%M%SZ.json", time.gmtime())
+        self._start_files = {name: manifest.encode(), MANIFEST_FILE: manifest.encode()}
+        self._thread = threading.Thread(target=self._deliver_in_background, name="delivery", daemon=True)
+        self._thread.start()
+
+    def put(self, results: Sequence[Result], traces: Mapping[str, polars.DataFrame]) -> None:
+        """Keeps a finished pack: on return it survives a kill. Raises BudgetError if the disk is full."""
+        self.outbox.put(results, traces, name=MethodKey.of(results[0]).method)
+        self._wake.set()
+
+    def note(self, counts: Mapping[str, int]) -> None:
+        """Says on the suite run how far the driver is, in the background and now and then; `read_status` reads it."""
+        self._progress = canonical_json(dict(counts))
+
+    def finished(self) -> set[str]:
+        """Ids of trials with a result, in MLflow or the outbox. Raises StoreError if MLflow can't be reached."""
+        with self._writing, self._store.reported():
+            held = {trial_id for trial_id, run in self._writer.index.trials.items() if run.is_finished}
+            results = [result for entry in self.outbox.load_all() for result in entry.results]
+            return held | {result.trial.id for result in results if result.outcome.is_result}
+
+    def deliver(self) -> int:
+        """Delivers the outbox; returns how many entries still wait.
+
+        An entry that a healthy store refuses stays, with a warning, and the others go on. Raises StoreError if MLflow
+        can't be reached.
+        """
+        with self._writing:
+            for entry in self.outbox.load_all():
+                if time.monotonic() > self._deadline:
+                    break
+                if self._refusals[entry.path] < _MAX_REFUSALS:
+                    self._deliver_entry(entry)
+            return len(self.outbox.entries())
+
+    def log_leaderboard(self, board: polars.DataFrame) -> None:
+        """Puts each line's numbers on its method run as metrics and `flags` as a tag, and stores the view that
+        `leaderboard_link` opens. Needs the columns workload, method, optimizer and flags. A number that is no longer
+        finite becomes NaN, which the UI sorts last; one that never was is left out, as is a column without any.
+        """
+        from mlflow.entities import Metric, RunTag
+
+        now_ms = time.time_ns() // 1_000_000
+        columns = records.board_metrics_names(board)
+        shown_columns = [name for name in columns if board[name].is_not_null().any()]
+        with self._writing, self._store.reported():
+            for (key, finite), flags in zip(records.board_metrics(board), board["flags"], strict=True):
+                run_id = self._writer.method_run(key)
+                stale = self._writer.client.get_run(run_id).data.metrics.keys() & set(columns) - finite.keys()
+                metrics = finite | dict.fromkeys(stale, math.nan)
+                self._writer.client.log_batch(
+                    run_id,
+                    metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
+                    tags=[RunTag("flags", records.shown(records.flags_text(flags), records.MAX_TAG))],
+                )
+            self._writer.tag_experiment(VIEW_TAG, leaderboard_view(shown_columns))
+
+    def imported(self, name: str) -> dict[str, str]:
+        """The trials of an import that MLflow holds: their results as JSON text, by id."""
+        with self._writing, self._store.reported():
+            held = {trial_id: run.text for trial_id, run in self._writer.index.trials.items() if run.is_finished}
+        return {trial_id: text for trial_id, text in held.items() if records.import_of_text(text) == name}
+
+    def remove(self, trial_ids: Set[str]) -> None:
+        """Deletes trials, and the method runs that none is left of."""
+        with self._writing, self._store.reported():
+            self._writer.delete_trials(trial_ids)
+
+    def log_import(self, name: str, record: Mapping[str, Any]) -> None:
+        """Says on the suite run what was imported under this name; `read_imports` reads it."""
+        with self._writing, self._store.reported():
+            text = canonical_json(dict(record))
+            self._writer.client.set_tag(self._writer.index.suite, f"{records.IMPORT}{name}", text)
+
+    def forget_import(self, name: str, manifest: str | None) -> None:
+        """Takes back what `log_import` said, and the method runs without a trial; keeps this manifest, if any."""
+        with self._writing, self._store.reported():
+            suite = self._writer.index.suite
+            self._writer.delete_idle_methods()
+            if manifest is not None:
+                self._writer.write_files(suite, {MANIFEST_FILE: manifest.encode()})
+            if f"{records.IMPORT}{name}" in self._writer.client.get_run(suite).data.tags:
+                self._writer.client.delete_tag(suite, f"{records.IMPORT}{name}")
+
+    def remove_empty_suite(self) -> bool:
+        """Deletes the suite run, where no trial is left below it; whether that was so. Nothing is written after it."""
+        with self._writing, self._store.reported():
+            if self._writer.index.trials or self.outbox.entries():
+                return False
+            self._writer.delete_suite()
+            return True
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Tags the suite run and its method runs; the suite run says as well which labels its method runs have."""
+        with self._writing, self._store.reported():
+            labels: dict[str, set[str]] = {name: set() for name in records.LABELS}
+            for run_id in self._writer.index.methods.values():
+                held = self._writer.client.get_run(run_id).data.tags
+                for name in records.LABELS:
+                    labels[name].add(held[name])
+                self._set_tags(run_id, tags)
+            joined = {name: ", ".join(sorted(found)) for name, found in labels.items()}
+            self._set_tags(self._writer.index.suite, {**tags, **joined})
+
+    def log_page(self, markdown: str, files: Mapping[str, Path | str]) -> None:
+        """Shows Markdown on the suite run's page, and links to pages among its files, which it keeps as artifacts.
+
+        A file is a path, or the text itself.
+        """
+        contents = {
+            name: source.read_bytes() if isinstance(source, Path) else source.encode() for name, source in files.items()
+        }
+        with self._writing, self._store.reported():
+            suite = self._writer.index.suite
+            self._writer.write_files(suite, contents)
+            pages = [f"[{name}]({self._writer.artifact_path(suite, name)})" for name in files if name.endswith(".html")]
+            links = f"\n\nPages under Artifacts: {', '.join(pages)}\n" if pages else ""
+            self._writer.client.set_tag(suite, "mlflow.note.content", records.note(markdown, links))
+
+    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """Ends the suite run and its method runs, and the runs of trials that a killed driver began and nothing fills.
+
+        Those are KILLED: no results. A trial that is trained again takes its run or replaces it.
+        """
+        with self._writing, self._store.reported():
+            self._announce()  # first, or a background thread that comes late would mark the suite as running
+            waiting = {result.trial.id for entry in self.outbox.load_all() for result in entry.results}
+            self._writer.end_stale_trials(waiting)
+            self._write_progress(is_last=True)
+            index = self._writer.index
+            for run_id in (*index.methods.values(), index.suite):
+                self._writer.client.set_terminated(run_id, status)
+            self._is_finished = True
+
+    def close(self, timeout_s: float = 60.0) -> int:
+        """Ends the background thread, delivers what is left and lets the suite go; returns how many entries still wait.
+
+        A suite that was started but not finished is FAILED. It is let go when the process ends if a delivery hangs
+        beyond `timeout_s`.
+        """
+        if self._closing.is_set():
+            return len(self.outbox.entries())
+        self._deadline = time.monotonic() + timeout_s
+        self._closing.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        if self._writing.acquire(timeout=max(self._deadline - time.monotonic(), 0.0)):
+            try:
+                if self._thread is not None:
+                    self._announce()
+                self.deliver()
+                if self._thread is not None and not self._is_finished:
+                    self.finish("FAILED")
+            except StoreError as error:
+                self._warn_down(error)
+            finally:
+                self._writer.close()
+                self._writing.release()
+                self._held.close()
+        return len(self.outbox.entries())
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        shown = [RunTag(name, records.shown(value, records.MAX_TAG)) for name, value in tags.items()]
+        self._writer.client.log_batch(run_id, tags=shown)
+
+    def _deliver_in_background(self) -> None:
+        retry_s = _FIRST_RETRY_S
+        while not self._closing.is_set():
+            try:
+                self._announce()
+                self._write_progress()
+                self.deliver()
+            except StoreError as error:
+                self._warn_down(error)
+                self._closing.wait(retry_s)
+                retry_s = min(2 * retry_s, _LAST_RETRY_S)
+            else:
+                self._is_down = False
+                retry_s = _FIRST_RETRY_S
+                self._wake.wait(_WAKE_S)
+                self._wake.clear()
+
+    def _deliver_entry(self, entry: Entry) -> None:
+        for is_last in (False, True):  # twice, for a store that was down for a moment
+            try:
+                self._writer.write_entry(entry)
+            except (*failures(), StoreError) as error:
+                self._writer.forget()
+                with self._store.reported():
+                    _ = self._writer.index  # raises if the store is down
+                if is_last:
+                    self._refuse(entry, error)
+            else:
+                self.outbox.remove(entry.path)
+                return
+
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        self._refusals[entry.path] += 1
+        if self._refusals[entry.path] == 1:
+            self._store.warn(f"{entry.path} waits in the outbox, the store refused it: {one_line(error)}")
+
+    def _warn_down(self, error: StoreError) -> None:
+        if not self._is_down:
+            self._is_down = True
+            self._store.warn(f"{error}; {len(self.outbox.entries())} finished packs wait in {self.outbox.folder}")
+
+    def _write_progress(self, *, is_last: bool = False) -> None:
+        """The driver's counts, with the time: what changed at once, the same again as a sign of life."""
+        text, written_s = self._noted
+        age_s = time.monotonic() - written_s
+        if self._progress and (is_last or age_s > _SIGN_OF_LIFE_S or (self._progress != text and age_s > _WAKE_S)):
+            with self._writing, self._store.reported():
+                value = progress_text(self._progress)
+                self._writer.client.set_tag(self._writer.index.suite, PROGRESS, value)
+            self._noted = (self._progress, time.monotonic())
+
+    def _announce(self) -> None:
+        """Marks the suite run as running and keeps what was started, once."""
+        if not self._start_files:
+            return
+        with self._writing, self._store.reported():
+            suite = self._writer.index.suite
+            self._writer.client.update_run(suite, status="RUNNING")
+            self._writer.write_files(suite, self._start_files)
+            self._start_files = {}

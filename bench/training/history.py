@@ -1,0 +1,110 @@
+"""What a pack measured, as tensors while it trains and as results and traces when it is done.
+
+Shapes: L lanes, P probed steps, V evaluations, N all steps, Q attention quantities, A layers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from bench.lazy import polars, torch
+from bench.probes.attention import ATTENTION_PROBES
+from bench.trace import TRACE_COLUMNS, WHOLE_MODEL
+from bench.training.pack import Pack
+from bench.trial import Outcome, Result
+from bench.workloads.base import Workload
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Column = tuple[str, int, numpy.ndarray, numpy.ndarray]  # quantity, layer, steps, values
+HELD_OUT = ("val_loss", "val_accuracy", "val_calibration_error")  # the last dimension of `val`
+
+
+class History:
+    """`tensors` are written in place during training and are all that a checkpoint has to keep."""
+
+    def __init__(self, pack: Pack, workload: Workload, *, device: torch.device, dtype: torch.dtype) -> None:
+        self._pack = pack
+        first = pack.trials[0]
+        num_steps, num_lanes = first.num_steps, len(pack.trials)
+        self.loss_window = min(workload.final_loss_steps, num_steps)
+        self.probe_steps = sorted({*range(0, num_steps, first.probe_every), num_steps - 1})
+        every = workload.eval_every
+        eval_steps = sorted({*range(0, num_steps, every), num_steps}) if every else []
+        self.eval_rows = {step: row for row, step in enumerate(eval_steps)}  # a step counts the updates before
+        shapes = {
+            "loss": (num_steps, num_lanes),
+            "grad_norm": (num_steps, num_lanes),
+            "initial_loss": (num_lanes,),
+            "attention": (len(self.probe_steps), num_lanes, len(ATTENTION_PROBES), workload.num_layers),
+            "val": (len(eval_steps), num_lanes, len(HELD_OUT)),
+        }
+        self.tensors: dict[str, Tensor] = {
+            name: torch.full(shape, torch.nan, dtype=dtype, device=device) for name, shape in shapes.items()
+        }
+
+    def results(self, diverged_L: list[int], wall_s: float) -> list[Result]:
+        """How each lane ended. diverged_L: the step at which a lane diverged, -1 if it did not."""
+        loss_NL = self.tensors["loss"].double().cpu().numpy()
+        initial_L = self.tensors["initial_loss"].tolist()
+        results = []
+        for lane, (trial, diverged_step) in enumerate(zip(self._pack.trials, diverged_L, strict=True)):
+            diverged = diverged_step >= 0
+            results.append(
+                Result(
+                    trial=trial,
+                    outcome=Outcome.DIVERGED if diverged else Outcome.COMPLETED,
+                    initial_loss=initial_L[lane],
+                    final_loss=float("inf") if diverged else float(loss_NL[-self.loss_window :, lane].mean()),
+                    diverged_step=diverged_step if diverged else None,
+                    wall_s=wall_s / len(self._pack.trials),
+                    **self._held_out(lane, diverged=diverged),
+                )
+            )
+        return results
+
+    def traces(self, diverged_L: list[int]) -> dict[str, polars.DataFrame]:
+        """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane diverged."""
+        history = {name: tensor.cpu().numpy() for name, tensor in self.tensors.items()}
+        eval_steps = numpy.array(list(self.eval_rows), dtype=numpy.int64)
+        frames = {}
+        for lane, (trial, diverged_step) in enumerate(zip(self._pack.trials, diverged_L, strict=True)):
+            last = diverged_step if diverged_step >= 0 else trial.num_steps
+            steps_P = numpy.array([step for step in self.probe_steps if step <= last])
+            columns: list[Column] = [
+                (name, WHOLE_MODEL, steps_P, history[name][steps_P, lane]) for name in ("loss", "grad_norm")
+            ]
+            attention_PQA = history["attention"][: len(steps_P), lane]
+            for index, name in enumerate(ATTENTION_PROBES):
+                layers = range(attention_PQA.shape[2])
+                columns += [(name, layer, steps_P, attention_PQA[:, index, layer]) for layer in layers]
+            entropy_PA = attention_PQA[:, list(ATTENTION_PROBES).index("entropy")]
+            columns.append(("entropy_mean", WHOLE_MODEL, steps_P, entropy_PA.mean(axis=1)))
+            columns.append(("entropy_std", WHOLE_MODEL, steps_P, entropy_PA.std(axis=1)))
+            steps_V = eval_steps[eval_steps <= last]
+            for index, name in enumerate(HELD_OUT if len(eval_steps) else ()):
+                columns.append((name, WHOLE_MODEL, steps_V, history["val"][: len(steps_V), lane, index]))
+            frames[trial.id] = _trace_frame(columns)
+        return frames
+
+    def _held_out(self, lane: int, *, diverged: bool) -> dict[str, Any]:
+        if not self.eval_rows:
+            return {}
+        val_VM = self.tensors["val"][:, lane].double().cpu()
+        # NaN: the workload has held-out data but no classes.
+        last = [None if diverged or bool(value.isnan()) else float(value) for value in val_VM[-1]]
+        last[0] = float("inf") if diverged else last[0]
+        return {"initial_val_loss": float(val_VM[0, 0])} | dict(zip(HELD_OUT, last, strict=True))
+
+
+def _trace_frame(columns: list[Column]) -> polars.DataFrame:
+    data = {
+        "step": numpy.concatenate([steps for _, _, steps, _ in columns]),
+        "quantity": [name for name, _, steps, _ in columns for _ in range(len(steps))],
+        "layer": numpy.repeat([layer for _, layer, _, _ in columns], [len(steps) for _, _, steps, _ in columns]),
+        "value": numpy.concatenate([values for *_, values in columns]).astype(numpy.float32),
+    }
+    return polars.DataFrame(data, schema_overrides={name: getattr(polars, t) for name, t in TRACE_COLUMNS.items()})

@@ -1,0 +1,200 @@
+"""One model of one trial as pure functions: its start, one training step, one observation. train.py stacks them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.entry import build
+from bench.errors import UsageError
+from bench.lazy import torch
+from bench.methods import METHODS
+from bench.methods.base import Method
+from bench.models.attention import Mode
+from bench.optimizers import OPTIMIZERS, SCHEDULES
+from bench.optimizers.base import Optimizer, Tensors
+from bench.optimizers.layers import STACKED, over_layers, stack_layers, unstack_layers
+from bench.optimizers.schedules import Schedule
+from bench.randomness import normal
+from bench.trial import Trial
+from bench.workloads import WORKLOADS
+from bench.workloads.base import Workload
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# params, buffers: named tensors; optimizer: the state of each, layers stacked; constants: those of the optimizer in
+# which the pack's lanes differ; seed: int64; alive: bool; diverged_step: int64, -1 if not
+Lane = dict[str, Any]
+# What the batch of a step, or a part of it, gave. grads: named tensors; loss; buffers: as the step saw them;
+# max_logits: (heads,) of each layer, if the method reads them
+Gradients = dict[str, Any]
+METHOD = STACKED + "method."
+CLIP_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_'s
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneProgram:
+    """What the lanes of a pack have in common. is_reference: attention by the dense reference alone."""
+
+    workload: Workload
+    method: Method
+    optimizer: Optimizer
+    schedule: Schedule
+    is_reference: bool = False
+
+    @classmethod
+    def of(cls, trial: Trial, *, is_reference: bool = False) -> LaneProgram:
+        """The program that a trial names. Raises UsageError if the data here are not those of the trial."""
+        workload = build(WORKLOADS, trial.workload)
+        digest = workload.data_digest()
+        if not trial.workload.digest.endswith(digest):
+            raise UsageError(
+                f"data of {trial.workload.label} differ from those of the suite: SHA-256 {digest[:12]} here, "
+                f"{trial.workload.digest[-64:][:12]} there; copy the prepared folder to every machine"
+            )
+        return cls(
+            workload=workload,
+            method=build(METHODS, trial.method),
+            optimizer=build(OPTIMIZERS, trial.optimizer),
+            schedule=build(SCHEDULES, trial.schedule),
+            is_reference=is_reference,
+        )
+
+    def start(self, seed: Tensor, init_scale: Tensor, constants: Tensors | None = None) -> Lane:
+        """The lane before its first step, in the dtype of `init_scale`; constants: the optimizer's that are its own."""
+        own = self._optimizer_of(constants or {})
+        step = torch.zeros((), dtype=torch.int64, device=seed.device)
+
+        def draw(name: str, shape: tuple[int, ...]) -> Tensor:
+            return normal(seed, "init." + name, step, shape).to(init_scale.dtype)
+
+        params, buffers = self.workload.init(self.method, draw, init_scale)
+        return {
+            "params": params,
+            "buffers": buffers,
+            "optimizer": {
+                name: over_layers(functools.partial(own.init, name), name, p)
+                for name, p in stack_layers(params).items()
+            },
+            "constants": {name: value.clone() for name, value in (constants or {}).items()},
+            "seed": seed.clone(),
+            "alive": torch.ones((), dtype=torch.bool, device=seed.device),
+            "diverged_step": torch.full((), -1, dtype=torch.int64, device=seed.device),
+        }
+
+    def gradients(self, lane: Lane, batch: Tensors, step: Tensor, part: Tensor) -> Gradients:
+        """Of the mean loss of a batch, or of one of its `num_micro_batches` parts (`part`, counted from 0)."""
+        refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
+        buffers = refreshed | self._counters(lane, step, part)
+        mode = Mode(is_training=True, max_logits=self.method.reads_max_logits, is_reference=self.is_reference)
+
+        def objective(params: Tensors) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
+            seen = self.workload.loss(self.method, params, buffers, batch, mode)
+            return self.method.scale_loss(seen.objective, step), (seen.loss, seen.watched)
+
+        pulled: Any = torch.func.vjp(objective, lane["params"], has_aux=True)
+        value, pullback, (loss, max_logits) = pulled
+        with torch.no_grad():  # torch.func.grad would keep all that a second derivative needs
+            (grads,) = pullback(torch.ones_like(value), retain_graph=False)
+        return {"grads": grads, "loss": loss, "buffers": refreshed, "max_logits": max_logits}
+
+    def update(self, lane: Lane, seen: Gradients, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
+        """The lane after one step, and the loss and gradient norm that the step saw.
+
+        A non-finite loss or gradient norm freezes the lane as it was before the step; from then on both are NaN.
+        """
+        before, loss = stack_layers(lane["params"]), seen["loss"]
+        grads = stack_layers(seen["grads"])
+        grad_norm = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
+        clip = (knobs["grad_clip"] / (grad_norm + CLIP_EPS)).clamp_max(1)
+        grads = self._of_method(self.method.limit_grads, {name: grad * clip for name, grad in grads.items()})
+        factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)
+        scheduled = knobs | {"lr": knobs["lr"] * factor, "lr_factor": factor}
+
+        params: Tensors = {}
+        optimizer: dict[str, Tensors] = {}
+        own = self._optimizer_of(lane["constants"])
+        for name, p in before.items():
+            update = functools.partial(own.update, name, knobs=scheduled, step=step)
+            params[name], optimizer[name] = over_layers(update, name, p, grads[name], lane["optimizer"][name])
+        params = self._of_method(self.method.limit_params, params)
+        if self.method.reads_max_logits:
+            by_layer = unstack_layers(params, lane["params"])
+            params = stack_layers(self.workload.limit(self.method, by_layer, seen["max_logits"]))
+        finite = loss.isfinite() & grad_norm.isfinite()
+        alive = lane["alive"] & finite
+        trained = {
+            "params": unstack_layers(_choose(alive, params, before), lane["params"]),
+            "buffers": _choose(alive, seen["buffers"], lane["buffers"]),
+            "optimizer": _choose(alive, optimizer, lane["optimizer"]),
+        }
+        diverged_step = torch.where(lane["alive"] & ~finite, step, lane["diverged_step"])
+        shown = [torch.where(lane["alive"], value, torch.nan) for value in (loss, grad_norm)]
+        return lane | trained | {"alive": alive, "diverged_step": diverged_step}, shown[0], shown[1]
+
+    def train(self, lane: Lane, batch: Tensors, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
+        """`update` with the `gradients` of a whole batch."""
+        return self.update(lane, self.gradients(lane, batch, step, torch.zeros_like(step)), knobs, step)
+
+    def observe(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensor:
+        """Attention quantities (quantities, layers) on the probed part of a batch, as a step would see it.
+
+        Of an optimizer that evaluates other weights than it trains, with those.
+        """
+        mode = Mode(observes=True, is_reference=self.is_reference)
+        lane, batch = self._evaluated(lane), self.workload.probe_batch(batch)
+        seen = self.workload.loss(self.method, lane["params"], self._buffers(lane, step), batch, mode)
+        return torch.stack(seen.watched, dim=-1)
+
+    def look(self, lane: Lane, batch: Tensors, step: Tensor) -> tuple[Tensors, Tensors, list[Tensor]]:
+        """Where `observe` takes its quantities: params, buffers, and P of every layer (B, H, Q, K)."""
+        mode = Mode(keeps_weights=True, is_reference=self.is_reference)
+        lane, batch = self._evaluated(lane), self.workload.probe_batch(batch)
+        buffers = self._buffers(lane, step)
+        seen = self.workload.loss(self.method, lane["params"], buffers, batch, mode)
+        return lane["params"], buffers, seen.watched
+
+    def evaluate(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensors:
+        """The workload's measures on a batch, nothing dropped out."""
+        mode, lane = Mode(is_reference=self.is_reference), self._evaluated(lane)
+        return self.workload.evaluate(self.method, lane["params"], self._buffers(lane, step), batch, mode)
+
+    def _evaluated(self, lane: Lane) -> Lane:
+        """The lane with the weights that the optimizer evaluates."""
+        if type(self.optimizer).evaluated is Optimizer.evaluated:  # those in training: spare the operations
+            return lane
+        own = self._optimizer_of(lane["constants"])
+        params = {
+            name: over_layers(functools.partial(own.evaluated, name), name, p, lane["optimizer"][name])
+            for name, p in stack_layers(lane["params"]).items()
+        }
+        return lane | {"params": unstack_layers(params, lane["params"])}
+
+    def _optimizer_of(self, constants: Tensors) -> Optimizer:
+        """The optimizer with a lane's own constants."""
+        return dataclasses.replace(self.optimizer, **constants)
+
+    def _of_method(self, limit: Callable[[Tensors], Tensors], stacked: Tensors) -> Tensors:
+        """Stacked tensors, those that the method added limited layer by layer."""
+        own = {name: tensor for name, tensor in stacked.items() if name.startswith(METHOD)}
+        if not own:
+            return stacked
+        limited = torch.func.vmap(limit)({name.removeprefix(METHOD): tensor for name, tensor in own.items()})
+        return stacked | {METHOD + name: tensor for name, tensor in limited.items()}
+
+    def _buffers(self, lane: Lane, step: Tensor) -> Tensors:
+        refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
+        return refreshed | self._counters(lane, step, torch.zeros_like(step))
+
+    def _counters(self, lane: Lane, step: Tensor, part: Tensor) -> Tensors:
+        return {"step": step, "seed": lane["seed"], "draw": step * self.workload.num_micro_batches + part}
+
+
+def _choose(condition: Tensor, new: Any, old: Any) -> Any:
+    if isinstance(new, dict):
+        return {name: _choose(condition, new[name], old[name]) for name in new}
+    return torch.where(condition, new, old)

@@ -1,0 +1,87 @@
+"""How many trials to train as one pack: found by a short probe on the device.
+
+The probe counts the operations, bytes and arithmetic of one step, so that it finds the same at every start, on a busy
+laptop too. On a GPU it then takes steps to see how many lanes fit.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.entry import build
+from bench.lazy import torch
+from bench.training.compile import H100, Speed
+from bench.training.pack import Pack, pack_key
+from bench.training.train import PackRun
+from bench.trial import Choice, Trial
+from bench.workloads import WORKLOADS
+
+# A pack's time a lane falls until the device is full: measured at batch 16 on two CPU cores, and on an H100.
+MAX_LANES = {"cpu": 48, "cuda": 128}
+MAX_OVERHEAD = 0.1  # of a step, relative to the work of its lanes: what more lanes would still save
+MAX_MEMORY_SHARE = 0.7  # of the GPU, for one pack
+CUDA_CONTEXT_BYTES = 600 * 2**20  # of a process, measured on an H100
+# Of one core, in the middle of what laptops and servers do.
+CPU_CORE = Speed(seconds_per_operation=5e-6, bytes_per_second=1e10, flops_per_second=3e10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What the probe found for trials that can train together."""
+
+    num_lanes: int
+    num_bytes: int = 0  # of GPU memory, the process included
+    total_bytes: int = 1  # of the GPU
+
+
+def widest_groups(trials: Iterable[Trial]) -> dict[Choice, list[Trial]]:
+    """Of each workload the largest group of trials that can train together: `fit` of it holds for the workload."""
+    groups: dict[Choice, dict[str, list[Trial]]] = {}
+    for trial in trials:
+        groups.setdefault(trial.workload, {}).setdefault(pack_key(trial), []).append(trial)
+    return {workload: max(by_key.values(), key=len) for workload, by_key in groups.items()}
+
+
+def most_lanes(trials: Sequence[Trial], *, device: str, max_lanes: int | None = None) -> int:
+    """What trials of one pack key may have: at most `max_lanes`, the device's MAX_LANES and the workload's."""
+    workload = build(WORKLOADS, trials[0].workload)
+    return min(max_lanes or MAX_LANES[device], len(trials), workload.max_lanes or len(trials))
+
+
+def fit(trials: Sequence[Trial], *, device: str, max_lanes: int | None = None) -> Fit:
+    """The number of lanes for trials of one pack key: what pays, what fits, and at most `most_lanes`."""
+    limit = most_lanes(trials, device=device, max_lanes=max_lanes)
+    num_lanes = max(1, min(_lanes_that_pay(trials[0], device), limit)) if limit > 1 else 1
+    return Fit(num_lanes=num_lanes) if device == "cpu" else _fit_memory(trials, num_lanes)
+
+
+def _lanes_that_pay(trial: Trial, device: str) -> int:
+    """A step takes a fixed time for its operations and a time a lane; lanes hide the first behind the second."""
+    try:
+        step = PackRun(Pack(trials=(trial,)), device=device).step_cost()
+    except torch.OutOfMemoryError:
+        return 1
+    speed = CPU_CORE if device == "cpu" else H100
+    return int(step.overhead_seconds(speed) / (MAX_OVERHEAD * step.work_seconds(speed)))
+
+
+def _fit_memory(trials: Sequence[Trial], num_lanes: int) -> Fit:
+    """Lanes are halved until they fit. A single lane that does not fit is left to be an outcome."""
+    while True:
+        total = torch.cuda.mem_get_info()[1]
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            run = PackRun(Pack(trials=tuple(trials[:num_lanes])), device="cuda")
+            run.dry_step()
+            used = torch.cuda.max_memory_allocated() + CUDA_CONTEXT_BYTES
+        except torch.OutOfMemoryError:
+            used = total
+        finally:
+            run = None
+            gc.collect()
+            torch.cuda.empty_cache()
+        if num_lanes == 1 or used <= MAX_MEMORY_SHARE * total:
+            return Fit(num_lanes=num_lanes, num_bytes=used, total_bytes=total)
+        num_lanes //= 2

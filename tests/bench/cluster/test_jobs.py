@@ -1,0 +1,136 @@
+"""What travels with a job, what never does, and whom a suite is not sent to."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cluster.connect import is_loopback
+from bench.cluster.jobs import Job, _stage, _url, recall, submit
+from bench.errors import StoreError, UsageError
+from bench.suite import load_suite
+
+SUITE = """
+name: sent
+workloads: [{name: in_context_regression, num_steps: 2, final_loss_steps: 1}]
+methods: [softmax, "mine:Softer"]
+optimizers: [sgd]
+knobs: {lr: [0.1]}
+seeds: 1
+probe_every: 1
+"""
+METHOD = """
+from dataclasses import dataclass
+from bench.methods.softmax import Softmax
+
+@dataclass(frozen=True, kw_only=True)
+class Softer(Softmax):
+    pass
+"""
+
+
+@pytest.fixture
+def suite_file(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "mine.py").write_text(METHOD)
+    (tmp_path / "sent.yaml").write_text(SUITE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path / "sent.yaml"
+
+
+def send(suite_file: Path, **changes):
+    suite = load_suite(suite_file, allow_code=True)
+    settings = {
+        "address": "127.0.0.1:1",
+        "home": suite_file.parent / "home",
+        "store": "~/.bench",
+        "tracking_uri": None,
+        "options": (),
+        "allow_code": True,
+        "is_insecure": False,
+    }
+    return submit(suite, suite_file, **(settings | changes))
+
+
+def test_the_program_the_suite_and_the_users_code_travel_and_nothing_else(suite_file, tmp_path):
+    (tmp_path / "secret.txt").write_text("x")
+    folder = tmp_path / "staged"
+    folder.mkdir()
+    _stage(load_suite(suite_file, allow_code=True), suite_file, folder, allow_code=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["analysis", "bench", "mine.py", "sent.yaml", "suites"]
+    assert (folder / "bench" / "methods" / "softmax.py").exists()
+    assert not list(folder.rglob("__pycache__")) + list(folder.rglob("results"))
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 3e6
+
+
+def test_code_stays_here_unless_it_is_allowed(suite_file, tmp_path):
+    folder = tmp_path / "staged"
+    folder.mkdir()
+    _stage(load_suite(suite_file, allow_code=True), suite_file, folder, allow_code=False)
+    assert not (folder / "mine.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("head:8265", "http://head:8265"),
+        ("https://ray.example.org/cluster/", "https://ray.example.org/cluster"),
+        ("[::1]:8265", "http://[::1]:8265"),
+    ],
+)
+def test_addresses_of_dashboards(address, url):
+    assert _url(address) == url
+
+
+@pytest.mark.parametrize(
+    "address", ["", "ray://head:10001", "http://", "a b", "http://user:secret@head:8265", "file:///x"]
+)
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(UsageError, match="dashboard of a Ray cluster"):
+        _url(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("auto", True),
+        ("local", True),
+        ("127.0.0.1:6379", True),
+        ("http://localhost:8265", True),
+        ("http://[::1]:8265", True),
+        ("10.0.0.5:6379", False),
+        ("http://head:8265/x", False),
+        ("ray://0.0.0.0:10001", False),
+        ("localhost.example.org:1", False),
+    ],
+)
+def test_what_is_of_this_machine_alone(address, expected):
+    assert is_loopback(address) is expected
+
+
+def test_a_dead_head_is_one_line(suite_file):
+    with pytest.raises(StoreError, match=r"^Ray cluster http://127.0.0.1:1: can't be reached .*refused\)$"):
+        send(suite_file)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://user:hunter2@mlflow.example.org",
+        "postgresql+psycopg://user:p@ss/hunter2@host/db",
+        "postgresql+psycopg://host/db?user=u&password=hunter2",
+    ],
+)
+def test_passwords_do_not_travel(suite_file, uri):
+    with pytest.raises(UsageError, match="cluster's environment") as error:
+        send(suite_file, tracking_uri=uri)
+    assert "hunter2" not in str(error.value)
+
+
+def test_jobs_are_remembered(tmp_path):
+    job = Job(job="j", address="a", suite="s", store="~", tracking_uri=None, bench="0", submitted="now")
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "j.json").write_text(json.dumps(vars(job)))
+    assert recall("j", tmp_path) == job
+    for unknown in ("k", "../jobs/j"):
+        with pytest.raises(UsageError, match=r"the last ones: j$"):
+            recall(unknown, tmp_path)

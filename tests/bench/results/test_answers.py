@@ -1,0 +1,72 @@
+"""The report of every kind of search, from what the searches themselves say."""
+
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+
+from analysis.report.search_folder import write_search_report
+from bench.driver.queues import SearchQueue
+from bench.results.standings import answers, groups, stand, trail
+from bench.suite import Suite
+from bench.trial import Outcome, Result
+
+
+def searched(search: str) -> Suite:
+    return Suite(
+        name="s",
+        workloads=[{"name": "in_context_regression", "num_steps": 20}],
+        methods=["softmax", "relu_kernel"],
+        optimizers=["adamw"],
+        knobs={"lr": [1e-4, 10.0]},
+        search={"name": search, "budget": 9},  # pyright: ignore[reportArgumentType]
+        seeds=2,
+        probe_every=5,
+    )
+
+
+def results(suite: Suite, most: int) -> dict[str, dict[str, Any]]:
+    """A valley of losses that diverges above 0.3, trained until the search is done or `most` trials are there."""
+    rows: dict[str, dict[str, Any]] = {}
+    queue = SearchQueue(suite, {})
+    while (trials := queue.next()) and len(rows) < most:
+        for trial in trials:
+            is_stable = trial.knobs.lr < 0.3
+            final = 1 + abs(math.log10(trial.knobs.lr) + 2) / 2 if is_stable else math.inf
+            result = Result(
+                trial=trial,
+                outcome=Outcome.COMPLETED if is_stable else Outcome.DIVERGED,
+                initial_loss=3.0,
+                final_loss=final,
+                wall_s=1.0,
+            )
+            rows[trial.id] = result.row()
+            queue.tell([result])
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("search", "most", "words"),
+    [
+        ("edge", 99, "is stable up to the largest lr"),
+        ("edge", 10, "2 of them are not finished"),
+        ("tune", 99, "reaches the least loss"),
+        ("sensitivity", 99, "has the lowest LR sensitivity"),
+    ],
+)
+def test_every_search_has_its_report(tmp_path, search, most, words):
+    suite = searched(search)
+    rows = results(suite, most)
+    standings = [stand(group, rows) for group in groups(suite)]
+    asked = trail(standings, rows)
+    paths = write_search_report(
+        answers(standings), asked, tmp_path, title="s", provenance={}, formats=(), is_linked=False
+    )
+    page = paths[0].read_text(encoding="utf-8")
+    assert words in page
+    for method in ("softmax", "relu_kernel"):
+        name = f"asked-in_context_regression_num_steps=20_{method}_adamw.csv"
+        drawn = pl.read_csv(tmp_path / "figures" / name)
+        assert drawn["value"].to_list() == asked.filter(method=method)["value"].to_list()
+        assert set(drawn["state"]) <= {"completed", "diverged", "no result"}

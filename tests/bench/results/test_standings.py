@@ -1,0 +1,190 @@
+"""Searches of a suite: rounds from recorded results alone, so that a kill changes nothing."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from bench.driver.queues import SearchQueue
+from bench.errors import UsageError
+from bench.results.standings import ANSWER_COLUMNS, TRAIL_COLUMNS, answers, groups, stand, trail
+from bench.suite import Suite
+from bench.trial import Outcome, Result, Trial
+
+EDGES = {"softmax": 0.03, "relu_kernel": 1.7}  # largest stable lr by method; seeds lie a little around it
+
+
+def suite(search: Any = "edge", **more: Any) -> Suite:
+    return Suite(
+        name="s",
+        workloads=[{"name": "in_context_regression", "num_steps": 20}],
+        methods=list(EDGES),
+        optimizers=["adamw"],
+        knobs={"lr": [1e-4, 10.0]},
+        search=search,
+        seeds=3,
+        probe_every=5,
+        **more,
+    )
+
+
+def trained(trial: Trial) -> Result:
+    """A step function: learned below the edge, diverged above it."""
+    is_stable = trial.knobs.lr < EDGES[trial.method.name] * (1 + 0.05 * trial.seed)
+    return Result(
+        trial=trial,
+        outcome=Outcome.COMPLETED if is_stable else Outcome.DIVERGED,
+        initial_loss=3.0,
+        final_loss=1.0 if is_stable else math.inf,
+        wall_s=60.0,
+    )
+
+
+def rows_of(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+    return {result.trial.id: result.row() for result in results}
+
+
+def run(searched: Suite, rows: dict[str, dict[str, Any]], *, kill_after: int | None = None) -> dict[str, Any]:
+    """Train round by round, as run_suite does, on top of what is recorded; a kill loses what is not recorded."""
+    queue, recorded = SearchQueue(searched, rows), dict(rows)
+    while trials := queue.next():
+        for trial in trials:
+            if kill_after is not None and len(recorded) >= kill_after:
+                return recorded
+            result = trained(trial)
+            queue.tell([result])
+            recorded[trial.id] = result.row()
+    return recorded
+
+
+def test_every_method_is_searched_by_itself_and_finds_its_edge():
+    searched = suite()
+    rows = run(searched, {})
+    table = answers([stand(group, rows) for group in groups(searched)])
+    assert list(table.columns) == list(ANSWER_COLUMNS)
+    assert table["method"].to_list() == ["relu_kernel", "softmax"]  # the largest first
+    for row in table.iter_rows(named=True):
+        assert math.log10(row["value"]) == pytest.approx(math.log10(EDGES[row["method"]]), abs=0.15)
+        assert row["ci_low"] < row["value"] < row["ci_high"]
+        assert row["num_trials"] <= 40
+        assert row["flags"] == ""
+
+
+def test_a_killed_search_asks_for_the_same_settings_and_ends_with_the_same_answer():
+    """Killed after every number of trials."""
+    searched = suite()
+    whole = run(searched, {})
+    expected = answers([stand(group, whole) for group in groups(searched)])
+    for kill_after in range(len(whole)):
+        again = run(searched, run(searched, {}, kill_after=kill_after))
+        assert again.keys() == whole.keys()
+        assert answers([stand(group, again) for group in groups(searched)]).equals(expected)
+
+
+def test_a_search_that_is_done_asks_for_nothing():
+    searched = suite()
+    queue = SearchQueue(searched, run(searched, {}))
+    assert queue.next() == ()
+    assert queue.num_found == queue.num_trials == len(queue.trial_ids())
+
+
+def test_the_trail_says_every_decision_in_order():
+    searched = suite()
+    rows = run(searched, {})
+    table = trail([stand(group, rows) for group in groups(searched)], rows)
+    assert list(table.columns) == list(TRAIL_COLUMNS)
+    assert table.height == len(rows)
+    assert table["final_loss"].null_count() == 0
+    for _, own in table.group_by("method"):
+        assert own["round"].is_sorted()
+        assert all(own["why"])
+
+
+def test_an_unfinished_search_is_flagged_and_says_what_it_knows():
+    searched = suite()
+    first = SearchQueue(searched, {}).next()
+    rows = rows_of([trained(trial) for trial in first])
+    table = answers([stand(group, rows) for group in groups(searched)])
+    assert set(table["flags"]) == {"unfinished"}
+    assert table["num_trials"].sum() == len(first)
+
+
+def test_lost_trials_count_as_asked_and_are_not_asked_again():
+    searched = suite()
+    first = SearchQueue(searched, {}).next()
+    lost = Result(trial=first[0], outcome=Outcome.CRASHED, initial_loss=None, final_loss=None, wall_s=1.0)
+    queue = SearchQueue(searched, rows_of([lost, *(trained(trial) for trial in first[1:])]))
+    asked = [trial.id for trial in queue.next()]
+    assert asked
+    assert first[0].id not in asked
+
+
+def test_no_round_begins_after_the_minutes_are_used_up():
+    """Each trial took a minute."""
+    rows = run(suite({"name": "edge", "gpu_minutes": 5}), {})
+    unlimited = run(suite(), {})
+    assert 5 <= len(rows) < len(unlimited)
+    assert rows.keys() <= unlimited.keys()
+
+
+def test_other_knobs_and_settings_make_searches_of_their_own():
+    searched = Suite(
+        name="s",
+        workloads=[{"name": "in_context_regression", "num_steps": 20}],
+        methods=["softmax"],
+        optimizers=["adamw"],
+        knobs={"lr": [1e-4, 10.0], "warmup_steps": [0, 10], "batch_size": [8, 16]},
+        search="edge",
+        seeds=3,
+        probe_every=5,
+    )
+    assert {group.knobs for group in groups(searched)} == {
+        f"warmup_steps={warmup}, batch_size={batch}" for warmup in (0.0, 10.0) for batch in (8, 16)
+    }
+
+
+def test_another_knob_can_be_searched():
+    searched = Suite(
+        name="s",
+        workloads=[{"name": "in_context_regression", "num_steps": 20}],
+        methods=["softmax"],
+        optimizers=["adamw"],
+        knobs={"lr": 0.01, "init_scale": [0.01, 100.0]},
+        search={"name": "edge", "knob": "init_scale"},
+        seeds=3,
+        probe_every=5,
+    )
+    trials = SearchQueue(searched, {}).next()
+    assert {trial.knobs.lr for trial in trials} == {0.01}
+    assert len({trial.knobs.init_scale for trial in trials}) > 1
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ("edg", "unknown search 'edg'; did you mean 'edge'?"),
+        ({"name": "edge", "knob": "depth"}, "knob 'depth' can't be searched"),
+        ({"name": "edge", "low": 1.0}, "low comes from the knob's values; remove it"),
+        ({"name": "edge", "budget": 0}, "search.budget: budget must be greater than or equal to 1, got 0"),
+        ({"name": "edge", "gpu_minutes": 0}, "gpu_minutes must be greater than 0"),
+        ({"name": "edge", "knob": "weight_decay"}, "a search needs two or more values of weight_decay"),
+        ({"budget": 3}, "Suite: search.name: name is required"),
+        (["edge"], "search must be a mapping"),
+    ],
+)
+def test_what_is_wrong_with_a_search_is_said(search, message):
+    with pytest.raises(UsageError) as error:
+        suite(search)
+    assert message in str(error.value)
+
+
+def test_grid_is_the_whole_grid():
+    assert suite("grid").search is None
+
+
+def test_a_budget_can_be_changed_and_only_for_a_search():
+    assert suite().with_budget(12).searcher.budget == 12
+    assert suite().with_budget(12).most_trials == 2 * 12
+    with pytest.raises(UsageError, match="trains its whole grid"):
+        suite(None).with_budget(12)

@@ -1,0 +1,144 @@
+"""Held-out evaluation: what it measures, when, and that it changes nothing.
+
+Shapes: W held-out windows, N tokens of a window, V vocabulary, P predictions.
+"""
+
+import dataclasses
+import functools
+import math
+
+import numpy
+import polars as pl
+import pytest
+import torch
+
+from bench.data.corpus import open_corpus
+from bench.methods.softmax import Softmax
+from bench.models.attention import Mode
+from bench.randomness import Dropout
+from bench.training.history import HELD_OUT, History
+from bench.training.pack import Pack
+from bench.training.train import PackRun
+from bench.trial import Outcome
+from bench.workloads.language_modeling import LanguageModeling
+from tests.trials import LEAN, corpus, language_trial, trained, trial
+
+ONE = language_trial(lr=0.05, workload_params=LEAN | {"dropout": 0.1, "eval_batches": 3})  # evaluated at 0, 3, 6 and 8
+NO_DROPOUT = Dropout(rate=0.0)
+BAD = dataclasses.replace(ONE, knobs=dataclasses.replace(ONE.knobs, lr=1e30))
+
+
+def held_out_of(trace: pl.DataFrame) -> dict[str, dict[int, float]]:
+    """Values by quantity and step."""
+    part = trace.filter(pl.col("quantity").is_in(HELD_OUT))
+    return {
+        name: dict(part.filter(quantity=name).select("step", "value").sort("step").iter_rows()) for name in HELD_OUT
+    }
+
+
+@functools.cache
+def run_in_float64() -> PackRun:
+    run = PackRun(Pack(trials=(ONE,)), dtype="float64")
+    run.advance()
+    return run
+
+
+def naive_measures(params: dict[str, torch.Tensor]) -> tuple[float, float, float]:
+    """Loss, accuracy and calibration error over all windows at once, by loops over predictions in Python."""
+    workload = LanguageModeling(**ONE.workload.params)
+    tokens = torch.from_numpy(open_corpus(corpus(), tokenizer="characters").val.astype(numpy.int64))
+    num_windows, context = workload.eval_batches * workload.batch_size, workload.context
+    starts = [int(i * (len(tokens) - context - 1) / (num_windows - 1)) for i in range(num_windows)]
+    tokens_WN = torch.stack([tokens[start : start + context + 1] for start in starts])
+    logits_WNV, _ = workload.network.forward(
+        Softmax(), params, {"step": torch.tensor(0)}, tokens_WN[:, :-1], Mode(), NO_DROPOUT
+    )
+    p_PV = logits_WNV.softmax(dim=-1).flatten(0, 1).numpy()
+    targets_P = tokens_WN[:, 1:].flatten().tolist()
+    loss = -numpy.mean([math.log(p_V[target]) for p_V, target in zip(p_PV, targets_P, strict=True)])
+    confidence_P = p_PV.max(axis=1)
+    correct_P = p_PV.argmax(axis=1) == numpy.array(targets_P)
+    error = 0.0
+    for k in range(15):  # Guo et al. 2017, Eq. 3: bins (k / 15, (k + 1) / 15]
+        in_bin_P = (confidence_P > k / 15) & (confidence_P <= (k + 1) / 15)
+        if in_bin_P.any():
+            error += in_bin_P.mean() * abs(correct_P[in_bin_P].mean() - confidence_P[in_bin_P].mean())
+    return float(loss), float(correct_P.mean()), float(error)
+
+
+def test_measures_of_the_untrained_and_of_the_trained_model_are_those_of_a_naive_loop():
+    run = run_in_float64()
+    started = PackRun(run.pack, dtype="float64").state()["lanes"]["params"]
+    val_VLM = run.state()["history"]["val"]
+    for row, params in ((0, started), (-1, run.state()["lanes"]["params"])):
+        expected = naive_measures({name: tensor[0] for name, tensor in params.items()})
+        assert val_VLM[row, 0].tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_results_hold_the_first_and_the_last_evaluation():
+    run = run_in_float64()
+    result, trace = run.results()[0], held_out_of(run.traces()[ONE.id])
+    assert result.initial_val_loss == pytest.approx(trace["val_loss"][0], rel=1e-6)
+    assert [getattr(result, name) for name in HELD_OUT] == [
+        pytest.approx(trace[name][8], rel=1e-6) for name in HELD_OUT
+    ]
+    assert result.val_loss < result.initial_val_loss - 0.2
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "every", "steps"),
+    [(8, 3, [0, 3, 6, 8]), (8, 4, [0, 4, 8]), (8, 100, [0, 8]), (1, 1, [0, 1]), (3, 1, [0, 1, 2, 3])],
+)
+def test_evaluation_is_every_so_many_steps_and_at_both_ends(num_steps, every, steps):
+    one = language_trial(workload_params={"num_steps": num_steps, "eval_every_steps": every})
+    workload = LanguageModeling(**one.workload.params)
+    history = History(Pack(trials=(one,)), workload, device=torch.device("cpu"), dtype=torch.float32)
+    assert list(history.eval_rows) == steps
+
+
+def test_traces_hold_every_evaluation_and_no_other_step():
+    trace = held_out_of(run_in_float64().traces()[ONE.id])
+    assert {name: list(by_step) for name, by_step in trace.items()} == {name: [0, 3, 6, 8] for name in HELD_OUT}
+    assert all(math.isfinite(value) for by_step in trace.values() for value in by_step.values())
+
+
+def test_evaluating_more_often_changes_no_training():
+    """Nor the held-out values at steps that both look at."""
+    often = dataclasses.replace(
+        ONE, workload=dataclasses.replace(ONE.workload, params={**ONE.workload.params, "eval_every_steps": 1})
+    )
+    (result,), traces = trained(ONE)
+    (other,), other_traces = trained(often)
+    of_training, of_more = (
+        trace.filter(~pl.col("quantity").is_in(HELD_OUT)) for trace in (traces[ONE.id], other_traces[often.id])
+    )
+    assert of_training.equals(of_more)
+    assert dataclasses.replace(result, wall_s=0.0) == dataclasses.replace(other, trial=ONE, wall_s=0.0)
+    for name, by_step in held_out_of(traces[ONE.id]).items():
+        assert by_step.items() <= held_out_of(other_traces[often.id])[name].items()
+
+
+def test_a_diverged_lane_has_infinite_loss_no_accuracy_and_a_trace_that_stops():
+    results, traces = trained(ONE, BAD)
+    fine, bad = results
+    assert (fine.outcome, bad.outcome) == (Outcome.COMPLETED, Outcome.DIVERGED)
+    assert bad.initial_val_loss == fine.initial_val_loss  # one seed, one start
+    assert (bad.val_loss, bad.val_accuracy, bad.val_calibration_error) == (math.inf, None, None)
+    assert 0 < bad.diverged_step < 3
+    for name in HELD_OUT:
+        assert list(held_out_of(traces[BAD.id])[name]) == [0]
+        assert list(held_out_of(traces[ONE.id])[name]) == [0, 3, 6, 8]
+    assert dataclasses.replace(fine, wall_s=0.0) == dataclasses.replace(trained(ONE)[0][0], wall_s=0.0)
+
+
+def test_a_pack_of_diverged_lanes_reports_as_one_lane_does():
+    (bad,), traces = trained(BAD)
+    _, beside = trained(ONE, BAD)
+    assert (bad.val_loss, bad.val_accuracy) == (math.inf, None)
+    assert traces[BAD.id].equals(beside[BAD.id])
+
+
+def test_a_workload_without_held_out_data_reports_none():
+    (result,), traces = trained(trial())
+    assert [getattr(result, name) for name in ("initial_val_loss", *HELD_OUT)] == [None] * 4
+    assert held_out_of(traces[trial().id]) == {name: {} for name in HELD_OUT}
