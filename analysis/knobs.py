@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Collection
 from typing import Any
 
 import polars as pl
 
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 from bench.trial import KNOB_NAMES
 
 _ENTRY = ["workload", "method", "optimizer"]
@@ -28,9 +27,7 @@ def knob_values(results: pl.DataFrame, knob: str) -> pl.Series:
     names = _names(settings)
     if knob not in names:
         known = [*KNOB_NAMES, *names]
-        near = difflib.get_close_matches(knob, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"unknown knob {knob!r}{hint} (the results have {', '.join(known)})")
+        raise UsageError(f"unknown knob {knob!r}{did_you_mean(knob, known)} (the results have {', '.join(known)})")
     values = [of_trial.get(knob) for of_trial in settings]
     wrong = [value for value in values if not _is_number(value)]
     if wrong:

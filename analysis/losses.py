@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 import polars as pl
 
-from bench.errors import UsageError
+from bench.errors import UsageError, unknown
 from bench.trial import Outcome
 
 
@@ -46,9 +45,7 @@ def choose_loss(results: pl.DataFrame, loss: str) -> pl.DataFrame:
     held-out data.
     """
     if loss not in SCORED_LOSSES:
-        near = difflib.get_close_matches(loss, SCORED_LOSSES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"unknown loss {loss!r}{hint} (there are {', '.join(SCORED_LOSSES)})")
+        raise unknown("loss", loss, SCORED_LOSSES)
     chosen = SCORED_LOSSES[loss]
     lacking = _workloads_without(results, chosen.final)
     if lacking:

@@ -1,4 +1,9 @@
-"""The errors that users see: one line each, with the exit code of the command line."""
+"""The errors that users see: one line each, with the exit code of the command line; what a misspelt name may mean."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class BenchError(Exception):
@@ -23,3 +28,15 @@ class BudgetError(BenchError):
     """The disk or the budget is used up."""
 
     exit_code = 5
+
+
+def did_you_mean(got: str, options: Iterable[str]) -> str:
+    """The words `; did you mean 'softmax'?` of the option nearest to what was got; "" if none is near."""
+    near = difflib.get_close_matches(got, list(options), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def unknown(what: str, got: str, options: Iterable[str]) -> UsageError:
+    """The error for a name that is none of the options, which it names."""
+    names = list(options)
+    return UsageError(f"unknown {what} {got!r}{did_you_mean(got, names)} (there are {', '.join(names)})")

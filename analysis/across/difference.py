@@ -10,7 +10,6 @@ Legend: L learning rates, S seeds.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +23,7 @@ from analysis.losses import choose_loss
 from analysis.scores.intervals import CONFIDENCE, holm, paired_difference, standard_error
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.robustness import SENSITIVITIES, Score
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean, unknown
 from bench.trial import RESULT_COLUMNS
 
 SAME_START = 1e-4  # two losses at init this near, relatively, are of the same weights and data on other hardware
@@ -92,7 +91,7 @@ def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss:
     is of the final losses of those that diverged on neither. Ranks are among the entries compared.
     """
     if score not in SENSITIVITIES:
-        raise UsageError(f"unknown score {score!r}{_hint(score, SENSITIVITIES)} (there are {', '.join(SENSITIVITIES)})")
+        raise unknown("score", score, SENSITIVITIES)
     require_columns(a, RESULT_COLUMNS, "the results frame of A")
     require_columns(b, RESULT_COLUMNS, "the results frame of B")
     scored_a, scored_b = choose_loss(a, loss), choose_loss(b, loss)
@@ -129,7 +128,9 @@ def of_workload(results: pl.DataFrame, label: str, name: str, side: str) -> pl.D
     found = results.filter(pl.col("workload") == label)
     if found.is_empty():
         labels = results["workload"].unique().sort().to_list()
-        raise UsageError(f"{side} has no workload {label!r}{_hint(label, labels)} (there are {'; '.join(labels)})")
+        raise UsageError(
+            f"{side} has no workload {label!r}{did_you_mean(label, labels)} (there are {'; '.join(labels)})"
+        )
     return found.with_columns(workload=pl.lit(name))
 
 
@@ -274,8 +275,3 @@ def _by_bare_name(labels: Iterable[str]) -> dict[str, list[str]]:
     for label in labels:
         by_name.setdefault(label.partition("(")[0], []).append(label)
     return by_name
-
-
-def _hint(got: str, options: Iterable[str]) -> str:
-    near = difflib.get_close_matches(got, list(options), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

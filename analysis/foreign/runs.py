@@ -7,7 +7,6 @@ as a setting, which keeps runs apart as knobs do, or ignored.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -19,7 +18,7 @@ import polars as pl
 from analysis.curves import ENTRY, with_knobs
 from analysis.foreign.cells import checked_numbers, checked_text, spread_knobs
 from analysis.foreign.tidy_file import TidyFile
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 from bench.trial import KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, import_mark
 
 REQUIRED_COLUMNS = ("method", "lr", "seed", "final_loss", "initial_loss")
@@ -122,8 +121,7 @@ def _known_columns(file: TidyFile, reading: Reading) -> pl.DataFrame:
             raise UsageError(f"{file.shown}: columns {ours!r} and {theirs!r} mean the same; required one of them")
     for place, name in enumerate(columns):
         if name not in (*KNOWN_COLUMNS, *ALIASES, *reading.settings):
-            near = difflib.get_close_matches(name.lower(), (*KNOWN_COLUMNS, *ALIASES), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name.lower(), (*KNOWN_COLUMNS, *ALIASES))
             raise UsageError(
                 f"{file.shown}: column {place + 1} ({name!r}) is not known{hint}; `bench import` takes --setting "
                 f"{name!r} where it keeps runs apart, --ignore {name!r} where not; known: {', '.join(KNOWN_COLUMNS)}"

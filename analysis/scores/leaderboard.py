@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections import Counter
 
@@ -15,7 +14,7 @@ from analysis.scores.guards import board_flags
 from analysis.scores.intervals import CONFIDENCE, Difference, holm, interval, paired_differences
 from analysis.scores.robustness import SENSITIVITIES, Score, best_loss, best_lr, stable_decades
 from analysis.scores.separation import learned_entries
-from bench.errors import UsageError
+from bench.errors import unknown
 
 _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     "rank": pl.Int64,
@@ -135,7 +134,5 @@ def _difference_row(
 
 def _sensitivity(score: str) -> Score:
     if score not in SENSITIVITIES:
-        near = difflib.get_close_matches(score, SENSITIVITIES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"unknown score {score!r}{hint} (there are {', '.join(SENSITIVITIES)})")
+        raise unknown("score", score, SENSITIVITIES)
     return SENSITIVITIES[score]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from analysis.scores.parts import ScoredEntry
 from analysis.scores.robustness import best_loss, best_lr, is_at_chance, is_chance
 from analysis.scores.separation import seeds_needed
 from analysis.scores.traces import MEASURES, TRIAL_COLUMNS, trial_measures
-from bench.errors import UsageError
+from bench.errors import UsageError, unknown
 from bench.trial import Outcome
 
 SCORE_TABLE_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -98,9 +97,7 @@ def score_differences(entries: Sequence[ScoredEntry], score: str) -> pl.DataFram
 def score_kind(score: str) -> ScoreKind:
     """The kind of this name. Raises UsageError for another."""
     if score not in SCORE_KINDS:
-        near = difflib.get_close_matches(score, SCORE_KINDS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"unknown score {score!r}{hint} (there are {', '.join(SCORE_KINDS)})")
+        raise unknown("score", score, SCORE_KINDS)
     return SCORE_KINDS[score]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from bench.errors import UsageError
+from bench.errors import UsageError, did_you_mean
 from bench.suite.file import Document, Loc
 
 MAX_PROBLEMS = 10
@@ -82,9 +81,9 @@ def explain(error: ValidationError, fields_at: Sequence[Iterable[str]], document
 def suggest(got: str, options: Iterable[str], *, existing: str) -> str:
     """`did you mean ...?` if an option is near, else the options after the words `existing`."""
     names = list(options)
-    near = difflib.get_close_matches(got.lower().replace("-", "_").replace(" ", "_"), names, n=1)
+    near = did_you_mean(got.lower().replace("-", "_").replace(" ", "_"), names)
     if near:
-        return f"did you mean {near[0]!r}?"
+        return near.removeprefix("; ")
     more = f" and {len(names) - MAX_OPTIONS} more (bench list)" if len(names) > MAX_OPTIONS else ""
     return f"{existing}: {', '.join(names[:MAX_OPTIONS]) if names else 'none'}{more}"
 
