@@ -243,12 +243,20 @@ def list_entries(
     kind: Annotated[
         Literal["methods", "workloads", "optimizers", "schedules", "knobs", "searches", "suites"], typer.Argument()
     ],
+    format: Annotated[
+        Literal["text", "md"], typer.Option("--format", help="md: a Markdown table, as in suites/README.md")
+    ] = "text",
     as_json: AsJson = False,
 ) -> None:
     """List what can be named in a suite, with parameters and sources."""
-    from bench.suite.catalog import LISTS
+    from bench.suite.catalog import list_markdown, list_rows
 
-    rows = LISTS[kind]()
+    if format == "md":
+        if as_json:
+            raise UsageError("--json and --format md are two formats; name one")
+        print(list_markdown(kind), end="")
+        return
+    rows = list_rows(kind)
     if as_json:
         print(json.dumps(rows, indent=2))
         return

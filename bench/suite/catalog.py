@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
+from analysis.text import escape_markdown
 from bench.entry import load_class, parameters
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
@@ -15,11 +15,12 @@ from bench.suite.search import FROM_SUITE
 from bench.suite.sweeps import NOT_KNOBS
 from bench.workloads import WORKLOADS
 
-Rows = list[dict[str, Any]]
+Rows = list[dict[str, str]]
+ROW_SUMS = "rows sum to 1"  # a column of Markdown alone
 
 
 def entry_rows(entries: Mapping[str, str], *, hidden: Collection[str] = ()) -> Rows:
-    """Name, summary, parameters with defaults, source, and of a method what it controls."""
+    """Name, summary, parameters with defaults, of a method what it controls and whether rows sum to 1, source."""
     rows = []
     for name, target in entries.items():
         entry = load_class(target)
@@ -27,8 +28,8 @@ def entry_rows(entries: Mapping[str, str], *, hidden: Collection[str] = ()) -> R
         summary = (entry.__doc__ or "").strip().splitlines()[0].partition(" Source: ")[0]
         row = {"name": name, "summary": summary, "parameters": params}
         if hasattr(entry, "controls"):
-            row["controls"] = f"controls {entry.controls}"
-        rows.append(row | ({"source": f"source: {entry.source}"} if hasattr(entry, "source") else {}))
+            row |= {"controls": entry.controls, ROW_SUMS: "yes" if entry.rows_sum_to_one else "no"}
+        rows.append(row | ({"source": entry.source} if hasattr(entry, "source") else {}))
     return rows
 
 
@@ -60,3 +61,23 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "searches": lambda: entry_rows(SEARCHES, hidden=FROM_SUITE),
     "suites": lambda: [{"name": name, "summary": text} for name, text in shipped_suites().items()],
 }
+
+
+def list_rows(kind: str) -> Rows:
+    """The rows of one of LISTS for text and JSON: what a method controls and sources say that they are that."""
+    words = {"controls": "controls ", "source": "source: "}
+    return [{key: words.get(key, "") + value for key, value in row.items() if key != ROW_SUMS} for row in LISTS[kind]()]
+
+
+def list_markdown(kind: str) -> str:
+    """One of LISTS as a pipe table: names and parameters as code, no column in which every cell is empty."""
+    rows = LISTS[kind]()
+    columns = [key for key in dict.fromkeys(key for row in rows for key in row) if any(row.get(key) for row in rows)]
+    cells = [[_cell(column, row.get(column, "")) for column in columns] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (columns, ["---"] * len(columns), *cells))
+
+
+def _cell(column: str, text: str) -> str:
+    if column in ("name", "parameters"):
+        return ", ".join(f"`{part}`" for part in text.split(", ") if part)
+    return "`".join(part if place % 2 else escape_markdown(part) for place, part in enumerate(text.split("`")))
