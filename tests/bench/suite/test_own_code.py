@@ -1,0 +1,123 @@
+"""A user's own class in a suite: imported only if allowed, hashed, and refused in one line where it is wrong."""
+
+import json
+import sys
+
+import pytest
+
+from bench.entry import build, load_class
+from bench.errors import UsageError
+from bench.methods import METHODS
+from bench.suite import Context, Suite
+from tests.bench.suite.small_suite import FIELDS, load, suite
+
+OWN_METHOD = """\
+from dataclasses import dataclass
+from typing import Annotated
+from annotated_types import Ge
+from bench.methods.softmax import Softmax
+from bench.optimizers.sgd import SGD
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Softmax):
+    width: Annotated[int, Ge(1)]
+    scale: float = 1
+    def __post_init__(self):
+        if self.width == 13:
+            raise ValueError("13 brings bad luck")
+
+@dataclass(frozen=True, kw_only=True)
+class WithoutDecay(SGD):
+    knobs = ("lr",)
+
+class NoDataclass(Softmax):
+    pass
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(Softmax):
+    thing: complex = 1j
+
+not_a_class = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A directory with a user's module, and nothing of it imported before or after."""
+    name = f"own_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(OWN_METHOD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    yield name
+    sys.modules.pop(name, None)
+
+
+def file_with(entry, field="methods", **fields):
+    return json.dumps(FIELDS | {field: [entry]} | fields)
+
+
+def test_code_is_imported_only_if_allowed(own, tmp_path):
+    text = file_with({"name": f"{own}:Own", "width": 2})
+    with pytest.raises(UsageError, match="--allow-code"):
+        load(tmp_path, text)
+    assert own not in sys.modules
+    assert str(tmp_path) not in sys.path
+    choice = load(tmp_path, text, allow_code=True).methods[0]
+    assert choice.params == {"width": 2, "scale": 1.0}
+    assert choice.label == f"{own}:Own(width=2)"
+    assert build(METHODS, choice).width == 2
+
+
+def test_digest_follows_the_source(own, tmp_path):
+    text = file_with({"name": f"{own}:Own", "width": 2})
+    first = load(tmp_path, text, allow_code=True)
+    (tmp_path / f"{own}.py").write_text(OWN_METHOD + "# changed\n")
+    second = load(tmp_path, text, allow_code=True)
+    assert len(first.methods[0].digest) == 64
+    assert first.methods[0].digest != second.methods[0].digest
+    assert first.expand()[0].id != second.expand()[0].id
+
+
+def test_python_takes_a_class_or_a_context(own, tmp_path):
+    by_name = load(tmp_path, file_with({"name": f"{own}:Own", "width": 2}), allow_code=True)
+    own_class = load_class(f"{own}:Own")
+    assert suite(methods=[{"name": own_class, "width": 2}]) == by_name
+    fields = FIELDS | {"methods": [{"name": f"{own}:Own", "width": 2}]}
+    assert Suite.model_validate(fields, context=Context(allow_code=True)) == by_name
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("{own}:Own", "parameter 'width' of method .* is required"),
+        ("{own}:Missing", "can't be imported: AttributeError: .*Missing"),
+        ("{own}:not_a_class", "must be a subclass of bench.methods.base.Method, got a int"),
+        ("{own}:NoDataclass", "must be a dataclass"),
+        ("{own}:WithoutDecay", "must be a subclass of bench.methods.base.Method, got the class WithoutDecay"),
+        ("{own}:Odd", "thing must be plain data"),
+        ("no_such_module:Thing", "can't be imported: ModuleNotFoundError"),
+        ("broken_module:Thing", "can't be imported: SyntaxError"),
+        ("leaving_module:Thing", "can't be imported: SystemExit"),
+    ],
+)
+def test_wrong_code_is_one_line(target, words, own, tmp_path):
+    (tmp_path / "broken_module.py").write_text("def:\n")
+    (tmp_path / "leaving_module.py").write_text("raise SystemExit\n")
+    with pytest.raises(UsageError, match=words) as caught:
+        load(tmp_path, file_with(target.format(own=own)), allow_code=True)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}:1:")
+
+
+def test_entry_that_refuses_its_parameters_is_reported(own, tmp_path):
+    with pytest.raises(UsageError, match="refuses its parameters: 13 brings bad luck"):
+        load(tmp_path, file_with({"name": f"{own}:Own", "width": 13}), allow_code=True)
+
+
+def test_knob_that_an_optimizer_does_not_read_is_refused(own, tmp_path):
+    entry = f"{own}:WithoutDecay"
+    assert load(tmp_path, file_with(entry, "optimizers", knobs={"lr": [1, 2]}), allow_code=True).num_trials == 8
+    for decay in ([0, 0.1], 0.1):
+        text = file_with(entry, "optimizers", knobs={"lr": 1, "weight_decay": decay})
+        with pytest.raises(UsageError, match="weight_decay has no effect with optimizer"):
+            load(tmp_path, text, allow_code=True)
