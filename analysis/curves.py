@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from analysis.once import once_a_frame
 from bench.errors import UsageError
 from bench.trial import KNOB_NAMES, RESULT_COLUMNS, Outcome
 
@@ -82,6 +83,7 @@ def require_columns(frame: pl.DataFrame, columns: Mapping[str, str] | tuple[str,
             raise UsageError(f"{what} has columns of another type: {'; '.join(wrong)}")
 
 
+@once_a_frame
 def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
     """`results` with the column `knobs`: text such as 'warmup_steps=100.0, weight_decay=0.1', '' where nothing varies.
 
@@ -99,6 +101,7 @@ def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
     return results.with_columns(knobs=pl.concat_str(parts, separator=", ", ignore_nulls=True))
 
 
+@once_a_frame
 def curves(results: pl.DataFrame) -> pl.DataFrame:
     """One row a point of an entry's (lr x seed) grid: CURVE_COLUMNS, sorted by them.
 
@@ -130,6 +133,7 @@ def one_a_point(results: pl.DataFrame, point: list[str]) -> pl.DataFrame:
     return frame.unique(point, keep="first", maintain_order=True).sort(point)
 
 
+@once_a_frame
 def loss_grids(curve_frame: pl.DataFrame) -> dict[tuple[str, ...], LossGrid]:
     """The LossGrid of every entry that has a result, by its ENTRY key; keys ascending. Takes the frame of `curves`."""
     require_columns(curve_frame, CURVE_COLUMNS, "the curves frame")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from analysis.once import once_a_frame
 from bench.errors import UsageError, unknown
 from bench.trial import Outcome
 
@@ -46,6 +47,11 @@ def choose_loss(results: pl.DataFrame, loss: str) -> pl.DataFrame:
     """
     if loss not in SCORED_LOSSES:
         raise unknown("loss", loss, SCORED_LOSSES)
+    return results if loss == "train" else _with_held_out(results, loss)
+
+
+@once_a_frame
+def _with_held_out(results: pl.DataFrame, loss: str) -> pl.DataFrame:
     chosen = SCORED_LOSSES[loss]
     lacking = _workloads_without(results, chosen.final)
     if lacking:
@@ -63,8 +69,6 @@ def has_held_out(results: pl.DataFrame) -> bool:
 
 def _workloads_without(results: pl.DataFrame, column: str) -> list[str]:
     """Workloads that have results, none of them with a value in the held-out `column`."""
-    if column == SCORED_LOSSES["train"].final:
-        return []
     finished = results.filter(pl.col("outcome").is_in(_RESULT_OUTCOMES))
     found = finished.group_by("workload").agg(pl.col(column).is_not_null().any())
     return found.filter(~pl.col(column))["workload"].sort().to_list()

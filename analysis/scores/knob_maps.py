@@ -6,6 +6,7 @@ analysis/curves.py. Legend: X and Y values of the two knobs, S seeds.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import polars as pl
 
 from analysis.curves import ENTRY, one_a_point, require_columns
 from analysis.knobs import knob_values, other_knobs
+from analysis.once import once_a_frame
 from analysis.scores.intervals import Interval, interval_over_seeds
 from analysis.scores.robustness import is_chance, mean_of_present
 from bench.errors import UsageError
@@ -44,7 +46,18 @@ class KnobMap:
     def num_trials(self) -> int:
         return int((~np.isnan(self.losses)).sum())
 
+    @property
+    def transposed(self) -> KnobMap:
+        """The same map with its knobs in the other order."""
+        losses_YXS, initial_YXS = (
+            np.ascontiguousarray(of_XYS.swapaxes(0, 1)) for of_XYS in (self.losses, self.initial_losses)
+        )
+        return dataclasses.replace(
+            self, x_values=self.y_values, y_values=self.x_values, losses=losses_YXS, initial_losses=initial_YXS
+        )
 
+
+@once_a_frame
 def knob_maps(results: pl.DataFrame, x: str, y: str | None = None) -> dict[tuple[str, ...], KnobMap]:
     """The KnobMap of every entry that has a result, by its ENTRY key, keys ascending; of one knob if `y` is None.
 
@@ -54,6 +67,8 @@ def knob_maps(results: pl.DataFrame, x: str, y: str | None = None) -> dict[tuple
     require_columns(results, tuple(name for name in RESULT_COLUMNS if name != "settings"), "the results frame")
     if x == y:
         raise UsageError(f"a map needs two knobs, got {x!r} twice")
+    if x == "lr" and y is not None:
+        return {key: found.transposed for key, found in knob_maps(results, y, x).items()}
     named = results.with_columns(
         _x=knob_values(results, x),
         _y=pl.lit(0.0) if y is None else knob_values(results, y),
