@@ -8,10 +8,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import polars as pl
-from scipy import stats
 
+from analysis.across.disagreement import rank_agreement
 from analysis.curves import require_columns
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
 from analysis.tables.table import PlainTable, plain_html, plain_latex, plain_markdown
@@ -61,11 +60,8 @@ def rank_correlations(compared: pl.DataFrame) -> pl.DataFrame:
     require_columns(compared, (*_GROUP, "lr_sensitivity", "paper_lr_sensitivity"), "the comparison frame")
     rows = []
     for key, rows_of_key in compared.group_by(_GROUP, maintain_order=True):
-        ours, paper = rows_of_key["lr_sensitivity"].to_numpy(), rows_of_key["paper_lr_sensitivity"].to_numpy()
-        can_rank = len(ours) >= 3 and np.ptp(ours) > 0 and np.ptp(paper) > 0
-        spearman = _correlation(stats.rankdata(ours), stats.rankdata(paper)) if can_rank else None
-        kendall = _correlation(_order_signs(ours), _order_signs(paper)) if can_rank else None
-        rows.append((*key, spearman, kendall, len(ours)))
+        agreement = rank_agreement(rows_of_key["lr_sensitivity"], rows_of_key["paper_lr_sensitivity"])
+        rows.append((*key, *agreement, rows_of_key.height))
     schema = dict.fromkeys(_GROUP, pl.String) | {"spearman": pl.Float64, "kendall": pl.Float64}
     return pl.DataFrame(rows, schema={**schema, "num_methods": pl.Int64}, orient="row")
 
@@ -110,16 +106,6 @@ def _matched(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFram
         pl.concat(candidates).join(paper, on=["workload", "method"]).sort("distance").unique("entry", keep="first")
     )
     return entries.join(nearest.drop("workload", "method", "distance"), on="entry")
-
-
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's: of ranks it is Spearman's rho, of the signs of all ordered pairs Kendall's tau-b."""
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def _order_signs(values: np.ndarray) -> np.ndarray:
-    off_diagonal = ~np.eye(len(values), dtype=bool)
-    return np.sign(values[:, None] - values[None, :])[off_diagonal]
 
 
 def _tables(compared: pl.DataFrame) -> list[PlainTable]:

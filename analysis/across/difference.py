@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, LossGrid, loss_grids, one_a_point, require_columns, with_knobs
 from analysis.losses import choose_loss
@@ -158,11 +158,11 @@ def welch_gap(score: Score, first: LossGrid, second: LossGrid) -> Gap:
     if not np.isfinite(value + error):
         return Gap(value=value, half_width=None, p_value=1.0)
     freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum() if error else float(freedoms.sum())
-    half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    half = error * float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
     scale = max(float(np.abs(grid.initial_losses).max()) for grid in (first, second))
     if abs(value) <= ROUNDING * scale:
         return Gap(value=value, half_width=half, p_value=1.0)
-    p_value = float(2 * stats.t.sf(abs(value) / error, freedom)) if error else 0.0
+    p_value = float(2 * special.stdtr(freedom, -abs(value) / error)) if error else 0.0
     return Gap(value=value, half_width=half, p_value=p_value)
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import polars as pl
-from scipy import stats
 
 from analysis.curves import ENTRY, require_columns
 from analysis.scores.kinds import SCORE_KINDS
@@ -72,15 +72,16 @@ def score_correlations(table: pl.DataFrame, score: str | None = None) -> pl.Data
             if score not in (None, first, second):
                 continue
             both = by_score[first].join(by_score[second], on=ENTRY)
-            rows.append((workload, first, second, *_correlations(both), both.height))
+            rows.append((workload, first, second, *rank_agreement(both["rank"], both["rank_right"]), both.height))
     found = pl.DataFrame(rows, schema=SCORE_CORRELATION_COLUMNS, orient="row")
     return found.sort("workload", "spearman", nulls_last=True, maintain_order=True)
 
 
-def _correlations(both: pl.DataFrame) -> tuple[float | None, float | None]:
-    first, second = both["rank"], both["rank_right"]
-    if both.height < 3 or first.n_unique() < 2 or second.n_unique() < 2:
+def rank_agreement(first: pl.Series, second: pl.Series) -> tuple[float | None, float | None]:
+    """Spearman's rho and Kendall's tau-b of paired values; None for fewer than three, or all alike on one side."""
+    from scipy import stats  # takes half a second to import
+
+    if len(first) < 3 or first.n_unique() < 2 or second.n_unique() < 2:
         return None, None
-    spearman = stats.spearmanr(first.to_numpy(), second.to_numpy())
-    kendall = stats.kendalltau(first.to_numpy(), second.to_numpy())
-    return float(spearman[0]), float(kendall[0])  # pyright: ignore[reportArgumentType]
+    found: tuple[Any, Any] = (stats.spearmanr(first, second), stats.kendalltau(first, second))
+    return float(found[0].statistic), float(found[1].statistic)

@@ -7,8 +7,8 @@ import itertools
 from typing import Any
 
 import polars as pl
-from scipy import stats
 
+from analysis.across.disagreement import rank_agreement
 from analysis.curves import require_columns
 from analysis.tables.table import PlainTable, plain_html, plain_latex, plain_markdown
 from analysis.text import decimals, escape_markdown, number
@@ -68,7 +68,8 @@ def rank_correlations(board: pl.DataFrame) -> pl.DataFrame:
         for first, second in itertools.combinations(group["optimizer"].unique().sort(), 2):
             one, two = (group.filter(optimizer=name).select("method", "lr_sensitivity") for name in (first, second))
             both = one.join(two, on="method")
-            rows.append((*key, first, second, *_correlations(both), both.height))
+            agreement = rank_agreement(both["lr_sensitivity"], both["lr_sensitivity_right"])
+            rows.append((*key, first, second, *agreement, both.height))
     return pl.DataFrame(rows, schema=CORRELATION_COLUMNS, orient="row")
 
 
@@ -105,14 +106,6 @@ READING_NOTE = (
     "over the optimizers under which they learned; *: at chance, or learned less than half of what the best method did "
     "under the optimizer, so the number says little. Rank correlations are over the methods that learned with both."
 )
-
-
-def _correlations(both: pl.DataFrame) -> tuple[float | None, float | None]:
-    first, second = (both[name].to_numpy() for name in ("lr_sensitivity", "lr_sensitivity_right"))
-    if both.height < 3 or both["lr_sensitivity"].n_unique() < 2 or both["lr_sensitivity_right"].n_unique() < 2:
-        return None, None
-    found: tuple[Any, Any] = (stats.spearmanr(first, second), stats.kendalltau(first, second))
-    return float(found[0].statistic), float(found[1].statistic)
 
 
 def _matrix_table(place: str, group: pl.DataFrame) -> PlainTable:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from analysis.across.profiles import COST_COLUMNS
 from analysis.curves import require_columns
@@ -115,6 +114,8 @@ def critical_difference(num_methods: int, num_workloads: int) -> float:
     q is the 95% quantile of the studentized range of k means with infinitely many degrees of freedom, over sqrt 2.
     Source: Demšar 2006, Sec. 3.2.2.
     """
+    from scipy import stats  # takes half a second to import
+
     quantile = float(stats.studentized_range.ppf(CONFIDENCE, num_methods, math.inf)) / math.sqrt(2)
     return quantile * math.sqrt(num_methods * (num_methods + 1) / (6 * num_workloads))
 
@@ -124,6 +125,8 @@ def _friedman(ranks: list[list[float]]) -> tuple[float, float, bool]:
 
     (0, 1, True) where all methods tie on every workload, which has no variance to divide by.
     """
+    from scipy import stats  # takes half a second to import
+
     by_workload = [tuple(of_workload) for of_workload in zip(*ranks, strict=True)]
     if all(len(set(of_workload)) == 1 for of_workload in by_workload):
         return 0.0, 1.0, True

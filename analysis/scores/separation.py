@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from analysis.curves import Entries, entries_by_workload, entry_label
 from analysis.scores.intervals import CONFIDENCE, Difference, paired_difference
@@ -113,6 +112,8 @@ def _least_seeds(effect: float, level: float) -> int | None:
 @functools.cache
 def _least_effects(level: float) -> np.ndarray:
     """The least effect that 2, 3, ... MAX_SEEDS seeds find with 80% power, by bisection, as the power grows with it."""
+    from scipy import stats  # takes half a second to import
+
     counts = np.arange(2, MAX_SEEDS + 1)
     critical = stats.t.isf(level / 2, counts - 1)
     low, high = np.zeros(len(counts)), 10 * critical

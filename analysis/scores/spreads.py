@@ -6,7 +6,7 @@ Legend: S seeds, X any batch axes.
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.curves import LossGrid
 from analysis.scores.intervals import CONFIDENCE, Difference, Interval, two_sided
@@ -37,7 +37,7 @@ def spread_ends(values_XS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kurtosis_X = np.maximum(0.0, _LEAST_KURTOSIS + _excess_kurtosis(values_XS))
     freedom_X = 2 / (2 / (num_seeds - 1) + kurtosis_X / num_seeds)
     low_X, high_X = (
-        spread_X * np.sqrt(freedom_X / stats.chi2.ppf(level, freedom_X))
+        spread_X * np.sqrt(freedom_X / (2 * special.gammaincinv(freedom_X / 2, level)))
         for level in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
     )
     return low_X, high_X

@@ -1,6 +1,8 @@
 """Order, ranks, ties, flags, and what is measured on held-out data."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -169,3 +171,8 @@ def test_differences_agree_with_the_leaderboard():
     for pair in pairs.iter_rows(named=True):
         assert pair["difference"] == pytest.approx(scores[pair["first"]] - scores[pair["second"]])
         assert pair["p_holm"] >= pair["p_value"]
+
+
+def test_a_leaderboard_does_not_wait_for_the_import_of_scipys_statistics():
+    code = "import sys, analysis.scores.leaderboard; sys.exit('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
