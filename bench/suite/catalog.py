@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 
 from analysis.text import escape_markdown
@@ -77,7 +78,17 @@ def list_markdown(kind: str) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in (columns, ["---"] * len(columns), *cells))
 
 
+def prose_markdown(text: str) -> str:
+    """A line of a docstring for a pipe table: what stands between backticks stays code, all else is escaped."""
+    parts = re.split("(`[^`]+`)", text)
+    return "".join(part if part[:1] == "`" else re.sub(r"\S+", _escaped_word, part) for part in parts)
+
+
+def _escaped_word(word: re.Match[str]) -> str:
+    return escape_markdown(word[0])
+
+
 def _cell(column: str, text: str) -> str:
     if column in ("name", "parameters"):
         return ", ".join(f"`{part}`" for part in text.split(", ") if part)
-    return "`".join(part if place % 2 else escape_markdown(part) for place, part in enumerate(text.split("`")))
+    return prose_markdown(text)

@@ -1,7 +1,6 @@
 """Flags: each rule on the side where it speaks and where it does not."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,9 +139,3 @@ def test_flags_do_not_depend_on_the_order_of_rows():
     ]
     data = frame(rows)
     assert leaderboard(data).equals(leaderboard(data.sample(fraction=1.0, shuffle=True, seed=1)))
-
-
-def test_the_readme_states_the_rule_of_every_flag():
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    for name, rule in FLAGS.items():
-        assert f"| `{name}` | {rule[0].lower()}{rule[1:].rstrip('.')} |" in readme

@@ -24,7 +24,7 @@ def test_markdown_says_what_text_and_json_leave_out():
 def test_markdown_shows_formulas_as_they_are_written_and_keeps_code():
     text = list_markdown("methods") + list_markdown("schedules")
     assert r"Softmax of -\|q - k\|^2 / sqrt(D)" in text
-    assert "`final_fraction`." in text
+    assert "A line from 1 to `final_fraction`." in text
 
 
 @pytest.mark.parametrize("kind", LISTS)

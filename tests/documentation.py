@@ -1,0 +1,96 @@
+"""The READMEs: what their generated parts must hold. `python -m tests.documentation` writes those parts anew.
+
+A part stands between `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND is `bench list KIND --format md`, or
+`python -m tests.documentation flags` or `rooms PACKAGE`, which print the same text.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+from analysis.scores.guards import FLAGS
+from bench.suite.catalog import list_markdown, prose_markdown
+
+ROOT = Path(__file__).parents[1]
+PART = re.compile(r"(<!-- made by: (?P<command>.+?) -->\n)(?P<text>.*?)(<!-- end -->)", re.DOTALL)
+
+
+def readmes() -> list[Path]:
+    """Every README.md of the repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*README.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / line for line in listed.stdout.splitlines()]
+
+
+def made_anew(text: str) -> str:
+    """A README with each of its parts as its command prints it."""
+    return PART.sub(lambda part: f"{part[1]}{printed(part['command'])}{part[4]}", text)
+
+
+def printed(command: str) -> str:
+    """What a command of a part prints."""
+    match command.split():
+        case ["bench", "list", kind, "--format", "md"]:
+            return list_markdown(kind)
+        case ["python", "-m", "tests.documentation", what, *words] if what in PRINTERS:
+            return PRINTERS[what](*words)
+    raise ValueError(f"no part of a README is made by {command!r}")
+
+
+def flags_markdown() -> str:
+    """Every flag with its rule."""
+    return _table(("flag", "raised when"), [(f"`{name}`", prose_markdown(rule)) for name, rule in FLAGS.items()])
+
+
+def rooms_markdown(package: str) -> str:
+    """The rooms and root modules of a package from the top layer down, each with the first line of its docstring."""
+    return _table(("room", "what it is for"), [(f"`{name}`", _first_line(path)) for name, path in _rooms(package)])
+
+
+PRINTERS: dict[str, Callable[..., str]] = {"flags": flags_markdown, "rooms": rooms_markdown}
+
+
+def _rooms(package: str) -> list[tuple[str, Path]]:
+    """`cli/` or `trial.py` with the file whose docstring says what it is, in the order of the import contract."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = next(c["layers"] for c in contracts["contracts"] if c["name"] == "imports go down only")
+    order = [name.strip() for layer in layers for name in layer.split("|")]
+    folder = ROOT / package
+    rooms = [(f"{path.parent.relative_to(folder)}/", path) for path in folder.rglob("*/__init__.py")]
+    modules = [(path.name, path) for path in folder.glob("*.py") if path.name != "__init__.py"]
+
+    def place(room: tuple[str, Path]) -> tuple[int, str]:
+        return order.index(f"{package}.{re.split('[/.]', room[0])[0]}"), room[0]
+
+    return sorted(rooms + modules, key=place)
+
+
+def _first_line(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return prose_markdown(docstring.partition("\n")[0])
+
+
+def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    return "".join(f"| {' | '.join(line)} |\n" for line in (titles, ("---",) * len(titles), *rows))
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        print(PRINTERS[sys.argv[1]](*sys.argv[2:]), end="")
+        return
+    for path in readmes():
+        text = path.read_text(encoding="utf-8")
+        path.write_text(made_anew(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
