@@ -15,15 +15,15 @@ import polars as pl
 
 from analysis.once import once_a_frame
 from bench.errors import UsageError
-from bench.trial import KNOB_NAMES, RESULT_COLUMNS, Outcome
+from bench.held_out import HELD_OUT_COLUMNS
+from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Outcome
 
 ENTRY: tuple[str, ...] = ("workload", "method", "optimizer", "knobs")
-# What a trial measured on held-out data; null where the workload has none.
-HELD_OUT_COLUMNS: tuple[str, ...] = ("initial_val_loss", "val_loss", "val_accuracy", "val_calibration_error")
 CURVE_COLUMNS: tuple[str, ...] = (*ENTRY, "lr", "seed", "initial_loss", "final_loss", "outcome", *HELD_OUT_COLUMNS)
 
 # Whatever may vary in a suite beside lr and seed, and is not named by workload, method or optimizer.
-_SPLITTING: tuple[str, ...] = ("schedule", "num_steps", *(name for name in KNOB_NAMES if name != "lr"))
+CIRCUMSTANCES: tuple[str, ...] = (*(kind for kind in KINDS if kind not in ENTRY), "num_steps")
+_SPLITTING: tuple[str, ...] = (*CIRCUMSTANCES, *(name for name in KNOB_NAMES if name != "lr"))
 _RESULT_OUTCOMES = [outcome.value for outcome in Outcome if outcome.is_result]
 
 
@@ -87,7 +87,7 @@ def require_columns(frame: pl.DataFrame, columns: Mapping[str, str] | tuple[str,
 def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
     """`results` with the column `knobs`: text such as 'warmup_steps=100.0, weight_decay=0.1', '' where nothing varies.
 
-    A knob (or the schedule, or number of steps) is named where it varies among the trials of a workload and optimizer;
+    A knob (or one of CIRCUMSTANCES) is named where it varies among the trials of a workload and optimizer;
     what `settings` holds is always named.
     """
     group = ["workload", "optimizer"]

@@ -8,12 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from analysis.curves import CIRCUMSTANCES
 from bench.errors import UsageError, did_you_mean
 from bench.trial import KNOB_NAMES
 
 _ENTRY = ["workload", "method", "optimizer"]
-# What may differ between trials beside method, optimizer, knobs and seed.
-_CIRCUMSTANCES = ("schedule", "num_steps")
 
 
 def knob_values(results: pl.DataFrame, knob: str) -> pl.Series:
@@ -52,7 +51,7 @@ def other_knobs(results: pl.DataFrame, axes: Collection[str | None]) -> pl.Serie
     workload and optimizer.
     """
     settings = _settings(results)
-    columns = {name: results[name].to_list() for name in (*_CIRCUMSTANCES, *KNOB_NAMES)}
+    columns = {name: results[name].to_list() for name in (*CIRCUMSTANCES, *KNOB_NAMES)}
     columns |= {name: [row.get(name) for row in settings] for name in _names(settings)}
     texts = {name: pl.Series(name, map(_text, values), pl.String) for name, values in columns.items()}
     named = results.select("workload", "optimizer").with_columns(

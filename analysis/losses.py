@@ -64,7 +64,7 @@ def _with_held_out(results: pl.DataFrame, loss: str) -> pl.DataFrame:
 
 def has_held_out(results: pl.DataFrame) -> bool:
     """True where some trial was measured on held-out data."""
-    return results["val_loss"].is_not_null().any()
+    return results[SCORED_LOSSES["validation"].final].is_not_null().any()
 
 
 def _workloads_without(results: pl.DataFrame, column: str) -> list[str]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.held_out import HELD_OUT
+
 # One row a measured value. A whole-model quantity has layer -1. Values are names of Polars types.
 # `step` is the number of updates before the measurement: 0 to num_steps - 1 for what a training step sees; held-out
 # quantities have a cadence of their own and come last at num_steps.
@@ -49,27 +51,16 @@ QUANTITIES: dict[str, Quantity] = {
         high=_unbounded,
         definition="2-norm of the gradient over all trained tensors, before clipping",
     ),
-    "val_loss": Quantity(
-        title="Held-out loss",
-        unit="workload's",
-        low=0.0,
-        high=_unbounded,
-        definition="mean loss over the workload's held-out data",
-    ),
-    "val_accuracy": Quantity(
-        title="Held-out accuracy",
-        unit="1",
-        low=0.0,
-        high=_one,
-        definition="top-1 accuracy over the workload's held-out data (of next tokens for a language model)",
-    ),
-    "val_calibration_error": Quantity(
-        title="Held-out calibration error",
-        unit="1",
-        low=0.0,
-        high=_one,
-        definition="expected calibration error over held-out predictions in 15 bins of confidence (Guo et al. 2017)",
-    ),
+    **{
+        name: Quantity(
+            title=measure.title,
+            unit=measure.unit,
+            low=measure.low,
+            high=_one if measure.high == 1 else _unbounded,
+            definition=measure.definition,
+        )
+        for name, measure in HELD_OUT.items()
+    },
     "entropy": Quantity(
         title="Attention entropy",
         unit="nats",

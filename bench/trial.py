@@ -6,42 +6,15 @@ import dataclasses
 import enum
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
+
 # Raised whenever the mathematics of training changes, so that old and new results never mix under one id.
 TRIAL_VERSION = 1
-
-# One row a trial; the frame that scores are computed from. Values are names of Polars types.
-RESULT_COLUMNS: dict[str, str] = {
-    "trial_id": "String",
-    "workload": "String",  # label: the name, with its parameters where they differ from the defaults
-    "method": "String",
-    "optimizer": "String",
-    "schedule": "String",
-    "lr": "Float64",
-    "warmup_steps": "Float64",
-    "weight_decay": "Float64",
-    "grad_clip": "Float64",  # +inf: no clipping
-    "init_scale": "Float64",
-    "settings": "String",  # JSON object of the other knobs that the suite varies, by name; "{}": none
-    "seed": "Int64",
-    "num_steps": "Int64",
-    "outcome": "String",  # a value of Outcome
-    "diverged_step": "Int64",  # null unless diverged
-    "initial_loss": "Float64",  # loss at step 0, before any update
-    "final_loss": "Float64",  # mean over the workload's last `final_loss_steps` losses; +inf if diverged, null if lost
-    # On held-out data, null where the workload has none:
-    "initial_val_loss": "Float64",  # before any update
-    "val_loss": "Float64",  # after the last update; +inf if diverged, null if lost
-    "val_accuracy": "Float64",  # top-1, in [0, 1]; null unless completed
-    "val_calibration_error": "Float64",  # expected calibration error, in [0, 1]; null unless completed
-    "wall_s": "Float64",  # the trial's share of its pack's seconds
-}
-
-
-LOSSES = ("initial_loss", "final_loss", "initial_val_loss", "val_loss")  # the columns that may be infinite
 
 _IMPORT_MARK = "imported from "  # no method of ours or of a user's own code has a name with spaces
 
@@ -78,6 +51,11 @@ class Choice:
     def __hash__(self) -> int:
         return hash((self.name, canonical_json(self.params), self.digest))
 
+    def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
+        """Plain data that JSON can carry; labels: with what is not part of the trial's id."""
+        plain = {"name": self.name, "params": dict(self.params), "digest": self.digest}
+        return plain | ({"label": self.label, "swept": self.swept} if labels else {})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Knobs:
@@ -98,13 +76,34 @@ KNOB_NAMES: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(K
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One training run. `seed` decides the initial weights and the data; `probe_every` what is traced."""
+class Choices:
+    """What a trial is made of, one entry a kind. A kind that may be None is no part of the id of a trial without it."""
 
     workload: Choice
     method: Choice
     optimizer: Choice
     schedule: Choice
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """The entry of each kind that there is, in the order of KINDS."""
+        entries = {kind: getattr(self, kind) for kind in KINDS}
+        return {kind: choice for kind, choice in entries.items() if choice is not None}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What tables show of each of KINDS; "" of one that there is not."""
+        return dict.fromkeys(KINDS, "") | {kind: choice.label for kind, choice in self.choices.items()}
+
+
+KINDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Choices))
+OPTIONAL_KINDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Choices) if field.default is None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Choices):
+    """One training run. `seed` decides the initial weights and the data; `probe_every` what is traced."""
+
     knobs: Knobs
     seed: int
     probe_every: int
@@ -117,8 +116,8 @@ class Trial:
     @property
     def settings(self) -> dict[str, Any]:
         """The knobs beyond Knobs that the suite varies: parameters of the trial's choices, by the suite's names."""
-        choices = (self.workload, self.method, self.optimizer, self.schedule)
-        return {name: choice.params[name.rpartition(".")[2]] for choice in choices for name in choice.swept}
+        entries = self.choices.values()
+        return {name: choice.params[name.rpartition(".")[2]] for choice in entries for name in choice.swept}
 
     @property
     def id(self) -> str:
@@ -127,65 +126,63 @@ class Trial:
 
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """Plain data that JSON can carry, and `from_dict` read; infinities as text."""
-        plain: dict[str, Any] = {"version": TRIAL_VERSION}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Choice):
-                value = {**dataclasses.asdict(value), "params": dict(value.params)}
-                if not labels:
-                    del value["label"], value["swept"]
-            elif isinstance(value, Knobs):
-                value = {name: _plain_float(number) for name, number in dataclasses.asdict(value).items()}
-            plain[field.name] = value
-        return plain
+        return {
+            "version": TRIAL_VERSION,
+            **{kind: choice.to_dict(labels=labels) for kind, choice in self.choices.items()},
+            "knobs": {name: _plain_float(number) for name, number in dataclasses.asdict(self.knobs).items()},
+            "seed": self.seed,
+            "probe_every": self.probe_every,
+        }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Trial:
         """Inverse of `to_dict`. Raises ValueError for another version."""
         if plain["version"] != TRIAL_VERSION:
             raise ValueError(f"trial version {plain['version']}, this program reads {TRIAL_VERSION}")
-        choices = {name: Choice(**plain[name]) for name in ("workload", "method", "optimizer", "schedule")}
+        choices = {kind: Choice(**plain[kind]) for kind in KINDS if kind in plain}
         knobs = Knobs(**{name: float(value) for name, value in plain["knobs"].items()})
-        rest = {name: plain[name] for name in ("seed", "probe_every")}
-        return cls(**choices, knobs=knobs, **rest)
+        return cls(**choices, knobs=knobs, seed=plain["seed"], probe_every=plain["probe_every"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a finished trial gave, beside its trace."""
+    """What a finished trial gave, beside its trace. held_out: by HELD_OUT_COLUMNS; what was not measured may lack."""
 
     trial: Trial
     outcome: Outcome
     initial_loss: float | None
     final_loss: float | None  # +inf if diverged, None if lost
     diverged_step: int | None = None
-    initial_val_loss: float | None = None
-    val_loss: float | None = None  # +inf if diverged
-    val_accuracy: float | None = None
-    val_calibration_error: float | None = None
+    held_out: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     wall_s: float
     message: str = ""  # why a trial was lost
     failures: tuple[str, ...] = ()  # why attempts at its pack failed, oldest first
 
+    def __post_init__(self) -> None:
+        assert self.held_out.keys() <= set(HELD_OUT_COLUMNS), f"no measures on held-out data: {[*self.held_out]}"
+        object.__setattr__(self, "held_out", dict.fromkeys(HELD_OUT_COLUMNS) | dict(self.held_out))
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that JSON can carry, and `from_dict` read; infinities as text."""
+        """Plain data that JSON can carry, and `from_dict` read; infinities as text, held-out measures side by side."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain["trial"] = self.trial.to_dict()
         plain["outcome"] = self.outcome.value
         plain["failures"] = list(self.failures)
+        plain |= plain.pop("held_out")
         for name in LOSSES:
             plain[name] = None if plain[name] is None else _plain_float(plain[name])
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Result:
-        """Inverse of `to_dict`."""
-        fields: dict[str, Any] = {**dict.fromkeys(LOSSES), "failures": (), **plain}  # older results lack some
+        """Inverse of `to_dict`; what earlier programs did not measure is None."""
+        fields: dict[str, Any] = {**dict.fromkeys(LOSSES), "failures": (), **plain}
+        for name in LOSSES:
+            fields[name] = None if fields[name] is None else float(fields[name])
+        fields["held_out"] = {name: fields.pop(name) for name in HELD_OUT_COLUMNS if name in fields}
         fields["trial"] = Trial.from_dict(plain["trial"])
         fields["outcome"] = Outcome(plain["outcome"])
         fields["failures"] = tuple(fields["failures"])
-        for name in LOSSES:
-            fields[name] = None if fields[name] is None else float(fields[name])
         return cls(**fields)
 
     def row(self) -> dict[str, Any]:
@@ -193,10 +190,7 @@ class Result:
         trial = self.trial
         return {
             "trial_id": trial.id,
-            "workload": trial.workload.label,
-            "method": trial.method.label,
-            "optimizer": trial.optimizer.label,
-            "schedule": trial.schedule.label,
+            **trial.labels,
             **dataclasses.asdict(trial.knobs),
             "settings": canonical_json(trial.settings),
             "seed": trial.seed,
@@ -205,12 +199,33 @@ class Result:
             "diverged_step": self.diverged_step,
             "initial_loss": self.initial_loss,
             "final_loss": self.final_loss,
-            "initial_val_loss": self.initial_val_loss,
-            "val_loss": self.val_loss,
-            "val_accuracy": self.val_accuracy,
-            "val_calibration_error": self.val_calibration_error,
+            **self.held_out,
             "wall_s": self.wall_s,
         }
+
+
+# One row a trial; the frame that scores are computed from. Values are names of Polars types.
+RESULT_COLUMNS: dict[str, str] = {
+    "trial_id": "String",
+    **dict.fromkeys(KINDS, "String"),  # label: the name, with its parameters where they differ from the defaults
+    **dict.fromkeys(KNOB_NAMES, "Float64"),  # grad_clip +inf: no clipping
+    "settings": "String",  # JSON object of the other knobs that the suite varies, by name; "{}": none
+    "seed": "Int64",
+    "num_steps": "Int64",
+    "outcome": "String",  # a value of Outcome
+    "diverged_step": "Int64",  # null unless diverged
+    "initial_loss": "Float64",  # loss at step 0, before any update
+    "final_loss": "Float64",  # mean over the workload's last `final_loss_steps` losses; +inf if diverged, null if lost
+    **dict.fromkeys(HELD_OUT_COLUMNS, "Float64"),  # null where the workload does not measure it
+    "wall_s": "Float64",  # the trial's share of its pack's seconds
+}
+
+# The columns that may be infinite.
+LOSSES: tuple[str, ...] = (
+    "initial_loss",
+    "final_loss",
+    *(name for one, measure in HELD_OUT.items() if measure.high == math.inf for name in (measure.initial, one) if name),
+)
 
 
 def canonical_json(plain: Any) -> str:

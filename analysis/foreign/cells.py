@@ -10,8 +10,11 @@ from typing import Any
 
 import polars as pl
 
+from analysis.curves import CIRCUMSTANCES
 from analysis.foreign.tidy_file import printable
 from bench.errors import UsageError
+from bench.held_out import HELD_OUT, INITIAL, Measure
+from bench.trial import KINDS, OPTIONAL_KINDS
 
 MAX_TEXT = 200
 MAX_SOURCE = 500
@@ -33,9 +36,17 @@ class Number:
 
 _POSITIVE = Number(required="a finite number above 0", is_right=lambda x: 0 < x < math.inf)
 _NOT_NEGATIVE = Number(required="a finite number of at least 0", is_right=lambda x: 0 <= x < math.inf)
-_SHARE = Number(required="a number from 0 to 1", is_right=lambda x: 0 <= x <= 1, has_gaps=True)
 _LOSS = Number(required="a number; inf or nan where the run diverged", is_right=lambda x: True, has_gaps=True)
 _STEP = "a whole number below 2^32"
+
+
+def _measured(measure: Measure) -> Number:
+    """What a column of HELD_OUT must be; of a measure without an upper bound, such as a loss, anything."""
+    if measure.high == math.inf:
+        return _LOSS
+    low, high = measure.low, measure.high
+    return Number(required=f"a number from {low:g} to {high:g}", is_right=lambda x: low <= x <= high, has_gaps=True)
+
 
 NUMBERS: dict[str, Number] = {
     "lr": _POSITIVE,
@@ -50,15 +61,14 @@ NUMBERS: dict[str, Number] = {
     "diverged_step": Number(
         required=f"{_STEP}, at least 0", is_right=lambda x: 0 <= x < _WHOLE, is_whole=True, has_gaps=True
     ),
-    "initial_val_loss": Number(required="a finite number", is_right=math.isfinite, has_gaps=True),
-    "val_loss": _LOSS,
-    "val_accuracy": _SHARE,
-    "val_calibration_error": _SHARE,
+    **dict.fromkeys(INITIAL, Number(required="a finite number", is_right=math.isfinite, has_gaps=True)),
+    **{name: _measured(measure) for name, measure in HELD_OUT.items()},
     "wall_s": Number(required="a finite number of at least 0", is_right=lambda x: 0 <= x < math.inf, has_gaps=True),
 }
 
-TEXTS = ("workload", "method", "optimizer", "schedule", "outcome", "source")
-_TEXTS_WITH_GAPS = ("outcome", "source")
+TEXTS = (*KINDS, "outcome", "source")
+_TEXTS_WITH_GAPS = (*OPTIONAL_KINDS, "outcome", "source")
+UNNAMED = {kind: "" if kind in OPTIONAL_KINDS else "unknown" for kind in KINDS}  # labels where a file says nothing
 
 
 def checked_text(cells: pl.DataFrame, shown: str) -> dict[str, list[str | None]]:
@@ -123,11 +133,11 @@ def _with_spread(cells: pl.DataFrame, shown: str, settings: Settings) -> pl.Data
         for name, value in _pairs(text or "", shown, row + 1):
             if name in cells.columns and name not in columns:
                 raise _wrong(shown, row + 1, "knobs", text, f"{name!r} there or in a column of its own, not in both")
-            if name in NUMBERS or name == "schedule":
+            if name in NUMBERS or name in CIRCUMSTANCES:
                 columns.setdefault(name, [None] * cells.height)[row] = value
             else:
                 settings[row][name] = _plain(value)
-    fill = {"warmup_steps": "0", "weight_decay": "0", "grad_clip": "inf", "init_scale": "1", "schedule": "unknown"}
+    fill = {"warmup_steps": "0", "weight_decay": "0", "grad_clip": "inf", "init_scale": "1", **UNNAMED}
     spread = [pl.Series(name, values, pl.String).fill_null(fill.get(name, "")) for name, values in columns.items()]
     return cells.with_columns(column.replace("", None) for column in spread)
 

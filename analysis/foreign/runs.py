@@ -16,18 +16,17 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
-from analysis.foreign.cells import checked_numbers, checked_text, spread_knobs
+from analysis.foreign.cells import UNNAMED, checked_numbers, checked_text, spread_knobs
 from analysis.foreign.tidy_file import TidyFile
 from bench.errors import UsageError, did_you_mean
-from bench.trial import KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, import_mark
+from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
+from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, import_mark
 
 REQUIRED_COLUMNS = ("method", "lr", "seed", "final_loss", "initial_loss")
 ALIASES: dict[str, str] = {"loss": "final_loss", "learning_rate": "lr"}
 # Of a trial, where the file says nothing.
 ABSENT: dict[str, Any] = {
-    "workload": "unknown",
-    "optimizer": "unknown",
-    "schedule": "unknown",
+    **{kind: label for kind, label in UNNAMED.items() if kind != "method"},
     **{name: getattr(Knobs(lr=1.0), name) for name in KNOB_NAMES if name != "lr"},
     "num_steps": None,
 }
@@ -35,9 +34,7 @@ MAX_SOURCES = 10
 IMPORTED = "imported"  # the flag of a leaderboard's entry
 
 _IMPORT_SCHEMA = {"trial_id": pl.String, "import": pl.String}
-_NAMES = ("workload", "method", "optimizer", "schedule")
 _DERIVED = ("trial_id", "settings")  # of RESULT_COLUMNS; a file has the column `knobs` or those of its settings instead
-_MEASURED = ("diverged_step", "initial_val_loss", "val_loss", "val_accuracy", "val_calibration_error", "wall_s")
 KNOWN_COLUMNS = (*(name for name in RESULT_COLUMNS if name not in _DERIVED), "knobs", "source")
 
 
@@ -180,8 +177,7 @@ def _check_outcomes(rows: list[dict[str, Any]], shown: str) -> None:
         row["outcome"] = Outcome.DIVERGED if diverged else Outcome.COMPLETED
         if diverged:
             row["final_loss"] = math.inf
-            row["val_loss"] = None if row.get("val_loss") is None else math.inf
-            row["val_accuracy"] = row["val_calibration_error"] = None
+            row |= {name: measure.diverged for name, measure in HELD_OUT.items() if row.get(name) is not None}
         elif row.get("diverged_step") is not None:
             raise UsageError(
                 f"{shown}: row {number}, column 'diverged_step': {row['diverged_step']}, but the run completed; "
@@ -190,7 +186,7 @@ def _check_outcomes(rows: list[dict[str, Any]], shown: str) -> None:
 
 
 def _refuse_duplicates(rows: list[dict[str, Any]], settings: list[dict[str, Any]], shown: str) -> None:
-    names = [name for name in (*_NAMES, "lr", *KNOB_NAMES[1:], "num_steps", "seed") if name in rows[0]]
+    names = [name for name in (*KINDS, "lr", *KNOB_NAMES[1:], "num_steps", "seed") if name in rows[0]]
     first: dict[tuple[Any, ...], int] = {}
     for number, (row, of_row) in enumerate(zip(rows, settings, strict=True), 1):
         key = (*(row[name] for name in names), json.dumps(of_row, sort_keys=True))
@@ -205,6 +201,9 @@ def _refuse_duplicates(rows: list[dict[str, Any]], settings: list[dict[str, Any]
 
 def _result(row: dict[str, Any], settings: dict[str, Any], absent: Mapping[str, Any], reading: Reading) -> Result:
     of = {**absent, **{name: value for name, value in row.items() if name in (*absent, "lr")}}
+    others: dict[str, Any] = {
+        kind: Choice(name=of[kind], params={}) for kind in KINDS if kind not in ("workload", "method") and of[kind]
+    }
     trial = Trial(
         workload=Choice(name=of["workload"], params={"num_steps": of["num_steps"]}),
         method=Choice(
@@ -213,20 +212,19 @@ def _result(row: dict[str, Any], settings: dict[str, Any], absent: Mapping[str, 
             label=reading.label(row["method"]),
             swept=tuple(settings),
         ),
-        optimizer=Choice(name=of["optimizer"], params={}),
-        schedule=Choice(name=of["schedule"], params={}),
+        **others,
         knobs=Knobs(**{name: of[name] for name in KNOB_NAMES}),
         seed=row["seed"],
         probe_every=0,
     )
-    measured: dict[str, Any] = {name: row.get(name) for name in _MEASURED if name != "wall_s"}
     return Result(
         trial=trial,
         outcome=row["outcome"],
         initial_loss=row["initial_loss"],
         final_loss=row["final_loss"],
+        diverged_step=row.get("diverged_step"),
+        held_out={name: row.get(name) for name in HELD_OUT_COLUMNS},
         wall_s=row.get("wall_s") or 0.0,
-        **measured,
     )
 
 

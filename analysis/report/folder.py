@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from analysis.across.comparison import compare
-from analysis.curves import HELD_OUT_COLUMNS, curves
+from analysis.curves import curves
 from analysis.figures.frames.aggregate import loss_summary, telling_lr
 from analysis.figures.frames.diverged_map import diverged_map, divergence_words
 from analysis.figures.interactive import interactive_page
@@ -34,6 +34,7 @@ from analysis.scores.leaderboard import leaderboard
 from analysis.tables.leaderboard import FORMATS, word_of
 from analysis.text import escape_markdown
 from bench.errors import UsageError
+from bench.held_out import HELD_OUT_COLUMNS
 
 # Suffix of each table file: which of FORMATS fills it. The HTML one is the page itself.
 TABLE_FILES: dict[str, str] = {"csv": "csv", "md": "markdown", "tex": "latex", "json": "json"}

@@ -12,15 +12,11 @@ from analysis.losses import SCORED_LOSSES
 from analysis.scores.intervals import mean_interval
 from analysis.tables.table import PlainTable, plain_html, plain_latex, plain_markdown
 from analysis.text import decimals, escape_markdown, lr_text, number
+from bench.held_out import HELD_OUT
 
 # Measures of a leaderboard where the workload has held-out data, each the mean over seeds at the method's best lr.
 HELD_OUT_DEFINITIONS: dict[str, str] = {
-    "val_loss": "mean loss over the workload's held-out data after the last update",
-    "val_accuracy": "share of held-out predictions whose most probable class is right (of next tokens for a language "
-    "model), in [0, 1]",
-    "val_calibration_error": "expected calibration error of the held-out predictions, in [0, 1], 0 if calibrated: sum "
-    "over 15 bins of equal width in confidence (the probability of the most probable class) of the bin's share of "
-    "predictions times |its accuracy - its mean confidence| (Guo et al. 2017, Eq. 3)",
+    **{name: measure.definition for name, measure in HELD_OUT.items()},
     "generalisation_gap": "held-out loss after the last update - training loss, mean over the last steps, paired by "
     "seed; training losses are taken as training computes them, with dropout where there is any, so it may be negative",
 }
@@ -31,9 +27,7 @@ HELD_OUT_MEASURES: dict[str, type[pl.DataType]] = {
 }
 
 _TITLES: dict[str, str] = {
-    "val_loss": "Held-out loss",
-    "val_accuracy": "Accuracy",
-    "val_calibration_error": "Calibration error",
+    **{name: measure.heading for name, measure in HELD_OUT.items()},
     "generalisation_gap": "Generalisation gap",
 }
 

@@ -221,10 +221,12 @@ def ui(
 @app.command()
 def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJson = False) -> None:
     """Check a suite file and say what it holds."""
+    from bench.suite.entry import KINDS
+
     loaded = load(suite, allow_code)
     counts = {
         "suite": loaded.name,
-        **{axis: len(getattr(loaded, axis)) for axis in ("workloads", "methods", "optimizers", "schedules", "seeds")},
+        **{axis: len(getattr(loaded, axis)) for axis in (*KINDS, "seeds")},
         **({"trials": loaded.num_trials} if loaded.search is None else {"trials at most": loaded.most_trials}),
     }
     print(json.dumps(counts) if as_json else ", ".join(f"{name}: {value}" for name, value in counts.items()))

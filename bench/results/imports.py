@@ -21,7 +21,7 @@ from bench.results.imported import end_status, publish_imports, read_imported
 from bench.store import Store, Tracker, imported_trials, read_imports, read_results, read_status, records
 from bench.suite import Suite
 from bench.suite.errors import suggest
-from bench.trial import KNOB_NAMES, Result
+from bench.trial import KINDS, KNOB_NAMES, Result
 
 RUNS_AT_ONCE = 1000  # of one entry of the outbox
 SUITE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
@@ -144,8 +144,8 @@ def _same_as(suite: Suite, workload: str | None) -> dict[str, Any]:
         raise UsageError(f"suite {suite.name!r} searches; required one with a leaderboard, which trains its grid")
     trials = [trial for trial in suite.expand() if workload in (None, trial.workload.label)]
     common: dict[str, set[Any]] = {"num_steps": {trial.num_steps for trial in trials}}
-    for name in ("workload", "optimizer", "schedule"):
-        common[name] = {getattr(trial, name).label for trial in trials}
+    for kind in (kind for kind in KINDS if kind != "method"):
+        common[kind] = {trial.labels[kind] for trial in trials}
     for name in KNOB_NAMES[1:]:
         common[name] = {getattr(trial.knobs, name) for trial in trials}
     return {name: values.pop() for name, values in common.items() if len(values) == 1}

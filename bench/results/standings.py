@@ -1,4 +1,4 @@
-"""Where the searches of a suite stand: one for every workload, method, optimizer, schedule and setting of other knobs.
+"""Where the searches of a suite stand: one for every combination of entries and setting of other knobs.
 
 Nothing is kept but results: rounds are decided again from those recorded so far, so a run that was killed asks for the
 same settings and ends with the same answers.
@@ -16,6 +16,7 @@ from typing import Any
 from bench.lazy import polars
 from bench.search.base import Answer, Ask, Point, Search, Setting, replay
 from bench.suite import Suite
+from bench.suite.entry import KINDS
 from bench.trial import KNOB_NAMES, Knobs, Outcome, Trial
 
 Rows = Mapping[str, Mapping[str, Any]]  # rows of RESULT_COLUMNS by trial id
@@ -38,6 +39,7 @@ ANSWER_COLUMNS: dict[str, str] = {
     "knobs": "String",  # the other knobs that the suite varies
     "note": "String",  # why the search stopped
 }
+_NAMED = ("workload", "method", "optimizer")  # of each answer; other kinds stand among the knobs where they vary
 TRAIL_COLUMNS: dict[str, str] = {
     "workload": "String",
     "method": "String",
@@ -114,22 +116,14 @@ def groups(suite: Suite) -> tuple[Group, ...]:
     assert suite.search is not None
     knob = suite.search.knob
     others = [name for name in KNOB_NAMES if name != knob]
+    beside = [kind.word for field, kind in KINDS.items() if kind.word not in _NAMED and len(getattr(suite, field)) > 1]
     found = []
-    for choices in itertools.product(*suite.entries.values()):
+    for choices in suite.combinations():
         for setting in itertools.product(*(getattr(suite.knobs, name) for name in others)):
             knobs = Knobs(**dict(zip(others, setting, strict=True)), **{knob: getattr(suite.knobs, knob)[0]})
-            workload, method, optimizer, schedule = choices
-            template = Trial(
-                workload=workload,
-                method=method,
-                optimizer=optimizer,
-                schedule=schedule,
-                knobs=knobs,
-                seed=suite.seeds[0],
-                probe_every=suite.probe_every,
-            )
+            template = Trial(**choices, knobs=knobs, seed=suite.seeds[0], probe_every=suite.probe_every)
             varied = {n: v for n, v in zip(others, setting, strict=True) if len(getattr(suite.knobs, n)) > 1}
-            varied |= {"schedule": schedule.label} if len(suite.schedules) > 1 else {}
+            varied |= {kind: template.labels[kind] for kind in beside}
             text = ", ".join(f"{name}={value}" for name, value in (varied | template.settings).items())
             found.append(Group(template=template, knob=knob, knobs=text, search=suite.searcher))
     return tuple(found)
@@ -205,8 +199,7 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
 
 def _names(group: Group) -> dict[str, str]:
     trial = group.template
-    labels = {name: getattr(trial, name).label for name in ("workload", "method", "optimizer")}
-    return {**labels, "knobs": group.knobs}
+    return {**{kind: trial.labels[kind] for kind in _NAMED}, "knobs": group.knobs}
 
 
 def _schema(columns: Mapping[str, str]) -> dict[str, Any]:

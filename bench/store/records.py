@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.errors import StoreError
+from bench.held_out import HELD_OUT
 from bench.lazy import polars
 from bench.trial import Result, canonical_json, import_name
 
@@ -38,10 +39,7 @@ LABELS = ("bench.workload", "bench.method", "bench.optimizer")  # of a method ru
 
 # Metrics with a curve, averaged over layers, of those that a trace has; the rest is in the trace. A point costs 0.1 ms
 # and 268 bytes.
-HELD_OUT = ("val_loss", "val_accuracy", "val_calibration_error")
 CURVES = ("loss", "grad_norm", "entropy_mean", "entropy_std", "frobenius_norm", *HELD_OUT)
-# Single numbers, at the trial's last step; those on held-out data end the curves of their names.
-NUMBERS = ("initial_loss", "final_loss", "initial_val_loss", *HELD_OUT, "wall_s")
 
 ENDED = ("FINISHED", "FAILED")  # status of runs that hold a trial whole: with a result, or lost
 
@@ -167,14 +165,18 @@ def result_from_tags(tags: Mapping[str, str]) -> Result:
 
 def trial_params(result: Result) -> dict[str, str]:
     trial = result.trial
-    labels = {name: getattr(trial, name).label for name in ("workload", "method", "optimizer", "schedule")}
+    labels = {kind: choice.label for kind, choice in trial.choices.items()}
     numbers = {**dataclasses.asdict(trial.knobs), "seed": trial.seed, "num_steps": trial.num_steps}
     return {name: shown(str(value), _MAX_PARAM) for name, value in {**labels, **numbers, **trial.settings}.items()}
 
 
 def trial_metrics(result: Result) -> dict[str, float]:
-    """Single numbers; non-finite ones are left out, because MLflow turns inf into 1.8e308."""
-    numbers = {name: getattr(result, name) for name in NUMBERS}
+    """Single numbers, at the trial's last step; those on held-out data end the curves of their names.
+
+    Non-finite ones are left out, because MLflow turns inf into 1.8e308.
+    """
+    losses = {"initial_loss": result.initial_loss, "final_loss": result.final_loss}
+    numbers = {**losses, **result.held_out, "wall_s": result.wall_s}
     return {name: number for name, number in numbers.items() if number is not None and math.isfinite(number)}
 
 

@@ -6,9 +6,9 @@ line a problem: `file:line:column: message`, or `Suite: methods[1].width: messag
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +42,9 @@ from bench.suite.sweeps import Sweeps, assign
 from bench.trial import KNOB_NAMES, Choice, Knobs, Trial
 from bench.workloads import WORKLOADS
 
+if TYPE_CHECKING:
+    from bench.search.base import Search
+
 MAX_TRIALS = 1_000_000
 PATH_ADVICE = (
     "a suite from elsewhere must not read what it likes: link the data below it, or `bench data prepare` it there"
@@ -67,9 +70,12 @@ def _seeds(value: Any) -> Any:
     return tuple(value)
 
 
-def _resolve(field: str, value: Any, info: ValidationInfo) -> Choice:
-    choice = resolve(KINDS[field], value, allow_code=info.context is not None and info.context.allow_code)
-    if field == "workloads" and info.context is not None and info.context.document is not None:
+def _resolve(value: Any, info: ValidationInfo) -> Choice:
+    """The choice that an entry of the field stands for."""
+    assert info.field_name is not None
+    kind = KINDS[info.field_name]
+    choice = resolve(kind, value, allow_code=info.context is not None and info.context.allow_code)
+    if kind.word == "workload" and info.context is not None and info.context.document is not None:
         for name, path in _leaving_paths(choice):
             reject(problem(f"{name} {show(path)} leaves the folder that suites run in; {PATH_ADVICE}", loc=(name,)))
     return choice
@@ -85,22 +91,9 @@ def _write_choice(choice: Choice) -> dict[str, Any]:
     return {"name": choice.name, **choice.params}
 
 
-if TYPE_CHECKING:
-    from bench.search.base import Search
-
-    Workloads = Methods = Optimizers = Schedules = tuple[Choice, ...]
-else:
-    Workloads, Methods, Optimizers, Schedules = (
-        Annotated[
-            tuple[
-                Annotated[Choice, PlainValidator(functools.partial(_resolve, field)), PlainSerializer(_write_choice)],
-                ...,
-            ],
-            BeforeValidator(listed),
-            AfterValidator(distinct),
-        ]
-        for field in KINDS
-    )
+# The entries of a kind, under the field that names the kind.
+Entry = Annotated[Choice, PlainValidator(_resolve), PlainSerializer(_write_choice)]
+Entries = Annotated[tuple[Entry, ...], BeforeValidator(listed), AfterValidator(distinct)]
 
 
 class Suite(BaseModel):
@@ -114,10 +107,10 @@ class Suite(BaseModel):
         description="the MLflow experiment; letters, digits, _ - .",
     )
     description: str = Field("", max_length=2000, description="one or two sentences: what is compared and why")
-    workloads: Workloads = Field(min_length=1, description="data, model, loss and number of steps")
-    methods: Methods = Field(min_length=1, description="attention methods under test")
-    optimizers: Optimizers = Field(min_length=1)
-    schedules: Schedules = Field(
+    workloads: Entries = Field(min_length=1, description="data, model, loss and number of steps")
+    methods: Entries = Field(min_length=1, description="attention methods under test")
+    optimizers: Entries = Field(min_length=1)
+    schedules: Entries = Field(
         ("constant",), min_length=1, validate_default=True, description="factor on the learning rate after warmup"
     )
     knobs: KnobGrid
@@ -141,7 +134,7 @@ class Suite(BaseModel):
     def num_trials(self) -> int:
         """Length of `expand()`."""
         entries = [sum(self._sweeps.num_variants(kind, choice) for choice in getattr(self, kind)) for kind in KINDS]
-        return math.prod(entries) * math.prod(self._axes().values())
+        return math.prod(number or 1 for number in entries) * math.prod(self._axes().values())
 
     @property
     def most_trials(self) -> int:
@@ -170,24 +163,19 @@ class Suite(BaseModel):
         return Suite.model_validate(plain, context=Context(allow_code=allow_code))
 
     def expand(self) -> tuple[Trial, ...]:
-        """Every trial, each once, in the order workload, method, optimizer, schedule, other knobs, lr, seed."""
+        """Every trial, each once, in the order of KINDS, other knobs, lr, seed."""
         others = [name for name in KNOB_NAMES if name != "lr"]
         settings = itertools.product(*(getattr(self.knobs, name) for name in others), self.knobs.lr)
         knobs = [Knobs(**dict(zip([*others, "lr"], setting, strict=True))) for setting in settings]
-        workloads, methods, optimizers, schedules = (self.entries[kind] for kind in KINDS)
-        product = itertools.product(workloads, methods, optimizers, schedules, knobs, self.seeds)
         return tuple(
-            Trial(
-                workload=workload,
-                method=method,
-                optimizer=optimizer,
-                schedule=schedule,
-                knobs=setting,
-                seed=seed,
-                probe_every=self.probe_every,
-            )
-            for workload, method, optimizer, schedule, setting, seed in product
+            Trial(**choices, knobs=setting, seed=seed, probe_every=self.probe_every)
+            for choices, setting, seed in itertools.product(self.combinations(), knobs, self.seeds)
         )
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Every combination of entries by the word of their kind, each a choice; None of a kind that has no entries."""
+        for choices in itertools.product(*(self.entries[kind] or (None,) for kind in KINDS)):
+            yield {kind.word: choice for kind, choice in zip(KINDS.values(), choices, strict=True)}
 
     @field_validator("search", mode="before")
     @classmethod

@@ -1,14 +1,16 @@
 """What a pack measured, as tensors while it trains and as results and traces when it is done.
 
-Shapes: L lanes, P probed steps, V evaluations, N all steps, Q attention quantities, A layers.
+Shapes: L lanes, P probed steps, V evaluations, N all steps, Q attention quantities, A layers, M measures.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
 import numpy
 
+from bench.held_out import HELD_OUT
 from bench.lazy import polars, torch
 from bench.probes.attention import ATTENTION_PROBES
 from bench.trace import TRACE_COLUMNS, WHOLE_MODEL
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Column = tuple[str, int, numpy.ndarray, numpy.ndarray]  # quantity, layer, steps, values
-HELD_OUT = ("val_loss", "val_accuracy", "val_calibration_error")  # the last dimension of `val`
 
 
 class History:
@@ -28,6 +29,7 @@ class History:
 
     def __init__(self, pack: Pack, workload: Workload, *, device: torch.device, dtype: torch.dtype) -> None:
         self._pack = pack
+        self.measures = workload.measures  # the last dimension of `val`
         first = pack.trials[0]
         num_steps, num_lanes = first.num_steps, len(pack.trials)
         self.loss_window = min(workload.final_loss_steps, num_steps)
@@ -40,7 +42,7 @@ class History:
             "grad_norm": (num_steps, num_lanes),
             "initial_loss": (num_lanes,),
             "attention": (len(self.probe_steps), num_lanes, len(ATTENTION_PROBES), workload.num_layers),
-            "val": (len(eval_steps), num_lanes, len(HELD_OUT)),
+            "val": (len(eval_steps), num_lanes, len(self.measures)),
         }
         self.tensors: dict[str, Tensor] = {
             name: torch.full(shape, torch.nan, dtype=dtype, device=device) for name, shape in shapes.items()
@@ -61,7 +63,7 @@ class History:
                     final_loss=float("inf") if diverged else float(loss_NL[-self.loss_window :, lane].mean()),
                     diverged_step=diverged_step if diverged else None,
                     wall_s=wall_s / len(self._pack.trials),
-                    **self._held_out(lane, diverged=diverged),
+                    held_out=self._held_out(lane, diverged=diverged),
                 )
             )
         return results
@@ -85,19 +87,23 @@ class History:
             columns.append(("entropy_mean", WHOLE_MODEL, steps_P, entropy_PA.mean(axis=1)))
             columns.append(("entropy_std", WHOLE_MODEL, steps_P, entropy_PA.std(axis=1)))
             steps_V = eval_steps[eval_steps <= last]
-            for index, name in enumerate(HELD_OUT if len(eval_steps) else ()):
+            for index, name in enumerate(self.measures if len(eval_steps) else ()):
                 columns.append((name, WHOLE_MODEL, steps_V, history["val"][: len(steps_V), lane, index]))
             frames[trial.id] = _trace_frame(columns)
         return frames
 
-    def _held_out(self, lane: int, *, diverged: bool) -> dict[str, Any]:
+    def _held_out(self, lane: int, *, diverged: bool) -> dict[str, float | None]:
+        """The lane's part of HELD_OUT_COLUMNS; {} without held-out data."""
         if not self.eval_rows:
             return {}
-        val_VM = self.tensors["val"][:, lane].double().cpu()
-        # NaN: the workload has held-out data but no classes.
-        last = [None if diverged or bool(value.isnan()) else float(value) for value in val_VM[-1]]
-        last[0] = float("inf") if diverged else last[0]
-        return {"initial_val_loss": float(val_VM[0, 0])} | dict(zip(HELD_OUT, last, strict=True))
+        val_VM = self.tensors["val"][:, lane].double().tolist()
+        found: dict[str, float | None] = {}
+        for name, first, last in zip(self.measures, val_VM[0], val_VM[-1], strict=True):
+            measure = HELD_OUT[name]
+            found[name] = measure.diverged if diverged else None if math.isnan(last) else last
+            if measure.initial:
+                found[measure.initial] = first
+        return found
 
 
 def _trace_frame(columns: list[Column]) -> polars.DataFrame:

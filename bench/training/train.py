@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import polars, torch
-from bench.models.classify import calibration_error
 from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable, trace
 from bench.training.history import History
 from bench.training.lane import LaneProgram
@@ -234,7 +233,8 @@ class PackRun:
             self._evaluate_held_out_once()
             total = {name: total.get(name, 0) + measure.double() for name, measure in self._measures.items()}
         mean = {name: measure / num_batches for name, measure in total.items()}
-        columns = [mean["loss"], mean["accuracy"], calibration_error(mean["calibration_gap_K"])]
+        measures = self.program.workload.held_out_measures(mean)
+        columns = [measures[name] for name in self._history.measures]
         self._history.tensors["val"][row].copy_(torch.stack(columns, dim=-1))
 
     def _run_to(self, end: int) -> None:

@@ -33,6 +33,7 @@ class Workload:
     """
 
     source: ClassVar[str] = "not stated"
+    measures: ClassVar[tuple[str, ...]] = ("val_loss",)  # of HELD_OUT: what held-out data give, if there are any
     paths: ClassVar[tuple[str, ...]] = ()  # parameters that may be a path; in a suite file it stays below the folder
 
     num_steps: Annotated[int, Ge(1)] = 10_000
@@ -102,8 +103,12 @@ class Workload:
         raise NotImplementedError
 
     def evaluate(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode) -> Tensors:
-        """Means over a batch: `loss`; of a classifier all of bench.models.classify.measures."""
+        """Means over a batch, averaged over batches: `loss`, and what `held_out_measures` reads beside it."""
         return {"loss": self.loss(method, params, buffers, batch, mode).loss}
+
+    def held_out_measures(self, means: Tensors) -> Tensors:
+        """Each of `measures`, (L,), from means over all held-out data of what `evaluate` gave, (L, ...)."""
+        return {"val_loss": means["loss"]}
 
     def limit(self, method: Method, params: Tensors, max_logits: list[Tensor]) -> Tensors:
         """Params after an update, for a method that reads the largest logits: (heads,) of each layer."""

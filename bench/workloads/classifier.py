@@ -14,7 +14,7 @@ from bench.lazy import torch
 from bench.methods.base import Heads, MaskKind, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
-from bench.models.classify import cross_entropy, measures
+from bench.models.classify import calibration_error, cross_entropy, measures
 from bench.models.transformer import Transformer, limit_projections
 from bench.randomness import Dropout
 from bench.workloads.base import Forward, Workload
@@ -53,6 +53,8 @@ class Classifier(Workload):
     Held-out data are measured every `eval_every_steps` and at the end; attention is observed on the first
     `probe_examples` of a batch.
     """
+
+    measures = ("val_loss", "val_accuracy", "val_calibration_error")
 
     depth: Annotated[int, Ge(1)] | None = None
     width: Annotated[int, Ge(2)] | None = None
@@ -123,6 +125,13 @@ class Classifier(Workload):
     def evaluate(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode) -> Tensors:
         logits_EV, targets_E, _ = self._forward(method, params, buffers, batch, mode)
         return measures(logits_EV, targets_E)
+
+    def held_out_measures(self, means: Tensors) -> Tensors:
+        return {
+            "val_loss": means["loss"],
+            "val_accuracy": means["accuracy"],
+            "val_calibration_error": calibration_error(means["calibration_gap_K"]),
+        }
 
     def limit(self, method: Method, params: Tensors, max_logits: list[Tensor]) -> Tensors:
         return limit_projections(method, params, max_logits)

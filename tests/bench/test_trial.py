@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.trial import KNOB_NAMES, LOSSES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, canonical_json
+from bench.held_out import HELD_OUT_COLUMNS
+from bench.trial import KINDS, KNOB_NAMES, LOSSES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, canonical_json
 
 TRIAL = Trial(
     workload=Choice(name="in_context_regression", params={"num_steps": 400, "batch_size": 16}),
@@ -19,7 +21,6 @@ TRIAL = Trial(
     seed=1,
     probe_every=10,
 )
-CHOICES = ("workload", "method", "optimizer", "schedule")
 
 
 def changed(**fields):
@@ -42,13 +43,13 @@ def test_id_does_not_depend_on_whole_numbers_for_knobs():
     assert changed(knobs=whole).id == changed(knobs=decimal).id
 
 
-@pytest.mark.parametrize("field", CHOICES)
+@pytest.mark.parametrize("field", KINDS)
 def test_id_does_not_depend_on_labels(field):
     relabelled = dataclasses.replace(getattr(TRIAL, field), label="another label")
     assert changed(**{field: relabelled}).id == TRIAL.id
 
 
-@pytest.mark.parametrize("field", CHOICES)
+@pytest.mark.parametrize("field", KINDS)
 @pytest.mark.parametrize("part", [{"name": "other"}, {"params": {"other": 1}}, {"digest": "f" * 64}])
 def test_id_depends_on_every_part_of_a_choice(field, part):
     assert changed(**{field: dataclasses.replace(getattr(TRIAL, field), **part)}).id != TRIAL.id
@@ -65,7 +66,7 @@ def test_id_depends_on_seed_and_probes(field):
 
 
 def test_every_field_is_covered_above():
-    assert {field.name for field in dataclasses.fields(Trial)} == {*CHOICES, "knobs", "seed", "probe_every"}
+    assert {field.name for field in dataclasses.fields(Trial)} == {*KINDS, "knobs", "seed", "probe_every"}
 
 
 def test_id_survives_a_change_of_the_code():
@@ -119,10 +120,7 @@ RESULT = Result(
     outcome=Outcome.COMPLETED,
     initial_loss=1.0,
     final_loss=0.5,
-    initial_val_loss=1.25,
-    val_loss=0.75,
-    val_accuracy=0.5,
-    val_calibration_error=0.125,
+    held_out={"initial_val_loss": 1.25, "val_loss": 0.75, "val_accuracy": 0.5, "val_calibration_error": 0.125},
     wall_s=0.5,
 )
 
@@ -130,15 +128,16 @@ RESULT = Result(
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("loss", [0.5, math.inf, None])
 def test_result_survives_json(name, loss):
-    result = dataclasses.replace(RESULT, **{name: loss})
+    is_held_out = name in HELD_OUT_COLUMNS
+    changes: dict[str, Any] = {"held_out": {**RESULT.held_out, name: loss}} if is_held_out else {name: loss}
+    result = dataclasses.replace(RESULT, **changes)
     back = Result.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False)))
     assert back == result
 
 
 def test_a_result_written_before_there_was_held_out_data_is_read():
     plain = {name: value for name, value in RESULT.to_dict().items() if "val" not in name}
-    held_out = ("initial_val_loss", "val_loss", "val_accuracy", "val_calibration_error")
-    assert Result.from_dict(plain) == dataclasses.replace(RESULT, **dict.fromkeys(held_out))
+    assert Result.from_dict(plain) == dataclasses.replace(RESULT, held_out={})
 
 
 def test_a_row_holds_every_column_in_its_place():

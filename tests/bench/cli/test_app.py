@@ -123,7 +123,7 @@ def store_of(folder: Path, name: str, **held_out: float) -> Path:
     results = []
     for trial in load_suite(folder / "stored.yaml", allow_code=False).expand():
         loss = 1.0 + trial.knobs.lr + trial.seed / 10
-        measured: dict[str, Any] = {"val_loss": loss + 0.5, **held_out} if held_out else {}
+        measured: dict[str, Any] = {"held_out": {"val_loss": loss + 0.5, **held_out}} if held_out else {}
         results.append(
             Result(trial=trial, outcome=Outcome.COMPLETED, initial_loss=4.0, final_loss=loss, wall_s=1.0, **measured)
         )

@@ -51,13 +51,13 @@ def result(number: int, **changes) -> Result:
     return Result(trial=made, **{**fields, **changes})
 
 
-def held_out_result(number: int, **changes) -> Result:
+def held_out_result(number: int) -> Result:
     """Like `result`, of a workload with held-out data."""
     held_out = {"initial_val_loss": 0.5 + number, "val_loss": 0.1 + 0.7 + number}
     held_out |= {"val_accuracy": 1 / 3, "val_calibration_error": 0.1}
     if number % 5 == 0:
         held_out |= {"val_loss": math.inf, "val_accuracy": None, "val_calibration_error": None}
-    return result(number, **{**held_out, **changes})
+    return result(number, held_out=held_out)
 
 
 def results(numbers: Sequence[int]) -> list[Result]:

@@ -35,11 +35,11 @@ def test_curves_and_final_values_are_metrics(store, open_tracker):
     found = curve(store, "val_loss")
     assert [step for step, _ in found] == [0, 50, 100, 150, NUM_STEPS]
     assert [value for _, value in found[:-1]] == pytest.approx([1.8 + NUM_STEPS - step for step, _ in found[:-1]])
-    assert found[-1] == (NUM_STEPS, finished.val_loss)  # every digit, and no rounded twin from the trace
+    assert found[-1] == (NUM_STEPS, finished.held_out["val_loss"])  # every digit, and no rounded twin from the trace
     assert curve(store, "val_accuracy")[-1] == (NUM_STEPS, 1 / 3)
     assert curve(store, "val_calibration_error")[-1] == (NUM_STEPS, 0.1)
     assert curve(store, "initial_val_loss") == [(NUM_STEPS, 1.5)]
-    assert run_of(store, "trial").data.metrics["val_loss"] == finished.val_loss
+    assert run_of(store, "trial").data.metrics["val_loss"] == finished.held_out["val_loss"]
     assert read_results(store, "suite").rows() == [tuple(finished.row().values())]
 
 

@@ -10,10 +10,10 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bench.entry import load_class, parameters
+from bench.held_out import HELD_OUT
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
 from bench.trace import QUANTITIES, TRACE_COLUMNS, WHOLE_MODEL
-from bench.training.history import HELD_OUT
 from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import PackRun, train_pack

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from bench.data.corpus import open_corpus
+from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.randomness import Dropout
-from bench.training.history import HELD_OUT, History
+from bench.training.history import History
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Outcome
@@ -78,11 +79,11 @@ def test_measures_of_the_untrained_and_of_the_trained_model_are_those_of_a_naive
 def test_results_hold_the_first_and_the_last_evaluation():
     run = run_in_float64()
     result, trace = run.results()[0], held_out_of(run.traces()[ONE.id])
-    assert result.initial_val_loss == pytest.approx(trace["val_loss"][0], rel=1e-6)
-    assert [getattr(result, name) for name in HELD_OUT] == [
+    assert result.held_out["initial_val_loss"] == pytest.approx(trace["val_loss"][0], rel=1e-6)
+    assert [result.held_out[name] for name in HELD_OUT] == [
         pytest.approx(trace[name][8], rel=1e-6) for name in HELD_OUT
     ]
-    assert result.val_loss < result.initial_val_loss - 0.2
+    assert result.held_out["val_loss"] < result.held_out["initial_val_loss"] - 0.2
 
 
 @pytest.mark.parametrize(
@@ -122,8 +123,8 @@ def test_a_diverged_lane_has_infinite_loss_no_accuracy_and_a_trace_that_stops():
     results, traces = trained(ONE, BAD)
     fine, bad = results
     assert (fine.outcome, bad.outcome) == (Outcome.COMPLETED, Outcome.DIVERGED)
-    assert bad.initial_val_loss == fine.initial_val_loss  # one seed, one start
-    assert (bad.val_loss, bad.val_accuracy, bad.val_calibration_error) == (math.inf, None, None)
+    assert bad.held_out["initial_val_loss"] == fine.held_out["initial_val_loss"]  # one seed, one start
+    assert [bad.held_out[name] for name in HELD_OUT] == [math.inf, None, None]
     assert 0 < bad.diverged_step < 3
     for name in HELD_OUT:
         assert list(held_out_of(traces[BAD.id])[name]) == [0]
@@ -134,11 +135,11 @@ def test_a_diverged_lane_has_infinite_loss_no_accuracy_and_a_trace_that_stops():
 def test_a_pack_of_diverged_lanes_reports_as_one_lane_does():
     (bad,), traces = trained(BAD)
     _, beside = trained(ONE, BAD)
-    assert (bad.val_loss, bad.val_accuracy) == (math.inf, None)
+    assert [bad.held_out[name] for name in HELD_OUT] == [math.inf, None, None]
     assert traces[BAD.id].equals(beside[BAD.id])
 
 
 def test_a_workload_without_held_out_data_reports_none():
     (result,), traces = trained(trial())
-    assert [getattr(result, name) for name in ("initial_val_loss", *HELD_OUT)] == [None] * 4
+    assert result.held_out == dict.fromkeys(HELD_OUT_COLUMNS)
     assert held_out_of(traces[trial().id]) == {name: {} for name in HELD_OUT}

@@ -350,6 +350,5 @@ def test_learns_the_digits():
         probe_every=100,
     )
     [result], _ = train_pack(Pack(trials=suite.expand()))
-    assert result.val_accuracy is not None
-    assert result.val_accuracy > 0.95
-    assert result.val_loss < 0.2 < result.initial_val_loss
+    assert result.held_out["val_accuracy"] > 0.95
+    assert result.held_out["val_loss"] < 0.2 < result.held_out["initial_val_loss"]

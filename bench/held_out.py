@@ -1,0 +1,69 @@
+"""HELD_OUT: every measure on held-out data; histories, traces, results, scores and imports derive from it.
+
+A new one is an entry here, under the name that its column gets, and a workload that names it in `measures` and computes
+it in `held_out_measures`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What a workload measures of a model on data that it does not train on. `low` and `high` bound it.
+
+    diverged: what a trial that diverged gets, None if nothing. initial: the column with the value before any update, ""
+    if it is not kept. heading: the title where all columns are of held-out data.
+    """
+
+    title: str
+    heading: str
+    unit: str
+    low: float
+    high: float
+    higher_is_better: bool
+    definition: str
+    diverged: float | None = None
+    initial: str = ""
+
+
+HELD_OUT: dict[str, Measure] = {
+    "val_loss": Measure(
+        title="Held-out loss",
+        heading="Held-out loss",
+        unit="workload's",
+        low=0.0,
+        high=math.inf,
+        higher_is_better=False,
+        definition="mean loss over the workload's held-out data after the last update",
+        diverged=math.inf,
+        initial="initial_val_loss",
+    ),
+    "val_accuracy": Measure(
+        title="Held-out accuracy",
+        heading="Accuracy",
+        unit="1",
+        low=0.0,
+        high=1.0,
+        higher_is_better=True,
+        definition="share of held-out predictions whose most probable class is right (of next tokens for a language "
+        "model), in [0, 1]",
+    ),
+    "val_calibration_error": Measure(
+        title="Held-out calibration error",
+        heading="Calibration error",
+        unit="1",
+        low=0.0,
+        high=1.0,
+        higher_is_better=False,
+        definition="expected calibration error of the held-out predictions, in [0, 1], 0 if calibrated: sum over 15 "
+        "bins of equal width in confidence (the probability of the most probable class) of the bin's share of "
+        "predictions times |its accuracy - its mean confidence| (Guo et al. 2017, Eq. 3)",
+    ),
+}
+
+# Columns of results: values before any update first, then those after the last.
+INITIAL: tuple[str, ...] = tuple(measure.initial for measure in HELD_OUT.values() if measure.initial)
+HELD_OUT_COLUMNS: tuple[str, ...] = (*INITIAL, *HELD_OUT)

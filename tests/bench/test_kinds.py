@@ -1,0 +1,113 @@
+"""The kinds of what a trial is made of: ids in stores stay valid, and a fifth kind is a line in each of three files."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.suite import load_suite
+from bench.suite.entry import KINDS as KINDS_OF_SUITES
+from bench.trial import KINDS
+
+ROOT = Path(bench.__file__).parents[1]
+# Of shipped suites whose data do not depend on the machine: the number of trials, and SHA-256 of their ids in order.
+# Stores hold results under these ids; trials with other ids would be trained again.
+STORED = {
+    "paper_table1": (665, "049926a410c9a8b9", "ca1426781b532e3249e3233fa7eb1c2f512ba9da5c136caef40749d0e891485f"),
+    "quickstart": (108, "abe600b08ef76ef0", "470dfe99e84cd79f2d516368bed73d1fdda6e78c6d3999647f3e72e5cc171e06"),
+}
+# A fifth kind, which a suite may leave out: file, the line before, the new line.
+FIFTH = (
+    ("bench/trial.py", "    schedule: Choice\n", "    intervention: Choice | None = None\n"),
+    (
+        "bench/suite/entry.py",
+        '    "schedules": Kind(word="schedule", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),\n',
+        '    "interventions": Kind(word="intervention", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),'
+        "\n",
+    ),
+    ("bench/suite/suite.py", "    knobs: KnobGrid\n", "    interventions: Entries = ()\n"),
+)
+PROGRAM = """
+import json, sys
+import polars as pl
+from analysis.curves import curves
+from bench.results.standings import groups
+from bench.suite import Suite, load_suite
+from bench.trial import Outcome, RESULT_COLUMNS, Result, Trial
+
+shipped = load_suite("suites/quickstart.yaml")
+one = {"name": "s", "workloads": ["in_context_regression"], "methods": ["softmax"], "optimizers": ["sgd"],
+       "knobs": {"lr": [0.1, 1.0]}, "seeds": 1, "probe_every": 10}
+bare = Suite(**one).expand()
+both = Suite(**one, interventions=["cosine", "inverse_sqrt"]).expand()
+single = Suite(**one, interventions=["cosine"]).expand()
+searched = Suite(**one, interventions=["cosine", "inverse_sqrt"], search="edge")
+results = [Result(trial=t, outcome=Outcome.COMPLETED, initial_loss=2.0, final_loss=1.0, wall_s=1.0) for t in both]
+rows = [result.row() for result in results]
+frame = pl.DataFrame(rows, schema={name: getattr(pl, kind) for name, kind in RESULT_COLUMNS.items()})
+print(json.dumps({
+    "shipped": [trial.id for trial in shipped.expand()],
+    "bare": [trial.id for trial in bare],
+    "bare_plain": bare[0].to_dict(),
+    "read_back": [Trial.from_dict(trial.to_dict()) == trial for trial in (*bare, *both)],
+    "ids": [trial.id for trial in (*bare, *both)],
+    "single": [trial.id for trial in single],
+    "both": [trial.id for trial in both],
+    "columns": list(rows[0]) == list(RESULT_COLUMNS),
+    "labels": [row["intervention"] for row in rows],
+    "knobs": sorted(set(curves(frame)["knobs"])),
+    "groups": [group.knobs for group in groups(searched)],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def fifth(tmp_path_factory):
+    """What PROGRAM prints in a copy of the code with a fifth kind."""
+    folder = tmp_path_factory.mktemp("fifth")
+    for name in ("bench", "analysis", "suites"):
+        ignored = shutil.ignore_patterns("__pycache__", "results")
+        shutil.copytree(ROOT / name, folder / name, ignore=None if name == "bench" else ignored)
+    for name, before, line in FIFTH:
+        text = (folder / name).read_text()
+        assert text.count(before) == 1
+        (folder / name).write_text(text.replace(before, before + line))
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_suites_name_the_kinds_of_a_trial_in_its_order():
+    assert tuple(kind.word for kind in KINDS_OF_SUITES.values()) == KINDS
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_trials_of_shipped_suites_have_the_ids_that_stores_hold(name):
+    ids = [trial.id for trial in load_suite(ROOT / f"suites/{name}.yaml").expand()]
+    assert (len(ids), ids[0], hashlib.sha256(" ".join(ids).encode()).hexdigest()) == STORED[name]
+
+
+def test_a_kind_that_is_absent_is_no_part_of_an_id(fifth):
+    assert fifth["shipped"] == [trial.id for trial in load_suite(ROOT / "suites/quickstart.yaml").expand()]
+    assert "intervention" not in fifth["bare_plain"]
+
+
+def test_a_kind_that_is_there_is_part_of_the_id(fifth):
+    assert len(set(fifth["ids"])) == len(fifth["ids"]) == 2 + 4
+    assert fifth["single"] == fifth["both"][:2]
+    assert all(fifth["read_back"])
+
+
+def test_a_fifth_kind_has_its_column_and_keeps_entries_and_searches_apart(fifth):
+    assert fifth["columns"]
+    assert fifth["labels"] == ["cosine", "cosine", "inverse_sqrt", "inverse_sqrt"]
+    assert fifth["knobs"] == fifth["groups"] == ["intervention=cosine", "intervention=inverse_sqrt"]
