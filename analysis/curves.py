@@ -47,11 +47,6 @@ class LossGrid:
     def num_trials(self) -> int:
         return int((~np.isnan(self.losses)).sum())
 
-    @property
-    def diverged_share(self) -> float:
-        """Share of trials with a result that diverged, in [0, 1]."""
-        return float(np.isinf(self.losses).sum() / self.num_trials)
-
     def of_seeds(self, seeds: tuple[int, ...]) -> LossGrid:
         """The same entry with only these seeds, in this order; every lr stays, NaN where nothing is left."""
         columns = [self.seeds.index(seed) for seed in seeds]

@@ -24,22 +24,13 @@ from analysis.across.profiles import (
 )
 from analysis.across.rank_tests import RankTest, mean_ranks, not_separated, rank_test, ranks
 from analysis.scores.kinds import SCORE_KINDS, ScoreKind
-from analysis.scores.parts import (
-    ScoredEntry,
-    best_losses,
-    edged,
-    final_losses_at_best,
-    losses_at_default,
-    whole,
-    windowed,
-)
+from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import score_differences, score_kind, score_table_of
 from bench.errors import UsageError
 
-_FROM_LOSSES = (whole, best_losses, windowed, edged, losses_at_default, final_losses_at_best)
 # Those that tell better from worse and need no traces.
 COMPARED_SCORES: dict[str, ScoreKind] = {
-    name: kind for name, kind in SCORE_KINDS.items() if kind.part in _FROM_LOSSES and kind.higher_is_better is not None
+    name: kind for name, kind in SCORE_KINDS.items() if not kind.needs_traces and kind.higher_is_better is not None
 }
 
 SCORE_COLUMNS: dict[str, type[pl.DataType]] = {

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
+from analysis.scores.registry import REGISTRY
+
 Keys = tuple[str, ...]
 
 _HONG_LEE = "hong2025variance"
@@ -89,19 +91,9 @@ MODEL_SOURCES: dict[str, Keys] = {
     **dict.fromkeys(("vit_digits", "vit_tiny"), ("dosovitskiy2021image",)),
 }
 
-# Of analysis.scores: SCORE_KINDS, what is measured on held-out data, and what other knobs than lr are scored by.
 SCORE_SOURCES: dict[str, Keys] = {
-    "lr_sensitivity": (_HONG_LEE, _WORTSMAN),
-    "lr_sensitivity_seedwise": (_HONG_LEE, _WORTSMAN),
-    "lr_sensitivity_windowed": (_WORTSMAN, _HONG_LEE, "shao1989general"),
-    "spike_rate": ("walsh2025olmo",),
-    **dict.fromkeys(("steps_to_target", "time_to_target"), ("dahl2023benchmarking",)),
-    **dict.fromkeys(("entropy_collapse_share", "entropy_collapse_step", "entropy_collapse_layer"), (_ZHAI,)),
-    "lowest_entropy": (_ZHAI,),
-    "final_loss_spread": _EQUAL_VARIANCES,
+    **{name: score.sources for name, score in REGISTRY.items() if score.sources},
     "val_calibration_error": ("guo2017calibration",),
-    **dict.fromkeys(("sensitivity", "at_best_lr"), (_HONG_LEE, _WORTSMAN)),
-    "loss_lost": ("yang2022tensor",),
 }
 
 # Of analysis.scores, analysis.across and the theory that figures draw.
@@ -132,10 +124,8 @@ SOURCES: dict[str, dict[str, Keys]] = {
 UNCITED: dict[str, dict[str, str]] = {
     "schedule": {"constant": "no decay"},
     "score": {
-        **dict.fromkeys(("best_loss", "best_lr", "stable_decades", "edge_lr"), "this project"),
-        **dict.fromkeys(("loss_at_default", "diverged_share", "stable_area"), "this project"),
+        **{name: "this project" for name, score in REGISTRY.items() if not score.sources},
         **dict.fromkeys(("val_loss", "val_accuracy", "generalisation_gap"), "this project"),
-        "shift_decades": "of learning rates kept across a knob, where loss_lost stands beside it; else this project",
     },
 }
 

@@ -29,7 +29,7 @@ from analysis.paper.latex_cells import (
     width_of,
 )
 from analysis.scores.guards import FLAGS
-from analysis.scores.robustness import DEFINITIONS
+from analysis.scores.kinds import SCORE_KINDS
 from analysis.tables.leaderboard import TIE_MARK, Line, board_sections, reading_note, word_of
 from analysis.text import decimals, number
 
@@ -52,7 +52,7 @@ LINES_PER_TABLE = 40
 
 _TIE = r"\rlap{$^\dagger$}"
 _POOR = r"\rlap{$^\ast$}"
-_STABLE_DECADES = f"Stable decades: {DEFINITIONS['stable_decades']}."
+_STABLE_DECADES = f"Stable decades: {SCORE_KINDS['stable_decades'].definition}."
 _LEAST_NAME = LONGEST_WORD * LETTER + GAP
 _LINE = 11  # letters of a line of a column's name in a matrix
 _INTERVAL_WIDTH = len("[-0.00, -0.00]") * TINY_LETTER + GAP
@@ -285,4 +285,6 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _definition(board: pl.DataFrame) -> str:
-    return " ".join(f"LR sensitivity ({name}): {DEFINITIONS[name]}." for name in board["definition"].unique().sort())
+    return " ".join(
+        f"LR sensitivity ({name}): {SCORE_KINDS[name].definition}." for name in board["definition"].unique().sort()
+    )

@@ -12,7 +12,7 @@ from analysis.paper.bibliography import keys_of
 from analysis.paper.imported import divergence_rule, imported_text
 from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.intervals import CONFIDENCE
-from analysis.scores.robustness import DEFINITIONS
+from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.traces import COLLAPSE_SHARE
 from analysis.text import counted
 from bench.trial import KNOB_NAMES, Outcome
@@ -146,7 +146,7 @@ def _seeds(results: pl.DataFrame) -> str:
 
 
 def _score(score: str, loss: str, suite: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:
-    scored, definition = SCORED_LOSSES[loss], DEFINITIONS[score]
+    scored, definition = SCORED_LOSSES[loss], SCORE_KINDS[score].definition
     entries = suite["workloads"]
     windows = dict.fromkeys(_shown(entry["final_loss_steps"]) for entry in entries if "final_loss_steps" in entry)
     over = f" ({', '.join(windows)})" if windows and loss == "train" else ""

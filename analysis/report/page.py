@@ -19,7 +19,9 @@ from analysis.report.leaderboard import board_html, flags_html, small_multiples
 from analysis.report.style import STYLE, follows_the_page, width_of
 from analysis.report.summary import summary_sentences
 from analysis.scores.generalisation import HELD_OUT_DEFINITIONS, generalisation_html, generalisation_markdown
-from analysis.scores.robustness import DEFINITIONS
+from analysis.scores.kinds import SCORE_KINDS
+from analysis.scores.leaderboard import BOARD_SCORES
+from analysis.scores.robustness import SENSITIVITIES
 from analysis.tables.leaderboard import markdown_table
 from analysis.text import escape_markdown
 
@@ -170,7 +172,7 @@ def _named(divergence: Mapping[str, str], workload: str, told: str) -> str:
 
 
 def _definitions(contents: Contents) -> dict[str, str]:
-    definitions = dict(DEFINITIONS)
+    definitions = {name: SCORE_KINDS[name].definition for name in (*SENSITIVITIES, *BOARD_SCORES)}
     if generalisation_markdown(contents.board):
         definitions |= HELD_OUT_DEFINITIONS
     for section in contents.sections:

@@ -14,13 +14,12 @@ from analysis.across.rank_tests import RankTest, rank_test
 from analysis.curves import ENTRY, entry_label
 from analysis.report.section import Told, told
 from analysis.scores.kinds import SCORE_KINDS
+from analysis.scores.leaderboard import BOARD_SCORES
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import score_differences, score_table_of
 from analysis.tables.table import PlainTable
 from analysis.text import decimals, lr_text, number
 
-# What the leaderboard shows already.
-_ON_THE_BOARD = ("lr_sensitivity", "best_loss", "best_lr", "stable_decades", "diverged_share")
 _COLUMNS_A_TABLE = 5
 _RANKS_A_TABLE = 9
 _HEADLINE = "lr_sensitivity"
@@ -68,14 +67,14 @@ def other_scores(entries: Sequence[ScoredEntry], loss: str) -> Told | None:
         (aggregate_tables(ranking), _AGGREGATE_NOTE),
     ]
     present = table.filter(pl.col("value").is_not_null())["score"].unique(maintain_order=True)
-    definitions = {name: SCORE_KINDS[name].definition for name in present if name not in _ON_THE_BOARD}
+    definitions = {name: SCORE_KINDS[name].definition for name in present if name not in BOARD_SCORES}
     return told("Other scores", groups, frames, (), definitions)
 
 
 def scores_tables(table: pl.DataFrame) -> list[PlainTable]:
     """Per workload, entries x the scores that the leaderboard lacks, a few a table; those without values left out."""
     tables = []
-    for workload, rows in _by_workload(table.filter(~pl.col("score").is_in(_ON_THE_BOARD))):
+    for workload, rows in _by_workload(table.filter(~pl.col("score").is_in(BOARD_SCORES))):
         present = rows.filter(pl.col("value").is_not_null())["score"].unique(maintain_order=True).to_list()
         for start in range(0, len(present), _COLUMNS_A_TABLE):
             heading = f"Other scores on {workload}{', continued' if start else ''}"

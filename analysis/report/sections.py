@@ -23,7 +23,7 @@ from analysis.report.page import Section
 from analysis.report.score_sections import other_scores
 from analysis.report.section import Told, told
 from analysis.scores.joint_maps import joint_map, stable_area
-from analysis.scores.knobs import KNOB_DEFINITIONS, knob_sensitivity, lr_transfer
+from analysis.scores.knobs import KNOB_SCORES, knob_sensitivity, lr_transfer
 from analysis.scores.lr_shift import lr_shift
 from analysis.scores.separation import seeds_to_separate
 from analysis.scores.table import measured_entries
@@ -97,7 +97,7 @@ def _knobs(results: pl.DataFrame, loss: str) -> Told | None:
         ([_area_table(key, rows) for key, rows in _by(areas, "workload", "y_knob", "unit")], _AREA_NOTE),
         ([_transfer_table(key, rows) for key, rows in _by(transfer, "workload", "knob")], _TRANSFER_NOTE),
     ]
-    return told("Other knobs", groups, files, figures, KNOB_DEFINITIONS)
+    return told("Other knobs", groups, files, figures, {name: score.definition for name, score in KNOB_SCORES.items()})
 
 
 def _optimizers(board: pl.DataFrame, loss: str) -> Told | None:

@@ -1,5 +1,8 @@
 """SCORE_KINDS: every score of the score table with its words, its direction, what it is computed from, its interval.
 
+A new score is a function of a grid in a file of its own and an entry here; the score table, the definitions and sources
+of a report, comparisons over conditions and the range that its values keep to derive from the entry.
+
 What the 95% intervals cover in simulated suites of 3, 5 and 10 seeds (`python -m tests.analysis.score_coverage`; the
 tests hold the list of what departs from 93 to 97%):
 
@@ -27,24 +30,15 @@ What is taken at a method's best lr takes that lr as given.
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-
-from analysis.curves import LossGrid
 from analysis.scores import robustness
-from analysis.scores.intervals import (
-    Difference,
-    Interval,
-    interval,
-    p_beyond,
-    paired_differences,
-    rounded_interval,
-)
+from analysis.scores.definition import Definition
 from analysis.scores.parts import (
+    UNTRACED,
     PartOf,
     at_best,
     best_losses,
@@ -55,8 +49,16 @@ from analysis.scores.parts import (
     whole,
     windowed,
 )
-from analysis.scores.robustness import DEFINITIONS, Score
-from analysis.scores.spreads import spread_difference, spread_interval
+from analysis.scores.robustness import Score
+from analysis.scores.statistics import (
+    Statistic,
+    jumping,
+    of_lr,
+    on_grid,
+    share_of_trials,
+    smooth,
+    spread_of_seeds,
+)
 from analysis.scores.traces import COLLAPSE_SHARE, SPIKE_DEVIATIONS, SPIKE_WINDOW, TARGET_LOSSES
 
 # Of the way from the mean loss at init to the least loss of all entries on the workload: more than the half that makes
@@ -65,236 +67,155 @@ TARGET_SHARE = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statistic:
-    """A score of a grid with its interval, and the paired differences of several; `step`: how coarse it is, 0 if not.
+class ScoreKind(Definition):
+    """One score: `function` of what `part` takes from an entry, with the interval that `spread` makes of it.
 
-    Differences are of every pair, in the order of itertools.combinations.
+    null_is_worst: no value, though there are data, means that the method never got there.
     """
 
-    estimate: Callable[[LossGrid], Interval]
-    differences: Callable[[Sequence[LossGrid]], list[Difference]]
-    step: Callable[[LossGrid], float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreKind:
-    """One score. `unit` is that of its values, `difference_unit` that of differences between two methods."""
-
-    title: str
-    definition: str
-    unit: str
-    difference_unit: str
-    higher_is_better: bool | None  # None: neither
-    null_is_worst: bool  # no value, though there are data, means that the method never got there
     part: PartOf
-    statistic: Statistic
+    function: Score
+    spread: Callable[[Score], Statistic]
+    null_is_worst: bool = False
+
+    @cached_property
+    def statistic(self) -> Statistic:
+        """The score of a grid with its interval, and differences."""
+        return self.spread(self.function)
+
+    @property
+    def difference_unit(self) -> str:
+        """Unit of differences between two methods."""
+        return "decades" if self.unit == "lr" else self.unit
+
+    @property
+    def needs_traces(self) -> bool:
+        return self.part not in UNTRACED
 
 
-def _no_step(grid: LossGrid) -> float:
-    return 0.0
-
-
-def _decades(grid: LossGrid) -> float:
-    """Widest distance between neighbouring learning rates in decades; 0 with one."""
-    return float(np.diff(np.log10(grid.lrs)).max()) if len(grid.lrs) > 1 else 0.0
-
-
-def _mean_decades(grid: LossGrid) -> float:
-    """Mean distance between neighbouring learning rates in decades; 0 with one."""
-    return float(np.diff(np.log10(grid.lrs)).mean()) if len(grid.lrs) > 1 else 0.0
-
-
-def _one_lr(grid: LossGrid) -> float:
-    return 1 / len(grid.lrs)
-
-
-def _smooth(score: Score) -> Statistic:
-    """The score of a grid as analysis.scores.intervals has it."""
-    return Statistic(
-        estimate=lambda grid: interval(score, grid),
-        differences=lambda grids: paired_differences(score, grids),
-        step=_no_step,
-    )
-
-
-def _jumping(score: Score) -> Statistic:
-    """A score that leaps as the best lr moves by a grid step."""
-    return Statistic(
-        estimate=lambda grid: interval(score, grid, jumps=True),
-        differences=lambda grids: paired_differences(score, grids, jumps=True),
-        step=_no_step,
-    )
-
-
-def _on_grid(score: Score) -> Statistic:
-    """A score of all seeds that is itself a place on the grid, in decades: half a mean step on either side.
-
-    That rounding does not shrink with the number of seeds.
-    """
-
-    def estimate(grid: LossGrid) -> Interval:
-        found, half = interval(score, grid), _mean_decades(grid) / 2
-        if found.low is None or found.high is None:
-            return found
-        return dataclasses.replace(found, low=found.low - half, high=found.high + half)
-
-    return _stepped(score, estimate, _decades)
-
-
-def _share_of_trials(score: Score) -> Statistic:
-    """A mean over seeds of shares of their trials: each is rounded to one learning rate of the grid."""
-    return _stepped(score, lambda grid: rounded_interval(score, grid, _one_lr(grid)), _one_lr)
-
-
-def _stepped(score: Score, estimate: Callable[[LossGrid], Interval], step: Callable[[LossGrid], float]) -> Statistic:
-    """A score that moves in steps: a difference must pass a whole one, the widest, which one seed's chance may be."""
-
-    def differences(grids: Sequence[LossGrid]) -> list[Difference]:
-        steps = [max(step(first), step(second)) for first, second in itertools.combinations(grids, 2)]
-        found = paired_differences(score, grids)
-        return [dataclasses.replace(one, p_value=p_beyond(one, width)) for one, width in zip(found, steps, strict=True)]
-
-    return Statistic(estimate=estimate, differences=differences, step=step)
-
-
-def _of_lr(score: Score) -> Statistic:
-    """A learning rate: computed in decades, shown as an lr. A censored one, at the top of the grid, has no interval."""
-
-    def log_score(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
-        return np.log10(score(losses_LS, initial_S, lrs_L))
-
-    in_decades = _on_grid(log_score)
-
-    def estimate(grid: LossGrid) -> Interval:
-        found = in_decades.estimate(grid)
-        value = float(score(grid.losses, grid.initial_losses, grid.lrs))
-        is_censored = score is robustness.edge_lr and value == grid.lrs[-1]
-        if found.low is None or found.high is None or is_censored:
-            return Interval(value=value, low=None, high=None)
-        return Interval(value=value, low=10.0**found.low, high=10.0**found.high)
-
-    return dataclasses.replace(in_decades, estimate=estimate)
-
-
-_SEED_MEAN = _smooth(robustness.seed_mean)
-_SEED_SPREAD = Statistic(
-    estimate=lambda grid: spread_interval(grid.losses[0]),
-    differences=lambda grids: [spread_difference(*pair) for pair in itertools.combinations(grids, 2)],
-    step=_no_step,
-)
-
-
-def _loss_score(title: str, definition: str, part: PartOf, statistic: Statistic) -> ScoreKind:
-    """A score in units of the loss, lower is better."""
-    return ScoreKind(
-        title=title, definition=definition, unit="loss", difference_unit="loss", higher_is_better=False,
-        null_is_worst=False, part=part, statistic=statistic,
-    )  # fmt: skip
-
-
-def _target_score(title: str, definition: str, unit: str, measure: str) -> ScoreKind:
-    """How long a target takes at the best lr; not reaching it is worst."""
-    return ScoreKind(
-        title=title, definition=definition, unit=unit, difference_unit=unit, higher_is_better=False,
-        null_is_worst=True, part=at_best(measure, _CENSORED), statistic=_SEED_MEAN,
-    )  # fmt: skip
-
-
-def _score(
-    title: str, definition: str, unit: str, higher_is_better: bool | None, part: PartOf, statistic: Statistic
-) -> ScoreKind:
-    """Any other score; to have no edge, where no lr is stable, is worst."""
-    return ScoreKind(
-        title=title, definition=definition, unit=unit, difference_unit="decades" if unit == "lr" else unit,
-        higher_is_better=higher_is_better, null_is_worst=part is edged, part=part, statistic=statistic,
-    )  # fmt: skip
-
-
+_HONG_LEE, _WORTSMAN, _ZHAI = "hong2025variance", "wortsman2024small", "zhai2023stabilizing"
+_ANY, _POSITIVE, _SHARE = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
+_CENSORED = "censored: target not reached"
+_NO_COLLAPSE = "no trial collapsed"
 _TARGET = (
     f"the target lies {TARGET_SHARE:.0%} of the way from the mean training loss at init to the least training loss of "
     f"all entries on the workload; the loss is the mean of the last {TARGET_LOSSES} measured ones"
 )
 _COLLAPSE = f"the entropy of a layer falls below {COLLAPSE_SHARE:g} of its largest value, log N"
-_NO_COLLAPSE = "no trial collapsed"
-_CENSORED = "censored: target not reached"
 
 SCORE_KINDS: dict[str, ScoreKind] = {
-    "lr_sensitivity": _loss_score(
-        "LR sensitivity", DEFINITIONS["lr_sensitivity"], whole, _smooth(robustness.lr_sensitivity)
+    "lr_sensitivity": ScoreKind(
+        title="LR sensitivity",
+        definition="mean over the learning rates of [min(loss(lr), loss at init) - best loss], loss(lr) averaged "
+        "over seeds, a diverged seed clipping its learning rate to the loss at init, best loss the method's own "
+        "(Hong and Lee 2025, App. C.3, after Wortsman et al. 2023); lower is more robust",
+        unit="loss", bounds=_POSITIVE, higher_is_better=False, sources=(_HONG_LEE, _WORTSMAN),
+        part=whole, function=robustness.lr_sensitivity, spread=smooth,
     ),
-    "lr_sensitivity_seedwise": _loss_score(
-        "LR sensitivity, seedwise",
-        DEFINITIONS["lr_sensitivity_seedwise"],
-        whole,
-        _smooth(robustness.lr_sensitivity_seedwise),
+    "lr_sensitivity_seedwise": ScoreKind(
+        title="LR sensitivity, seedwise",
+        definition="as lr_sensitivity, but each seed's loss is clipped at its own loss at init before seeds are "
+        "averaged; lower is more robust",
+        unit="loss", bounds=_POSITIVE, higher_is_better=False, sources=(_HONG_LEE, _WORTSMAN),
+        part=whole, function=robustness.lr_sensitivity_seedwise, spread=smooth,
     ),
-    "lr_sensitivity_windowed": _loss_score(
-        "LR sensitivity, windowed",
-        f"lr_sensitivity over the learning rates within {robustness.WINDOW_DECADES:g} decades of the "
+    "lr_sensitivity_windowed": ScoreKind(
+        title="LR sensitivity, windowed",
+        definition=f"lr_sensitivity over the learning rates within {robustness.WINDOW_DECADES:g} decades of the "
         "method's best one alone (three decades are the range of Wortsman et al. 2023, which must follow a shifted "
         "optimum); lower is more robust",
-        windowed,
-        _jumping(robustness.lr_sensitivity_windowed),
+        unit="loss", bounds=_POSITIVE, higher_is_better=False, sources=(_WORTSMAN, _HONG_LEE, "shao1989general"),
+        part=windowed, function=robustness.lr_sensitivity_windowed, spread=jumping,
     ),
-    "stable_decades": _score(
-        "Stable decades", DEFINITIONS["stable_decades"], "decades", True, whole,
-        _on_grid(robustness.stable_decades),
+    "stable_decades": ScoreKind(
+        title="Stable decades",
+        definition="width in log10 lr of the longest run of learning rates at which no seed diverged and the loss "
+        "keeps at least half of what the best learning rate learns; edges midway between grid points",
+        unit="decades", bounds=_POSITIVE, higher_is_better=True,
+        part=whole, function=robustness.stable_decades, spread=on_grid,
     ),
-    "edge_lr": _score(
-        "Edge", "largest learning rate at which no seed diverged and the loss keeps at least half of what the best "
-        "learning rate learns; censored, a lower bound, where it is the largest of the grid", "lr", True, edged,
-        _of_lr(robustness.edge_lr),
+    "edge_lr": ScoreKind(
+        title="Edge",
+        definition="largest learning rate at which no seed diverged and the loss keeps at least half of what the best "
+        "learning rate learns; censored, a lower bound, where it is the largest of the grid",
+        unit="lr", bounds=_POSITIVE, higher_is_better=True, null_is_worst=True,
+        part=edged, function=robustness.edge_lr, spread=of_lr,
     ),
-    "best_loss": _loss_score("Best loss", DEFINITIONS["best_loss"], best_losses, _smooth(robustness.best_loss)),
-    "best_lr": _score("Best lr", DEFINITIONS["best_lr"], "lr", None, whole, _of_lr(robustness.best_lr)),
-    "loss_at_default": _loss_score(
-        "Loss at default lr",
-        "mean over seeds of min(final loss, the seed's loss at init) at the default learning rate, the lower median of "
-        "the best learning rates of all methods that learned with the same workload, optimizer and knobs: what a "
-        "method reaches if nobody tunes it",
-        losses_at_default,
-        _SEED_MEAN,
+    "best_loss": ScoreKind(
+        title="Best loss",
+        definition="least over the learning rates of min(loss(lr), loss at init), loss(lr) averaged over seeds",
+        unit="loss", bounds=_ANY, higher_is_better=False,
+        part=best_losses, function=robustness.best_loss, spread=smooth,
     ),
-    "diverged_share": _score(
-        "Diverged", DEFINITIONS["diverged_share"], "share", False, whole, _share_of_trials(robustness.diverged_share)
+    "best_lr": ScoreKind(
+        title="Best lr",
+        definition="learning rate of the best loss",
+        unit="lr", bounds=_POSITIVE, higher_is_better=None,
+        part=whole, function=robustness.best_lr, spread=of_lr,
     ),
-    "final_loss_spread": _loss_score(
-        "Spread over seeds",
-        "standard deviation over seeds of the final loss at the best learning rate, which is taken as given",
-        final_losses_at_best,
-        _SEED_SPREAD,
+    "loss_at_default": ScoreKind(
+        title="Loss at default lr",
+        definition="mean over seeds of min(final loss, the seed's loss at init) at the default learning rate, the "
+        "lower median of the best learning rates of all methods that learned with the same workload, optimizer and "
+        "knobs: what a method reaches if nobody tunes it",
+        unit="loss", bounds=_ANY, higher_is_better=False,
+        part=losses_at_default, function=robustness.seed_mean, spread=smooth,
     ),
-    "spike_rate": _score(
-        "Loss spikes",
-        f"share of the measured training losses that lie more than {SPIKE_DEVIATIONS:g} standard deviations above the "
-        f"mean of the {SPIKE_WINDOW} measured before (20 at least), in log loss (after the spike score of OLMo 2, "
-        "Walsh et al. 2025); mean over the trials that completed",
-        "share", False, over_lrs("spike_share", "too few measured losses"), _SEED_MEAN,
+    "diverged_share": ScoreKind(
+        title="Diverged",
+        definition="share of the trials that diverged (non-finite loss)",
+        unit="share", bounds=_SHARE, higher_is_better=False,
+        part=whole, function=robustness.diverged_share, spread=share_of_trials,
     ),
-    "steps_to_target": _target_score(
-        "Steps to target",
-        f"updates until the training loss is at the target, at the best learning rate; {_TARGET}",
-        "steps", "target_step",
+    "final_loss_spread": ScoreKind(
+        title="Spread over seeds",
+        definition="standard deviation over seeds of the final loss at the best learning rate, which is taken as given",
+        unit="loss", bounds=_POSITIVE, higher_is_better=False, sources=("pitman1939note", "morgan1939test"),
+        part=final_losses_at_best, function=robustness.seed_spread, spread=spread_of_seeds,
     ),
-    "time_to_target": _target_score(
-        "Time to target",
-        "steps_to_target times a trial's seconds a step, which are its share of those of the pack it trained in",
-        "s", "target_s",
+    "spike_rate": ScoreKind(
+        title="Loss spikes",
+        definition=f"share of the measured training losses that lie more than {SPIKE_DEVIATIONS:g} standard "
+        f"deviations above the mean of the {SPIKE_WINDOW} measured before (20 at least), in log loss (after the spike "
+        "score of OLMo 2, Walsh et al. 2025); mean over the trials that completed",
+        unit="share", bounds=_SHARE, higher_is_better=False, sources=("walsh2025olmo",),
+        part=over_lrs("spike_share", "too few measured losses"), function=robustness.seed_mean, spread=smooth,
     ),
-    "entropy_collapse_share": _score(
-        "Collapsed", f"share of the trials in which {_COLLAPSE}", "share", False,
-        over_lrs("collapsed", "no entropy in the traces"), _share_of_trials(robustness.seed_mean),
+    "steps_to_target": ScoreKind(
+        title="Steps to target",
+        definition=f"updates until the training loss is at the target, at the best learning rate; {_TARGET}",
+        unit="steps", bounds=_POSITIVE, higher_is_better=False, null_is_worst=True, sources=("dahl2023benchmarking",),
+        part=at_best("target_step", _CENSORED), function=robustness.seed_mean, spread=smooth,
     ),
-    "entropy_collapse_step": _score(
-        "Collapse step", f"updates until {_COLLAPSE}; mean over the trials in which it does", "steps", None,
-        over_lrs("collapse_step", _NO_COLLAPSE), _SEED_MEAN,
+    "time_to_target": ScoreKind(
+        title="Time to target",
+        definition="steps_to_target times a trial's seconds a step, which are its share of those of the pack it "
+        "trained in",
+        unit="s", bounds=_POSITIVE, higher_is_better=False, null_is_worst=True, sources=("dahl2023benchmarking",),
+        part=at_best("target_s", _CENSORED), function=robustness.seed_mean, spread=smooth,
     ),
-    "entropy_collapse_layer": _score(
-        "Collapse layer", f"the layer, from 0, where first {_COLLAPSE}; mean over the trials in which it does",
-        "layers", None, over_lrs("collapse_layer", _NO_COLLAPSE), _SEED_MEAN,
+    "entropy_collapse_share": ScoreKind(
+        title="Collapsed",
+        definition=f"share of the trials in which {_COLLAPSE}",
+        unit="share", bounds=_SHARE, higher_is_better=False, sources=(_ZHAI,),
+        part=over_lrs("collapsed", "no entropy in the traces"), function=robustness.seed_mean, spread=share_of_trials,
     ),
-    "lowest_entropy": _score(
-        "Lowest entropy", "least entropy of any layer at any step, as a share of log N, at the best learning rate",
-        "share", None, at_best("lowest_entropy", "no entropy"), _SEED_MEAN,
+    "entropy_collapse_step": ScoreKind(
+        title="Collapse step",
+        definition=f"updates until {_COLLAPSE}; mean over the trials in which it does",
+        unit="steps", bounds=_POSITIVE, higher_is_better=None, sources=(_ZHAI,),
+        part=over_lrs("collapse_step", _NO_COLLAPSE), function=robustness.seed_mean, spread=smooth,
+    ),
+    "entropy_collapse_layer": ScoreKind(
+        title="Collapse layer",
+        definition=f"the layer, from 0, where first {_COLLAPSE}; mean over the trials in which it does",
+        unit="layers", bounds=_POSITIVE, higher_is_better=None, sources=(_ZHAI,),
+        part=over_lrs("collapse_layer", _NO_COLLAPSE), function=robustness.seed_mean, spread=smooth,
+    ),
+    "lowest_entropy": ScoreKind(
+        title="Lowest entropy",
+        definition="least entropy of any layer at any step, as a share of log N, at the best learning rate",
+        unit="share", bounds=_SHARE, higher_is_better=None, sources=(_ZHAI,),
+        part=at_best("lowest_entropy", "no entropy"), function=robustness.seed_mean, spread=smooth,
     ),
 }  # fmt: skip

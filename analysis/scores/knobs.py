@@ -13,11 +13,13 @@ Legend: K values of the knob, R learning rates, S seeds.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
 import polars as pl
 
+from analysis.scores.definition import Definition
 from analysis.scores.guards import flag_text, knob_flags
 from analysis.scores.intervals import Interval
 from analysis.scores.knob_maps import KnobMap, clipped_map, knob_maps, map_interval
@@ -43,17 +45,40 @@ LR_TRANSFER_COLUMNS: dict[str, type[pl.DataType]] = {
     "knobs": pl.String,
 }
 
-KNOB_DEFINITIONS: dict[str, str] = {
-    "sensitivity": "mean over the knob's values of [min(loss, loss at init) - best loss], the loss of a value being "
-    "the least over the learning rates; means over seeds, a diverged seed clips its trial's place to the loss at init "
-    "of that value of the knob; lower is more robust",
-    "at_best_lr": "the same at one learning rate, that of the least loss over all values of the knob",
-    "stable_area": "area of the cells at which no seed diverged and the loss keeps at least half of what the best cell "
-    "learns; each cell reaches midway to its neighbours, none beyond the grid; higher is more robust",
-    "shift_decades": "log10 of the best learning rate at this value of the knob over that at the smallest; best "
-    "learning rates refined by a parabola in log lr through the least loss and its neighbours",
-    "loss_lost": "loss at the smallest value's best learning rate of the grid - least loss, both at this value",
-}
+_ABOVE_LEAST = ("hong2025variance", "wortsman2024small")
+
+# Scores of a knob's choice: columns of the frames below, and of analysis.scores.joint_maps.
+KNOB_SCORES: dict[str, Definition] = {
+    "sensitivity": Definition(
+        title="Sensitivity",
+        definition="mean over the knob's values of [min(loss, loss at init) - best loss], the loss of a value being "
+        "the least over the learning rates; means over seeds, a diverged seed clips its trial's place to the loss at "
+        "init of that value of the knob; lower is more robust",
+        unit="loss", bounds=(0.0, math.inf), higher_is_better=False, sources=_ABOVE_LEAST,
+    ),
+    "at_best_lr": Definition(
+        title="Sensitivity at the best lr",
+        definition="the same at one learning rate, that of the least loss over all values of the knob",
+        unit="loss", bounds=(0.0, math.inf), higher_is_better=False, sources=_ABOVE_LEAST,
+    ),
+    "stable_area": Definition(
+        title="Stable area",
+        definition="area of the cells at which no seed diverged and the loss keeps at least half of what the best "
+        "cell learns; each cell reaches midway to its neighbours, none beyond the grid; higher is more robust",
+        unit="decades or grid steps of each knob", bounds=(0.0, math.inf), higher_is_better=True,
+    ),
+    "shift_decades": Definition(
+        title="Shift of the best lr",
+        definition="log10 of the best learning rate at this value of the knob over that at the smallest; best "
+        "learning rates refined by a parabola in log lr through the least loss and its neighbours",
+        unit="decades", bounds=(-math.inf, math.inf), higher_is_better=None,
+    ),
+    "loss_lost": Definition(
+        title="Loss lost",
+        definition="loss at the smallest value's best learning rate of the grid - least loss, both at this value",
+        unit="loss", bounds=(0.0, math.inf), higher_is_better=False, sources=("yang2022tensor",),
+    ),
+}  # fmt: skip
 
 
 def knob_sensitivity(results: pl.DataFrame, knob: str) -> pl.DataFrame:

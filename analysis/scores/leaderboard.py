@@ -12,9 +12,13 @@ from analysis.losses import choose_loss
 from analysis.scores.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.scores.guards import board_flags
 from analysis.scores.intervals import CONFIDENCE, Difference, holm, interval, paired_differences
-from analysis.scores.robustness import SENSITIVITIES, Score, best_loss, best_lr, stable_decades
+from analysis.scores.kinds import SCORE_KINDS
+from analysis.scores.robustness import SENSITIVITIES, Score
 from analysis.scores.separation import learned_entries
 from bench.errors import unknown
+
+# Of SCORE_KINDS. The first, which orders the entries, may be any of SENSITIVITIES: the column `definition` says which.
+BOARD_SCORES = ("lr_sensitivity", "best_loss", "best_lr", "stable_decades", "diverged_share")
 
 _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     "rank": pl.Int64,
@@ -24,10 +28,7 @@ _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     "lr_sensitivity": pl.Float64,
     "ci_low": pl.Float64,
     "ci_high": pl.Float64,
-    "best_loss": pl.Float64,
-    "best_lr": pl.Float64,
-    "stable_decades": pl.Float64,
-    "diverged_share": pl.Float64,
+    **dict.fromkeys(BOARD_SCORES[1:], pl.Float64),
     "num_seeds": pl.Int64,
     "num_trials": pl.Int64,
     "flags": pl.String,
@@ -86,10 +87,7 @@ def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
                 "lr_sensitivity": sensitivity.value,
                 "ci_low": sensitivity.low,
                 "ci_high": sensitivity.high,
-                "best_loss": float(best_loss(*data)),
-                "best_lr": float(best_lr(*data)),
-                "stable_decades": float(stable_decades(*data)),
-                "diverged_share": grid.diverged_share,
+                **{name: float(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:]},
                 "num_seeds": len(grid.seeds),
                 "num_trials": grid.num_trials,
                 "flags": flags[key],

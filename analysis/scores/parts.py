@@ -144,6 +144,10 @@ def at_best(name: str, nothing: str) -> PartOf:
     return part
 
 
+# Those that read nothing but losses.
+UNTRACED: tuple[PartOf, ...] = (whole, best_losses, windowed, edged, losses_at_default, final_losses_at_best)
+
+
 def _seed_values(grid: LossGrid, values_S: np.ndarray) -> LossGrid | None:
     """A grid of one row of these values, without the seeds that have none; None if none has any."""
     kept = np.flatnonzero(~np.isnan(values_S))

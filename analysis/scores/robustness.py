@@ -156,6 +156,11 @@ def seed_mean(values_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -
     return mean_of_present(np.swapaxes(values_LS, -1, -2)).mean(-1)
 
 
+def seed_spread(values_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """Standard deviation over seeds of the values of the first row, (..., L, S) -> (...). Needs S >= 2."""
+    return values_LS[..., 0, :].std(-1, ddof=1)
+
+
 def mean_of_present(values_LS: np.ndarray) -> np.ndarray:
     """Mean over the last axis without NaN, (..., S) -> (...); NaN where nothing is left; +inf where any is +inf."""
     present = ~np.isnan(values_LS)
@@ -175,24 +180,4 @@ SENSITIVITIES: dict[str, Score] = {
 SENSITIVITY_CURVES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "lr_sensitivity": clipped_curve,
     "lr_sensitivity_seedwise": seedwise_clipped_curve,
-}
-
-SCORES: dict[str, Score] = {
-    **SENSITIVITIES,
-    "best_loss": best_loss,
-    "best_lr": best_lr,
-    "stable_decades": stable_decades,
-}
-
-DEFINITIONS: dict[str, str] = {
-    "lr_sensitivity": "mean over the learning rates of [min(loss(lr), loss at init) - best loss], loss(lr) averaged "
-    "over seeds, a diverged seed clipping its learning rate to the loss at init, best loss the method's own "
-    "(Hong and Lee 2025, App. C.3, after Wortsman et al. 2023); lower is more robust",
-    "lr_sensitivity_seedwise": "as lr_sensitivity, but each seed's loss is clipped at its own loss at init before "
-    "seeds are averaged; lower is more robust",
-    "best_loss": "least over the learning rates of min(loss(lr), loss at init), loss(lr) averaged over seeds",
-    "best_lr": "learning rate of the best loss",
-    "stable_decades": "width in log10 lr of the longest run of learning rates at which no seed diverged and the loss "
-    "keeps at least half of what the best learning rate learns; edges midway between grid points",
-    "diverged_share": "share of the trials that diverged (non-finite loss)",
 }

@@ -20,8 +20,8 @@ from analysis.scores.generalisation import (
     generalisation_markdown,
 )
 from analysis.scores.guards import FLAGS
+from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
-from analysis.scores.robustness import DEFINITIONS
 from analysis.text import breakable, decimals, escape_latex, escape_markdown, lr_text, number
 
 TIE_MARK = "†"
@@ -154,8 +154,8 @@ FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
 def caption(leaderboard: pl.DataFrame) -> str:
     """What the numbers mean, in plain text: definition, seeds, interval, marks, and the flags that occur."""
     names = leaderboard["definition"].unique().sort().to_list()
-    parts = [f"{COLUMN_TITLES['lr_sensitivity']} ({name}): {DEFINITIONS[name]}." for name in names]
-    parts += [reading_note(leaderboard), f"Stable decades: {DEFINITIONS['stable_decades']}."]
+    parts = [f"{COLUMN_TITLES['lr_sensitivity']} ({name}): {SCORE_KINDS[name].definition}." for name in names]
+    parts += [reading_note(leaderboard), f"Stable decades: {SCORE_KINDS['stable_decades'].definition}."]
     parts += [f"{word}: {sentence}" for word, sentence in flag_notes(leaderboard)]
     return " ".join(parts)
 

@@ -26,7 +26,6 @@ def test_matrix_by_hand():
     np.testing.assert_array_equal(grid.losses, [[1.0, math.inf], [2.0, math.nan]])
     assert grid.initial_losses.tolist() == [4.0, 5.0]
     assert (grid.num_trials, grid.num_lost, grid.is_complete) == (3, 1, False)
-    assert grid.diverged_share == pytest.approx(1 / 3)
 
 
 def test_row_order_is_irrelevant():

@@ -11,9 +11,7 @@ import pytest
 import analysis
 from analysis.paper.bibliography import SOURCES, UNCITED, bib_entries, bibtex, entry_name, keys_of, scores_in
 from analysis.scores.generalisation import HELD_OUT_DEFINITIONS
-from analysis.scores.kinds import SCORE_KINDS
-from analysis.scores.knobs import KNOB_DEFINITIONS
-from analysis.scores.robustness import SCORES
+from analysis.scores.registry import REGISTRY
 from bench.methods import METHODS
 from bench.models import decoder, vit
 from bench.optimizers import OPTIMIZERS, SCHEDULES
@@ -25,7 +23,7 @@ NAMES = {
     "schedule": SCHEDULES,
     "workload": WORKLOADS,
     "model": {**decoder.PRESETS, **vit.PRESETS},
-    "score": {**SCORES, **SCORE_KINDS, **HELD_OUT_DEFINITIONS, **KNOB_DEFINITIONS},
+    "score": {**REGISTRY, **HELD_OUT_DEFINITIONS},
 }
 NEEDED = {
     "article": {"journal"},

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.scores.knob_maps import knob_maps
-from analysis.scores.knobs import KNOB_DEFINITIONS, knob_sensitivity, lr_transfer, profile_sensitivity, refined_log_lr
+from analysis.scores.knobs import knob_sensitivity, lr_transfer, profile_sensitivity, refined_log_lr
 from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import frame, results, row
@@ -236,7 +236,3 @@ def test_loss_at_init_of_a_seed_is_averaged_over_lr_alone():
     (found,) = knob_maps(frame(rows), "init_scale", "lr").values()
     assert found.initial_losses[:, 0, 0].tolist() == [5.0, 8.0]
     assert (found.num_lost, found.is_complete, found.num_trials) == (1, False, 3)
-
-
-def test_every_score_is_defined_in_words():
-    assert set(KNOB_DEFINITIONS) >= {"sensitivity", "at_best_lr", "stable_area", "shift_decades", "loss_lost"}
