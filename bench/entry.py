@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
@@ -20,6 +21,30 @@ def parameters(entry_class: type) -> dict[str, tuple[Any, Any]]:
     """Name -> (annotation, default) of every parameter that an entry declares as a dataclass field."""
     hints = get_type_hints(entry_class, include_extras=True)
     return {field.name: (hints[field.name], field.default) for field in dataclasses.fields(entry_class)}
+
+
+def odd_overrides(entry_class: type, base: type) -> dict[str, tuple[str, str]]:
+    """Functions of `base` that the class overrides so that a call of the base's can't reach them.
+
+    Name -> (the arguments that the class takes, those that it is called with), as text.
+    """
+    odd = {}
+    for name, called in inspect.getmembers(base, inspect.isfunction):
+        override = inspect.getattr_static(entry_class, name)
+        if name.startswith("_") or override is called or not inspect.isfunction(override):
+            continue
+        expected, taken = inspect.signature(called), inspect.signature(override)
+        by_name = [p.name for p in expected.parameters.values() if p.kind is p.KEYWORD_ONLY]
+        try:
+            taken.bind(*[None] * (len(expected.parameters) - len(by_name)), **dict.fromkeys(by_name))
+        except TypeError:
+            odd[name] = (_arguments(taken), _arguments(expected))
+    return odd
+
+
+def _arguments(signature: inspect.Signature) -> str:
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    return str(inspect.Signature(bare))
 
 
 def build(entries: Mapping[str, str], choice: Choice) -> Any:

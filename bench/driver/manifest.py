@@ -16,7 +16,6 @@ from bench.entry import build
 from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
-from bench.methods.fast.fused import path
 from bench.methods.fast.tiny import is_triton_installed
 from bench.suite import Suite
 from bench.trial import TRIAL_VERSION, canonical_json
@@ -77,11 +76,11 @@ def attention_paths(suite: Suite, *, has_gpu: bool, is_reference: bool) -> dict[
         if trial.method.label not in by_method:
             workload = build(WORKLOADS, trial.workload)
             heads, kind = workload.attention
-            method = build(METHODS, trial.method)
+            method: Method = build(METHODS, trial.method)
             if type(method).restrict is not Method.restrict:
                 kind = "custom"
             has_tiny = has_gpu and not workload.is_mixed and is_triton_installed()
-            chosen = "dense" if is_reference else path(method, heads, kind, has_tiny=has_tiny)
+            chosen = "dense" if is_reference else method.fast_path(heads, kind, has_tiny=has_tiny)
             by_method[trial.method.label] = chosen
     return paths
 

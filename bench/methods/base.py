@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 MaskKind = Literal["full", "causal", "custom"]
+FastPath = Literal["sdpa", "linear", "tiny", "dense"]  # of bench.methods.fast; dense is the reference itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,13 @@ class Method:
         """P >= 0, (B, H, Q, K): masked keys get 0; rows sum to 1 unless `rows_sum_to_one` is False."""
         raise NotImplementedError
 
+    def fast_path(self, heads: Heads, kind: MaskKind, *, has_tiny: bool) -> FastPath:
+        """How `attend` computes under a mask of this kind; for a subclass with a reference of its own it must be dense.
+
+        has_tiny: whether bench.methods.fast.tiny runs on what is computed, in its dtype and on its device.
+        """
+        return "dense"
+
     def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
         """P V, (B, H, Q, D); may be computed without P."""
         return self.weights(q_BHQD, k_BHKD, mask.allowed_QK, state) @ v_BHKD
@@ -99,14 +107,28 @@ class Method:
         """The loss whose gradient is taken; traces and scores see the plain one."""
         return loss
 
-    def limit_grads(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Gradients of `init_params`'s tensors as the optimizer sees them."""
+    def limit_grads(self, grads: dict[str, Tensor], step: Tensor) -> dict[str, Tensor]:
+        """Gradients of one layer's `init_params` tensors as the optimizer sees them; step counts from 0."""
         return grads
 
-    def limit_params(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`init_params`'s tensors after an update."""
+    def limit_params(self, params: dict[str, Tensor], step: Tensor) -> dict[str, Tensor]:
+        """One layer's `init_params` tensors after the update of a step; step counts from 0."""
         return params
 
-    def limit_projections(self, query_CHD: Tensor, key_CHD: Tensor, max_logit_H: Tensor) -> tuple[Tensor, Tensor]:
-        """Query and key weights after an update, given the largest logit of each head on the step's batch."""
+    def limit_projections(
+        self, query_CHD: Tensor, key_CHD: Tensor, max_logit_H: Tensor, step: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One layer's query and key weights after the update of a step, which counts from 0.
+
+        max_logit_H: the largest logit of each head on the step's batch, before the update.
+        """
         return query_CHD, key_CHD
+
+    def gammas(self, state: State, query: dict[str, Tensor], key: dict[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+        """Factors, of any shape, of one layer's queries and of its keys, to look at; None if the method has none.
+
+        query, key: what is trained of the layer's two projections, by short names; the same twice where they are tied.
+        """
+        gamma_query = self.linear("query").gamma(query)
+        gamma_key = self.linear("query" if self.ties_query_and_key else "key").gamma(key)
+        return None if gamma_query is None or gamma_key is None else (gamma_query, gamma_key)

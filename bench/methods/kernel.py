@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 
 from bench.lazy import torch
-from bench.methods.base import Mask, Method
-from bench.methods.fast.fused import heads_of, linear_attention, path
-from bench.methods.fast.tiny import takes, tiny_attention
+from bench.methods.base import FastPath, Heads, Mask, MaskKind, Method
+from bench.methods.fast.fused import heads_of, linear_attention, linear_pays
+from bench.methods.fast.tiny import takes, tiny_attention, tiny_pays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,9 +59,15 @@ class KernelAttention(Method):
             return similarity_BHQK / (similarity_BHQK.sum(dim=-1, keepdim=True) + self.eps)
         return normalized_rows(similarity_BHQK, mask_QK)
 
+    def fast_path(self, heads: Heads, kind: MaskKind, *, has_tiny: bool) -> FastPath:
+        if type(self).weights is not KernelAttention.weights:
+            return "dense"
+        if has_tiny and tiny_pays(heads):
+            return "tiny"
+        return "linear" if linear_pays(heads, kind) else "dense"
+
     def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
-        has_tiny = takes(q_BHQD, k_BHKD, v_BHKD)
-        chosen = path(self, heads_of(q_BHQD, k_BHKD), mask.kind, has_tiny=has_tiny)
+        chosen = self.fast_path(heads_of(q_BHQD, k_BHKD), mask.kind, has_tiny=takes(q_BHQD, k_BHKD, v_BHKD))
         if chosen == "dense":
             return super().attend(q_BHQD, k_BHKD, v_BHKD, mask, state)
         phi_q_BHQD, phi_k_BHKD = self.features(q_BHQD), self.features(k_BHKD)

@@ -37,6 +37,10 @@ class Linear:
         """The weight that multiplies the inputs, (I, O)."""
         raise NotImplementedError
 
+    def gamma(self, params: dict[str, Tensor]) -> Tensor | None:
+        """The learned factor on a weight of fixed size, to look at; None if the parametrisation has none."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlainLinear(Linear):
@@ -111,6 +115,9 @@ class SigmaReparam(SpectralNorm):
 
     def weight(self, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
         return params["gamma"] / self.sigma(params["weight"], buffers) * params["weight"]
+
+    def gamma(self, params: dict[str, Tensor]) -> Tensor | None:
+        return params["gamma"]
 
 
 def _norm(weight_IO: Tensor) -> Tensor:

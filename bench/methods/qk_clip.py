@@ -28,6 +28,8 @@ class QKClip(Softmax):
 
     tau: Annotated[float, Gt(0)] = 100.0
 
-    def limit_projections(self, query_CHD: Tensor, key_CHD: Tensor, max_logit_H: Tensor) -> tuple[Tensor, Tensor]:
+    def limit_projections(
+        self, query_CHD: Tensor, key_CHD: Tensor, max_logit_H: Tensor, step: Tensor
+    ) -> tuple[Tensor, Tensor]:
         factor_H1 = (self.tau / max_logit_H.clamp_min(self.tau)).sqrt()[:, None].to(query_CHD.dtype)
         return query_CHD * factor_H1, key_CHD * factor_H1

@@ -40,8 +40,7 @@ class QKLayerNormFixed(Softmax):
     def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
         return standardize(q_BHQD), standardize(k_BHKD)
 
-    def gammas(self, state: State) -> tuple[Tensor, Tensor]:
-        """gamma_q and gamma_k, to look at."""
+    def gammas(self, state: State, query: dict[str, Tensor], key: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         return torch.ones(1, 1, 1), torch.ones(1, 1, 1)
 
 
@@ -57,7 +56,7 @@ class QKLayerNormFree(QKLayerNormFixed):
     def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
         return standardize(q_BHQD) * state["gamma_q"], standardize(k_BHKD) * state["gamma_k"]
 
-    def gammas(self, state: State) -> tuple[Tensor, Tensor]:
+    def gammas(self, state: State, query: dict[str, Tensor], key: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         return state["gamma_q"], state["gamma_k"]
 
 
@@ -69,7 +68,7 @@ class QKLayerNormWeightClipped(QKLayerNormFree):
 
     max_gamma: Annotated[float, Gt(0)] = 1.0
 
-    def limit_params(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    def limit_params(self, params: dict[str, Tensor], step: Tensor) -> dict[str, Tensor]:
         return {name: gamma_11D.clamp(-self.max_gamma, self.max_gamma) for name, gamma_11D in params.items()}
 
 
@@ -81,7 +80,7 @@ class QKLayerNormGradientClipped(QKLayerNormFree):
 
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
 
-    def limit_grads(self, grads: dict[str, Tensor]) -> dict[str, Tensor]:
+    def limit_grads(self, grads: dict[str, Tensor], step: Tensor) -> dict[str, Tensor]:
         def clip(grad_11D: Tensor) -> Tensor:
             norm = grad_11D.square().sum().sqrt()
             return grad_11D * (self.max_grad_norm / norm.clamp_min(self.max_grad_norm))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 
 from bench.lazy import torch
-from bench.methods.base import Mask, Method
-from bench.methods.fast.fused import heads_of, path, softmax_attention
-from bench.methods.fast.tiny import takes, tiny_attention
+from bench.methods.base import FastPath, Heads, Mask, MaskKind, Method
+from bench.methods.fast.fused import heads_of, sdpa_pays, softmax_attention
+from bench.methods.fast.tiny import takes, tiny_attention, tiny_pays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +33,15 @@ class Softmax(Method):
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
         return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_QK, state), mask_QK)
 
+    def fast_path(self, heads: Heads, kind: MaskKind, *, has_tiny: bool) -> FastPath:
+        if type(self).weights is not Softmax.weights or type(self).logits is not Method.logits:
+            return "dense"
+        if has_tiny and tiny_pays(heads):
+            return "tiny"
+        return "sdpa" if sdpa_pays(heads) else "dense"
+
     def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
-        has_tiny = takes(q_BHQD, k_BHKD, v_BHKD)
-        chosen = path(self, heads_of(q_BHQD, k_BHKD), mask.kind, has_tiny=has_tiny)
+        chosen = self.fast_path(heads_of(q_BHQD, k_BHKD), mask.kind, has_tiny=takes(q_BHQD, k_BHKD, v_BHKD))
         if chosen == "tiny":
             return tiny_attention(q_BHQD, k_BHKD, v_BHKD, mask, is_softmax=True)
         if chosen == "sdpa":

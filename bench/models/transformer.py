@@ -222,7 +222,7 @@ class Transformer:
         return x_BTC if bias_C is None else x_BTC + bias_C
 
 
-def limit_projections(method: Method, params: Tensors, max_logits: list[Tensor]) -> Tensors:
+def limit_projections(method: Method, params: Tensors, max_logits: list[Tensor], step: Tensor) -> Tensors:
     """Params after the method limited each layer's query and key weights by the largest logits of its heads.
 
     A bias is limited with its weight, as one more row of inputs.
@@ -231,7 +231,8 @@ def limit_projections(method: Method, params: Tensors, max_logits: list[Tensor])
     for layer, max_logit_H in enumerate(max_logits):
         prefixes = [f"layers.{layer}.{role}." for role in ("query", "key")]
         query_CHD, key_CHD = (_with_bias(params, prefix).unflatten(-1, (len(max_logit_H), -1)) for prefix in prefixes)
-        for prefix, new_CHD in zip(prefixes, method.limit_projections(query_CHD, key_CHD, max_logit_H), strict=True):
+        new = method.limit_projections(query_CHD, key_CHD, max_logit_H, step)
+        for prefix, new_CHD in zip(prefixes, new, strict=True):
             new_CO = new_CHD.flatten(-2)
             num_inputs = params[prefix + "weight"].shape[0]
             limited[prefix + "weight"] = new_CO[:num_inputs]

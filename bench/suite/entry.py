@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import InitErrorDetails
 
-from bench.entry import load_class, parameters
+from bench.entry import load_class, odd_overrides, parameters
 from bench.errors import UsageError
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
@@ -133,6 +133,10 @@ def _import(kind: Kind, name: str, loc: Loc) -> type:
         reject(problem(f"{show(name)} must be a subclass of {shown_base}, got {_described(entry_class)}", loc=loc))
     if "__dataclass_fields__" not in vars(entry_class):
         reject(problem(f"{show(name)} must be a dataclass: decorate it with @dataclass(frozen=True)", loc=loc))
+    odd = odd_overrides(entry_class, base)
+    if odd:
+        words = [f"{of}{taken} must be {of}{expected}" for of, (taken, expected) in odd.items()]
+        reject(problem(f"{show(name)} can't be called as {shown_base} is: {'; '.join(words)}", loc=loc))
     return entry_class
 
 

@@ -20,8 +20,6 @@ from bench.errors import UsageError
 from bench.lazy import polars, torch
 from bench.methods import METHODS
 from bench.methods.base import Method
-from bench.methods.linear import SigmaReparam
-from bench.methods.qk_layernorm import QKLayerNormFixed
 from bench.models.attention import Tensors, method_state, part
 from bench.probes.gains import Scales, gains
 from bench.training.pack import Pack, make_packs
@@ -231,12 +229,9 @@ def scales_of(method: Method, params: Tensors, buffers: Tensors, layer: int) -> 
     roles = ("query", "query" if method.ties_query_and_key else "key")
     own = [(part(params, f"layers.{layer}.{role}."), part(buffers, f"layers.{layer}.{role}.")) for role in roles]
     weights = [method.linear(role).weight(*tensors) for role, tensors in zip(roles, own, strict=True)]
-    gammas: Sequence[Tensor | None] = (None, None)
-    if isinstance(method, QKLayerNormFixed):
-        gammas = method.gammas(method_state(params, buffers, f"layers.{layer}."))
-    elif isinstance(method.linear("query"), SigmaReparam):
-        gammas = [tensors["gamma"] for tensors, _ in own]
-    return Scales(weight_query_IO=weights[0], weight_key_IO=weights[1], gamma_query=gammas[0], gamma_key=gammas[1])
+    state = method_state(params, buffers, f"layers.{layer}.")
+    gamma_query, gamma_key = method.gammas(state, own[0][0], own[1][0]) or (None, None)
+    return Scales(weight_query_IO=weights[0], weight_key_IO=weights[1], gamma_query=gamma_query, gamma_key=gamma_key)
 
 
 def histogram_bins(p_BHQK: numpy.ndarray) -> Iterator[tuple[str, float, float, float]]:

@@ -111,7 +111,7 @@ class LaneProgram:
         grads = stack_layers(seen["grads"])
         grad_norm = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
         clip = (knobs["grad_clip"] / (grad_norm + CLIP_EPS)).clamp_max(1)
-        grads = self._of_method(self.method.limit_grads, {name: grad * clip for name, grad in grads.items()})
+        grads = self._of_method(self.method.limit_grads, {name: grad * clip for name, grad in grads.items()}, step)
         factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)
         scheduled = knobs | {"lr": knobs["lr"] * factor, "lr_factor": factor}
 
@@ -121,10 +121,10 @@ class LaneProgram:
         for name, p in before.items():
             update = functools.partial(own.update, name, knobs=scheduled, step=step)
             params[name], optimizer[name] = over_layers(update, name, p, grads[name], lane["optimizer"][name])
-        params = self._of_method(self.method.limit_params, params)
+        params = self._of_method(self.method.limit_params, params, step)
         if self.method.reads_max_logits:
             by_layer = unstack_layers(params, lane["params"])
-            params = stack_layers(self.workload.limit(self.method, by_layer, seen["max_logits"]))
+            params = stack_layers(self.workload.limit(self.method, by_layer, seen["max_logits"], step))
         finite = loss.isfinite() & grad_norm.isfinite()
         alive = lane["alive"] & finite
         trained = {
@@ -178,12 +178,13 @@ class LaneProgram:
         """The optimizer with a lane's own constants."""
         return dataclasses.replace(self.optimizer, **constants)
 
-    def _of_method(self, limit: Callable[[Tensors], Tensors], stacked: Tensors) -> Tensors:
+    def _of_method(self, limit: Callable[[Tensors, Tensor], Tensors], stacked: Tensors, step: Tensor) -> Tensors:
         """Stacked tensors, those that the method added limited layer by layer."""
         own = {name: tensor for name, tensor in stacked.items() if name.startswith(METHOD)}
         if not own:
             return stacked
-        limited = torch.func.vmap(limit)({name.removeprefix(METHOD): tensor for name, tensor in own.items()})
+        by_layer = {name.removeprefix(METHOD): tensor for name, tensor in own.items()}
+        limited = torch.func.vmap(limit, in_dims=(0, None))(by_layer, step)
         return stacked | {METHOD + name: tensor for name, tensor in limited.items()}
 
     def _buffers(self, lane: Lane, step: Tensor) -> Tensors:

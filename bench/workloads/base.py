@@ -110,6 +110,6 @@ class Workload:
         """Each of `measures`, (L,), from means over all held-out data of what `evaluate` gave, (L, ...)."""
         return {"val_loss": means["loss"]}
 
-    def limit(self, method: Method, params: Tensors, max_logits: list[Tensor]) -> Tensors:
-        """Params after an update, for a method that reads the largest logits: (heads,) of each layer."""
+    def limit(self, method: Method, params: Tensors, max_logits: list[Tensor], step: Tensor) -> Tensors:
+        """Params after the update of a step, for a method that reads the largest logits: (heads,) of each layer."""
         raise NotImplementedError

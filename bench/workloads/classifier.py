@@ -133,8 +133,8 @@ class Classifier(Workload):
             "val_calibration_error": calibration_error(means["calibration_gap_K"]),
         }
 
-    def limit(self, method: Method, params: Tensors, max_logits: list[Tensor]) -> Tensors:
-        return limit_projections(method, params, max_logits)
+    def limit(self, method: Method, params: Tensors, max_logits: list[Tensor], step: Tensor) -> Tensors:
+        return limit_projections(method, params, max_logits, step)
 
     def _forward(
         self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode

@@ -117,5 +117,5 @@ class InContextRegression(Workload):
         loss = (prediction_B - target_B).square().mean()
         return Forward(loss=loss, objective=loss, watched=watched)
 
-    def limit(self, method: Method, params: Tensors, max_logits: list[Tensor]) -> Tensors:
-        return limit_projections(method, params, max_logits)
+    def limit(self, method: Method, params: Tensors, max_logits: list[Tensor], step: Tensor) -> Tensors:
+        return limit_projections(method, params, max_logits, step)

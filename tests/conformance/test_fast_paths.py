@@ -13,7 +13,8 @@ import torch
 from bench.entry import load_class
 from bench.methods import METHODS
 from bench.methods.base import Heads, Mask, MaskKind, Method
-from bench.methods.fast.fused import CHUNK_TOKENS, SDPA_MIN_KEYS, TINY_MAX_KEYS, TINY_MAX_WIDTH, path
+from bench.methods.fast.fused import CHUNK_TOKENS, SDPA_MIN_KEYS
+from bench.methods.fast.tiny import TINY_MAX_KEYS, TINY_MAX_WIDTH
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax, WindowSoftmax, masked_softmax
@@ -270,7 +271,7 @@ def heads(num_keys: int) -> Heads:
 
 def chosen(method: Method, num_keys: int, kind: MaskKind) -> str:
     """Where tiny.py's kernels do not run."""
-    return path(method, heads(num_keys), kind, has_tiny=False)
+    return method.fast_path(heads(num_keys), kind, has_tiny=False)
 
 
 def test_paths():
@@ -292,7 +293,7 @@ def test_paths():
 def test_short_sequences_of_narrow_heads_are_tiny_where_its_kernels_run(kind):
     def chosen_there(name: str, num_keys: int, width: int = TINY_MAX_WIDTH) -> str:
         of = Heads(num_heads=NUM_HEADS, width=width, num_keys=num_keys)
-        return path(load_class(METHODS[name])(), of, kind, has_tiny=True)
+        return load_class(METHODS[name])().fast_path(of, kind, has_tiny=True)
 
     for name in ("softmax", "window_softmax", "qk_layernorm_free", "sigma_reparam_qk", "relu_kernel", "elu_kernel"):
         assert chosen_there(name, TINY_MAX_KEYS) == "tiny"
@@ -340,6 +341,35 @@ def test_a_class_with_logits_or_weights_of_its_own_is_dense(other, kind):
     assert chosen(other, LONG, kind) == "dense"
     reference, automatic = both_paths(other, mask_of(kind, LONG), inputs(LONG))
     assert_close(automatic, reference, EXACT)
+
+
+PLUG_IN = """
+from dataclasses import dataclass
+from bench.methods.softmax import Softmax
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Softmax):
+    def logits(self, q_BHQD, k_BHKD, mask_QK, state):
+        return (q_BHQD @ k_BHKD.mT).sin()
+
+@dataclass(frozen=True, kw_only=True)
+class OfOwn(Own):
+    pass
+"""
+
+
+@pytest.mark.parametrize("name", ["Own", "OfOwn"])
+@pytest.mark.parametrize(("num_tokens", "has_tiny"), [(LONG, False), (SHORT, True)])
+def test_a_plug_in_with_logits_of_its_own_is_dense(name, num_tokens, has_tiny, tmp_path, monkeypatch):
+    """A class that says nothing of fast paths, and one derived from it."""
+    (tmp_path / "plug_in_logits.py").write_text(PLUG_IN)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = load_class(f"plug_in_logits:{name}")()
+    for kind in KINDS:
+        assert own.fast_path(heads(num_tokens), kind, has_tiny=has_tiny) == "dense"
+        assert Softmax().fast_path(heads(num_tokens), kind, has_tiny=has_tiny) != "dense"
+        reference, automatic = both_paths(own, mask_of(kind, num_tokens), inputs(num_tokens))
+        assert_close(automatic, reference, 0)
 
 
 def test_a_kernel_with_features_of_its_own_is_linear():

@@ -16,7 +16,7 @@ import torch
 from bench.entry import load_class
 from bench.methods import METHODS
 from bench.methods.base import Mask, Method
-from bench.methods.fast.fused import heads_of, linear_attention, path, softmax_attention
+from bench.methods.fast.fused import heads_of, linear_attention, softmax_attention
 from bench.methods.fast.tiny import takes
 from bench.methods.kernel import KernelAttention
 from bench.training.compile import NUM_WARMUP_CALLS, compile_for, new_pool, repeatable
@@ -28,7 +28,7 @@ COLUMNS = "{:<15} {:<6} {:<8} {:>5}  {:>9} {:>9} {:>6}  {:<6}  {:>9} {:>9}  {:>1
 
 def chosen_path(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Mask) -> str:
     """That a method takes by itself."""
-    return path(method, heads_of(q, k), method.restrict(mask).kind, has_tiny=takes(q, k, v))
+    return method.fast_path(heads_of(q, k), method.restrict(mask).kind, has_tiny=takes(q, k, v))
 
 
 def fast(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Mask) -> torch.Tensor:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, MaskKind, Method
+from bench.methods.base import Heads, Mask, MaskKind
 from bench.methods.fast.fold import fold
 
 if TYPE_CHECKING:
@@ -29,34 +29,21 @@ if TYPE_CHECKING:
 SDPA_MIN_KEYS = 64
 LINEAR_MIN_KEYS = {"full": 64, "causal": 128}
 LINEAR_MIN_KEYS_PER_FEATURE = {"full": 2, "causal": 4}
-# A thread computes a row alone, without the matrix units: longer and wider ones are theirs.
-TINY_MAX_KEYS = 32
-TINY_MAX_WIDTH = 8
 # Of 16, 32, 64 and 128 the fastest for width 64 and 1.1 times the fastest for 32; for 16, chunks of 32 take 0.7 of it.
 CHUNK_TOKENS = 64
 FUSED_WIDTH_MULTIPLE = 8  # CUDA's fused kernels ask for it, and for values as wide as queries
 
 
-def path(method: Method, heads: Heads, kind: MaskKind, *, has_tiny: bool) -> Literal["sdpa", "linear", "tiny", "dense"]:
-    """How `attend` computes under a mask of this kind; dense for a class with `logits` or `weights` of its own.
+def sdpa_pays(heads: Heads) -> bool:
+    """Whether `softmax_attention` is no slower than the dense reference, whatever the mask."""
+    return heads.num_keys >= SDPA_MIN_KEYS
 
-    has_tiny: whether the kernels of tiny.py run on what is computed, in its dtype and on its device.
-    """
-    from bench.methods.kernel import KernelAttention  # both import this file
-    from bench.methods.softmax import Softmax
 
-    own = type(method)
-    is_softmax = own.weights is Softmax.weights and own.logits is Method.logits
-    is_kernel = own.weights is KernelAttention.weights
-    is_tiny = heads.num_keys <= TINY_MAX_KEYS and heads.width <= TINY_MAX_WIDTH
-    if has_tiny and is_tiny and (is_softmax or is_kernel):
-        return "tiny"
-    if is_softmax:
-        return "sdpa" if heads.num_keys >= SDPA_MIN_KEYS else "dense"
-    if is_kernel and kind != "custom":
-        min_keys = max(LINEAR_MIN_KEYS[kind], LINEAR_MIN_KEYS_PER_FEATURE[kind] * heads.width)
-        return "linear" if heads.num_keys >= min_keys else "dense"
-    return "dense"
+def linear_pays(heads: Heads, kind: MaskKind) -> bool:
+    """Whether `linear_attention` knows the mask, and is no slower than the dense reference."""
+    if kind == "custom":
+        return False
+    return heads.num_keys >= max(LINEAR_MIN_KEYS[kind], LINEAR_MIN_KEYS_PER_FEATURE[kind] * heads.width)
 
 
 def heads_of(q_BHQD: Tensor, k_BHKD: Tensor) -> Heads:

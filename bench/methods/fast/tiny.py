@@ -17,17 +17,25 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
-from bench.methods.base import Mask
+from bench.methods.base import Heads, Mask
 from bench.methods.fast.fold import fold
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# A thread computes a row alone, without the matrix units: longer and wider ones are theirs.
+TINY_MAX_KEYS = 32
+TINY_MAX_WIDTH = 8
 # One row a thread at width 4, half of one at width 8; of 21 keys with 45 registers forward, and 174 and 56 backward.
 ROWS_PER_PROGRAM = 128
 NUM_WARPS = 4
 MIN_WIDTH = 4  # 16 bytes of float32, which a thread loads at once
 ARGUMENTS = "Tensor q, Tensor k, Tensor v, Tensor? allowed, bool is_softmax, float eps"
+
+
+def tiny_pays(heads: Heads) -> bool:
+    """Whether `tiny_attention`, where its kernels run, is faster than any other path."""
+    return heads.num_keys <= TINY_MAX_KEYS and heads.width <= TINY_MAX_WIDTH
 
 
 def takes(q_BHQD: Tensor, k_BHKD: Tensor, v_BHKE: Tensor) -> bool:

@@ -13,14 +13,16 @@ from bench.trial import Trial
 from tests.bench.methods.naive import FULL, queries_and_keys, randn
 from tests.trials import language_trial, trial
 
+STEP = torch.tensor(0)
+
 
 def test_heads_shrink_by_the_root_of_their_excess():
     query_CHD, key_CHD = randn(0, 5, 4, 2), randn(1, 5, 4, 2)
     largest_H = torch.tensor([-300.0, 99.0, 100.0, 400.0])
     factor_H1 = torch.tensor([1, 1, 1, 0.5], dtype=torch.float64)[:, None]
-    query, key = QKClip().limit_projections(query_CHD, key_CHD, largest_H)
+    query, key = QKClip().limit_projections(query_CHD, key_CHD, largest_H, STEP)
     torch.testing.assert_close((query, key), (query_CHD * factor_H1, key_CHD * factor_H1), rtol=1e-7, atol=0)
-    unclipped = QKClip().limit_projections(query_CHD, key_CHD, torch.full((4,), 100.0))
+    unclipped = QKClip().limit_projections(query_CHD, key_CHD, torch.full((4,), 100.0), STEP)
     assert all(torch.equal(x, y) for x, y in zip(unclipped, (query_CHD, key_CHD), strict=True))
 
 

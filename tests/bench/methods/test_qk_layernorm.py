@@ -14,6 +14,7 @@ from bench.methods.qk_layernorm import (
 )
 
 TOKENS, WIDTH = 7, 5
+STEP = torch.tensor(0)
 HEADS = Heads(num_heads=2, width=WIDTH, num_keys=TOKENS)
 FULL = torch.ones(TOKENS, TOKENS, dtype=torch.bool)
 LEARNED = [QKLayerNormFree(), QKLayerNormWeightClipped(), QKLayerNormGradientClipped()]
@@ -75,7 +76,7 @@ def test_fixed_gamma_is_free_gamma_of_one():
 
 def test_weight_clipping_equals_clamping_each_element():
     gammas = {"gamma_q": 3 * randn(0, WIDTH), "gamma_k": 0.1 * randn(1, WIDTH)}
-    limited = QKLayerNormWeightClipped(max_gamma=0.5).limit_params(gammas)
+    limited = QKLayerNormWeightClipped(max_gamma=0.5).limit_params(gammas, STEP)
     assert {name: [min(max(x, -0.5), 0.5) for x in gamma.tolist()] for name, gamma in gammas.items()} == {
         name: gamma.tolist() for name, gamma in limited.items()
     }
@@ -84,7 +85,7 @@ def test_weight_clipping_equals_clamping_each_element():
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e6])
 def test_gradient_clipping_equals_pytorchs_for_each_gamma_alone(scale):
     grads = {"gamma_q": scale * randn(0, WIDTH), "gamma_k": 3 * scale * randn(1, WIDTH)}
-    limited = QKLayerNormGradientClipped(max_grad_norm=0.7).limit_grads(grads)
+    limited = QKLayerNormGradientClipped(max_grad_norm=0.7).limit_grads(grads, STEP)
     for name, grad in grads.items():
         parameter = torch.nn.Parameter(torch.zeros(WIDTH, dtype=torch.float64))
         parameter.grad = grad.clone()
@@ -95,7 +96,7 @@ def test_gradient_clipping_equals_pytorchs_for_each_gamma_alone(scale):
 
 def test_free_and_fixed_gammas_are_not_limited():
     gammas = {"gamma_q": 1e6 * randn(0, WIDTH)}
-    assert QKLayerNormFree().limit_params(gammas) == gammas
-    assert QKLayerNormFree().limit_grads(gammas) == gammas
-    assert QKLayerNormWeightClipped().limit_grads(gammas) == gammas
-    assert QKLayerNormGradientClipped().limit_params(gammas) == gammas
+    assert QKLayerNormFree().limit_params(gammas, STEP) == gammas
+    assert QKLayerNormFree().limit_grads(gammas, STEP) == gammas
+    assert QKLayerNormWeightClipped().limit_grads(gammas, STEP) == gammas
+    assert QKLayerNormGradientClipped().limit_params(gammas, STEP) == gammas

@@ -9,6 +9,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bench.methods import METHODS
+from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.optimizers.sgd import SGD
@@ -199,6 +200,55 @@ def test_method_limits_act_in_training():
     before, after = start(trial(**settings))[1]["params"], trained(trial(**settings), 1)[0]["params"]
     moved = [torch.linalg.vector_norm(after[name] - p) for name, p in before.items() if ".method." in name]
     assert max(moved) == pytest.approx(2e-3, rel=1e-6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatedGrads(QKLayerNormFree):
+    """What is limited becomes the step, counted from 1."""
+
+    def limit_grads(self, grads, step):
+        return {name: (step + 1) * torch.ones_like(grad) for name, grad in grads.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatedParams(QKLayerNormFree):
+    def limit_params(self, params, step):
+        return {name: (step + 1) * torch.ones_like(p) for name, p in params.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatedProjections(QKLayerNormFree):
+    reads_max_logits = True
+
+    def limit_projections(self, query_CHD, key_CHD, max_logit_H, step):
+        return tuple((step + 1) * torch.ones_like(weight) for weight in (query_CHD, key_CHD))
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [(DatedParams(), "method"), (DatedProjections(), "query"), (DatedProjections(), "key")]
+)
+def test_what_a_method_limits_knows_the_step(method, kind):
+    program, lane, knobs = start(trial(method="qk_layernorm_free", workload_params={"depth": 2}))
+    program = dataclasses.replace(program, method=method)
+    for step in range(3):
+        lane, _, _ = program.train(lane, batch_at(program, step), knobs, torch.tensor(step))
+        limited = [p for name, p in lane["params"].items() if f".{kind}." in name]
+        assert len(limited) == (4 if kind == "method" else 2)
+        assert all((p == step + 1).all() for p in limited)
+
+
+def test_gradients_that_a_method_limits_know_the_step():
+    """Of SGD with lr 1, which subtracts them."""
+    program, lane, knobs = start(trial(method="qk_layernorm_free", lr=1))
+    program = dataclasses.replace(program, method=DatedGrads())
+    for step in range(3):
+        after, _, _ = program.train(lane, batch_at(program, step), knobs, torch.tensor(step))
+        gammas = [name for name in lane["params"] if ".method." in name]
+        assert len(gammas) == 2
+        for name in gammas:
+            moved = lane["params"][name] - after["params"][name]
+            torch.testing.assert_close(moved, torch.full_like(moved, step + 1), rtol=1e-14, atol=0)
+        lane = after
 
 
 def test_warmup_of_w_steps_makes_the_first_step_1_over_w():
