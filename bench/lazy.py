@@ -1,5 +1,7 @@
 """Heavy modules, imported when first used: names and parameters of methods are read without loading torch.
 
+A leaderboard loads nothing that draws (altair, vl_convert).
+
 Write `from bench.lazy import torch`; type checkers see the real module.
 """
 
@@ -10,8 +12,10 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import altair
     import polars
     import torch
+    import vl_convert
 else:
 
     class _Lazy(types.ModuleType):
@@ -20,7 +24,9 @@ else:
             setattr(self, name, value)  # the next look-up costs nothing
             return value
 
+    altair = _Lazy("altair")
     polars = _Lazy("polars")
     torch = _Lazy("torch")
+    vl_convert = _Lazy("vl_convert")
 
-__all__ = ["polars", "torch"]
+__all__ = ["altair", "polars", "torch", "vl_convert"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
@@ -27,6 +26,7 @@ from analysis.figures.frames.aggregate import plot_limits
 from analysis.figures.frames.inspected import GAMMAS
 from analysis.figures.frames.theory import with_last_edge
 from bench.errors import UsageError
+from bench.lazy import altair as alt
 
 _Y_EXTENT = 38  # pixels of labels, so that panels below each other begin at the same place
 _MAX_CELLS = 40_000  # of a figure of heat maps: 10 MB of SVG
@@ -40,8 +40,6 @@ _QUANTITIES = {
     "logit_variance": "logit variance (log scale)",
     "entropy": "entropy (nats)",
 }
-# The light end of the scheme would be too faint on white.
-_DEPTH = alt.SchemeParams("viridis", extent=[0, 0.88])
 
 
 def variance_against_entropy(points: pl.DataFrame, curve: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
@@ -55,7 +53,7 @@ def variance_against_entropy(points: pl.DataFrame, curve: pl.DataFrame, *, title
     x = _log_axis(alt.X, points["logit_variance"], "logit_variance:Q", "logit variance (log scale)")
     y = _log_axis(alt.Y, points["normalised_entropy"], "normalised_entropy:Q", "H / (log N − H) (log scale)")
     last = max(1, *points["step"]) + 1
-    scale = alt.Scale(type="log", domain=[1, last], scheme=_DEPTH)
+    scale = alt.Scale(type="log", domain=[1, last], scheme=_depth())
     legend = alt.Legend(title=["step,", "from 1"], format="~s", gradientLength=150, tickCount=4)
     colour = alt.Color("from_one:Q", scale=scale, legend=legend)
     panels = []
@@ -186,7 +184,7 @@ def _log_axis(channel: Any, values: pl.Series, field: str, title: str) -> Any:
 def _step_and_depth(summary: pl.DataFrame) -> tuple[alt.X, alt.Color]:
     """The axis of steps and the colour of layers."""
     last = max(0, *summary["layer"])
-    scale = alt.Scale(scheme=_DEPTH, domain=[0, max(last, 1)])
+    scale = alt.Scale(scheme=_depth(), domain=[0, max(last, 1)])
     values = sorted({0, last // 2, last})
     legend = alt.Legend(title=["layer, 0 next", "to the input"], format="d", values=values, gradientLength=120)
     return step_x(max(1, *summary["step"]), is_log=True), alt.Color(
@@ -231,3 +229,8 @@ def _histogram(rows: pl.DataFrame, of: str, place: float, label: str) -> Any:
     text = ruled.mark_text(align="right", dx=-4, baseline="top", color=GREY)
     layers = [lines, rule, text.encode(x="low:Q", y=alt.value(3), text="label:N")]
     return alt.layer(*layers, width=190, height=95, title=_titled(rows))
+
+
+def _depth() -> alt.SchemeParams:
+    """Colours of steps, on a scheme without its light end, which would be too faint on white."""
+    return alt.SchemeParams("viridis", extent=[0, 0.88])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-import altair as alt
 import polars as pl
 
 from bench.errors import UsageError
+from bench.lazy import altair as alt
 
 # Okabe & Ito 2008, safe for the common kinds of colour blindness; their yellow, too faint on white, is left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -16,7 +16,7 @@ CROSS = "M-.6,-.6L.6,.6M.6,-.6L-.6,.6"
 GREY = "#555555"
 QUIET = "#dfe3e8"  # of a cell that nothing happened in
 
-Chart = alt.LayerChart | alt.VConcatChart | alt.ConcatChart | alt.FacetChart
+Chart: TypeAlias = "alt.LayerChart | alt.VConcatChart | alt.ConcatChart | alt.FacetChart"
 
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import vl_convert
-
 from analysis.figures.chart_style import Chart
 from analysis.figures.fonts import FAMILY, register_font, with_font
+from bench.lazy import vl_convert
 
 COLUMN_INCHES = 3.25
 PAGE_INCHES = 6.75

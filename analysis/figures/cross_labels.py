@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import altair as alt
 import polars as pl
 
 from analysis.figures.chart_style import GREY
+from bench.lazy import altair as alt
 
 HALO = "#fefefe"  # about words that lines may pass behind; a colour of its own, so that it can follow the ground
 

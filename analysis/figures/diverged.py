@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
 from analysis.figures.chart_style import CROSS, GREY, QUIET, Chart, check_size, figure_title, styled
 from analysis.figures.frames.diverged_map import COMPLETED, DIVERGED, LOST
 from analysis.text import lr_text
+from bench.lazy import altair as alt
 
 _CELL = 15  # pixels
 _PANELS_PER_ROW = 3

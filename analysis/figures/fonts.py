@@ -9,7 +9,7 @@ import io
 from pathlib import Path
 from xml.etree import ElementTree
 
-import vl_convert
+from bench.lazy import vl_convert
 
 FAMILY = "DejaVu Sans"
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import vl_convert
+from bench.lazy import vl_convert
 
 Spec = dict[str, Any]
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
@@ -24,6 +23,7 @@ from analysis.figures.chart_style import (
 from analysis.knobs import knob_text
 from analysis.text import decimals, number
 from bench.errors import UsageError
+from bench.lazy import altair as alt
 
 # Perceptually uniform and safe for colour blindness; dark is low, and its light end is where a diverged cell lies.
 _SCHEME = "viridis"

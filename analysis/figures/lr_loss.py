@@ -7,9 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import polars as pl
-import vl_convert
 
 from analysis.curves import require_columns
 from analysis.figures.chart_style import (
@@ -27,6 +25,8 @@ from analysis.figures.chart_style import (
 )
 from analysis.losses import SCORED_LOSSES
 from bench.errors import UsageError
+from bench.lazy import altair as alt
+from bench.lazy import vl_convert
 
 
 class _ScriptSafe(json.JSONEncoder):
@@ -48,7 +48,7 @@ FIGURE_FORMATS: dict[str, dict[str, Any]] = {
 DRAWN_FORMATS: dict[str, Callable[[str], bytes]] = {
     "svg": str.encode,
     "png": lambda svg: vl_convert.svg_to_png(svg, scale=FIGURE_FORMATS["png"]["scale_factor"]),
-    "pdf": vl_convert.svg_to_pdf,
+    "pdf": lambda svg: vl_convert.svg_to_pdf(svg),
 }
 
 

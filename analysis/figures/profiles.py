@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
@@ -15,6 +14,7 @@ from analysis.figures.chart_style import (
     method_legend,
     styled,
 )
+from bench.lazy import altair as alt
 
 _THIN, _THICK = 1.6, 6.0  # pixels, of the last method and at most of the first
 _THICKER = 0.8  # pixels, at most, that a line is thicker than the next

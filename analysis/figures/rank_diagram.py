@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
 from analysis.figures.chart_style import GREY, PALETTE, Chart, check_size, figure_title, styled
 from analysis.text import number
+from bench.lazy import altair as alt
 
 _ROW, _BAR = 20, 9  # pixels a method, and a bar
 _ABOVE = 50  # pixels from the axis up to the critical difference

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
@@ -19,6 +18,7 @@ from analysis.figures.chart_style import (
     styled,
 )
 from analysis.text import lr_text
+from bench.lazy import altair as alt
 
 ASKED_COLUMNS: dict[str, type[pl.DataType]] = {
     "trial": pl.Int64,  # from 1, in the order of asking

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import altair as alt
 import numpy as np
 import polars as pl
 
@@ -24,6 +23,7 @@ from analysis.figures.chart_style import (
     styled,
 )
 from analysis.figures.frames.theory import CONCENTRATIONS, KINDS, entropy_range, small_variance_entropy, with_last_edge
+from bench.lazy import altair as alt
 
 # Light to dark, without the ends that white and black would hide.
 _LIGHT_TO_DARK = ["#6BAED6", "#2171B5", "#54278F", "#000000"]

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import altair as alt
 import polars as pl
 
 from analysis.curves import require_columns
@@ -26,6 +25,7 @@ from analysis.figures.chart_style import (
 )
 from analysis.figures.cross_labels import cross_labels, diverged_words, label_layers
 from analysis.figures.frames.aggregate import DIVERGED_COLUMNS, TRACE_PANELS, collapses, plot_limits
+from bench.lazy import altair as alt
 
 _TITLES: dict[str, str] = {
     "loss": "Training loss",

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import polars as pl
 
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH, save_at_width
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
 from analysis.report.section import Told
+from bench.lazy import altair as alt
 
 # Kinds of figures that one column has room for; all others are as wide as the page.
 COLUMN_KINDS: frozenset[str] = frozenset({"loss_against_lr", "val_loss_against_lr"})

@@ -6,12 +6,12 @@ Shapes: A layers, S sequences, H heads, Q queries, K keys.
 import dataclasses
 import math
 
+import altair as alt
 import numpy as np
 import polars as pl
 import pytest
 
 from analysis.figures.attention import heat_maps
-from analysis.figures.chart_style import Chart
 from analysis.figures.frames.inspected import (
     GAIN_COLUMNS,
     GAMMAS,
@@ -277,7 +277,7 @@ def test_fig_11_is_one_chart_a_sequence(material):
     assert [one.part for one in parts] == ["sequence_0", "sequence_1"]
     for one in parts:
         assert set(one.data["method"]) == {"softmax", "qk_layernorm_free"}
-        assert isinstance(one.chart, Chart)
+        assert isinstance(one.chart, alt.TopLevelMixin)
 
 
 def test_runs_that_part_from_the_stored_ones_are_told_where_they_are_drawn(material):
