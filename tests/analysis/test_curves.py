@@ -34,6 +34,21 @@ def test_row_order_is_irrelevant():
     assert curves(results).equals(curves(shuffled))
 
 
+@pytest.mark.parametrize("lost", [{(0.1, 0), (0.1, 1)}, {(0.1, 1), (1.0, 1)}], ids=["lr", "seed"])
+def test_entry_that_lost_a_learning_rate_or_a_seed_altogether_is_incomplete(lost):
+    points = [(lr, seed) for lr in (0.1, 1.0) for seed in (0, 1)]
+    results = frame([row("softmax", *point, None if point in lost else 1.0) for point in points])
+    grid = loss_grids(curves(results))[KEY]
+    assert (grid.losses.size, grid.num_lost, grid.is_complete) == (2, 2, False)
+    assert loss_grids(curves(frame([row("softmax", *point, 1.0) for point in points])))[KEY].is_complete
+
+
+def test_loss_at_init_of_a_seed_is_the_mean_over_its_trials():
+    initial = {(0.1, 0): 4.0, (1.0, 0): 5.0, (0.1, 1): 6.0, (1.0, 1): 9.0}
+    results = frame([row("softmax", *point, 1.0, initial_loss=loss) for point, loss in initial.items()])
+    assert loss_grids(curves(results))[KEY].initial_losses.tolist() == [4.5, 7.5]
+
+
 def test_nan_final_loss_counts_as_diverged():
     results = frame([row("softmax", 0.1, 0, math.nan, outcome="completed")])
     assert curves(results)["final_loss"].to_list() == [math.inf]

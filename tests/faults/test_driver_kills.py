@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -71,17 +70,20 @@ def num_trial_runs(folder: Path, store: str) -> int:
 
 
 def kill_and_finish(folder: Path, num_kills: int, seconds: tuple[float, float]) -> None:
-    """The suite in another store, its driver killed at random moments, then left alone."""
+    """The suite in another store, its driver killed at random moments, then left alone; a fast one may end before."""
     moments = random.Random(0)
     num_killed = 0
     for _ in range(num_kills):
         process = start(folder, "disturbed")
         time.sleep(moments.uniform(*seconds))
-        num_killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
+        was_running = process.poll() is None
+        process.kill()
         process.communicate(timeout=60)
+        if not was_running:
+            break
+        num_killed += 1
         time.sleep(2.0)  # Ray's own processes notice that their driver is gone
-    assert num_killed == num_kills
+    assert num_killed > 0, "every driver had ended by itself: the test proves nothing"
     finish(folder, "disturbed")
 
 

@@ -32,6 +32,8 @@ def grid(curve: list[float], initial: float = 4.0, seeds: int = 1) -> LossGrid:
         ([3.0, 1.0, 2.0, INF], 0.5 / 1.5),  # score 1.5; from 2 up to 4 over 4
         ([INF, 1.0, 1.0, 1.0], 0.0),  # a wall below is no cliff above
         ([1.0, 1.0, 1.0, 1.0], 0.0),
+        ([1.0, 4.0, 1.0, 3.0], 0.75 / 1.25),  # two cliffs: the larger, from 1 up to 4 over 4; score 1.25
+        ([1.0, 3.0, 1.0, 4.0], 0.75 / 1.25),
         ([1.0, math.nan, INF, INF], 1.0 / 2.0),  # a missing lr is left out: (4 - 1) / 3 of a mean of 3 less 1
     ],
 )
@@ -58,6 +60,20 @@ def test_a_wandering_cliff_is_flagged_on_the_board():
         "wanders": True,
         "stays": False,
     }
+
+
+def test_methods_at_chance_have_no_cliff():
+    """Whatever moves up and down within 5% of the loss at init is noise."""
+    rows = [
+        row(method, 10.0**power, seed, best if power <= edge else INF)
+        for method, best in (("learned", 1.0), ("at_chance", 3.9))
+        for seed, edge in enumerate((-2, -1, 0))
+        for power in range(-4, 2)
+    ]
+    found = {method: set(flags.split(",")) for method, flags in leaderboard(frame(rows))["method", "flags"].rows()}
+    assert found["learned"] >= {"cliff_wanders", "coarse_cliff"}
+    assert "at_chance" in found["at_chance"]
+    assert not found["at_chance"] & {"cliff_wanders", "coarse_cliff", "best_at_border"}
 
 
 def board(curves: dict[str, list[float]], jitter: float = 0.001) -> dict[str, str]:

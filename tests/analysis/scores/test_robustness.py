@@ -37,6 +37,29 @@ def test_seedwise_sensitivity_by_hand():
     assert robustness.lr_sensitivity_seedwise(LOSSES, INITIAL, LRS) == pytest.approx(2.125)
 
 
+def test_clipped_curves_by_hand():
+    assert robustness.clipped_curve(LOSSES, INITIAL).tolist() == [4.0, 1.0, 5.0, 5.0]
+    assert robustness.seedwise_clipped_curve(LOSSES, INITIAL).tolist() == [4.0, 1.0, 4.0, 3.5]
+
+
+@pytest.mark.parametrize(
+    ("best", "initial", "expected"),
+    [
+        (9.6, 10.0, True),  # 0.4 learned, less than 0.5
+        (9.4, 10.0, False),
+        (19.0, 20.0, False),  # exactly 5%
+        (-10.4, -10.0, True),  # a loss may be negative: 5% of its size
+        (-10.6, -10.0, False),
+        (0.097, 0.1, True),
+        (0.094, 0.1, False),
+    ],
+)
+def test_chance_is_less_than_a_twentieth_of_the_loss_at_init_learned(best, initial, expected):
+    assert bool(robustness.is_chance(best, initial)) is expected
+    losses = np.array([[initial], [best]])
+    assert bool(robustness.is_at_chance(losses, np.array([initial]), LRS[:2])) is expected
+
+
 def test_best_loss_and_lr_by_hand():
     assert robustness.best_loss(LOSSES, INITIAL, LRS) == 1.0
     assert robustness.best_lr(LOSSES, INITIAL, LRS) == 0.1
@@ -68,8 +91,9 @@ def test_windowed_sensitivity_by_hand():
     assert robustness.window_share(LOSSES, INITIAL, LRS) == pytest.approx(2.5 / 3)
 
 
-def test_window_takes_in_learning_rates_at_its_very_ends():
-    lrs = np.array([1.0, 10**1.5, 1000.0])
+@pytest.mark.parametrize("middle", [10**1.5, 31.6227766017])  # as a file has it: 2e-13 decades too far from 1
+def test_window_takes_in_learning_rates_at_its_very_ends(middle):
+    lrs = np.array([1.0, middle, 1000.0])
     losses = np.array([[3.0], [1.0], [2.0]])
     assert robustness.lr_sensitivity_windowed(losses, np.array([4.0]), lrs) == pytest.approx(1.0)
     assert robustness.window_share(losses, np.array([4.0]), lrs) == pytest.approx(1.0)

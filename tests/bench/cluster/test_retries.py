@@ -64,6 +64,34 @@ def test_an_attempt_that_gets_further_does_not_count():
         assert retries.failed(taken(retries), DIED, steps=steps) == []
 
 
+def test_an_attempt_that_gets_less_far_than_the_furthest_counts():
+    """A pack that dies after 5, 3, 5, 3 steps gets nowhere."""
+    retries = Retries.of([pack(1)])
+    furthest = [retries.failed(taken(retries), DIED, steps=steps) for steps in (5, 3, 5)]
+    assert furthest[:2] == [[], []]
+    assert [result.outcome for result in furthest[2]] == [Outcome.CRASHED]
+    assert retries.next() is None
+
+
+def test_halves_know_why_the_whole_failed():
+    retries = Retries.of([pack(2)])
+    for _ in range(MAX_ATTEMPTS):
+        assert retries.failed(taken(retries), DIED, steps=0) == []
+    halves = [taken(retries), taken(retries)]
+    assert [(half.start, half.stop) for half in halves] == [(0, 1), (1, 2)]
+    assert retries.finished(halves[0]) == ("worker: its process died",) * MAX_ATTEMPTS
+    requeued = halves[1]
+    for _ in range(MAX_ATTEMPTS - 1):
+        assert retries.failed(requeued, NODE, steps=0) == []
+        requeued = taken(retries)
+    for _ in range(MAX_ATTEMPTS - 1):
+        assert retries.failed(requeued, DIED, steps=0) == []
+        requeued = taken(retries)
+    (result,) = retries.failed(requeued, DIED, steps=0)
+    died, gone = ("worker: its process died",) * MAX_ATTEMPTS, ("node: its node went away",) * (MAX_ATTEMPTS - 1)
+    assert result.failures == died + gone + died
+
+
 def test_a_node_that_goes_away_is_not_held_against_the_pack():
     retries = Retries.of([pack(4)])
     for _ in range(MAX_LOST_NODES):

@@ -112,6 +112,24 @@ def test_asks_in_words():
     assert rounds[1].why.endswith("halve the brackets of 5 seeds at 0.0316")
 
 
+def test_interval_of_the_edge_is_the_central_95_percent_of_its_posterior():
+    search = Edge(budget=38)
+    _, points = run(search, step(0.04))
+    answer, posterior = search.answer(points), search.posterior(points)
+    assert posterior is not None
+    expected = [10 ** posterior.location(share) for share in (0.025, 0.5, 0.975)]
+    assert [answer.low, answer.value, answer.high] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_seed_that_is_not_stable_at_the_best_value_is_past_its_edge():
+    losses = {(0.1, 0): 3.0, (0.1, 1): 2.0, (1.0, 0): 0.1, (1.0, 1): 3.0}  # means 2.5 and 1.55; halfway 2.775
+    grid = loss_grid([Point(value=v, seed=s, final_loss=loss, initial_loss=4.0) for (v, s), loss in losses.items()])
+    assert grid is not None
+    stable_LS, past_LS, _ = stable_seeds(grid)
+    assert stable_LS.tolist() == [[False, True], [True, False]]
+    assert past_LS.tolist() == [[False, False], [False, True]]
+
+
 def test_stable_seeds_by_hand():
     losses = {(0.1, 0): 3.0, (0.1, 1): 2.0, (1.0, 0): 1.0, (1.0, 1): 1.0, (10.0, 0): math.inf, (10.0, 1): 2.5}
     grid = loss_grid([Point(value=v, seed=s, final_loss=loss, initial_loss=4.0) for (v, s), loss in losses.items()])

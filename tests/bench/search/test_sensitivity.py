@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.scores.robustness import lr_sensitivity
+from analysis.scores.robustness import clipped_curve, lr_sensitivity
 from bench.search.base import Point
 from bench.search.completion import draw_losses_NLS
 from bench.search.sensitivity import Sensitivity
@@ -125,6 +125,40 @@ def test_what_a_seed_has_of_its_own_is_drawn_at_its_other_values():
     draws_NLS = draw_losses_NLS(np.arange(-6.0, 1.0), losses_LS, np.full(4, 5.0), 300, np.random.default_rng(0))
     drawn_NS = np.where(np.isinf(draws_NLS[:, 3]), np.nan, draws_NLS[:, 3])
     assert np.nanmean(drawn_NS, 0) == pytest.approx(4.9 + own_S, abs=0.05)
+
+
+def test_uncertainty_is_that_of_both_parts_over_the_same_draws_in_every_round():
+    """2.576 standard deviations, as if the height of the curve and its least erred in opposite directions."""
+    search, values = Sensitivity(grid=GRID, budget=95), np.array(GRID)
+    outline = [(value, place % 5) for place, value in enumerate(GRID) if place % 2 == 0]
+    for more in ([], [(value, seed) for value in GRID[-4:] for seed in range(5) if (value, seed) not in outline]):
+        points = [
+            Point(value=value, seed=seed, final_loss=_smooth(value, seed), initial_loss=INITIAL)
+            for value, seed in [*outline, *more]
+        ]
+        losses_LS = np.full((len(GRID), 5), np.nan)
+        for point in points:
+            losses_LS[GRID.index(point.value), point.seed] = point.final_loss
+        initial_S = np.full(5, INITIAL)
+        draws_NLS = draw_losses_NLS(np.log10(values), losses_LS, initial_S, 400, np.random.default_rng(0))
+        curves_NL = clipped_curve(draws_NLS, initial_S)
+        half = 2.576 * (curves_NL.mean(1).std() + curves_NL.min(1).std())
+        assert f"what is not trained makes {half:.3f} of the score uncertain" in search.answer(points).note
+        ask = search.next(points)
+        assert ask is not None
+        score = lr_sensitivity(draws_NLS, initial_S, values).mean()
+        assert ask.why.startswith(f"the score is {score:.3f}, give or take {half:.3f}")
+
+
+def test_a_value_that_one_trial_completes_goes_before_two_trials_of_an_unknown_one():
+    """What cells tell is weighed by what they cost: together two tell more, but less a trial."""
+    known = [(0.001, 0), (0.001, 1), (0.001, 2), (0.1, 0), (0.1, 1)]
+    points = [Point(value=value, seed=seed, final_loss=0.5, initial_loss=3.0) for value, seed in known]
+    points.append(Point(value=10.0, seed=0, final_loss=math.inf, initial_loss=3.0))
+    search = Sensitivity(grid=(0.001, 0.01, 0.1, 1.0, 10.0), seeds=(0, 1, 2), budget=95, batch=2)
+    ask = search.next(points)
+    assert ask is not None
+    assert ask.settings == ((1.0, 2), (0.1, 2))
 
 
 def test_all_seeds_next_to_the_edge_are_asked():

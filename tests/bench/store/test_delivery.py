@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -57,6 +56,22 @@ def everything(store: Store) -> tuple:
     )
 
 
+def kill_in_an_open_run(store: Store, child: subprocess.Popen[bytes]) -> None:
+    """SIGKILL while a trial's run is begun and not ended: the process is stopped until one is seen to be open."""
+
+    def is_open() -> bool:
+        return bool(rows(store, "select 1 from runs where status = 'RUNNING' and name like '%seed=%'"))
+
+    while not is_open():
+        child.send_signal(signal.SIGCONT)
+        time.sleep(0.002)
+        assert child.poll() is None, "delivered before a run was seen open: the test proves nothing"
+        child.send_signal(signal.SIGSTOP)
+    child.kill()
+    child.communicate()
+    assert is_open()
+
+
 def test_delivered_results_come_back_exactly(store, open_tracker):
     finished = finished_packs.results(range(12))
     tracker = open_tracker(store)
@@ -89,24 +104,16 @@ def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker
     put(tracker, finished)
     tracker.close(timeout_s=0)
     assert len(tracker.outbox.entries()) == 1
-    chance = random.Random(0)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    num_open = 0
-    for kill in range(8):  # until one of them hit an open run
-        if num_open:
-            break
+    for _ in range(2):
         child = subprocess.Popen(
             [sys.executable, "-c", DELIVER, str(store.home)], stdout=subprocess.PIPE, env=environment
         )
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        time.sleep(chance.uniform(0.05, 0.3) + 0.05 * kill)
-        child.send_signal(signal.SIGKILL)
-        child.communicate()
-        num_open += len(rows(store, "select 1 from runs where status = 'RUNNING' and name like '%seed=%'"))
+        kill_in_an_open_run(store, child)
         assert len(tracker.outbox.entries()) == 1
         assert_holds(store, finished)
-    assert num_open > 0, "no kill hit a trial's run: the test proves nothing"
     tracker = open_tracker(store)
     assert tracker.finished() == {one.trial.id for one in finished}
     assert tracker.deliver() == 0
@@ -152,6 +159,20 @@ def test_curve_is_thin_and_averaged_over_layers(store, open_tracker):
     assert steps[-1] == finished_packs.NUM_STEPS - 1
     assert 15 <= len(steps) <= 40
     assert {value for key, _, value in curves if key == "frobenius_norm"} == {1.5}
+
+
+def test_points_of_a_curve_are_dated_by_their_step_and_numbers_by_the_end(store, open_tracker):
+    finished = finished_packs.result(1)
+    tracker = open_tracker(store)
+    put(tracker, [finished])
+    tracker.deliver()
+    ((start, end),) = rows(store, "select start_time, end_time from runs where name like '%seed=1'")
+    assert end - start == 1500  # wall_s
+    curve = rows(store, "select step, timestamp from metrics where key = 'loss' order by step")
+    assert [time for _, time in curve] == [start + 1500 * step // finished_packs.NUM_STEPS for step, _ in curve]
+    assert rows(store, "select step, timestamp from metrics where key = 'final_loss'") == [
+        (finished_packs.NUM_STEPS, end)
+    ]
 
 
 def test_lost_trial_is_kept_but_not_finished_and_a_result_replaces_it(store, open_tracker):

@@ -1,34 +1,54 @@
+import errno
 import hashlib
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from bench.errors import BudgetError
+from bench.errors import BenchError, BudgetError
 from bench.store.outbox import CorruptEntryError, Outbox
 from bench.trial import canonical_json
 from tests.bench.store import finished_packs
 
-PUT_FOREVER = """
-import sys
-from tests.bench.store import finished_packs
-from bench.store.outbox import Outbox
+# Puts a pack again and again; the first time it is killed at its first step in the file system, then at its second ...
+PUT_AND_DIE = """
+import os, signal, sys
 from pathlib import Path
 
-outbox = Outbox(Path(sys.argv[1]), warn=print)
-pack = finished_packs.results(range(6))
-traces = finished_packs.traces(pack)
-print("ready", flush=True)
-while True:
-    outbox.put(pack, traces, name="pack")
-    print("put", flush=True)
+from bench.store.outbox import Outbox
+from tests.bench.store import finished_packs
+
+folder = sys.argv[1]
+moment = left = None
+
+
+def count(event, arguments):
+    global left
+    if left is None or event not in ("open", "os.mkdir", "os.rename") or folder not in str(arguments[0]):
+        return
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+
+
+sys.addaudithook(count)
+for moment in range(100):
+    process = os.fork()  # no thread runs so far
+    if process == 0:
+        pack = finished_packs.results(range(6))
+        traces = finished_packs.traces(pack)
+        left = moment
+        Outbox(Path(folder), warn=print).put(pack, traces, name="pack")
+        os._exit(0)
+    was_killed = os.WIFSIGNALED(os.waitpid(process, 0)[1])
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    print(was_killed, len([name for name in names if name[0] != "."]), flush=True)
+    if not was_killed:
+        break
 """
 
 
@@ -115,31 +135,60 @@ def test_entry_of_a_run_before_held_out_data_is_whole(outbox):
     assert [one.results for one in outbox.load_all()] == [tuple(finished_packs.results([1, 5]))]
 
 
-def test_kill_while_putting_leaves_whole_entries_only(outbox, warnings_seen):
-    chance = random.Random(0)
-    leftovers = 0
+def test_kill_at_any_step_of_putting_leaves_a_whole_entry_or_none(outbox, warnings_seen):
+    command = [sys.executable, "-c", PUT_AND_DIE, str(outbox.folder)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    for kill in range(60):  # at least 2, and on until one of them hit a write
-        if kill >= 2 and leftovers:
-            break
-        known = len(outbox.entries())
-        child = subprocess.Popen(
-            [sys.executable, "-c", PUT_FOREVER, str(outbox.folder)], stdout=subprocess.PIPE, env=environment
-        )
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(chance.uniform(0, 0.1))
-        child.send_signal(signal.SIGKILL)
-        num_put = child.stdout.read().count(b"put\n")
-        child.wait()
-        child.stdout.close()
-        leftovers += len(list(outbox.folder.glob(".*")))
-        assert len(outbox.entries()) - known in (num_put, num_put + 1)
-    assert len(list(outbox.load_all())) == len(outbox.entries()) > 0
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+    was_killed, counts = zip(*(line.split() for line in printed.splitlines()), strict=True)
+    assert was_killed == ("True",) * (len(counts) - 1) + ("False",)
+    # before the rename: folders, two files, the synced folder and the rename itself; after it the outbox's own sync
+    assert [int(count) for count in counts] == [0] * (len(counts) - 2) + [1, 2]
+    assert len(counts) >= 7
+    assert len(list(outbox.load_all())) == 2
     assert warnings_seen == []
-    assert leftovers > 0, "no kill hit a write: the test proves nothing"
+    assert list(outbox.folder.glob(".*"))
     outbox.clean()
     assert list(outbox.folder.glob(".*")) == []
+
+
+def test_files_are_on_the_disk_before_the_entry_has_its_name(outbox, monkeypatch):
+    """Nothing but the order of system calls tells: what a kill leaves is whole even if nothing was synced."""
+    calls = []
+    fsync, rename = os.fsync, os.rename
+
+    def recorded_fsync(descriptor: int) -> None:
+        calls.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+        fsync(descriptor)
+
+    def recorded_rename(source: Path, target: Path) -> None:
+        calls.append(("rename", Path(target).name))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "rename", recorded_rename)
+    name = put_numbers(outbox, 1).name
+    assert calls == [
+        ("sync", "traces.parquet"),
+        ("sync", "entry.json"),
+        ("sync", f".writing-{name}"),
+        ("rename", name),
+        ("sync", "outbox"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(errno.ENOSPC, BudgetError), (errno.EDQUOT, BudgetError), (errno.EIO, OSError)]
+)
+def test_full_disk_and_spent_quota_are_budget_errors_and_other_faults_are_not(outbox, monkeypatch, number, expected):
+    def failing(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises((OSError, BenchError)) as caught:
+        put_numbers(outbox, 1, 2)
+    assert type(caught.value) is expected
+    assert expected is OSError or "no space left to keep 2 finished trials" in str(caught.value)
+    assert list(outbox.folder.iterdir()) == []
 
 
 def test_full_disk_is_a_budget_error_and_leaves_nothing(tmp_path, warnings_seen):

@@ -10,6 +10,7 @@ import pytest
 from bench.driver import manifest
 from bench.errors import StoreError
 from bench.store import Store, read_manifest, read_results, records
+from bench.trial import Outcome
 from tests.bench.store import finished_packs
 
 
@@ -134,6 +135,49 @@ def test_runs_that_a_killed_driver_left_are_ended_or_filled(store, open_tracker)
     tracker.deliver()
     assert tracker.finished() == {filled.trial.id, stale.trial.id}
     assert len(store.search(experiment.experiment_id)) == 4
+
+
+def test_runs_that_an_entry_will_still_fill_are_left_open(store, open_tracker):
+    """The store takes no more after it was asked to begin a trial: its entry waits, and its run with it."""
+    tracker = open_tracker(store)
+    waiting, stale = finished_packs.results([1, 3])
+    tracker.put([waiting, stale], finished_packs.traces([waiting, stale]))
+    tracker.deliver()
+    tracker.close()
+    change(store, "update runs set status = 'RUNNING', end_time = null where name like '%seed=%'")
+
+    tracker = open_tracker(store)
+    tracker.put([waiting], finished_packs.traces([waiting]))
+    tracker.finish("FINISHED")
+    experiment = store.experiment("suite")
+    assert experiment is not None
+    statuses = {one.info.run_name: one.info.status for one in store.search(experiment.experiment_id)}
+    assert statuses[records.trial_name(waiting)] == "RUNNING"
+    assert statuses[records.trial_name(stale)] == "KILLED"
+
+
+def test_of_two_runs_of_a_trial_that_ended_the_one_with_a_result_is_kept(store, open_tracker):
+    """A FAILED run has ended as well; which was begun first makes no difference."""
+    found = [finished_packs.result(number) for number in (1, 3)]
+    lost = [
+        finished_packs.result(number, outcome=Outcome.CRASHED, initial_loss=None, final_loss=None) for number in (1, 3)
+    ]
+    tracker = open_tracker(store)
+    tracker.put([found[0], lost[1]], {})
+    tracker.deliver()
+    names = {one: records.trial_name(one) for one in (*found, *lost)}
+    for hidden in (names[found[0]], names[lost[1]]):
+        change(store, f"update runs set lifecycle_stage = 'deleted' where name = '{hidden}'")
+    tracker.close()
+    tracker = open_tracker(store)
+    tracker.put([lost[0], found[1]], {})
+    tracker.deliver()
+    tracker.close()
+    change(store, "update runs set lifecycle_stage = 'active'")
+    tracker = open_tracker(store)
+    assert tracker.finished() == {one.trial.id for one in found}
+    tracker.deliver()
+    assert read_results(store, "suite")["outcome"].to_list() == ["completed", "completed"]
 
 
 def test_a_suite_that_was_started_and_not_finished_is_failed(store, open_tracker):
