@@ -243,14 +243,15 @@ def schema() -> None:
 @app.command("list")
 def list_entries(
     kind: Annotated[
-        Literal["methods", "workloads", "optimizers", "schedules", "knobs", "searches", "suites"], typer.Argument()
+        Literal["methods", "workloads", "optimizers", "schedules", "knobs", "searches", "suites", "scores", "measures"],
+        typer.Argument(),
     ],
     format: Annotated[
         Literal["text", "md"], typer.Option("--format", help="md: a Markdown table, as in suites/README.md")
     ] = "text",
     as_json: AsJson = False,
 ) -> None:
-    """List what can be named in a suite, with parameters and sources."""
+    """List what can be named in a suite, with parameters and sources, and scores with their definitions."""
     from bench.suite.catalog import list_markdown, list_rows
 
     if format == "md":

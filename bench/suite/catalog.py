@@ -1,4 +1,4 @@
-"""What a suite can name: methods, workloads, optimizers, schedules, knobs, searches and shipped suites, as text."""
+"""What a suite can name, and the scores and measures of its board, as text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from analysis.text import escape_markdown
 from bench.entry import load_class, parameters
+from bench.held_out import HELD_OUT
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.search import SEARCHES
@@ -53,6 +54,31 @@ def knob_rows() -> Rows:
     return [*lane_knobs, *of_entries]
 
 
+def score_rows() -> Rows:
+    """Name, definition, unit, range, which is better and BibTeX keys of every score, of lr first, then of any knob."""
+    from analysis.scores.registry import REGISTRY
+
+    return [
+        {"name": name, "summary": score.definition, **_scale(score.unit, *score.bounds, score.higher_is_better)}
+        | {"source": ", ".join(score.sources) or "this project"}
+        for name, score in REGISTRY.items()
+    ]
+
+
+def measure_rows() -> Rows:
+    """Name, definition, unit, range and which is better of what is measured on held-out data."""
+    return [
+        {"name": name, "summary": measure.definition}
+        | _scale(measure.unit, measure.low, measure.high, measure.higher_is_better)
+        for name, measure in HELD_OUT.items()
+    ]
+
+
+def _scale(unit: str, low: float, high: float, higher_is_better: bool | None) -> dict[str, str]:
+    better = {True: "higher", False: "lower", None: "neither"}[higher_is_better]
+    return {"unit": unit, "range": f"{low:g} to {high:g}", "better": better}
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "methods": lambda: entry_rows(METHODS),
     "workloads": lambda: entry_rows(WORKLOADS),
@@ -61,12 +87,14 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "knobs": knob_rows,
     "searches": lambda: entry_rows(SEARCHES, hidden=FROM_SUITE),
     "suites": lambda: [{"name": name, "summary": text} for name, text in shipped_suites().items()],
+    "scores": score_rows,
+    "measures": measure_rows,
 }
 
 
 def list_rows(kind: str) -> Rows:
     """The rows of one of LISTS for text and JSON: what a method controls and sources say that they are that."""
-    words = {"controls": "controls ", "source": "source: "}
+    words = {"controls": "controls ", "source": "source: ", "unit": "unit: ", "range": "range: ", "better": "better: "}
     return [{key: words.get(key, "") + value for key, value in row.items() if key != ROW_SUMS} for row in LISTS[kind]()]
 
 
