@@ -159,6 +159,14 @@ def _tracked(folder: Path) -> frozenset[str]:
 
 
 @each_readme
+def test_names_are_in_the_files_that_are_said_to_have_them(name):
+    text = " ".join(READMES[name].split())
+    for names, path in re.findall(r"((?:`\w+`(?:,| and| or)? )+)in `([\w/]+\.py)`", text):
+        code = (ROOT / path).read_text(encoding="utf-8")
+        assert [word for word in re.findall(r"`(\w+)`", names) if not re.search(rf"\b{word}\b", code)] == [], path
+
+
+@each_readme
 def test_every_link_leads_somewhere(name):
     for target in re.findall(r"\]\(([^)\s]+)\)", READMES[name]):
         if target.startswith(("http:", "https:")):
