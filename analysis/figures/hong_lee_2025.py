@@ -10,6 +10,7 @@ import polars as pl
 
 from analysis.figures import attention, theory_charts
 from analysis.figures.chart_style import Chart
+from analysis.figures.diverged_words import diverged_sentence
 from analysis.figures.frames import inspected, theory
 from analysis.figures.frames.aggregate import loss_summary, trace_summary
 from analysis.figures.frames.inspected import Inspection
@@ -103,7 +104,8 @@ def _training(material: Material, methods: Collection[str], what: str) -> Outcom
     if summary.is_empty():
         return Skipped(reason=f"no traces at lr = {material.lr:g} of {', '.join(methods) or 'any method'}")
     title = f"{what} at lr = {material.lr:g}"
-    subtitle = f"{material.place}\n{_TRACE_NOTE}\nEntropy band: standard deviation over layers"
+    note = f"{_TRACE_NOTE}\nEntropy band: standard deviation over layers"
+    subtitle = f"{material.place}\n{note}\n{diverged_sentence(summary)}"
     chart = training_behaviour(summary, num_keys=material.num_keys, title=title, subtitle=subtitle)
     return [Drawn(chart=chart, data=summary)]
 

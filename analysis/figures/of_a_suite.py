@@ -9,8 +9,8 @@ import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
 from analysis.figures.chart_style import Chart
-from analysis.figures.cross_labels import diverged_sentence
 from analysis.figures.diverged import diverged_map_chart
+from analysis.figures.diverged_words import diverged_sentence
 from analysis.figures.frames.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
 from analysis.figures.frames.diverged_map import COMPLETED, diverged_map
 from analysis.figures.lr_loss import loss_against_lr

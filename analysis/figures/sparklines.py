@@ -1,4 +1,4 @@
-"""Small inline drawings as SVG text: a curve against lr, a panel of small multiples, an interval. Colours are CSS's.
+"""Small inline drawings as SVG text: a curve against lr, an interval. Colours are CSS's.
 
 Nothing here reads a name: labels are escaped numbers, so that the text may stand in any page.
 """
@@ -18,7 +18,6 @@ from analysis.text import decimals, lr_text, number
 _CROSS = 2.6  # half the width of a cross, in pixels
 _WHISKER_WIDTH, _WHISKER_HEIGHT = 120.0, 18.0
 _WHISKER_MARGIN = 6.0
-_MOST_TICKS = 5
 _BEYOND = 1.25  # times the largest score: intervals beyond it leave the axis of `interval_axis`
 
 
@@ -52,12 +51,11 @@ class Plot:
 
 def spark_plot(summary: pl.DataFrame) -> Plot:
     """The plot that the sparklines of a workload share. `summary` is the frame of `loss_summary`."""
-    return _shared(summary, width=132.0, height=36.0, margins=(4.0, 4.0, 4.0, 4.0))
-
-
-def panel_plot(summary: pl.DataFrame) -> Plot:
-    """The plot that the panels of a workload share."""
-    return _shared(summary, width=240.0, height=136.0, margins=(30.0, 8.0, 8.0, 20.0))
+    columns = ("lr", "loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged")
+    require_columns(summary, columns, "the loss summary")
+    lrs, tops = summary["lr"].to_list(), [*summary["initial_loss"], *summary["loss_high"]]
+    losses = (min(0.0, *summary["loss_low"]), max(tops))
+    return Plot(width=132.0, height=36.0, margins=(4.0, 4.0, 4.0, 4.0), lrs=(min(lrs), max(lrs)), losses=losses)
 
 
 def sparkline(rows: pl.DataFrame, plot: Plot, *, best_lr: float) -> str:
@@ -65,33 +63,9 @@ def sparkline(rows: pl.DataFrame, plot: Plot, *, best_lr: float) -> str:
 
     `rows` are those of `loss_summary` for the entry. Losses are clipped at the loss at init, the dashed line.
     """
-    return _svg(plot, "spark", curve_label(rows, best_lr), _marks(rows, plot, best_lr))
-
-
-def panel(rows: pl.DataFrame, plot: Plot, *, best_lr: float, backdrop: str) -> str:
-    """The same as `sparkline`, larger and with axes, over the lines of the SVG element with the id `backdrop`."""
-    _, _, top, bottom = plot.margins
-    floor = plot.height - bottom
-    axes = [f'<path class="axis" d="M{_at(plot.margins[0], top)}V{floor:g}H{plot.width - plot.margins[1]:g}"/>']
-    for lr in decade_ticks(*plot.lrs):
-        text = f"{lr:g}".replace("e-0", "e-")
-        axes.append(f'<text class="tick" text-anchor="middle" x="{_px(plot.x(lr))}" y="{floor + 13:g}">{text}</text>')
-    initial = float(rows["initial_loss"].to_numpy().mean())
-    places = decimals([initial], 2)
-    for loss in (plot.losses[0], initial):
-        y, text = _px(plot.y(loss) + 3.5), number(loss, places if loss else 0)
-        axes.append(f'<text class="tick" text-anchor="end" x="{plot.margins[0] - 4:g}" y="{y}">{text}</text>')
-    inner = [f'<use href="#{backdrop}"/>', *axes, *_marks(rows, plot, best_lr)]
-    return _svg(plot, "panel", curve_label(rows, best_lr), inner)
-
-
-def backdrop_lines(summary: pl.DataFrame, plot: Plot, *, id: str) -> str:
-    """The lines of all entries of `summary` as one grey path, in an SVG that shows nothing until it is referred to."""
-    entries = summary.partition_by("method", "optimizer", "knobs", maintain_order=True)
-    path = "".join(_line(rows, plot) for rows in entries)
-    return (
-        f'<svg width="0" height="0" aria-hidden="true"><defs><path id="{id}" class="others" d="{path}"/></defs></svg>'
-    )
+    size = f'viewBox="0 0 {plot.width:g} {plot.height:g}" preserveAspectRatio="xMinYMid"'
+    label = html.escape(curve_label(rows, best_lr))
+    return f'<svg class="spark" role="img" aria-label="{label}" {size}>{"".join(_marks(rows, plot, best_lr))}</svg>'
 
 
 def curve_label(rows: pl.DataFrame, best_lr: float) -> str:
@@ -136,42 +110,24 @@ def whisker(value: float, low: float | None, high: float | None, axis: tuple[flo
     return f'<svg class="whisker" role="img" aria-label="{html.escape(words)}" {size}>{"".join(inner)}</svg>'
 
 
-def decade_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten within the limits, at most _MOST_TICKS, evenly spaced; the limits themselves if there is none."""
-    powers = list(range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1))
-    every = math.ceil(len(powers) / _MOST_TICKS)
-    return [10.0**power for power in powers[::every]] if powers else sorted({low, high})
-
-
-def _shared(summary: pl.DataFrame, *, width: float, height: float, margins: tuple[float, float, float, float]) -> Plot:
-    columns = ("lr", "loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged")
-    require_columns(summary, columns, "the loss summary")
-    lrs, tops = summary["lr"].to_list(), [*summary["initial_loss"], *summary["loss_high"]]
-    lowest = min(0.0, *summary["loss_low"])
-    return Plot(width=width, height=height, margins=margins, lrs=(min(lrs), max(lrs)), losses=(lowest, max(tops)))
-
-
 def _marks(rows: pl.DataFrame, plot: Plot, best_lr: float) -> list[str]:
     rows = rows.sort("lr")
     initial = _px(plot.y(float(rows["initial_loss"].to_numpy().mean())))
     left, right, _, _ = plot.margins
-    upper = [_at(plot.x(lr), plot.y(loss)) for lr, loss in rows.select("lr", "loss_high").iter_rows()]
-    lower = [_at(plot.x(lr), plot.y(loss)) for lr, loss in rows.select("lr", "loss_low").iter_rows()]
+    middle, upper, lower = (
+        [_at(plot.x(lr), plot.y(loss)) for lr, loss in rows.select("lr", name).iter_rows()]
+        for name in ("loss_mean", "loss_high", "loss_low")
+    )
     crosses = rows.filter(pl.col("num_diverged") > 0).select("lr", "loss_mean")
     path = "".join(_cross(plot.x(lr), plot.y(loss)) for lr, loss in crosses.iter_rows())
     best = rows.filter((pl.col("lr") - best_lr).abs() <= 1e-9 * best_lr)["loss_mean"].to_list()
     return [
         f'<path class="init" d="M{left:g},{initial}H{plot.width - right:g}"/>',
         f'<path class="band" d="M{"L".join([*upper, *reversed(lower)])}Z"/>',
-        f'<path class="line" d="{_line(rows, plot)}"/>',
+        f'<path class="line" d="M{"L".join(middle)}"/>',
         *([f'<path class="cross" d="{path}"/>'] if path else []),
         *(f'<circle class="best" cx="{_px(plot.x(best_lr))}" cy="{_px(plot.y(loss))}" r="3.2"/>' for loss in best),
     ]
-
-
-def _line(rows: pl.DataFrame, plot: Plot) -> str:
-    points = [_at(plot.x(lr), plot.y(loss)) for lr, loss in rows.sort("lr").select("lr", "loss_mean").iter_rows()]
-    return f"M{'L'.join(points)}"
 
 
 def _cross(x: float, y: float) -> str:
@@ -190,11 +146,6 @@ def _end(x: float, y: float, direction: int, is_beyond: bool) -> str:
 def _along(value: float, axis: tuple[float, float]) -> float:
     low, high = axis
     return _WHISKER_MARGIN + (value - low) / (high - low) * (_WHISKER_WIDTH - 2 * _WHISKER_MARGIN)
-
-
-def _svg(plot: Plot, kind: str, label: str, inner: Sequence[str]) -> str:
-    size = f'viewBox="0 0 {plot.width:g} {plot.height:g}" preserveAspectRatio="xMinYMid"'
-    return f'<svg class="{kind}" role="img" aria-label="{html.escape(label)}" {size}>{"".join(inner)}</svg>'
 
 
 def _at(x: float, y: float) -> str:

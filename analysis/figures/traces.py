@@ -23,7 +23,7 @@ from analysis.figures.chart_style import (
     step_x,
     styled,
 )
-from analysis.figures.cross_labels import cross_labels, diverged_words, label_layers
+from analysis.figures.diverged_words import diverged_words
 from analysis.figures.frames.aggregate import DIVERGED_COLUMNS, TRACE_PANELS, collapses, plot_limits
 from bench.lazy import altair as alt
 
@@ -59,11 +59,10 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
 
     `summary` has the columns of `trace_summary`. Where it has held-out quantities, two panels more: training and
     held-out loss, and accuracy; where rows of P do not sum to 1, one of their sums. A line that ends in a cross is of
-    seeds that diverged, with the step at which they did, or the first and the last of several; crosses that lie close
-    together share these words. Band: standard deviation over layers. Labelled dashed rules, N being `num_keys`: log N
-    for the entropy; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and are drawn for these only. Under a
-    causal mask they bound all the same, but only a row that sees all N keys can reach the one for uniform rows. A
-    triangle on a line of the entropy is where it collapses (analysis.figures.frames.aggregate.collapses).
+    seeds that diverged; pointed at, it says at which steps. Band: standard deviation over layers. Labelled dashed
+    rules, N being `num_keys`: log N for the entropy; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and
+    are drawn for these only. Under a causal mask they bound all the same, but only a row that sees all N keys can reach
+    the one for uniform rows. A triangle on a line of the entropy is where it collapses (`aggregate.collapses`).
     Source: Hong & Lee 2025, Figs. 1 (bottom) and 5; bounds of Prop. 5.3.
     """
     columns = ("panel", "method", "outcome", "step", "value", "low", "high", "is_end")
@@ -163,8 +162,6 @@ def _trace_panel(
         layers.append(base.mark_point(filled=True, size=22, opacity=1, clip=True))
     ended = beside if beside.height else rows
     layers.append(_crosses(ended, step, value, (low, high)).encode(color=colour))
-    places = _placed(ended, (low, high), _num_steps(summary), panel)
-    layers += label_layers(cross_labels(places, _WIDTH), step, value, colour)
     if collapsed.height:
         layers.append(_triangles(collapsed, step, value).encode(color=colour))
     for label, height, below in bounds:
@@ -202,16 +199,6 @@ def _crosses(rows: pl.DataFrame, step: alt.X, value: alt.Y, limits: tuple[float,
     marks = alt.Chart(ends).mark_point(shape=CROSS, size=130, strokeWidth=1.8, opacity=1)
     tooltip = [alt.Tooltip("method:N"), *(alt.Tooltip(f"{name}:Q", format=",") for name in DIVERGED_COLUMNS)]
     return marks.encode(x=step, y=value, tooltip=tooltip)
-
-
-def _placed(rows: pl.DataFrame, limits: tuple[float, float], num_steps: int, panel: str) -> pl.DataFrame:
-    """The crosses with the pixels from_left and from_top at which the panel's axes put them."""
-    low, high = (math.log(limit) if panel in _LOG_PANELS else limit for limit in limits)
-    ends = rows.filter("is_end").with_columns(pl.col("value").clip(*limits))
-    value = pl.col("value").log() if panel in _LOG_PANELS else pl.col("value")
-    is_linear = panel in _HELD_OUT_PANELS
-    share = pl.col("step") / num_steps if is_linear else pl.col("from_one").log() / math.log(num_steps + 1)
-    return ends.with_columns(from_left=share * _WIDTH, from_top=(high - value) / (high - low) * _HEIGHT)
 
 
 def _triangles(rows: pl.DataFrame, step: alt.X, value: alt.Y) -> alt.Chart:

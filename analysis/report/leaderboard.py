@@ -1,4 +1,4 @@
-"""The leaderboard of the page: a table a workload with each entry's curve and interval drawn, then small multiples."""
+"""The leaderboard of the page: a table a workload with each entry's curve and interval drawn."""
 
 from __future__ import annotations
 
@@ -8,20 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import ENTRY, entry_label
-from analysis.figures.sparklines import (
-    Plot,
-    backdrop_lines,
-    interval_axis,
-    panel,
-    panel_plot,
-    spark_plot,
-    sparkline,
-    whisker,
-)
+from analysis.figures.sparklines import interval_axis, spark_plot, sparkline, whisker
 from analysis.scores.guards import FLAGS
 from analysis.tables.leaderboard import COLUMN_TITLES, Line, board_sections, flag_notes, reading_note, word_of
-from analysis.text import breakable, lr_text
+from analysis.text import breakable
 
 # The drawn cells come after the cell of this column.
 _DRAWN_AFTER = "interval"
@@ -31,10 +21,6 @@ _CURVE_NOTE = (
     "Curves: final loss against learning rate on axes shared within the workload, clipped at the loss at init "
     "(dashed); line: mean over seeds; band: least to largest seed; green dot: best learning rate; orange cross: at "
     "least one seed diverged."
-)
-_PANEL_NOTE = (
-    "A panel an entry, the others in grey; the dashed line is the loss at init, at which losses are clipped; band: "
-    "least to largest seed; green dot: best learning rate; orange cross: at least one seed diverged."
 )
 
 
@@ -56,21 +42,6 @@ def board_html(board: pl.DataFrame, summary: pl.DataFrame) -> str:
         )
     parts.append(f'<p class="note">{html.escape(f"{reading_note(board)} {_CURVE_NOTE}")}</p>')
     return "\n".join(parts) + "\n"
-
-
-def small_multiples(board: pl.DataFrame, summary: pl.DataFrame) -> str:
-    """Loss against lr, a panel an entry, those of one workload, optimizer and knobs side by side; names escaped."""
-    parts = []
-    best_lrs = {tuple(row[name] for name in ENTRY): row["best_lr"] for row in board.iter_rows(named=True)}
-    groups = summary.partition_by("workload", "optimizer", "knobs", maintain_order=True, as_dict=True)
-    for place, (key, curves) in enumerate(groups.items(), start=1):
-        plot = panel_plot(summary.filter(workload=key[0]))
-        id = f"curves-{place}"
-        heading = ", ".join(breakable(str(part)) for part in key if part)
-        cells = [_panel(rows, plot, best_lrs, id) for rows in curves.partition_by("method", maintain_order=True)]
-        parts.append(f"<h3>{heading}</h3>\n{backdrop_lines(curves, plot, id=id)}")
-        parts.append(f'<ul class="panels">\n{"".join(cells)}</ul>')
-    return "\n".join([*parts, f'<p class="note">{html.escape(_PANEL_NOTE)}</p>']) + "\n"
 
 
 def flags_html(board: pl.DataFrame, more: Mapping[str, str]) -> str:
@@ -137,16 +108,6 @@ def _flag_link(word: str) -> str:
     if word not in FLAGS:
         return html.escape(word_of(word))
     return f'<a href="#flag-{word}" title="{html.escape(FLAGS[word])}">{word_of(word)}</a>'
-
-
-def _panel(rows: pl.DataFrame, plot: Plot, best_lrs: Mapping[tuple[Any, ...], float], backdrop: str) -> str:
-    key = rows.select(*ENTRY).row(0)
-    best_lr = best_lrs[key]
-    label = breakable(entry_label(key[1], "", ""))
-    drawn = panel(rows, plot, best_lr=best_lr, backdrop=backdrop)
-    return (
-        f"<li><figure><figcaption>{label}<span> best at {lr_text(best_lr)}</span></figcaption>{drawn}</figure></li>\n"
-    )
 
 
 def _axis(entries: pl.DataFrame) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from analysis.across.comparison import comparison_html, comparison_markdown
-from analysis.report.leaderboard import board_html, flags_html, small_multiples
+from analysis.report.leaderboard import board_html, flags_html
 from analysis.report.style import STYLE, follows_the_page, width_of
 from analysis.report.summary import summary_sentences
 from analysis.scores.generalisation import HELD_OUT_DEFINITIONS, generalisation_html, generalisation_markdown
@@ -145,7 +145,7 @@ def _without_links(page: str) -> str:
 def _chapters(contents: Contents, files: Sequence[str]) -> Iterable[tuple[str, str]]:
     """(title, HTML) in the order of the page; a title without text stands only over figures."""
     yield "Leaderboard", board_html(contents.board, contents.curves)
-    yield LOSS_SECTION, small_multiples(contents.board, contents.curves)
+    yield LOSS_SECTION, ""
     yield TRAINING_SECTION, ""
     told = [f"<p>{html.escape(_named(contents.divergence, *item))}</p>" for item in contents.divergence.items()]
     yield DIVERGENCE_SECTION, "\n".join(told)

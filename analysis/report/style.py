@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 
 from analysis.figures.chart_style import GREY, PALETTE, QUIET
-from analysis.figures.cross_labels import HALO
 
 STYLE = """
 :root {
   color-scheme: light dark;
   --ink: #1a1a1a; --soft: #555b63; --paper: #ffffff; --card: #ffffff; --line: #d8dbe0; --link: #0b5cad; --head: #f4f5f7;
-  --curve: #0072b2; --best: #008a64; --bad: #c44e00; --others: #c9cdd3;
+  --curve: #0072b2; --best: #008a64; --bad: #c44e00;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ink: #e8e8e8; --soft: #a9b0ba; --paper: #15171b; --card: #1d2026; --line: #3a3e47; --link: #8abef7;
-    --head: #20242b; --curve: #56b4e9; --best: #2fc99a; --bad: #ff9248; --others: #4a505b;
+    --head: #20242b; --curve: #56b4e9; --best: #2fc99a; --bad: #ff9248;
   }
 }
 * { box-sizing: border-box; }
@@ -49,24 +48,15 @@ dd { margin: 0; overflow-wrap: anywhere; }
 svg { display: block; overflow: visible; }
 svg.spark { width: 8.25rem; height: 2.25rem; }
 svg.whisker { width: 7.5rem; height: 1.125rem; }
-svg.panel { width: 100%; height: auto; }
 svg path, svg circle { vector-effect: non-scaling-stroke; }
 .line { fill: none; stroke: var(--curve); stroke-width: 1.7; stroke-linejoin: round; }
 .band { fill: var(--curve); opacity: 0.18; }
-.others { fill: none; stroke: var(--others); stroke-width: 1; }
 .init { fill: none; stroke: var(--soft); stroke-width: 1; stroke-dasharray: 3 3; }
 .axis { fill: none; stroke: var(--line); stroke-width: 1; }
 .cross { fill: none; stroke: var(--bad); stroke-width: 1.4; }
 .best { fill: var(--best); stroke: var(--paper); stroke-width: 1; }
 .range { fill: none; stroke: var(--curve); stroke-width: 1.6; }
 .dot { fill: var(--curve); }
-.tick { fill: var(--soft); font-size: 11px; }
-.panels { list-style: none; padding: 0; display: grid; gap: 0.75rem 1rem; margin: 0.5rem 0;
-  grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); }
-.panels li { display: grid; align-content: end; }
-.panels figure { margin: 0; }
-.panels figcaption { color: var(--ink); font-size: 0.88rem; margin: 0; }
-.panels figcaption span { color: var(--soft); white-space: nowrap; }
 figure { margin: 1rem 0 2rem; }
 .drawing { overflow-x: auto; width: fit-content; max-width: 100%; background: var(--card); padding: 0.5rem;
   border: 1px solid var(--line); border-radius: 6px; }
@@ -107,14 +97,14 @@ ul.files li { overflow-wrap: anywhere; }
   :root {
     color-scheme: light;
     --ink: #000000; --soft: #444444; --paper: #ffffff; --card: #ffffff; --line: #bbbbbb; --link: #000000;
-    --head: #ffffff; --curve: #0072b2; --best: #008a64; --bad: #c44e00; --others: #c9cdd3;
+    --head: #ffffff; --curve: #0072b2; --best: #008a64; --bad: #c44e00;
   }
   body { font-size: 10pt; }
   main { max-width: none; padding: 0; }
   nav, #files { display: none; }
   .scroll, .drawing { overflow: visible; }
   .board th, .board td { padding: 0.15rem 0.3rem; font-size: 8pt; }
-  figure, tr, .panels li { break-inside: avoid; }
+  figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
 }
 """
@@ -129,7 +119,6 @@ _FIGURE_DARK = {
     f'[fill="{GREY}"]': "fill: #b4bac3",
     f'[stroke="{GREY}"]': "stroke: #b4bac3",
     f'[fill="{QUIET}"]': "fill: #3b4049",
-    f'[stroke="{HALO}"]': f"fill: {_DARK_GROUND}; stroke: {_DARK_GROUND}",
     '[stroke="#e5e5e5"]': "stroke: #32363e",
     '[stroke="#cccccc"]': "stroke: #4a4e57",
 }

@@ -1,4 +1,4 @@
-"""Sparklines, panels and intervals: paths worked out by hand."""
+"""Sparklines and intervals: paths worked out by hand."""
 
 import math
 import re
@@ -7,16 +7,7 @@ import polars as pl
 import pytest
 
 from analysis.figures.frames.aggregate import loss_summary
-from analysis.figures.sparklines import (
-    Plot,
-    backdrop_lines,
-    curve_label,
-    decade_ticks,
-    interval_axis,
-    panel,
-    sparkline,
-    whisker,
-)
+from analysis.figures.sparklines import Plot, curve_label, interval_axis, sparkline, whisker
 from tests.analysis.synthetic_results import frame, row
 
 PLOT = Plot(width=110.0, height=50.0, margins=(5.0, 5.0, 5.0, 5.0), lrs=(0.01, 1.0), losses=(0.0, 4.0))
@@ -56,23 +47,6 @@ def test_curve_in_words(rows):
     )
 
 
-def test_panel_has_the_sparkline_s_marks_over_the_others(rows):
-    svg = panel(rows, PLOT, best_lr=0.1, backdrop="all")
-    assert '<use href="#all"/>' in svg
-    assert path(svg, "line") == "M5,5L55,35L105,15"
-    assert re.findall(r'text-anchor="middle" x="([\d.]+)" y="58">([^<]+)<', svg) == [
-        ("5", "0.01"),
-        ("55", "0.1"),
-        ("105", "1"),
-    ]
-    assert re.findall(r'text-anchor="end" x="1" y="([\d.]+)">([^<]+)<', svg) == [("48.5", "0"), ("8.5", "4.0")]
-
-
-def test_backdrop_holds_every_entry(rows):
-    both = pl.concat([rows, rows.with_columns(method=pl.lit("n"))])
-    assert path(backdrop_lines(both, PLOT, id="all"), "others") == "M5,5L55,35L105,15" * 2
-
-
 def test_one_learning_rate_lies_in_the_middle(rows):
     plot = Plot(width=110.0, height=50.0, margins=(5.0, 5.0, 5.0, 5.0), lrs=(0.1, 0.1), losses=(0.0, 4.0))
     assert path(sparkline(rows.filter(lr=0.1), plot, best_lr=0.1), "line") == "M55,35"
@@ -110,11 +84,3 @@ def test_score_without_an_interval_is_a_dot():
 )
 def test_axis_of_intervals(values, ends, expected):
     assert interval_axis(values, ends) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(1e-5, 10, [1e-5, 1e-3, 1e-1, 10]), (0.01, 1, [0.01, 0.1, 1]), (0.2, 0.8, [0.2, 0.8]), (0.1, 0.1, [0.1])],
-)
-def test_ticks_at_decades(low, high, expected):
-    assert decade_ticks(low, high) == pytest.approx(expected)

@@ -87,7 +87,7 @@ def test_ids_are_unique_and_links_within_the_page_have_an_end(page):
     assert len(ids) == len(set(ids))
     ends = {attributes["href"] for tag, attributes in tags if tag in ("a", "use")}
     inner = {end.removeprefix("#") for end in ends if end is not None and end.startswith("#")}
-    assert {"flags", "provenance", "flag-few_seeds", "curves-1"} <= inner
+    assert {"flags", "provenance", "flag-few_seeds"} <= inner
     assert inner <= set(ids)
 
 
@@ -95,7 +95,7 @@ def test_drawings_have_words(page):
     tags = read(page).tags
     assert all(attributes["alt"] for tag, attributes in tags if tag == "img")
     drawn = [attributes for tag, attributes in tags if tag == "svg" and "aria-hidden" not in attributes]
-    assert len(drawn) == 3 * 7  # of each method a sparkline, an interval and a panel
+    assert len(drawn) == 2 * 7  # of each method a sparkline and an interval
     assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in drawn)
 
 
