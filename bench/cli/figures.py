@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -124,7 +125,7 @@ def _material(suite: Suite, store: Store, place: str, part: polars.DataFrame, ch
     from analysis.figures.frames.aggregate import telling_lr
     from analysis.figures.hong_lee_2025 import FIGURES, Material
     from bench.entry import build
-    from bench.store import read_traces
+    from bench.store import read_manifest, read_traces
     from bench.workloads import WORKLOADS
 
     lr = telling_lr(part) if chosen.lr is None else chosen.lr
@@ -135,7 +136,8 @@ def _material(suite: Suite, store: Store, place: str, part: polars.DataFrame, ch
     traces = read_traces(store, suite.name, at_lr["trial_id"].to_list())
     inspection, reason = None, "no run was looked into"
     if any(FIGURES[key].is_inspected for key in chosen.keys if key in FIGURES):
-        inspection, reason = _inspection(suite, at_lr, traces, chosen)
+        manifest = json.loads(read_manifest(store, suite.name) or "{}")
+        inspection, reason = _inspection(suite, at_lr, traces, manifest, chosen)
     workload = next(choice for choice in suite.entries["workloads"] if choice.label == part["workload"][0])
     return Material(
         place=place,
@@ -150,9 +152,10 @@ def _material(suite: Suite, store: Store, place: str, part: polars.DataFrame, ch
 
 
 def _inspection(
-    suite: Suite, at_lr: polars.DataFrame, traces: polars.DataFrame, chosen: Choices
+    suite: Suite, at_lr: polars.DataFrame, traces: polars.DataFrame, manifest: Mapping[str, Any], chosen: Choices
 ) -> tuple[Inspection | None, str]:
     """A look inside one run of each method; None and why, for a model that is too large."""
+    from bench.driver.manifest import num_cpus
     from bench.lazy import torch
     from bench.training.inspection import check_inspectable, company, inspect
 
@@ -170,11 +173,12 @@ def _inspection(
         check_inspectable(trials[0], device)
     except UsageError as error:
         return None, str(error)
+    num_slots = num_cpus(manifest) if device == "cpu" else None
     inspection, agreements = inspect(
         trials,
         rows,
         traces,
-        packs=company(trials, list(by_id.values()), device),
+        packs=company(trials, list(by_id.values()), device=device, num_slots=num_slots),
         device=device,
         steps=chosen.steps,
         on_progress=lambda method: say(f"looking into {method}, seed {seed}"),

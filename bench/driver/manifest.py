@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,12 @@ def manifest(suite: Suite, *, device: str, has_gpu: bool, is_reference: bool = F
         "determinism": determinism(),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def num_cpus(manifest: Mapping[str, Any]) -> int | None:
+    """CPUs on which packs trained, each one at a time; None if they trained on GPUs, or the manifest does not say."""
+    count = re.fullmatch(r"(\S+) CPU", str(manifest["device"])) if "device" in manifest else None
+    return int(float(count[1])) if count else None
 
 
 def determinism() -> dict[str, Any]:

@@ -24,6 +24,7 @@ from bench.results.board import Board, publish
 from bench.store import Store, Tracker, read_results
 from bench.suite import Suite
 from bench.training.pack import Pack, make_packs
+from bench.training.pack_size import busy_lanes
 from bench.trial import Result, Trial
 
 NOTED = ("total", "completed", "diverged", "failed", "running", "retries")  # of the progress, on the suite run
@@ -238,10 +239,9 @@ def plan(suite: Suite, missing: Sequence[Trial], placement: Placement) -> list[P
     packs.
     """
     trials = suite.expand() if suite.search is None else missing
-    lanes = dict(placement.lanes)
-    if placement.resources.device == "cpu":  # a CPU left idle costs more than fuller packs save
-        share = max(1, -(-len(trials) // num_slots(placement.resources)))
-        lanes = {workload: min(number, share) for workload, number in lanes.items()}
+    lanes = placement.lanes
+    if placement.resources.device == "cpu":
+        lanes = busy_lanes(lanes, num_trials=len(trials), num_slots=num_slots(placement.resources))
     wanted = {trial.id for trial in missing}
     packs = []
     for pack in make_packs(trials, max_lanes=lambda trial: lanes[trial.workload]):

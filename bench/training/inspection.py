@@ -23,7 +23,7 @@ from bench.methods.base import Method
 from bench.models.attention import Tensors, method_state, part
 from bench.probes.gains import Scales, gains
 from bench.training.pack import Pack, make_packs
-from bench.training.pack_size import fit, widest_groups
+from bench.training.pack_size import busy_lanes, fit, widest_groups
 from bench.training.train import PackRun
 from bench.trial import Outcome, Trial
 from bench.workloads import WORKLOADS
@@ -86,22 +86,23 @@ def num_parameters(workload: Workload, method: Method) -> int:
     return sum(tensor.numel() for tensor in params.values())
 
 
-def company(trials: Sequence[Trial], others: Sequence[Trial], device: str) -> dict[str, Pack]:
-    """By id of the trials, the pack to train each in once more. others: all of their suite.
+def company(
+    trials: Sequence[Trial], others: Sequence[Trial], *, device: str, num_slots: int | None = None
+) -> dict[str, Pack]:
+    """By id of the trials, the pack to train each in once more: that of an undisturbed `bench run`.
 
-    On a CPU a trial alone is its lane in any pack, bit for bit. On CUDA the number of lanes decides how sums round, so
-    it is the pack of an undisturbed `bench run`, unless its P would take too much memory.
+    A pack of another size runs other kernels, which round otherwise. A trial whose pack's P would take too much memory
+    is alone all the same. others: all trials of their suite. num_slots: packs that its run trained at once on CPUs.
     """
-    alone = {trial.id: Pack(trials=(trial,)) for trial in trials}
-    if device == "cpu":
-        return alone
     workloads = {trial.workload for trial in trials}
     beside = [trial for trial in others if trial.workload in workloads]
     lanes = {workload: fit(group, device=device).num_lanes for workload, group in widest_groups(beside).items()}
+    if num_slots is not None:
+        lanes = busy_lanes(lanes, num_trials=len(others), num_slots=num_slots)
     packs = make_packs(beside, max_lanes=lambda trial: lanes[trial.workload])
-    found = {trial.id: pack for pack in packs for trial in pack.trials}
-    small = {trial.id for trial in trials if len(found[trial.id].trials) * _num_weights(trial) <= MAX_WEIGHTS}
-    return alone | {trial_id: found[trial_id] for trial_id in small}
+    pack_of = {trial.id: pack for pack in packs for trial in pack.trials}
+    wide = [one for one in trials if len(pack_of[one.id].trials) * _num_weights(one) > MAX_WEIGHTS]
+    return {one.id: pack_of[one.id] for one in trials} | {one.id: Pack(trials=(one,)) for one in wide}
 
 
 def inspect(

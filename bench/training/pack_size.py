@@ -7,7 +7,7 @@ laptop too. On a GPU it then takes steps to see how many lanes fit.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.entry import build
@@ -48,6 +48,15 @@ def most_lanes(trials: Sequence[Trial], *, device: str, max_lanes: int | None = 
     """What trials of one pack key may have: at most `max_lanes`, the device's MAX_LANES and the workload's."""
     workload = build(WORKLOADS, trials[0].workload)
     return min(max_lanes or MAX_LANES[device], len(trials), workload.max_lanes or len(trials))
+
+
+def busy_lanes(lanes: Mapping[Choice, int], *, num_trials: int, num_slots: int) -> dict[Choice, int]:
+    """The most lanes by workload that leave no slot of a cluster of CPUs idle: that costs more than fuller packs save.
+
+    lanes: those that pay and fit. num_slots: packs that train at once.
+    """
+    share = max(1, -(-num_trials // num_slots))
+    return {workload: min(number, share) for workload, number in lanes.items()}
 
 
 def fit(trials: Sequence[Trial], *, device: str, max_lanes: int | None = None) -> Fit:

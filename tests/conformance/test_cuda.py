@@ -160,7 +160,7 @@ def test_a_run_that_is_looked_into_is_the_stored_one_bit_for_bit_on_cuda(inducto
     schema = {name: getattr(polars, kind) for name, kind in RESULT_COLUMNS.items()}
     results = polars.DataFrame([run.results()[2].row()], schema=schema)
     traces = run.traces()[one.id].with_columns(trial_id=polars.lit(one.id))
-    packs = company([one], pack.trials, "cuda")
+    packs = company([one], pack.trials, device="cuda")
     assert packs == {one.id: pack}
     _, [agreed] = inspect([one], results, traces, packs=packs, device="cuda")
     assert (agreed.num_losses, agreed.largest_difference, agreed.parted_step) == (7, 0.0, None)

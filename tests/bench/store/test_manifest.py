@@ -4,7 +4,7 @@ import json
 import os
 import socket
 
-from bench.driver.manifest import manifest
+from bench.driver.manifest import manifest, num_cpus
 from bench.suite import Context, Suite
 from tests.bench.store import finished_packs
 
@@ -32,3 +32,11 @@ def test_manifest_holds_no_host_user_path_or_secret(monkeypatch):
     text = json.dumps(manifest(finished_packs.suite("suite"), device="2 CPU", has_gpu=False))
     for hidden in (socket.gethostname(), os.path.expanduser("~/"), os.getcwd(), "secret", "a-password", "a-host"):
         assert hidden not in text
+
+
+def test_a_manifest_says_on_how_many_cpus_packs_trained():
+    suite = finished_packs.suite("suite")
+    counts = {device: num_cpus(manifest(suite, device=device, has_gpu=False)) for device in ("2 CPU", "16 CPU")}
+    assert counts == {"2 CPU": 2, "16 CPU": 16}
+    assert num_cpus(manifest(suite, device="1 GPU (H100)", has_gpu=True)) is None
+    assert num_cpus({}) is None

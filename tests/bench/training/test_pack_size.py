@@ -3,7 +3,7 @@
 import pytest
 
 from bench.training.compile import Cost
-from bench.training.pack_size import CPU_CORE, MAX_LANES, MAX_OVERHEAD, fit
+from bench.training.pack_size import CPU_CORE, MAX_LANES, MAX_OVERHEAD, busy_lanes, fit
 from bench.training.train import PackRun
 from tests.trials import language_trial, trial
 
@@ -38,3 +38,11 @@ def test_a_larger_model_gets_fewer_lanes():
         for width in (256, 8)
     )
     assert few < many
+
+
+def test_packs_of_cpus_are_made_no_fuller_than_leaves_all_of_them_busy():
+    """Of 10 trials on 4 CPUs at most 3 to a pack, on 100 CPUs 1; on one CPU what pays."""
+    wide, narrow = trial().workload, language_trial().workload
+    lanes = {wide: 48, narrow: 2}
+    by_slots = {slots: busy_lanes(lanes, num_trials=10, num_slots=slots) for slots in (1, 4, 100)}
+    assert by_slots == {1: {wide: 10, narrow: 2}, 4: {wide: 3, narrow: 2}, 100: {wide: 1, narrow: 1}}
