@@ -1,10 +1,11 @@
-"""TRACE_COLUMNS and QUANTITIES: every traced quantity with its unit, range and definition."""
+"""TRACE_COLUMNS, and what a quantity is; TRAINING_QUANTITIES: those that every trial traces."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from bench.held_out import HELD_OUT
 
@@ -18,7 +19,11 @@ WHOLE_MODEL = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """What a trace's `quantity` means. `low` and `high` bound it; `high` may depend on the number of keys."""
+    """What a trace's `quantity` means. `low` and `high` bound it; `high` may depend on the number of keys.
+
+    merge: how a layer's value follows from those of equal parts of its batch and heads. over_layers: of a quantity of
+    the whole model, the per-layer quantity that it sums up, and whether as its mean or its standard deviation.
+    """
 
     title: str
     unit: str
@@ -26,9 +31,12 @@ class Quantity:
     high: Callable[[int], float]  # of num_keys
     definition: str
     per_layer: bool = False
+    merge: Literal["mean", "sum", "max", "min"] = "mean"
+    over_layers: tuple[str, Literal["mean", "std"]] | None = None
 
 
-def _unbounded(num_keys: int) -> float:
+def unbounded(num_keys: int) -> float:
+    """The `high` of a quantity that may be any number."""
     return math.inf
 
 
@@ -36,19 +44,19 @@ def _one(num_keys: int) -> float:
     return 1.0
 
 
-QUANTITIES: dict[str, Quantity] = {
+TRAINING_QUANTITIES: dict[str, Quantity] = {
     "loss": Quantity(
         title="Loss",
         unit="workload's",
         low=0.0,
-        high=_unbounded,
+        high=unbounded,
         definition="training loss of the step's batch, before the step's update",
     ),
     "grad_norm": Quantity(
         title="Gradient norm",
         unit="loss per weight",
         low=0.0,
-        high=_unbounded,
+        high=unbounded,
         definition="2-norm of the gradient over all trained tensors, before clipping",
     ),
     **{
@@ -56,66 +64,9 @@ QUANTITIES: dict[str, Quantity] = {
             title=measure.title,
             unit=measure.unit,
             low=measure.low,
-            high=_one if measure.high == 1 else _unbounded,
+            high=_one if measure.high == 1 else unbounded,
             definition=measure.definition,
         )
         for name, measure in HELD_OUT.items()
     },
-    "entropy": Quantity(
-        title="Attention entropy",
-        unit="nats",
-        low=0.0,
-        high=math.log,
-        definition="H = mean over rows of -sum_j P_ij log P_ij (Zhai et al. 2023), batch and heads averaged; of a "
-        "method whose rows do not sum to 1, the entropy of the row divided by its sum",
-        per_layer=True,
-    ),
-    "entropy_mean": Quantity(
-        title="Attention entropy, mean over layers",
-        unit="nats",
-        low=0.0,
-        high=math.log,
-        definition="mean of `entropy` over layers",
-    ),
-    "entropy_std": Quantity(
-        title="Attention entropy, standard deviation over layers",
-        unit="nats",
-        low=0.0,
-        high=math.log,
-        definition="population standard deviation of `entropy` over layers",
-    ),
-    "frobenius_norm": Quantity(
-        title="||P||_F",
-        unit="1",
-        low=0.0,
-        high=float,
-        definition="Frobenius norm of the attention matrix, batch and heads averaged; where rows sum to 1 and all keys "
-        "are allowed, 1 if every row is uniform and sqrt N if every row is one-hot (Hong & Lee 2025, Prop. 5.3)",
-        per_layer=True,
-    ),
-    "row_mass": Quantity(
-        title="Row mass",
-        unit="1",
-        low=0.0,
-        high=float,
-        definition="mean over rows of sum_j P_ij: 1 for every method whose rows sum to 1",
-        per_layer=True,
-    ),
-    "logit_variance": Quantity(
-        title="Attention logit variance",
-        unit="1",
-        low=0.0,
-        high=_unbounded,
-        definition="population variance of a row of logits Z over the allowed keys, mean over rows, batch and heads "
-        "(Hong & Lee 2025, Def. 5.2)",
-        per_layer=True,
-    ),
-    "max_logit": Quantity(
-        title="Largest attention logit",
-        unit="1",
-        low=-math.inf,
-        high=_unbounded,
-        definition="largest logit Z over allowed keys, rows, batch and heads",
-        per_layer=True,
-    ),
 }

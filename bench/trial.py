@@ -102,11 +102,15 @@ OPTIONAL_KINDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fiel
 
 @dataclass(frozen=True, kw_only=True)
 class Trial(Choices):
-    """One training run. `seed` decides the initial weights and the data; `probe_every` what is traced."""
+    """One training run. `seed` decides the initial weights and the data; `probe_every` and `probes` what is traced.
+
+    probes: None, which is no part of the id, for those of bench.probes.DEFAULT_PROBES.
+    """
 
     knobs: Knobs
     seed: int
     probe_every: int
+    probes: tuple[Choice, ...] | None = None
 
     @property
     def num_steps(self) -> int:
@@ -132,6 +136,7 @@ class Trial(Choices):
             "knobs": {name: _plain_float(number) for name, number in dataclasses.asdict(self.knobs).items()},
             "seed": self.seed,
             "probe_every": self.probe_every,
+            **({} if self.probes is None else {"probes": [probe.to_dict(labels=labels) for probe in self.probes]}),
         }
 
     @classmethod
@@ -141,7 +146,8 @@ class Trial(Choices):
             raise ValueError(f"trial version {plain['version']}, this program reads {TRIAL_VERSION}")
         choices = {kind: Choice(**plain[kind]) for kind in KINDS if kind in plain}
         knobs = Knobs(**{name: float(value) for name, value in plain["knobs"].items()})
-        return cls(**choices, knobs=knobs, seed=plain["seed"], probe_every=plain["probe_every"])
+        probes = tuple(Choice(**probe) for probe in plain["probes"]) if "probes" in plain else None
+        return cls(**choices, knobs=knobs, seed=plain["seed"], probe_every=plain["probe_every"], probes=probes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -243,7 +243,18 @@ def schema() -> None:
 @app.command("list")
 def list_entries(
     kind: Annotated[
-        Literal["methods", "workloads", "optimizers", "schedules", "knobs", "searches", "suites", "scores", "measures"],
+        Literal[
+            "methods",
+            "workloads",
+            "optimizers",
+            "schedules",
+            "probes",
+            "knobs",
+            "searches",
+            "suites",
+            "scores",
+            "measures",
+        ],
         typer.Argument(),
     ],
     format: Annotated[

@@ -7,8 +7,10 @@ import os
 import time
 
 from bench.lazy import torch
+from bench.probes.base import quantities_of
 from bench.suite import Suite
-from bench.trace import QUANTITIES
+from bench.trace import TRAINING_QUANTITIES
+from bench.training.history import observations
 from bench.training.pack import Pack, make_packs, pack_key
 from bench.training.pack_size import fit
 from bench.training.train import PackRun
@@ -53,8 +55,7 @@ def estimate(suite: Suite, *, max_lanes: int | None) -> Estimate:
         per_lane_step = (time.monotonic() - started) / ((run.step - first) * len(group[0].trials) or 1)
         seconds += per_lane_step * sum(trial.num_steps for pack in group for trial in pack.trials)
         layers = run.program.workload.num_layers
-        values = sum(layers if quantity.per_layer else 1 for quantity in QUANTITIES.values())
-        num_values += sum(values * (t.num_steps // t.probe_every + 1) for pack in group for t in pack.trials)
+        num_values += sum(_num_traced(trial, num_layers=layers) for pack in group for trial in pack.trials)
     num_bytes = int(num_values * BYTES_PER_TRACE_VALUE + suite.num_trials * BYTES_PER_TRIAL)
     return Estimate(
         num_trials=suite.num_trials,
@@ -63,6 +64,15 @@ def estimate(suite: Suite, *, max_lanes: int | None) -> Estimate:
         num_bytes=num_bytes,
         device=device,
     )
+
+
+def _num_traced(trial: Trial, *, num_layers: int) -> int:
+    """Values in a trial's trace; those of held-out data as if they were taken with the losses."""
+    num_values = len(TRAINING_QUANTITIES) * (trial.num_steps // trial.probe_every + 1)
+    for each in observations(trial).values():
+        quantities = quantities_of(each.probes).values()
+        num_values += sum(num_layers if one.per_layer else 1 for one in quantities) * len(each.steps)
+    return num_values
 
 
 def _alike(trials: list[Trial]) -> list[Trial]:

@@ -6,14 +6,14 @@ Shapes: B batch, H heads, T tokens, D width of a head.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
 from bench.methods.base import Heads, Mask, Method
 from bench.methods.linear import Draw
-from bench.probes.attention import Attention, merge, observe
+from bench.probes.base import Attention, Probe, merge, observe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ class Mode:
     """What a forward pass is for. Beside the loss it gives, by layer, what `watch` asks for."""
 
     is_training: bool = False  # dropout is on
-    observes: bool = False  # all of ATTENTION_PROBES: (quantities,)
+    probes: tuple[Probe, ...] = ()  # all that they measure: (quantities,)
     keeps_weights: bool = False  # P of the dense reference: (B, H, Q, K)
     max_logits: bool = False  # the largest logit of each head: (heads,)
     is_reference: bool = False  # attention by the dense reference alone
@@ -66,8 +66,8 @@ def attend(
         q_BHTD, k_BHTD = rotate(q_BHTD), rotate(k_BHTD)
     q_BHTD = q_BHTD * method.logit_scale(logit_scale)
     watched = None
-    if mode.observes:
-        watched = observe_attention(method, q_BHTD, k_BHTD, mask, state)
+    if mode.probes:
+        watched = observe_attention(mode.probes, method, q_BHTD, k_BHTD, mask, state)
     elif mode.keeps_weights:
         watched = reference_weights(method, q_BHTD, k_BHTD, mask, state)
     elif mode.max_logits:
@@ -77,8 +77,10 @@ def attend(
     return run(method, q_BHTD, k_BHTD, v_BHTD, mask, state), watched
 
 
-def observe_attention(method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors) -> Tensor:
-    """All of ATTENTION_PROBES on a layer, (quantities,), at most MAX_OBSERVED_ELEMENTS of logits at a time."""
+def observe_attention(
+    probes: Sequence[Probe], method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors
+) -> Tensor:
+    """All that the probes measure in a layer, (quantities,), at most MAX_OBSERVED_ELEMENTS of logits at a time."""
     with torch.autocast(q_BHTD.device.type, enabled=False):
         q_BHTD, k_BHTD = _not_half(q_BHTD), _not_half(k_BHTD)
         num_batch, num_heads = q_BHTD.shape[:2]
@@ -96,8 +98,8 @@ def observe_attention(method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask
                     mask_QK=mask.allowed_QK,
                     rows_sum_to_one=method.rows_sum_to_one,
                 )
-                parts.append(observe(layer))
-        return merge(parts) if len(parts) > 1 else parts[0]
+                parts.append(observe(probes, layer))
+        return merge(probes, parts) if len(parts) > 1 else parts[0]
 
 
 def reference_weights(method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors) -> Tensor:

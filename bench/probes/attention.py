@@ -1,29 +1,21 @@
-"""Quantities of one attention layer, computed from its logits and weights; defined in bench.trace.QUANTITIES.
+"""Probes of the attention matrix and its logits: a function of a layer each, and the probe that traces it.
 
-Shapes: B batch, H heads, Q queries, K keys. Each function returns a scalar of one model. `mean` quantities are means
-over batch and heads, so a large layer is observed in equal parts and the parts averaged; of `max_logit` the largest.
+Shapes: B batch, H heads, Q queries, K keys. Each function returns a scalar of one model, a mean over batch and heads
+but for `max_logit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.lazy import torch
+from bench.probes.base import Attention, Probe
+from bench.trace import Quantity, unbounded
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attention:
-    """What a layer's attention was on one batch: logits, weights, which keys were allowed, whether rows sum to 1."""
-
-    z_BHQK: Tensor
-    p_BHQK: Tensor
-    mask_QK: Tensor
-    rows_sum_to_one: bool = True
 
 
 def entropy(layer: Attention) -> Tensor:
@@ -60,22 +52,122 @@ def max_logit(layer: Attention) -> Tensor:
     return layer.z_BHQK.masked_fill(~layer.mask_QK, -torch.inf).amax()
 
 
-ATTENTION_PROBES: dict[str, Callable[[Attention], Tensor]] = {
-    "entropy": entropy,
-    "frobenius_norm": frobenius_norm,
-    "row_mass": row_mass,
-    "logit_variance": logit_variance,
-    "max_logit": max_logit,
-}
+@dataclass(frozen=True, kw_only=True)
+class Entropy(Probe):
+    """Attention entropy of every layer, and its mean and standard deviation over layers."""
+
+    source = "Zhai et al. 2023"
+    quantities: ClassVar = {
+        "entropy": Quantity(
+            title="Attention entropy",
+            unit="nats",
+            low=0.0,
+            high=math.log,
+            definition="H = mean over rows of -sum_j P_ij log P_ij (Zhai et al. 2023), batch and heads averaged; of a "
+            "method whose rows do not sum to 1, the entropy of the row divided by its sum",
+            per_layer=True,
+        ),
+        "entropy_mean": Quantity(
+            title="Attention entropy, mean over layers",
+            unit="nats",
+            low=0.0,
+            high=math.log,
+            definition="mean of `entropy` over layers",
+            over_layers=("entropy", "mean"),
+        ),
+        "entropy_std": Quantity(
+            title="Attention entropy, standard deviation over layers",
+            unit="nats",
+            low=0.0,
+            high=math.log,
+            definition="population standard deviation of `entropy` over layers",
+            over_layers=("entropy", "std"),
+        ),
+    }
+
+    def measure(self, layer: Attention) -> dict[str, Tensor]:
+        return {"entropy": entropy(layer)}
 
 
-def observe(layer: Attention) -> Tensor:
-    """All of ATTENTION_PROBES in their order: (quantities,)."""
-    return torch.stack([probe(layer) for probe in ATTENTION_PROBES.values()])
+@dataclass(frozen=True, kw_only=True)
+class FrobeniusNorm(Probe):
+    """How concentrated rows are: the Frobenius norm of the attention matrix."""
+
+    source = "Hong & Lee 2025, Prop. 5.3"
+    quantities: ClassVar = {
+        "frobenius_norm": Quantity(
+            title="||P||_F",
+            unit="1",
+            low=0.0,
+            high=float,
+            definition="Frobenius norm of the attention matrix, batch and heads averaged; where rows sum to 1 and all "
+            "keys are allowed, 1 if every row is uniform and sqrt N if every row is one-hot (Hong & Lee 2025, "
+            "Prop. 5.3)",
+            per_layer=True,
+        ),
+    }
+
+    def measure(self, layer: Attention) -> dict[str, Tensor]:
+        return {"frobenius_norm": frobenius_norm(layer)}
 
 
-def merge(parts: list[Tensor]) -> Tensor:
-    """What `observe` would give of a layer, from `observe` of equal parts of its batch and heads."""
-    stacked = torch.stack(parts)
-    is_max = torch.tensor([name.startswith("max_") for name in ATTENTION_PROBES], device=stacked.device)
-    return torch.where(is_max, stacked.amax(dim=0), stacked.mean(dim=0))
+@dataclass(frozen=True, kw_only=True)
+class RowMass(Probe):
+    """What a row of the attention matrix sums to."""
+
+    source = "this project"
+    quantities: ClassVar = {
+        "row_mass": Quantity(
+            title="Row mass",
+            unit="1",
+            low=0.0,
+            high=float,
+            definition="mean over rows of sum_j P_ij: 1 for every method whose rows sum to 1",
+            per_layer=True,
+        ),
+    }
+
+    def measure(self, layer: Attention) -> dict[str, Tensor]:
+        return {"row_mass": row_mass(layer)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitVariance(Probe):
+    """How far the logits of a row are spread."""
+
+    source = "Hong & Lee 2025, Def. 5.2"
+    quantities: ClassVar = {
+        "logit_variance": Quantity(
+            title="Attention logit variance",
+            unit="1",
+            low=0.0,
+            high=unbounded,
+            definition="population variance of a row of logits Z over the allowed keys, mean over rows, batch and "
+            "heads (Hong & Lee 2025, Def. 5.2)",
+            per_layer=True,
+        ),
+    }
+
+    def measure(self, layer: Attention) -> dict[str, Tensor]:
+        return {"logit_variance": logit_variance(layer)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxLogit(Probe):
+    """The largest attention logit."""
+
+    source = "Wortsman et al. 2023"
+    quantities: ClassVar = {
+        "max_logit": Quantity(
+            title="Largest attention logit",
+            unit="1",
+            low=-math.inf,
+            high=unbounded,
+            definition="largest logit Z over allowed keys, rows, batch and heads",
+            per_layer=True,
+            merge="max",
+        ),
+    }
+
+    def measure(self, layer: Attention) -> dict[str, Tensor]:
+        return {"max_logit": max_logit(layer)}

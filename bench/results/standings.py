@@ -121,7 +121,7 @@ def groups(suite: Suite) -> tuple[Group, ...]:
     for choices in suite.combinations():
         for setting in itertools.product(*(getattr(suite.knobs, name) for name in others)):
             knobs = Knobs(**dict(zip(others, setting, strict=True)), **{knob: getattr(suite.knobs, knob)[0]})
-            template = Trial(**choices, knobs=knobs, seed=suite.seeds[0], probe_every=suite.probe_every)
+            template = Trial(**choices, knobs=knobs, seed=suite.seeds[0], **suite.traced)
             varied = {n: v for n, v in zip(others, setting, strict=True) if len(getattr(suite.knobs, n)) > 1}
             varied |= {kind: template.labels[kind] for kind in beside}
             text = ", ".join(f"{name}={value}" for name, value in (varied | template.settings).items())

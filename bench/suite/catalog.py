@@ -10,6 +10,7 @@ from bench.entry import load_class, parameters
 from bench.held_out import HELD_OUT
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
+from bench.probes import PROBES
 from bench.search import SEARCHES
 from bench.suite import KnobGrid, shipped_suites
 from bench.suite.entry import KINDS
@@ -22,7 +23,7 @@ ROW_SUMS = "rows sum to 1"  # a column of Markdown alone
 
 
 def entry_rows(entries: Mapping[str, str], *, hidden: Collection[str] = ()) -> Rows:
-    """Name, summary, parameters with defaults, of a method what it controls and whether rows sum to 1, source."""
+    """Name, summary, parameters with defaults, source; of a method what it controls, of a probe what it traces."""
     rows = []
     for name, target in entries.items():
         entry = load_class(target)
@@ -31,6 +32,8 @@ def entry_rows(entries: Mapping[str, str], *, hidden: Collection[str] = ()) -> R
         row = {"name": name, "summary": summary, "parameters": params}
         if hasattr(entry, "controls"):
             row |= {"controls": entry.controls, ROW_SUMS: "yes" if entry.rows_sum_to_one else "no"}
+        if hasattr(entry, "quantities"):
+            row["quantities"] = ", ".join(entry.quantities)
         rows.append(row | ({"source": entry.source} if hasattr(entry, "source") else {}))
     return rows
 
@@ -84,6 +87,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "workloads": lambda: entry_rows(WORKLOADS),
     "optimizers": lambda: entry_rows(OPTIMIZERS),
     "schedules": lambda: entry_rows(SCHEDULES),
+    "probes": lambda: entry_rows(PROBES),
     "knobs": knob_rows,
     "searches": lambda: entry_rows(SEARCHES, hidden=FROM_SUITE),
     "suites": lambda: [{"name": name, "summary": text} for name, text in shipped_suites().items()],
@@ -94,7 +98,8 @@ LISTS: dict[str, Callable[[], Rows]] = {
 
 def list_rows(kind: str) -> Rows:
     """The rows of one of LISTS for text and JSON: what a method controls and sources say that they are that."""
-    words = {"controls": "controls ", "source": "source: ", "unit": "unit: ", "range": "range: ", "better": "better: "}
+    words = {"controls": "controls ", "quantities": "traces ", "source": "source: "}
+    words |= {"unit": "unit: ", "range": "range: ", "better": "better: "}
     return [{key: words.get(key, "") + value for key, value in row.items() if key != ROW_SUMS} for row in LISTS[kind]()]
 
 

@@ -26,6 +26,7 @@ from bench.entry import load_class, odd_overrides, parameters
 from bench.errors import UsageError
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
+from bench.probes import PROBES
 from bench.suite.errors import problem, reject, relocated, show, suggest
 from bench.suite.file import Loc
 from bench.trial import Choice, canonical_json
@@ -49,6 +50,10 @@ KINDS: dict[str, Kind] = {
     "methods": Kind(word="method", entries=METHODS, base="bench.methods.base:Method"),
     "optimizers": Kind(word="optimizer", entries=OPTIMIZERS, base="bench.optimizers.base:Optimizer"),
     "schedules": Kind(word="schedule", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),
+}
+# By the fields of a suite that hold entries: one of each of KINDS makes a trial; every trial has all probes.
+ENTRY_FIELDS: dict[str, Kind] = KINDS | {
+    "probes": Kind(word="probe", entries=PROBES, base="bench.probes.base:Probe"),
 }
 
 

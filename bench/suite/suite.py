@@ -33,12 +33,14 @@ from bench.entry import load_class
 from bench.errors import UsageError
 from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
-from bench.suite.entry import KINDS, entry_schema, resolve
+from bench.probes import DEFAULT_PROBES, PROBES
+from bench.suite.entry import ENTRY_FIELDS, KINDS, entry_schema, resolve
 from bench.suite.errors import dotted, explain, problem, reject, show
 from bench.suite.file import Document, read_document
 from bench.suite.knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
+from bench.trace import TRAINING_QUANTITIES
 from bench.trial import KNOB_NAMES, Choice, Knobs, Trial
 from bench.workloads import WORKLOADS
 
@@ -73,7 +75,7 @@ def _seeds(value: Any) -> Any:
 def _resolve(value: Any, info: ValidationInfo) -> Choice:
     """The choice that an entry of the field stands for."""
     assert info.field_name is not None
-    kind = KINDS[info.field_name]
+    kind = ENTRY_FIELDS[info.field_name]
     choice = resolve(kind, value, allow_code=info.context is not None and info.context.allow_code)
     if kind.word == "workload" and info.context is not None and info.context.document is not None:
         for name, path in _leaving_paths(choice):
@@ -89,6 +91,10 @@ def _leaving_paths(choice: Choice) -> list[tuple[str, str]]:
 
 def _write_choice(choice: Choice) -> dict[str, Any]:
     return {"name": choice.name, **choice.params}
+
+
+def _are_default_probes(probes: tuple[Choice, ...]) -> bool:
+    return {(probe.label, probe.digest) for probe in probes} == {(name, "") for name in DEFAULT_PROBES}
 
 
 # The entries of a kind, under the field that names the kind.
@@ -121,6 +127,12 @@ class Suite(BaseModel):
         None, description="grid (all of it), or adaptive search: edge, sensitivity, tune, or a mapping with one"
     )
     probe_every: int = Field(ge=1, description="steps from one measurement of attention to the next")
+    probes: Entries = Field(
+        DEFAULT_PROBES,
+        validate_default=True,
+        exclude_if=_are_default_probes,
+        description="what is measured of attention; with `every`, in steps of a probe's own",
+    )
 
     _sweeps: Sweeps = PrivateAttr()
     _entries: dict[str, tuple[Choice, ...]] = PrivateAttr()
@@ -168,9 +180,15 @@ class Suite(BaseModel):
         settings = itertools.product(*(getattr(self.knobs, name) for name in others), self.knobs.lr)
         knobs = [Knobs(**dict(zip([*others, "lr"], setting, strict=True))) for setting in settings]
         return tuple(
-            Trial(**choices, knobs=setting, seed=seed, probe_every=self.probe_every)
+            Trial(**choices, knobs=setting, seed=seed, **self.traced)
             for choices, setting, seed in itertools.product(self.combinations(), knobs, self.seeds)
         )
+
+    @property
+    def traced(self) -> dict[str, Any]:
+        """The fields of every trial that say what is traced, whatever the order in which the suite names probes."""
+        probes = tuple(sorted(self.probes, key=lambda probe: probe.label))
+        return {"probe_every": self.probe_every, "probes": None if _are_default_probes(probes) else probes}
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Every combination of entries by the word of their kind, each a choice; None of a kind that has no entries."""
@@ -192,7 +210,7 @@ class Suite(BaseModel):
             kind: tuple(variant for choice in entries for variant in self._sweeps.variants(kind, choice))
             for kind, entries in choices.items()
         }
-        if problems := [*self._warmup_problems(), *self._idle_knob_problems()]:
+        if problems := [*self._warmup_problems(), *self._idle_knob_problems(), *self._probe_problems()]:
             reject(*problems)
         if self.search is not None:
             values = getattr(self.knobs, self.search.knob, ())
@@ -248,6 +266,17 @@ class Suite(BaseModel):
                     problems.append(problem(message, loc=("knobs", knob), at_key=True))
         return problems
 
+    def _probe_problems(self) -> list[Any]:
+        """A trace has one column for each quantity, so two probes must not measure one of the same name."""
+        problems, taken = [], dict.fromkeys(TRAINING_QUANTITIES, "every trial")
+        for index, choice in enumerate(self.probes):
+            for name in load_class(PROBES.get(choice.name, choice.name)).quantities:
+                if name in taken:
+                    message = f"{choice.label} measures {name!r}, which {taken[name]} traces; remove one of them"
+                    problems.append(problem(message, loc=("probes", index)))
+                taken.setdefault(name, choice.label)
+        return problems
+
 
 def load_suite(path: str | Path, *, allow_code: bool = False) -> Suite:
     """The suite in a YAML file. Raises UsageError. allow_code: import `package.module:Class` entries."""
@@ -262,7 +291,7 @@ def load_suite(path: str | Path, *, allow_code: bool = False) -> Suite:
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a suite file, for completion and checks in an editor."""
     schema = Suite.model_json_schema()
-    for field, kind in KINDS.items():
+    for field, kind in ENTRY_FIELDS.items():
         schema["properties"][field]["items"] = entry_schema(kind)
     seeds = schema["properties"]["seeds"]
     many = {key: seeds.pop(key) for key in ("type", "items", "minItems")} | {"uniqueItems": True}

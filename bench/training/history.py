@@ -1,27 +1,76 @@
 """What a pack measured, as tensors while it trains and as results and traces when it is done.
 
-Shapes: L lanes, P probed steps, V evaluations, N all steps, Q attention quantities, A layers, M measures.
+Shapes: L lanes, P probed steps, V evaluations, N all steps, Q quantities of probes, A layers, M measures.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy
 
 from bench.held_out import HELD_OUT
 from bench.lazy import polars, torch
-from bench.probes.attention import ATTENTION_PROBES
+from bench.probes import build_probes
+from bench.probes.base import Probe, measured_by, quantities_of
 from bench.trace import TRACE_COLUMNS, WHOLE_MODEL
 from bench.training.pack import Pack
-from bench.trial import Outcome, Result
+from bench.trial import Outcome, Result, Trial
 from bench.workloads.base import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Column = tuple[str, int, numpy.ndarray, numpy.ndarray]  # quantity, layer, steps, values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """Probes that measure at the same steps, which rise."""
+
+    probes: tuple[Probe, ...]
+    steps: list[int]
+
+    def columns(self, observed_PQA: numpy.ndarray, last: int) -> list[Column]:
+        """What a lane's trace holds of it up to the step `last`: every layer's quantities, then what sums them up."""
+        steps_P = numpy.array([step for step in self.steps if step <= last])
+        measured = measured_by(self.probes)
+        by_name = {name: observed_PQA[: len(steps_P), index] for index, name in enumerate(measured)}
+        columns: list[Column] = [
+            (name, layer, steps_P, values_PA[:, layer])
+            for name, values_PA in by_name.items()
+            for layer in range(values_PA.shape[1])
+        ]
+        for name, quantity in quantities_of(self.probes).items():
+            if quantity.over_layers is not None:
+                of, statistic = quantity.over_layers
+                columns.append((name, WHOLE_MODEL, steps_P, OVER_LAYERS[statistic](by_name[of])))
+        return columns
+
+
+OVER_LAYERS: dict[str, Callable[[numpy.ndarray], numpy.ndarray]] = {
+    "mean": lambda values_PA: values_PA.mean(axis=1),
+    "std": lambda values_PA: values_PA.std(axis=1),
+}
+
+
+def observations(trial: Trial) -> dict[str, Observation]:
+    """What a trial observes and when, by the names that a history's tensors have; one for each cadence."""
+    by_cadence: dict[int, list[Probe]] = {}
+    for probe in build_probes(trial.probes):
+        by_cadence.setdefault(probe.every or trial.probe_every, []).append(probe)
+    return {
+        f"observed_{every}": Observation(probes=tuple(probes), steps=_steps(trial.num_steps, every=every))
+        for every, probes in by_cadence.items()
+    }
+
+
+def _steps(num_steps: int, *, every: int) -> list[int]:
+    """Every so many steps from 0, and the last."""
+    return sorted({*range(0, num_steps, every), num_steps - 1})
 
 
 class History:
@@ -33,7 +82,8 @@ class History:
         first = pack.trials[0]
         num_steps, num_lanes = first.num_steps, len(pack.trials)
         self.loss_window = min(workload.final_loss_steps, num_steps)
-        self.probe_steps = sorted({*range(0, num_steps, first.probe_every), num_steps - 1})
+        self.probe_steps = _steps(num_steps, every=first.probe_every)  # of losses and gradient norms
+        self.observations = observations(first)
         every = workload.eval_every
         eval_steps = sorted({*range(0, num_steps, every), num_steps}) if every else []
         self.eval_rows = {step: row for row, step in enumerate(eval_steps)}  # a step counts the updates before
@@ -41,7 +91,10 @@ class History:
             "loss": (num_steps, num_lanes),
             "grad_norm": (num_steps, num_lanes),
             "initial_loss": (num_lanes,),
-            "attention": (len(self.probe_steps), num_lanes, len(ATTENTION_PROBES), workload.num_layers),
+            **{
+                name: (len(each.steps), num_lanes, len(measured_by(each.probes)), workload.num_layers)
+                for name, each in self.observations.items()
+            },
             "val": (len(eval_steps), num_lanes, len(self.measures)),
         }
         self.tensors: dict[str, Tensor] = {
@@ -79,13 +132,8 @@ class History:
             columns: list[Column] = [
                 (name, WHOLE_MODEL, steps_P, history[name][steps_P, lane]) for name in ("loss", "grad_norm")
             ]
-            attention_PQA = history["attention"][: len(steps_P), lane]
-            for index, name in enumerate(ATTENTION_PROBES):
-                layers = range(attention_PQA.shape[2])
-                columns += [(name, layer, steps_P, attention_PQA[:, index, layer]) for layer in layers]
-            entropy_PA = attention_PQA[:, list(ATTENTION_PROBES).index("entropy")]
-            columns.append(("entropy_mean", WHOLE_MODEL, steps_P, entropy_PA.mean(axis=1)))
-            columns.append(("entropy_std", WHOLE_MODEL, steps_P, entropy_PA.std(axis=1)))
+            for name, each in self.observations.items():
+                columns += each.columns(history[name][:, lane], last)
             steps_V = eval_steps[eval_steps <= last]
             for index, name in enumerate(self.measures if len(eval_steps) else ()):
                 columns.append((name, WHOLE_MODEL, steps_V, history["val"][: len(steps_V), lane, index]))

@@ -18,6 +18,7 @@ from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.optimizers.base import Optimizer, Tensors
 from bench.optimizers.layers import STACKED, over_layers, stack_layers, unstack_layers
 from bench.optimizers.schedules import Schedule
+from bench.probes.base import Probe
 from bench.randomness import normal
 from bench.trial import Trial
 from bench.workloads import WORKLOADS
@@ -140,12 +141,12 @@ class LaneProgram:
         """`update` with the `gradients` of a whole batch."""
         return self.update(lane, self.gradients(lane, batch, step, torch.zeros_like(step)), knobs, step)
 
-    def observe(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensor:
-        """Attention quantities (quantities, layers) on the probed part of a batch, as a step would see it.
+    def observe(self, lane: Lane, batch: Tensors, step: Tensor, *, probes: tuple[Probe, ...]) -> Tensor:
+        """What the probes measure (quantities, layers) on the probed part of a batch, as a step would see it.
 
         Of an optimizer that evaluates other weights than it trains, with those.
         """
-        mode = Mode(observes=True, is_reference=self.is_reference)
+        mode = Mode(probes=probes, is_reference=self.is_reference)
         lane, batch = self._evaluated(lane), self.workload.probe_batch(batch)
         seen = self.workload.loss(self.method, lane["params"], self._buffers(lane, step), batch, mode)
         return torch.stack(seen.watched, dim=-1)

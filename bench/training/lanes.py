@@ -7,11 +7,13 @@ that a compiled call serves all of them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
+from bench.probes.base import Probe
 from bench.training.lane import LaneProgram
 from bench.training.tree import map_tensors
 
@@ -44,8 +46,9 @@ class StackedProgram:
     def update(self, lanes: dict, seen: dict, knobs: dict, step: Tensor) -> Any:
         return self._over_lanes(self.program.update, (0, 0, 0, None))(lanes, seen, knobs, step[0])
 
-    def observe(self, lanes: dict, chunk: Batch, step: Tensor) -> Any:
-        return self._over_lanes(self.program.observe, (0, 0, None))(lanes, self.batch(chunk, step), step[0])
+    def observe(self, lanes: dict, chunk: Batch, step: Tensor, *, probes: tuple[Probe, ...]) -> Any:
+        observe = self._over_lanes(functools.partial(self.program.observe, probes=probes), (0, 0, None))
+        return observe(lanes, self.batch(chunk, step), step[0])
 
     def evaluate(self, lanes: dict, chunk: Batch, step: Tensor, part: Tensor) -> Any:
         return self._over_lanes(self.program.evaluate, (0, 0, None))(lanes, self._part(chunk, step, part), step[0])

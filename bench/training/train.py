@@ -6,6 +6,7 @@ not finite is frozen at that step and recorded; its neighbours never see it.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,8 @@ class PackRun:
         held_out = self._cast(self.program.workload.held_out(self.device))
         self._held_out = {n: t.unflatten(1, (self._num_parts, -1)).flatten(0, 1) for n, t in held_out.items()}
         self._counters = {
-            name: torch.zeros(1, dtype=torch.int64, device=self.device) for name in ("step", "probe", "part", "batch")
+            name: torch.zeros(1, dtype=torch.int64, device=self.device)
+            for name in ("step", "part", "batch", *self._history.observations)
         }
         self._measures: dict[str, Tensor] = {}  # of either evaluation: captured graphs write to the same tensors
         self._is_compiled = False
@@ -115,7 +117,8 @@ class PackRun:
                 del seen
             if only_training:
                 return
-            self._stacked.observe(self._lanes, self._chunk, counters["step"])
+            for each in self._history.observations.values():
+                self._stacked.observe(self._lanes, self._chunk, counters["step"], probes=each.probes)
             self._stacked.evaluate(self._lanes, self._chunk, counters["step"], counters["part"])
 
     def look(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
@@ -156,7 +159,8 @@ class PackRun:
         copy_tensors(self._lanes, state["lanes"])
         copy_tensors(self._history.tensors, state["history"])
         self._counters["step"].fill_(self.step)
-        self._counters["probe"].fill_(sum(step < self.step for step in self._history.probe_steps))
+        for name, each in self._history.observations.items():
+            self._counters[name].fill_(sum(step < self.step for step in each.steps))
 
     def results(self) -> list[Result]:
         """How each lane ended, in the order of the pack."""
@@ -238,12 +242,12 @@ class PackRun:
         self._history.tensors["val"][row].copy_(torch.stack(columns, dim=-1))
 
     def _run_to(self, end: int) -> None:
-        probed = set(self._history.probe_steps)
+        due = {name: set(each.steps) for name, each in self._history.observations.items()}
         for step in range(self.step, end):
             self.step = step
             self._evaluate_if_due()
-            if step in probed:
-                self._observe_once()
+            for name in (name for name, steps in due.items() if step in steps):
+                self._observe_once[name]()
             self._step_once()
         self.step = end
 
@@ -251,20 +255,11 @@ class PackRun:
         """Make what is called step after step; all of it works in place on lanes, history and counters."""
         self._pool = new_pool(self.device)
         self._compile_step()
-        step, probe, batch = (self._counters[name] for name in ("step", "probe", "batch"))
-        history = self._history
-
-        def keep_observed(attention_LQA: Tensor) -> None:
-            history.tensors["attention"].index_copy_(0, probe, attention_LQA[None])
-            probe.add_(1)
-
-        observed = (self._lanes, self._chunk, step)
-        self._observe_once = self._callable(
-            self._stacked.observe, observed, keep_observed, num_calls=len(history.probe_steps)
-        )
+        step, batch, history = self._counters["step"], self._counters["batch"], self._history
+        self._observe_once = {name: self._compile_observation(name) for name in history.observations}
         self._evaluate_once = self._callable(
             self._stacked.evaluate,
-            (*observed, self._counters["part"]),
+            (self._lanes, self._chunk, step, self._counters["part"]),
             self._keep_measures,
             num_calls=history.loss_window * self._num_parts,
         )
@@ -275,6 +270,18 @@ class PackRun:
                 self._stacked.evaluate_held_out, arguments, self._keep_measures, num_calls=num_calls
             )
         self._is_compiled = True
+
+    def _compile_observation(self, name: str) -> Callable[[], Any]:
+        """Measures what the probes of one cadence measure and keeps it in the history's tensor of that name."""
+        each, row = self._history.observations[name], self._counters[name]
+
+        def keep_observed(observed_LQA: Tensor) -> None:
+            self._history.tensors[name].index_copy_(0, row, observed_LQA[None])
+            row.add_(1)
+
+        observe = functools.partial(self._stacked.observe, probes=each.probes)
+        arguments = (self._lanes, self._chunk, self._counters["step"])
+        return self._callable(observe, arguments, keep_observed, num_calls=len(each.steps))
 
     def _compile_step(self) -> None:
         step, part = self._counters["step"], self._counters["part"]

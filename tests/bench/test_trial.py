@@ -65,8 +65,23 @@ def test_id_depends_on_seed_and_probes(field):
     assert changed(**{field: 7}).id != TRIAL.id
 
 
+def test_id_depends_on_probes_and_their_settings():
+    probe = Choice(name="entropy", params={"every": None})
+    often = dataclasses.replace(probe, params={"every": 5})
+    ids = [changed(probes=probes).id for probes in (None, (), (probe,), (often,), (probe, often))]
+    assert len(set(ids)) == len(ids)
+    relabelled = dataclasses.replace(probe, label="another label")
+    assert changed(probes=(relabelled,)).id == changed(probes=(probe,)).id
+
+
+def test_a_trial_without_probes_of_its_own_is_written_as_before_there_were_any():
+    assert "probes" not in TRIAL.to_dict()
+    named = changed(probes=(Choice(name="entropy", params={"every": 5}),))
+    assert Trial.from_dict(json.loads(json.dumps(named.to_dict()))) == named
+
+
 def test_every_field_is_covered_above():
-    assert {field.name for field in dataclasses.fields(Trial)} == {*KINDS, "knobs", "seed", "probe_every"}
+    assert {field.name for field in dataclasses.fields(Trial)} == {*KINDS, "knobs", "seed", "probe_every", "probes"}
 
 
 def test_id_survives_a_change_of_the_code():

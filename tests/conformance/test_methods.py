@@ -22,7 +22,9 @@ from bench.methods.base import Heads, Mask, Method
 from bench.methods.l2_attention import L2Attention
 from bench.methods.linear import ROLES, Linear, PlainLinear, SigmaReparam
 from bench.models import attention as models_attention
-from bench.probes.attention import Attention, entropy, frobenius_norm, row_mass
+from bench.probes import build_probes
+from bench.probes.attention import entropy, frobenius_norm, row_mass
+from bench.probes.base import Attention
 
 NUM_HEADS, NUM_TOKENS, WIDTH = 3, 12, 4  # more tokens than a default window holds on one side
 HEADS = Heads(num_heads=NUM_HEADS, width=WIDTH, num_keys=NUM_TOKENS)
@@ -322,9 +324,9 @@ def test_observation_in_parts_equals_the_whole(method, monkeypatch):
     mask = method.restrict(MASKS["causal"])
     state = state_of(method, 1)
     q_BHQD, k_BHKD = prepared(method, *queries_and_keys(7, mask), state)
-    whole = models_attention.observe_attention(method, q_BHQD, k_BHKD, mask, state)
+    whole = models_attention.observe_attention(build_probes(None), method, q_BHQD, k_BHKD, mask, state)
     monkeypatch.setattr(models_attention, "MAX_OBSERVED_ELEMENTS", 1)
-    parts = models_attention.observe_attention(method, q_BHQD, k_BHKD, mask, state)
+    parts = models_attention.observe_attention(build_probes(None), method, q_BHQD, k_BHKD, mask, state)
     torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-14)
     assert whole.isfinite().all()
 

@@ -14,7 +14,8 @@ import torch
 from bench.methods.kernel import ReluKernel
 from bench.methods.linear import SpectralNorm
 from bench.methods.softmax import Softmax
-from bench.probes.attention import Attention, entropy, frobenius_norm
+from bench.probes.attention import entropy, frobenius_norm
+from bench.probes.base import Attention
 
 N, M = 20, 20_000
 MASK = torch.ones(1, N, dtype=torch.bool)

@@ -15,12 +15,15 @@ from bench.entry import load_class, parameters
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Cosine
 from bench.optimizers.sgd import SGD
-from bench.probes.attention import ATTENTION_PROBES
+from bench.probes import build_probes
+from bench.probes.base import measured_by
 from bench.training.lane import LaneProgram
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
 from tests.trials import SMALL, SMALL_LANGUAGE, text
 from tests.variants import differ
+
+PROBES = build_probes(None)
 
 # Small enough for a test.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -140,7 +143,7 @@ def training(workload: Workload) -> list:
     seen: list[Any] = [workload.eval_every]
     for step in range(3):
         batch, now = batch_at(workload, step, torch.float32), torch.tensor(step)
-        observed = program.observe(lane, batch, now)
+        observed = program.observe(lane, batch, now, probes=PROBES)
         lane, loss, _ = program.train(lane, batch, knobs, now)
         assert lane["alive"]
         seen.append((lane["params"], loss, observed))
@@ -203,8 +206,8 @@ def test_layers_heads_and_keys_are_as_stated(workload):
     """Every layer is observed; no row has more keys than `num_keys`, some row as many."""
     method = Recording()
     program = dataclasses.replace(program_of(workload), method=method)
-    observed = program.observe(started(workload), batch_at(workload, 0), torch.tensor(0))
-    assert observed.shape == (len(ATTENTION_PROBES), workload.num_layers)
+    observed = program.observe(started(workload), batch_at(workload, 0), torch.tensor(0), probes=PROBES)
+    assert observed.shape == (len(measured_by(PROBES)), workload.num_layers)
     heads, kind = workload.attention
     assert set(method.shapes) == {(heads.num_heads, heads.width, heads.num_keys)}
     assert {mask.kind for mask in method.masks} == {kind}

@@ -15,12 +15,15 @@ from bench.methods.base import Method
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Constant
 from bench.optimizers.sgd import SGD
+from bench.probes import build_probes
 from bench.randomness import normal
 from bench.training.lane import LaneProgram
 from bench.trial import Trial
 from bench.workloads.in_context_regression import InContextRegression
 from tests.trials import language_trial
 from tests.variants import ignored_parameters
+
+PROBES = build_probes(None)
 
 
 @pytest.fixture(params=METHODS)
@@ -100,7 +103,7 @@ def test_every_method_trains_a_language_model(name):
         lane, loss, grad_norm = program.train(lane, batch, knobs, torch.tensor(step))
         assert loss.isfinite()
         assert grad_norm.isfinite()
-        assert program.observe(lane, batch, torch.tensor(step)).isfinite().all()
+        assert program.observe(lane, batch, torch.tensor(step), probes=PROBES).isfinite().all()
         assert program.evaluate(lane, batch, torch.tensor(step))["loss"].isfinite()
     assert lane["alive"]
     assert any(not torch.equal(tensor, lane["params"][name]) for name, tensor in before.items())

@@ -6,7 +6,8 @@ import torch
 
 from bench.methods.norm_softmax import EPS, NormSoftmax, NormSoftmaxBounded
 from bench.methods.softmax import Softmax
-from bench.probes.attention import Attention, logit_variance
+from bench.probes.attention import logit_variance
+from bench.probes.base import Attention
 from tests.bench.methods.naive import FULL, MASKS, by_rows, queries_and_keys, softmax
 
 

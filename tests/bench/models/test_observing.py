@@ -12,7 +12,10 @@ from bench.methods.base import Mask
 from bench.methods.softmax import Softmax
 from bench.models import attention
 from bench.models.attention import Mode, attend, observe_attention
-from bench.probes.attention import ATTENTION_PROBES
+from bench.probes import build_probes
+from bench.probes.base import measured_by
+
+PROBES = build_probes(None)
 
 BATCH, HEADS, TOKENS, WIDTH = 4, 6, 5, 3
 MASK = Mask(allowed_QK=torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril(), kind="causal")
@@ -41,7 +44,7 @@ def queries_and_keys(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, 
 @pytest.mark.parametrize("num_matrices", [0, 1, 2, 3, 5, 6, 12, 23])
 def test_observing_in_parts_equals_observing_at_once(monkeypatch, num_matrices):
     """Room for so many matrices of logits: parts of heads, then of the batch; one at least."""
-    at_once = observe_attention(Tempered(), *queries_and_keys(), MASK, STATE)
+    at_once = observe_attention(PROBES, Tempered(), *queries_and_keys(), MASK, STATE)
     sizes = []
 
     class Watched(Tempered):
@@ -50,7 +53,7 @@ def test_observing_in_parts_equals_observing_at_once(monkeypatch, num_matrices):
             return super().weights(q_BHQD, k_BHKD, mask_QK, state)
 
     monkeypatch.setattr(attention, "MAX_OBSERVED_ELEMENTS", num_matrices * TOKENS**2)
-    in_parts = observe_attention(Watched(), *queries_and_keys(), MASK, STATE)
+    in_parts = observe_attention(PROBES, Watched(), *queries_and_keys(), MASK, STATE)
     torch.testing.assert_close(in_parts, at_once, rtol=1e-13, atol=0)
     assert sum(sizes) == BATCH * HEADS
     assert max(sizes) <= max(1, num_matrices)
@@ -62,7 +65,7 @@ def test_parts_under_vmap_equal_a_loop(monkeypatch):
     q, k = (torch.stack([x, 2 * x.flip(0), -x]) for x in queries_and_keys())
 
     def observed(q, k):
-        return observe_attention(Tempered(), q, k, MASK, STATE)
+        return observe_attention(PROBES, Tempered(), q, k, MASK, STATE)
 
     expected = torch.stack([observed(q[i], k[i]) for i in range(3)])
     torch.testing.assert_close(torch.func.vmap(observed)(q, k), expected, rtol=1e-12, atol=1e-15)
@@ -73,9 +76,9 @@ def test_half_precision_is_observed_in_float32(dtype):
     """As if the same numbers had come in float32, also under autocast."""
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in STATE.items()}
     q, k = (x.to(dtype) for x in queries_and_keys(torch.float32))
-    expected = observe_attention(Tempered(), q.float(), k.float(), MASK, state)
+    expected = observe_attention(PROBES, Tempered(), q.float(), k.float(), MASK, state)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        observed = observe_attention(Tempered(), q, k, MASK, state)
+        observed = observe_attention(PROBES, Tempered(), q, k, MASK, state)
     assert observed.dtype == torch.float32
     assert torch.equal(observed, expected)
 
@@ -91,9 +94,9 @@ def test_the_mode_says_what_is_watched():
     z_BHQK = (0.5 * q @ k.mT).masked_fill(~MASK.allowed_QK, -torch.inf)
     torch.testing.assert_close(watched(Mode(max_logits=True)), z_BHQK.amax(dim=(0, 2, 3)).float(), rtol=1e-6, atol=0)
     assert watched(Mode(is_training=True)) is None
-    quantities = watched(Mode(observes=True, max_logits=True))
-    assert quantities.shape == (len(ATTENTION_PROBES),)
-    largest = quantities[list(ATTENTION_PROBES).index("max_logit")]
+    quantities = watched(Mode(probes=PROBES, max_logits=True))
+    assert quantities.shape == (len(measured_by(PROBES)),)
+    largest = quantities[list(measured_by(PROBES)).index("max_logit")]
     torch.testing.assert_close(largest, z_BHQK.amax(), rtol=1e-12, atol=0)
 
 

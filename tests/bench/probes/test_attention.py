@@ -6,18 +6,8 @@ import math
 import pytest
 import torch
 
-from bench.probes.attention import (
-    ATTENTION_PROBES,
-    Attention,
-    entropy,
-    frobenius_norm,
-    logit_variance,
-    max_logit,
-    merge,
-    observe,
-    row_mass,
-)
-from bench.trace import QUANTITIES
+from bench.probes.attention import entropy, frobenius_norm, logit_variance, max_logit, row_mass
+from bench.probes.base import Attention
 
 BATCH, HEADS, QUERIES, KEYS = 3, 2, 4, 5
 MASKS = {
@@ -78,20 +68,6 @@ def test_entropy_of_rows_that_need_not_sum_to_1_is_that_of_the_divided_row(layer
     assert entropy(empty).item() == 0
 
 
-@pytest.mark.parametrize("size", [1, 2, 4])
-def test_observing_in_parts_and_merging_equals_observing_at_once(size):
-    """Equal parts of batch and heads."""
-    generator = torch.Generator().manual_seed(1)
-    z_BHQK = torch.randn(4, HEADS, QUERIES, KEYS, generator=generator, dtype=torch.float64)
-    mask_QK = MASKS["causal"]
-
-    def layer_of(z_BHQK: torch.Tensor) -> Attention:
-        return Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK.masked_fill(~mask_QK, -math.inf).softmax(-1), mask_QK=mask_QK)
-
-    parts = [observe(layer_of(part[:, [h]])) for part in z_BHQK.split(size) for h in range(HEADS)]
-    torch.testing.assert_close(merge(parts), observe(layer_of(z_BHQK)), rtol=1e-13, atol=0)
-
-
 def test_logit_variance_equals_a_loop(layer):
     expected = mean([mean([(z - mean(logits)) ** 2 for z in logits]) for logits, _ in rows(layer)])
     assert logit_variance(layer).item() == pytest.approx(expected, rel=1e-12)
@@ -99,12 +75,6 @@ def test_logit_variance_equals_a_loop(layer):
 
 def test_max_logit_equals_a_loop(layer):
     assert max_logit(layer).item() == max(max(logits) for logits, _ in rows(layer))
-
-
-def test_masked_logits_change_nothing(layer):
-    changed = dataclasses.replace(layer, z_BHQK=layer.z_BHQK.masked_fill(~layer.mask_QK, 1e30))
-    for probe in ATTENTION_PROBES.values():
-        assert probe(layer).item() == probe(changed).item()
 
 
 def test_uniform_and_one_hot_rows_reach_the_bounds():
@@ -121,19 +91,3 @@ def test_equal_logits_have_no_variance():
     z_BHQK = torch.full((2, 1, 3, 3), 7.5, dtype=torch.float64)
     layer = Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK, mask_QK=torch.ones(3, 3, dtype=torch.bool).tril())
     assert logit_variance(layer).item() == 0
-
-
-def test_probes_under_vmap_equal_a_loop(layer):
-    for probe in ATTENTION_PROBES.values():
-
-        def of(z_BHQK, p_BHQK, probe=probe):
-            return probe(Attention(z_BHQK=z_BHQK, p_BHQK=p_BHQK, mask_QK=layer.mask_QK))
-
-        z = torch.stack([layer.z_BHQK, 2 * layer.z_BHQK.flip(0), -layer.z_BHQK])
-        p = torch.stack([layer.p_BHQK, layer.p_BHQK.flip(0), layer.p_BHQK.square()])
-        expected = torch.stack([of(z[i], p[i]) for i in range(3)])
-        torch.testing.assert_close(torch.func.vmap(of)(z, p), expected, rtol=1e-14, atol=0)
-
-
-def test_every_probe_is_a_defined_quantity():
-    assert {name for name, quantity in QUANTITIES.items() if quantity.per_layer} == set(ATTENTION_PROBES)

@@ -13,11 +13,14 @@ from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.optimizers.sgd import SGD
-from bench.probes.attention import ATTENTION_PROBES
+from bench.probes import build_probes
+from bench.probes.base import measured_by
 from bench.training.compile import cost, trace
 from bench.training.lane import LaneProgram
 from bench.trial import KNOB_NAMES, Trial
 from tests.trials import trial
+
+PROBES = build_probes(None)
 
 SEED = torch.tensor(1)
 DTYPE = torch.float64
@@ -118,15 +121,18 @@ def test_evaluation_and_observation_see_what_the_next_step_sees():
     program, lane, knobs = start(trial(method="sigma_reparam_qk", init_scale=5))
     for step in range(3):
         batch, now = batch_at(program, step), torch.tensor(step)
-        measured, observed = program.evaluate(lane, batch, now)["loss"], program.observe(lane, batch, now)
+        measured, observed = (
+            program.evaluate(lane, batch, now)["loss"],
+            program.observe(lane, batch, now, probes=PROBES),
+        )
         seen = program.gradients(lane, batch, now, torch.tensor(0))
         buffers = seen["buffers"] | counters(step)
-        of_step = program.workload.loss(program.method, lane["params"], buffers, batch, Mode(observes=True))
+        of_step = program.workload.loss(program.method, lane["params"], buffers, batch, Mode(probes=PROBES))
         assert not same(seen["buffers"], lane["buffers"])
         lane, loss, _ = program.train(lane, batch, knobs, now)
         torch.testing.assert_close(measured, loss, rtol=1e-14, atol=0)
         torch.testing.assert_close(observed, torch.stack(of_step.watched, dim=-1), rtol=1e-14, atol=0)
-        assert observed.shape == (len(ATTENTION_PROBES), program.workload.num_layers)
+        assert observed.shape == (len(measured_by(PROBES)), program.workload.num_layers)
 
 
 def averaged(lane: dict, name: str, beta1: float = 0.9) -> torch.Tensor:
@@ -146,9 +152,10 @@ def test_evaluation_and_observation_see_the_weights_that_the_optimizer_evaluates
         lane, _, _ = program.train(lane, batch_at(program, step), knobs, torch.tensor(step))
     average = lane | {"params": {name: averaged(lane, name) for name in lane["params"]}}
     batch, now = batch_at(program, 3), torch.tensor(3)
-    for function in ("evaluate", "observe"):
+    for function, options in (("evaluate", {}), ("observe", {"probes": PROBES})):
         found, expected, trained = (
-            getattr(one, function)(of, batch, now) for one, of in ((program, lane), (plain, average), (plain, lane))
+            getattr(one, function)(of, batch, now, **options)
+            for one, of in ((program, lane), (plain, average), (plain, lane))
         )
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
         assert not same(found, trained)

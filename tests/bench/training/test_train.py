@@ -13,7 +13,9 @@ from bench.entry import load_class, parameters
 from bench.held_out import HELD_OUT
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
-from bench.trace import QUANTITIES, TRACE_COLUMNS, WHOLE_MODEL
+from bench.probes import build_probes
+from bench.probes.base import quantities_of
+from bench.trace import TRACE_COLUMNS, TRAINING_QUANTITIES, WHOLE_MODEL
 from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import PackRun, train_pack
@@ -232,7 +234,8 @@ def test_traces_hold_every_quantity_within_its_bounds(method):
     result, trace = lane_of(one, trial(method=method, lr=0.4, seed=1), one, trial(method=method, lr=1e30))
     assert result.outcome is Outcome.COMPLETED
     assert trace.schema == {column: getattr(pl, kind) for column, kind in TRACE_COLUMNS.items()}
-    quantities = {name: quantity for name, quantity in QUANTITIES.items() if name not in HELD_OUT}
+    all_quantities = TRAINING_QUANTITIES | quantities_of(build_probes(None))
+    quantities = {name: quantity for name, quantity in all_quantities.items() if name not in HELD_OUT}
     assert set(trace["quantity"]) == set(quantities)
     workload = LaneProgram.of(one).workload
     for name, quantity in quantities.items():

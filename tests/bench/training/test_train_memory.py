@@ -14,11 +14,14 @@ from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.optimizers.adam import AdamW
 from bench.optimizers.schedules import Constant
+from bench.probes import build_probes
 from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.workloads.language_modeling import LanguageModeling
 from tests.trials import LEAN, language_trial
+
+PROBES = build_probes(None)
 
 CLIP = {"tau": 1e-3}  # so small that heads reach it
 
@@ -188,7 +191,7 @@ def test_bfloat16_multiplies_in_bfloat16_and_observes_in_float32():
     counters = {"step": now, "seed": now, "draw": now}
     logits = program.workload._forward(program.method, lane["params"], counters, batch, Mode())[0]
     assert logits.dtype == torch.bfloat16
-    assert program.observe(lane, batch, now).dtype == torch.float32
+    assert program.observe(lane, batch, now, probes=PROBES).dtype == torch.float32
     assert {tensor.dtype for tensor in program.evaluate(lane, batch, now).values()} == {torch.float32}
 
 

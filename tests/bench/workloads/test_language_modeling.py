@@ -19,11 +19,14 @@ from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.optimizers.adam import AdamW
 from bench.optimizers.schedules import Constant
+from bench.probes import build_probes
 from bench.randomness import Dropout
 from bench.training.lane import LaneProgram
 from bench.workloads import language_modeling
 from bench.workloads.language_modeling import LanguageModeling
 from tests.trials import LEAN, SMALL_LANGUAGE, corpus, language_trial
+
+PROBES = build_probes(None)
 
 SEEDS, STEPS = torch.tensor([0, 1, 2**33]), torch.tensor([0, 5, 7, 2**31])
 
@@ -196,7 +199,9 @@ def test_evaluation_and_observation_drop_nothing():
             lane = started(plain) | {"seed": torch.tensor(seed)}
             measured = dropping.evaluate(lane, batch, now)
             torch.testing.assert_close(measured, plain.evaluate(lane, batch, now), rtol=0, atol=0)
-            assert torch.equal(dropping.observe(lane, batch, now), plain.observe(lane, batch, now))
+            assert torch.equal(
+                dropping.observe(lane, batch, now, probes=PROBES), plain.observe(lane, batch, now, probes=PROBES)
+            )
     assert measured["loss"] == gradients(plain)["loss"] != gradients(dropping)["loss"]
 
 
@@ -204,11 +209,11 @@ def test_attention_is_observed_on_the_first_examples():
     """As many as asked for: other examples change nothing, these do."""
     program = program_of(probe_examples=2)
     lane, batch, now = started(program), batch_at(program, 0)["tokens"], torch.tensor(0)
-    observed = program.observe(lane, {"tokens": batch}, now)
+    observed = program.observe(lane, {"tokens": batch}, now, probes=PROBES)
     others, first = batch.clone(), batch.clone()
     others[2:], first[0] = batch[0], batch[3]
-    assert torch.equal(program.observe(lane, {"tokens": others}, now), observed)
-    assert not torch.equal(program.observe(lane, {"tokens": first}, now), observed)
+    assert torch.equal(program.observe(lane, {"tokens": others}, now, probes=PROBES), observed)
+    assert not torch.equal(program.observe(lane, {"tokens": first}, now, probes=PROBES), observed)
 
 
 def test_an_untrained_model_knows_nothing():

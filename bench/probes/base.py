@@ -1,0 +1,78 @@
+"""What a probe is: what it measures of a layer's attention, in which quantities, and how often.
+
+Shapes: B batch, H heads, Q queries, K keys, N quantities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from annotated_types import Ge
+
+from bench.lazy import torch
+from bench.trace import Quantity
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """What a layer's attention was on one batch: logits, weights, which keys were allowed, whether rows sum to 1."""
+
+    z_BHQK: Tensor
+    p_BHQK: Tensor
+    mask_QK: Tensor
+    rows_sum_to_one: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Measures the attention of every layer while a model trains. Subclass it: `quantities`, `measure`, settings.
+
+    every: steps from one measurement to the next; None: the suite's `probe_every`. The last step is measured, too.
+    """
+
+    source: ClassVar[str] = "not stated"
+    quantities: ClassVar[Mapping[str, Quantity]] = {}  # by the names that traces have
+
+    every: Annotated[int, Ge(1)] | None = None
+
+    def measure(self, layer: Attention) -> Mapping[str, Tensor]:
+        """A scalar for each quantity that is per layer, of one model, by operations on tensors without branches."""
+        raise NotImplementedError
+
+
+# How a quantity of a layer follows from those of equal parts of its batch and heads.
+MERGES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda parts: parts.mean(dim=0),
+    "sum": lambda parts: parts.sum(dim=0),
+    "max": lambda parts: parts.amax(dim=0),
+    "min": lambda parts: parts.amin(dim=0),
+}
+
+
+def quantities_of(probes: Sequence[Probe]) -> dict[str, Quantity]:
+    """Every quantity of the probes by name, in their order."""
+    return {name: quantity for probe in probes for name, quantity in probe.quantities.items()}
+
+
+def measured_by(probes: Sequence[Probe]) -> dict[str, Quantity]:
+    """Those quantities that are measured in every layer, in the order of `observe`; the others follow from them."""
+    return {name: quantity for name, quantity in quantities_of(probes).items() if quantity.per_layer}
+
+
+def observe(probes: Sequence[Probe], layer: Attention) -> Tensor:
+    """All that the probes measure in a layer, (N,), as `measured_by` has it."""
+    values = {name: value for probe in probes for name, value in probe.measure(layer).items()}
+    return torch.stack([values[name] for name in measured_by(probes)])
+
+
+def merge(probes: Sequence[Probe], parts: Sequence[Tensor]) -> Tensor:
+    """What `observe` would give of a layer, (N,), from `observe` of equal parts of its batch and heads."""
+    stacked = torch.stack(list(parts))
+    kinds = [quantity.merge for quantity in measured_by(probes).values()]
+    merged = {kind: MERGES[kind](stacked) for kind in dict.fromkeys(kinds)}
+    return torch.stack([merged[kind][index] for index, kind in enumerate(kinds)])

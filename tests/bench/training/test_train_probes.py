@@ -1,0 +1,141 @@
+"""Probes in training: those of a trial are traced, each at its own cadence, and change nothing else."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import polars as pl
+import pytest
+
+from bench.probes.base import Probe
+from bench.trace import WHOLE_MODEL, Quantity
+from bench.training.pack import Pack
+from bench.training.train import PackRun
+from bench.trial import Choice, Trial
+from tests.trials import trained, trial
+
+DEEP = {"depth": 2}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LargestWeight(Probe):
+    """The largest weight of a layer to a power, and its mean over layers."""
+
+    power: float = 1.0
+    quantities: ClassVar = {
+        "largest_weight": Quantity(
+            title="Largest weight", unit="1", low=0.0, high=float, definition="max P", per_layer=True, merge="max"
+        ),
+        "largest_weight_mean": Quantity(
+            title="Largest weight, mean over layers",
+            unit="1",
+            low=0.0,
+            high=float,
+            definition="mean of `largest_weight` over layers",
+            over_layers=("largest_weight", "mean"),
+        ),
+    }
+
+    def measure(self, layer):
+        return {"largest_weight": layer.p_BHQK.amax() ** self.power}
+
+
+def probe(name: str, **params) -> Choice:
+    return Choice(name=name, params={"every": None, **params})
+
+
+OURS = probe(f"{__name__}:LargestWeight", every=2, power=2.0)
+
+
+def with_probes(*probes: Choice, **changes) -> Trial:
+    return dataclasses.replace(trial(workload_params=DEEP, **changes), probes=probes)
+
+
+MIXED = (probe("entropy"), OURS, probe("max_logit", every=5))
+
+
+def steps_of(trace: pl.DataFrame) -> dict[str, list[int]]:
+    return {
+        str(name): group["step"].unique().sort().to_list()
+        for (name,), group in trace.group_by("quantity", maintain_order=True)
+    }
+
+
+def part_of(trace: pl.DataFrame, quantity: str) -> pl.DataFrame:
+    return trace.filter(quantity=quantity).drop("quantity")
+
+
+def test_each_probe_is_traced_at_its_own_cadence_and_at_the_last_step():
+    one = with_probes(*MIXED)
+    trace = trained(one)[1][one.id]
+    usual, often, seldom = [0, 3, 6, 7], [0, 2, 4, 6, 7], [0, 5, 7]
+    assert steps_of(trace) == {
+        **dict.fromkeys(("loss", "grad_norm", "entropy", "entropy_mean", "entropy_std"), usual),
+        **dict.fromkeys(("largest_weight", "largest_weight_mean"), often),
+        "max_logit": seldom,
+    }
+    per_layer = part_of(trace, "largest_weight")
+    assert per_layer["layer"].unique().sort().to_list() == [0, 1]
+    whole = part_of(trace, "largest_weight_mean")
+    assert whole["layer"].unique().to_list() == [WHOLE_MODEL]
+    means = per_layer.group_by("step").agg(pl.col("value").mean()).sort("step")["value"].to_list()
+    assert whole["value"].to_list() == pytest.approx(means, rel=1e-6)
+    assert per_layer["value"].is_between(0, 1).all()
+
+
+def test_what_is_probed_changes_no_training():
+    one, usual = with_probes(*MIXED), trial(workload_params=DEEP)
+    assert one.id != usual.id
+    (result,), traces = trained(one)
+    (other,), other_traces = trained(usual)
+    assert dataclasses.replace(result, trial=usual, wall_s=0.0) == dataclasses.replace(other, wall_s=0.0)
+    for quantity in ("loss", "grad_norm", "entropy"):
+        assert part_of(traces[one.id], quantity).equals(part_of(other_traces[usual.id], quantity))
+    assert (
+        part_of(traces[one.id], "max_logit")
+        .filter(step=0)
+        .equals(part_of(other_traces[usual.id], "max_logit").filter(step=0))
+    )
+
+
+def test_a_setting_of_a_probe_has_effect():
+    plain = with_probes(probe(f"{__name__}:LargestWeight", every=2, power=1.0))
+    squared = with_probes(OURS)
+    one, other = (part_of(trained(each)[1][each.id], "largest_weight")["value"] for each in (plain, squared))
+    assert (one**2).to_list() == pytest.approx(other.to_list(), rel=1e-5)
+
+
+def test_a_lane_is_probed_as_its_solo_run_is():
+    """To rounding, beside a lane that diverges."""
+    one = with_probes(*MIXED, lr=0.1)
+    company = (with_probes(*MIXED, lr=0.4, seed=1), one, with_probes(*MIXED, lr=1e30))
+    alone, beside = trained(one)[1][one.id], trained(*company)[1][one.id]
+    assert alone.drop("value").equals(beside.drop("value"))
+    assert beside["value"].to_list() == pytest.approx(alone["value"].to_list(), rel=1e-4, abs=1e-6)
+
+
+def test_a_diverged_lane_is_probed_up_to_its_last_step():
+    one = with_probes(*MIXED, lr=1e30)
+    (result,), traces = trained(one)
+    assert result.diverged_step is not None
+    assert max(max(steps) for steps in steps_of(traces[one.id]).values()) <= result.diverged_step
+
+
+@pytest.mark.parametrize("stop", [1, 4, 6])
+def test_a_resume_goes_on_with_every_cadence(stop):
+    pack = Pack(trials=(with_probes(*MIXED), with_probes(*MIXED, seed=1)))
+    first, whole = PackRun(pack), PackRun(pack)
+    whole.advance()
+    first.advance(max_steps=stop)
+    second = PackRun(pack)
+    second.load(first.state())
+    second.advance()
+    for one in pack.trials:
+        assert second.traces()[one.id].equals(whole.traces()[one.id])
+
+
+def test_no_probes_leave_losses_and_gradient_norms():
+    one = with_probes()
+    trace = trained(one)[1][one.id]
+    assert list(steps_of(trace)) == ["loss", "grad_norm"]
+    assert math.isfinite(trace["value"].sum())
