@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.held_out import HELD_OUT_COLUMNS
@@ -118,6 +118,7 @@ trials = st.builds(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # on a busy machine
 @given(trial=trials)
 def test_trial_survives_json(trial):
     back = Trial.from_dict(json.loads(json.dumps(trial.to_dict(), allow_nan=False)))
