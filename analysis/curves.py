@@ -7,8 +7,9 @@ Legend: L learning rates, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -150,7 +151,17 @@ def entries_by_workload(results: pl.DataFrame) -> list[Entries]:
 
 def entry_label(method: str, optimizer: str, knobs: str) -> str:
     """What tables and figures call an entry where the method alone does not name it."""
-    return ", ".join(part for part in (method, optimizer, knobs) if part)
+    return place_of((method, optimizer, knobs))
+
+
+def place_of(key: Iterable[object]) -> str:
+    """What names a place, such as a workload and its knobs, without the parts that are empty."""
+    return ", ".join(str(part) for part in key if part)
+
+
+def groups_of(frame: pl.DataFrame, *names: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
+    """The key and rows of each group of these columns, in the frame's order; none of an empty frame."""
+    return [] if frame.is_empty() else list(frame.group_by(*names, maintain_order=True))
 
 
 def _loss_grid(group: pl.DataFrame, found: pl.DataFrame) -> LossGrid:

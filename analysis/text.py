@@ -1,33 +1,54 @@
-"""Names and numbers as text that LaTeX, Markdown and HTML show as it is meant."""
+"""Names and numbers as text that LaTeX and Markdown show as it is meant."""
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from collections.abc import Iterable
 
-_LATEX_ESCAPES = {
+LONGEST_WORD = 18  # letters that LaTeX need not break
+
+_LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "†": r"\dag{}", "±": r"$\pm$",
+    "|": r"\textbar{}", "†": r"\dag{}", "‡": r"\ddag{}", "±": r"$\pm$", "×": r"$\times$", "–": "--", "—": "---",
+    "√": r"$\sqrt{}$", "≤": r"$\leq$", "≥": r"$\geq$", "−": "$-$", "∞": r"$\infty$", "…": r"\dots{}",
+    "‘": "`", "’": "'", "“": "``", "”": "''", "▽": r"$\bigtriangledown$", "△": r"$\bigtriangleup$",
+    "○": r"$\circ$", "●": r"$\bullet$", "→": r"$\rightarrow$", "[": "{[}", "]": "{]}", "*": "{*}",
 }  # fmt: skip
+_LATEX_BREAKS = "_=/"
 
 
 def escape_latex(text: str) -> str:
-    """Safe in running text and table cells."""
-    return "".join(_LATEX_ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
+    """Safe in running text and table cells; letters beyond Latin 1 that have no command are given by number."""
+    return "".join(map(_latex_letter, " ".join(text.split())))
+
+
+def breakable_latex(text: str) -> str:
+    """Escaped for LaTeX; a line may break after _ = and /, and after LONGEST_WORD letters without a break."""
+    parts, words, unbroken = [], " ".join(text.split()), 0
+    for letter, after in zip(words, (words + " ")[1:], strict=True):
+        unbroken = 0 if letter in " -" else unbroken + (1 if _is_latin(letter) else 6)
+        breaks = after != " " and (unbroken >= LONGEST_WORD or (letter in _LATEX_BREAKS and after.isalnum()))
+        unbroken = 0 if breaks else unbroken
+        parts.append(_latex_letter(letter) + (r"\allowbreak{}" if breaks else ""))
+    return "".join(parts)
+
+
+def _latex_letter(letter: str) -> str:
+    if letter in _LATEX:
+        return _LATEX[letter]
+    return letter if _is_latin(letter) else f"U+{ord(letter):04X}"
+
+
+def _is_latin(letter: str) -> bool:
+    return letter.isprintable() and ord(letter) < 0x100
 
 
 def escape_markdown(text: str) -> str:
     """Safe in a pipe table of a renderer that also passes HTML on."""
     escaped = re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", " ".join(text.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def breakable(text: str) -> str:
-    """Escaped for HTML; a line may break after an underscore."""
-    return html.escape(text).replace("_", "_<wbr>")
 
 
 def counted(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.scores.guards import FLAGS
+from analysis.scores.flags import FLAGS
 from bench.suite.catalog import list_markdown, prose_markdown
 
 ROOT = Path(__file__).parents[1]

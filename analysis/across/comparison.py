@@ -1,26 +1,19 @@
-"""Our scores beside published ones: matched by workload and method, ranked, correlated, and as text in five formats."""
+"""Our scores beside published ones: matched by workload and method, ranked and correlated."""
 
 from __future__ import annotations
 
-import html
 import itertools
-import json
-from collections.abc import Callable
-from typing import Any
 
 import polars as pl
 
 from analysis.across.disagreement import rank_agreement
 from analysis.curves import require_columns
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
-from analysis.tables.table import PlainTable, plain_html, plain_latex, plain_markdown
-from analysis.text import escape_markdown, number
 from bench.errors import UsageError
 
 REFERENCE_COLUMNS: tuple[str, ...] = ("workload", "method", "lr_sensitivity", "source", "note")
 
 _GROUP = ["workload", "optimizer", "knobs"]
-_TITLES = ("Method", "Score", "95% interval", "Rank", "Paper", "Paper rank")
 
 
 def compare(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
@@ -66,31 +59,6 @@ def rank_correlations(compared: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={**schema, "num_methods": pl.Int64}, orient="row")
 
 
-def comparison_markdown(compared: pl.DataFrame) -> str:
-    """A pipe table for each (workload, optimizer, knobs), with rank correlations, then the source."""
-    return "\n".join([*map(plain_markdown, _tables(compared)), escape_markdown(_sources(compared)), ""])
-
-
-def comparison_html(compared: pl.DataFrame) -> str:
-    """A fragment like `comparison_markdown`; every name escaped."""
-    return "\n".join([*map(plain_html, _tables(compared)), f"<p>{html.escape(_sources(compared))}</p>"])
-
-
-def comparison_latex(compared: pl.DataFrame) -> str:
-    """A booktabs `table` for each (workload, optimizer, knobs); needs \\usepackage{booktabs}."""
-    tables = [plain_latex(table, caption=_sources(compared)) for table in _tables(compared)]
-    return "\n".join([r"% needs \usepackage{booktabs}", *tables])
-
-
-COMPARISON_FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
-    "markdown": comparison_markdown,
-    "html": comparison_html,
-    "latex": comparison_latex,
-    "csv": lambda compared: compared.write_csv(),
-    "json": lambda compared: json.dumps(compared.to_dicts(), indent=1, allow_nan=False) + "\n",
-}
-
-
 def _matched(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
     """Each entry with its nearest reference: exact labels go before bare names, the method's before the workload's."""
     entries = leaderboard.with_row_index("entry")
@@ -106,29 +74,3 @@ def _matched(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFram
         pl.concat(candidates).join(paper, on=["workload", "method"]).sort("distance").unique("entry", keep="first")
     )
     return entries.join(nearest.drop("workload", "method", "distance"), on="entry")
-
-
-def _tables(compared: pl.DataFrame) -> list[PlainTable]:
-    """One table a (workload, optimizer, knobs), its rank correlations in the heading."""
-    correlations = {row[:3]: row[3:] for row in rank_correlations(compared).iter_rows()}
-    tables = []
-    for key, rows in compared.group_by(_GROUP, maintain_order=True):
-        spearman, kendall, num_methods = correlations[key]
-        heading = ", ".join(str(part) for part in key if part)
-        heading += f": rank correlation over {num_methods} methods, Spearman {number(spearman, 2)}, "
-        heading += f"Kendall {number(kendall, 2)}"
-        cells = tuple(_cells(row) for row in rows.iter_rows(named=True))
-        tables.append(PlainTable(heading=heading, titles=_TITLES, rows=cells))
-    return tables
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    ours, low, high, paper = (
-        number(row[name], 2) for name in ("lr_sensitivity", "ci_low", "ci_high", "paper_lr_sensitivity")
-    )
-    interval = "–" if row["ci_low"] is None else f"[{low}, {high}]"
-    return (row["method"], ours, interval, str(row["our_rank"]), paper, str(row["paper_rank"]))
-
-
-def _sources(compared: pl.DataFrame) -> str:
-    return "Source: " + "; ".join(compared["source"].unique().sort()) + ". Ranks by value alone."

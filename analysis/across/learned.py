@@ -14,10 +14,9 @@ import polars as pl
 
 from analysis.across.disagreement import costs
 from analysis.curves import ENTRY
+from analysis.scores.flags import NOT_LEARNED, flags_of
 from analysis.scores.guards import board_flags
 from analysis.scores.parts import ScoredEntry
-
-NOT_LEARNED = ("at_chance", "learned_little")  # of the flags of a leaderboard
 
 
 def why_not_learned(entries: Sequence[ScoredEntry]) -> dict[tuple[str, ...], str]:
@@ -26,7 +25,7 @@ def why_not_learned(entries: Sequence[ScoredEntry]) -> dict[tuple[str, ...], str
     for _, of_workload in itertools.groupby(entries, key=lambda entry: entry.key[0]):
         grids = {entry.key: entry.grid for entry in of_workload}
         for key, text in board_flags(grids, "lr_sensitivity", ()).items():
-            found[key] = next((word for word in text.split(",") if word in NOT_LEARNED), "")
+            found[key] = next((word for word in flags_of(text) if word in NOT_LEARNED), "")
     return found
 
 

@@ -11,21 +11,24 @@ from pathlib import Path
 
 import polars as pl
 
-from analysis.across.comparison import compare, comparison_latex
+from analysis.across.comparison import compare
 from analysis.foreign.runs import ABSENT, mark_imported
 from analysis.losses import choose_loss
 from analysis.paper.bibliography import UNCITED, bibtex, entry_name, keys_of, scores_in
 from analysis.paper.figures import Saved, bundle_figures, save_figures
 from analysis.paper.files import MAIN, figure_tex, main_tex, put_in_place, readme, refuse_foreign, write_sums
 from analysis.paper.imported import imported_rows
-from analysis.paper.latex import PREAMBLE, leaderboard_tables, matrix_tables, widened
+from analysis.paper.latex import PREAMBLE, leaderboard_tables, matrix_tables
 from analysis.paper.methods_text import methods_text
 from analysis.paper.prose import Text, cited_keys, text_latex, text_markdown
-from analysis.report.section import Told
+from analysis.report.section import Section
 from analysis.report.sections import report_sections
-from analysis.scores.generalisation import generalisation_latex
+from analysis.scores.flags import used_flags
 from analysis.scores.leaderboard import differences, leaderboard
-from analysis.tables.leaderboard import csv_table
+from analysis.tables.held_out import held_out_group
+from analysis.tables.latex import ON_PAGE, group_latex
+from analysis.tables.leaderboard import FORMATS
+from analysis.tables.published import comparison
 from bench.errors import UsageError
 
 
@@ -98,7 +101,7 @@ def _methods(scored: Scored, manifest: str | None, shown: Collection[str], figur
         imported=scored.imported,
         shown=shown,
         figures=figures,
-        flags=set(",".join(scored.board["flags"]).split(",")),
+        flags=used_flags(scored.board),
     )
 
 
@@ -112,10 +115,11 @@ def _write_tables(scored: Scored, folder: Path, references: pl.DataFrame | None)
         boards = {name: leaderboard(of, scored.score, scored.loss) for name, of in parts.items()}
         imported = scored.imported["trial_id"]
         texts["matrix"] = matrix_tables({name: mark_imported(boards[name], parts[name], imported) for name in boards})
-    held_out = generalisation_latex(board)
-    texts["held_out"] = [widened(held_out, "held-out")] if held_out else []
-    compared = [] if references is None else [comparison_latex(compare(board, references))]
-    texts["comparison"] = [widened(table, "comparison") for table in compared]
+    groups = {"held_out": held_out_group(board)}
+    groups |= {} if references is None else {"comparison": comparison(compare(board, references))}
+    for kind, group in groups.items():
+        label = kind.replace("_", "-")
+        texts[kind] = [] if group is None else [group_latex(group, label=label, floating=ON_PAGE)]
     (folder / "tables").mkdir()
     names = []
     for kind, tables in texts.items():
@@ -125,22 +129,20 @@ def _write_tables(scored: Scored, folder: Path, references: pl.DataFrame | None)
     return names
 
 
-def _write_numbers(scored: Scored, told: Iterable[Told], folder: Path, manifest: str | None) -> list[str]:
+def _write_numbers(scored: Scored, told: Iterable[Section], folder: Path, manifest: str | None) -> list[str]:
     """Every number behind tables and figures, with all digits; the names of the scores among them."""
-    board = csv_table(scored.board)
     _write(folder / "numbers.csv", scored.results.write_csv())
-    _write(folder / "leaderboard.csv", board)
+    _write(folder / "leaderboard.csv", FORMATS["csv"](scored.board))
     pairs = differences(choose_loss(scored.results, scored.loss), scored.score)
     _write(folder / "differences.csv", pairs.write_csv())
     if manifest is not None:
         _write(folder / "manifest.json", manifest)
-    further = {name: text for part in told for name, text in part.files.items() if name.endswith(".csv")}
+    further = {name: frame for part in told for name, frame in part.frames.items()}
     if further:
         (folder / "scores").mkdir()
-    for name, text in further.items():
-        _write(folder / "scores" / name, text)
-    frames = [pl.read_csv(text.encode(), infer_schema=False) for text in (board, *further.values())]
-    return list(dict.fromkeys(name for frame in frames for name in scores_in(frame)))
+    for name, frame in further.items():
+        _write(folder / "scores" / name, frame.write_csv())
+    return list(dict.fromkeys(name for frame in (scored.board, *further.values()) for name in scores_in(frame)))
 
 
 def _write_text(

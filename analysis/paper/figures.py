@@ -14,7 +14,7 @@ import polars as pl
 
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH, save_at_width
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
-from analysis.report.section import Told
+from analysis.report.section import Section
 from bench.lazy import altair as alt
 
 # Kinds of figures that one column has room for; all others are as wide as the page.
@@ -38,7 +38,7 @@ class Saved:
 
 
 def bundle_figures(
-    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], loss: str, told: Iterable[Told]
+    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], loss: str, told: Iterable[Section]
 ) -> Iterator[Drawn]:
     """What a report of these results draws, in its order; arguments as `write_report` and `report_sections` have it."""
     yield from curve_figures(results, traces, num_keys, loss)

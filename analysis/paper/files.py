@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
 from analysis.figures.of_a_suite import Drawn
-from analysis.paper.latex_cells import latex_name
+from analysis.text import breakable_latex
 from bench.errors import UsageError
 
 MAIN = "main.tex"
@@ -71,7 +71,7 @@ def main_tex(tables: Iterable[str], *, title: str, has_references: bool) -> str:
     return _MAIN % {
         "page": PAGE_INCHES,
         "gap": PAGE_INCHES - 2 * COLUMN_INCHES,
-        "title": latex_name(title),
+        "title": breakable_latex(title),
         "tables": "\n".join(rf"\input{{{name.removesuffix('.tex')}}}" for name in tables),
         "references": _REFERENCES if has_references else "% nothing is cited",
     }
@@ -88,7 +88,7 @@ def figure_tex(path: str, inches: float, drawn: Drawn) -> str:
         rf"\begin{{figure{star}}}[tp]",
         r"\centering",
         rf"\includegraphics{{{path}}}",
-        rf"\caption{{{latex_name(caption)}}}",
+        rf"\caption{{{breakable_latex(caption)}}}",
         rf"\label{{fig:{name}}}",
         rf"\end{{figure{star}}}",
     ]

@@ -10,6 +10,7 @@ import polars as pl
 from analysis.curves import ENTRY, with_knobs
 from analysis.foreign.runs import IMPORTED
 from analysis.paper.prose import Text, cited, listed_knob, listed_lrs, listed_seeds
+from analysis.scores.flags import has_flag
 from analysis.text import counted
 from bench.trial import KNOB_NAMES, Outcome
 
@@ -20,7 +21,7 @@ _LABELS = {"workload": "on", "optimizer": "with the optimizer", "schedule": "wit
 
 def imported_rows(results: pl.DataFrame, board: pl.DataFrame) -> pl.DataFrame:
     """The results of those entries that the leaderboard flags as imported."""
-    entries = board.filter(_is_imported(board)).select(ENTRY)
+    entries = board.filter(has_flag(IMPORTED)).select(ENTRY)
     return with_knobs(results).join(entries, on=ENTRY, how="semi", maintain_order="left").select(results.columns)
 
 
@@ -35,7 +36,7 @@ def divergence_rule(*, has_own: bool, has_imported: bool) -> str:
 
 def divergence_rule_of(board: pl.DataFrame) -> str:
     """That of the entries of a leaderboard."""
-    flagged = _is_imported(board)
+    flagged = board.select(has_flag(IMPORTED)).to_series()
     return divergence_rule(has_own=not flagged.all(), has_imported=flagged.any())
 
 
@@ -51,10 +52,6 @@ def imported_text(rows: pl.DataFrame, records: Mapping[str, Mapping[str, Any]]) 
     for (name,), runs in named.group_by("import", maintain_order=True):
         text += _of_import(runs, records.get(str(name)))
     return text
-
-
-def _is_imported(board: pl.DataFrame) -> pl.Series:
-    return board["flags"].str.split(",").list.contains(IMPORTED)
 
 
 def _of_import(runs: pl.DataFrame, record: Mapping[str, Any] | None) -> Text:

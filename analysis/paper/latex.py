@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
@@ -18,20 +18,19 @@ from analysis.paper.imported import divergence_rule_of
 from analysis.paper.latex_cells import (
     GAP,
     LETTER,
-    LONGEST_WORD,
     PAGE,
     TINY_LETTER,
     is_plain,
-    latex_name,
     name_column,
     number_column,
-    scientific,
     width_of,
 )
-from analysis.scores.guards import FLAGS
+from analysis.scores.flags import FLAGS, flags_of, used_flags, word_of
 from analysis.scores.kinds import SCORE_KINDS
-from analysis.tables.leaderboard import TIE_MARK, Line, board_sections, reading_note, word_of
-from analysis.text import decimals, number
+from analysis.tables.latex import ON_PAGE, cell_latex, floated, interval_latex, line_latex, scientific
+from analysis.tables.leaderboard import TIE_MARK, reading_note, workload_tables
+from analysis.tables.table import Cell, Name, Number, Table, text_of
+from analysis.text import LONGEST_WORD, breakable_latex, decimals
 
 PREAMBLE = r"""% What tables, figures and references of this folder need, in any document class.
 \usepackage{array}
@@ -76,14 +75,11 @@ _TITLES: dict[str, str] = {
 
 def leaderboard_tables(leaderboard: pl.DataFrame) -> list[str]:
     """A `table*` for each workload of the leaderboard frame; several where its rows take more than LINES_PER_TABLE."""
-    names, sections = board_sections(leaderboard)
     idle = {"flags"} | ({"seeds"} if leaderboard["num_seeds"].n_unique() <= 1 else set())
     tables = []
-    for section in sections:
-        board = leaderboard.filter(workload=section.workload)
-        lines = [(line, dict(zip(names, line.cells, strict=True))) for line in section.lines]
+    for table in workload_tables(leaderboard):
         label = "tab:leaderboard" + (f"-{len(tables) + 1}" if tables else "")
-        tables.append(_leaderboard_table(board, [name for name in names if name not in idle], lines, label))
+        tables.append(_leaderboard_table(leaderboard.filter(workload=table.heading), table, idle, label))
     return tables
 
 
@@ -111,50 +107,40 @@ def matrix_tables(boards: Mapping[str, pl.DataFrame]) -> list[str]:
     return tables
 
 
-def widened(tables: str, label: str) -> str:
-    """Plain booktabs tables of analysis.tables.table over the width of the page, with labels."""
-    text = re.sub(r"^%.*\n", "", tables, flags=re.MULTILINE)
-    text = text.replace(r"\begin{table}[t]" + "\n" + r"\centering", _OPEN).replace(r"\end{table}", r"\end{table*}")
-    parts = text.split(r"\begin{tabular}")
-    labels = (rf"\label{{tab:{label}{f'-{place}' if place > 1 else ''}}}" for place in range(1, len(parts)))
-    return parts[0] + "".join(
-        f"{one}\n{_GAP}\n\\begin{{tabular}}{part}" for one, part in zip(labels, parts[1:], strict=True)
-    )
-
-
-_GAP = r"\vspace{4pt}"
-_OPEN = "\\begin{table*}[tp]\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{4pt}"
-
-
-def _leaderboard_table(
-    board: pl.DataFrame, names: list[str], lines: list[tuple[Line, dict[str, str]]], label: str
-) -> str:
-    """One workload: `board` has its rows in the order of `lines`, each with its cells by column."""
-    flags = [row.split(",") for row in board["flags"]]
-    letters = dict(zip((word for word in FLAGS if any(word in row for row in flags)), ascii_lowercase, strict=False))
-    marks = ["".join(letter for word, letter in letters.items() if word in row) for row in flags]
-    texts = {name: [cells[name] for _, cells in lines] for name in names}
+def _leaderboard_table(board: pl.DataFrame, table: Table, idle: set[str], label: str) -> str:
+    """One workload: `board` has its rows in the order of the table, whose `idle` columns are left out."""
+    flags = [flags_of(row) for row in board["flags"]]
+    used = used_flags(board)
+    letters = dict(zip((flag for flag in FLAGS if flag in used), ascii_lowercase, strict=False))
+    marks = ["".join(letter for flag, letter in letters.items() if flag in row) for row in flags]
+    cells = {
+        column.name: of_column
+        for column, of_column in zip(table.columns, zip(*table.rows, strict=True), strict=True)
+        if column.name not in idle
+    }
+    texts = {name: list(map(text_of, of_column)) for name, of_column in cells.items()}
     rooms = _rooms(texts, max(map(len, marks), default=0))
     rows = [
-        _line(_cell(name, cells[name], line.is_best, mark) for name in names)
-        for (line, cells), mark in zip(lines, marks, strict=True)
+        line_latex(_cell(name, cell, mark) for name, cell in zip(cells, of_row, strict=True))
+        for of_row, mark in zip(zip(*cells.values(), strict=True), marks, strict=True)
     ]
     notes = [
-        rf"\textsuperscript{{{letter}}}\,{latex_name(f'{word_of(word)}: {FLAGS[word]}')}"
-        for word, letter in letters.items()
+        rf"\textsuperscript{{{letter}}}\,{breakable_latex(f'{word_of(flag)}: {FLAGS[flag]}')}"
+        for flag, letter in letters.items()
     ]
-    what = f"Robustness on {board['workload'][0]}"
+    what = f"Robustness on {table.heading}"
     caption = f"{what}. {_definition(board)} {divergence_rule_of(board)} {reading_note(board)} {_STABLE_DECADES}"
-    head = _line(map(_title, names))
-    columns = "".join(_column(name, column, rooms) for name, column in texts.items())
-    heights = [max(math.ceil(width_of([cells[name]]) / room) for name, room in rooms.items()) for _, cells in lines]
+    columns = "".join(_column(name, of_column, rooms) for name, of_column in cells.items())
+    heights = [
+        max(math.ceil(width_of([texts[name][place]]) / room) for name, room in rooms.items())
+        for place in range(len(rows))
+    ]
     tables: list[str] = []
     for start, end in _chunks(heights, LINES_PER_TABLE):
-        place = f"-from-{start + 1}" if tables else ""
-        said = f"{what}, continued." if tables else caption
-        tables.append(
-            _table(latex_name(said), label + place, (columns, head, rows[start:end]), [] if tables else notes)
-        )
+        body = columns, line_latex(map(_title, cells)), rows[start:end]
+        said, place = (f"{what}, continued.", f"-from-{start + 1}") if tables else (caption, "")
+        below = [] if tables else notes
+        tables.append(floated(body, caption=breakable_latex(said), label=label + place, floating=ON_PAGE, notes=below))
     return "\n".join(tables)
 
 
@@ -166,73 +152,53 @@ def _matrix_parts(cells: pl.DataFrame, what: str, note: str, *, first: int) -> l
     names_down, names_across = (methods, optimizers) if down == "method" else (optimizers, methods)
     places = decimals(cells["lr_sensitivity"], 3)
     found = {(row[down], row[across]): _matrix_cell(row, places) for row in cells.iter_rows(named=True)}
+    title = f"LR sensitivity of methods with each optimizer on {what}"
     caption = (
-        f"LR sensitivity of methods with each optimizer on {what}. {_definition(cells)} {note} Bold and "
+        f"{title}. {_definition(cells)} {note} Bold and "
         f"{TIE_MARK} are among the methods with one optimizer. *: at chance, or learned less than half of what the "
         "best method did with the optimizer, so the number says little."
     )
     column = max(width_of(part for name in names_across for part in _parted(name)), _INTERVAL_WIDTH)
-    names = min(width_of(names_down), PAGE / 3)
-    num_columns = max(1, int((PAGE - names) / column))
+    room = min(width_of(names_down), PAGE / 3)
+    num_columns = max(1, int((PAGE - room) / column))
     tables = []
     for start in range(0, len(names_across), num_columns):
         shown = names_across[start : start + num_columns]
-        heads = [r"\shortstack{" + r"\\".join(map(latex_name, _parted(name))) + "}" for name in shown]
+        heads = [r"\shortstack{" + r"\\".join(map(breakable_latex, _parted(name))) + "}" for name in shown]
         rows = []
         for name in names_down:
             of_name = [found.get((name, other), ("--", "")) for other in shown]
-            rows.append(_line([latex_name(name), *(value for value, _ in of_name)]))
+            rows.append(line_latex([breakable_latex(name), *(value for value, _ in of_name)]))
             rows.append("".join(f" & {ends}" for _, ends in of_name) + r" \\ \addlinespace[2pt]")
         number = first + len(tables)
         label = "tab:matrix" + (f"-{number}" if number > 1 else "")
-        said = caption if start == 0 else f"LR sensitivity of methods with each optimizer on {what}, continued."
-        body = (name_column(width_of(names_down), names) + "c" * len(shown), _line([down.capitalize(), *heads]), rows)
-        tables.append(_table(latex_name(said), label, body, []))
+        said = caption if start == 0 else f"{title}, continued."
+        columns = name_column(width_of(names_down), room) + "c" * len(shown)
+        body = columns, line_latex([down.capitalize(), *heads]), rows
+        tables.append(floated(body, caption=breakable_latex(said), label=label, floating=ON_PAGE))
     return tables
 
 
 def _matrix_cell(row: Mapping[str, Any], places: int) -> tuple[str, str]:
     """The score with its mark, and its interval, which goes below it."""
-    value, low, high = (scientific(number(row[name], places)) for name in ("lr_sensitivity", "ci_low", "ci_high"))
-    mark = _POOR if row["is_poor"] else _TIE if row["rank"] == 1 and not row["is_best"] else ""
+    cell = Number(value=row["lr_sensitivity"], low=row["ci_low"], high=row["ci_high"], decimals=places)
+    value, mark = scientific(cell.digits), _POOR if row["is_poor"] else _TIE if row["rank"] == 1 else ""
     shown = rf"\textbf{{{value}}}" if row["is_best"] else value + mark
-    return shown, "" if row["ci_low"] is None else rf"{{\tiny {{[}}{low}, {high}{{]}}}}"
+    return shown, "" if cell.ends is None else rf"{{\tiny {interval_latex(*cell.ends)}}}"
 
 
-def _table(caption: str, label: str, body: tuple[str, str, list[str]], notes: list[str]) -> str:
-    columns, head, rows = body
-    lines = [
-        _OPEN,
-        rf"\caption{{{caption}}}",
-        rf"\label{{{label}}}",
-        _GAP,
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        head,
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    if notes:
-        lines += ["", r"\smallskip", rf"\parbox{{\linewidth}}{{\raggedright {' '.join(notes)}}}"]
-    return "\n".join([*lines, r"\end{table*}"]) + "\n"
-
-
-def _cell(name: str, text: str, is_best: bool, mark: str) -> str:
-    if name == "method":
-        shown = rf"\textbf{{{latex_name(text)}}}" if is_best else latex_name(text)
-        return shown + (rf"\textsuperscript{{{mark}}}" if mark else "")
-    if name in _NUMBER_COLUMNS:
-        plain = text.removesuffix(TIE_MARK)
-        tie = f"{{{_TIE}}}" if plain != text else ""
-        if not is_plain(plain):
-            return f"{{{scientific(plain)}{tie}}}"
-        return (r"\bfseries " if is_best and name == "lr_sensitivity" else "") + plain + tie
-    if name == "interval":
-        ends = text.strip("[]").split(", ")
-        return "{[}" + ", ".join(map(scientific, ends)) + "{]}" if len(ends) == 2 else "--"
-    return scientific(text) if name in ("rank", "best_lr") else latex_name(text)
+def _cell(name: str, cell: Cell, mark: str) -> str:
+    """The cell of a column of a leaderboard; `mark` are the letters of the entry's flags."""
+    if name in _NAME_COLUMNS:
+        shown = breakable_latex(text_of(cell))
+        shown = rf"\textbf{{{shown}}}" if isinstance(cell, Name) and cell.is_best else shown
+        return shown + (rf"\textsuperscript{{{mark}}}" if mark and name == "method" else "")
+    if isinstance(cell, Number) and name in _NUMBER_COLUMNS:
+        tie = f"{{{_TIE}}}" if cell.mark else ""
+        if not is_plain(cell.digits):
+            return f"{{{scientific(cell.digits)}{tie}}}"
+        return (r"\bfseries " if cell.is_best else "") + cell.digits + tie
+    return cell_latex(cell)
 
 
 def _rooms(texts: Mapping[str, list[str]], num_marks: int) -> dict[str, float]:
@@ -248,10 +214,11 @@ def _rooms(texts: Mapping[str, list[str]], num_marks: int) -> dict[str, float]:
     return rooms
 
 
-def _column(name: str, texts: list[str], rooms: Mapping[str, float]) -> str:
+def _column(name: str, cells: Sequence[Cell], rooms: Mapping[str, float]) -> str:
     if name in rooms:
-        return name_column(width_of(texts), rooms[name])
-    return number_column(texts) if name in _NUMBER_COLUMNS else "r"
+        return name_column(width_of(map(text_of, cells)), rooms[name])
+    numbers = [cell.digits for cell in cells if isinstance(cell, Number)]
+    return number_column(numbers) if name in _NUMBER_COLUMNS else "r"
 
 
 def _chunks(heights: list[int], most: int) -> list[tuple[int, int]]:
@@ -280,11 +247,6 @@ def _parted(name: str) -> list[str]:
     return lines
 
 
-def _line(cells: Iterable[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
 def _definition(board: pl.DataFrame) -> str:
-    return " ".join(
-        f"LR sensitivity ({name}): {SCORE_KINDS[name].definition}." for name in board["definition"].unique().sort()
-    )
+    names = board["definition"].unique().sort()
+    return " ".join(f"LR sensitivity ({name}): {SCORE_KINDS[name].definition}." for name in names)

@@ -10,8 +10,7 @@ import polars as pl
 
 from analysis.knobs import knob_text
 from analysis.paper.bibliography import Keys, entry_name, keys_of
-from analysis.paper.latex_cells import latex_name
-from analysis.text import counted, escape_markdown, lr_text
+from analysis.text import breakable_latex, counted, escape_markdown, lr_text
 
 _MOST_VALUES = 24  # of a grid that is written out
 
@@ -71,7 +70,7 @@ def cited_keys(text: Text) -> list[str]:
 
 def text_latex(text: Text) -> str:
     """LaTeX with \\cite of BibTeX keys."""
-    return _written(text, lambda keys: rf"~\cite{{{','.join(keys)}}}", latex_name)
+    return _written(text, lambda keys: rf"~\cite{{{','.join(keys)}}}", breakable_latex)
 
 
 def text_markdown(text: Text) -> str:

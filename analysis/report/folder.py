@@ -27,11 +27,11 @@ from analysis.report.page import (
     html_page,
     markdown_page,
 )
-from analysis.report.sections import Told, report_sections
+from analysis.report.section import Section
+from analysis.report.sections import report_sections
 from analysis.report.summary import summary_sentences
-from analysis.scores.guards import FLAGS
 from analysis.scores.leaderboard import leaderboard
-from analysis.tables.leaderboard import FORMATS, word_of
+from analysis.tables.leaderboard import FORMATS
 from analysis.text import escape_markdown
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT_COLUMNS
@@ -94,8 +94,7 @@ def write_report(
         curves=loss_summary(choose_loss(results, loss)),
         compared=compared,
         divergence=_divergence(results),
-        sections=[part.section for part in told],
-        flags=_flags_of(told),
+        sections=told,
         provenance=provenance,
     )
     out.mkdir(parents=True, exist_ok=True)
@@ -117,7 +116,7 @@ def trials_to_trace(results: pl.DataFrame, loss: str = "train") -> list[str]:
     return sorted(set().union(*drawn))
 
 
-def _texts(contents: Contents, results: pl.DataFrame, told: Iterable[Told], manifest: str | None) -> dict[str, str]:
+def _texts(contents: Contents, results: pl.DataFrame, told: Iterable[Section], manifest: str | None) -> dict[str, str]:
     """The text files beside the page, by name."""
     texts = {f"leaderboard.{suffix}": FORMATS[form](contents.board) for suffix, form in TABLE_FILES.items()}
     told_first = "".join(f"{escape_markdown(sentence)}\n\n" for sentence in summary_sentences(contents.board))
@@ -161,25 +160,16 @@ def _write_figures(
 
 
 def _drawn(
-    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], loss: str, told: Iterable[Told]
+    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], loss: str, told: Iterable[Section]
 ) -> Iterator[tuple[str, Drawn]]:
     """(title of the section, figure) of all figures, in the order of their files."""
     for drawn in (*curve_figures(results, traces, num_keys, loss), *diverged_figures(results)):
         yield _FIGURE_SECTIONS[drawn.kind], drawn
     for part in told:
         for drawn in part.figures:
-            yield part.section.title, drawn
+            yield part.title, drawn
 
 
 def _divergence(results: pl.DataFrame) -> dict[str, str]:
     cells = diverged_map(results).partition_by("workload", maintain_order=True)
     return {rows["workload"][0]: divergence_words(rows) for rows in cells}
-
-
-def _flags_of(told: Iterable[Told]) -> dict[str, str]:
-    """The flags in the tables of further sections, in words, and what they mean."""
-    texts = [text for part in told for name, text in part.files.items() if name.endswith(".csv")]
-    frames = [pl.read_csv(text.encode(), infer_schema=False) for text in texts]
-    lists = [frame["flags"].drop_nulls() for frame in frames if "flags" in frame.columns]
-    used = {word for flags in lists for text in flags for word in text.split(",")}
-    return {word_of(word): sentence for word, sentence in FLAGS.items() if word in used}

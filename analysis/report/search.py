@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,13 +9,15 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import entry_label, require_columns
+from analysis.curves import entry_label, place_of, require_columns
 from analysis.figures.knobs import edge_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
 from analysis.report.summary import listed
-from analysis.tables.table import PlainTable, plain_html, plain_markdown
-from analysis.text import breakable, escape_markdown, lr_text, number
+from analysis.tables.html import part
+from analysis.tables.markdown import table_markdown
+from analysis.tables.table import NOTHING, Column, Table, bracketed, columns
+from analysis.text import escape_markdown, lr_text, number
 from bench.errors import UsageError
 
 _GROUP = ("workload", "method", "optimizer", "knobs")
@@ -73,7 +74,7 @@ class SearchChapter:
 
     title: str
     told: str
-    rounds: PlainTable
+    rounds: Table
     drawn: Drawn
 
 
@@ -87,7 +88,7 @@ def search_sentences(answers: pl.DataFrame) -> list[str]:
     return [*sentences, f"{answers['num_trials'].sum()} trials, in {answers.height} searches.{waiting}"]
 
 
-def answer_tables(answers: pl.DataFrame) -> list[PlainTable]:
+def answer_tables(answers: pl.DataFrame) -> list[Table]:
     """The answers, a table a workload, the best first."""
     require_columns(answers, _ANSWER_COLUMNS, "the frame of answers")
     return [_answer_table(part, answers) for part in answers.partition_by("workload", maintain_order=True)]
@@ -102,7 +103,7 @@ def edge_figures(answers: pl.DataFrame) -> Iterator[Drawn]:
     )
     for key, rows in found.group_by("workload", "optimizer", "knobs", maintain_order=True):
         title = f"Largest stable {rows['knob'][0]} of each method, with 95% intervals"
-        place = ", ".join(str(part) for part in key if part)
+        place = place_of(key)
         chart = edge_plot(rows, title=title, subtitle=place, knob=rows["knob"][0])
         yield Drawn(kind="edges", title=title, place=place, chart=chart, summary=rows)
 
@@ -142,38 +143,27 @@ def search_definitions(answers: pl.DataFrame) -> dict[str, str]:
 
 
 def answers_html(answers: pl.DataFrame) -> str:
-    """The tables of answers and how to read them; everything escaped."""
-    note = _answers_note(answers)
-    return "\n".join([*map(plain_html, answer_tables(answers)), f'<p class="note">{note}</p>' if note else ""])
+    """The tables of answers and how to read them."""
+    return part("answers", answer_tables(answers), _answers_note(answers))
 
 
-def chapter_html(chapter: SearchChapter, figure: str) -> str:
+def chapter_html(chapter: SearchChapter, drawn: str) -> str:
     """The answer, the figure (HTML) and the rounds of one search."""
-    table, head = chapter.rounds, "".join(f'<th class="l">{html.escape(title)}</th>' for title in chapter.rounds.titles)
-    body = "\n".join(
-        "<tr>" + "".join(
-            f'<td class="l" data-title="{html.escape(title)}">{breakable(cell)}</td>'
-            for title, cell in zip(table.titles, row, strict=True)
-        ) + "</tr>"
-        for row in table.rows
-    )  # fmt: skip
-    return (
-        f'<p>{html.escape(chapter.told)}</p>\n{figure}\n<div class="scroll"><table class="rounds">\n<thead><tr>{head}'
-        f'</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n<p class="note">{_ROUNDS_NOTE}</p>\n'
-    )
+    return part("search", chapter, drawn, _ROUNDS_NOTE)
 
 
 def answers_markdown(answers: pl.DataFrame) -> str:
-    return "\n".join([*map(plain_markdown, answer_tables(answers)), _answers_note(answers), ""])
+    return "\n".join([*map(table_markdown, answer_tables(answers)), _answers_note(answers), ""])
 
 
 def chapter_markdown(chapter: SearchChapter) -> str:
-    return f"{escape_markdown(chapter.told)}\n\n{plain_markdown(chapter.rounds)}\n{_ROUNDS_NOTE}\n"
+    return f"{escape_markdown(chapter.told)}\n\n{table_markdown(chapter.rounds)}\n{_ROUNDS_NOTE}\n"
 
 
 def _answers_note(answers: pl.DataFrame) -> str:
     """How to read an interval that is open or none, where there is one."""
-    is_odd = any(text == "–" or "(" in text or ")" in text for text in map(_interval, answers.iter_rows(named=True)))
+    intervals = map(_interval, answers.iter_rows(named=True))
+    is_odd = any(text == NOTHING or "(" in text or ")" in text for text in intervals)
     return _ANSWERS_NOTE if is_odd else ""
 
 
@@ -209,14 +199,14 @@ def _best(part: pl.DataFrame) -> str:
     return f"{told}{f'; its interval overlaps with {those} of {listed(near)}' if near else ''}."
 
 
-def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> PlainTable:
+def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> Table:
     first = part.row(0, named=True)
     title, knob = _kind(first["search"]).title.format(knob=first["knob"]), first["knob"]
     shown = {
         "Method": lambda row: row["name"],
         title: _value,
         "95% interval": _interval,
-        f"At {knob}": lambda row: "–" if row["best_value"] is None else lr_text(row["best_value"]),
+        f"At {knob}": lambda row: NOTHING if row["best_value"] is None else lr_text(row["best_value"]),
         "Trials": lambda row: str(row["num_trials"]),
         "Trials to target": lambda row: number(row["num_trials_to_target"], 0),
         "Rounds": lambda row: str(row["num_rounds"]),
@@ -229,7 +219,7 @@ def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> PlainTable:
     names = _names(part, ("method", "optimizer", "knobs"))
     rows = [{**row, "name": name} for row, name in zip(part.iter_rows(named=True), names, strict=True)]
     cells = tuple(tuple(shown[name](row) for name in used) for row in rows)
-    return PlainTable(heading=f"{title} on {first['workload']}", titles=tuple(used), rows=cells)
+    return Table(heading=f"{title} on {first['workload']}", columns=columns(*used), rows=cells)
 
 
 def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchChapter:
@@ -238,7 +228,7 @@ def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchCh
     answer = row["value"] if is_there else row["best_value"]
     answer = answer if answer is not None and math.isfinite(answer) else None
     interval = (row["ci_low"], row["ci_high"]) if is_there and not math.isnan(row["ci_low"] + row["ci_high"]) else None
-    place = ", ".join(row[part] for part in _GROUP if row[part])
+    place = place_of(row[name] for name in _GROUP)
     note = "Shaded: every other round; ×: diverged; ring: no result"
     note += "; dashed: the answer, in the band of its 95% interval" if interval else "; dashed: the best value"
     title = "Trials that the search asked for"
@@ -259,23 +249,22 @@ def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchCh
     )
 
 
-def _rounds_table(trail: pl.DataFrame, knob: str) -> PlainTable:
+def _rounds_table(trail: pl.DataFrame, knob: str) -> Table:
     rows = []
-    for part in trail.partition_by("round", maintain_order=True):
+    for asked in trail.partition_by("round", maintain_order=True):
         came = [
             f"{lr_text(row['value'])}\u00a0(seed\u00a0{row['seed']}):\u00a0"  # lines break between trials
             + (f"{row['final_loss']:.4g}" if row["state"] == COMPLETED else row["state"])
-            for row in part.iter_rows(named=True)
+            for row in asked.iter_rows(named=True)
         ]
-        rows.append((str(part["round"][0]), part["why"][0], "; ".join(came)))
-    return PlainTable(
-        heading="Rounds", titles=("Round", "Why", f"{knob}, seed: what came"), rows=tuple(rows), num_names=3
-    )
+        rows.append((str(asked["round"][0]), asked["why"][0], "; ".join(came)))
+    titles = tuple(Column(title=title, is_name=True) for title in ("Round", "Why", f"{knob}, seed: what came"))
+    return Table(heading="Rounds", columns=titles, rows=tuple(rows), kind="rounds")
 
 
 def _value(row: Mapping[str, Any]) -> str:
     if not math.isfinite(row["value"]):
-        return "–"
+        return NOTHING
     return lr_text(row["value"]) if _kind(row["search"]).is_value else f"{row['value']:.4g}"
 
 
@@ -283,12 +272,13 @@ def _interval(row: Mapping[str, Any]) -> str:
     """In brackets, round where an end is open; a dash where nothing is known of either."""
     low, high = row["ci_low"], row["ci_high"]
     if math.isnan(low) or math.isnan(high) or (low == -math.inf and high == math.inf):
-        return "–"
+        return NOTHING
     is_open = low <= 0 if _kind(row["search"]).is_value else math.isinf(low)
-    start = f"({'0' if low == 0 else '−∞'}" if is_open else f"[{low:.3g}"
-    return f"{start}, {'∞)' if math.isinf(high) else f'{high:.3g}]'}"
+    start = ("0" if low == 0 else "−∞") if is_open else lr_text(low)
+    end = "∞" if math.isinf(high) else lr_text(high)
+    return bracketed(start, end, is_open=(is_open, math.isinf(high)))
 
 
 def _interval_words(row: Mapping[str, Any]) -> str:
     text = _interval(row)
-    return "" if text == "–" else f" (95% interval {text})"
+    return "" if text == NOTHING else f" (95% interval {text})"

@@ -79,7 +79,7 @@ def write_search_report(
     if "html" in formats:
         written.append(write(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
-    shown = {section: "\n".join(figure_html(one) for one in figures if one.section == section) for section, _ in drawn}
+    shown = {section: "".join(figure_html(one) for one in figures if one.section == section) for section, _ in drawn}
     page = [
         (_ANSWERS, answers_html(answers) + shown.get(_ANSWERS, "")),
         *((one.title, chapter_html(one, shown[one.title])) for one in chapters),

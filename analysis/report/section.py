@@ -1,41 +1,61 @@
-"""A section of the report as data: page text, files and figures, made of plain tables and how to read them."""
+"""A section of the report as data: tables with how to read them, the files that go with it, and figures."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from analysis.figures.of_a_suite import Drawn
-from analysis.report.page import Section
-from analysis.tables.table import PlainTable, plain_html, plain_markdown
-from analysis.text import escape_markdown
+from analysis.scores.flags import used_flags
+from analysis.tables.html import part
+from analysis.tables.markdown import group_markdown
+from analysis.tables.table import Group
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """A section of the page, the text files that go with it by name, and its figures."""
+class Section:
+    """A section of the page: what it shows, the words it uses, and what its files hold, by their names."""
 
-    section: Section
-    files: Mapping[str, str]
-    figures: tuple[Drawn, ...]
+    title: str
+    groups: tuple[Group, ...]
+    data: Mapping[str, pl.DataFrame | str]
+    figures: tuple[Drawn, ...] = ()
+    definitions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def markdown(self) -> str:
+        """The tables, each group followed by how to read it."""
+        return "\n".join(map(group_markdown, self._shown))
 
-def told(
-    title: str,
-    groups: Sequence[tuple[list[PlainTable], str]],
-    frames: Mapping[str, pl.DataFrame],
-    figures: Sequence[Drawn],
-    definitions: Mapping[str, str],
-) -> Told | None:
-    """A section of tables, each group followed by how to read it; None if no table has a row."""
-    shown = [(tables, note) for tables, note in groups if tables]
-    if not shown:
-        return None
-    markdown = [text for tables, note in shown for text in (*map(plain_markdown, tables), escape_markdown(note), "")]
-    page = [text for tables, note in shown for text in (*map(plain_html, tables), f"<p>{html.escape(note)}</p>")]
-    section = Section(title=title, markdown="\n".join(markdown), html="\n".join(page), definitions=definitions)
-    files = {name: frame.write_csv() for name, frame in frames.items() if frame.height}
-    return Told(section=section, files=files, figures=tuple(figures))
+    @property
+    def html(self) -> str:
+        """The same as a fragment of a page."""
+        return part("groups", self._shown)
+
+    @property
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """What the files that are frames hold, if they have a row."""
+        return {name: one for name, one in self.data.items() if isinstance(one, pl.DataFrame) and one.height}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The text of every file, without those of frames without rows."""
+        frames = self.frames
+        texts = {name: frames[name].write_csv() if name in frames else one for name, one in self.data.items()}
+        return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+    @property
+    def flags(self) -> set[str]:
+        """Flags that its tables show."""
+        return {flag for frame in self.frames.values() for flag in used_flags(frame)}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no group has a table."""
+        return not self._shown
+
+    @property
+    def _shown(self) -> list[Group]:
+        return [group for group in self.groups if group.tables]

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import polars as pl
 
 from analysis.curves import entry_label, require_columns
+from analysis.scores.flags import has_learned
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
 from analysis.text import decimals, number
 
 _MOST_NAMES = 4
-_UNRANKED = {"at_chance", "learned_little"}
 
 
 def summary_sentences(board: pl.DataFrame) -> list[str]:
@@ -29,7 +29,7 @@ def _sentence(part: pl.DataFrame) -> str:
     has_optimizers = part["optimizer"].n_unique() > 1
     rows = part.to_dicts()
     names = [_name(row["method"], row["optimizer"] if has_optimizers else "", row["knobs"]) for row in rows]
-    learned = [place for place, row in enumerate(rows) if _UNRANKED.isdisjoint(row["flags"].split(","))]
+    learned = [place for place, row in enumerate(rows) if has_learned(row["flags"])]
     if not learned:
         return f"None of {_count(len(rows))} learned enough to be called robust."
     best = min(learned, key=lambda place: rows[place]["lr_sensitivity"])

@@ -1,13 +1,14 @@
-"""Guards: what makes a score misleading, as flags on the rows that show it; FLAGS states each rule."""
+"""Guards: what makes a score misleading, as flags on the rows that show it; FLAGS of flags.py states each rule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from analysis.curves import Entries, LossGrid
+from analysis.scores.flags import flag_text
 from analysis.scores.knob_maps import KnobMap, clipped_map
 from analysis.scores.lr_shift import is_shifted, reference_shifts
 from analysis.scores.robustness import (
@@ -23,44 +24,10 @@ from analysis.scores.robustness import (
 from analysis.scores.separation import is_separated, learned_entries, neighbours
 from analysis.scores.wandering import cliff_wanders
 
-FLAGS: dict[str, str] = {
-    "at_chance": "The best loss is within 5% of the loss at init: the method hardly learned, so a sensitivity near 0 "
-    "means nothing, and it gets no rank.",
-    "learned_little": "It learned less than half of what the best entry with the same optimizer and knobs did: with "
-    "little to lose, a low sensitivity comes easily.",
-    "best_at_border": "The best learning rate, or value of the knob scored, is the smallest or largest of the grid: "
-    "the optimum may lie outside (not said of the values 0 and infinity, beyond which nothing lies).",
-    "lr_at_border": "At some value of the knob the best learning rate is the smallest or largest of the grid: the "
-    "least loss there may be lower than stated.",
-    "coarse_cliff": "If the cliff, from a stable learning rate to an unstable one next above it, lay one grid step "
-    "further on, the score would change by more than 25%: the grid is too coarse there.",
-    "cliff_wanders": "The largest stable learning rates of its seeds have a standard deviation above 0.3 decades and "
-    "lie more than one grid step apart: at a rate near the cliff a further seed may diverge that those at hand did "
-    "not, and the intervals of best_loss and loss_at_default reach up by what that may cost.",
-    "lr_shifted": "Its curve is that of softmax moved along log lr by 0.3 decades or more (moved back, it lies three "
-    "times as near at least): the method changes what a learning rate means, and the score depends on where the grid "
-    "lies.",
-    "needs_seeds": "The seeds do not tell it from the next method with the same optimizer and knobs: the 95% interval "
-    "of their difference, paired by seed, contains 0.",
-    "init_varies": "The loss at init, which clips the score, differs by more than 5% between the knob's values.",
-    "few_seeds": "Fewer than 3 seeds: the interval is missing or very wide.",
-    "incomplete": "Some learning rates, or values of the knob, lack some seeds: means are over what is there.",
-    "lost_trials": "Some trials crashed, ran out of memory or timed out; they are left out until run again.",
-    "other_grid": "The learning rates, or values of the knob, differ from those of most entries of the workload: the "
-    "score is a mean over them, so compare with care.",
-    "imported": "Runs of others, imported from a file: trained elsewhere, without traces, and what the file does not "
-    "say is assumed (manifest, imports).",
-}
-
 _INIT_SHARE = 0.05
 _CLIFF_SHARE = 0.25
 _LITTLE_SHARE = 0.5
 _FEW_SEEDS = 3
-
-
-def flag_text(raised: Collection[str]) -> str:
-    """Flags in the order of FLAGS, joined by commas."""
-    return ",".join(word for word in FLAGS if word in raised)
 
 
 def cliff_share(grid: LossGrid, score: str) -> float:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from analysis.scores.guards import flag_text, knob_flags
+from analysis.scores.flags import flag_text
+from analysis.scores.guards import knob_flags
 from analysis.scores.knob_maps import KnobMap, clipped_map, knob_maps, map_interval, stable_cells
 from analysis.scores.robustness import mean_of_present
 

@@ -20,7 +20,8 @@ import numpy as np
 import polars as pl
 
 from analysis.scores.definition import Definition
-from analysis.scores.guards import flag_text, knob_flags
+from analysis.scores.flags import flag_text
+from analysis.scores.guards import knob_flags
 from analysis.scores.intervals import Interval
 from analysis.scores.knob_maps import KnobMap, clipped_map, knob_maps, map_interval
 from bench.errors import UsageError

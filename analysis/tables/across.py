@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import polars as pl
@@ -13,22 +12,20 @@ from analysis.across.ranking import REACHES, AcrossBoard
 from analysis.curves import entry_label
 from analysis.losses import SCORED_LOSSES
 from analysis.scores.kinds import SCORE_KINDS
-from analysis.tables.table import PlainTable, plain_latex, plain_markdown
-from analysis.text import decimals, escape_markdown, lr_text, number
+from analysis.tables.frames import plain_json
+from analysis.tables.latex import NEEDS, ON_PAGE, table_latex
+from analysis.tables.markdown import table_markdown
+from analysis.tables.scores import score_cell, score_decimals
+from analysis.tables.table import NOTHING, Number, Table, columns
+from analysis.text import escape_markdown, number
 
 # Conditions and scores side by side on a terminal, and across a page of two columns.
 _WIDE, _PAGE = (4, 9), (3, 4)
 _MARKS = {"at_chance": "*", "learned_little": "‡"}
-_LATEX = {
-    "‡": r"\ddag{}",
-    "≥": r"$\geq$",
-    "\\begin{table}[t]\n\\centering": "\\begin{table*}[t]\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{4pt}",
-    r"\end{table}": r"\end{table*}",
-}
 _ROUGH_CONDITIONS, _ROUGH_METHODS = 10, 5  # up to these Friedman's chi-square is rough: Demšar 2006, Sec. 3.2.2
 
 
-def board_tables(board: AcrossBoard) -> list[PlainTable]:
+def board_tables(board: AcrossBoard) -> list[Table]:
     """The scores of methods x conditions, what the conditions are, the ranks under each score, how far scores agree."""
     scores, others = _tables(board, *_WIDE)
     return [*scores, _conditions_table(board), *others]
@@ -77,20 +74,18 @@ def reading_note(board: AcrossBoard) -> str:
 def board_markdown(board: AcrossBoard) -> str:
     """Pipe tables, then the verdict and how to read them."""
     lines = "".join(f"- {escape_markdown(line)}\n" for line in verdict(board))
-    tables = list(map(plain_markdown, board_tables(board)))
+    tables = map(table_markdown, board_tables(board))
     return "\n".join([*tables, lines, escape_markdown(reading_note(board)), ""])
 
 
 def board_latex(board: AcrossBoard) -> str:
     """A booktabs `table*` each; needs \\usepackage{booktabs}. The first caption has the verdict and the conditions."""
-    scores, others = _tables(board, *_PAGE)
+    first, *others = [table for tables in _tables(board, *_PAGE) for table in tables]
     whole = [*verdict(board), f"Conditions: {_conditions_text(board)}"]
-    captions = [" ".join(f"{line}." for line in whole) + f" {reading_note(board)}", *[""] * len([*scores[1:], *others])]
-    drawn = [plain_latex(table, caption=caption) for table, caption in zip([*scores, *others], captions, strict=True)]
-    text = "\n".join([r"% needs \usepackage{booktabs}", *drawn])
-    for letter, command in _LATEX.items():
-        text = text.replace(letter, command)
-    return text
+    caption = " ".join(f"{line}." for line in whole) + f" {reading_note(board)}"
+    drawn = [table_latex(first, caption=caption, floating=ON_PAGE)]
+    drawn += [table_latex(table, caption="", floating=ON_PAGE) for table in others]
+    return NEEDS + "\n".join(drawn)
 
 
 def board_csv(board: AcrossBoard) -> str:
@@ -122,7 +117,7 @@ def board_json(board: AcrossBoard) -> str:
         "agreement": board.agreement.to_dicts(),
         "notes": board.notes,
     }
-    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+    return plain_json(whole)
 
 
 def tidy_scores(board: AcrossBoard) -> pl.DataFrame:
@@ -165,53 +160,47 @@ def _separation(board: AcrossBoard) -> str:
     return "; ".join(parts)
 
 
-def _tables(board: AcrossBoard, num_conditions: int, num_scores: int) -> tuple[list[PlainTable], list[PlainTable]]:
+def _tables(board: AcrossBoard, num_conditions: int, num_scores: int) -> tuple[list[Table], list[Table]]:
     """Those of the scores, and those of ranks and agreement, so many conditions and scores a table."""
     agreement = [_agreement_table(board)] if board.agreement.height else []
     return _score_tables(board, num_conditions), [*_rank_tables(board, num_scores), *agreement]
 
 
-def _score_tables(board: AcrossBoard, num_conditions: int) -> list[PlainTable]:
+def _score_tables(board: AcrossBoard, num_conditions: int) -> list[Table]:
     """Methods x conditions, a few conditions a table; mean rank and profile in the first."""
     names = board.conditions["condition"].to_list()
     cells = {name: _cells(board.scores.filter(condition=name)) for name in names}
     tables = []
     for start in range(0, len(names), num_conditions):
         part = names[start : start + num_conditions]
+        means = () if start else ("mean_rank", "profile")
         rows = tuple(
             (
                 row["method"],
-                *(() if start else (number(row["mean_rank"], 2), number(row["profile"], 2))),
-                *(cells[name].get(row["method"], "–") for name in part),
+                *(Number(value=row[name], decimals=2) for name in means),
+                *(cells[name].get(row["method"], NOTHING) for name in part),
             )
             for row in board.methods.iter_rows(named=True)
         )
         heading = f"{SCORE_KINDS[board.score].title} over {len(names)} conditions{', continued' if start else ''}"
-        titles = ("Method", *(() if start else ("Mean rank", "Profile")), *part)
-        tables.append(PlainTable(heading=heading, titles=titles, rows=rows))
+        titles = columns("Method", *(() if start else ("Mean rank", "Profile")), *part)
+        tables.append(Table(heading=heading, columns=titles, rows=rows))
     return tables
 
 
-def _cells(rows: pl.DataFrame) -> dict[str, str]:
+def _cells(rows: pl.DataFrame) -> dict[str, Number]:
     """By method, the score with its interval and marks."""
-    places = decimals(rows["value"].drop_nulls(), 3)
-    found = {}
-    for row in rows.iter_rows(named=True):
-        value, low, high = (
-            lr_text(end) if row["unit"] == "lr" and end is not None else number(end, places)
-            for end in (row["value"], row["ci_low"], row["ci_high"])
-        )
-        censored = "≥ " if row["note"].startswith("censored") and row["value"] is not None else ""
-        marks = _MARKS.get(row["flag"], "") + ("†" if row["is_tied"] else "")
-        interval = "" if row["ci_low"] is None else f" [{low}, {high}]"
-        found[row["method"]] = f"{censored}{value}{marks}{interval}"
-    return found
+    places = score_decimals(rows)
+    return {
+        row["method"]: score_cell(row, places, _MARKS.get(row["flag"], "") + ("†" if row["is_tied"] else ""))
+        for row in rows.iter_rows(named=True)
+    }
 
 
-def _conditions_table(board: AcrossBoard) -> PlainTable:
-    titles = ("Condition", "Side", "Workload", "Optimizer", "Knobs", "Methods", "Seeds")
-    rows = tuple(tuple("–" if cell == "" else str(cell) for cell in row) for row in board.conditions.iter_rows())
-    return PlainTable(heading="Conditions", titles=titles, rows=rows, num_names=5)
+def _conditions_table(board: AcrossBoard) -> Table:
+    titles = columns("Condition", "Side", "Workload", "Optimizer", "Knobs", "Methods", "Seeds", num_names=5)
+    rows = tuple(tuple(NOTHING if cell == "" else str(cell) for cell in row) for row in board.conditions.iter_rows())
+    return Table(heading="Conditions", columns=titles, rows=rows)
 
 
 def _conditions_text(board: AcrossBoard) -> str:
@@ -222,7 +211,7 @@ def _conditions_text(board: AcrossBoard) -> str:
     )
 
 
-def _rank_tables(board: AcrossBoard, num_scores: int) -> list[PlainTable]:
+def _rank_tables(board: AcrossBoard, num_scores: int) -> list[Table]:
     """The ranked methods x scores, a few scores a table: mean ranks, and over how many conditions each."""
     methods = board.methods.filter(pl.col("mean_rank").is_not_null())["method"].to_list()
     found = {(row["score"], row["method"]): row for row in board.score_ranks.iter_rows(named=True)}
@@ -230,23 +219,26 @@ def _rank_tables(board: AcrossBoard, num_scores: int) -> list[PlainTable]:
     tables = []
     for start in range(0, len(scores), num_scores):
         part = scores[start : start + num_scores]
-        rows = [(method, *(number(found[name, method]["mean_rank"], 2) for name in part)) for method in methods]
-        rows.append(("over conditions", *(str(found[name, methods[0]]["num_conditions"]) for name in part)))
-        titles = ("Method", *(SCORE_KINDS[name].title for name in part))
+        rows = [
+            (method, *(Number(value=found[name, method]["mean_rank"], decimals=2) for name in part))
+            for method in methods
+        ]
+        counts = ("over conditions", *(str(found[name, methods[0]]["num_conditions"]) for name in part))
+        titles = columns("Method", *(SCORE_KINDS[name].title for name in part))
         heading = f"Mean rank under each score{', continued' if start else ''}"
-        tables.append(PlainTable(heading=heading, titles=titles, rows=tuple(rows)))
+        tables.append(Table(heading=heading, columns=titles, rows=(*rows, counts)))
     return tables
 
 
-def _agreement_table(board: AcrossBoard) -> PlainTable:
+def _agreement_table(board: AcrossBoard) -> Table:
     cells = tuple(
         (
             SCORE_KINDS[row["score"]].title,
-            number(row["spearman"], 2),
-            number(row["least"], 2),
+            Number(value=row["spearman"], decimals=2),
+            Number(value=row["least"], decimals=2),
             str(row["num_conditions"]),
         )
         for row in board.agreement.iter_rows(named=True)
     )
     heading = f"Rank correlation with {SCORE_KINDS[board.score].title}"
-    return PlainTable(heading=heading, titles=("Score", "Spearman, mean", "Least", "Conditions"), rows=cells)
+    return Table(heading=heading, columns=columns("Score", "Spearman, mean", "Least", "Conditions"), rows=cells)

@@ -10,8 +10,10 @@ import polars as pl
 
 from analysis.across.difference import VERDICTS, Moved
 from analysis.curves import ENTRY, entry_label
-from analysis.tables.table import PlainTable, plain_markdown
-from analysis.text import escape_markdown, number
+from analysis.tables.frames import plain_json
+from analysis.tables.markdown import table_markdown
+from analysis.tables.table import NOTHING, Cell, Number, Table, columns, scored
+from analysis.text import escape_markdown
 
 MANIFEST_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(("field", "a", "b"), pl.String)
 
@@ -19,7 +21,7 @@ MANIFEST_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(("field", "a", "b
 _IDLE = ("manifest_version", "written", "suite.name", "suite.description", "suite_sha256")
 _LONGEST = 160
 _MAX_ONLY = 10  # entries of one side alone that a terminal shows
-_TITLES = ("Entry", "A", "B", "B - A", "95% interval", "p (Holm)", "Verdict", "Rank in A", "in B", "Compared")
+_COLUMNS = columns("Entry", "A", "B", "B - A", "95% interval", "p (Holm)", "Verdict", "Rank in A", "in B", "Compared")
 
 
 def manifest_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> pl.DataFrame:
@@ -62,18 +64,21 @@ def diff_markdown(moved: Moved, manifests: pl.DataFrame, names: tuple[str, str])
     parts = [f"A: {escape_markdown(names[0])}\nB: {escape_markdown(names[1])}\n"]
     parts += [f"- {escape_markdown(line)}" for line in summary_lines(moved)]
     parts.append("")
+    parts += map(table_markdown, _tables(moved, manifests))
+    return "\n".join(parts)
+
+
+def _tables(moved: Moved, manifests: pl.DataFrame) -> Iterator[Table]:
     for (workload,), rows in moved.entries.group_by("workload", maintain_order=True):
         cells = tuple(_cells(row) for row in rows.iter_rows(named=True))
-        parts.append(plain_markdown(PlainTable(heading=str(workload), titles=_TITLES, rows=cells)))
+        yield Table(heading=str(workload), columns=_COLUMNS, rows=cells)
     if moved.only.height:
         cells = tuple((row["side"], row["workload"], _label(row)) for row in moved.only.iter_rows(named=True))
-        titles = ("Side", "Workload", "Entry")
-        parts.append(plain_markdown(PlainTable(heading="In one alone", titles=titles, rows=cells, num_names=3)))
+        titles = columns("Side", "Workload", "Entry", num_names=3)
+        yield Table(heading="In one alone", columns=titles, rows=cells)
     if manifests.height:
         cells = tuple((field, shortened(a), shortened(b)) for field, a, b in manifests.iter_rows())
-        titles = ("Field", "A", "B")
-        parts.append(plain_markdown(PlainTable(heading="Manifests", titles=titles, rows=cells, num_names=3)))
-    return "\n".join(parts)
+        yield Table(heading="Manifests", columns=columns("Field", "A", "B", num_names=3), rows=cells)
 
 
 def diff_json(moved: Moved, manifests: pl.DataFrame, names: tuple[str, str]) -> str:
@@ -87,7 +92,7 @@ def diff_json(moved: Moved, manifests: pl.DataFrame, names: tuple[str, str]) -> 
         "workloads": dict(moved.workloads),
         "manifests": manifests.to_dicts(),
     }
-    return json.dumps(plain, indent=1, allow_nan=False) + "\n"
+    return plain_json(plain)
 
 
 def terminal_frames(moved: Moved, manifests: pl.DataFrame) -> list[pl.DataFrame]:
@@ -111,7 +116,7 @@ def terminal_frames(moved: Moved, manifests: pl.DataFrame) -> list[pl.DataFrame]
 def shortened(text: str | None) -> str:
     """A field of a manifest as a table shows it."""
     if text is None:
-        return "–"
+        return NOTHING
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
@@ -150,14 +155,15 @@ def _label(row: Mapping[str, Any]) -> str:
     return entry_label(row["method"], row["optimizer"], row["knobs"])
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    low, high = (number(row[name], 3) for name in ("ci_low", "ci_high"))
+def _cells(row: Mapping[str, Any]) -> tuple[Cell, ...]:
+    difference, interval = scored(row, "difference", "ci", 3)
     return (
         _label(row),
-        *(number(row[name], 3) for name in ("score_a", "score_b", "difference")),
-        "–" if row["ci_low"] is None else f"[{low}, {high}]",
-        "–" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
+        *(Number(value=row[name], decimals=3) for name in ("score_a", "score_b")),
+        difference,
+        interval,
+        NOTHING if row["p_holm"] is None else f"{row['p_holm']:.2g}",
         row["verdict"],
-        *("–" if row[name] is None else str(row[name]) for name in ("rank_a", "rank_b")),
+        *(Number(value=row[name], decimals=0) for name in ("rank_a", "rank_b")),
         f"{row['compared'] or ''} at {row['num_lrs']} lr".strip(),
     )

@@ -2,121 +2,72 @@
 
 from __future__ import annotations
 
-import html as html_text
-import json as json_text
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from analysis.curves import require_columns
 from analysis.losses import SCORED_LOSSES, ScoredLoss
-from analysis.scores.generalisation import (
-    HELD_OUT_DEFINITIONS,
-    HELD_OUT_MEASURES,
-    generalisation_html,
-    generalisation_latex,
-    generalisation_markdown,
-)
-from analysis.scores.guards import FLAGS
+from analysis.scores.flags import FLAGS, flags_of, has_flag, has_learned, used_flags, word_of
+from analysis.scores.generalisation import HELD_OUT_DEFINITIONS, HELD_OUT_MEASURES
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
-from analysis.text import breakable, decimals, escape_latex, escape_markdown, lr_text, number
+from analysis.tables.frames import plain_json
+from analysis.tables.held_out import held_out_group
+from analysis.tables.html import group_html, tables_html
+from analysis.tables.latex import NEEDS, floated, group_latex, line_latex, row_latex
+from analysis.tables.markdown import group_markdown, pipe_table
+from analysis.tables.table import Cell, Column, Flags, Interval, Name, Number, Table
+from analysis.text import decimals, escape_latex, escape_markdown
 
 TIE_MARK = "†"
 
+COLUMN_TITLES: dict[str, str] = {
+    "rank": "Rank",
+    "method": "Method",
+    "optimizer": "Optimizer",
+    "knobs": "Knobs",
+    "lr_sensitivity": "LR sensitivity",
+    "interval": "95% interval",
+    "best_loss": "Best loss",
+    "best_lr": "Best lr",
+    "stable_decades": "Stable decades",
+    "diverged_share": "Diverged",
+    "seeds": "Seeds",
+    "flags": "Flags",
+}
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One entry as plain text, a cell a column."""
-
-    cells: tuple[str, ...]
-    is_best: bool  # lowest score of the workload among entries that learned
-    is_tied: bool  # not the best, but no entry is significantly better
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """The lines of one workload."""
-
-    workload: str
-    lines: tuple[Line, ...]
+_LEFT = ("method", "optimizer", "knobs", "flags")
 
 
 def latex_table(leaderboard: pl.DataFrame) -> str:
     """A booktabs `table` with caption and label; needs \\usepackage{booktabs}."""
-    names, sections = board_sections(leaderboard)
-    body = []
-    for section in sections:
-        body.append(r"\midrule")
-        if len(sections) > 1:
-            body.append(rf"\multicolumn{{{len(names)}}}{{l}}{{\emph{{{escape_latex(section.workload)}}}}} \\")
-        body += [" & ".join(_latex_cells(line, names)) + r" \\" for line in section.lines]
-    workloads = ", ".join(section.workload for section in sections)
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}[t]",
-        r"\centering",
-        rf"\caption{{{escape_latex(f'Robustness on {workloads}. ' + caption(leaderboard))}}}",
-        r"\label{tab:leaderboard}",
-        rf"\begin{{tabular}}{{{''.join(_align(name) for name in names)}}}",
-        r"\toprule",
-        " & ".join(escape_latex(COLUMN_TITLES[name]) for name in names) + r" \\",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    tables, columns = workload_tables(leaderboard), _columns(leaderboard)
+    rows: list[str] = []
+    for table in tables:
+        rows += [r"\midrule"] if rows else []
+        if len(tables) > 1:
+            rows.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\emph{{{escape_latex(table.heading)}}}}} \\")
+        rows += map(row_latex, table.rows)
+    workloads = ", ".join(table.heading for table in tables)
+    sides = "".join(column.side for column in columns)
+    return NEEDS + floated(
+        (sides, line_latex(escape_latex(column.title) for column in columns), rows),
+        caption=escape_latex(f"Robustness on {workloads}. {caption(leaderboard)}"),
+        label="tab:leaderboard",
+    )
 
 
 def markdown_table(leaderboard: pl.DataFrame) -> str:
     """A pipe table for each workload, then the caption."""
-    names, sections = board_sections(leaderboard)
-    rule = "|" + "|".join(" --- " if _align(name) == "l" else " ---: " for name in names) + "|"
-    parts = []
-    for section in sections:
-        parts.append(f"### {escape_markdown(section.workload)}\n")
-        parts += ["| " + " | ".join(escape_markdown(COLUMN_TITLES[name]) for name in names) + " |", rule]
-        for line in section.lines:
-            cells = [
-                f"**{escape_markdown(cell)}**" if line.is_best and name in _BOLD else escape_markdown(cell)
-                for name, cell in zip(names, line.cells, strict=True)
-            ]
-            parts.append("| " + " | ".join(cells) + " |")
-        parts.append("")
+    parts = [f"### {escape_markdown(table.heading)}\n\n{pipe_table(table)}" for table in workload_tables(leaderboard)]
     return "\n".join(parts) + "\n" + escape_markdown(caption(leaderboard)) + "\n"
 
 
 def html_table(leaderboard: pl.DataFrame) -> str:
     """A fragment: a table for each workload, how to read it, and the flags that occur; every name escaped."""
-    names, sections = board_sections(leaderboard)
-    parts = []
-    for section in sections:
-        head = "".join(f'<th class="{_align(name)}">{html_text.escape(COLUMN_TITLES[name])}</th>' for name in names)
-        rows = "\n".join(_html_row(line, names) for line in section.lines)
-        parts.append(
-            f"<h3>{html_text.escape(section.workload)}</h3>\n"
-            f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
-        )
-    parts.append(f"<p>{html_text.escape(reading_note(leaderboard))}</p>")
-    notes = [f"<dt>{word}</dt><dd>{html_text.escape(meaning)}</dd>" for word, meaning in flag_notes(leaderboard)]
-    if notes:
-        parts.append(f"<dl>{''.join(notes)}</dl>")
-    return "\n".join(parts) + "\n"
-
-
-def csv_table(leaderboard: pl.DataFrame) -> str:
-    """All LEADERBOARD_COLUMNS, every digit."""
-    require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
-    return leaderboard.select(*LEADERBOARD_COLUMNS).write_csv()
-
-
-def json_table(leaderboard: pl.DataFrame) -> str:
-    """A list of objects with all LEADERBOARD_COLUMNS, every digit."""
-    require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
-    return json_text.dumps(leaderboard.select(*LEADERBOARD_COLUMNS).to_dicts(), indent=1, allow_nan=False) + "\n"
+    return tables_html(workload_tables(leaderboard), reading_note(leaderboard), flag_notes(leaderboard))
 
 
 def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
@@ -141,13 +92,23 @@ def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
     return [scores.with_columns(workload=heading), measured]
 
 
-# Those for readers end with the table of held-out measures, where there are any.
+def _every_digit(leaderboard: pl.DataFrame) -> pl.DataFrame:
+    require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
+    return leaderboard.select(*LEADERBOARD_COLUMNS)
+
+
+def _with_held_out(first: str, leaderboard: pl.DataFrame, write: Callable[..., str]) -> str:
+    """What readers see ends with the table of held-out measures, where there are any."""
+    group = held_out_group(leaderboard)
+    return first if group is None else f"{first}\n{write(group)}"
+
+
 FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
-    "latex": lambda board: "\n".join(filter(None, (latex_table(board), generalisation_latex(board)))),
-    "markdown": lambda board: "\n".join(filter(None, (markdown_table(board), generalisation_markdown(board)))),
-    "html": lambda board: html_table(board) + generalisation_html(board),
-    "csv": csv_table,
-    "json": json_table,
+    "latex": lambda board: _with_held_out(latex_table(board), board, group_latex),
+    "markdown": lambda board: _with_held_out(markdown_table(board), board, group_markdown),
+    "html": lambda board: _with_held_out(html_table(board), board, group_html),
+    "csv": lambda board: _every_digit(board).write_csv(),
+    "json": lambda board: plain_json(_every_digit(board).to_dicts()),
 }
 
 
@@ -177,104 +138,71 @@ def reading_note(leaderboard: pl.DataFrame) -> str:
 
 def _measured(loss: ScoredLoss, leaderboard: pl.DataFrame) -> str:
     """How the loss of a run was measured; of imported runs their files say it."""
-    is_imported = ["imported" in flags.split(",") for flags in leaderboard["flags"]]
-    if is_imported and all(is_imported):
+    is_imported = leaderboard.select(has_flag("imported")).to_series()
+    if len(is_imported) and is_imported.all():
         return "as the files of these imported runs state it"
-    return f"{loss.definition}{'; of imported runs, as their files state it' if any(is_imported) else ''}"
+    return f"{loss.definition}{'; of imported runs, as their files state it' if is_imported.any() else ''}"
 
 
 def flag_notes(leaderboard: pl.DataFrame) -> list[tuple[str, str]]:
     """(flag in words, what it means) of the flags that occur."""
-    used = {word for flags in leaderboard["flags"] for word in flags.split(",")}
+    used = used_flags(leaderboard)
     return [(word_of(word), sentence) for word, sentence in FLAGS.items() if word in used]
 
 
-def word_of(flag: str) -> str:
-    """A flag as readers see it."""
-    return flag.replace("_", " ")
+def workload_tables(leaderboard: pl.DataFrame) -> list[Table]:
+    """A table for each workload, headed by its name; columns that say nothing are left out.
+
+    Cells stand under the names of COLUMN_TITLES. In bold: the lowest score of the workload among entries that learned;
+    TIE_MARK: not that, but no entry is significantly better.
+    """
+    columns = _columns(leaderboard)
+    return [
+        Table(heading=str(workload), columns=columns, rows=_rows(group, columns), kind="board")
+        for (workload,), group in leaderboard.group_by("workload", maintain_order=True)
+    ]
 
 
-COLUMN_TITLES: dict[str, str] = {
-    "rank": "Rank",
-    "method": "Method",
-    "optimizer": "Optimizer",
-    "knobs": "Knobs",
-    "lr_sensitivity": "LR sensitivity",
-    "interval": "95% interval",
-    "best_loss": "Best loss",
-    "best_lr": "Best lr",
-    "stable_decades": "Stable decades",
-    "diverged_share": "Diverged",
-    "seeds": "Seeds",
-    "flags": "Flags",
-}
-
-_BOLD = ("method", "lr_sensitivity")
-
-
-def _align(name: str) -> str:
-    return "l" if name in ("method", "optimizer", "knobs", "flags") else "r"
-
-
-def _latex_cells(line: Line, names: list[str]) -> list[str]:
-    cells = []
-    for name, text in zip(names, line.cells, strict=True):
-        cell = escape_latex(text).replace("–", "--")
-        if name == "best_lr":
-            cell = re.sub(r"^(.+)e([+-]\d+)$", lambda match: rf"${match[1]} \times 10^{{{int(match[2])}}}$", text)
-        cells.append(rf"\textbf{{{cell}}}" if line.is_best and name in _BOLD else cell)
-    return cells
-
-
-def _html_row(line: Line, names: list[str]) -> str:
-    cells = []
-    for name, text in zip(names, line.cells, strict=True):
-        cell = breakable(text)
-        if line.is_best and name in _BOLD:
-            cell = f"<strong>{cell}</strong>"
-        cells.append(f'<td class="{_align(name)} {name}">{cell}</td>')
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def board_sections(leaderboard: pl.DataFrame) -> tuple[list[str], list[Section]]:
-    """Column names and the lines of every workload; columns that say nothing are left out."""
+def _columns(leaderboard: pl.DataFrame) -> tuple[Column, ...]:
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
-    idle = set()
-    if leaderboard["optimizer"].n_unique() <= 1:
-        idle.add("optimizer")
+    idle = {"optimizer"} if leaderboard["optimizer"].n_unique() <= 1 else set()
     idle |= {name for name in ("knobs", "flags") if not (leaderboard[name] != "").any()}
-    names = [name for name in COLUMN_TITLES if name not in idle]
-    sections = []
-    for (workload,), group in leaderboard.group_by("workload", maintain_order=True):
-        sections.append(Section(workload=str(workload), lines=_lines(group, names)))
-    return names, sections
+    return tuple(
+        Column(title=title, is_name=name in _LEFT, name=name)
+        for name, title in COLUMN_TITLES.items()
+        if name not in idle
+    )
 
 
-def _lines(group: pl.DataFrame, names: list[str]) -> tuple[Line, ...]:
-    flags = pl.col("flags").str.split(",")
-    learned = group.filter(~flags.list.contains("at_chance") & ~flags.list.contains("learned_little"))
-    best = learned["lr_sensitivity"].min() if learned.height else None
-    score_decimals = decimals(group["lr_sensitivity"], 3)
-    loss_decimals = decimals(group["best_loss"], 3)
-    lines = []
-    for entry in group.iter_rows(named=True):
-        has_learned = {"at_chance", "learned_little"}.isdisjoint(entry["flags"].split(","))
-        is_best = has_learned and entry["lr_sensitivity"] == best
-        is_tied = has_learned and entry["rank"] == 1 and not is_best
-        low, high = (number(entry[name], score_decimals) for name in ("ci_low", "ci_high"))
-        texts = {
-            "rank": number(entry["rank"], 0),
-            "method": entry["method"],
-            "optimizer": entry["optimizer"],
-            "knobs": entry["knobs"],
-            "lr_sensitivity": number(entry["lr_sensitivity"], score_decimals) + (TIE_MARK if is_tied else ""),
-            "interval": "–" if entry["ci_low"] is None else f"[{low}, {high}]",
-            "best_loss": number(entry["best_loss"], loss_decimals),
-            "best_lr": lr_text(entry["best_lr"]),
-            "stable_decades": number(entry["stable_decades"], 1),
-            "diverged_share": f"{entry['diverged_share']:.0%}",
-            "seeds": str(entry["num_seeds"]),
-            "flags": ", ".join(word_of(word) for word in entry["flags"].split(",") if word),
-        }
-        lines.append(Line(cells=tuple(texts[name] for name in names), is_best=is_best, is_tied=is_tied))
-    return tuple(lines)
+def _rows(group: pl.DataFrame, columns: tuple[Column, ...]) -> tuple[tuple[Cell, ...], ...]:
+    digits = {name: decimals(group[name], 3) for name in ("lr_sensitivity", "best_loss")}
+    entries = group.to_dicts()
+    best = min((entry["lr_sensitivity"] for entry in entries if has_learned(entry["flags"])), default=None)
+    cells = [_cells(entry, best, digits) for entry in entries]
+    return tuple(tuple(of_entry[column.name] for column in columns) for of_entry in cells)
+
+
+def _cells(entry: dict[str, Any], best: float | None, digits: dict[str, int]) -> dict[str, Cell]:
+    """The cells of an entry by COLUMN_TITLES; `best` is the score to beat, `digits` decimals."""
+    learned = has_learned(entry["flags"])
+    is_best = learned and entry["lr_sensitivity"] == best
+    is_tied = learned and entry["rank"] == 1 and not is_best
+    return {
+        "rank": Number(value=entry["rank"], decimals=0),
+        "method": Name(text=entry["method"], is_best=is_best),
+        "optimizer": entry["optimizer"],
+        "knobs": entry["knobs"],
+        "lr_sensitivity": Number(
+            value=entry["lr_sensitivity"],
+            decimals=digits["lr_sensitivity"],
+            mark=TIE_MARK if is_tied else "",
+            is_best=is_best,
+        ),
+        "interval": Interval(low=entry["ci_low"], high=entry["ci_high"], decimals=digits["lr_sensitivity"]),
+        "best_loss": Number(value=entry["best_loss"], decimals=digits["best_loss"]),
+        "best_lr": Number(value=entry["best_lr"]),
+        "stable_decades": Number(value=entry["stable_decades"], decimals=1),
+        "diverged_share": f"{entry['diverged_share']:.0%}",
+        "seeds": str(entry["num_seeds"]),
+        "flags": Flags(flags=flags_of(entry["flags"])),
+    }

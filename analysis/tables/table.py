@@ -1,74 +1,171 @@
-"""A table of plain text cells as Markdown, HTML or LaTeX."""
+"""A table as data, whatever it is written as: titled columns, and cells that know value, interval, marks and flags."""
 
 from __future__ import annotations
 
-import html
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from analysis.text import breakable, escape_latex, escape_markdown
+from analysis.scores.flags import word_of
+from analysis.text import number
+
+NOTHING = "–"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlainTable:
-    """A heading, column titles and rows of cells; the first `num_names` columns are names, the others numbers."""
+class Name:
+    """Words, in bold if they name the best."""
+
+    text: str
+    is_best: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A value, if there is one, with the ends of its interval, if it has one.
+
+    `decimals` are digits after the point; None: three significant digits. `before` and `mark` stand around the value.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    decimals: int | None = None
+    before: str = ""
+    mark: str = ""
+    is_best: bool = False
+
+    @property
+    def digits(self) -> str:
+        """The value alone, or a dash."""
+        return digits_of(self.value, self.decimals)
+
+    @property
+    def ends(self) -> tuple[str, str] | None:
+        """The ends of the interval as text."""
+        ends = self.low, self.high
+        return None if ends[0] is None else (digits_of(ends[0], self.decimals), digits_of(ends[1], self.decimals))
+
+    @property
+    def text(self) -> str:
+        """Value and interval."""
+        interval = "" if self.ends is None else f" {bracketed(*self.ends)}"
+        return f"{self.before}{self.digits}{self.mark}{interval}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval(Number):
+    """The interval of a value that stands in another column."""
+
+    value: float | None = None
+
+    @property
+    def text(self) -> str:
+        return NOTHING if self.ends is None else bracketed(*self.ends)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Flags of analysis.scores.flags."""
+
+    flags: tuple[str, ...]
+    is_best: bool = False
+
+    @property
+    def text(self) -> str:
+        """The flags in words."""
+        return ", ".join(map(word_of, self.flags))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What only a page shows: the text of an SVG element."""
+
+    svg: str
+    is_best: bool = False
+    text: str = ""
+
+
+Cell = str | Name | Number | Flags | Drawing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """The title, with the unit, and whether what stands below are names, to the left, or numbers, to the right.
+
+    `name` is what a page's styles call it; `ends`, if any, are the values at the ends of an axis that drawings share.
+    """
+
+    title: str
+    is_name: bool
+    name: str = ""
+    ends: tuple[str, str] | None = None
+
+    @property
+    def side(self) -> str:
+        """l or r."""
+        return "l" if self.is_name else "r"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A heading, columns, and rows with a cell a column. `kind`: what a page's styles call the table."""
 
     heading: str
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    num_names: int = 1
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    kind: str = ""
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Titles of the columns."""
+        return tuple(column.title for column in self.columns)
+
+    @property
+    def texts(self) -> tuple[tuple[str, ...], ...]:
+        """The rows as plain text."""
+        return tuple(tuple(map(text_of, row)) for row in self.rows)
 
 
-def plain_markdown(table: PlainTable) -> str:
-    """The heading in bold, then a pipe table."""
-    rule = [" --- "] * table.num_names + [" ---: "] * (len(table.titles) - table.num_names)
-    lines = [_pipe_row(table.titles), f"|{'|'.join(rule)}|", *map(_pipe_row, table.rows)]
-    return f"**{escape_markdown(table.heading)}**\n\n" + "\n".join(lines) + "\n"
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Tables, and how to read them in plain text."""
+
+    tables: tuple[Table, ...]
+    note: str
 
 
-def plain_html(table: PlainTable) -> str:
-    """A fragment: the heading as <h3>, then a table that scrolls by itself; everything escaped."""
-    head = "".join(f'<th class="{_align(table, place)}">{html.escape(text)}</th>' for place, text in _cells(table))
-    body = "\n".join(f"<tr>{_html_cells(table, row)}</tr>" for row in table.rows)
-    return (
-        f"<h3>{html.escape(table.heading)}</h3>\n"
-        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n'
+def columns(*titles: str, num_names: int = 1) -> tuple[Column, ...]:
+    """Columns of which the first `num_names` hold names, the others numbers."""
+    return tuple(
+        Column(title=title, is_name=place < num_names, name="" if place else "method")
+        for place, title in enumerate(titles)
     )
 
 
-def plain_latex(table: PlainTable, *, caption: str) -> str:
-    """A booktabs `table`; the heading begins the caption."""
-    lines = [
-        r"\begin{table}[t]",
-        r"\centering",
-        rf"\caption{{{escape_latex(f'{table.heading}. {caption}')}}}",
-        rf"\begin{{tabular}}{{{''.join(_align(table, place) for place, _ in _cells(table))}}}",
-        r"\toprule",
-        _latex_row(table.titles),
-        r"\midrule",
-        *map(_latex_row, table.rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+def scored(row: Mapping[str, Any], name: str, ends: str, decimals: int) -> tuple[Number, Interval]:
+    """The number of a column of a frame, and its interval from the columns `ends`_low and `ends`_high."""
+    low, high = row[f"{ends}_low"], row[f"{ends}_high"]
+    return Number(value=row[name], decimals=decimals), Interval(low=low, high=high, decimals=decimals)
 
 
-def _cells(table: PlainTable) -> list[tuple[int, str]]:
-    return list(enumerate(table.titles))
+def text_of(cell: Cell) -> str:
+    """A cell as plain text."""
+    return cell if isinstance(cell, str) else cell.text
 
 
-def _align(table: PlainTable, place: int) -> str:
-    return "l" if place < table.num_names else "r"
+def digits_of(value: float | None, decimals: int | None) -> str:
+    """The value with these decimals, or three significant digits for None; a dash where there is no value."""
+    if value is None:
+        return NOTHING
+    return f"{value:.3g}" if decimals is None else number(value, decimals)
 
 
-def _pipe_row(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(map(escape_markdown, cells)) + " |"
+def plain_cell(value: object) -> Cell:
+    """Any value of a frame: numbers in three significant digits, a dash for null."""
+    return NOTHING if value is None else Number(value=value) if isinstance(value, float) else str(value)
 
 
-def _html_cells(table: PlainTable, row: tuple[str, ...]) -> str:
-    kinds = ["l method" if place == 0 else _align(table, place) for place in range(len(row))]
-    return "".join(f'<td class="{kind}">{breakable(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))
-
-
-def _latex_row(cells: tuple[str, ...]) -> str:
-    return " & ".join(escape_latex(cell).replace("–", "--") for cell in cells) + r" \\"
+def bracketed(low: str, high: str, *, is_open: tuple[bool, bool] = (False, False)) -> str:
+    """An interval as text; round brackets where an end is open."""
+    return f"{'(' if is_open[0] else '['}{low}, {high}{')' if is_open[1] else ']'}"

@@ -12,10 +12,7 @@ from bench.cli.shared import DEFAULT_STORE, AllowCode, LossOption, StoreOption, 
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    import polars
-
     from analysis.across.ranking import AcrossBoard
-    from analysis.tables.table import PlainTable
 
 FORMATS = ("png", "pdf")  # of figures, beside SVG
 PROFILES, RANKS = FIGURES = ("profiles", "ranks")  # which some comparisons lack
@@ -96,23 +93,10 @@ def _print(board: AcrossBoard, format: str) -> None:
 
 def _terminal(board: AcrossBoard) -> str:
     from analysis.tables.across import board_tables, reading_note, verdict
-    from bench.cli.progress import terminal_table
+    from bench.cli.progress import terminal_text
 
-    parts = [terminal_table(_frame(table)) for table in board_tables(board)]
+    parts = [terminal_text(table, numbers="left") for table in board_tables(board)]
     return "\n".join([*parts, *verdict(board), "", reading_note(board), ""])
-
-
-def _frame(table: PlainTable) -> polars.DataFrame:
-    """As `terminal_table` takes it: the heading as `workload`, and no column twice, whatever a condition is called."""
-    from bench.lazy import polars
-
-    titles = ["workload"]
-    for title in table.titles:
-        unique = title
-        while unique in titles:
-            unique += " "
-        titles.append(unique)
-    return polars.DataFrame([(table.heading, *row) for row in table.rows], schema=titles, orient="row")
 
 
 def _remove_stale(out: Path, written: list[Path]) -> None:

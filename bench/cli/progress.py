@@ -7,18 +7,17 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import polars
     from rich.progress import Progress as Bar
 
+    from analysis.tables.table import Table
     from bench.cluster.connect import Resources
     from bench.cluster.schedule import Progress
 
 PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
-NUM_DIGITS = 3
-WIDE_COLUMNS = ("knobs", "definition", "source", "note")  # left out on a terminal when they say the same on every row
 
 
 class ProgressDisplay:
@@ -67,39 +66,29 @@ class ProgressDisplay:
 
 
 def terminal_table(frame: polars.DataFrame) -> str:
-    """A frame as a table for people, one for each workload; NO_COLOR is honoured, numbers are rounded."""
-    tables = (
-        f"{workload}\n{_one_table(rows.drop('workload'))}"
-        for (workload,), rows in frame.group_by("workload", maintain_order=True)
-    )
-    return "\n".join(tables)
+    """A frame as tables for people, one for each value of its column `workload`; numbers are rounded."""
+    from analysis.tables.frames import frame_tables
+
+    return "\n".join(map(terminal_text, frame_tables(frame)))
 
 
-def _one_table(frame: polars.DataFrame) -> str:
+def terminal_text(table: Table, *, numbers: Literal["left", "right"] = "right") -> str:
+    """The heading, then a table for people; NO_COLOR is honoured."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
-    hidden = {name for name in WIDE_COLUMNS if name in frame.columns and frame[name].n_unique() == 1}
-    names = [name for name in frame.columns if name not in hidden]
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(name, justify="right" if frame[name].dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.select(names).iter_rows():
-        table.add_row(*(_cell(value) for value in row))
+    shown = RichTable(box=None, pad_edge=False)
+    for column in table.columns:
+        shown.add_column(column.title, justify="left" if column.is_name else numbers, overflow="fold")
+    for row in table.texts:
+        shown.add_row(*row)
     buffer = io.StringIO()
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = None if sys.stdout.isatty() else 200
     # Names are text, whatever brackets and colons they have.
-    Console(file=buffer, force_terminal=colour, width=width, no_color=not colour, markup=False, emoji=False).print(
-        table
-    )
-    return buffer.getvalue()
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.{NUM_DIGITS}g}" if isinstance(value, float) else str(value)
+    console = Console(file=buffer, force_terminal=colour, width=width, no_color=not colour, markup=False, emoji=False)
+    console.print(shown)
+    return f"{table.heading}\n{buffer.getvalue()}"
 
 
 def _duration(seconds: float) -> str:

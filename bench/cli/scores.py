@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import polars
 
     from analysis.scores.parts import ScoredEntry
-    from analysis.tables.table import PlainTable
+    from analysis.tables.table import Table
     from bench.store import Store
 
 DifferencesOption = Annotated[
@@ -144,37 +144,32 @@ def _terminal(frame: polars.DataFrame) -> str:
 
 
 def _markdown_of_differences(frame: polars.DataFrame) -> str:
-    from analysis.tables.table import PlainTable, plain_markdown
+    from analysis.tables.markdown import table_markdown
+    from analysis.tables.table import Table, columns, plain_cell
 
-    cells = tuple(tuple("–" if cell is None else _cell(cell) for cell in row) for row in frame.iter_rows())
-    return plain_markdown(PlainTable(heading="Differences", titles=tuple(frame.columns), rows=cells, num_names=4))
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    rows = tuple(tuple(map(plain_cell, row)) for row in frame.iter_rows())
+    return table_markdown(Table(heading="Differences", columns=columns(*frame.columns, num_names=4), rows=rows))
 
 
 def _markdown(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> str:
-    from analysis.report.score_sections import scores_tables
-    from analysis.tables.table import plain_markdown
+    from analysis.tables.markdown import table_markdown
+    from analysis.tables.scores import scores_tables
 
-    return "\n".join(map(plain_markdown, [*scores_tables(table), *_agreement(table, entries)]))
+    return "\n".join(map(table_markdown, [*scores_tables(table), *_agreement(table, entries)]))
 
 
-def _agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> list[PlainTable]:
+def _agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> list[Table]:
     """Ranks under each score, where scores disagree, and ranks over workloads."""
     from analysis.across.disagreement import score_correlations
     from analysis.across.learned import ranking_table
-    from analysis.report.score_sections import aggregate_tables, correlation_tables, rank_tables
+    from analysis.tables.scores import aggregate_tables, correlation_tables, rank_tables
 
     ranking = ranking_table(table, entries)
     return [*rank_tables(ranking), *correlation_tables(score_correlations(ranking)), *aggregate_tables(ranking)]
 
 
 def _say_agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> None:
-    from bench.cli.progress import terminal_table
-    from bench.lazy import polars
+    from bench.cli.progress import terminal_text
 
-    for plain in _agreement(table, entries):
-        rows = polars.DataFrame(plain.rows, schema=list(plain.titles), orient="row")
-        say("\n" + terminal_table(rows.with_columns(workload=polars.lit(plain.heading))))
+    for agreement in _agreement(table, entries):
+        say("\n" + terminal_text(agreement, numbers="left"))

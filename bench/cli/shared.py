@@ -232,7 +232,7 @@ def print_board(board: polars.DataFrame, format: str, compare: str | None) -> No
 
 
 def _comparison_tables() -> dict[str, Callable[[Any], str]]:
-    from analysis.across.comparison import COMPARISON_FORMATS
+    from analysis.tables.published import COMPARISON_FORMATS
     from bench.cli.progress import terminal_table
 
     return {"table": terminal_table, "md": COMPARISON_FORMATS["markdown"], **COMPARISON_FORMATS}

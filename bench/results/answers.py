@@ -11,7 +11,8 @@ from pathlib import Path
 from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.report.provenance import provenance_of
 from analysis.report.search_folder import write_search_report
-from analysis.tables.table import PlainTable, plain_markdown
+from analysis.tables.markdown import table_markdown
+from analysis.tables.table import Table, columns, plain_cell
 from bench.errors import UsageError
 from bench.lazy import polars
 from bench.results.standings import Standing, answers, groups, stand, trail
@@ -67,9 +68,12 @@ def markdown(suite: Suite, board: SearchBoard) -> str:
     """The answers as a table."""
     assert suite.search is not None
     titles = tuple(name for name in SHOWN if board.answers[name].is_not_null().any())
-    rows = [[_cell(row[name]) for name in titles] for row in board.answers.iter_rows(named=True)]
+    rows = tuple(
+        tuple("" if cell is None else plain_cell(cell) for cell in row)
+        for row in board.answers.select(titles).iter_rows()
+    )
     heading = f"{suite.search.name} search over {suite.search.knob}"
-    return plain_markdown(PlainTable(heading=heading, titles=titles, rows=tuple(map(tuple, rows)), num_names=NUM_NAMES))
+    return table_markdown(Table(heading=heading, columns=columns(*titles, num_names=NUM_NAMES), rows=rows))
 
 
 def report_search(suite: Suite, store: Store, out: Path) -> list[Path]:
@@ -103,9 +107,3 @@ def _write(
         formats=formats,
         is_linked=is_linked,
     )
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

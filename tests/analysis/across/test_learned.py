@@ -46,5 +46,5 @@ def test_a_report_and_a_comparison_of_the_same_runs_rank_alike():
     compared = across_board(conditions({"one": data}, "train"), "lr_sensitivity")
     expected = {row["method"]: f"{row['mean_rank']:.2f}" for row in compared.methods.to_dicts()}
     assert (
-        {row[0]: row[1] for row in of_report.rows} == expected == {"a": "1.50", "b": "3.25", "c": "2.25", "d": "3.00"}
+        {row[0]: row[1] for row in of_report.texts} == expected == {"a": "1.50", "b": "3.25", "c": "2.25", "d": "3.00"}
     )

@@ -5,10 +5,9 @@ import re
 import polars as pl
 import pytest
 
-from analysis.paper.latex import leaderboard_tables, matrix_tables, widened
-from analysis.paper.latex_cells import latex_name, scientific
+from analysis.paper.latex import leaderboard_tables, matrix_tables
 from analysis.scores.leaderboard import leaderboard
-from analysis.tables.table import PlainTable, plain_latex
+from analysis.text import breakable_latex
 from tests.analysis.latex_documents import compiled_body, complaints
 from tests.analysis.synthetic_results import METHODS, frame, results, row
 
@@ -78,35 +77,17 @@ def test_long_boards_are_continued_in_a_further_table(board):
     assert sum(len(cells(part)) for part in text.split(r"\begin{table*}")[1:]) == many.height
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("1.25", "1.25"), ("-0.5", "-0.5"), ("1e-05", r"$1 \times 10^{-5}$"), ("nan", "--"), ("–", "--"),
-        ("inf", r"$\infty$"), ("-inf", r"$-\infty$"), ("1" + "0" * 308, r"$1.00 \times 10^{308}$"),
-        ("-12345678.25", r"$-1.23 \times 10^{7}$"), ("1.5e+300", r"$1.5 \times 10^{300}$"),
-    ],
-)  # fmt: skip
-def test_numbers_that_no_column_holds_have_a_look_of_their_own(text, shown):
-    assert scientific(text) == shown
-
-
-def test_letters_that_fonts_lack_are_given_by_number():
-    assert latex_name("α_1") == r"U+03B1\_\allowbreak{}1"
-    assert latex_name("a\x07b") == "aU+0007b"
-    assert latex_name("  two\nlines ") == "two lines"
-
-
 def test_matrix_marks_best_and_ties_with_each_optimizer(board):
     parts = with_optimizers(["sgd", "adamw"])
     boards = {name: leaderboard(part) for name, part in parts.items()}
     (table,) = matrix_tables(boards)
     rows = cells(table)[::2]
-    assert {row[0] for row in rows} == {latex_name(name) for name in METHODS}
+    assert {row[0] for row in rows} == {breakable_latex(name) for name in METHODS}
     for column, name in enumerate(("adamw", "sgd"), start=1):
         bold = [row[0] for row in rows if r"\textbf" in row[column]]
-        assert bold == [latex_name(boards[name].sort("lr_sensitivity")["method"][0])]
+        assert bold == [breakable_latex(boards[name].sort("lr_sensitivity")["method"][0])]
         ties = {row[0] for row in rows if r"\dagger" in row[column]} | set(bold)
-        assert ties == {latex_name(method) for method in boards[name].filter(rank=1)["method"]}
+        assert ties == {breakable_latex(method) for method in boards[name].filter(rank=1)["method"]}
 
 
 def test_matrix_of_one_optimizer_is_none(board):
@@ -120,14 +101,6 @@ def test_matrix_turns_where_optimizers_are_many_and_splits_where_both_are(board)
     wide = pl.concat([board, board.with_columns(method=pl.concat_str("method", pl.lit("_2")))])
     boards = {f"o{place:02}": wide.with_columns(optimizer=pl.lit(f"o{place:02}")) for place in range(12)}
     assert len(matrix_tables(boards)) == 2
-
-
-def test_widened_tables_have_labels_and_no_comment():
-    table = plain_latex(PlainTable(heading="h", titles=("a", "b"), rows=(("x", "1"),)), caption="c")
-    text = widened("% needs \\usepackage{booktabs}\n" + table + "\n" + table, "held-out")
-    assert "usepackage" not in text
-    assert re.findall(r"\\label\{(.*?)\}", text) == ["tab:held-out", "tab:held-out-2"]
-    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 2
 
 
 def test_every_hostile_name_compiles_within_the_page(tmp_path):
@@ -145,7 +118,7 @@ def test_every_hostile_name_compiles_within_the_page(tmp_path):
         {str(name): part for (name,), part in board.group_by("optimizer")}
     )
     latin = " ".join(chr(code) for code in range(0x20, 0x100))
-    body = "\n\n".join([latex_name(latin), latex_name(HOSTILE), *tables])
+    body = "\n\n".join([breakable_latex(latin), breakable_latex(HOSTILE), *tables])
     assert complaints(compiled_body(tmp_path, body)) == []
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from analysis.figures.chart_style import PALETTE
 from analysis.figures.frames.aggregate import loss_summary
-from analysis.report.page import Contents, Figure, Section, html_page, markdown_page
+from analysis.report.page import Contents, Figure, html_page, markdown_page
+from analysis.report.section import Section
 from analysis.report.style import contrast, follows_the_page, on_dark
-from analysis.scores.guards import FLAGS
+from analysis.scores.flags import FLAGS
 from analysis.scores.leaderboard import leaderboard
+from analysis.tables.table import Group, Table, columns
 from tests.analysis.synthetic_results import frame, results, row
 
 HOSTILE = "<script>alert('x')</script>../a_b%"
@@ -43,7 +45,7 @@ class Reader(HTMLParser):
         self.open.pop()
 
 
-def contents(data: pl.DataFrame, *, title: str = "Title", flags=None, sections=()) -> Contents:
+def contents(data: pl.DataFrame, *, title: str = "Title", sections=()) -> Contents:
     return Contents(
         title=title,
         board=leaderboard(data),
@@ -51,7 +53,6 @@ def contents(data: pl.DataFrame, *, title: str = "Title", flags=None, sections=(
         compared=None,
         divergence=dict.fromkeys(data["workload"].unique(), "None of 4 trials diverged."),
         sections=sections,
-        flags=flags or {},
         provenance={"suite": "quickstart", "suite_sha256": "abc", "data_sha256": ""},
     )
 
@@ -122,8 +123,24 @@ def test_every_flag_that_occurs_is_explained(page):
 
 
 def test_flags_of_other_sections_are_explained_as_well():
-    page = page_of(results(num_seeds=3), flags={"lr at border": FLAGS["lr_at_border"]})
+    section = Section(
+        title="Other", groups=(), data={"a.csv": pl.DataFrame({"flags": ["few_seeds,lr_at_border", None]})}
+    )
+    page = page_of(results(num_seeds=3), sections=[section])
+    assert FLAGS["lr_at_border"] in page
     assert '<dt id="flag-lr_at_border">lr at border</dt>' in page
+
+
+def test_flags_lead_to_what_they_mean_where_the_page_has_links(page):
+    meaning = FLAGS["few_seeds"]
+    links = [
+        attributes for tag, attributes in read(page).tags if tag == "a" and attributes["href"] == "#flag-few_seeds"
+    ]
+    assert {attributes["title"] for attributes in links} == {meaning}
+    unlinked = html_page(contents(results(num_seeds=2)), figures=[], files=[], is_linked=False)
+    tags = read(unlinked).tags
+    assert not any(tag in ("a", "nav") for tag, _ in tags)
+    assert meaning in {attributes.get("title") for tag, attributes in tags if tag == "span"}
 
 
 def test_the_best_and_its_ties_are_marked(page):
@@ -138,7 +155,9 @@ def test_hostile_names_are_escaped():
     data = frame(
         [row(HOSTILE, lr, seed, 1.0, workload=HOSTILE, optimizer=HOSTILE) for lr in (0.1, 1.0) for seed in (0, 1)]
     )
-    section = Section(title=HOSTILE, markdown="", html="<p>text</p>", definitions={HOSTILE: HOSTILE})
+    table = Table(heading=HOSTILE, columns=columns(HOSTILE), rows=((HOSTILE,),))
+    groups = (Group(tables=(table,), note=HOSTILE),)
+    section = Section(title=HOSTILE, groups=groups, data={}, definitions={HOSTILE: HOSTILE})
     page = page_of(data, title=HOSTILE, sections=[section])
     assert "<script" not in page
     assert "<script" not in markdown_page(contents(data, title=HOSTILE, sections=[section]))

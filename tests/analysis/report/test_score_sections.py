@@ -3,17 +3,9 @@
 import math
 
 import polars as pl
-import pytest
 
 from analysis.across.disagreement import score_correlations
-from analysis.across.learned import ranking_table
-from analysis.report.score_sections import (
-    aggregate_tables,
-    correlation_tables,
-    other_scores,
-    rank_tables,
-    scores_tables,
-)
+from analysis.report.score_sections import other_scores
 from analysis.scores.table import score_differences, score_table, scored_entries
 from tests.analysis.synthetic_results import METHODS, frame, results, row, traces
 
@@ -50,89 +42,14 @@ def table(data: pl.DataFrame) -> pl.DataFrame:
     return score_table(data, None, 1, "train")
 
 
-def ranking(data: pl.DataFrame) -> pl.DataFrame:
-    return ranking_table(table(data), scored_entries(data, None, 1, "train"))
-
-
 def told(data: pl.DataFrame):
     found = other_scores(scored_entries(data, None, 1, "train"), "train")
-    assert found is not None
     return found
-
-
-def test_what_the_leaderboard_shows_is_not_shown_again():
-    titles = [title for one in scores_tables(table(suite())) for title in one.titles[1:]]
-    assert titles == [
-        "LR sensitivity, seedwise",
-        "LR sensitivity, windowed",
-        "Edge",
-        "Loss at default lr",
-        "Spread over seeds",
-    ]
-
-
-def test_cells_have_the_interval_and_censored_edges_say_so():
-    (first, *_) = scores_tables(table(suite()))
-    edges = [cells[first.titles.index("Edge")] for cells in first.rows]
-    assert edges[0] == "≥ 1"
-    assert edges[1] == "0.1 [0.0316, 0.316]"
-
-
-def test_entries_at_chance_are_marked_and_not_ranked():
-    stuck = frame([row("stuck", lr, seed, 3.99, workload="w") for lr in (0.01, 0.1, 1.0) for seed in range(3)])
-    data = table(pl.concat([suite(), stuck]))
-    assert scores_tables(data)[0].rows[-1][0] == "stuck*"
-    assert [cells[0] for cells in rank_tables(data)[0].rows] == ["a", "b", "c"]
-
-
-def test_optimizers_are_named_where_there_are_several():
-    assert [cells[0] for cells in rank_tables(table(suite(optimizers=("sgd", "adamw"))))[0].rows][:2] == [
-        "a, adamw",
-        "a, sgd",
-    ]
-
-
-def test_ranks_under_each_score():
-    (found,) = rank_tables(table(suite()))
-    ranks = dict(zip(found.titles, zip(*found.rows, strict=True), strict=True))
-    assert ranks["Edge"] == ("1", "2", "3")
-    assert ranks["Diverged"] == ("1", "2", "3")
-    assert ranks["Best loss"] == ("1", "2", "3")
-
-
-def test_correlations_are_with_the_sensitivity():
-    (found,) = correlation_tables(score_correlations(table(suite())))
-    assert "LR sensitivity" not in [cells[0] for cells in found.rows]
-    assert len(found.rows) == 8
-    assert found.rows[0][3] == "3"
-
-
-def test_aggregates_need_several_workloads_and_methods():
-    assert aggregate_tables(table(suite())) == []
-    assert aggregate_tables(table(suite(workloads=("w", "v"), methods=("a", "b")))) == []
-    found = {one.heading.split(" over")[0]: one for one in aggregate_tables(table(suite(workloads=("w", "v", "u"))))}
-    # One order of 6 on all of 3 workloads: 1 / 6^2.
-    assert "3 workloads: Friedman p 0.028 (exact), critical difference 1.91" in found["Edge"].heading
-    assert found["Edge"].rows == (("a", "1.00", "–"), ("b", "2.00", "–"), ("c", "3.00", "–"))
-    assert found["Best loss"].rows[0] == ("a", "1.00", "1.00")
-
-
-@pytest.mark.parametrize("loss", [3.99, 3.0])  # at chance; learned 1 where b learned 3.05
-def test_a_method_that_did_not_learn_on_a_workload_ranks_last_there(loss):
-    data = learning(suite(workloads=("w", "v"))).with_columns(
-        final_loss=pl.when(workload="v", method="a").then(loss).otherwise("final_loss"),
-        outcome=pl.when(workload="v", method="a").then(pl.lit("completed")).otherwise("outcome"),
-    )
-    tables = aggregate_tables(ranking(data))
-    found = {one.heading.split(" over")[0]: dict(row[:2] for row in one.rows) for one in tables}
-    # Sensitivities rise from a to c where they learn; that of a on v is 0.
-    for score in ("LR sensitivity", "Best loss"):
-        assert found[score] == {"a": "2.00", "b": "1.50", "c": "2.50"}
 
 
 def test_a_method_that_learned_little_has_no_rank_under_any_score():
     little = frame([row("little", lr, seed, 3.0, workload="w") for lr in (0.01, 0.1, 1.0) for seed in range(3)])
-    found = told(pl.concat([learning(suite()), little])).section.markdown
+    found = told(pl.concat([learning(suite()), little])).markdown
     ranks = found[found.index("Rank under each score") :]
     assert "| little |" in found
     assert "| c |" in ranks
@@ -146,33 +63,23 @@ def test_files_hold_the_frames():
     assert found.files["scores.csv"] == table(data).write_csv()
     assert found.files["score_correlations.csv"] == known.write_csv()
     assert score_differences(entries, "edge_lr").write_csv().splitlines()[1] in found.files["score_differences.csv"]
-    assert "edge_lr" in found.section.definitions
-    assert "best_loss" not in found.section.definitions
+    assert "edge_lr" in found.definitions
+    assert "best_loss" not in found.definitions
 
 
 def test_names_are_escaped():
     hostile = told(suite(methods=("<script>a|b</script>", "b", "c")))
-    assert "<script>" not in hostile.section.html
-    assert "<script>" not in hostile.section.markdown
+    assert "<script>" not in hostile.html
+    assert "<script>" not in hostile.markdown
 
 
 def test_scores_from_traces_are_shown_where_there_are_traces():
     data = results(num_seeds=2, methods={name: METHODS[name] for name in ("softmax", "relu_kernel")})
     found = other_scores(scored_entries(data, traces(data), 21, "train"), "train")
-    assert found is not None
-    assert "Steps to target" in found.section.markdown
-    assert "Scores from traces are of the training loss." in found.section.markdown
-    assert "bench scores" not in found.section.markdown
-    assert {"steps_to_target", "lowest_entropy"} <= found.section.definitions.keys()
+    assert "Steps to target" in found.markdown
+    assert "Scores from traces are of the training loss." in found.markdown
+    assert "bench scores" not in found.markdown
+    assert {"steps_to_target", "lowest_entropy"} <= found.definitions.keys()
     without = told(data)
-    assert "Steps to target" not in without.section.markdown
-    assert "The command bench scores adds what traces tell." in without.section.markdown
-
-
-def test_wide_tables_go_on_in_others():
-    data = results(num_seeds=2, methods={name: METHODS[name] for name in ("softmax", "relu_kernel")})
-    scored = score_table(data, traces(data), 21, "train")
-    for tables in (scores_tables(scored), rank_tables(scored)):
-        assert len(tables) > 1
-        assert [one.heading.endswith(", continued") for one in tables] == [False] + [True] * (len(tables) - 1)
-        assert len({one.titles for one in tables}) == len(tables)
+    assert "Steps to target" not in without.markdown
+    assert "The command bench scores adds what traces tell." in without.markdown

@@ -42,7 +42,7 @@ def told(data: pl.DataFrame, loss: str = "train"):
 
 
 def summary(data: pl.DataFrame) -> list[tuple[str, list[str], list[str]]]:
-    return [(part.section.title, sorted(part.files), [drawn.kind for drawn in part.figures]) for part in told(data)]
+    return [(part.title, sorted(part.files), [drawn.kind for drawn in part.figures]) for part in told(data)]
 
 
 GUARDS = ("How far to trust the order", ["lr_shift.csv", "seeds_to_separate.csv"], [])
@@ -92,11 +92,11 @@ def test_files_hold_the_frames_of_the_chosen_loss():
 def test_the_page_shows_every_section_with_its_words():
     data = suite(warmups=(0.0, 1.0), optimizers=("sgd", "adamw"))
     for part in told(data):
-        for text in (part.section.markdown.replace("\\", ""), part.section.html.replace("<wbr>", "")):
+        for text in (part.markdown.replace("\\", ""), part.html.replace("<wbr>", "")):
             assert "softmax" in text
             assert "95% interval" in text or "Distance" in text
-    assert "loss_lost" in told(data)[2].section.definitions
-    assert "edge_lr" in told(data)[1].section.definitions
+    assert "loss_lost" in told(data)[2].definitions
+    assert "edge_lr" in told(data)[1].definitions
 
 
 def test_report_of_a_suite_with_knobs_and_optimizers(tmp_path):

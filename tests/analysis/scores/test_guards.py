@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from analysis.curves import LossGrid
-from analysis.scores.guards import FLAGS, cliff_share, flag_text
+from analysis.scores.flags import FLAGS, flag_text
+from analysis.scores.guards import cliff_share
 from analysis.scores.leaderboard import leaderboard
 from tests.analysis.synthetic_results import frame, row
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.scores.guards import FLAGS
+from analysis.scores.flags import FLAGS
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS, differences, leaderboard
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import METHODS, frame, results, row, with_held_out

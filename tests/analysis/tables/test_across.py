@@ -47,19 +47,19 @@ def test_the_first_table_has_mean_rank_profile_and_every_score():
     table = board_tables(known("hand"))[0]
     assert table.heading == "LR sensitivity over 3 conditions"
     assert table.titles == ("Method", "Mean rank", "Profile", "w0", "w1", "w2")
-    first = table.rows[0]
+    first = table.texts[0]
     assert first[:3] == ("a", "1.33", "0.89")
     assert [cell.partition(" ")[0].rstrip("†") for cell in first[3:]] == ["0.200", "0.400", "0.100"]
 
 
 def test_a_method_without_a_rank_and_a_score_that_is_missing_are_dashes():
-    rows = {row[0]: row for row in board_tables(known("flagged"))[0].rows}
+    rows = {row[0]: row for row in board_tables(known("flagged"))[0].texts}
     assert rows["d"][1:3] == ("–", "–")
     assert rows["d"][4] == "–"
 
 
 def test_marks_say_who_did_not_learn_and_the_note_says_what_they_mean():
-    rows = {row[0]: row for row in board_tables(known("flagged"))[0].rows}
+    rows = {row[0]: row for row in board_tables(known("flagged"))[0].texts}
     assert rows["b"][4].startswith("0.025*")
     assert rows["c"][4].startswith("0.050‡")
     assert "*: at chance" in reading_note(known("flagged"))
@@ -68,7 +68,7 @@ def test_marks_say_who_did_not_learn_and_the_note_says_what_they_mean():
 
 def test_censored_edges_are_lower_bounds():
     found = board({"a": 0.2, "b": 0.9, "c": 0.3}, {"a": 0.2, "b": 0.9, "c": 0.9}, score="edge_lr")
-    rows = {row[0]: row for row in board_tables(found)[0].rows}
+    rows = {row[0]: row for row in board_tables(found)[0].texts}
     assert rows["a"][3].startswith("≥ 1")
     assert rows["b"][3].startswith("0.1")
     assert "higher is better" in reading_note(found)
@@ -79,17 +79,17 @@ def test_many_conditions_go_on_in_further_tables():
     assert [table.titles[-1] for table in tables[:2]] == ["w3", "w4"]
     assert tables[1].heading == "LR sensitivity over 5 conditions, continued"
     assert tables[1].titles[:2] == ("Method", "w4")
-    assert [row[0] for row in tables[0].rows] == [row[0] for row in tables[1].rows]
+    assert [row[0] for row in tables[0].texts] == [row[0] for row in tables[1].rows]
 
 
 def test_the_other_tables_say_what_conditions_are_and_how_scores_rank_and_agree():
     found = {table.heading: table for table in board_tables(known("hand"))}
-    assert found["Conditions"].rows[0] == ("w0", "side0", "w0", "sgd", "–", "3", "2")
+    assert found["Conditions"].texts[0] == ("w0", "side0", "w0", "sgd", "–", "3", "2")
     ranks = found["Mean rank under each score"]
     assert ranks.titles[:2] == ("Method", "LR sensitivity")
-    assert [row[1] for row in ranks.rows] == ["1.33", "2.00", "2.67", "3"]
+    assert [row[1] for row in ranks.texts] == ["1.33", "2.00", "2.67", "3"]
     agreement = found["Rank correlation with LR sensitivity"]
-    assert ("LR sensitivity, seedwise", "1.00", "1.00", "3") in agreement.rows
+    assert ("LR sensitivity, seedwise", "1.00", "1.00", "3") in agreement.texts
 
 
 def test_the_verdict_names_the_best_the_test_and_the_groups():

@@ -1,0 +1,64 @@
+"""How far to trust the order of a leaderboard: seeds that would separate neighbours, and curves moved along lr."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.curves import entry_label, groups_of
+from analysis.tables.table import Group, Number, Table, columns, scored
+from analysis.text import decimals
+
+_SEEDS_NOTE = (
+    "Neighbours in the order of methods with one optimizer and knobs: the worse minus the better score, with its 95% "
+    "interval (paired by seed, not corrected for their number), and the number of seeds at which such an interval "
+    "excludes 0 with 80% power, if difference and spread are as found: an order of magnitude."
+)
+_SHIFT_NOTE = (
+    "The shift along log lr that brings each curve nearest to that of softmax, and the root mean square distance of "
+    "their losses before and after. A method that is shifted and not otherwise different changes what a learning rate "
+    "means."
+)
+
+
+def separation_group(separation: pl.DataFrame) -> Group:
+    """A table a workload of the frame of `seeds_to_separate`."""
+    tables = (_separation_table(str(workload), rows) for (workload,), rows in groups_of(separation, "workload"))
+    return Group(tables=tuple(tables), note=_SEEDS_NOTE)
+
+
+def shift_group(shifts: pl.DataFrame) -> Group:
+    """A table a workload of the frame of `lr_shift`."""
+    tables = (_shift_table(str(workload), rows) for (workload,), rows in groups_of(shifts, "workload"))
+    return Group(tables=tuple(tables), note=_SHIFT_NOTE)
+
+
+def _separation_table(workload: str, rows: pl.DataFrame) -> Table:
+    places = decimals(rows["difference"], 2)
+    cells = tuple(
+        (
+            row["better"],
+            row["worse"],
+            *scored(row, "difference", "ci", places),
+            str(row["num_seeds"]),
+            row["seeds_needed"],
+        )
+        for row in rows.iter_rows(named=True)
+    )
+    titles = columns("Better", "Worse", "Difference", "95% interval", "Seeds", "Seeds needed", num_names=2)
+    return Table(heading=f"Seeds to separate neighbours on {workload}", columns=titles, rows=cells)
+
+
+def _shift_table(workload: str, rows: pl.DataFrame) -> Table:
+    places = decimals(rows["distance_unshifted"], 2)
+    cells = tuple(
+        (
+            entry_label(row["method"], row["optimizer"], row["knobs"]),
+            Number(value=row["shift_decades"], decimals=2),
+            Number(value=row["distance_unshifted"], decimals=places),
+            Number(value=row["distance"], decimals=places),
+            "yes" if row["is_shifted"] else "no",
+        )
+        for row in rows.iter_rows(named=True)
+    )
+    titles = columns("Method", "Shift in decades", "Distance", "After the shift", "Shifted")
+    return Table(heading=f"Learning rates against those of softmax on {workload}", columns=titles, rows=cells)

@@ -1,0 +1,62 @@
+"""How each method does on held-out data at its best learning rate, as a table."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.curves import ENTRY, require_columns
+from analysis.losses import SCORED_LOSSES
+from analysis.scores.generalisation import HELD_OUT_DEFINITIONS, HELD_OUT_MEASURES
+from analysis.tables.table import Group, Number, Table, columns
+from analysis.text import decimals, number
+from bench.held_out import HELD_OUT
+
+_TITLES: dict[str, str] = {
+    **{name: measure.heading for name, measure in HELD_OUT.items()},
+    "generalisation_gap": "Generalisation gap",
+}
+
+
+def held_out_group(leaderboard: pl.DataFrame) -> Group | None:
+    """One table a workload that has held-out data, lowest held-out loss first; columns that say nothing are left out.
+
+    `leaderboard` is the frame of analysis.scores.leaderboard. None without held-out data.
+    """
+    require_columns(leaderboard, (*ENTRY, "best_lr", *HELD_OUT_MEASURES), "the leaderboard frame")
+    names = ["method", *(name for name in ("optimizer", "knobs") if leaderboard[name].n_unique() > 1)]
+    tables = []
+    for (workload,), group in leaderboard.group_by("workload", maintain_order=True):
+        measures = [name for name in HELD_OUT_DEFINITIONS if group[name].is_not_null().any()]
+        if measures:
+            tables.append(_table(f"Generalisation on {workload}", group, names, measures))
+    return Group(tables=tuple(tables), note=_note(leaderboard)) if tables else None
+
+
+def _note(leaderboard: pl.DataFrame) -> str:
+    """What the numbers and their intervals are, with the loss that chose the learning rate."""
+    chosen_by = " and ".join(SCORED_LOSSES[loss].title for loss in leaderboard["loss"].unique().sort())
+    return (
+        f"Means over seeds at each method's best learning rate (by its {chosen_by}); ±: half the width of the 95% "
+        "interval over seeds (Student's t). Nothing is stated where a seed diverged at that rate. Generalisation gap: "
+        "held-out minus training loss."
+    )
+
+
+def _table(heading: str, group: pl.DataFrame, names: list[str], measures: list[str]) -> Table:
+    ordered = group.sort("val_loss", *names, nulls_last=True)
+    cells = [ordered[name].to_list() for name in names]
+    cells += [[Number(value=lr) for lr in ordered["best_lr"]], *(_measure_cells(ordered, name) for name in measures)]
+    titles = (*(name.capitalize() for name in names), "Best lr", *(_TITLES[name] for name in measures))
+    rows = tuple(zip(*cells, strict=True))
+    return Table(heading=heading, columns=columns(*titles, num_names=len(names)), rows=rows)
+
+
+def _measure_cells(group: pl.DataFrame, name: str) -> list[str]:
+    """`mean ± half width`, the widest in two significant digits; without intervals three digits of the largest mean."""
+    halves = (group[f"{name}_ci_high"] - group[name]).to_list()
+    known = [half for half in halves if half]
+    places = decimals(known, 2) if known else decimals(group[name].drop_nulls(), 3)
+    texts = [number(value, places) for value in group[name]]
+    return [
+        text if half is None else f"{text} ± {number(half, places)}" for text, half in zip(texts, halves, strict=True)
+    ]

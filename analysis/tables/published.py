@@ -1,0 +1,59 @@
+"""Our scores beside published ones, in five formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from analysis.across.comparison import rank_correlations
+from analysis.curves import place_of
+from analysis.tables.frames import plain_json
+from analysis.tables.html import group_html
+from analysis.tables.latex import NEEDS, group_latex
+from analysis.tables.markdown import group_markdown
+from analysis.tables.table import Group, Interval, Number, Table, columns
+from analysis.text import number
+
+COMPARISON_FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
+    "markdown": lambda compared: group_markdown(comparison(compared)),
+    "html": lambda compared: group_html(comparison(compared)),
+    "latex": lambda compared: f"{NEEDS}{group_latex(comparison(compared))}",
+    "csv": lambda compared: compared.write_csv(),
+    "json": lambda compared: plain_json(compared.to_dicts()),
+}
+
+_COLUMNS = columns("Method", "Score", "95% interval", "Rank", "Paper", "Paper rank")
+_DECIMALS = 2
+
+
+def comparison(compared: pl.DataFrame) -> Group:
+    """A table a (workload, optimizer, knobs), its rank correlations in the heading. Takes the frame of `compare`."""
+    correlations = {row[:3]: row[3:] for row in rank_correlations(compared).iter_rows()}
+    groups = compared.group_by("workload", "optimizer", "knobs", maintain_order=True)
+    sources = "; ".join(compared["source"].unique().sort())
+    return Group(
+        tables=tuple(_table(key, rows, *correlations[key]) for key, rows in groups),
+        note=f"Source: {sources}. Ranks by value alone.",
+    )
+
+
+def _table(
+    key: tuple[object, ...], rows: pl.DataFrame, spearman: float | None, kendall: float | None, num_methods: int
+) -> Table:
+    cells = tuple(
+        (
+            row["method"],
+            Number(value=row["lr_sensitivity"], decimals=_DECIMALS),
+            Interval(low=row["ci_low"], high=row["ci_high"], decimals=_DECIMALS),
+            str(row["our_rank"]),
+            Number(value=row["paper_lr_sensitivity"], decimals=_DECIMALS),
+            str(row["paper_rank"]),
+        )
+        for row in rows.iter_rows(named=True)
+    )
+    heading = (
+        f"{place_of(key)}: rank correlation over {num_methods} methods, Spearman {number(spearman, 2)}, "
+        f"Kendall {number(kendall, 2)}"
+    )
+    return Table(heading=heading, columns=_COLUMNS, rows=cells)
