@@ -206,9 +206,10 @@ def test_suites_of_the_readmes_are_valid(tmp_path):
     whole = [text for text in texts if text.startswith("name:")]
     (tmp_path / "suite.yaml").write_text(whole[0])
     assert load_suite(tmp_path / "suite.yaml").num_trials == 3 * 2 * 9 * 2 * 5
-    entries = "workloads: [in_context_regression]\nmethods: [softmax]\noptimizers: [adamw]\n"
+    rest = {"workloads": "[in_context_regression]", "methods": "[softmax]", "optimizers": "[adamw]", "knobs": "{lr: 1}"}
     for part in (text for text in texts if text not in whole):
-        (tmp_path / "suite.yaml").write_text(f"name: x\nseeds: 2\nprobe_every: 9\n{entries}{part}")
+        lacking = "".join(f"{key}: {value}\n" for key, value in rest.items() if f"{key}:" not in part)
+        (tmp_path / "suite.yaml").write_text(f"name: x\nseeds: 2\nprobe_every: 9\n{lacking}{part}")
         load_suite(tmp_path / "suite.yaml")
 
 

@@ -122,6 +122,6 @@ def _escaped_word(word: re.Match[str]) -> str:
 
 
 def _cell(column: str, text: str) -> str:
-    if column in ("name", "parameters"):
+    if column in ("name", "parameters", "quantities"):
         return ", ".join(f"`{part}`" for part in text.split(", ") if part)
     return prose_markdown(text)
