@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Tensors = dict[str, "Tensor"]
 # Elements of one logits tensor while observing (64 MiB of float32): a large model is never observed all heads at once.
 MAX_OBSERVED_ELEMENTS = 2**24
+METHOD = "method."  # what a method adds to a layer is named so, after the layer's prefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Mode:
 
 def init_method(method: Method, heads: Heads, draw: Draw, prefix: str, like: Tensor) -> tuple[Tensors, Tensors]:
     """A layer's learned tensors and buffers of the method, named `{prefix}method.{name}`, in the dtype of `like`."""
-    at = prefix + "method."
+    at = prefix + METHOD
     params = {at + name: tensor.to(like) for name, tensor in method.init_params(heads).items()}
     buffers = method.init_buffers(heads, lambda name, shape: draw(at + name, shape))
     return params, {at + name: tensor.to(like) for name, tensor in buffers.items()}
@@ -44,7 +45,7 @@ def init_method(method: Method, heads: Heads, draw: Draw, prefix: str, like: Ten
 
 def method_state(params: Tensors, buffers: Tensors, prefix: str) -> Tensors:
     """What the method's functions get as `state` for the layer at `prefix`."""
-    at = prefix + "method."
+    at = prefix + METHOD
     return part(params, at) | part(buffers, at) | {"step": buffers["step"]}
 
 

@@ -13,7 +13,8 @@ from bench.lazy import torch
 from bench.methods.base import Heads, Mask, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors, attend, init_method, method_state
-from bench.models.projections import Projection, init_projections, project, refresh_projections
+from bench.models.projections import Projection, init_projections, project, refresh_projections, roles_read
+from bench.optimizers.layers import Layer, layers_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,28 +39,32 @@ class AttentionOnly:
     def heads(self) -> Heads:
         return Heads(num_heads=1, width=self.width, num_keys=self.num_tokens)
 
-    def projections(self, method: Method, layer: int) -> dict[str, Projection]:
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers of attention, from the input on."""
+        return layers_of("layers", self.num_layers)
+
+    def projections(self, method: Method, layer: Layer) -> dict[str, Projection]:
         """A layer's projections by role."""
-        keys = () if method.ties_query_and_key else ("key",)
         return {
             role: Projection(
-                prefix=f"layers.{layer}.{role}.",
+                prefix=f"{layer.prefix}{role}.",
                 role=role,
                 num_inputs=self.width,
                 num_outputs=self.width,
                 std=self.initial_gain / self.width**0.5,
             )
-            for role in ("query", *keys, "value", *method.roles)
+            for role in roles_read(method)
         }
 
     def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:
         """Params and buffers; projections are N(0, (init_scale initial_gain)^2 / width)."""
         params: Tensors = {}
         buffers: Tensors = {}
-        for layer in range(self.num_layers):
+        for layer in self.layers:
             for new in (
                 init_projections(method, self.projections(method, layer).values(), draw, init_scale),
-                init_method(method, self.heads, draw, f"layers.{layer}.", init_scale),
+                init_method(method, self.heads, draw, layer.prefix, init_scale),
             ):
                 params |= new[0]
                 buffers |= new[1]
@@ -67,7 +72,7 @@ class AttentionOnly:
 
     def refresh(self, method: Method, params: Tensors, buffers: Tensors) -> Tensors:
         """Buffers for the coming step."""
-        for layer in range(self.num_layers):
+        for layer in self.layers:
             buffers = refresh_projections(method, self.projections(method, layer).values(), params, buffers)
         return buffers
 
@@ -77,18 +82,18 @@ class AttentionOnly:
         """Output tokens of the shape of the input, and what the mode watches of every layer."""
         mask = method.restrict(mask)
         watched = []
-        for layer in range(self.num_layers):
+        for layer in self.layers:
             x_B1TW = h_BTC[:, None, :, : self.width]
             projections = self.projections(method, layer)
             by_role = {role: project(method, params, buffers, p, x_B1TW) for role, p in projections.items()}
             v_B1TC = torch.cat([by_role["value"], h_BTC[:, None, :, self.width :]], dim=-1)
-            o_B1TC, seen = attend(
+            o_B1TC, of_layer = attend(
                 method,
                 by_role["query"],
                 by_role["query" if method.ties_query_and_key else "key"],
                 v_B1TC,
                 mask,
-                method_state(params, buffers, f"layers.{layer}."),
+                method_state(params, buffers, layer.prefix),
                 mode,
                 logit_scale=self.logit_scale,
             )
@@ -97,6 +102,6 @@ class AttentionOnly:
                 o_B1TC = torch.cat([o_B1TW, o_B1TC[..., self.width :]], dim=-1)
             update_BTC = self.value_scale * o_B1TC[:, 0]
             h_BTC = h_BTC + update_BTC if self.residual else update_BTC
-            if seen is not None:
-                watched.append(seen)
+            if of_layer is not None:
+                watched.append(of_layer)
         return h_BTC, watched

@@ -30,6 +30,11 @@ class Projection:
     has_bias: bool = False
 
 
+def roles_read(method: Method) -> tuple[str, ...]:
+    """Roles of the projections of a layer's input that its attention reads: the method's own come last."""
+    return ("query", *(() if method.ties_query_and_key else ("key",)), "value", *method.roles)
+
+
 def init_projections(
     method: Method, projections: Iterable[Projection], draw: Draw, init_scale: Tensor
 ) -> tuple[Tensors, Tensors]:

@@ -6,6 +6,7 @@ Shapes: B batch, T tokens, C channels, H heads, D width of a head, L layer. Para
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -23,7 +24,8 @@ from bench.models.attention import (
     rotary,
 )
 from bench.models.checkpointing import checkpoint
-from bench.models.projections import Projection, init_projections, project, refresh_projections
+from bench.models.projections import Projection, init_projections, project, refresh_projections, roles_read
+from bench.optimizers.layers import Layer, layers_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +33,18 @@ if TYPE_CHECKING:
     from bench.randomness import Dropout
 
 ROTARY_BASE = 10_000.0  # Su et al. 2021
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """What all blocks of one forward pass share. mask: already restricted by the method."""
+
+    method: Method
+    buffers: Tensors
+    mask: Mask
+    rotate: Callable[[Tensor], Tensor] | None
+    mode: Mode
+    dropout: Dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +82,21 @@ class Transformer:
             return num_inputs**-0.5
         return 0.02 / (2 * self.num_layers) ** 0.5 if adds_to_residual else 0.02
 
-    def projections(self, method: Method, layer: int) -> dict[str, Projection]:
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """One for each block, from the input on."""
+        return layers_of("layers", self.num_layers)
+
+    def projections(self, method: Method, layer: Layer) -> dict[str, Projection]:
         """A block's projections by role."""
-        shapes = dict.fromkeys(("query", "key", "value", *method.roles, "output"), (self.width, self.width))
-        if method.ties_query_and_key:
-            del shapes["key"]
+        shapes = dict.fromkeys((*roles_read(method), "output"), (self.width, self.width))
         shapes["mlp_in"] = (self.width, self.mlp_width)
         if self.mlp == "swiglu":
             shapes["mlp_gate"] = (self.width, self.mlp_width)
         shapes["mlp_out"] = (self.mlp_width, self.width)
         return {
             role: Projection(
-                prefix=f"layers.{layer}.{role}.",
+                prefix=f"{layer.prefix}{role}.",
                 role=role,
                 num_inputs=inputs,
                 num_outputs=outputs,
@@ -93,17 +110,17 @@ class Transformer:
         """Prefixes of all norms."""
         if self.norm_placement == "none":
             return []
-        blocks = [f"layers.{layer}.norm_{at}." for layer in range(self.num_layers) for at in ("attention", "mlp")]
+        blocks = [f"{layer.prefix}norm_{at}." for layer in self.layers for at in ("attention", "mlp")]
         return [*blocks, "norm."] if self.norm_placement == "pre" else blocks
 
     def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:
         """Params and buffers; init_scale multiplies every weight, not the gains of norms."""
         params: Tensors = {}
         buffers: Tensors = {}
-        for layer in range(self.num_layers):
+        for layer in self.layers:
             for new in (
                 init_projections(method, self.projections(method, layer).values(), draw, init_scale),
-                init_method(method, self.heads, draw, f"layers.{layer}.", init_scale),
+                init_method(method, self.heads, draw, layer.prefix, init_scale),
             ):
                 params |= new[0]
                 buffers |= new[1]
@@ -115,7 +132,7 @@ class Transformer:
 
     def refresh(self, method: Method, params: Tensors, buffers: Tensors) -> Tensors:
         """Buffers for the coming step."""
-        for layer in range(self.num_layers):
+        for layer in self.layers:
             buffers = refresh_projections(method, self.projections(method, layer).values(), params, buffers)
         return buffers
 
@@ -134,82 +151,77 @@ class Transformer:
         mask = Mask(allowed_QK=allowed_TT, kind="full")
         if self.is_causal:
             mask = Mask(allowed_QK=allowed_TT.tril(), kind="causal")
-        mask = method.restrict(mask)
         is_rotary = self.positions == "rotary"
-        rotate = rotary(num_tokens, self.heads.width, ROTARY_BASE, device) if is_rotary else None
+        shared = Pass(
+            method=method,
+            buffers=buffers,
+            mask=method.restrict(mask),
+            rotate=rotary(num_tokens, self.heads.width, ROTARY_BASE, device) if is_rotary else None,
+            mode=mode,
+            dropout=dropout,
+        )
         watched = []
-        for layer in range(self.num_layers):
-            prefix = f"layers.{layer}."
-            own = {name: t for name, t in params.items() if name.startswith(prefix)}
-
-            def block(h_BTC: Tensor, own: Tensors, layer: int = layer) -> tuple[Tensor, Tensor | None]:
-                return self._block(method, own, buffers, layer, h_BTC, mask, rotate, mode, dropout)
-
-            h_BTC, seen = (
-                checkpoint(block, h_BTC, own) if self.checkpointing and mode.is_training else block(h_BTC, own)
-            )
-            if seen is not None:
-                watched.append(seen)
+        for layer in self.layers:
+            own = {name: tensor for name, tensor in params.items() if name.startswith(layer.prefix)}
+            block = functools.partial(self._block, shared, layer)
+            is_recomputed = self.checkpointing and mode.is_training
+            h_BTC, of_layer = checkpoint(block, h_BTC, own) if is_recomputed else block(h_BTC, own)
+            if of_layer is not None:
+                watched.append(of_layer)
         return (self._norm(params, "norm.", h_BTC) if self.norm_placement == "pre" else h_BTC), watched
 
-    def _block(
-        self,
-        method: Method,
-        params: Tensors,
-        buffers: Tensors,
-        layer: int,
-        h_BTC: Tensor,
-        mask: Mask,
-        rotate: Callable[[Tensor], Tensor] | None,
-        mode: Mode,
-        dropout: Dropout,
-    ) -> tuple[Tensor, Tensor | None]:
-        prefix = f"layers.{layer}."
-        projections = self.projections(method, layer)
+    def _block(self, shared: Pass, layer: Layer, h_BTC: Tensor, params: Tensors) -> tuple[Tensor, Tensor | None]:
+        """Output tokens of one block, and what the mode watches of its attention."""
+        x_BTC = self._norm_if("pre", params, layer.prefix + "norm_attention.", h_BTC)
+        added_BTC, watched = self._attention(shared, layer, x_BTC, params)
+        h_BTC = h_BTC + shared.dropout(layer.prefix + "attention", added_BTC)
+        h_BTC = self._norm_if("post", params, layer.prefix + "norm_attention.", h_BTC)
+        x_BTC = self._norm_if("pre", params, layer.prefix + "norm_mlp.", h_BTC)
+        h_BTC = h_BTC + shared.dropout(layer.prefix + "mlp", self._mlp(shared, layer, x_BTC, params))
+        return self._norm_if("post", params, layer.prefix + "norm_mlp.", h_BTC), watched
 
-        def attention(x_BTC: Tensor) -> tuple[Tensor, Tensor | None]:
-            by_role = {
-                role: self._split(project(method, params, buffers, projections[role], x_BTC))
-                for role in projections
-                if role not in ("output", "mlp_in", "mlp_gate", "mlp_out")
-            }
-            o_BHTD, seen = attend(
-                method,
-                by_role["query"],
-                by_role["query" if method.ties_query_and_key else "key"],
-                by_role["value"],
-                mask,
-                method_state(params, buffers, prefix),
-                mode,
-                logit_scale=default_logit_scale(self.heads.width),
-                rotate=rotate,
-            )
-            o_BHTD = method.combine(o_BHTD, {role: by_role[role] for role in method.roles})
-            o_BTC = o_BHTD.transpose(1, 2).flatten(2)
-            return project(method, params, buffers, projections["output"], o_BTC), seen
+    def _attention(self, shared: Pass, layer: Layer, x_BTC: Tensor, params: Tensors) -> tuple[Tensor, Tensor | None]:
+        """What a block's attention adds to the residual stream, and what the mode watches of it."""
+        method, projections = shared.method, self.projections(shared.method, layer)
+        by_role = {
+            role: self._split(project(method, params, shared.buffers, projections[role], x_BTC))
+            for role in roles_read(method)
+        }
+        o_BHTD, watched = attend(
+            method,
+            by_role["query"],
+            by_role["query" if method.ties_query_and_key else "key"],
+            by_role["value"],
+            shared.mask,
+            method_state(params, shared.buffers, layer.prefix),
+            shared.mode,
+            logit_scale=default_logit_scale(self.heads.width),
+            rotate=shared.rotate,
+        )
+        o_BHTD = method.combine(o_BHTD, {role: by_role[role] for role in method.roles})
+        o_BTC = o_BHTD.transpose(1, 2).flatten(2)
+        return project(method, params, shared.buffers, projections["output"], o_BTC), watched
 
-        def mlp(x_BTC: Tensor) -> Tensor:
-            x_BTM = project(method, params, buffers, projections["mlp_in"], x_BTC)
-            if self.mlp == "swiglu":
-                gate_BTM = project(method, params, buffers, projections["mlp_gate"], x_BTC)
-                x_BTM = torch.nn.functional.silu(gate_BTM) * x_BTM
-            else:
-                x_BTM = torch.nn.functional.gelu(x_BTM, approximate="tanh")  # as GPT-2's code has it
-            return project(method, params, buffers, projections["mlp_out"], x_BTM)
+    def _mlp(self, shared: Pass, layer: Layer, x_BTC: Tensor, params: Tensors) -> Tensor:
+        """What a block's MLP adds to the residual stream."""
+        projections = self.projections(shared.method, layer)
 
-        is_pre = self.norm_placement == "pre"
-        added_BTC, seen = attention(self._norm(params, prefix + "norm_attention.", h_BTC) if is_pre else h_BTC)
-        h_BTC = h_BTC + dropout(prefix + "attention", added_BTC)
-        if self.norm_placement == "post":
-            h_BTC = self._norm(params, prefix + "norm_attention.", h_BTC)
-        added_BTC = mlp(self._norm(params, prefix + "norm_mlp.", h_BTC) if is_pre else h_BTC)
-        h_BTC = h_BTC + dropout(prefix + "mlp", added_BTC)
-        if self.norm_placement == "post":
-            h_BTC = self._norm(params, prefix + "norm_mlp.", h_BTC)
-        return h_BTC, seen
+        def of(role: str, x: Tensor) -> Tensor:
+            return project(shared.method, params, shared.buffers, projections[role], x)
+
+        x_BTM = of("mlp_in", x_BTC)
+        if self.mlp == "swiglu":
+            x_BTM = torch.nn.functional.silu(of("mlp_gate", x_BTC)) * x_BTM
+        else:
+            x_BTM = torch.nn.functional.gelu(x_BTM, approximate="tanh")  # as GPT-2's code has it
+        return of("mlp_out", x_BTM)
 
     def _split(self, x_BTC: Tensor) -> Tensor:
         return x_BTC.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def _norm_if(self, placement: Literal["pre", "post"], params: Tensors, prefix: str, x_BTC: Tensor) -> Tensor:
+        """The norm at `prefix` where the model has its norms at `placement`; else what came."""
+        return self._norm(params, prefix, x_BTC) if self.norm_placement == placement else x_BTC
 
     def _norm(self, params: Tensors, prefix: str, x_BTC: Tensor) -> Tensor:
         gain_C, bias_C = params[prefix + "gain"], params.get(prefix + "bias")
@@ -220,28 +232,3 @@ class Transformer:
             x_BTC = x_BTC * (x_BTC.square().mean(dim=-1, keepdim=True) + self.norm_eps).rsqrt()
         x_BTC = x_BTC * gain_C
         return x_BTC if bias_C is None else x_BTC + bias_C
-
-
-def limit_projections(method: Method, params: Tensors, max_logits: list[Tensor], step: Tensor) -> Tensors:
-    """Params after the method limited each layer's query and key weights by the largest logits of its heads.
-
-    A bias is limited with its weight, as one more row of inputs.
-    """
-    limited = dict(params)
-    for layer, max_logit_H in enumerate(max_logits):
-        prefixes = [f"layers.{layer}.{role}." for role in ("query", "key")]
-        query_CHD, key_CHD = (_with_bias(params, prefix).unflatten(-1, (len(max_logit_H), -1)) for prefix in prefixes)
-        new = method.limit_projections(query_CHD, key_CHD, max_logit_H, step)
-        for prefix, new_CHD in zip(prefixes, new, strict=True):
-            new_CO = new_CHD.flatten(-2)
-            num_inputs = params[prefix + "weight"].shape[0]
-            limited[prefix + "weight"] = new_CO[:num_inputs]
-            if prefix + "bias" in params:
-                limited[prefix + "bias"] = new_CO[num_inputs]
-    return limited
-
-
-def _with_bias(params: Tensors, prefix: str) -> Tensor:
-    weight_IO = params[prefix + "weight"]
-    bias_O = params.get(prefix + "bias")
-    return weight_IO if bias_O is None else torch.cat([weight_IO, bias_O[None]])

@@ -16,9 +16,9 @@ Tensors = dict[str, "Tensor"]
 class Optimizer:
     """Subclass it, declare constants as fields, override `init` and `update`.
 
-    Each call sees one tensor of one model. name: that of the parameter, `layers.*.query.weight` for one of a layer,
-    `embed.tokens`, `readout.weight`; weights are (inputs, outputs). A constant may be a number or a scalar tensor:
-    plain arithmetic alone is made of it.
+    Each call sees one tensor of one model. name: that of the parameter, `layers.*.query.weight` for one of a layer (see
+    bench.optimizers.layers: the stack may have another name), `embed.tokens`, `readout.weight`; weights are (inputs,
+    outputs). A constant may be a number or a scalar tensor: plain arithmetic alone is made of it.
     """
 
     source: ClassVar[str] = "not stated"

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Lt
 from bench.lazy import torch
 from bench.optimizers.adam import AdamW
 from bench.optimizers.base import Tensors
-from bench.optimizers.layers import STACKED
+from bench.optimizers.layers import is_stacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ class Muon(AdamW):
 
 def is_hidden_matrix(name: str, p: Tensor) -> bool:
     """Whether Muon takes it: the weight of a projection inside a layer."""
-    return name.startswith(STACKED) and name.endswith(".weight") and p.ndim == 2
+    return is_stacked(name) and name.endswith(".weight") and p.ndim == 2
 
 
 def orthogonal(matrix_IO: Tensor, num_iterations: int) -> Tensor:

@@ -21,6 +21,7 @@ from bench.lazy import polars, torch
 from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.models.attention import Tensors, method_state, part
+from bench.optimizers.layers import Layer
 from bench.probes.gains import Scales, gains
 from bench.training.pack import Pack, make_packs
 from bench.training.pack_size import busy_lanes, fit, widest_groups
@@ -186,9 +187,9 @@ def _run_and_look(pack: Pack, trial: Trial, wanted: Sequence[int], seen: _Seen, 
         if run.done or run.has_diverged[lane]:  # earlier than the stored run did: the losses will show it
             break
         params, buffers, weights = run.look()
-        for layer in range(run.program.workload.num_layers):
+        for index, layer in enumerate(run.program.workload.layers):
             scales = scales_of(run.program.method, _of_lane(params, lane), _of_lane(buffers, lane), layer)
-            seen.gains.extend((trial.method.label, step, layer, name, value) for name, value in gains(scales).items())
+            seen.gains.extend((trial.method.label, step, index, name, value) for name, value in gains(scales).items())
         p_ABHQK = [p_LBHQK[lane].cpu().numpy() for p_LBHQK in weights]
         for layer, p_BHQK in enumerate(p_ABHQK):
             seen.histograms.extend((trial.method.label, step, layer, *bin) for bin in histogram_bins(p_BHQK))
@@ -225,12 +226,12 @@ def _difference(old: float, new: float) -> float:
     return abs(new - old) / max(abs(old), math.ulp(0.0))
 
 
-def scales_of(method: Method, params: Tensors, buffers: Tensors, layer: int) -> Scales:
+def scales_of(method: Method, params: Tensors, buffers: Tensors, layer: Layer) -> Scales:
     """Query and key weights of a layer as they multiply, and the method's gammas if it has any."""
     roles = ("query", "query" if method.ties_query_and_key else "key")
-    own = [(part(params, f"layers.{layer}.{role}."), part(buffers, f"layers.{layer}.{role}.")) for role in roles]
+    own = [tuple(part(tensors, f"{layer.prefix}{role}.") for tensors in (params, buffers)) for role in roles]
     weights = [method.linear(role).weight(*tensors) for role, tensors in zip(roles, own, strict=True)]
-    state = method_state(params, buffers, f"layers.{layer}.")
+    state = method_state(params, buffers, layer.prefix)
     gamma_query, gamma_key = method.gammas(state, own[0][0], own[1][0]) or (None, None)
     return Scales(weight_query_IO=weights[0], weight_key_IO=weights[1], gamma_query=gamma_query, gamma_key=gamma_key)
 

@@ -1,4 +1,4 @@
-"""One model of one trial as pure functions: its start, one training step, one observation. train.py stacks them."""
+"""One model of one trial as pure functions: its start, one training step, one observation. lanes.py stacks them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from bench.entry import build
 from bench.errors import UsageError
 from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
-from bench.models.attention import Mode
+from bench.models.attention import METHOD, Mode, part
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.optimizers.base import Optimizer, Tensors
-from bench.optimizers.layers import STACKED, over_layers, stack_layers, unstack_layers
+from bench.optimizers.layers import over_layers, stack_layers, unstack_layers
 from bench.optimizers.schedules import Schedule
 from bench.probes.base import Probe
 from bench.randomness import normal
@@ -26,15 +26,35 @@ from bench.workloads.base import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# params, buffers: named tensors; optimizer: the state of each, layers stacked; constants: those of the optimizer in
-# which the pack's lanes differ; seed: int64; alive: bool; diverged_step: int64, -1 if not
-Lane = dict[str, Any]
-# What the batch of a step, or a part of it, gave. grads: named tensors; loss; buffers: as the step saw them;
-# max_logits: (heads,) of each layer, if the method reads them
-Gradients = dict[str, Any]
-METHOD = STACKED + "method."
 CLIP_EPS = 1e-6  # torch.nn.utils.clip_grad_norm_'s
+
+
+class Lane(TypedDict):
+    """A trial in training. Plain dicts of tensors, which torch.func maps and torch.save keeps.
+
+    optimizer: the state of every parameter, stacked over layers. constants: those of the optimizer in which the lanes
+    of its pack differ. diverged_step: -1 while it is alive.
+    """
+
+    params: Tensors
+    buffers: Tensors
+    optimizer: dict[str, Tensors]
+    constants: Tensors
+    seed: Tensor
+    alive: Tensor
+    diverged_step: Tensor
+
+
+class Gradients(TypedDict):
+    """What the batch of a step, or a part of it, gave.
+
+    buffers: as the step saw them. max_logits: (heads,) of each layer, if the method reads them.
+    """
+
+    grads: Tensors
+    loss: Tensor
+    buffers: Tensors
+    max_logits: list[Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +87,7 @@ class LaneProgram:
 
     def start(self, seed: Tensor, init_scale: Tensor, constants: Tensors | None = None) -> Lane:
         """The lane before its first step, in the dtype of `init_scale`; constants: the optimizer's that are its own."""
-        own = self._optimizer_of(constants or {})
+        optimizer = self._optimizer_of(constants or {})
         step = torch.zeros((), dtype=torch.int64, device=seed.device)
 
         def draw(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -78,8 +98,8 @@ class LaneProgram:
             "params": params,
             "buffers": buffers,
             "optimizer": {
-                name: over_layers(functools.partial(own.init, name), name, p)
-                for name, p in stack_layers(params).items()
+                name: over_layers(functools.partial(optimizer.init, name), name, p)
+                for name, p in stack_layers(params, self.workload.layers).items()
             },
             "constants": {name: value.clone() for name, value in (constants or {}).items()},
             "seed": seed.clone(),
@@ -88,14 +108,14 @@ class LaneProgram:
         }
 
     def gradients(self, lane: Lane, batch: Tensors, step: Tensor, part: Tensor) -> Gradients:
-        """Of the mean loss of a batch, or of one of its `num_micro_batches` parts (`part`, counted from 0)."""
+        """Gradients of a batch, or of one of its `num_micro_batches` parts (`part`, counted from 0)."""
         refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
         buffers = refreshed | self._counters(lane, step, part)
         mode = Mode(is_training=True, max_logits=self.method.reads_max_logits, is_reference=self.is_reference)
 
         def objective(params: Tensors) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
-            seen = self.workload.loss(self.method, params, buffers, batch, mode)
-            return self.method.scale_loss(seen.objective, step), (seen.loss, seen.watched)
+            forward = self.workload.loss(self.method, params, buffers, batch, mode)
+            return self.method.scale_loss(forward.objective, step), (forward.loss, forward.watched)
 
         pulled: Any = torch.func.vjp(objective, lane["params"], has_aux=True)
         value, pullback, (loss, max_logits) = pulled
@@ -103,39 +123,28 @@ class LaneProgram:
             (grads,) = pullback(torch.ones_like(value), retain_graph=False)
         return {"grads": grads, "loss": loss, "buffers": refreshed, "max_logits": max_logits}
 
-    def update(self, lane: Lane, seen: Gradients, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
+    def update(self, lane: Lane, gradients: Gradients, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
         """The lane after one step, and the loss and gradient norm that the step saw.
 
         A non-finite loss or gradient norm freezes the lane as it was before the step; from then on both are NaN.
         """
-        before, loss = stack_layers(lane["params"]), seen["loss"]
-        grads = stack_layers(seen["grads"])
-        grad_norm = torch.stack([grad.square().sum() for grad in grads.values()]).sum().sqrt()
-        clip = (knobs["grad_clip"] / (grad_norm + CLIP_EPS)).clamp_max(1)
-        grads = self._of_method(self.method.limit_grads, {name: grad * clip for name, grad in grads.items()}, step)
-        factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)
-        scheduled = knobs | {"lr": knobs["lr"] * factor, "lr_factor": factor}
-
-        params: Tensors = {}
-        optimizer: dict[str, Tensors] = {}
-        own = self._optimizer_of(lane["constants"])
-        for name, p in before.items():
-            update = functools.partial(own.update, name, knobs=scheduled, step=step)
-            params[name], optimizer[name] = over_layers(update, name, p, grads[name], lane["optimizer"][name])
-        params = self._of_method(self.method.limit_params, params, step)
-        if self.method.reads_max_logits:
-            by_layer = unstack_layers(params, lane["params"])
-            params = stack_layers(self.workload.limit(self.method, by_layer, seen["max_logits"], step))
+        loss, layers = gradients["loss"], self.workload.layers
+        before = stack_layers(lane["params"], layers)
+        grads, grad_norm = self._clipped(gradients["grads"], knobs["grad_clip"], step)
+        params, optimizer = self._stepped(lane, before, grads, knobs, step)
+        params = self._limited(params, gradients["max_logits"], lane["params"], step)
         finite = loss.isfinite() & grad_norm.isfinite()
         alive = lane["alive"] & finite
-        trained = {
-            "params": unstack_layers(_choose(alive, params, before), lane["params"]),
-            "buffers": _choose(alive, seen["buffers"], lane["buffers"]),
+        after: Lane = {
+            **lane,
+            "params": unstack_layers(_choose(alive, params, before), lane["params"], layers),
+            "buffers": _choose(alive, gradients["buffers"], lane["buffers"]),
             "optimizer": _choose(alive, optimizer, lane["optimizer"]),
+            "alive": alive,
+            "diverged_step": torch.where(lane["alive"] & ~finite, step, lane["diverged_step"]),
         }
-        diverged_step = torch.where(lane["alive"] & ~finite, step, lane["diverged_step"])
-        shown = [torch.where(lane["alive"], value, torch.nan) for value in (loss, grad_norm)]
-        return lane | trained | {"alive": alive, "diverged_step": diverged_step}, shown[0], shown[1]
+        loss, grad_norm = (torch.where(lane["alive"], value, torch.nan) for value in (loss, grad_norm))
+        return after, loss, grad_norm
 
     def train(self, lane: Lane, batch: Tensors, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
         """`update` with the `gradients` of a whole batch."""
@@ -144,20 +153,20 @@ class LaneProgram:
     def observe(self, lane: Lane, batch: Tensors, step: Tensor, *, probes: tuple[Probe, ...]) -> Tensor:
         """What the probes measure (quantities, layers) on the probed part of a batch, as a step would see it.
 
-        Of an optimizer that evaluates other weights than it trains, with those.
+        The weights are those that the optimizer evaluates, which need not be those that it trains.
         """
         mode = Mode(probes=probes, is_reference=self.is_reference)
         lane, batch = self._evaluated(lane), self.workload.probe_batch(batch)
-        seen = self.workload.loss(self.method, lane["params"], self._buffers(lane, step), batch, mode)
-        return torch.stack(seen.watched, dim=-1)
+        forward = self.workload.loss(self.method, lane["params"], self._buffers(lane, step), batch, mode)
+        return torch.stack(forward.watched, dim=-1)
 
     def look(self, lane: Lane, batch: Tensors, step: Tensor) -> tuple[Tensors, Tensors, list[Tensor]]:
-        """Where `observe` takes its quantities: params, buffers, and P of every layer (B, H, Q, K)."""
+        """Params, buffers and P of every layer (B, H, Q, K) on the probed part of a batch, as `observe` has them."""
         mode = Mode(keeps_weights=True, is_reference=self.is_reference)
         lane, batch = self._evaluated(lane), self.workload.probe_batch(batch)
         buffers = self._buffers(lane, step)
-        seen = self.workload.loss(self.method, lane["params"], buffers, batch, mode)
-        return lane["params"], buffers, seen.watched
+        forward = self.workload.loss(self.method, lane["params"], buffers, batch, mode)
+        return lane["params"], buffers, forward.watched
 
     def evaluate(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensors:
         """The workload's measures on a batch, nothing dropped out."""
@@ -168,12 +177,42 @@ class LaneProgram:
         """The lane with the weights that the optimizer evaluates."""
         if type(self.optimizer).evaluated is Optimizer.evaluated:  # those in training: spare the operations
             return lane
-        own = self._optimizer_of(lane["constants"])
+        optimizer = self._optimizer_of(lane["constants"])
         params = {
-            name: over_layers(functools.partial(own.evaluated, name), name, p, lane["optimizer"][name])
-            for name, p in stack_layers(lane["params"]).items()
+            name: over_layers(functools.partial(optimizer.evaluated, name), name, p, lane["optimizer"][name])
+            for name, p in stack_layers(lane["params"], self.workload.layers).items()
         }
-        return lane | {"params": unstack_layers(params, lane["params"])}
+        return {**lane, "params": unstack_layers(params, lane["params"], self.workload.layers)}
+
+    def _clipped(self, grads: Tensors, grad_clip: Tensor, step: Tensor) -> tuple[Tensors, Tensor]:
+        """Stacked gradients, clipped and limited by the method, and the norm of all of them before."""
+        stacked = stack_layers(grads, self.workload.layers)
+        grad_norm = torch.stack([grad.square().sum() for grad in stacked.values()]).sum().sqrt()
+        clip = (grad_clip / (grad_norm + CLIP_EPS)).clamp_max(1)
+        clipped = {name: grad * clip for name, grad in stacked.items()}
+        return self._of_method(self.method.limit_grads, clipped, step), grad_norm
+
+    def _stepped(
+        self, lane: Lane, before: Tensors, grads: Tensors, knobs: Tensors, step: Tensor
+    ) -> tuple[Tensors, dict[str, Tensors]]:
+        """Stacked params after the optimizer's update, and its state. before, grads: stacked."""
+        factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)
+        scheduled = knobs | {"lr": knobs["lr"] * factor, "lr_factor": factor}
+        optimizer = self._optimizer_of(lane["constants"])
+        params: Tensors = {}
+        states: dict[str, Tensors] = {}
+        for name, p in before.items():
+            update = functools.partial(optimizer.update, name, knobs=scheduled, step=step)
+            params[name], states[name] = over_layers(update, name, p, grads[name], lane["optimizer"][name])
+        return params, states
+
+    def _limited(self, stacked: Tensors, max_logits: list[Tensor], like: Tensors, step: Tensor) -> Tensors:
+        """Stacked params as the method leaves them after an update. like: params by layer."""
+        stacked = self._of_method(self.method.limit_params, stacked, step)
+        if not self.method.reads_max_logits:
+            return stacked
+        by_layer = unstack_layers(stacked, like, self.workload.layers)
+        return stack_layers(self.workload.limit(self.method, by_layer, max_logits, step), self.workload.layers)
 
     def _optimizer_of(self, constants: Tensors) -> Optimizer:
         """The optimizer with a lane's own constants."""
@@ -181,12 +220,12 @@ class LaneProgram:
 
     def _of_method(self, limit: Callable[[Tensors, Tensor], Tensors], stacked: Tensors, step: Tensor) -> Tensors:
         """Stacked tensors, those that the method added limited layer by layer."""
-        own = {name: tensor for name, tensor in stacked.items() if name.startswith(METHOD)}
-        if not own:
-            return stacked
-        by_layer = {name.removeprefix(METHOD): tensor for name, tensor in own.items()}
-        limited = torch.func.vmap(limit, in_dims=(0, None))(by_layer, step)
-        return stacked | {METHOD + name: tensor for name, tensor in limited.items()}
+        for prefix in dict.fromkeys(layer.stacked_prefix + METHOD for layer in self.workload.layers):
+            added = part(stacked, prefix)
+            if added:
+                limited = torch.func.vmap(limit, in_dims=(0, None))(added, step)
+                stacked = stacked | {prefix + name: tensor for name, tensor in limited.items()}
+        return stacked
 
     def _buffers(self, lane: Lane, step: Tensor) -> Tensors:
         refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
@@ -197,6 +236,7 @@ class LaneProgram:
 
 
 def _choose(condition: Tensor, new: Any, old: Any) -> Any:
+    """Of two tensors, or nested dicts of them: the new one where the condition, a scalar, holds."""
     if isinstance(new, dict):
         return {name: _choose(condition, new[name], old[name]) for name in new}
     return torch.where(condition, new, old)

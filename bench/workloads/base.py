@@ -10,6 +10,7 @@ from annotated_types import Ge
 from bench.methods.base import Heads, MaskKind, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
+from bench.optimizers.layers import Layer, layers_of
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +44,11 @@ class Workload:
     def num_layers(self) -> int:
         """Layers of attention that are probed."""
         raise NotImplementedError
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of attention, in the order in which they are watched: which tensors of the model are whose."""
+        return layers_of("layers", self.num_layers)
 
     @property
     def num_keys(self) -> int:

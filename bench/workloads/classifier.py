@@ -15,7 +15,9 @@ from bench.methods.base import Heads, MaskKind, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
 from bench.models.classify import calibration_error, cross_entropy, measures
-from bench.models.transformer import Transformer, limit_projections
+from bench.models.limits import limit_projections
+from bench.models.transformer import Transformer
+from bench.optimizers.layers import Layer
 from bench.randomness import Dropout
 from bench.workloads.base import Forward, Workload
 
@@ -91,6 +93,10 @@ class Classifier(Workload):
         return self.network.transformer.num_layers
 
     @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.network.transformer.layers
+
+    @property
     def num_keys(self) -> int:
         return self.network.transformer.num_tokens
 
@@ -134,7 +140,7 @@ class Classifier(Workload):
         }
 
     def limit(self, method: Method, params: Tensors, max_logits: list[Tensor], step: Tensor) -> Tensors:
-        return limit_projections(method, params, max_logits, step)
+        return limit_projections(method, params, self.layers, max_logits, step)
 
     def _forward(
         self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode

@@ -18,7 +18,8 @@ from bench.methods.base import Heads, Mask, MaskKind, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
 from bench.models.attention_only import AttentionOnly
-from bench.models.transformer import limit_projections
+from bench.models.limits import limit_projections
+from bench.optimizers.layers import Layer
 from bench.randomness import normal
 from bench.workloads.base import Forward, Workload
 
@@ -57,6 +58,10 @@ class InContextRegression(Workload):
     @property
     def num_layers(self) -> int:
         return self.depth
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.model.layers
 
     @property
     def num_keys(self) -> int:
@@ -118,4 +123,4 @@ class InContextRegression(Workload):
         return Forward(loss=loss, objective=loss, watched=watched)
 
     def limit(self, method: Method, params: Tensors, max_logits: list[Tensor], step: Tensor) -> Tensors:
-        return limit_projections(method, params, max_logits, step)
+        return limit_projections(method, params, self.layers, max_logits, step)

@@ -12,6 +12,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bench.entry import load_class, parameters
+from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Cosine
 from bench.optimizers.sgd import SGD
@@ -166,6 +167,21 @@ def test_every_parameter_changes_training(name, parameter):
 def test_every_parameter_is_covered_above(name):
     declared = parameters(load_class(WORKLOADS[name])).keys()
     assert CHANGES[name].keys() == declared - ELSEWHERE
+
+
+def test_tensors_of_layers_are_the_layers_own_and_alike(workload):
+    """Two layers, and tensors that a method adds to each; what no layer has is in none."""
+    program = dataclasses.replace(program_of(dataclasses.replace(workload, depth=2)), method=QKLayerNormFree())
+    layers = program.workload.layers
+    assert len(layers) == program.workload.num_layers == len(set(layers)) == 2
+    params = program.start(torch.tensor(0), torch.ones(()))["params"]
+    by_layer = [
+        {name.removeprefix(layer.prefix): p.shape for name, p in params.items() if name.startswith(layer.prefix)}
+        for layer in layers
+    ]
+    assert by_layer[0] == by_layer[1]
+    assert {"query.weight", "key.weight", "value.weight", "method.gamma_q"} <= by_layer[0].keys()
+    assert not [name for name in params if re.search(r"\d", name) and not name.startswith(("layers.0.", "layers.1."))]
 
 
 def test_batches_depend_on_seed_and_step_alone(workload):

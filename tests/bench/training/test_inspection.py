@@ -190,7 +190,7 @@ def test_gammas_are_the_lanes_own():
 def test_gammas_that_are_fixed_are_ones():
     run = PackRun(Pack(trials=(trial(method="qk_layernorm_fixed"),)))
     params, buffers = ({name: tensor[0] for name, tensor in part.items()} for part in run.look()[:2])
-    found = gains(scales_of(run.program.method, params, buffers, 0))
+    found = gains(scales_of(run.program.method, params, buffers, run.program.workload.layers[0]))
     assert {name: found[name] for name in GAMMAS} == dict.fromkeys(GAMMAS, 1.0)
 
 

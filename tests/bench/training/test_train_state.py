@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from bench.optimizers.layers import stack_layers
+from bench.optimizers.layers import layers_of, stack_layers
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from tests.trials import LEAN, trained, trial
@@ -75,7 +75,7 @@ def test_a_loaded_run_continues_bit_for_bit(kind, step):
 
 def test_state_holds_momentum_and_kept_vectors():
     lanes = read(states_of("momentum_and_kept_vectors")[6])["lanes"]
-    assert lanes["optimizer"].keys() == stack_layers(lanes["params"]).keys()
+    assert lanes["optimizer"].keys() == stack_layers(lanes["params"], layers_of("layers", 1)).keys()
     assert all(state.keys() == {"momentum"} for state in lanes["optimizer"].values())
     assert {name.rpartition(".")[2] for name in lanes["buffers"]} == {"left", "right"}
 
