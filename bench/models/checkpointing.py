@@ -6,10 +6,12 @@ torch.utils.checkpoint rests on saved-tensor hooks, which torch.func refuses.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
+from bench.methods.fast.opaque import opaque
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,59 +20,45 @@ if TYPE_CHECKING:
 def checkpoint(
     function: Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, Tensor | None]], x: Tensor, params: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor | None]:
-    """function(x, params), of which only x and params are kept; its second output passes no gradient."""
-    names = list(params)
-    seen: list[Tensor | None] = []
+    """function(x, params), of which only x and params are kept; its second output passes no gradient.
 
-    def flat(x: Tensor, *tensors: Tensor) -> Tensor:
-        y, aside = function(x, dict(zip(names, tensors, strict=True)))
-        seen[:] = [aside]
+    Raises RuntimeError under torch.func.vmap: lanes can't be folded into the batch of what is computed again.
+    """
+    names = list(params)
+    watched: list[Tensor | None] = []
+
+    def first_output(x: Tensor, *tensors: Tensor) -> Tensor:
+        y, second = function(x, dict(zip(names, tensors, strict=True)))
+        watched[:] = [second]
         return y
 
-    y = _recomputed().apply(flat, x, *params.values())
-    assert y is not None
-    return y, seen[0]
+    kind = x.device.type
+    dtype, is_enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+    block = _Block(function=first_output, autocast={"device_type": kind, "dtype": dtype, "enabled": is_enabled})
+    y = _recomputed()(block, x, *params.values())
+    return y, watched[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """What is computed again, and how autocast was set the first time."""
+
+    function: Callable[..., Tensor]
+    autocast: dict[str, Any]
 
 
 @functools.cache
-def _recomputed() -> Any:
-    """Two Functions that run below all transforms, so that none records what is inside a block for later."""
+def _recomputed() -> Callable[..., Tensor]:
+    """A block of which nothing inside is recorded for later."""
 
-    class Recomputed(torch.autograd.Function):
-        generate_vmap_rule = True
+    def forward(block: _Block, *tensors: Tensor) -> Tensor:
+        return block.function(*tensors)
 
-        @staticmethod
-        def forward(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-            return function(*tensors)
+    def backward(block: _Block, grad: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(cache_enabled=False, **block.autocast):
+            return torch.func.vjp(block.function, *tensors)[1](grad)
 
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-            ctx.function = inputs[0]
-            ctx.autocast = {
-                "device_type": output.device.type,
-                "dtype": torch.get_autocast_dtype(output.device.type),
-                "enabled": torch.is_autocast_enabled(output.device.type),
-            }
-            ctx.save_for_backward(*inputs[1:])
+    def fold_inputs(num_lanes: int, in_dims: Sequence[Any], tensors: Sequence[Any]) -> list[Any]:
+        raise RuntimeError("a block that is computed again trains one lane")
 
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-            return None, *Pullback.apply(ctx.function, ctx.autocast, grads[0], *ctx.saved_tensors)
-
-    class Pullback(torch.autograd.Function):
-        generate_vmap_rule = True
-
-        @staticmethod
-        def forward(function: Callable[..., Tensor], autocast: dict[str, Any], grad: Tensor, *tensors: Tensor) -> Any:
-            with torch.autocast(cache_enabled=False, **autocast):
-                return torch.func.vjp(function, *tensors)[1](grad)
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            pass
-
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> Any:
-            raise NotImplementedError("second derivatives")
-
-    return Recomputed
+    return opaque(forward, backward, fold_inputs)

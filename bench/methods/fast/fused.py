@@ -10,13 +10,14 @@ value, F features of a kernel, M chunks, C tokens of a chunk.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
 from bench.methods.base import Heads, Mask, MaskKind
 from bench.methods.fast.fold import fold
+from bench.methods.fast.opaque import opaque
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,9 +60,7 @@ def softmax_attention(q_BHQD: Tensor, k_BHKD: Tensor, v_BHKE: Tensor, mask: Mask
     is_causal = mask.kind == "causal"
     assert not is_causal or q_BHQD.shape[-2] == k_BHKD.shape[-2], "causal attention of other queries than keys"
     allowed_11QK = mask.allowed_QK[None, None] if mask.kind == "custom" else None
-    o_BHQE = _fused().apply(q_BHQD, k_BHKD, v_BHKE, allowed_11QK, is_causal, _Kept())
-    assert o_BHQE is not None
-    return o_BHQE
+    return _opaque_sdpa()(_Call(is_causal=is_causal), q_BHQD, k_BHKD, v_BHKE, allowed_11QK)
 
 
 def linear_attention(phi_q_BHQF: Tensor, phi_k_BHKF: Tensor, v_BHKE: Tensor, mask: Mask, *, eps: float = 0.0) -> Tensor:
@@ -86,22 +85,25 @@ def linear_attention(phi_q_BHQF: Tensor, phi_k_BHKF: Tensor, v_BHKE: Tensor, mas
 
 
 def _full_sums(phi_q_BHQF: Tensor, phi_k_BHKF: Tensor, v_BHKE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each row: values weighted by similarity, similarity, and the plain mean of values."""
+    """For each query the sum of values weighted by similarity, the sum of similarities, the plain mean of values."""
     total_BHQ1 = phi_q_BHQF @ phi_k_BHKF.sum(dim=-2, keepdim=True).mT
     return phi_q_BHQF @ (phi_k_BHKF.mT @ v_BHKE), total_BHQ1, v_BHKE.mean(dim=-2, keepdim=True)
 
 
 def _causal_sums(phi_q_BHTF: Tensor, phi_k_BHTF: Tensor, v_BHTE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `_full_sums` over a token and those before it: dense within a chunk, by running sums before it."""
+    """For each query the two sums and the mean of `_full_sums`, over its own token and those before it.
+
+    Dense within a chunk, by running sums before it.
+    """
     num_tokens = v_BHTE.shape[-2]
     q_BHMCF, k_BHMCF, v_BHMCE = (_chunks(x) for x in (phi_q_BHTF, phi_k_BHTF, v_BHTE))
     similarity_BHMCC = (q_BHMCF @ k_BHMCF.mT).tril()
     sum_BHMCE = similarity_BHMCC @ v_BHMCE + q_BHMCF @ _sum_before(k_BHMCF.mT @ v_BHMCE)
     total_BHMC1 = similarity_BHMCC.sum(dim=-1, keepdim=True)
     total_BHMC1 = total_BHMC1 + q_BHMCF @ _sum_before(k_BHMCF.sum(dim=-2, keepdim=True)).mT
-    num_seen_T1 = torch.arange(1, num_tokens + 1, dtype=v_BHTE.dtype, device=v_BHTE.device)[:, None]
+    position_T1 = torch.arange(1, num_tokens + 1, dtype=v_BHTE.dtype, device=v_BHTE.device)[:, None]
     sum_BHTE, total_BHT1 = (x.flatten(-3, -2)[..., :num_tokens, :] for x in (sum_BHMCE, total_BHMC1))
-    return sum_BHTE, total_BHT1, v_BHTE.cumsum(dim=-2) / num_seen_T1
+    return sum_BHTE, total_BHT1, v_BHTE.cumsum(dim=-2) / position_T1
 
 
 def _chunks(x_BHTF: Tensor) -> Tensor:
@@ -117,9 +119,10 @@ def _sum_before(x_BHMFE: Tensor) -> Tensor:
 
 
 @dataclass(kw_only=True)
-class _Kept:
-    """What a forward pass leaves for its backward pass."""
+class _Call:
+    """One call of SDPA, and what its forward pass leaves for its backward pass."""
 
+    is_causal: bool
     pullback: Callable[[Tensor], tuple[Tensor, ...]] | None = None
 
 
@@ -135,56 +138,28 @@ def _sdpa(q_BHQD: Tensor, k_BHKD: Tensor, v_BHKE: Tensor, allowed: Tensor | None
 
 
 @functools.cache
-def _fused() -> Any:
+def _opaque_sdpa() -> Callable[..., Tensor]:
     """SDPA with the rule for vmap that torch lacks: torch 2.13 would loop over lanes, on CPU always, on CUDA backward.
 
-    Both Functions run SDPA below all transforms, the second by the first one's pullback. Source of the lack:
-    pytorch/pytorch#117016; once #176265, which adds the rules for CUDA, is released, CPU alone needs this.
+    Source of the lack: pytorch/pytorch#117016; once #176265, which adds the rules for CUDA, is released, CPU alone
+    needs this.
     """
 
-    class Fused(torch.autograd.Function):
-        @staticmethod
-        def forward(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, is_causal: bool, kept: _Kept) -> Tensor:
-            attention = functools.partial(_sdpa, allowed=allowed, is_causal=is_causal)
-            o, kept.pullback = torch.func.vjp(attention, q, k, v)[:2]
-            return o
+    def forward(call: _Call, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:
+        attention = functools.partial(_sdpa, allowed=allowed, is_causal=call.is_causal)
+        output, call.pullback = torch.func.vjp(attention, q, k, v)[:2]
+        return output
 
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-            ctx.kept = inputs[-1]
-            ctx.save_for_backward(output)
+    def backward(call: _Call, grad: Tensor, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        assert call.pullback is not None
+        return call.pullback(grad)
 
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-            return *FusedBackward.apply(*grads, *ctx.saved_tensors, ctx.kept), None, None, None
+    def fold_inputs(num_lanes: int, in_dims: Sequence[int | None], tensors: Sequence[Any]) -> list[Any]:
+        *qkv, allowed = tensors
+        folded = [fold(x, dim, num_lanes) for x, dim in zip(qkv, in_dims[:3], strict=True)]
+        if allowed is not None and in_dims[3] is not None:
+            allowed_L11QK = allowed.movedim(in_dims[3], 0)
+            allowed = allowed_L11QK.expand(-1, len(folded[0]) // num_lanes, -1, -1, -1).flatten(0, 1)
+        return [*folded, allowed]
 
-        @staticmethod
-        def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
-            q, k, v, allowed, is_causal, kept = args
-            q, k, v = (fold(x, dim, info.batch_size) for x, dim in zip((q, k, v), in_dims[:3], strict=True))
-            if allowed is not None and in_dims[3] is not None:
-                allowed_L11QK = allowed.movedim(in_dims[3], 0)
-                allowed = allowed_L11QK.expand(-1, len(q) // info.batch_size, -1, -1, -1).flatten(0, 1)
-            o = Fused.apply(q, k, v, allowed, is_causal, kept)
-            assert o is not None
-            return o.unflatten(0, (info.batch_size, -1)), 0
-
-    class FusedBackward(torch.autograd.Function):
-        @staticmethod
-        def forward(grad: Tensor, output: Tensor, kept: _Kept) -> tuple[Tensor, ...]:
-            assert kept.pullback is not None
-            return kept.pullback(grad)
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-            pass
-
-        @staticmethod
-        def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[Tensor, ...], int]:
-            # `output` is here for its lanes: a gradient that all lanes share would bring none.
-            grad, output = (fold(x, dim, info.batch_size) for x, dim in zip(args[:2], in_dims[:2], strict=True))
-            grads = FusedBackward.apply(grad, output, args[2])
-            assert grads is not None
-            return tuple(x.unflatten(0, (info.batch_size, -1)) for x in grads), 0
-
-    return Fused
+    return opaque(forward, backward, fold_inputs)

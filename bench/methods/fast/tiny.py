@@ -3,9 +3,9 @@
 There the dense reference does almost nothing but write and read tensors of Q x K, many times larger than queries and
 keys together. The kernels in tiny_kernels.py compute a row of P where it is needed, from queries and keys.
 A graph holds them as the operations `bench::tiny_attention` and `bench::tiny_attention_backward`, which Inductor calls
-as they are. autograd.Functions around them have the rules for torch.func.vjp and torch.func.vmap, lanes as further
-batch: under a transform torch 2.13 has no gradient of a torch.library.custom_op. They are differentiated once; a second
-derivative raises NotImplementedError.
+as they are. opaque.py has the rules for torch.func.vjp and torch.func.vmap, lanes as further batch: under a transform
+torch 2.13 has no gradient of a torch.library.custom_op. They are differentiated once; a second derivative raises
+NotImplementedError.
 Shapes: B batch, H heads, Q queries, K keys, D width of a head, E width of a value, W width of all three as the kernels
 read them, M masks: of B H sequences the first B H / M have the first, and so on.
 """
@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
 from bench.methods.base import Heads, Mask
 from bench.methods.fast.fold import fold
+from bench.methods.fast.opaque import opaque
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +60,7 @@ def tiny_attention(
     For the latter queries and keys are features, none negative, and eps is added to a row's sum.
     """
     allowed_1QK = None if mask.kind == "full" else mask.allowed_QK[None]
-    return _functions().apply(q_BHQD, k_BHKD, v_BHKE, allowed_1QK, is_softmax, eps)
+    return _opaque_attention()((is_softmax, eps), q_BHQD, k_BHKD, v_BHKE, allowed_1QK)
 
 
 def _kernels() -> Any:
@@ -91,7 +93,7 @@ def _backward(
         of_queries(do_BHQW, *qkv, dq_BHQW, rows_3BHQ, eps, num_rows, **shared)
         of_keys(do_BHQW, *qkv, rows_3BHQ, dk_BHKW, dv_BHKW, num_rows, num_keys, **shared)
     grads = zip((dq_BHQW, dk_BHKW, dv_BHKW), (q, k, v), strict=True)
-    dq, dk, dv = (found[..., : x.shape[-1]].contiguous() for found, x in grads)
+    dq, dk, dv = (grad_BHTW[..., : x.shape[-1]].contiguous() for grad_BHTW, x in grads)
     return dq, dk, dv
 
 
@@ -105,7 +107,7 @@ def _alike(*tensors: Tensor) -> list[Tensor]:
 
 
 def _shared(q_BHQW: Tensor, k_BHKW: Tensor, allowed_MQK: Tensor | None, is_softmax: bool, eps: float) -> dict[str, Any]:
-    """What all kernels are told by name. A full mask is not read: any tensor may stand for it."""
+    """Arguments that all kernels have, by name. A full mask is not read: any tensor may stand for it."""
     num_sequences = q_BHQW.shape[0] * q_BHQW.shape[1]
     return {
         "allowed_MQK": q_BHQW if allowed_MQK is None else allowed_MQK.to(torch.uint8).contiguous(),
@@ -126,62 +128,32 @@ def _programs(num_rows: int) -> tuple[int]:
 
 
 @functools.cache
-def _functions() -> Any:
-    """The operation as a differentiable function, with the rule for lanes; at the first call both are registered."""
+def _opaque_attention() -> Callable[..., Tensor]:
+    """The operations as a differentiable function, with the rule for lanes; at the first call both are registered."""
     custom_op = torch.library.custom_op
-    forward = custom_op("bench::tiny_attention", _forward, mutates_args=(), schema=f"({ARGUMENTS}) -> Tensor")
-    backward = custom_op(
+    attention = custom_op("bench::tiny_attention", _forward, mutates_args=(), schema=f"({ARGUMENTS}) -> Tensor")
+    pullback = custom_op(
         "bench::tiny_attention_backward",
         _backward,
         mutates_args=(),
         schema=f"(Tensor grad, {ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
     )
-    forward.register_fake(lambda q, k, v, *settings: q.new_empty(*q.shape[:-1], v.shape[-1]))
-    backward.register_fake(lambda grad, *qkv_and_settings: tuple(x.new_empty(x.shape) for x in qkv_and_settings[:3]))
+    attention.register_fake(lambda q, k, v, *settings: q.new_empty(*q.shape[:-1], v.shape[-1]))
+    pullback.register_fake(lambda grad, *qkv_and_settings: tuple(x.new_empty(x.shape) for x in qkv_and_settings[:3]))
 
-    class Tiny(torch.autograd.Function):
-        @staticmethod
-        def forward(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, is_softmax: bool, eps: float) -> Tensor:
-            return forward(q, k, v, allowed, is_softmax, eps)
+    def forward(settings: tuple[bool, float], *tensors: Tensor | None) -> Tensor:
+        return attention(*tensors, *settings)
 
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-            ctx.save_for_backward(*inputs[:4])
-            ctx.settings = inputs[4:]
+    def backward(settings: tuple[bool, float], grad: Tensor, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        return pullback(grad, *tensors, *settings)
 
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-            return *TinyBackward.apply(*grads, *ctx.saved_tensors, *ctx.settings), None, None, None
-
-        @staticmethod
-        def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
-            o = Tiny.apply(*_folded(info.batch_size, in_dims, args))
-            assert o is not None
-            return o.unflatten(0, (info.batch_size, -1)), 0
-
-    class TinyBackward(torch.autograd.Function):
-        @staticmethod
-        def forward(grad: Tensor, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-            return backward(grad, *inputs)
-
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-            pass
-
-        @staticmethod
-        def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[tuple[Tensor, ...], int]:
-            grads = TinyBackward.apply(*_folded(info.batch_size, in_dims, args))
-            assert grads is not None
-            return tuple(x.unflatten(0, (info.batch_size, -1)) for x in grads), 0
-
-    return Tiny
+    return opaque(forward, backward, _fold_inputs)
 
 
-def _folded(num_lanes: int, in_dims: tuple[int | None, ...], args: tuple[Any, ...]) -> list[Any]:
-    """Arguments of either Function, the lanes folded into the batch; a mask that all of them share stays one."""
-    *tensors, allowed, is_softmax, eps = args
-    folded = [fold(x, dim, num_lanes) for x, dim in zip(tensors, in_dims[: len(tensors)], strict=True)]
-    dim = in_dims[len(tensors)]
-    if allowed is not None and (dim is not None or allowed.shape[0] > 1):
-        allowed = fold(allowed, dim, num_lanes)
-    return [*folded, allowed, is_softmax, eps]
+def _fold_inputs(num_lanes: int, in_dims: Sequence[int | None], tensors: Sequence[Any]) -> list[Any]:
+    """q, k, v and the masks, the lanes folded into the batch; a mask that all of them share stays one."""
+    *qkv, allowed = tensors
+    folded = [fold(x, dim, num_lanes) for x, dim in zip(qkv, in_dims[:3], strict=True)]
+    if allowed is not None and (in_dims[3] is not None or allowed.shape[0] > 1):
+        allowed = fold(allowed, in_dims[3], num_lanes)
+    return [*folded, allowed]

@@ -14,6 +14,38 @@ SMALLEST_TOTAL = tl.constexpr(2.0**-63)  # normalized_rows's, of float32
 
 
 @triton.jit
+def _own_rows(num_rows, LENGTH: tl.constexpr, ROWS: tl.constexpr):
+    """A program's rows, its sequences' numbers, and which rows there are: the others repeat the last.
+
+    So no load needs a mask. LENGTH: rows of a sequence.
+    """
+    row_R = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    is_there_R = row_R < num_rows
+    row_R = tl.minimum(row_R, num_rows - 1)
+    return row_R, row_R // LENGTH, is_there_R
+
+
+@triton.jit
+def _at(row_R, STRIDE: tl.constexpr, W: tl.constexpr):
+    """Where the numbers of rows of width W lie, (R, W), if each row's tensor is STRIDE numbers long."""
+    return row_R.to(tl.int64)[:, None] * STRIDE + tl.arange(0, W)[None, :]
+
+
+@triton.jit
+def _highest_logit(
+    q_RW, k_RW_0, allowed_R, K: tl.constexpr, W: tl.constexpr, HAS_MASK: tl.constexpr, ROWS: tl.constexpr
+):
+    """The largest logit of each row over its allowed keys. k_RW_0: where the first key of a row's sequence lies."""
+    highest_R = tl.full([ROWS], float("-inf"), tl.float32)
+    for j in range(K):
+        z_R = tl.sum(q_RW * tl.load(k_RW_0 + j * W), axis=1)
+        if HAS_MASK:
+            z_R = tl.where(tl.load(allowed_R + j) != 0, z_R, float("-inf"))
+        highest_R = tl.maximum(highest_R, z_R)
+    return highest_R
+
+
+@triton.jit
 def forward(
     q_NQW,
     k_NKW,
@@ -32,22 +64,14 @@ def forward(
     ROWS: tl.constexpr,
 ):
     """O of a program's rows (sequence, query)."""
-    row_R = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    is_own_R1 = (row_R < num_rows)[:, None]
-    row_R = tl.minimum(row_R, num_rows - 1)  # so that no load needs a mask
-    n_R = row_R // Q
-    w_1W = tl.arange(0, W)[None, :]
-    own_RW = row_R.to(tl.int64)[:, None] * W + w_1W
-    keys_RW = n_R.to(tl.int64)[:, None] * (K * W) + w_1W
+    row_R, n_R, is_there_R = _own_rows(num_rows, Q, ROWS)
+    own_RW = _at(row_R, W, W)
+    keys_RW = _at(n_R, K * W, W)
     allowed_R = allowed_MQK + (n_R // sequences_per_mask * Q + row_R % Q) * K
     q_RW = tl.load(q_NQW + own_RW)
     highest_R = tl.full([ROWS], float("-inf"), tl.float32)
     if IS_SOFTMAX:
-        for j in range(K):
-            z_R = tl.sum(q_RW * tl.load(k_NKW + keys_RW + j * W), axis=1)
-            if HAS_MASK:
-                z_R = tl.where(tl.load(allowed_R + j) != 0, z_R, float("-inf"))
-            highest_R = tl.maximum(highest_R, z_R)
+        highest_R = _highest_logit(q_RW, k_NKW + keys_RW, allowed_R, K, W, HAS_MASK, ROWS)
     total_R = tl.zeros([ROWS], tl.float32)
     num_allowed_R = tl.zeros([ROWS], tl.float32)
     sum_RW = tl.zeros([ROWS, W], tl.float32)
@@ -72,7 +96,7 @@ def forward(
     if HAS_UNIFORM_ROWS:
         is_regular_R1 = (total_R > SMALLEST_TOTAL)[:, None]
         o_RW = tl.where(is_regular_R1, o_RW, plain_sum_RW / num_allowed_R[:, None])
-    tl.store(o_NQW + own_RW, o_RW, mask=is_own_R1)
+    tl.store(o_NQW + own_RW, o_RW, mask=is_there_R[:, None])
 
 
 @triton.jit
@@ -99,24 +123,15 @@ def backward_queries(
 
     Of a row: the highest logit, or what P has at every allowed key; the factor of w in P; the sum of P dP.
     """
-    row_R = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    is_own_R = row_R < num_rows
-    row_R = tl.minimum(row_R, num_rows - 1)
-    n_R = row_R // Q
-    w_1W = tl.arange(0, W)[None, :]
-    own_RW = row_R.to(tl.int64)[:, None] * W + w_1W
-    keys_RW = n_R.to(tl.int64)[:, None] * (K * W) + w_1W
+    row_R, n_R, is_there_R = _own_rows(num_rows, Q, ROWS)
+    own_RW = _at(row_R, W, W)
+    keys_RW = _at(n_R, K * W, W)
     allowed_R = allowed_MQK + (n_R // sequences_per_mask * Q + row_R % Q) * K
     q_RW = tl.load(q_NQW + own_RW)
     do_RW = tl.load(do_NQW + own_RW)
     offset_R = tl.full([ROWS], 0.0, tl.float32)
     if IS_SOFTMAX:
-        offset_R = tl.full([ROWS], float("-inf"), tl.float32)
-        for j in range(K):
-            z_R = tl.sum(q_RW * tl.load(k_NKW + keys_RW + j * W), axis=1)
-            if HAS_MASK:
-                z_R = tl.where(tl.load(allowed_R + j) != 0, z_R, float("-inf"))
-            offset_R = tl.maximum(offset_R, z_R)
+        offset_R = _highest_logit(q_RW, k_NKW + keys_RW, allowed_R, K, W, HAS_MASK, ROWS)
     total_R = tl.zeros([ROWS], tl.float32)
     num_allowed_R = tl.zeros([ROWS], tl.float32)
     mean_dp_R = tl.zeros([ROWS], tl.float32)
@@ -152,10 +167,10 @@ def backward_queries(
         if HAS_MASK:
             dz_R = tl.where(tl.load(allowed_R + j) != 0, dz_R, 0.0)
         dq_RW += dz_R[:, None] * k_RW
-    tl.store(dq_NQW + own_RW, dq_RW, mask=is_own_R[:, None])
-    tl.store(rows_3NQ + row_R, offset_R, mask=is_own_R)
-    tl.store(rows_3NQ + num_rows + row_R, factor_R, mask=is_own_R)
-    tl.store(rows_3NQ + 2 * num_rows + row_R, mean_dp_R, mask=is_own_R)
+    tl.store(dq_NQW + own_RW, dq_RW, mask=is_there_R[:, None])
+    tl.store(rows_3NQ + row_R, offset_R, mask=is_there_R)
+    tl.store(rows_3NQ + num_rows + row_R, factor_R, mask=is_there_R)
+    tl.store(rows_3NQ + 2 * num_rows + row_R, mean_dp_R, mask=is_there_R)
 
 
 @triton.jit
@@ -180,13 +195,9 @@ def backward_keys(
     ROWS: tl.constexpr,
 ):
     """dK and dV of a program's rows (sequence, key)."""
-    key_R = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    is_own_R1 = (key_R < num_keys)[:, None]
-    key_R = tl.minimum(key_R, num_keys - 1)
-    n_R = key_R // K
-    w_1W = tl.arange(0, W)[None, :]
-    own_RW = key_R.to(tl.int64)[:, None] * W + w_1W
-    queries_RW = n_R.to(tl.int64)[:, None] * (Q * W) + w_1W
+    key_R, n_R, is_there_R = _own_rows(num_keys, K, ROWS)
+    own_RW = _at(key_R, W, W)
+    queries_RW = _at(n_R, Q * W, W)
     rows_R = rows_3NQ + n_R * Q
     allowed_R = allowed_MQK + n_R // sequences_per_mask * (Q * K) + key_R % K
     k_RW = tl.load(k_NKW + own_RW)
@@ -216,5 +227,5 @@ def backward_keys(
             dz_R = tl.where(is_allowed_R, dz_R, 0.0)
         dk_RW += dz_R[:, None] * q_RW
         dv_RW += p_R[:, None] * do_RW
-    tl.store(dk_NKW + own_RW, dk_RW, mask=is_own_R1)
-    tl.store(dv_NKW + own_RW, dv_RW, mask=is_own_R1)
+    tl.store(dk_NKW + own_RW, dk_RW, mask=is_there_R[:, None])
+    tl.store(dv_NKW + own_RW, dv_RW, mask=is_there_R[:, None])
