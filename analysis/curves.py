@@ -111,22 +111,29 @@ def curves(results: pl.DataFrame) -> pl.DataFrame:
 
 def one_a_point(results: pl.DataFrame, point: list[str]) -> pl.DataFrame:
     """One row for each value of the columns `point`, sorted by them; losses, rivals and lost trials as in `curves`."""
-    is_result = pl.col("outcome").is_in(_RESULT_OUTCOMES) & pl.col("final_loss").is_not_null()
-    is_diverged = (pl.col("outcome") == Outcome.DIVERGED.value) | pl.col("final_loss").is_nan()
-    clipped = pl.when(is_diverged).then(float("inf")).otherwise(pl.col("final_loss"))
-    frame = (
-        results.with_columns(pl.col("final_loss", "initial_loss", *HELD_OUT_COLUMNS).cast(pl.Float64))
-        .with_columns(final_loss=pl.when(is_result).then(clipped))
-        .sort(pl.col("final_loss").is_null(), "trial_id", maintain_order=True)
-        .unique("trial_id", keep="first", maintain_order=True)
-        .with_columns(has_result=pl.col("final_loss").is_not_null().any().over(point))
-        .filter(pl.col("final_loss").is_not_null() | ~pl.col("has_result"))
-    )
-    _refuse_rivals(frame.filter(pl.col("has_result")), point)
-    without_initial = frame.filter(pl.col("has_result") & ~pl.col("initial_loss").is_finite().fill_null(False))
+    trials = _one_a_trial(results)
+    found, lost = trials.filter(pl.col("final_loss").is_not_null()), trials.filter(pl.col("final_loss").is_null())
+    _refuse_rivals(found, point)
+    without_initial = found.filter(~pl.col("initial_loss").is_finite().fill_null(False))
     if without_initial.height:
         raise UsageError(f"trial {without_initial['trial_id'][0]} has a result but no finite loss at init")
-    return frame.unique(point, keep="first", maintain_order=True).sort(point)
+    only_lost = lost.unique(point, keep="first", maintain_order=True).join(
+        found, on=point, how="anti", nulls_equal=True
+    )
+    return pl.concat([found, only_lost]).sort(point)
+
+
+def _one_a_trial(results: pl.DataFrame) -> pl.DataFrame:
+    """The results with one row a trial id, which has a result if any has; `final_loss` as in `curves`; by trial id."""
+    is_result = pl.col("outcome").is_in(_RESULT_OUTCOMES) & pl.col("final_loss").is_not_null()
+    is_diverged = (pl.col("outcome") == Outcome.DIVERGED.value) | pl.col("final_loss").is_nan()
+    loss = pl.when(is_diverged).then(float("inf")).otherwise(pl.col("final_loss"))
+    return (
+        results.with_columns(pl.col("final_loss", "initial_loss", *HELD_OUT_COLUMNS).cast(pl.Float64))
+        .with_columns(final_loss=pl.when(is_result).then(loss))
+        .sort(pl.col("final_loss").is_null(), "trial_id", maintain_order=True)
+        .unique("trial_id", keep="first", maintain_order=True)
+    )
 
 
 @once_a_frame

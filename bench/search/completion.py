@@ -27,6 +27,7 @@ Legend: L values of the knob, S seeds, N draws, C = L x S cells, K trained cells
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,6 +45,7 @@ _NOISE = 0.25  # deviation of a seed, where everything is learned
 _JITTER = 0.08  # decades; deviation of the value from which a seed learns
 _KINSHIP = 0.7  # correlation of a seed's deviations at values next to each other
 _REACH = 1.2  # decades over which it falls by a factor of e
+_STEADYING = 1e-8  # added to variances, so that matrices stay positive definite
 _NOISE_FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0)  # by which noise and jitter may be larger
 _FACTOR_SPREAD = 0.5  # deviation of the logarithm of the factor, before anything is known
 
@@ -69,34 +71,59 @@ def _draw_shares_NLS(
     log_values_L: np.ndarray, shares_LS: np.ndarray, num_draws: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Draws of the share of every cell, given those that are trained and did not diverge: (N, L, S)."""
-    num_values, num_seeds = shares_LS.shape
-    trained_C = ~np.isnan(shares_LS).ravel()
-    if not trained_C.any():
-        return np.ones((num_draws, num_values, num_seeds))
+    if np.isnan(shares_LS).all():
+        return np.ones((num_draws, *shares_LS.shape))
     levels_LS = np.log(shares_LS + _SOFTENING)
-    common_LL, own_LL, noise_LL = _covariances_LL(log_values_L, levels_LS)
-    deviation_K = levels_LS.ravel()[trained_C] - _PRIOR_LEVEL
-    normal_NC = rng.standard_normal((num_draws, num_values * num_seeds))
-    rank_N = rng.random(num_draws)
-    log_weights, posteriors = [], []
-    for factor in _NOISE_FACTORS:
-        of_seed_LL = own_LL + factor**2 * noise_LL
-        prior_CC = np.kron(common_LL, np.ones((num_seeds, num_seeds))) + np.kron(of_seed_LL, np.eye(num_seeds))
-        prior_CC += 1e-8 * np.eye(len(prior_CC))
-        gram_KK, prior_KC = prior_CC[np.ix_(trained_C, trained_C)], prior_CC[trained_C]
-        gain_KC = np.linalg.solve(gram_KK, prior_KC)
-        posteriors.append((deviation_K @ gain_KC, prior_CC - prior_KC.T @ gain_KC + 1e-8 * np.eye(len(prior_CC))))
-        surprise = deviation_K @ np.linalg.solve(gram_KK, deviation_K) + np.linalg.slogdet(gram_KK)[1]
-        log_weights.append(-0.5 * (surprise + (np.log(factor) / _FACTOR_SPREAD) ** 2))
-    weights = np.exp(np.array(log_weights) - max(log_weights))
-    factor_N = np.searchsorted(np.cumsum(weights)[:-1] / weights.sum(), rank_N)
+    covariances = _covariances_LL(log_values_L, levels_LS)
+    posteriors = [_posterior(levels_LS, *covariances, factor) for factor in _NOISE_FACTORS]
+    normal_NC = rng.standard_normal((num_draws, shares_LS.size))
+    drawn_N = _drawn_posteriors(posteriors, rng.random(num_draws))
     levels_NC = np.empty_like(normal_NC)
-    for number in np.unique(factor_N):
-        mean_C, covariance_CC = posteriors[number]
-        of_factor_N = factor_N == number
-        levels_NC[of_factor_N] = _PRIOR_LEVEL + mean_C + normal_NC[of_factor_N] @ np.linalg.cholesky(covariance_CC).T
+    for number in np.unique(drawn_N):
+        of_posterior_N = drawn_N == number
+        levels_NC[of_posterior_N] = posteriors[number].levels(normal_NC[of_posterior_N])
     shares_NC = np.clip(np.exp(np.minimum(levels_NC, 1.0)) - _SOFTENING, 0.0, _CEILING)
-    return shares_NC.reshape(num_draws, num_values, num_seeds)
+    return shares_NC.reshape(num_draws, *shares_LS.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Posterior:
+    """Levels of all cells given those trained, for one size of the noise, and the logarithm of how likely that is."""
+
+    mean_C: np.ndarray
+    covariance_CC: np.ndarray
+    log_weight: float
+
+    def levels(self, normal_NC: np.ndarray) -> np.ndarray:
+        """The levels that standard normal numbers stand for, (N, C) -> (N, C)."""
+        return self.mean_C + normal_NC @ np.linalg.cholesky(self.covariance_CC).T
+
+
+def _posterior(
+    levels_LS: np.ndarray, common_LL: np.ndarray, own_LL: np.ndarray, noise_LL: np.ndarray, factor: float
+) -> _Posterior:
+    """The Gaussian process of the module's docstring, its noise `factor` times as large, given the levels trained."""
+    trained_C, num_seeds = ~np.isnan(levels_LS).ravel(), levels_LS.shape[1]
+    of_seed_LL = own_LL + factor**2 * noise_LL
+    prior_CC = np.kron(common_LL, np.ones((num_seeds, num_seeds))) + np.kron(of_seed_LL, np.eye(num_seeds))
+    steady_CC = _STEADYING * np.eye(len(prior_CC))
+    prior_CC += steady_CC
+    gram_KK, prior_KC = prior_CC[np.ix_(trained_C, trained_C)], prior_CC[trained_C]
+    deviation_K = levels_LS.ravel()[trained_C] - _PRIOR_LEVEL
+    gain_KC = np.linalg.solve(gram_KK, prior_KC)
+    surprise = deviation_K @ np.linalg.solve(gram_KK, deviation_K) + np.linalg.slogdet(gram_KK)[1]
+    return _Posterior(
+        mean_C=_PRIOR_LEVEL + deviation_K @ gain_KC,
+        covariance_CC=prior_CC - prior_KC.T @ gain_KC + steady_CC,
+        log_weight=-0.5 * (surprise + (np.log(factor) / _FACTOR_SPREAD) ** 2),
+    )
+
+
+def _drawn_posteriors(posteriors: list[_Posterior], rank_N: np.ndarray) -> np.ndarray:
+    """Which of the posteriors each rank in [0, 1) falls to, by their weights: (N,) -> (N,)."""
+    log_weights = np.array([one.log_weight for one in posteriors])
+    weights = np.exp(log_weights - log_weights.max())
+    return np.searchsorted(np.cumsum(weights)[:-1] / weights.sum(), rank_N)
 
 
 def _covariances_LL(log_values_L: np.ndarray, levels_LS: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

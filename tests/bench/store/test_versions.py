@@ -163,8 +163,7 @@ def test_of_two_runs_of_a_trial_that_ended_the_one_with_a_result_is_kept(store, 
     tracker = open_tracker(store)
     tracker.put([found[0], lost[1]], {})
     tracker.deliver()
-    names = {one: records.trial_name(one) for one in (*found, *lost)}
-    for hidden in (names[found[0]], names[lost[1]]):
+    for hidden in map(records.trial_name, (found[0], lost[1])):
         change(store, f"update runs set lifecycle_stage = 'deleted' where name = '{hidden}'")
     tracker.close()
     tracker = open_tracker(store)
