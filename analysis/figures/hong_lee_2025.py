@@ -104,7 +104,8 @@ def _training(material: Material, methods: Collection[str], what: str) -> Outcom
     if summary.is_empty():
         return Skipped(reason=f"no traces at lr = {material.lr:g} of {', '.join(methods) or 'any method'}")
     title = f"{what} at lr = {material.lr:g}"
-    note = f"{_TRACE_NOTE}\nEntropy band: standard deviation over layers"
+    has_entropy = "entropy" in set(summary["panel"])
+    note = _TRACE_NOTE + ("\nEntropy band: standard deviation over layers" if has_entropy else "")
     subtitle = f"{material.place}\n{note}\n{diverged_sentence(summary)}"
     chart = training_behaviour(summary, num_keys=material.num_keys, title=title, subtitle=subtitle)
     return [Drawn(chart=chart, data=summary)]

@@ -26,8 +26,10 @@ _LOSS_NOTE = (
     "Line: mean over seeds; bar: least to largest seed; ×: at least one seed diverged and counts as its loss at init"
 )
 _TRACE_NOTE = (
-    "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence\n"
-    "Entropy band: standard deviation over layers; triangle: entropy collapse, the mean falls below a tenth of log N"
+    "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence"
+)
+_ENTROPY_NOTE = (
+    "\nEntropy band: standard deviation over layers; triangle: entropy collapse, the mean falls below a tenth of log N"
 )
 _LAYER_NOTE = (
     "Mean over the seeds that completed; dashed lines ending in ×: over the seeds that diverged, up to the first "
@@ -77,7 +79,8 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
     where = f"at lr = {lr:g}, where methods differ most"
     traced, layers = trace_summary(part, traces, lr), layer_summary(part, traces, lr)
     if traced.height:
-        title, subtitle = f"Training behaviour {where}", f"{place}\n{_TRACE_NOTE}\n{diverged_sentence(traced)}"
+        note = _TRACE_NOTE + (_ENTROPY_NOTE if "entropy" in set(traced["panel"]) else "")
+        title, subtitle = f"Training behaviour {where}", f"{place}\n{note}\n{diverged_sentence(traced)}"
         chart = training_behaviour(traced, num_keys=num_keys, title=title, subtitle=subtitle)
         yield Drawn(kind="training_behaviour", title=title, place=place, chart=chart, summary=traced)
     if layers.height:

@@ -98,9 +98,9 @@ def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
 
 
 def _shown_panels(summary: pl.DataFrame) -> list[str]:
-    present = set(summary["panel"])
-    always = ("loss", "grad_norm", "entropy", "frobenius_norm")
-    shown = {*always, *(present & {"val_loss", "val_accuracy"})}
+    """Losses and gradient norms, and what else was measured: a suite chooses its probes."""
+    measured = set(summary["panel"]) & {"entropy", "frobenius_norm", "val_loss", "val_accuracy"}
+    shown = {"loss", "grad_norm", *measured}
     if not _rows_sum_to_one(summary):
         shown.add("row_mass")
     return [panel for panel in TRACE_PANELS if panel in shown]

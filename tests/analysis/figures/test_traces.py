@@ -81,6 +81,13 @@ def test_without_held_out_data_there_are_four_panels(data, drawn):
     assert titles(spec_of(data, drawn)) == expected
 
 
+def test_what_no_probe_measured_has_no_panel(data, drawn):
+    without = drawn.filter(~pl.col("quantity").str.starts_with("entropy"))
+    assert titles(spec_of(data, without)) == ["Training loss", "Gradient norm", "Frobenius norm of attention, ||P||"]
+    of_training = without.filter(pl.col("quantity") != "frobenius_norm")
+    assert titles(spec_of(data, of_training)) == ["Training loss", "Gradient norm"]
+
+
 def test_held_out_loss_is_drawn_beside_the_training_loss(data, drawn):
     at_lr = data.filter((pl.col("lr") - telling_lr(data)).abs() < 1e-9)
     spec = spec_of(data, pl.concat([drawn, held_out_traces(at_lr)]))
