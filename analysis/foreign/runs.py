@@ -18,6 +18,7 @@ import polars as pl
 from analysis.curves import ENTRY, with_knobs
 from analysis.foreign.cells import UNNAMED, checked_numbers, checked_text, spread_knobs
 from analysis.foreign.tidy_file import TidyFile
+from analysis.scores.flags import with_flag
 from bench.errors import UsageError, did_you_mean
 from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
 from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, import_mark
@@ -245,5 +246,5 @@ def mark_imported(board: pl.DataFrame, results: pl.DataFrame, imported: Collecti
     """A leaderboard of `results` with the flag `imported`, the last, on the entries of imported trials."""
     entries = with_knobs(results).filter(pl.col("trial_id").is_in(list(imported))).select(ENTRY).unique()
     marked = board.join(entries.with_columns(imported=True), on=ENTRY, how="left", maintain_order="left")
-    flags = pl.concat_str(pl.col("flags").replace("", None), pl.lit(IMPORTED), separator=",", ignore_nulls=True)
-    return marked.with_columns(flags=pl.when("imported").then(flags).otherwise(pl.col("flags"))).select(board.columns)
+    flags = pl.when("imported").then(with_flag(IMPORTED)).otherwise("flags")
+    return marked.with_columns(flags=flags).select(board.columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
 from analysis.report.summary import listed
 from analysis.tables.html import part
 from analysis.tables.markdown import table_markdown
-from analysis.tables.table import NOTHING, Column, Table, bracketed, columns
-from analysis.text import escape_markdown, lr_text, number
+from analysis.tables.rows import Row, fixed, table_of, text
+from analysis.tables.table import NOTHING, Cell, Column, Table, bracketed
+from analysis.text import escape_markdown, lr_text
 from bench.errors import UsageError
 
 _GROUP = ("workload", "method", "optimizer", "knobs")
@@ -202,24 +203,20 @@ def _best(part: pl.DataFrame) -> str:
 def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> Table:
     first = part.row(0, named=True)
     title, knob = _kind(first["search"]).title.format(knob=first["knob"]), first["knob"]
-    shown = {
-        "Method": lambda row: row["name"],
-        title: _value,
-        "95% interval": _interval,
-        f"At {knob}": lambda row: NOTHING if row["best_value"] is None else lr_text(row["best_value"]),
-        "Trials": lambda row: str(row["num_trials"]),
-        "Trials to target": lambda row: number(row["num_trials_to_target"], 0),
-        "Rounds": lambda row: str(row["num_rounds"]),
-        "Flags": lambda row: row["flags"],
-    }
-    lacking = {f"At {knob}": "best_value", "Trials to target": "num_trials_to_target"}
-    used = [name for name in shown if name not in lacking or answers[lacking[name]].is_not_null().any()]
-    if not (answers["flags"] != "").any():
-        used.remove("Flags")
-    names = _names(part, ("method", "optimizer", "knobs"))
-    rows = [{**row, "name": name} for row, name in zip(part.iter_rows(named=True), names, strict=True)]
-    cells = tuple(tuple(shown[name](row) for name in used) for row in rows)
-    return Table(heading=f"{title} on {first['workload']}", columns=columns(*used), rows=cells)
+    shown: list[tuple[str, str | None, Callable[[Row], Cell]]] = [  # title, what it needs, cell
+        ("Method", None, text("name")),
+        (title, None, _value),
+        ("95% interval", None, _interval),
+        (f"At {knob}", "best_value", fixed("best_value", None)),
+        ("Trials", None, text("num_trials")),
+        ("Trials to target", "num_trials_to_target", fixed("num_trials_to_target", 0)),
+        ("Rounds", None, text("num_rounds")),
+        ("Flags", "flags", text("flags")),
+    ]
+    given = answers.with_columns(pl.col("flags").replace("", None))
+    used = [(name, cell) for name, needed, cell in shown if needed is None or given[needed].is_not_null().any()]
+    named = part.with_columns(name=pl.Series(_names(part, ("method", "optimizer", "knobs")), dtype=pl.String))
+    return table_of(f"{title} on {first['workload']}", named, *used)
 
 
 def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchChapter:

@@ -61,6 +61,11 @@ def has_flag(flag: str) -> pl.Expr:
     return pl.col("flags").str.split(_BETWEEN).list.contains(flag)
 
 
+def with_flag(flag: str) -> pl.Expr:
+    """The column `flags` with one more flag, behind those that it has."""
+    return pl.concat_str(pl.col("flags").replace("", None), pl.lit(flag), separator=_BETWEEN, ignore_nulls=True)
+
+
 def used_flags(frame: pl.DataFrame) -> set[str]:
     """All flags in the column `flags`, nulls aside; none without such a column."""
     texts = frame["flags"].drop_nulls().unique() if "flags" in frame.columns else ()

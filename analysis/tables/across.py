@@ -15,6 +15,7 @@ from analysis.scores.kinds import SCORE_KINDS
 from analysis.tables.frames import plain_json
 from analysis.tables.latex import NEEDS, ON_PAGE, table_latex
 from analysis.tables.markdown import table_markdown
+from analysis.tables.rows import fixed, table_of, text
 from analysis.tables.scores import score_cell, score_decimals
 from analysis.tables.table import NOTHING, Number, Table, columns
 from analysis.text import escape_markdown, number
@@ -231,14 +232,11 @@ def _rank_tables(board: AcrossBoard, num_scores: int) -> list[Table]:
 
 
 def _agreement_table(board: AcrossBoard) -> Table:
-    cells = tuple(
-        (
-            SCORE_KINDS[row["score"]].title,
-            Number(value=row["spearman"], decimals=2),
-            Number(value=row["least"], decimals=2),
-            str(row["num_conditions"]),
-        )
-        for row in board.agreement.iter_rows(named=True)
+    return table_of(
+        f"Rank correlation with {SCORE_KINDS[board.score].title}",
+        board.agreement,
+        ("Score", lambda row: SCORE_KINDS[row["score"]].title),
+        ("Spearman, mean", fixed("spearman", 2)),
+        ("Least", fixed("least", 2)),
+        ("Conditions", text("num_conditions")),
     )
-    heading = f"Rank correlation with {SCORE_KINDS[board.score].title}"
-    return Table(heading=heading, columns=columns("Score", "Spearman, mean", "Least", "Conditions"), rows=cells)

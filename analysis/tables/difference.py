@@ -9,10 +9,11 @@ from typing import Any
 import polars as pl
 
 from analysis.across.difference import VERDICTS, Moved
-from analysis.curves import ENTRY, entry_label
+from analysis.curves import ENTRY
 from analysis.tables.frames import plain_json
 from analysis.tables.markdown import table_markdown
-from analysis.tables.table import NOTHING, Cell, Number, Table, columns, scored
+from analysis.tables.rows import fixed, label, scored, table_of, text
+from analysis.tables.table import NOTHING, Table
 from analysis.text import escape_markdown
 
 MANIFEST_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(("field", "a", "b"), pl.String)
@@ -21,7 +22,6 @@ MANIFEST_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(("field", "a", "b
 _IDLE = ("manifest_version", "written", "suite.name", "suite.description", "suite_sha256")
 _LONGEST = 160
 _MAX_ONLY = 10  # entries of one side alone that a terminal shows
-_COLUMNS = columns("Entry", "A", "B", "B - A", "95% interval", "p (Holm)", "Verdict", "Rank in A", "in B", "Compared")
 
 
 def manifest_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> pl.DataFrame:
@@ -70,15 +70,25 @@ def diff_markdown(moved: Moved, manifests: pl.DataFrame, names: tuple[str, str])
 
 def _tables(moved: Moved, manifests: pl.DataFrame) -> Iterator[Table]:
     for (workload,), rows in moved.entries.group_by("workload", maintain_order=True):
-        cells = tuple(_cells(row) for row in rows.iter_rows(named=True))
-        yield Table(heading=str(workload), columns=_COLUMNS, rows=cells)
+        yield table_of(
+            str(workload),
+            rows,
+            ("Entry", label),
+            ("A", fixed("score_a", 3)),
+            ("B", fixed("score_b", 3)),
+            *scored("B - A", "difference", "ci", 3),
+            ("p (Holm)", lambda row: NOTHING if row["p_holm"] is None else f"{row['p_holm']:.2g}"),
+            ("Verdict", text("verdict")),
+            ("Rank in A", fixed("rank_a", 0)),
+            ("in B", fixed("rank_b", 0)),
+            ("Compared", lambda row: f"{row['compared'] or ''} at {row['num_lrs']} lr".strip()),
+        )
     if moved.only.height:
-        cells = tuple((row["side"], row["workload"], _label(row)) for row in moved.only.iter_rows(named=True))
-        titles = columns("Side", "Workload", "Entry", num_names=3)
-        yield Table(heading="In one alone", columns=titles, rows=cells)
+        sides = ("Side", text("side")), ("Workload", text("workload")), ("Entry", label)
+        yield table_of("In one alone", moved.only, *sides, num_names=3)
     if manifests.height:
-        cells = tuple((field, shortened(a), shortened(b)) for field, a, b in manifests.iter_rows())
-        yield Table(heading="Manifests", columns=columns("Field", "A", "B", num_names=3), rows=cells)
+        fields = (("A", lambda row: shortened(row["a"])), ("B", lambda row: shortened(row["b"])))
+        yield table_of("Manifests", manifests, ("Field", text("field")), *fields, num_names=3)
 
 
 def diff_json(moved: Moved, manifests: pl.DataFrame, names: tuple[str, str]) -> str:
@@ -149,21 +159,3 @@ def _text(plain: Any) -> str | None:
     if isinstance(plain, list):
         return ", ".join(one if isinstance(one, str) else json.dumps(one) for one in plain)
     return json.dumps(plain, sort_keys=True)
-
-
-def _label(row: Mapping[str, Any]) -> str:
-    return entry_label(row["method"], row["optimizer"], row["knobs"])
-
-
-def _cells(row: Mapping[str, Any]) -> tuple[Cell, ...]:
-    difference, interval = scored(row, "difference", "ci", 3)
-    return (
-        _label(row),
-        *(Number(value=row[name], decimals=3) for name in ("score_a", "score_b")),
-        difference,
-        interval,
-        NOTHING if row["p_holm"] is None else f"{row['p_holm']:.2g}",
-        row["verdict"],
-        *(Number(value=row[name], decimals=0) for name in ("rank_a", "rank_b")),
-        f"{row['compared'] or ''} at {row['num_lrs']} lr".strip(),
-    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.curves import entry_label, groups_of
-from analysis.tables.table import Group, Number, Table, columns, scored
+from analysis.curves import groups_of
+from analysis.tables.rows import fixed, label, scored, table_of, text
+from analysis.tables.table import Group, Table
 from analysis.text import decimals
 
 _SEEDS_NOTE = (
@@ -33,32 +34,26 @@ def shift_group(shifts: pl.DataFrame) -> Group:
 
 
 def _separation_table(workload: str, rows: pl.DataFrame) -> Table:
-    places = decimals(rows["difference"], 2)
-    cells = tuple(
-        (
-            row["better"],
-            row["worse"],
-            *scored(row, "difference", "ci", places),
-            str(row["num_seeds"]),
-            row["seeds_needed"],
-        )
-        for row in rows.iter_rows(named=True)
+    return table_of(
+        f"Seeds to separate neighbours on {workload}",
+        rows,
+        ("Better", text("better")),
+        ("Worse", text("worse")),
+        *scored("Difference", "difference", "ci", decimals(rows["difference"], 2)),
+        ("Seeds", text("num_seeds")),
+        ("Seeds needed", text("seeds_needed")),
+        num_names=2,
     )
-    titles = columns("Better", "Worse", "Difference", "95% interval", "Seeds", "Seeds needed", num_names=2)
-    return Table(heading=f"Seeds to separate neighbours on {workload}", columns=titles, rows=cells)
 
 
 def _shift_table(workload: str, rows: pl.DataFrame) -> Table:
     places = decimals(rows["distance_unshifted"], 2)
-    cells = tuple(
-        (
-            entry_label(row["method"], row["optimizer"], row["knobs"]),
-            Number(value=row["shift_decades"], decimals=2),
-            Number(value=row["distance_unshifted"], decimals=places),
-            Number(value=row["distance"], decimals=places),
-            "yes" if row["is_shifted"] else "no",
-        )
-        for row in rows.iter_rows(named=True)
+    return table_of(
+        f"Learning rates against those of softmax on {workload}",
+        rows,
+        ("Method", label),
+        ("Shift in decades", fixed("shift_decades", 2)),
+        ("Distance", fixed("distance_unshifted", places)),
+        ("After the shift", fixed("distance", places)),
+        ("Shifted", lambda row: "yes" if row["is_shifted"] else "no"),
     )
-    titles = columns("Method", "Shift in decades", "Distance", "After the shift", "Shifted")
-    return Table(heading=f"Learning rates against those of softmax on {workload}", columns=titles, rows=cells)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.curves import entry_label, groups_of
+from analysis.curves import groups_of
 from analysis.knobs import knob_text
-from analysis.scores.flags import flags_of
-from analysis.tables.table import Cell, Flags, Group, Number, Table, columns, scored
+from analysis.tables.rows import fixed, flags, label, scored, table_of
+from analysis.tables.table import Group, Table
 from analysis.text import decimals
 
 _KNOB_NOTE = (
@@ -44,56 +44,41 @@ def transfer_group(transfer: pl.DataFrame) -> Group:
 
 
 def _sensitivity_table(workload: str, knob: str, rows: pl.DataFrame) -> Table:
-    places, loss_places = decimals(rows["sensitivity"], 3), decimals(rows["best_loss"], 3)
-    cells = tuple(
-        (
-            _label(row),
-            *scored(row, "sensitivity", "ci", places),
-            *scored(row, "at_best_lr", "at_best_lr_ci", places),
-            Number(value=row["best_loss"], decimals=loss_places),
-            knob_text(row["best_value"]),
-            knob_text(row["worst_value"]),
-            _flags(row),
-        )
-        for row in rows.iter_rows(named=True)
+    places = decimals(rows["sensitivity"], 3)
+    return table_of(
+        f"Sensitivity to {knob} on {workload}",
+        rows,
+        ("Method", label),
+        *scored("Sensitivity", "sensitivity", "ci", places),
+        *scored("At one lr", "at_best_lr", "at_best_lr_ci", places),
+        ("Best loss", fixed("best_loss", decimals(rows["best_loss"], 3))),
+        ("Best at", lambda row: knob_text(row["best_value"])),
+        ("Worst at", lambda row: knob_text(row["worst_value"])),
+        ("Flags", flags),
     )
-    titles = ("Method", "Sensitivity", "95% interval", "At one lr", "95% interval", "Best loss", "Best at", "Worst at")
-    return Table(heading=f"Sensitivity to {knob} on {workload}", columns=columns(*titles, "Flags"), rows=cells)
 
 
 def _area_table(workload: str, unit: str, rows: pl.DataFrame) -> Table:
-    places = decimals(rows["stable_area"], 3)
-    cells = tuple(
-        (_label(row), *scored(row, "stable_area", "ci", places), f"{row['stable_share']:.0%}", _flags(row))
-        for row in rows.iter_rows(named=True)
+    return table_of(
+        f"Stable area on {workload}, in {unit}",
+        rows,
+        ("Method", label),
+        *scored("Stable area", "stable_area", "ci", decimals(rows["stable_area"], 3)),
+        ("Share", lambda row: f"{row['stable_share']:.0%}"),
+        ("Flags", flags),
     )
-    titles = columns("Method", "Stable area", "95% interval", "Share", "Flags")
-    return Table(heading=f"Stable area on {workload}, in {unit}", columns=titles, rows=cells)
 
 
 def _transfer_table(workload: str, knob: str, rows: pl.DataFrame) -> Table:
     entry = ["method", "optimizer", "knobs"]
     ends = rows.sort("value").group_by(entry, maintain_order=True).agg(pl.all().last(), first=pl.col("best_lr").first())
-    loss_places = decimals(ends["loss_lost"].drop_nulls(), 2)
-    cells = tuple(
-        (
-            _label(row),
-            Number(value=row["first"]),
-            Number(value=row["best_lr"]),
-            *scored(row, "shift_decades", "shift_ci", 2),
-            *scored(row, "loss_lost", "loss_lost_ci", loss_places),
-            _flags(row),
-        )
-        for row in ends.sort(entry).iter_rows(named=True)
+    return table_of(
+        f"Best learning rate across {knob} on {workload}",
+        ends.sort(entry),
+        ("Method", label),
+        ("Best lr at the smallest", fixed("first", None)),
+        ("At the largest", fixed("best_lr", None)),
+        *scored("Shift in decades", "shift_decades", "shift_ci", 2),
+        *scored("Loss lost", "loss_lost", "loss_lost_ci", decimals(ends["loss_lost"].drop_nulls(), 2)),
+        ("Flags", flags),
     )
-    titles = ("Method", "Best lr at the smallest", "At the largest", "Shift in decades", "95% interval", "Loss lost")
-    heading = f"Best learning rate across {knob} on {workload}"
-    return Table(heading=heading, columns=columns(*titles, "95% interval", "Flags"), rows=cells)
-
-
-def _label(row: dict[str, str]) -> str:
-    return entry_label(row["method"], row["optimizer"], row["knobs"])
-
-
-def _flags(row: dict[str, str]) -> Cell:
-    return Flags(flags=flags_of(row["flags"]))

@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis.across.optimizer_matrix import optimizer_matrix, rank_correlations
 from analysis.curves import place_of
+from analysis.tables.rows import fixed, table_of, text
 from analysis.tables.table import NOTHING, Group, Number, Table, columns
 from analysis.text import decimals
 
@@ -51,15 +52,13 @@ def _cell(row: dict[str, Any], digits: int) -> Number:
 
 
 def _correlation_table(place: str, rows: pl.DataFrame) -> Table:
-    cells = tuple(
-        (
-            row["first"],
-            row["second"],
-            Number(value=row["spearman"], decimals=2),
-            Number(value=row["kendall"], decimals=2),
-            str(row["num_methods"]),
-        )
-        for row in rows.iter_rows(named=True)
+    return table_of(
+        f"Rank correlation of the methods' order on {place}",
+        rows,
+        ("Optimizer", text("first")),
+        ("Optimizer", text("second")),
+        ("Spearman", fixed("spearman", 2)),
+        ("Kendall", fixed("kendall", 2)),
+        ("Methods", text("num_methods")),
+        num_names=2,
     )
-    titles = columns("Optimizer", "Optimizer", "Spearman", "Kendall", "Methods", num_names=2)
-    return Table(heading=f"Rank correlation of the methods' order on {place}", columns=titles, rows=cells)

@@ -12,7 +12,8 @@ from analysis.tables.frames import plain_json
 from analysis.tables.html import group_html
 from analysis.tables.latex import NEEDS, group_latex
 from analysis.tables.markdown import group_markdown
-from analysis.tables.table import Group, Interval, Number, Table, columns
+from analysis.tables.rows import fixed, scored, table_of, text
+from analysis.tables.table import Group, Table
 from analysis.text import number
 
 COMPARISON_FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
@@ -23,7 +24,6 @@ COMPARISON_FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
     "json": lambda compared: plain_json(compared.to_dicts()),
 }
 
-_COLUMNS = columns("Method", "Score", "95% interval", "Rank", "Paper", "Paper rank")
 _DECIMALS = 2
 
 
@@ -41,19 +41,16 @@ def comparison(compared: pl.DataFrame) -> Group:
 def _table(
     key: tuple[object, ...], rows: pl.DataFrame, spearman: float | None, kendall: float | None, num_methods: int
 ) -> Table:
-    cells = tuple(
-        (
-            row["method"],
-            Number(value=row["lr_sensitivity"], decimals=_DECIMALS),
-            Interval(low=row["ci_low"], high=row["ci_high"], decimals=_DECIMALS),
-            str(row["our_rank"]),
-            Number(value=row["paper_lr_sensitivity"], decimals=_DECIMALS),
-            str(row["paper_rank"]),
-        )
-        for row in rows.iter_rows(named=True)
-    )
     heading = (
         f"{place_of(key)}: rank correlation over {num_methods} methods, Spearman {number(spearman, 2)}, "
         f"Kendall {number(kendall, 2)}"
     )
-    return Table(heading=heading, columns=_COLUMNS, rows=cells)
+    return table_of(
+        heading,
+        rows,
+        ("Method", text("method")),
+        *scored("Score", "lr_sensitivity", "ci", _DECIMALS),
+        ("Rank", text("our_rank")),
+        ("Paper", fixed("paper_lr_sensitivity", _DECIMALS)),
+        ("Paper rank", text("paper_rank")),
+    )

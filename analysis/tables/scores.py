@@ -13,6 +13,7 @@ from analysis.across.rank_tests import RankTest, rank_test
 from analysis.curves import ENTRY, entry_label, groups_of
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES
+from analysis.tables.rows import fixed, table_of, text
 from analysis.tables.table import NOTHING, Cell, Number, Table, columns
 from analysis.text import decimals
 
@@ -55,18 +56,13 @@ def correlation_tables(correlations: pl.DataFrame) -> list[Table]:
         (pl.col("first") == _HEADLINE) | (pl.col("second") == _HEADLINE), pl.col("spearman").is_not_null()
     )
     return [
-        Table(
-            heading=f"Rank correlation with LR sensitivity on {workload}",
-            columns=columns("Score", "Spearman", "Kendall", "Methods"),
-            rows=tuple(
-                (
-                    _title(row["second"] if row["first"] == _HEADLINE else row["first"]),
-                    Number(value=row["spearman"], decimals=2),
-                    Number(value=row["kendall"], decimals=2),
-                    str(row["num_methods"]),
-                )
-                for row in rows.iter_rows(named=True)
-            ),
+        table_of(
+            f"Rank correlation with LR sensitivity on {workload}",
+            rows,
+            ("Score", lambda row: _title(row["second"] if row["first"] == _HEADLINE else row["first"])),
+            ("Spearman", fixed("spearman", 2)),
+            ("Kendall", fixed("kendall", 2)),
+            ("Methods", text("num_methods")),
         )
         for (workload,), rows in groups_of(with_headline, "workload")
     ]
@@ -108,20 +104,18 @@ def _aggregate_table(title: str, test: RankTest, rows: pl.DataFrame) -> Table:
     if rows["unit"][0] in ("loss", "steps", "s") and not (rows["cost"] <= 0).any():  # costs that have factors
         found = profile_integral(factors_to_best(rows), 1.0, MAX_FACTOR)
         integrals = dict(found.select("method", "integral").iter_rows())
-    cells = tuple(
-        (
-            method,
-            Number(value=mean_rank, decimals=2),
-            Number(value=integrals[method] if integrals else None, decimals=2),
-        )
-        for method, mean_rank in test.mean_ranks.iter_rows()
-    )
     heading = (
         f"{title} over {test.num_workloads} workloads: Friedman p {test.p_value:.2g} "
         f"({'exact' if test.p_is_exact else 'chi-square'}), critical difference "
         f"{test.critical_difference:.2f}"
     )
-    return Table(heading=heading, columns=columns("Method", "Mean rank", "Profile"), rows=cells)
+    return table_of(
+        heading,
+        test.mean_ranks,
+        ("Method", text("method")),
+        ("Mean rank", fixed("mean_rank", 2)),
+        ("Profile", lambda row: Number(value=integrals[row["method"]] if integrals else None, decimals=2)),
+    )
 
 
 def _scores_table(heading: str, rows: pl.DataFrame, names: list[str]) -> Table:

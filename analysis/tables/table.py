@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from analysis.scores.flags import word_of
 from analysis.text import number
@@ -141,12 +139,6 @@ def columns(*titles: str, num_names: int = 1) -> tuple[Column, ...]:
         Column(title=title, is_name=place < num_names, name="" if place else "method")
         for place, title in enumerate(titles)
     )
-
-
-def scored(row: Mapping[str, Any], name: str, ends: str, decimals: int) -> tuple[Number, Interval]:
-    """The number of a column of a frame, and its interval from the columns `ends`_low and `ends`_high."""
-    low, high = row[f"{ends}_low"], row[f"{ends}_high"]
-    return Number(value=row[name], decimals=decimals), Interval(low=low, high=high, decimals=decimals)
 
 
 def text_of(cell: Cell) -> str:

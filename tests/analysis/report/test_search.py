@@ -68,7 +68,7 @@ def test_the_best_of_a_tuning_has_its_value_of_the_knob():
     assert search_sentences(tuned)[0] == "a reaches the least loss, 0.5123, at lr = 0.03."
     (table,) = answer_tables(tuned)
     assert table.titles == ("Method", "Least loss", "95% interval", "At lr", "Trials", "Trials to target", "Rounds")
-    assert table.rows == (("a", "0.5123", "–", "0.03", "3", "2", "2"),)
+    assert table.texts == (("a", "0.5123", "–", "0.03", "3", "2", "2"),)
 
 
 def test_no_answer_at_all_is_said():
@@ -78,7 +78,7 @@ def test_no_answer_at_all_is_said():
 def test_unfinished_searches_are_counted_flagged_and_defined():
     frame = frame_of(answer("a", 0.5, 0.3, 0.9), answer("b", 0.2, 0.1, 0.4, flags="unfinished", note="not finished: x"))
     assert search_sentences(frame)[-1] == "6 trials, in 2 searches. 1 of them are not finished."
-    assert [row[-1] for row in answer_tables(frame)[0].rows] == ["", "unfinished"]
+    assert [row[-1] for row in answer_tables(frame)[0].texts] == ["", "unfinished"]
     assert list(search_definitions(frame)) == ["Largest stable lr", "unfinished"]
     assert search_chapters(frame, trail("a", "b"))[1].told.endswith("So far: largest stable lr 0.2 (95% interval "
         "[0.1, 0.4]), from 3 trials in 2 rounds. Not finished: x.")  # fmt: skip
@@ -89,7 +89,7 @@ def test_unfinished_searches_are_counted_flagged_and_defined():
     [(0.1, 0.4, "[0.1, 0.4]"), (0.0, 0.4, "(0, 0.4]"), (0.1, INF, "[0.1, ∞)"), (NAN, 0.4, "–"), (0.0, INF, "(0, ∞)")],
 )
 def test_open_ends_of_an_interval(low, high, text):
-    assert answer_tables(frame_of(answer("a", 0.2, low, high)))[0].rows[0][2] == text
+    assert answer_tables(frame_of(answer("a", 0.2, low, high)))[0].texts[0][2] == text
 
 
 def test_workloads_optimizers_and_knobs_are_named_where_there_are_several():
@@ -101,7 +101,7 @@ def test_workloads_optimizers_and_knobs_are_named_where_there_are_several():
 
 def test_rounds_say_what_was_asked_why_and_what_came():
     (chapter,) = search_chapters(frame_of(answer("a", 0.5, 0.3, 0.9)), trail("a"))
-    plain = [tuple(" ".join(cell.split()) for cell in row) for row in chapter.rounds.rows]
+    plain = [tuple(" ".join(cell.split()) for cell in row) for row in chapter.rounds.texts]
     assert plain == [
         ("1", "one value a decade", "0.01 (seed 0): 5; 1 (seed 0): diverged"),
         ("2", "halve", "0.1 (seed 1): no result"),

@@ -17,7 +17,6 @@ from analysis.tables.table import (
     bracketed,
     columns,
     plain_cell,
-    scored,
     text_of,
 )
 
@@ -44,11 +43,6 @@ def test_text_of_a_cell(cell, text):
 def test_an_open_end_has_a_round_bracket():
     assert bracketed("0", "1", is_open=(True, False)) == "(0, 1]"
     assert bracketed("0", "∞", is_open=(False, True)) == "[0, ∞)"
-
-
-def test_a_score_and_its_interval_are_read_from_a_row():
-    row = {"x": 1.0, "x_ci_low": 0.5, "x_ci_high": 1.5}
-    assert [cell.text for cell in scored(row, "x", "x_ci", 1)] == ["1.0", "[0.5, 1.5]"]
 
 
 def test_any_value_is_a_cell():
