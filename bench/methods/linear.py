@@ -97,9 +97,7 @@ class SpectralNorm(Linear):
 
     def sigma(self, weight_IO: Tensor, buffers: dict[str, Tensor]) -> Tensor:
         """The spectral norm as the kept vectors have it, a scalar."""
-        # In bfloat16 it would be off by up to 1%: autocast is for the product with the inputs.
-        with torch.autocast(weight_IO.device.type, enabled=False):
-            return (buffers["left"] * _times(weight_IO, buffers["right"])).sum()
+        return (buffers["left"] * _times(weight_IO, buffers["right"])).sum()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +119,15 @@ class SigmaReparam(SpectralNorm):
 
 
 def _norm(weight_IO: Tensor) -> Tensor:
-    return weight_IO.square().sum(dim=0).sqrt().clamp_min(torch.finfo(weight_IO.dtype).tiny)
+    # Before the root: its gradient at 0, of a column of zeros, is NaN.
+    return weight_IO.square().sum(dim=0).clamp_min(torch.finfo(weight_IO.dtype).tiny).sqrt()
 
 
 def _times(matrix_IO: Tensor, vector_O: Tensor) -> Tensor:
-    # Not @: torch's product with a vector and its batched product, which vmap takes, round differently on a CPU.
+    # Not @: torch's product with a vector and its batched product, which vmap takes, round differently on a CPU; and
+    # autocast, meant for the product with the inputs, would take it in bfloat16, off by up to 1%.
     return (matrix_IO * vector_O).sum(dim=-1)
 
 
 def _unit(vector: Tensor) -> Tensor:
-    return vector / vector.square().sum().sqrt().clamp_min(torch.finfo(vector.dtype).tiny)
+    return vector / vector.square().sum().sqrt()

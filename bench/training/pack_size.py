@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.entry import build
 from bench.lazy import torch
-from bench.training.compile import H100, Speed
+from bench.training.compile import H100, Cost, Speed
 from bench.training.pack import Pack, pack_key
 from bench.training.train import PackRun
 from bench.trial import Choice, Trial
@@ -62,18 +62,24 @@ def busy_lanes(lanes: Mapping[Choice, int], *, num_trials: int, num_slots: int) 
 def fit(trials: Sequence[Trial], *, device: str, max_lanes: int | None = None) -> Fit:
     """The number of lanes for trials of one pack key: what pays, what fits, and at most `most_lanes`."""
     limit = most_lanes(trials, device=device, max_lanes=max_lanes)
-    num_lanes = max(1, min(_lanes_that_pay(trials[0], device), limit)) if limit > 1 else 1
+    num_lanes = max(1, min(_probed_lanes(trials[0], device), limit)) if limit > 1 else 1
     return Fit(num_lanes=num_lanes) if device == "cpu" else _fit_memory(trials, num_lanes)
 
 
-def _lanes_that_pay(trial: Trial, device: str) -> int:
-    """A step takes a fixed time for its operations and a time a lane; lanes hide the first behind the second."""
+def lanes_that_pay(step: Cost, speed: Speed) -> int:
+    """How many lanes hide the time of a step's operations behind their work, all but MAX_OVERHEAD of it; 0 if one does.
+
+    A step takes a fixed time for its operations, however many lanes there are, and a time a lane; step: that of one.
+    """
+    return int(step.overhead_seconds(speed) / (MAX_OVERHEAD * step.work_seconds(speed)))
+
+
+def _probed_lanes(trial: Trial, device: str) -> int:
     try:
         step = PackRun(Pack(trials=(trial,)), device=device).step_cost()
     except torch.OutOfMemoryError:
         return 1
-    speed = CPU_CORE if device == "cpu" else H100
-    return int(step.overhead_seconds(speed) / (MAX_OVERHEAD * step.work_seconds(speed)))
+    return lanes_that_pay(step, CPU_CORE if device == "cpu" else H100)
 
 
 def _fit_memory(trials: Sequence[Trial], num_lanes: int) -> Fit:

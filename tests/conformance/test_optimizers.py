@@ -163,6 +163,29 @@ REFERENCES = {
     "muon": muon,
     "shampoo": shampoo,
 }
+# As the sources give them, and the implementations that the entries name.
+PUBLISHED = {
+    "sgd": {},
+    "sgd_momentum": {"momentum": 0.9},
+    "sgd_nesterov": {"momentum": 0.9},
+    "rmsprop": {"beta2": 0.9, "eps": 1e-8},
+    "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "adamw_independent": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "adafactor": {"decay_power": 0.8, "clip_threshold": 1.0, "eps": 1e-30},
+    "lamb": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-6},
+    "lion": {"beta1": 0.9, "beta2": 0.99},
+    "schedule_free_adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "muon": {
+        "momentum": 0.95,
+        "num_iterations": 5,
+        "adamw_lr_ratio": 3e-4 / 0.02,
+        "beta1": 0.9,
+        "beta2": 0.95,
+        "eps": 1e-10,
+    },
+    "shampoo": {"eps": 1e-4},
+}
 # Away from every default.
 CHANGED = {
     "momentum": 0.5,
@@ -238,6 +261,11 @@ def test_every_step_equals_the_reference(name, optimizer, lr, weight_decay, cons
         step_theirs(float(factor_at(step)))
         expected = {key: p.detach() for key, p in reference.items()}
         torch.testing.assert_close(ours, expected, rtol=1e-9 if name == "shampoo" else 1e-11, atol=1e-12)
+
+
+def test_defaults_are_the_published_ones(name):
+    defaults = {key: default for key, (_, default) in parameters(load_class(OPTIMIZERS[name])).items()}
+    assert defaults == pytest.approx(PUBLISHED[name], rel=1e-12)
 
 
 def test_every_optimizer_has_a_reference():

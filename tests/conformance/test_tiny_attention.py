@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 from bench.driver.manifest import attention_paths
 from bench.methods import kernel, softmax
 from bench.methods.base import Mask, Method
+from bench.methods.fast.fused import heads_of
 from bench.methods.fast.tiny import takes, tiny_attention
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel, SigmoidKernel
 from bench.methods.softmax import Softmax, WindowSoftmax
@@ -321,6 +322,14 @@ def forced(monkeypatch) -> None:
     """The kernels run wherever a path asks for them."""
     for module in (softmax, kernel):
         monkeypatch.setattr(module, "takes", lambda q, k, v: True)
+
+
+@pytest.mark.usefixtures("forced")
+def test_a_kernel_that_takes_this_path_keeps_its_eps(device):
+    method, mask = ReluKernel(eps=0.3), mask_of("full", device)
+    q, k, v, _ = inputs(device)
+    assert method.fast_path(heads_of(q, k), mask.kind, has_tiny=True) == "tiny"
+    torch.testing.assert_close(method.attend(q, k, v, mask, {}), dense(method, q, k, v, mask), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="the kernels are CUDA's")

@@ -95,7 +95,9 @@ def test_page_is_self_contained(report):
 def test_figures_in_the_page_refer_to_nothing_outside(report):
     out, _ = report
     page = (out / "index.html").read_text(encoding="utf-8")
-    for data in re.findall(r"base64,([^\"]+)", page):
+    images = re.findall(r"base64,([^\"]+)", page)
+    assert len(images) >= 4
+    for data in images:
         svg = base64.b64decode(data).decode()
         assert re.findall(r"https?://[^\"' )]+", re.sub(r'xmlns(:\w+)?="[^"]+"', "", svg)) == []
 

@@ -43,6 +43,21 @@ def test_share_of_a_cliff_by_hand(curve, share):
         assert cliff_share(grid(curve), score) == pytest.approx(share)
 
 
+def test_share_of_a_cliff_is_of_the_curve_that_the_score_is_of():
+    """One seed of two diverges at the second lr: all of it is clipped, or a half."""
+    seeds = LossGrid(
+        lrs=np.array([0.1, 1.0, 10.0]),
+        seeds=(0, 1),
+        losses=np.array([[1.0, 1.0], [1.0, INF], [INF, INF]]),
+        initial_losses=np.array([3.0, 5.0]),
+        num_lost=0,
+        is_complete=True,
+    )
+    # curves 1, 4, 4 and 1, 3, 4: scores 2 and 5/3, cliffs of 3 and 2
+    assert cliff_share(seeds, "lr_sensitivity") == pytest.approx(3 / 3 / 2)
+    assert cliff_share(seeds, "lr_sensitivity_seedwise") == pytest.approx(2 / 3 / (5 / 3))
+
+
 def test_share_of_a_cliff_does_not_depend_on_units_or_constants():
     curve = [3.0, 1.0, 2.0, 3.9]
     expected = cliff_share(grid(curve), "lr_sensitivity")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from analysis.scores.lr_shift import Shift, best_shift, distances, is_shifted, lr_shift
@@ -81,9 +81,10 @@ def test_search_equals_brute_force(seed):
     x, u = np.cumsum(rng.uniform(0.2, 0.6, 8)), np.cumsum(rng.uniform(0.2, 0.6, 7))
     f, g = rng.uniform(1.0, 4.0, 8), rng.uniform(1.0, 4.0, 7)
     found = best_shift(x, f, u, g)
-    if found is not None:
-        assert found[1] == pytest.approx(brute_force(x, f, u, g)[1], abs=1e-9)
-        assert found[1] <= found[2]
+    assume(found is not None)
+    assert found is not None
+    assert found[1] == pytest.approx(brute_force(x, f, u, g)[1], abs=1e-9)
+    assert found[1] <= found[2]
 
 
 def test_moving_both_curves_changes_nothing_and_swapping_them_the_sign():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bench.methods.kernel import EluKernel, ReluKernel, SigmoidKernel
+from bench.methods.kernel import EluKernel, ReluKernel, SigmoidKernel, normalized_rows
 
 TOKENS, WIDTH = 6, 3
 FULL = torch.ones(TOKENS, TOKENS, dtype=torch.bool)
@@ -92,6 +92,15 @@ def test_saturated_features_keep_gradients_finite(kernel, depth):
     torch.testing.assert_close(p_BHQK, torch.full_like(p_BHQK, 1 / TOKENS))
     assert q_grad.isfinite().all()
     assert k_grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("total", "is_uniform"), [(1e-20, True), (1e-18, False)])
+def test_rows_count_as_empty_below_the_root_of_the_smallest_normal_number(total, is_uniform):
+    """In float32 1.08e-19: the square of a smaller one is subnormal, and dividing by it twice may overflow."""
+    similarity = torch.tensor([[[[0.75, 0.25, 0.0]]]]) * total
+    expected = [0.5, 0.5, 0.0] if is_uniform else [0.75, 0.25, 0.0]
+    mask = torch.tensor([[True, True, False]])
+    torch.testing.assert_close(normalized_rows(similarity, mask)[0, 0, 0], torch.tensor(expected), rtol=1e-6, atol=0)
 
 
 def test_elu_features_do_not_overflow_backwards():

@@ -67,6 +67,14 @@ def test_more_iterations_at_the_start_are_nearer_to_the_spectral_norm():
     assert -1e-15 < norms[-1] < 1e-6
 
 
+@pytest.mark.parametrize(("shape", "excess"), [((64, 64), 0.01), ((32, 96), 0.001), ((8, 8), 1e-8)])
+def test_the_first_step_divides_by_nearly_the_spectral_norm(shape, excess):
+    """Of the iterations that are the default; with a third of them it is off by ten times as much."""
+    params, buffers = SpectralNorm().init(randn(1, *shape), lambda name, shape: randn(2, *shape))
+    norm = torch.linalg.matrix_norm(SpectralNorm().weight(params, buffers), 2).item()
+    assert -1e-15 < norm - 1 < excess
+
+
 def test_kept_vectors_have_norm_one_and_one_refresh_is_one_power_iteration():
     params, buffers = started(randn(0, 6, 3))
     right_O = params["weight"].mT @ buffers["left"]
@@ -148,6 +156,15 @@ def test_column_norms_of_weight_norm_are_g(shape):
     params["gain"] = randn(2, shape[1])
     columns = WeightNorm().weight(params | {"weight": 5 * weight_IO}, buffers).numpy()
     numpy.testing.assert_allclose(numpy.linalg.norm(columns, axis=0), params["gain"].abs(), rtol=1e-12)
+
+
+def test_a_column_of_zeros_stays_and_passes_finite_gradients():
+    weight_IO = randn(0, 4, 3)
+    weight_IO[:, 1] = 0
+    params, buffers = WeightNorm().init(weight_IO, lambda name, shape: randn(1, *shape))
+    assert torch.equal(WeightNorm().weight(params, buffers)[:, 1], torch.zeros(4, dtype=torch.float64))
+    grads = torch.func.grad(lambda p: (randn(3, 4, 3) * WeightNorm().weight(p, buffers)).sum())(params)
+    assert all(grad.isfinite().all() for grad in grads.values())
 
 
 def test_weight_norm_and_its_gradients_equal_pytorchs():

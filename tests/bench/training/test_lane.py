@@ -193,6 +193,26 @@ def test_a_non_finite_step_freezes_the_lane_as_it_was(poison, optimizer):
     assert same(later, bad)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WithoutGradients(Softmax):
+    """Whatever the loss, no gradient comes of it."""
+
+    def scale_loss(self, loss, step):
+        return torch.zeros_like(loss)
+
+
+def test_an_infinite_loss_freezes_the_lane_though_its_gradients_are_finite():
+    program, lane, knobs = start(trial())
+    program = dataclasses.replace(program, method=WithoutGradients())
+    batch = batch_at(program, 0)
+    batch["w"] = batch["w"] * 1e200
+    after, loss, norm = program.train(lane, batch, knobs, torch.tensor(0))
+    assert loss.isinf()
+    assert norm == 0
+    assert not after["alive"]
+    assert after["diverged_step"] == 0
+
+
 def test_a_lane_that_is_alive_has_no_diverged_step():
     lane, _, _ = trained(trial())
     assert lane["alive"]
