@@ -15,7 +15,8 @@ class Measure:
     """What a workload measures of a model on data that it does not train on. `low` and `high` bound it.
 
     diverged: what a trial that diverged gets, None if nothing. initial: the column with the value before any update, ""
-    if it is not kept. heading: the title where all columns are of held-out data.
+    if it is not kept. heading: the title where all columns are of held-out data. sources: BibTeX keys of
+    analysis/references/sources.bib, none if it is this project's.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Measure:
     definition: str
     diverged: float | None = None
     initial: str = ""
+    sources: tuple[str, ...] = ()
 
 
 HELD_OUT: dict[str, Measure] = {
@@ -61,6 +63,7 @@ HELD_OUT: dict[str, Measure] = {
         definition="expected calibration error of the held-out predictions, in [0, 1], 0 if calibrated: sum over 15 "
         "bins of equal width in confidence (the probability of the most probable class) of the bin's share of "
         "predictions times |its accuracy - its mean confidence| (Guo et al. 2017, Eq. 3)",
+        sources=("guo2017calibration",),
     ),
 }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.scores.registry import REGISTRY
+from bench.held_out import HELD_OUT
 
 Keys = tuple[str, ...]
 
@@ -91,10 +92,8 @@ MODEL_SOURCES: dict[str, Keys] = {
     **dict.fromkeys(("vit_digits", "vit_tiny"), ("dosovitskiy2021image",)),
 }
 
-SCORE_SOURCES: dict[str, Keys] = {
-    **{name: score.sources for name, score in REGISTRY.items() if score.sources},
-    "val_calibration_error": ("guo2017calibration",),
-}
+_NUMBERS = {**REGISTRY, **HELD_OUT}
+SCORE_SOURCES: dict[str, Keys] = {name: number.sources for name, number in _NUMBERS.items() if number.sources}
 
 # Of analysis.scores, analysis.across and the theory that figures draw.
 STATISTIC_SOURCES: dict[str, Keys] = {
@@ -123,10 +122,7 @@ SOURCES: dict[str, dict[str, Keys]] = {
 # What has nothing to cite, and why.
 UNCITED: dict[str, dict[str, str]] = {
     "schedule": {"constant": "no decay"},
-    "score": {
-        **{name: "this project" for name, score in REGISTRY.items() if not score.sources},
-        **dict.fromkeys(("val_loss", "val_accuracy", "generalisation_gap"), "this project"),
-    },
+    "score": dict.fromkeys((*_NUMBERS.keys() - SCORE_SOURCES.keys(), "generalisation_gap"), "this project"),
 }
 
 _FILE = Path(__file__).parents[1] / "references" / "sources.bib"

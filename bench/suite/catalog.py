@@ -62,17 +62,19 @@ def score_rows() -> Rows:
     from analysis.scores.registry import REGISTRY
 
     return [
-        {"name": name, "summary": score.definition, **_scale(score.unit, *score.bounds, score.higher_is_better)}
-        | {"source": ", ".join(score.sources) or "this project"}
+        {"name": name, "summary": score.definition}
+        | _scale(score.unit, *score.bounds, score.higher_is_better)
+        | _keys(score.sources)
         for name, score in REGISTRY.items()
     ]
 
 
 def measure_rows() -> Rows:
-    """Name, definition, unit, range and which is better of what is measured on held-out data."""
+    """Name, definition, unit, range, which is better and BibTeX keys of what is measured on held-out data."""
     return [
         {"name": name, "summary": measure.definition}
         | _scale(measure.unit, measure.low, measure.high, measure.higher_is_better)
+        | _keys(measure.sources)
         for name, measure in HELD_OUT.items()
     ]
 
@@ -80,6 +82,10 @@ def measure_rows() -> Rows:
 def _scale(unit: str, low: float, high: float, higher_is_better: bool | None) -> dict[str, str]:
     better = {True: "higher", False: "lower", None: "neither"}[higher_is_better]
     return {"unit": unit, "range": f"{low:g} to {high:g}", "better": better}
+
+
+def _keys(sources: Collection[str]) -> dict[str, str]:
+    return {"source": ", ".join(sources) or "this project"}
 
 
 LISTS: dict[str, Callable[[], Rows]] = {
