@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from annotated_types import Ge
 
+from bench.held_out import HELD_OUT
 from bench.methods.base import Heads, MaskKind, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
@@ -36,6 +37,12 @@ class Workload:
     source: ClassVar[str] = "not stated"
     measures: ClassVar[tuple[str, ...]] = ("val_loss",)  # of HELD_OUT: what held-out data give, if there are any
     paths: ClassVar[tuple[str, ...]] = ()  # parameters that may be a path; in a suite file it stays below the folder
+
+    def __init_subclass__(cls) -> None:
+        """Raises ValueError for a class whose `measures` have no entry in HELD_OUT, from which their columns come."""
+        super().__init_subclass__()
+        if unknown := [name for name in cls.measures if name not in HELD_OUT]:
+            raise ValueError(f"{cls.__name__}.measures: {', '.join(unknown)} not in bench.held_out.HELD_OUT")
 
     num_steps: Annotated[int, Ge(1)] = 10_000
     final_loss_steps: Annotated[int, Ge(1)] = 100  # the final loss is the mean over the last so many steps

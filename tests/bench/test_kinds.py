@@ -1,21 +1,14 @@
 """The kinds of what a trial is made of: ids in stores stay valid, and a fifth kind is a line in each of three files."""
 
 import hashlib
-import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-import bench
 from bench.suite import load_suite
 from bench.suite.entry import KINDS as KINDS_OF_SUITES
 from bench.trial import KINDS
+from tests.bench.copied_code import ROOT, run_changed
 
-ROOT = Path(bench.__file__).parents[1]
 # Of shipped suites whose data do not depend on the machine: the number of trials, and SHA-256 of their ids in order.
 # Stores hold results under these ids; trials with other ids would be trained again.
 STORED = {
@@ -70,20 +63,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def fifth(tmp_path_factory):
     """What PROGRAM prints in a copy of the code with a fifth kind."""
-    folder = tmp_path_factory.mktemp("fifth")
-    for name in ("bench", "analysis", "suites"):
-        ignored = shutil.ignore_patterns("__pycache__", "results")
-        shutil.copytree(ROOT / name, folder / name, ignore=None if name == "bench" else ignored)
-    for name, before, line in FIFTH:
-        text = (folder / name).read_text()
-        assert text.count(before) == 1
-        (folder / name).write_text(text.replace(before, before + line))
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    return run_changed(tmp_path_factory.mktemp("fifth"), FIFTH, PROGRAM)
 
 
 def test_suites_name_the_kinds_of_a_trial_in_its_order():

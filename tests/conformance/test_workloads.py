@@ -12,6 +12,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bench.entry import load_class, parameters
+from bench.held_out import HELD_OUT
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Cosine
@@ -167,6 +168,20 @@ def test_every_parameter_changes_training(name, parameter):
 def test_every_parameter_is_covered_above(name):
     declared = parameters(load_class(WORKLOADS[name])).keys()
     assert CHANGES[name].keys() == declared - ELSEWHERE
+
+
+def test_held_out_data_give_the_declared_measures_within_their_bounds(workload):
+    """From means over batches, for every lane."""
+    program, lane = program_of(workload), started(workload)
+    batches = [program.evaluate(lane, batch, torch.tensor(0)) for batch in held_out_of(workload)]
+    assert bool(batches) == (workload.eval_every is not None)
+    means_of = [{name: torch.stack([mean, mean]) for name, mean in batch.items()} for batch in batches]
+    for means in means_of:
+        measured = workload.held_out_measures(means)
+        assert measured.keys() == set(workload.measures) <= HELD_OUT.keys()
+        for name, value_L in measured.items():
+            assert value_L.shape == (2,)
+            assert HELD_OUT[name].low <= value_L[0] <= HELD_OUT[name].high
 
 
 def test_tensors_of_layers_are_the_layers_own_and_alike(workload):
