@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,6 +16,7 @@ from analysis.figures.frames.diverged_map import COMPLETED, diverged_map
 from analysis.figures.lr_loss import loss_against_lr
 from analysis.figures.traces import entropy_by_layer, training_behaviour
 from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
+from analysis.subject import Subject, no_traces
 
 METHODS_PER_FIGURE = 14  # seven colours, each solid and dashed
 
@@ -49,13 +50,21 @@ class Drawn:
     summary: pl.DataFrame
 
 
-def curve_figures(
-    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], scored: str
-) -> Iterator[Drawn]:
-    """Curves against lr, and traces at the lr at which methods differ most in the `scored` loss, by `parts`."""
-    for place, part in parts(results):
+def curve_figures(subject: Subject) -> Iterator[Drawn]:
+    """Curves against lr, and traces at the lr at which methods differ most in the scored loss, by `parts`."""
+    traces = subject.traces(trials_to_trace(subject))
+    for place, part in parts(subject.results):
         yield from _loss_figures(part, place)
-        yield from _trace_figures(part, traces, place, num_keys[part["workload"][0]], scored)
+        yield from _trace_figures(part, traces, place, subject.num_keys[part["workload"][0]], subject.loss)
+
+
+def trials_to_trace(subject: Subject) -> list[str]:
+    """Ids of the trials whose traces are drawn; no others need be read."""
+    if subject.trace_lots is no_traces:
+        return []
+    scored = [part for _, part in parts(subject.scored) if not loss_summary(part).is_empty()]
+    drawn = [part.filter(pl.col("lr") == telling_lr(part))["trial_id"].to_list() for part in scored]
+    return sorted(set().union(*drawn))
 
 
 def _loss_figures(part: pl.DataFrame, place: str) -> Iterator[Drawn]:

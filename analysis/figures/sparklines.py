@@ -74,13 +74,15 @@ def curve_label(rows: pl.DataFrame, best_lr: float) -> str:
     lowest, initial = float(rows["loss_mean"].to_numpy().min()), float(rows["initial_loss"].to_numpy().mean())
     diverged = rows.filter(pl.col("num_diverged") > 0).sort("lr")["lr"].to_list()
     places = decimals([initial], 3)
-    told = f"no seed diverged at any of {rows.height} learning rates"
+    words = f"no seed diverged at any of {rows.height} learning rates"
     if diverged:
-        told = f"seeds diverged at {len(diverged)} of {rows.height} learning rates, the smallest {lr_text(diverged[0])}"
+        words = (
+            f"seeds diverged at {len(diverged)} of {rows.height} learning rates, the smallest {lr_text(diverged[0])}"
+        )
     return (
         f"Final loss against learning rate {lr_text(rows['lr'].to_list()[0])} to {lr_text(rows['lr'].to_list()[-1])}: "
         f"{number(initial, places)} at init, least {number(lowest, places)}, best learning rate {lr_text(best_lr)}; "
-        f"{told}"
+        f"{words}"
     )
 
 

@@ -92,8 +92,8 @@ def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
     summary = summary.with_columns(from_one=pl.col("step") + 1)
     last_layer, num_steps = max(0, *summary["layer"]), _num_steps(summary)
     parts = summary.partition_by("method", maintain_order=True)
-    told = diverged_words(summary)
-    panels = [_layer_panel(rows, num_keys, num_steps, last_layer, told) for rows in parts]
+    words = diverged_words(summary)
+    panels = [_layer_panel(rows, num_keys, num_steps, last_layer, words) for rows in parts]
     return styled(alt.concat(*panels, columns=3, spacing=25, title=figure_title(title, subtitle)))
 
 
@@ -169,7 +169,7 @@ def _trace_panel(
     return alt.layer(*layers, width=_WIDTH, height=_HEIGHT, title=panel_title(_TITLES[panel]))
 
 
-def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: int, told: Mapping[str, str]) -> Any:
+def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: int, words: Mapping[str, str]) -> Any:
     check_size(rows)
     high = math.log(num_keys) * (1 + _MARGIN)
     step = step_x(num_steps, is_log=True)
@@ -189,8 +189,8 @@ def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: 
     rule = labelled_rule(math.log(num_keys), _uniform_label(num_keys))
     method = rows["method"][0]
     title = panel_title(method)
-    if told:
-        title.subtitle, title.subtitleFontSize = told[method], 11
+    if words:
+        title.subtitle, title.subtitleFontSize = words[method], 11
     return alt.layer(lines, crosses, *triangles, *rule, width=240, height=150, title=title)
 
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from analysis.across.comparison import compare
-from analysis.foreign.runs import ABSENT, mark_imported
-from analysis.losses import choose_loss
+from analysis.imports.runs import ABSENT
 from analysis.paper.bibliography import UNCITED, bibtex, entry_name, keys_of, scores_in
 from analysis.paper.figures import Saved, bundle_figures, save_figures
-from analysis.paper.files import MAIN, figure_tex, main_tex, put_in_place, readme, refuse_foreign, write_sums
-from analysis.paper.imported import imported_rows
+from analysis.paper.files import MAIN, figure_tex, main_tex, put_in_place, readme, refuse_other_files, write_sums
+from analysis.paper.imports import imported_rows
 from analysis.paper.latex import PREAMBLE, leaderboard_tables, matrix_tables
 from analysis.paper.methods_text import methods_text
 from analysis.paper.prose import Text, cited_keys, text_latex, text_markdown
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
 from analysis.scores.flags import used_flags
-from analysis.scores.leaderboard import differences, leaderboard
+from analysis.scores.leaderboard import differences
+from analysis.subject import Subject
 from analysis.tables.held_out import held_out_group
 from analysis.tables.latex import ON_PAGE, group_latex
 from analysis.tables.leaderboard import FORMATS
@@ -32,91 +31,62 @@ from analysis.tables.published import comparison
 from bench.errors import UsageError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """Results and what was made of them: all that the files of a bundle are written from."""
-
-    results: pl.DataFrame
-    imported: pl.DataFrame  # rows of the results
-    board: pl.DataFrame
-    score: str
-    loss: str
-
-
-def write_bundle(
-    results: pl.DataFrame,
-    traces: pl.DataFrame,
-    out: Path,
-    *,
-    title: str,
-    num_keys: Mapping[str, int],
-    manifest: str | None = None,
-    references: pl.DataFrame | None = None,
-    board: pl.DataFrame | None = None,
-    measures: pl.DataFrame | None = None,
-    score: str = "lr_sensitivity",
-    loss: str = "train",
-    command: str = "analysis.paper.bundle.write_bundle",
-) -> list[Path]:
+def write_bundle(subject: Subject, out: Path, *, command: str = "analysis.paper.bundle.write_bundle") -> list[Path]:
     """Fills the folder `out` and returns the paths written, `main.tex` first.
 
-    `results` has RESULT_COLUMNS, `traces` TRACE_COLUMNS and trial_id (no rows: no figures of training); `num_keys` is
-    the number of keys N by workload label; `manifest` is JSON text; `references` a frame of published numbers; `board`
-    the leaderboard of the results, score and loss (else it is computed); `measures` what
-    analysis.scores.traces.trial_measures says of all trials, for the scores from traces; `command` is said to have made
-    the bundle. An earlier bundle is replaced once the new one is whole. Raises UsageError if `out` holds anything else
-    than an earlier, unchanged bundle, or no trial has a result.
+    `command` is said to have made the bundle. An earlier bundle is replaced once the new one is whole. Raises
+    UsageError if `out` holds anything else than an earlier, unchanged bundle, or no trial has a result.
     """
     target = Path(os.path.abspath(out))  # "." has no name and no parent
-    refuse_foreign(out)
-    board = leaderboard(results, score, loss) if board is None else board
-    if board.is_empty():
+    refuse_other_files(out)
+    if subject.board.is_empty():
         raise UsageError("there is nothing to export: no trial completed or diverged")
-    scored = Scored(results=results, imported=imported_rows(results, board), board=board, score=score, loss=loss)
-    told = report_sections(results, board, score, loss, measures)
+    imported = imported_rows(subject.results, subject.board)
+    sections = report_sections(subject.results, subject.board, subject.score, subject.loss, subject.measures)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         new = Path(temporary)
-        tables = _write_tables(scored, new, references)
-        figures = save_figures(bundle_figures(results, traces, num_keys, loss, told), new / "figures")
-        shown = _write_numbers(scored, told, new, manifest)
-        text = _methods(scored, manifest, shown, {one.drawn.kind for one in figures})
+        tables = _write_tables(subject, imported, new)
+        figures = save_figures(bundle_figures(subject, sections), new / "figures")
+        shown = _write_numbers(subject, sections, new)
+        text = _methods(subject, imported, shown, {one.drawn.kind for one in figures})
         sources = {name: keys for name in shown if (keys := keys_of("score", name))}
-        _write_text(text, new, tables, figures, title=title, keys=[key for keys in sources.values() for key in keys])
-        uncited = _uncited(scored)
-        _write(new / "README.txt", readme(new, title=title, command=command, uncited=uncited, sources=sources))
+        _write_text(
+            text, new, tables, figures, title=subject.title, keys=[key for keys in sources.values() for key in keys]
+        )
+        uncited = _uncited(subject, imported)
+        _write(new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, sources=sources))
         write_sums(new)
         names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
         put_in_place(new, target)
     return [out / MAIN, *(out / name for name in names if name != MAIN)]
 
 
-def _methods(scored: Scored, manifest: str | None, shown: Collection[str], figures: Collection[str]) -> Text:
+def _methods(subject: Subject, imported: pl.DataFrame, shown: Collection[str], figures: Collection[str]) -> Text:
     """The paragraph of methods that goes with these further scores and kinds of figures."""
     return methods_text(
-        scored.results,
-        score=scored.score,
-        loss=scored.loss,
-        manifest=None if manifest is None else json.loads(manifest),
-        imported=scored.imported,
+        subject.results,
+        score=subject.score,
+        loss=subject.loss,
+        manifest=None if subject.manifest is None else subject.plain_manifest,
+        imported=imported,
         shown=shown,
         figures=figures,
-        flags=used_flags(scored.board),
+        flags=used_flags(subject.board),
     )
 
 
-def _write_tables(scored: Scored, folder: Path, references: pl.DataFrame | None) -> list[str]:
+def _write_tables(subject: Subject, imported: pl.DataFrame, folder: Path) -> list[str]:
     """The files of tables, and their paths within the folder."""
-    board = scored.board
+    board = subject.board
     texts = {"leaderboard": leaderboard_tables(board)}
     optimizers = board["optimizer"].unique().sort().to_list()
     if len(optimizers) > 1:
-        parts = {name: scored.results.filter(optimizer=name) for name in optimizers}
-        boards = {name: leaderboard(of, scored.score, scored.loss) for name, of in parts.items()}
-        imported = scored.imported["trial_id"]
-        texts["matrix"] = matrix_tables({name: mark_imported(boards[name], parts[name], imported) for name in boards})
+        of = {name: subject.results.filter(optimizer=name) for name in optimizers}
+        parts = {name: replace(subject, results=of[name], imported=imported["trial_id"]) for name in optimizers}
+        texts["matrix"] = matrix_tables({name: part.board for name, part in parts.items()})
     groups = {"held_out": held_out_group(board)}
-    groups |= {} if references is None else {"comparison": comparison(compare(board, references))}
+    groups |= {} if subject.published is None else {"comparison": comparison(compare(board, subject.published))}
     for kind, group in groups.items():
         label = kind.replace("_", "-")
         texts[kind] = [] if group is None else [group_latex(group, label=label, floating=ON_PAGE)]
@@ -129,20 +99,19 @@ def _write_tables(scored: Scored, folder: Path, references: pl.DataFrame | None)
     return names
 
 
-def _write_numbers(scored: Scored, told: Iterable[Section], folder: Path, manifest: str | None) -> list[str]:
+def _write_numbers(subject: Subject, sections: Iterable[Section], folder: Path) -> list[str]:
     """Every number behind tables and figures, with all digits; the names of the scores among them."""
-    _write(folder / "numbers.csv", scored.results.write_csv())
-    _write(folder / "leaderboard.csv", FORMATS["csv"](scored.board))
-    pairs = differences(choose_loss(scored.results, scored.loss), scored.score)
-    _write(folder / "differences.csv", pairs.write_csv())
-    if manifest is not None:
-        _write(folder / "manifest.json", manifest)
-    further = {name: frame for part in told for name, frame in part.frames.items()}
+    _write(folder / "numbers.csv", subject.results.write_csv())
+    _write(folder / "leaderboard.csv", FORMATS["csv"](subject.board))
+    _write(folder / "differences.csv", differences(subject.scored, subject.score).write_csv())
+    if subject.manifest is not None:
+        _write(folder / "manifest.json", subject.manifest)
+    further = {name: frame for part in sections for name, frame in part.frames.items()}
     if further:
         (folder / "scores").mkdir()
     for name, frame in further.items():
         _write(folder / "scores" / name, frame.write_csv())
-    return list(dict.fromkeys(name for frame in (scored.board, *further.values()) for name in scores_in(frame)))
+    return list(dict.fromkeys(name for frame in (subject.board, *further.values()) for name in scores_in(frame)))
 
 
 def _write_text(
@@ -168,15 +137,15 @@ def _by_six(parts: list[str]) -> list[list[str]]:
     return [parts[start : start + 6] for start in range(0, len(parts), 6)]
 
 
-def _uncited(scored: Scored) -> dict[str, str]:
+def _uncited(subject: Subject, imported: pl.DataFrame) -> dict[str, str]:
     """What no entry of references.bib stands for, and why."""
-    own = scored.results.join(scored.imported, on="trial_id", how="anti")
+    own = subject.results.join(imported, on="trial_id", how="anti")
     found: dict[str, str] = {}
-    for frame, reason in ((scored.imported, "imported: add its source"), (own, "the suite's own code: add its source")):
+    for frame, reason in ((imported, "imported: add its source"), (own, "the suite's own code: add its source")):
         for kind in ("method", "optimizer", "schedule", "workload"):
             named = frame.filter(pl.col(kind) != ABSENT["workload"])[kind]
             found |= _without_keys(kind, named.unique().sort(), reason)
-    return found | _without_keys("score", [scored.score], "add its source")
+    return found | _without_keys("score", [subject.score], "add its source")
 
 
 def _without_keys(kind: str, labels: Iterable[str], reason: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import polars as pl
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH, save_at_width
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
 from analysis.report.section import Section
+from analysis.subject import Subject
 from bench.lazy import altair as alt
 
 # Kinds of figures that one column has room for; all others are as wide as the page.
@@ -37,13 +38,11 @@ class Saved:
     drawn: Drawn
 
 
-def bundle_figures(
-    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], loss: str, told: Iterable[Section]
-) -> Iterator[Drawn]:
-    """What a report of these results draws, in its order; arguments as `write_report` and `report_sections` have it."""
-    yield from curve_figures(results, traces, num_keys, loss)
-    yield from diverged_figures(results)
-    for part in told:
+def bundle_figures(subject: Subject, sections: Iterable[Section]) -> Iterator[Drawn]:
+    """What a report of the subject with these sections draws, in its order."""
+    yield from curve_figures(subject)
+    yield from diverged_figures(subject.results)
+    for part in sections:
         yield from part.figures
 
 

@@ -126,7 +126,7 @@ def readme(
     return "\n".join(lines) + "\n"
 
 
-def refuse_foreign(out: Path) -> None:
+def refuse_other_files(out: Path) -> None:
     """Raises UsageError unless `out` is new, empty, or an earlier bundle as it was written."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: a folder for the bundle is required, this is a file")

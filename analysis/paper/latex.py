@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from analysis.across.optimizer_matrix import optimizer_matrix
-from analysis.paper.imported import divergence_rule_of
+from analysis.paper.imports import divergence_rule_of
 from analysis.paper.latex_cells import (
     GAP,
     LETTER,

@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.losses import SCORED_LOSSES
 from analysis.paper.bibliography import keys_of
-from analysis.paper.imported import divergence_rule, imported_text
+from analysis.paper.imports import divergence_rule, imported_text
 from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.kinds import SCORE_KINDS

@@ -32,14 +32,14 @@ class Math:
 Text = list[str | Cite | Math]
 
 
-def cited(kind: str, labels: Iterable[str], told: Mapping[str, str] | None = None) -> Text:
-    """The labels with their citations, commas between; `told` is said in brackets of what a label names."""
+def cited(kind: str, labels: Iterable[str], remarks: Mapping[str, str] | None = None) -> Text:
+    """The labels with their citations, commas between; `remarks` is said in brackets of what a label names."""
     text: Text = []
     for place, label in enumerate(labels):
         keys, name = keys_of(kind, label), entry_name(label)
         text += [(", " if place else "") + label, *([Cite(keys=keys)] if keys else [])]
-        if told and name in told:
-            text.append(f" ({told[name]})")
+        if remarks and name in remarks:
+            text.append(f" ({remarks[name]})")
     return text
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from analysis.across.comparison import compare
 from analysis.curves import curves
-from analysis.figures.frames.aggregate import loss_summary, telling_lr
+from analysis.figures.frames.aggregate import loss_summary
 from analysis.figures.frames.diverged_map import diverged_map, divergence_words
 from analysis.figures.interactive import interactive_page
 from analysis.figures.lr_loss import FIGURE_FORMATS
-from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures, parts
-from analysis.losses import choose_loss, has_held_out
+from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
+from analysis.losses import has_held_out
 from analysis.report.drawing import draw, file_name, write
 from analysis.report.page import (
     DIVERGENCE_SECTION,
@@ -27,10 +26,11 @@ from analysis.report.page import (
     html_page,
     markdown_page,
 )
+from analysis.report.provenance import provenance_of
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
 from analysis.report.summary import summary_sentences
-from analysis.scores.leaderboard import leaderboard
+from analysis.subject import Subject
 from analysis.tables.leaderboard import FORMATS
 from analysis.text import escape_markdown
 from bench.errors import UsageError
@@ -52,55 +52,40 @@ _FIGURE_SECTIONS: dict[str, str] = {
 
 
 def write_report(
-    results: pl.DataFrame,
-    traces: pl.DataFrame,
+    subject: Subject,
     out: Path,
     *,
-    title: str,
-    provenance: Mapping[str, Any],
-    num_keys: int | Mapping[str, int],
-    manifest: str | None = None,
-    references: pl.DataFrame | None = None,
-    score: str = "lr_sensitivity",
-    loss: str = "train",
     formats: Collection[str] = tuple(FIGURE_FORMATS),
-    board: pl.DataFrame | None = None,
-    measures: pl.DataFrame | None = None,
     is_linked: bool = True,
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
 
-    `results` has RESULT_COLUMNS, `traces` TRACE_COLUMNS and trial_id (of `trials_to_trace` at least; no rows: no
-    training figures). `num_keys` is the number of keys N of the workload's attention, or one a workload label.
-    `manifest`, JSON text, goes into the folder as it is. `references` is a frame of published numbers
-    (analysis.references.load). `board` is the leaderboard of the results, score and loss; else it is computed.
-    `measures` is what analysis.scores.traces.trial_measures says of all trials, for the scores from traces. Each
-    figure has what it draws beside it, as CSV, and comes as SVG and in the `formats` of FIGURE_FORMATS, as HTML all in
-    one interactive page. Training figures are drawn at the lr at which methods differ most in the scored `loss`; the
-    loss against lr is drawn for held-out data as well, where there are any. What else the suite tells has its files and
-    sections (analysis.report.sections). The page refers to the other files unless `is_linked` is false, for a place
-    that shows it without them. Raises UsageError if no trial has a result, a workload lacks its number of keys or the
-    scored loss, or no method is among the references.
+    The manifest goes into the folder as it is. Each figure has what it draws beside it, as CSV, and comes as SVG and in
+    the `formats` of FIGURE_FORMATS, as HTML all in one interactive page. Training figures are drawn at the lr at which
+    methods differ most in the scored loss; the loss against lr is drawn for held-out data as well, where there are any.
+    What else there is to say has its files and sections (analysis.report.sections). The page refers to the other files
+    unless `is_linked` is false, for a place that shows it without them. Raises UsageError if no trial has a result, a
+    workload lacks its number of keys or the scored loss, or no method is among the published numbers.
     """
-    board = leaderboard(results, score, loss) if board is None else board
+    board = subject.board
     if board.is_empty():
         raise UsageError("there is nothing to report: no trial completed or diverged")
-    keys_of = _keys_of(board, num_keys)
-    compared = None if references is None else compare(board, references)
-    told = report_sections(results, board, score, loss, measures)
+    _require_keys(board, subject.num_keys)
+    compared = None if subject.published is None else compare(board, subject.published)
+    sections = report_sections(subject.results, board, subject.score, subject.loss, subject.measures)
     contents = Contents(
-        title=title,
+        title=subject.title,
         board=board,
-        curves=loss_summary(choose_loss(results, loss)),
+        curves=loss_summary(subject.scored),
         compared=compared,
-        divergence=_divergence(results),
-        sections=told,
-        provenance=provenance,
+        divergence=_divergence(subject.results),
+        sections=sections,
+        provenance=provenance_of(subject),
     )
     out.mkdir(parents=True, exist_ok=True)
-    written = [write(out / name, text) for name, text in _texts(contents, results, told, manifest).items()]
-    every = _drawn(results, traces, keys_of, loss, told)
-    figures, paths = _write_figures(every, out, formats, title=title, is_linked=is_linked)
+    texts = _texts(contents, subject.results, sections, subject.manifest)
+    written = [write(out / name, text) for name, text in texts.items()]
+    figures, paths = _write_figures(_drawn(subject, sections), out, formats, title=subject.title, is_linked=is_linked)
     written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     return [
@@ -109,18 +94,13 @@ def write_report(
     ]
 
 
-def trials_to_trace(results: pl.DataFrame, loss: str = "train") -> list[str]:
-    """Ids of the trials whose traces `write_report` draws; a caller need read no others."""
-    shown = [part for _, part in parts(choose_loss(results, loss)) if not loss_summary(part).is_empty()]
-    drawn = [part.filter(pl.col("lr") == telling_lr(part))["trial_id"].to_list() for part in shown]
-    return sorted(set().union(*drawn))
-
-
-def _texts(contents: Contents, results: pl.DataFrame, told: Iterable[Section], manifest: str | None) -> dict[str, str]:
+def _texts(
+    contents: Contents, results: pl.DataFrame, sections: Iterable[Section], manifest: str | None
+) -> dict[str, str]:
     """The text files beside the page, by name."""
     texts = {f"leaderboard.{suffix}": FORMATS[form](contents.board) for suffix, form in TABLE_FILES.items()}
-    told_first = "".join(f"{escape_markdown(sentence)}\n\n" for sentence in summary_sentences(contents.board))
-    texts["leaderboard.md"] = told_first + texts["leaderboard.md"]
+    summary = "".join(f"{escape_markdown(sentence)}\n\n" for sentence in summary_sentences(contents.board))
+    texts["leaderboard.md"] = summary + texts["leaderboard.md"]
     texts["report.md"] = markdown_page(contents)
     columns = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome", "knobs"]
     columns += HELD_OUT_COLUMNS if has_held_out(results) else ()
@@ -129,18 +109,15 @@ def _texts(contents: Contents, results: pl.DataFrame, told: Iterable[Section], m
         texts[MANIFEST_FILE] = manifest
     if contents.compared is not None:
         texts["comparison.csv"] = contents.compared.write_csv()
-    for part in told:
+    for part in sections:
         texts |= part.files
     return texts
 
 
-def _keys_of(board: pl.DataFrame, num_keys: int | Mapping[str, int]) -> dict[str, int]:
-    """The number of keys N by workload label."""
-    keys_of = dict.fromkeys(board["workload"], num_keys) if isinstance(num_keys, int) else dict(num_keys)
-    unknown = sorted(set(board["workload"]) - set(keys_of))
+def _require_keys(board: pl.DataFrame, num_keys: Mapping[str, int]) -> None:
+    unknown = sorted(set(board["workload"]) - set(num_keys))
     if unknown:
-        raise UsageError(f"num_keys lacks the workloads {', '.join(unknown)}; it has {', '.join(keys_of)}")
-    return keys_of
+        raise UsageError(f"num_keys lacks the workloads {', '.join(unknown)}; it has {', '.join(num_keys)}")
 
 
 def _write_figures(
@@ -159,13 +136,11 @@ def _write_figures(
     return figures, written
 
 
-def _drawn(
-    results: pl.DataFrame, traces: pl.DataFrame, num_keys: Mapping[str, int], loss: str, told: Iterable[Section]
-) -> Iterator[tuple[str, Drawn]]:
+def _drawn(subject: Subject, sections: Iterable[Section]) -> Iterator[tuple[str, Drawn]]:
     """(title of the section, figure) of all figures, in the order of their files."""
-    for drawn in (*curve_figures(results, traces, num_keys, loss), *diverged_figures(results)):
+    for drawn in (*curve_figures(subject), *diverged_figures(subject.results)):
         yield _FIGURE_SECTIONS[drawn.kind], drawn
-    for part in told:
+    for part in sections:
         for drawn in part.figures:
             yield part.title, drawn
 

@@ -1,23 +1,24 @@
-"""A suite's manifest in a few lines of text, for the end of a page."""
+"""What is known of the runs behind a page in a few lines of text, for its end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from analysis.subject import SearchSubject, Subject
 
 _SAID_ELSEWHERE = ("manifest_version", "suite", "seeds", "num_trials")
 
 
-def provenance_of(
-    manifest: Mapping[str, Any], *, description: str, trials: str, seeds: Iterable[int]
-) -> dict[str, Any]:
-    """What a page says of the run behind it: name and value. `trials` says in words how many are finished."""
+def provenance_of(subject: Subject | SearchSubject) -> dict[str, Any]:
+    """What a page says of the runs behind it: name and value. Of runs of others alone it says each import."""
+    manifest = subject.plain_manifest
+    if not subject.facts:
+        return {f"import {name}": _import_words(record) for name, record in manifest.get("imports", {}).items()}
     more = {name: value for name, value in manifest.items() if name not in _SAID_ELSEWHERE}
     packages, attention = more.pop("packages", {}), more.pop("attention", {})
     return {
-        "suite": description,
-        "trials": trials,
-        "seeds": ", ".join(map(str, seeds)),
+        **subject.facts,
         **{name: _shown(value) for name, value in more.items()},
         "attention": "; ".join(f"{workload}: {_shown(by_method)}" for workload, by_method in attention.items()),
         "packages": _shown(packages),
@@ -27,3 +28,10 @@ def provenance_of(
 def _shown(value: Any) -> Any:
     """A value of the manifest, a dict in one line."""
     return ", ".join(f"{name} {one}" for name, one in value.items()) if isinstance(value, dict) else value
+
+
+def _import_words(record: Mapping[str, Any]) -> str:
+    sources = "; ".join(record["sources"]) or "not stated"
+    assumed = ", ".join(f"{name} {value}" for name, value in record["assumed"].items()) or "nothing"
+    runs = f"{record['num_runs']} runs of {record['file']}, sha256 {record['sha256']}"
+    return f"{runs}; source: {sources}; assumed: {assumed}"

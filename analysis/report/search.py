@@ -34,7 +34,7 @@ _ROUNDS_NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class SearchKind:
-    """How the answers of one search are told. `title` and `best` may hold the knob's name in braces."""
+    """How the answers of one search are worded. `title` and `best` may hold the knob's name in braces."""
 
     title: str
     best: str  # of a sentence: method, this, value
@@ -74,7 +74,7 @@ class SearchChapter:
     """One search: its title, its answer as a sentence, its rounds, and the figure of what it asked for."""
 
     title: str
-    told: str
+    answer: str
     rounds: Table
     drawn: Drawn
 
@@ -158,7 +158,7 @@ def answers_markdown(answers: pl.DataFrame) -> str:
 
 
 def chapter_markdown(chapter: SearchChapter) -> str:
-    return f"{escape_markdown(chapter.told)}\n\n{table_markdown(chapter.rounds)}\n{_ROUNDS_NOTE}\n"
+    return f"{escape_markdown(chapter.answer)}\n\n{table_markdown(chapter.rounds)}\n{_ROUNDS_NOTE}\n"
 
 
 def _answers_note(answers: pl.DataFrame) -> str:
@@ -191,13 +191,13 @@ def _best(part: pl.DataFrame) -> str:
     if not math.isfinite(first["value"]):
         return f"No search found an answer: {title}."
     name, *others = _names(part, ("method", "optimizer", "knobs"))
-    told = f"{name} {kind.best.format(knob=first['knob'])}, {_value(first)}{_interval_words(first)}"
+    sentence = f"{name} {kind.best.format(knob=first['knob'])}, {_value(first)}{_interval_words(first)}"
     if first["best_value"] is not None:
-        told += f", at {first['knob']} = {lr_text(first['best_value'])}"
+        sentence += f", at {first['knob']} = {lr_text(first['best_value'])}"
     reaches = ((pl.col("ci_low") <= first["ci_high"]) & (pl.col("ci_high") >= first["ci_low"])).fill_null(False)
     near = [other for other, does in zip(others, part.slice(1).select(reaches).to_series(), strict=True) if does]
     those = "that" if len(near) == 1 else "those"
-    return f"{told}{f'; its interval overlaps with {those} of {listed(near)}' if near else ''}."
+    return f"{sentence}{f'; its interval overlaps with {those} of {listed(near)}' if near else ''}."
 
 
 def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> Table:
@@ -233,14 +233,14 @@ def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchCh
         asked, knob=row["knob"], answer=answer, interval=interval, title=title, subtitle=f"{place}\n{note}"
     )
     state = "So far" if row["flags"] == _UNFINISHED else "Answer"
-    told = f"{state}: {kind.title.format(knob=row['knob']).lower()} {_value(row)}{_interval_words(row)}"
+    sentence = f"{state}: {kind.title.format(knob=row['knob']).lower()} {_value(row)}{_interval_words(row)}"
     if row["best_value"] is not None:
-        told += f", at {row['knob']} = {lr_text(row['best_value'])}"
-    told += f", from {row['num_trials']} trials in {row['num_rounds']} rounds. "
-    told += f"{row['note'].capitalize()}." if state != "Answer" else f"It stopped because: {row['note']}."
+        sentence += f", at {row['knob']} = {lr_text(row['best_value'])}"
+    sentence += f", from {row['num_trials']} trials in {row['num_rounds']} rounds. "
+    sentence += f"{row['note'].capitalize()}." if state != "Answer" else f"It stopped because: {row['note']}."
     return SearchChapter(
         title=f"Search: {name}",
-        told=told,
+        answer=sentence,
         rounds=_rounds_table(trail.with_columns(asked["state"]), row["knob"]),
         drawn=Drawn(kind="asked", title=title, place=place, chart=chart, summary=asked),
     )

@@ -22,6 +22,7 @@ from analysis.report.page import (
     figure_html,
     offline_page,
 )
+from analysis.report.provenance import provenance_of
 from analysis.report.search import (
     SearchChapter,
     answers_html,
@@ -33,6 +34,7 @@ from analysis.report.search import (
     search_definitions,
     search_sentences,
 )
+from analysis.subject import SearchSubject
 from analysis.text import escape_markdown
 from bench.errors import UsageError
 
@@ -40,32 +42,29 @@ _ANSWERS = "Answers"
 
 
 def write_search_report(
-    answers: pl.DataFrame,
-    trail: pl.DataFrame,
+    subject: SearchSubject,
     out: Path,
     *,
-    title: str,
-    provenance: Mapping[str, Any],
-    manifest: str | None = None,
     formats: Collection[str] = tuple(FIGURE_FORMATS),
     is_linked: bool = True,
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
 
-    `answers` and `trail` have ANSWER_COLUMNS and TRAIL_COLUMNS of bench.results.standings; the rest is as
-    `write_report` of analysis.report.folder takes it. Raises UsageError if no search has an answer.
+    formats, is_linked: as `write_report` of analysis.report.folder has them. Raises UsageError if no search has an
+    answer.
     """
+    answers, title, provenance = subject.answers, subject.title, provenance_of(subject)
     if answers.is_empty():
         raise UsageError("there is nothing to report: no round of a search is finished")
-    chapters, definitions = search_chapters(answers, trail), search_definitions(answers)
+    chapters, definitions = search_chapters(answers, subject.trail), search_definitions(answers)
     out.mkdir(parents=True, exist_ok=True)
     texts = {
         "search.md": answers_markdown(answers),
         "search.csv": answers.write_csv(),
         "search.json": answers.write_json() + "\n",
-        "trail.csv": trail.write_csv(),
+        "trail.csv": subject.trail.write_csv(),
         "report.md": _markdown(answers, chapters, title, definitions, provenance),
-        **({} if manifest is None else {MANIFEST_FILE: manifest}),
+        **({} if subject.manifest is None else {MANIFEST_FILE: subject.manifest}),
     }
     written = [write(out / name, text) for name, text in texts.items()]
     figures: list[Figure] = []

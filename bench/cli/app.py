@@ -10,16 +10,17 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from bench.cli.cluster import add_cluster_commands
 from bench.cli.compare import add_compare_command
 from bench.cli.data import data_app
+from bench.cli.diff import add_diff_command
 from bench.cli.export import add_export_commands
 from bench.cli.figures import add_figures_command
-from bench.cli.foreign import add_foreign_commands, imported_leaderboard, imported_report, imported_verify
+from bench.cli.imports import add_import_commands
 from bench.cli.scores import add_scores_commands
 from bench.cli.search import add_search_commands
 from bench.cli.shared import (
@@ -42,22 +43,19 @@ from bench.cli.shared import (
     TimeoutOption,
     UriOption,
     fail,
+    find,
     load,
     open_store,
-    or_imports,
-    print_answers,
     print_board,
     print_estimate,
     print_verification,
+    published_numbers,
     run_and_print,
     say,
-    stored_name,
+    say_missing,
     ui_address,
 )
 from bench.errors import BenchError, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="bench",
@@ -117,11 +115,11 @@ add_scores_commands(app)
 add_compare_command(app)
 add_export_commands(app)
 add_figures_command(app)
-add_foreign_commands(app)
+add_import_commands(app)
+add_diff_command(app)
 
 
 @app.command()
-@or_imports(imported_leaderboard)
 def leaderboard(
     suite: StoredArgument,
     format: Annotated[Literal["table", "csv", "json", "md", "latex", "html"], typer.Option("--format")] = "table",
@@ -133,20 +131,22 @@ def leaderboard(
     allow_code: AllowCode = False,
 ) -> None:
     """Print the leaderboard of a suite from its results so far."""
-    loaded = load(suite, allow_code)
-    if loaded.search is not None:
-        print_answers(loaded, open_store(store, tracking_uri), format, compare)
-        return
-    from bench.results.board import read_board
+    from analysis.report.views import view_of
+    from bench.results.subjects import read_subject
 
-    board = read_board(loaded, open_store(store, tracking_uri), score=score, loss=loss)
-    if board.num_missing:
-        say(f"{board.num_missing} of {loaded.num_trials} trials have no result yet")
-    print_board(board.frame, format, compare)
+    opened = open_store(store, tracking_uri)
+    stored = find(suite, opened, allow_code)
+    subject = read_subject(stored, opened, score=score, loss=loss, published=published_numbers(compare))
+    view = view_of(subject)
+    if format not in ("table", *view.forms) or (compare and not view.is_scored):
+        raise UsageError("the answers of searches come as --format table, csv, json or md, and without --compare")
+    say_missing(subject)
+    print_board(subject, format)
+    for line in view.remarks(subject):
+        say(line)
 
 
 @app.command()
-@or_imports(imported_report)
 def report(
     suite: StoredArgument,
     out: OutOption = Path("report"),
@@ -158,23 +158,21 @@ def report(
     allow_code: AllowCode = False,
 ) -> None:
     """Write tables, figures and one HTML page."""
-    loaded = load(suite, allow_code)
-    if loaded.search is not None:
-        if (compare, score, loss) != (None, "lr_sensitivity", "train"):
-            raise UsageError(f"{loaded.name} asks for a search, whose report takes no --compare, --score or --loss")
-        from bench.results.answers import report_search
+    from analysis.report.views import view_of
+    from bench.results.subjects import read_subject
 
-        paths = report_search(loaded, open_store(store, tracking_uri), out)
-    else:
-        from bench.results.board import report as write
-
-        paths = write(loaded, open_store(store, tracking_uri), out, compare=compare, score=score, loss=loss)
+    opened = open_store(store, tracking_uri)
+    stored = find(suite, opened, allow_code)
+    subject = read_subject(stored, opened, score=score, loss=loss, published=published_numbers(compare))
+    view = view_of(subject)
+    if not view.is_scored and (compare, score, loss) != (None, "lr_sensitivity", "train"):
+        raise UsageError(f"{subject.name} asks for a search, whose report takes no --compare, --score or --loss")
+    paths = view.write(subject, out)
     say(f"wrote {len(paths)} files; open the first:")
     print(paths[0])
 
 
 @app.command()
-@or_imports(imported_verify)
 def verify(
     suite: StoredArgument,
     store: StoreOption = DEFAULT_STORE,
@@ -190,7 +188,8 @@ def verify(
     """
     from bench.results.verify import verify as check
 
-    print_verification(check(load(suite, allow_code), open_store(store, tracking_uri)))
+    opened = open_store(store, tracking_uri)
+    print_verification(check(find(suite, opened, allow_code), opened))
 
 
 @app.command()
@@ -206,7 +205,7 @@ def ui(
     from bench.store import leaderboard_link, suite_link, suite_names, ui_command
 
     opened = open_store(store, tracking_uri)
-    names = [stored_name(suite, store, tracking_uri)] if suite else suite_names(opened)
+    names = [find(suite, opened, allow_code=True).name] if suite else suite_names(opened)
     base = ui_address(opened, port)
     for name in names:
         print(f"{name}: {leaderboard_link(opened, name, base)}", flush=True)

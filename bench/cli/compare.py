@@ -54,13 +54,13 @@ def compare(
     """
     from analysis.across.conditions import conditions
     from analysis.across.ranking import across_board, compared_score
-    from bench.results.sides import read_sides
+    from bench.results.subjects import compared_subjects
 
     compared_score(score)  # before anything is read
     if out is not None:
         _make(out)
-    read = read_sides(sides, open_store(store, tracking_uri), allow_code=allow_code)
-    board = across_board(conditions({name: side.results for name, side in read.items()}, loss), score)
+    subjects = compared_subjects(sides, open_store(store, tracking_uri), loss=loss, allow_code=allow_code)
+    board = across_board(conditions({name: one.results for name, one in subjects.items()}, loss), score)
     _print(board, format)
     if out is not None:
         written = _write(board, out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from bench.cli.shared import (
     DEFAULT_STORE,
     AllowCode,
     OutOption,
+    StoredArgument,
     StoreOption,
-    SuiteArgument,
     UriOption,
-    load,
+    find,
     open_store,
     say,
 )
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
     from analysis.figures.frames.inspected import Inspection
     from analysis.figures.hong_lee_2025 import Drawn, Family, Material
+    from analysis.subject import Subject
+    from bench.results.stored import Stored
     from bench.store import Store
     from bench.suite import Suite
     from bench.training.inspection import Agreement
@@ -61,7 +62,7 @@ def add_figures_command(app: typer.Typer) -> None:
 
 
 def _figures(
-    suite: SuiteArgument,
+    suite: StoredArgument,
     out: OutOption = Path("figures"),
     lr: LrOption = None,
     seed: SeedOption = None,
@@ -79,12 +80,13 @@ def _figures(
     """
     from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES
 
-    loaded = load(suite, allow_code)
+    opened = open_store(store, tracking_uri)
+    stored = find(suite, opened, allow_code)
     keys = _keys(only, [*FIGURES, *THEORY_FIGURES])
     chosen = Choices(lr=lr, seed=seed, steps=_steps(steps), keys=keys, device=device)
     out.mkdir(parents=True, exist_ok=True)
     num_drawn = 0
-    for stem, drawn in _all_drawn(loaded, open_store(store, tracking_uri), chosen):
+    for stem, drawn in _all_drawn(stored, opened, chosen):
         for path in _save(drawn, out, stem):
             print(path, flush=True)
         num_drawn += 1
@@ -92,11 +94,11 @@ def _figures(
         raise UsageError(f"none of the figures {', '.join(keys)} could be drawn; the lines above say why")
 
 
-def _all_drawn(suite: Suite, store: Store, chosen: Choices) -> Iterator[tuple[str, Drawn]]:
+def _all_drawn(stored: Stored, store: Store, chosen: Choices) -> Iterator[tuple[str, Drawn]]:
     """File names without suffix, and what is drawn; says what is skipped."""
     from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES, Skipped
     from analysis.figures.of_a_suite import parts
-    from bench.results.board import read_board
+    from bench.results.subjects import read_grid
 
     for key in chosen.keys:
         if key in THEORY_FIGURES:
@@ -104,12 +106,14 @@ def _all_drawn(suite: Suite, store: Store, chosen: Choices) -> Iterator[tuple[st
     keys = [key for key in chosen.keys if key in FIGURES]
     if not keys:
         return
-    if suite.search is not None:
-        raise UsageError("figures of training need a suite with a grid; an adaptive search draws its own in its report")
-    places = list(parts(read_board(suite, store).results))
+    if stored.suite is None:
+        raise UsageError(f"{stored.name} has runs of others alone, which left no traces; required a suite of ours")
+    why_not = "figures of training need a suite with a grid; an adaptive search draws its own in its report"
+    subject = read_grid(stored, store, why_not=why_not)
+    places = list(parts(subject.results))
     for number, (place, part) in enumerate(places, start=1):
         suffix = f"_{number}" if len(places) > 1 else ""
-        material = _material(suite, store, place, part, chosen)
+        material = _material(stored.suite, subject, place, part, chosen)
         for key in keys:
             outcome = FIGURES[key].draw(material)
             if isinstance(outcome, Skipped):
@@ -120,29 +124,25 @@ def _all_drawn(suite: Suite, store: Store, chosen: Choices) -> Iterator[tuple[st
                 yield name + suffix, drawn
 
 
-def _material(suite: Suite, store: Store, place: str, part: polars.DataFrame, chosen: Choices) -> Material:
+def _material(suite: Suite, subject: Subject, place: str, part: polars.DataFrame, chosen: Choices) -> Material:
     """Read the traces at the learning rate, and look into runs if a figure asks for it."""
     from analysis.figures.frames.aggregate import telling_lr
     from analysis.figures.hong_lee_2025 import FIGURES, Material
-    from bench.entry import build
-    from bench.store import read_manifest, read_traces
-    from bench.workloads import WORKLOADS
 
     lr = telling_lr(part) if chosen.lr is None else chosen.lr
     at_lr = part.filter((part["lr"] / lr - 1).abs() <= LR_TOLERANCE, part["outcome"].is_in(["completed", "diverged"]))
     if at_lr.is_empty():
         rates = ", ".join(f"{rate:g}" for rate in part["lr"].unique().sort())
         raise UsageError(f"--lr {lr:g}: no trial of {place} has a result there; learning rates are {rates}")
-    traces = read_traces(store, suite.name, at_lr["trial_id"].to_list())
+    traces = subject.traces(at_lr["trial_id"].to_list())
     inspection, reason = None, "no run was looked into"
     if any(FIGURES[key].is_inspected for key in chosen.keys if key in FIGURES):
-        manifest = json.loads(read_manifest(store, suite.name) or "{}")
-        inspection, reason = _inspection(suite, at_lr, traces, manifest, chosen)
+        inspection, reason = _inspection(suite, at_lr, traces, subject.plain_manifest, chosen)
     workload = next(choice for choice in suite.entries["workloads"] if choice.label == part["workload"][0])
     return Material(
         place=place,
         family=_family(workload),
-        num_keys=build(WORKLOADS, workload).num_keys,
+        num_keys=subject.num_keys[workload.label],
         lr=lr,
         results=part,
         traces=traces,

@@ -16,19 +16,17 @@ from bench.cli.shared import (
     StoredArgument,
     StoreOption,
     UriOption,
-    load,
+    find,
     open_store,
-    or_imports,
     say,
+    say_missing,
 )
-from bench.errors import UsageError
 
 if TYPE_CHECKING:
     import polars
 
     from analysis.scores.parts import ScoredEntry
     from analysis.tables.table import Table
-    from bench.store import Store
 
 DifferencesOption = Annotated[
     str | None,
@@ -42,18 +40,6 @@ def add_scores_commands(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _imported_scores(name: str, store: Store, *, format: str, differences: str | None, loss: str) -> None:
-    """`bench scores` of imports alone, which have no traces."""
-    from analysis.scores.table import score_kind, scored_entries
-    from bench.results.imported import read_imported
-
-    if differences is not None:
-        score_kind(differences)
-    entries = scored_entries(read_imported(store, name, loss=loss).results, None, 1, loss)
-    _print_scores(entries, format, differences, loss)
-
-
-@or_imports(_imported_scores)
 def scores(
     suite: StoredArgument,
     format: FormatOption = "table",
@@ -64,24 +50,17 @@ def scores(
     allow_code: AllowCode = False,
 ) -> None:
     """Print every score of every method, with its 95% interval over seeds, and how far scores agree."""
-    loaded = load(suite, allow_code)
-    if loaded.search is not None:
-        raise UsageError(f"{loaded.name} asks for a search, which has no whole grid to score; see bench leaderboard")
-    from analysis.scores.table import score_kind, scored_entries
-    from bench.entry import build
-    from bench.results.board import read_board
-    from bench.store import read_traces
-    from bench.workloads import WORKLOADS
+    from analysis.scores.table import score_kind
+    from bench.results.subjects import read_grid
 
+    opened = open_store(store, tracking_uri)
+    stored = find(suite, opened, allow_code)
     if differences is not None:
         score_kind(differences)  # before anything is read
-    opened = open_store(store, tracking_uri)
-    board = read_board(loaded, opened, loss=loss)
-    if board.num_missing:
-        say(f"{board.num_missing} of {loaded.num_trials} trials have no result yet")
-    traces = read_traces(opened, loaded.name, board.results["trial_id"].to_list(), ("loss", "entropy"))
-    num_keys = {choice.label: build(WORKLOADS, choice).num_keys for choice in loaded.entries["workloads"]}
-    _print_scores(scored_entries(board.results, traces, num_keys, loss), format, differences, loss)
+    why_not = "{name} asks for a search, which has no whole grid to score; see bench leaderboard"
+    subject = read_grid(stored, opened, why_not=why_not, loss=loss)
+    say_missing(subject)
+    _print_scores(subject.entries, format, differences, loss)
 
 
 def _print_scores(entries: Sequence[ScoredEntry], format: str, differences: str | None, loss: str) -> None:

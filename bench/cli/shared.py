@@ -5,22 +5,18 @@ stdout is data, stderr is progress. Heavy imports happen inside functions.
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from bench.errors import UsageError
-
 if TYPE_CHECKING:
     import polars
 
+    from analysis.subject import SearchSubject, Subject
     from bench.driver.run import Summary
-    from bench.results.answers import SearchBoard
-    from bench.results.board import Board
+    from bench.results.stored import Stored
     from bench.results.verify import Verification
     from bench.store import Store
     from bench.suite import Suite
@@ -30,7 +26,8 @@ MAX_REASONS = 5  # why trials failed, said at the end of a run
 
 SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a suite file, or the name of a shipped suite")]
 StoredArgument = Annotated[
-    str, typer.Argument(metavar="SUITE", help="a suite file, or the name of a shipped suite, or of imports")
+    str,
+    typer.Argument(metavar="SUITE", help="a suite file, or the name of a shipped suite, of one run, or of imports"),
 ]
 StoreOption = Annotated[Path, typer.Option("--store", envvar="BENCH_STORE", help="folder of the embedded store")]
 UriOption = Annotated[
@@ -84,8 +81,8 @@ def run_and_print(loaded: Suite, opened: Store, shown: str | None, **options: An
     except KeyboardInterrupt:
         fail("stopped; finished packs are kept, the same command goes on from there", EXIT_INTERRUPTED)
     _say_summary(loaded, opened, summary)
-    if summary.board is not None:
-        print(_board_table(summary.board), end="")
+    if summary.subject is not None:
+        print(terminal_text(summary.subject), end="")
         if shown is not None:
             say(f"\nNext:  bench report {shown} --out report/    tables and figures")
         say(f"       {_ui_words(loaded.name, opened)}")
@@ -121,53 +118,24 @@ def load(name: str, allow_code: bool) -> Suite:
     return load_suite(find_suite(name), allow_code=allow_code)
 
 
-def or_imports(read: Callable[..., None]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Makes a command on a SUITE read imports, too: a name that is no suite file and no shipped suite, from the store.
+def find(text: str, store: Store, allow_code: bool) -> Stored:
+    """What a SUITE argument names: a suite file, a shipped suite, or a suite or imports in the store by name."""
+    from bench.results.stored import find_stored
 
-    `read` takes that name, the store, and the command's other options by their names.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def run(suite: str, store: Path, tracking_uri: str | None, allow_code: bool, **options: Any) -> None:
-            opened = _store_of_imports(suite, store, tracking_uri)
-            if opened is None:
-                command(suite=suite, store=store, tracking_uri=tracking_uri, allow_code=allow_code, **options)
-            else:
-                read(suite, opened, **options)
-
-        return run
-
-    return decorate
+    return find_stored(text, store, allow_code=allow_code)
 
 
-def _store_of_imports(name: str, home: Path, uri: str | None) -> Store | None:
-    """The store, if runs of others were imported into it under this name; None if it is for `load` to find a suite."""
-    from bench.suite import find_suite
+def published_numbers(name: str | None) -> polars.DataFrame | None:
+    """Those of this name in `--compare`, if any."""
+    from analysis import references
 
-    try:
-        if find_suite(name).is_file():
-            return None
-        missing = f"{name}: required a suite file"
-    except UsageError as error:
-        missing = str(error)
-    if "/" in name or name.endswith((".yaml", ".yml")):
-        return None
-    opened = open_store(home, uri)
-    if opened.database is not None and not opened.database.exists():
-        return None
-    from bench.results.imported import holds_imports, suites_of_imports
-
-    if holds_imports(opened, name):
-        return opened
-    if imported := suites_of_imports(opened):
-        raise UsageError(f"{missing}; imported into {opened.shown_uri}: {', '.join(imported)}")
-    return None
+    return references.load(name) if name else None
 
 
-def stored_name(name: str, home: Path, uri: str | None) -> str:
-    """What the store calls it: the name of the suite that `load` finds, or that runs of others were imported under."""
-    return name if _store_of_imports(name, home, uri) is not None else load(name, allow_code=True).name
+def say_missing(subject: Subject | SearchSubject) -> None:
+    """How many trials have no result yet, if any."""
+    if subject.missing:
+        say(subject.missing)
 
 
 def open_store(home: Path, uri: str | None) -> Store:
@@ -176,70 +144,19 @@ def open_store(home: Path, uri: str | None) -> Store:
     return Store(home.expanduser(), uri, warn=say)
 
 
-def tables() -> dict[str, Callable[[Any], str]]:
-    from analysis.tables.leaderboard import FORMATS, terminal_frames
+def terminal_text(subject: Subject | SearchSubject) -> str:
+    """The board of a subject as tables for people."""
+    from analysis.report.views import view_of
     from bench.cli.progress import terminal_table
 
-    def table(board: Any) -> str:
-        return "\n".join(map(terminal_table, terminal_frames(board)))
-
-    return {"table": table, "md": FORMATS["markdown"], **FORMATS}
+    return "\n".join(map(terminal_table, view_of(subject).frames(subject)))
 
 
-def _board_table(board: Board | SearchBoard) -> str:
-    from bench.cli.progress import terminal_table
-    from bench.results.board import Board
+def print_board(subject: Subject | SearchSubject, format: str) -> None:
+    """The board of a subject, beside the published numbers that it has."""
+    from analysis.report.views import view_of
 
-    if isinstance(board, Board):
-        return tables()["table"](board.frame)
-    answers = board.answers
-    return terminal_table(answers.select(name for name in answers.columns if answers[name].is_not_null().any()))
-
-
-def print_answers(suite: Suite, store: Store, format: str, compare: str | None) -> None:
-    """What the searches of a suite found so far."""
-    from bench.results.answers import markdown, read_search
-
-    if compare is not None or format in ("latex", "html"):
-        raise UsageError("the answers of searches come as --format table, csv, json or md, and without --compare")
-    board = read_search(suite, store)
-    if board.num_missing:
-        say(f"{board.num_missing} trials of the last rounds have no result yet")
-    forms: dict[str, Callable[[], str]] = {
-        "table": lambda: _board_table(board),
-        "csv": board.answers.write_csv,
-        "json": lambda: board.answers.write_json() + "\n",
-        "md": lambda: markdown(suite, board),
-    }
-    print(forms[format](), end="")
-
-
-def print_board(board: polars.DataFrame, format: str, compare: str | None) -> None:
-    """A leaderboard, or with `compare` the one of published numbers beside it."""
-    if compare is None:
-        print(tables()[format](board), end="")
-        return
-    from analysis import references
-    from analysis.across import comparison
-
-    compared = comparison.compare(board, references.load(compare))
-    print(_comparison_tables()[format](compared), end="")
-    for row in comparison.rank_correlations(compared).iter_rows(named=True):
-        say(
-            f"{row['workload']}, {row['optimizer']}: rank correlation over {row['num_methods']} methods: "
-            f"Spearman {_number(row['spearman'])}, Kendall {_number(row['kendall'])}"
-        )
-
-
-def _comparison_tables() -> dict[str, Callable[[Any], str]]:
-    from analysis.tables.published import COMPARISON_FORMATS
-    from bench.cli.progress import terminal_table
-
-    return {"table": terminal_table, "md": COMPARISON_FORMATS["markdown"], **COMPARISON_FORMATS}
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.2f}"
+    print(terminal_text(subject) if format == "table" else view_of(subject).forms[format](subject), end="")
 
 
 def print_verification(checked: Verification) -> None:

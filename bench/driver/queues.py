@@ -47,7 +47,7 @@ class GridQueue:
 
 
 class SearchQueue:
-    """The rounds of all searches of a suite, side by side. rows: what is recorded, as `searching.Rows`."""
+    """The rounds of all searches of a suite, side by side. rows: what is recorded, as `standings.Rows`."""
 
     def __init__(self, suite: Suite, rows: Mapping[str, Mapping[str, Any]]) -> None:
         self._suite = suite

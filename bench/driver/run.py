@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.subject import SearchSubject, Subject
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import Placement, Resources, device_name, has_gpu, num_slots, place, ray_cluster, wanted_gpus
 from bench.cluster.schedule import Progress, run_packs, stop_on_interrupt
@@ -19,8 +20,9 @@ from bench.driver.manifest import manifest
 from bench.driver.queues import GridQueue, Queue, SearchQueue
 from bench.errors import StoreError
 from bench.lazy import polars
-from bench.results.answers import SearchBoard, publish_search
-from bench.results.board import Board, publish
+from bench.results.publish import publish
+from bench.results.stored import Stored
+from bench.results.subjects import read_subject
 from bench.store import Store, Tracker, read_results
 from bench.suite import Suite
 from bench.training.pack import Pack, make_packs
@@ -39,7 +41,7 @@ class Summary:
     progress: Progress | None  # None if nothing was missing
     num_waiting: int  # packs in the outbox that the store did not take
     was_interrupted: bool
-    board: Board | SearchBoard | None  # None if there is no result, or the store could not be read
+    subject: Subject | SearchSubject | None  # None if there is no result, or the store could not be read
     phases: dict[str, float]  # seconds by phase
 
 
@@ -101,7 +103,8 @@ def run_suite(
     tracker = Tracker(store, suite.name)
     stop = threading.Event()
     progress: list[Progress] = []
-    board = None
+    subject = None
+    tracker.keep_suite(suite.text)
     try:
         queue = _queue(suite, store, tracker)
         if trials := queue.next():
@@ -118,9 +121,8 @@ def run_suite(
         if tracker.deliver() == 0:
             phases.end("delivery")
             if not tracker.finished().isdisjoint(queue.trial_ids()):
-                board = (
-                    publish(suite, store, tracker) if suite.search is None else publish_search(suite, store, tracker)
-                )
+                subject = read_subject(Stored.of(suite), store)
+                publish(subject, store, tracker)
             tracker.finish("KILLED" if stop.is_set() else "FINISHED")
             phases.end("leaderboard")
     except KeyboardInterrupt:
@@ -135,7 +137,7 @@ def run_suite(
         progress=_sum(progress),
         num_waiting=num_waiting,
         was_interrupted=stop.is_set(),
-        board=board,
+        subject=subject,
         phases=phases.seconds,
     )
 

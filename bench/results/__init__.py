@@ -1,1 +1,1 @@
-"""What a store holds, read as subjects: boards, answers of searches, imports, sides of a comparison, verification."""
+"""What a store holds, read as subjects; publishing, verifying and importing them."""

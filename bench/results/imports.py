@@ -10,14 +10,16 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from analysis.foreign.runs import ABSENT, Foreign, Reading, foreign_results
-from analysis.foreign.tidy_file import TidyFile
+from analysis.imports.runs import ABSENT, ImportedRuns, Reading, imported_runs
+from analysis.imports.tidy_file import TidyFile
 from analysis.scores.leaderboard import leaderboard
+from analysis.subject import Subject
 from bench.errors import StoreError, UsageError
-from bench.results.board import Board, read_board
-from bench.results.imported import end_status, publish_imports, read_imported
+from bench.results.publish import publish
+from bench.results.stored import Stored
+from bench.results.subjects import NO_GRID, read_grid
 from bench.store import Store, Tracker, imported_trials, read_imports, read_results, read_status, records
 from bench.suite import Suite
 from bench.suite.errors import suggest
@@ -32,9 +34,8 @@ class Imported:
     """What an import did to the store, and the leaderboard that its runs stand on."""
 
     name: str
-    suite_name: str
-    foreign: Foreign
-    board: Board
+    runs: ImportedRuns
+    subject: Subject
     num_new: int
     num_replaced: int
     num_removed: int
@@ -48,7 +49,7 @@ def import_runs(
     file: TidyFile,
     store: Store,
     *,
-    suite: Suite | str | None,
+    beside: Stored | None,
     workload: str | None = None,
     initial_loss: float | None = None,
     settings: tuple[str, ...] = (),
@@ -57,56 +58,56 @@ def import_runs(
 ) -> Imported:
     """Put the runs of a file into the store and publish their leaderboard; the same file again changes nothing.
 
-    suite: ours, beside whose trials they stand, or the name of one of imports alone (None: the file's).
+    beside: a suite of ours, beside whose trials they stand, or the name of imports alone (None: the file's).
 
     Raises UsageError for a file that is not right, before anything is stored, for a name that our own trials have, and
     while the suite is being run.
     """
     name = _import_name(file)
-    suite_name = _suite_name(suite, name)
-    foreign = _read(file, name, suite, suite_name, workload, initial_loss, settings)
-    leaderboard(foreign.frame, score, loss)  # what can't be scored is not stored
+    stored = Stored(name=name, suite=None) if beside is None else beside
+    _check_name(stored)
+    runs = _read(file, name, stored, workload, initial_loss, settings)
+    leaderboard(runs.frame, score, loss)  # what can't be scored is not stored
     store.create()
-    if not isinstance(suite, Suite):
-        _refuse_own_trials(store, suite_name)
-    texts = {result.trial.id: records.result_text(records.trial_tags(result)) for result in foreign.results}
-    held = _put(foreign, texts, store, name=name, record=_record(file, foreign), suite=suite, suite_name=suite_name)
+    if stored.suite is None:
+        _refuse_own_trials(store, stored.name)
+    texts = {result.trial.id: records.result_text(records.trial_tags(result)) for result in runs.results}
+    held = _put(runs, texts, store, name=name, record=_record(file, runs), stored=stored)
     return Imported(
         name=name,
-        suite_name=suite_name,
-        foreign=foreign,
-        board=_read_board(suite, suite_name, store, score, loss),
+        runs=runs,
+        subject=read_grid(stored, store, score=score, loss=loss),
         num_new=len(texts.keys() - held.keys()),
         num_replaced=sum(held[trial_id] != texts[trial_id] for trial_id in held.keys() & texts.keys()),
         num_removed=len(held.keys() - texts.keys()),
     )
 
 
+def end_status(stored: Stored, state: str) -> Literal["FINISHED", "FAILED", "KILLED"]:
+    """What the suite run was before; an import neither ends a run nor makes up for one that was stopped."""
+    if stored.suite is None or state == "finished":
+        return "FINISHED"
+    return "FAILED" if state == "failed" else "KILLED"
+
+
 def _put(
-    foreign: Foreign,
-    texts: dict[str, str],
-    store: Store,
-    *,
-    name: str,
-    record: dict[str, Any],
-    suite: Suite | str | None,
-    suite_name: str,
+    runs: ImportedRuns, texts: dict[str, str], store: Store, *, name: str, record: dict[str, Any], stored: Stored
 ) -> dict[str, str]:
     """Make the store hold these runs as the import of that name; returns what it held of it before.
 
     `texts` and what is returned: results as JSON text, by trial id.
     """
-    tracker = Tracker(store, suite_name)
+    tracker = Tracker(store, stored.name)
     try:
         held = tracker.imported(name)
-        if held != texts or read_imports(store, suite_name).get(name) != record:
-            state = read_status(store, suite_name)["state"]
+        if held != texts or read_imports(store, stored.name).get(name) != record:
+            state = read_status(store, stored.name)["state"]
             changed = {trial_id for trial_id, text in texts.items() if held.get(trial_id) != text}
-            _deliver(tracker, [result for result in foreign.results if result.trial.id in changed])
+            _deliver(tracker, [result for result in runs.results if result.trial.id in changed])
             tracker.remove(held.keys() - texts.keys())
             tracker.log_import(name, record)
-            publish_imports(suite, suite_name, store, tracker)
-            tracker.finish(end_status(suite, state))
+            publish(read_grid(stored, store), store, tracker)
+            tracker.finish(end_status(stored, state))
     finally:
         tracker.close()
     return held
@@ -115,15 +116,14 @@ def _put(
 def _read(
     file: TidyFile,
     name: str,
-    suite: Suite | str | None,
-    suite_name: str,
+    stored: Stored,
     workload: str | None,
     initial_loss: float | None,
     settings: tuple[str, ...],
-) -> Foreign:
+) -> ImportedRuns:
     """The runs of the file, and beside a suite's trials on one of its workloads."""
-    absent = ABSENT if not isinstance(suite, Suite) else {**ABSENT, **_same_as(suite, workload)}
-    has_company = isinstance(suite, Suite) or suite_name != name
+    absent = ABSENT if stored.suite is None else {**ABSENT, **_same_as(stored.suite, workload)}
+    has_company = stored.suite is not None or stored.name != name
     reading = Reading(
         name=name,
         workload=workload,
@@ -132,16 +132,16 @@ def _read(
         absent=absent,
         label=(lambda method: f"{method}(imported={name})") if has_company else str,
     )
-    foreign = foreign_results(file, reading)
-    if isinstance(suite, Suite):
-        _check_workloads(file, foreign, suite)
-    return foreign
+    runs = imported_runs(file, reading)
+    if stored.suite is not None:
+        _check_workloads(file, runs, stored.suite)
+    return runs
 
 
 def _same_as(suite: Suite, workload: str | None) -> dict[str, Any]:
     """What all trials of a suite, or of its workload, have in common; it counts where a file is silent."""
     if suite.search is not None:
-        raise UsageError(f"suite {suite.name!r} searches; required one with a leaderboard, which trains its grid")
+        raise UsageError(NO_GRID.format(name=suite.name))
     trials = [trial for trial in suite.expand() if workload in (None, trial.workload.label)]
     common: dict[str, set[Any]] = {"num_steps": {trial.num_steps for trial in trials}}
     for kind in (kind for kind in KINDS if kind != "method"):
@@ -151,9 +151,9 @@ def _same_as(suite: Suite, workload: str | None) -> dict[str, Any]:
     return {name: values.pop() for name, values in common.items() if len(values) == 1}
 
 
-def _check_workloads(file: TidyFile, foreign: Foreign, suite: Suite) -> None:
+def _check_workloads(file: TidyFile, runs: ImportedRuns, suite: Suite) -> None:
     labels = [choice.label for choice in suite.entries["workloads"]]
-    for row, result in enumerate(foreign.results, 1):
+    for row, result in enumerate(runs.results, 1):
         label = result.trial.workload.label
         if label not in labels:
             raise UsageError(
@@ -169,20 +169,14 @@ def _deliver(tracker: Tracker, results: list[Result]) -> None:
         raise StoreError(f"the store did not take {num_waiting} packs of the import; the same import delivers them")
 
 
-def _read_board(suite: Suite | str | None, suite_name: str, store: Store, score: str, loss: str) -> Board:
-    if isinstance(suite, Suite):
-        return read_board(suite, store, score=score, loss=loss)
-    return read_imported(store, suite_name, score=score, loss=loss)
-
-
-def _record(file: TidyFile, foreign: Foreign) -> dict[str, Any]:
+def _record(file: TidyFile, runs: ImportedRuns) -> dict[str, Any]:
     """What is kept of an import: plain data for JSON."""
     return {
         "file": file.name,
         "sha256": file.sha256,
-        "sources": list(foreign.sources),
-        "num_runs": len(foreign.results),
-        "assumed": {name: plain_value(value) for name, value in foreign.assumed.items()},
+        "sources": list(runs.sources),
+        "num_runs": len(runs.results),
+        "assumed": {name: plain_value(value) for name, value in runs.assumed.items()},
     }
 
 
@@ -197,14 +191,11 @@ def _import_name(file: TidyFile) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(file.name).stem).lstrip("_.-")[:100] or "runs"
 
 
-def _suite_name(suite: Suite | str | None, name: str) -> str:
-    if isinstance(suite, Suite):
-        return suite.name
-    if suite is not None and not re.fullmatch(SUITE_NAME, suite):
+def _check_name(stored: Stored) -> None:
+    if stored.suite is None and not re.fullmatch(SUITE_NAME, stored.name):
         raise UsageError(
-            f"--suite {suite!r}: required a suite file, or a name of letters, digits, _ - . to import under"
+            f"--suite {stored.name!r}: required a suite file, or a name of letters, digits, _ - . to import under"
         )
-    return suite or name
 
 
 def _refuse_own_trials(store: Store, suite_name: str) -> None:

@@ -137,6 +137,13 @@ def stand(group: Group, rows: Rows) -> Standing:
     )
 
 
+def asked_trials(suite: Suite, rows: Rows) -> tuple[Trial, ...]:
+    """The trials that a suite asks for: those of its grid, or those of its searches with these results."""
+    if suite.search is None:
+        return suite.expand()
+    return tuple(trial for group in groups(suite) for trial in stand(group, rows).asked)
+
+
 def is_spent(suite: Suite, standings: Sequence[Standing], rows: Rows) -> bool:
     """Whether the suite's minutes of training are used up."""
     if suite.search is None or suite.search.gpu_minutes is None:

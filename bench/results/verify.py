@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import math
@@ -12,9 +11,9 @@ from dataclasses import dataclass
 
 from bench.errors import StoreError, UsageError
 from bench.lazy import polars
-from bench.results.answers import read_search
-from bench.results.board import read_board
-from bench.results.standings import groups, stand
+from bench.results.standings import asked_trials
+from bench.results.stored import Stored
+from bench.results.subjects import read_subject
 from bench.store import (
     RunRecord,
     Store,
@@ -26,7 +25,6 @@ from bench.store import (
     records,
 )
 from bench.store.outbox import trace_schema
-from bench.suite import Suite
 from bench.trial import Result
 
 RELATIVE_TOLERANCE = 1e-9  # of a leaderboard's number that is computed again, in another order of trials
@@ -54,45 +52,14 @@ class Verification:
     num_waiting: int  # trials in the outbox
 
 
-def verify(suite: Suite, store: Store) -> Verification:
-    """Read and check all that the store holds of a suite; nothing is changed.
+def verify(stored: Stored, store: Store) -> Verification:
+    """Read and check all that the store holds of a suite, or of imports; nothing is changed.
+
+    Of imports alone beside what is checked of every run: that each import has as many runs as were recorded with it.
 
     Raises UsageError while the suite is being run, StoreError if the store can't be read.
     """
-    return _verify(suite.name, store, lambda rows: _wanted(suite, rows), lambda: _board(suite, store))
-
-
-def verify_imports(suite_name: str, store: Store, board: Callable[[], polars.DataFrame]) -> Verification:
-    """`verify` of runs of others, imported under a name of their own, whose leaderboard `board` computes anew.
-
-    Beside what is checked of every run: that each import has as many runs as were recorded with it.
-    """
-
-    def wanted(rows: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
-        return {name: f"{row['method']}, lr={row['lr']:g}, seed={row['seed']}" for name, row in rows.items()}
-
-    checked = _verify(suite_name, store, wanted, board)
-    held = Counter(imported_trials(store, suite_name).values())
-    numbers = {name: record["num_runs"] for name, record in read_imports(store, suite_name).items()}
-    lost = tuple(
-        Finding(where=f"import {name}", text=f"{held[name]} runs, but {numbers[name]} were imported")
-        for name in sorted(numbers)
-        if held[name] != numbers[name]
-    )
-    unknown = tuple(
-        Finding(where=f"import {name}", text="half done; importing its file again ends it", is_wrong=False)
-        for name in sorted(held.keys() - numbers.keys())
-    )
-    return dataclasses.replace(checked, findings=(*checked.findings, *lost, *unknown))
-
-
-def _verify(
-    suite_name: str,
-    store: Store,
-    wanted_of: Callable[[Mapping[str, Mapping[str, object]]], dict[str, str]],
-    board: Callable[[], polars.DataFrame],
-) -> Verification:
-    """`wanted_of` gives ids and names of the trials asked for, by the rows of results, by id, that there are."""
+    suite_name = stored.name
     store.client()
     with store.lock(suite_name):
         runs = read_runs(store, suite_name)
@@ -105,14 +72,16 @@ def _verify(
         traces, num_unsigned = _check_traces(store, suite_name, ended)
         findings += traces
         rows = {row["trial_id"]: row for row in read_results(store, suite_name).iter_rows(named=True)}
-        wanted = wanted_of(rows)
+        wanted = _wanted(stored, rows)
         has_result = {name for name, row in rows.items() if row["outcome"] in ("completed", "diverged")}
         for trial_id, name in wanted.items():
             if trial_id not in has_result:
                 text = f"no result ({rows[trial_id]['outcome']})" if trial_id in rows else "never trained"
                 findings.append(Finding(where=f"trial {trial_id} ({name})", text=text, is_wrong=False))
-        findings += _wrong_board(board, runs)
+        findings += _wrong_board(lambda: read_subject(stored, store).board, runs)
         waiting = [entry.results for entry in store.outbox(suite_name).load_all()]
+        if stored.suite is None:
+            findings += _wrong_imports(suite_name, store)
     return Verification(
         findings=tuple(findings),
         num_trials=len(wanted),
@@ -124,17 +93,27 @@ def _verify(
     )
 
 
-def _wanted(suite: Suite, rows: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
-    """Ids and names of the trials that the suite asks for, of searches with these results."""
-    if suite.search is None:
-        trials = suite.expand()
-    else:
-        trials = tuple(trial for group in groups(suite) for trial in stand(group, rows).asked)
+def _wanted(stored: Stored, rows: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """Ids and names of the trials that the suite asks for, of searches with these results; of imports, of all rows."""
+    if stored.suite is None:
+        return {name: f"{row['method']}, lr={row['lr']:g}, seed={row['seed']}" for name, row in rows.items()}
     return {
         trial.id: f"{trial.workload.label}, {trial.method.label}, {trial.optimizer.label}, lr={trial.knobs.lr:g}, "
         f"seed={trial.seed}"
-        for trial in trials
+        for trial in asked_trials(stored.suite, rows)
     }
+
+
+def _wrong_imports(suite_name: str, store: Store) -> Iterator[Finding]:
+    """Imports that lost runs, and those that are half done."""
+    held = Counter(imported_trials(store, suite_name).values())
+    numbers = {name: record["num_runs"] for name, record in read_imports(store, suite_name).items()}
+    for name in sorted(numbers):
+        if held[name] != numbers[name]:
+            yield Finding(where=f"import {name}", text=f"{held[name]} runs, but {numbers[name]} were imported")
+    for name in sorted(held.keys() - numbers.keys()):
+        text = "half done; importing its file again ends it"
+        yield Finding(where=f"import {name}", text=text, is_wrong=False)
 
 
 def _open_runs(runs: Iterable[RunRecord]) -> Iterator[Finding]:
@@ -213,12 +192,6 @@ def _examine_trace(content: bytes) -> tuple[str, str]:
     except polars.exceptions.PolarsError as error:
         return digest, f"no Parquet file ({str(error).splitlines()[0]})"
     return digest, "" if schema == trace_schema() else f"columns {schema}, required {trace_schema()}"
-
-
-def _board(suite: Suite, store: Store) -> polars.DataFrame:
-    if suite.search is None:
-        return read_board(suite, store).frame
-    return read_search(suite, store).answers.drop("num_rounds")
 
 
 def _wrong_board(read: Callable[[], polars.DataFrame], runs: Iterable[RunRecord]) -> Iterator[Finding]:

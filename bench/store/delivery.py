@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 MANIFEST_FILE = "manifest.json"
+SUITE_FILE = "suite.yaml"
 TRACE_FILE = "trace.parquet"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.store import records
-from bench.store.delivery import MANIFEST_FILE
+from bench.store.delivery import MANIFEST_FILE, SUITE_FILE
 from bench.store.outbox import Entry, empty_traces
 from bench.store.records import MANIFEST_VERSION
 from bench.store.store import Store
@@ -108,6 +108,19 @@ def trace_lots(
 
 def read_manifest(store: Store, suite_name: str) -> str | None:
     """JSON text of the manifest of the suite's newest start, None if there is none."""
+    text = _read_file(store, suite_name, MANIFEST_FILE)
+    if text is not None:
+        _check_manifest(text, f"{store.shown_uri}: manifest of suite {suite_name!r}")
+    return text
+
+
+def read_suite_text(store: Store, suite_name: str) -> str | None:
+    """The suite file of the newest run, None if there is none: before stores kept it, and of imports alone."""
+    return _read_file(store, suite_name, SUITE_FILE)
+
+
+def _read_file(store: Store, suite_name: str, name: str) -> str | None:
+    """Text of an artifact of the suite run, None if there is none."""
     experiment = store.experiment(suite_name)
     if experiment is None:
         return None
@@ -116,14 +129,12 @@ def read_manifest(store: Store, suite_name: str) -> str | None:
             folder = store.run_folder(experiment, run.info.run_id)
             if folder is None:
                 files = store.client().list_artifacts(run.info.run_id)
-                if not any(file.path == MANIFEST_FILE for file in files):
+                if not any(file.path == name for file in files):
                     continue
                 folder = Path(temporary)
-                store.client().download_artifacts(run.info.run_id, MANIFEST_FILE, temporary)
-            if (folder / MANIFEST_FILE).exists():
-                text = (folder / MANIFEST_FILE).read_text(encoding="utf-8")
-                _check_manifest(text, f"{store.shown_uri}: manifest of suite {suite_name!r}")
-                return text
+                store.client().download_artifacts(run.info.run_id, name, temporary)
+            if (folder / name).exists():
+                return (folder / name).read_text(encoding="utf-8")
     return None
 
 

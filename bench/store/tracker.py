@@ -14,7 +14,7 @@ from typing import Any, Literal
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.store import records
-from bench.store.delivery import MANIFEST_FILE, Writer
+from bench.store.delivery import MANIFEST_FILE, SUITE_FILE, Writer
 from bench.store.failures import failures, one_line
 from bench.store.outbox import Entry
 from bench.store.records import MethodKey
@@ -62,9 +62,13 @@ class Tracker:
         as `starts/<time>.json`.
         """
         name = time.strftime("starts/%Y%m%dT%H%M%SZ.json", time.gmtime())
-        self._start_files = {name: manifest.encode(), MANIFEST_FILE: manifest.encode()}
+        self._start_files |= {name: manifest.encode(), MANIFEST_FILE: manifest.encode()}
         self._thread = threading.Thread(target=self._deliver_in_background, name="delivery", daemon=True)
         self._thread.start()
+
+    def keep_suite(self, text: str) -> None:
+        """Has the suite run keep the suite's file, with the manifest or else when the run ends."""
+        self._start_files[SUITE_FILE] = text.encode()
 
     def put(self, results: Sequence[Result], traces: Mapping[str, polars.DataFrame]) -> None:
         """Keeps a finished pack: on return it survives a kill. Raises BudgetError if the disk is full."""

@@ -2,6 +2,16 @@
 
 from bench.suite.file import find_suite, shipped_suites
 from bench.suite.knobs import KnobGrid, LogGrid
-from bench.suite.suite import Context, Suite, json_schema, load_suite
+from bench.suite.suite import Context, Suite, json_schema, load_suite, parse_suite
 
-__all__ = ["Context", "KnobGrid", "LogGrid", "Suite", "find_suite", "json_schema", "load_suite", "shipped_suites"]
+__all__ = [
+    "Context",
+    "KnobGrid",
+    "LogGrid",
+    "Suite",
+    "find_suite",
+    "json_schema",
+    "load_suite",
+    "parse_suite",
+    "shipped_suites",
+]

@@ -57,6 +57,7 @@ class Document:
     """A file's data and where each part of it stands."""
 
     shown: str  # the path as messages show it
+    text: str
     data: dict[str, Any]
     keys: dict[Loc, Position]
     values: dict[Loc, Position]
@@ -72,9 +73,14 @@ class Document:
 
 def read_document(path: str | Path) -> Document:
     """The data of a suite file. Raises UsageError with the first problem of reading or of YAML."""
-    reader = _Reader(shown=_printable(str(path)), text=_read_text(Path(path)))
+    return parse_document(_read_text(Path(path)), _printable(str(path)))
+
+
+def parse_document(text: str, shown: str) -> Document:
+    """The data of a suite's text, which messages call `shown`. Raises UsageError with the first problem of YAML."""
+    reader = _Reader(shown=shown, text=text)
     data = reader.document()
-    return Document(shown=reader.shown, data=data, keys=reader.keys, values=reader.values)
+    return Document(shown=shown, text=text, data=data, keys=reader.keys, values=reader.values)
 
 
 def shipped_suites() -> dict[str, str]:

@@ -7,6 +7,7 @@ line a problem: `file:line:column: message`, or `Suite: methods[1].width: messag
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from bench.optimizers.base import Optimizer
 from bench.probes import DEFAULT_PROBES, PROBES
 from bench.suite.entry import ENTRY_FIELDS, KINDS, entry_schema, resolve
 from bench.suite.errors import dotted, explain, problem, reject, show
-from bench.suite.file import Document, read_document
+from bench.suite.file import Document, parse_document, read_document
 from bench.suite.knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
@@ -137,6 +138,7 @@ class Suite(BaseModel):
     _sweeps: Sweeps = PrivateAttr()
     _entries: dict[str, tuple[Choice, ...]] = PrivateAttr()
     _search: Any = PrivateAttr(None)  # a Search
+    _text: str | None = PrivateAttr(None)  # of its file
 
     if TYPE_CHECKING:  # names, mappings and numbers stand for what the fields hold
 
@@ -160,6 +162,11 @@ class Suite(BaseModel):
     def entries(self) -> dict[str, tuple[Choice, ...]]:
         """The entries of each kind, with every combination of their parameters that knobs vary."""
         return self._entries
+
+    @property
+    def text(self) -> str:
+        """Its file as it was read; of a suite made in Python, a file that says the same, in JSON, which is YAML."""
+        return self._text or json.dumps(self.model_dump(mode="json"), indent=1)
 
     @property
     def searcher(self) -> Search:
@@ -280,11 +287,22 @@ class Suite(BaseModel):
 
 def load_suite(path: str | Path, *, allow_code: bool = False) -> Suite:
     """The suite in a YAML file. Raises UsageError. allow_code: import `package.module:Class` entries."""
-    document = read_document(path)
+    return _suite_of(read_document(path), allow_code=allow_code)
+
+
+def parse_suite(text: str, *, shown: str, allow_code: bool = False) -> Suite:
+    """The suite in the text of a YAML file, which messages call `shown`; the rest as `load_suite`."""
+    return _suite_of(parse_document(text, shown), allow_code=allow_code)
+
+
+def _suite_of(document: Document, *, allow_code: bool) -> Suite:
     suite = Suite.model_validate(document.data, context=Context(document=document, allow_code=allow_code))
     for choice in suite.entries["workloads"]:  # values of a knob, too
         for name, value in _leaving_paths(choice):
-            raise UsageError(f"{path}: {name} {show(value)} leaves the folder that suites run in; {PATH_ADVICE}")
+            raise UsageError(
+                f"{document.shown}: {name} {show(value)} leaves the folder that suites run in; {PATH_ADVICE}"
+            )
+    suite._text = document.text
     return suite
 
 

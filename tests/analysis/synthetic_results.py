@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 
+from analysis.subject import Subject, no_traces
 from bench.trace import TRACE_COLUMNS
 from bench.trial import RESULT_COLUMNS
 
@@ -151,3 +153,20 @@ def row_masses(traces: pl.DataFrame, mass: float) -> pl.DataFrame:
     norms = traces.filter(pl.col("quantity") == "frobenius_norm")
     masses = norms.with_columns(quantity=pl.lit("row_mass"), value=pl.lit(mass, pl.Float32))
     return pl.concat([traces, masses])
+
+
+def subject(
+    data: pl.DataFrame,
+    its_traces: pl.DataFrame | None = None,
+    *,
+    num_keys: int | Mapping[str, int] = 21,
+    is_measured: bool = False,
+    **fields: object,
+) -> Subject:
+    """Results and traces as a Subject; `fields` are others of it."""
+    keys = dict.fromkeys(data["workload"], num_keys) if isinstance(num_keys, int) else num_keys
+    lots = no_traces
+    if its_traces is not None:
+        lots = lambda ids, quantities: [its_traces.filter(pl.col("trial_id").is_in(list(ids)))]  # noqa: E731
+    given = {"name": "t", "title": "t", **fields}
+    return Subject(results=data, num_keys=keys, trace_lots=lots, is_measured=is_measured, **given)  # pyright: ignore[reportArgumentType]

@@ -196,8 +196,8 @@ def _with_ends(rows: pl.DataFrame, line: list[str], chosen: pl.DataFrame) -> pl.
         num_diverged=is_diverged.sum().cast(pl.Int64),
         num_trials=pl.len().cast(pl.Int64),
     )
-    told = rows.with_columns(is_end=is_last & is_diverged).join(of_method, on="method", how="left")
-    return told.select(*rows.columns, "is_end", *DIVERGED_COLUMNS).sort(*line, "step")
+    marked = rows.with_columns(is_end=is_last & is_diverged).join(of_method, on="method", how="left")
+    return marked.select(*rows.columns, "is_end", *DIVERGED_COLUMNS).sort(*line, "step")
 
 
 def _trials_at(results: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:

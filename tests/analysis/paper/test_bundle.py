@@ -15,20 +15,14 @@ from analysis.paper.bundle import write_bundle
 from analysis.paper.files import SUMS_FILE
 from analysis.references import load
 from analysis.scores.leaderboard import leaderboard
-from analysis.scores.table import trials_to_measure
-from analysis.scores.traces import trial_measures
 from bench.errors import UsageError
-from bench.trace import TRACE_COLUMNS
 from bench.trial import RESULT_COLUMNS
 from tests.analysis.latex_documents import compiled, complaints
-from tests.analysis.synthetic_results import METHODS, frame, results, row, traces, with_held_out
+from tests.analysis.synthetic_results import METHODS, frame, results, row, subject, traces, with_held_out
 
 HOSTILE = 'a_b%&$#{}~^\\|<>"[x]*'
 FEW = {name: METHODS[name] for name in ("softmax", "relu_kernel")}
 KEYS = {"in_context_regression": 21, HOSTILE: 21}
-NO_TRACES = pl.DataFrame(
-    schema={"trial_id": pl.String, **{name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}}
-)
 
 
 def hostile():
@@ -38,7 +32,7 @@ def hostile():
 
 def small(path, data=None, **more):
     data = hostile() if data is None else data
-    return write_bundle(data, NO_TRACES, path, title="t", num_keys=KEYS, **more)
+    return write_bundle(subject(data, num_keys=KEYS, **more), path)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +45,9 @@ def bundle(tmp_path_factory, data):
     out = tmp_path_factory.mktemp("bundle") / "new" / "folder"
     drawn = data.filter((pl.col("lr") - telling_lr(data)).abs() < 1e-9)
     manifest = json.dumps({"suite": {}, "bench": "0.1.0", "device": "1 GPU (H100)"})
-    paths = write_bundle(data, traces(drawn), out, title="Two methods", num_keys=KEYS, manifest=manifest,
-                         references=load("paper"), command="bench export x --bundle DIR")  # fmt: skip
+    shown = subject(data, traces(drawn), title="Two methods", num_keys=KEYS, read_manifest=lambda: manifest,
+                    published=load("paper"))  # fmt: skip
+    paths = write_bundle(shown, out, command="bench export x --bundle DIR")
     return out, paths
 
 
@@ -107,9 +102,8 @@ def test_references_are_what_is_cited_and_what_the_scores_follow_and_all_that_is
 
 
 def test_scores_from_traces_are_cited_where_traces_were_measured(tmp_path, data):
-    measured = trials_to_measure(data, KEYS)
     some = traces(data.filter(pl.col("lr") < 1e-3))
-    paths = small(tmp_path / "b", data, measures=trial_measures(some, measured))
+    paths = small(tmp_path / "b", data, its_traces=some, is_measured=True)
     assert tmp_path / "b/scores/scores.csv" in paths
     table = pl.read_csv(tmp_path / "b/scores/scores.csv").filter(pl.col("value").is_not_null())
     assert {"lowest_entropy", "entropy_collapse_share"} & set(table["score"])
@@ -137,7 +131,7 @@ def test_readme_says_what_is_what_and_how_to_make_it_again(bundle):
 
 def test_an_earlier_bundle_is_replaced_unless_it_was_changed(tmp_path, data):
     out = tmp_path / "b"
-    small(out, manifest='{"suite": {}}')
+    small(out, read_manifest=lambda: '{"suite": {}}')
     (out / "main.aux").write_text("left by LaTeX")
     small(out)
     assert (out / "main.aux").is_file()

@@ -15,7 +15,7 @@ from analysis.paper.figures import COLUMN_KINDS, MOST_INCHES, OPTIMIZER_KINDS, b
 from analysis.report.folder import _FIGURE_SECTIONS
 from analysis.report.sections import report_sections
 from analysis.scores.leaderboard import leaderboard
-from tests.analysis.synthetic_results import METHODS, frame, results, row, traces, with_held_out
+from tests.analysis.synthetic_results import METHODS, frame, results, row, subject, traces, with_held_out
 
 KEYS = {"in_context_regression": 21}
 
@@ -60,7 +60,7 @@ def drawn_alone(tmp_path, drawn):
 def test_every_kind_of_figure_of_a_report_is_drawn_and_none_beside():
     data = whole_suite()
     traced = traces(data.filter(optimizer="sgd", weight_decay=0.0))
-    drawn = {one.kind for one in bundle_figures(data, traced, KEYS, "train", told_of(data))}
+    drawn = {one.kind for one in bundle_figures(subject(data, traced, num_keys=KEYS), told_of(data))}
     declared = declared_kinds()
     assert {"diverged_map", "optimizer_matrix", "joint_map_", "val_loss_against_lr"} <= declared
     assert [kind for kind in declared if not any(one.startswith(kind) for one in drawn)] == []
@@ -73,7 +73,7 @@ def test_what_is_said_of_kinds_is_of_kinds_that_there_are():
 
 def test_widths_are_those_of_a_column_and_of_a_page(tmp_path):
     data = whole_suite(methods=("softmax",), optimizers=("sgd",), decays=(0.0,))
-    drawn = bundle_figures(data, traces(data).clear(), KEYS, "train", told_of(data))
+    drawn = bundle_figures(subject(data, num_keys=KEYS), told_of(data))
     saved = save_figures(drawn, tmp_path / "figures")
     assert {one.name: one.inches for one in saved} == {
         "loss_against_lr": COLUMN_INCHES,

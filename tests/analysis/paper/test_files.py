@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.paper.files import SUMS_FILE, put_in_place, read_sums, refuse_foreign, write_sums
+from analysis.paper.files import SUMS_FILE, put_in_place, read_sums, refuse_other_files, write_sums
 from bench.errors import UsageError
 
 
@@ -17,26 +17,26 @@ def made(folder, **texts):
 
 
 def test_new_empty_and_unchanged_folders_are_taken(tmp_path):
-    refuse_foreign(tmp_path / "new")
-    refuse_foreign(tmp_path)
-    refuse_foreign(made(tmp_path, main="x", figures__f="y"))
+    refuse_other_files(tmp_path / "new")
+    refuse_other_files(tmp_path)
+    refuse_other_files(made(tmp_path, main="x", figures__f="y"))
 
 
 def test_what_latex_leaves_beside_the_document_may_stay(tmp_path):
     made(tmp_path, main="x")
     for suffix in ("aux", "bbl", "log", "pdf", "synctex.gz"):
         (tmp_path / f"main.{suffix}").write_text("x")
-    refuse_foreign(tmp_path)
+    refuse_other_files(tmp_path)
     (tmp_path / "thesis.pdf").write_text("x")
     with pytest.raises(UsageError, match=r"holds 'thesis\.pdf' beside an earlier bundle"):
-        refuse_foreign(tmp_path)
+        refuse_other_files(tmp_path)
 
 
 def test_a_folder_of_other_files_is_refused_by_name(tmp_path):
     for place in range(5):
         (tmp_path / f"{place}.tex").write_text("years of work")
     with pytest.raises(UsageError, match=r"holds '0\.tex', '1\.tex', '2\.tex' and 2 more, which is no earlier bundle"):
-        refuse_foreign(tmp_path)
+        refuse_other_files(tmp_path)
 
 
 def test_checksums_that_name_files_elsewhere_touch_none_of_them(tmp_path):
@@ -45,7 +45,7 @@ def test_checksums_that_name_files_elsewhere_touch_none_of_them(tmp_path):
     out, new = tmp_path / "out", made(tmp_path / "made", main="new")
     out.mkdir()
     (out / SUMS_FILE).write_text("0  ../thesis.tex\nnonsense\n")
-    refuse_foreign(out)
+    refuse_other_files(out)
     put_in_place(new, out)
     assert mine.read_text() == "years of work"
     assert (out / "main").read_text() == "new"
@@ -54,19 +54,19 @@ def test_checksums_that_name_files_elsewhere_touch_none_of_them(tmp_path):
 def test_a_changed_file_is_refused_and_a_missing_one_is_not(tmp_path):
     made(tmp_path, main="x", other="y")
     (tmp_path / "other").unlink()
-    refuse_foreign(tmp_path)
+    refuse_other_files(tmp_path)
     (tmp_path / "main").write_text("my edits")
     with pytest.raises(UsageError, match="'main' changed since the bundle was written"):
-        refuse_foreign(tmp_path)
+        refuse_other_files(tmp_path)
 
 
 def test_links_and_files_in_the_way_are_refused(tmp_path):
     out = made(tmp_path / "out", main="x")
     (out / "link").symlink_to(tmp_path)
     with pytest.raises(UsageError, match="'link' beside"):
-        refuse_foreign(out)
+        refuse_other_files(out)
     with pytest.raises(UsageError, match="this is a file"):
-        refuse_foreign(out / "main")
+        refuse_other_files(out / "main")
 
 
 def test_files_that_the_new_bundle_lacks_are_gone_and_others_stay(tmp_path):

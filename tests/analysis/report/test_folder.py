@@ -10,27 +10,30 @@ import polars as pl
 import pytest
 
 from analysis.figures.frames.aggregate import telling_lr
+from analysis.figures.of_a_suite import trials_to_trace
 from analysis.losses import choose_loss, has_held_out
 from analysis.references import load
-from analysis.report.folder import trials_to_trace, write_report
-from analysis.scores.leaderboard import leaderboard
-from analysis.scores.table import score_table, trials_to_measure
-from analysis.scores.traces import trial_measures
+from analysis.report.folder import write_report
+from analysis.scores.table import score_table
 from bench.errors import UsageError
-from bench.trace import TRACE_COLUMNS
-from tests.analysis.synthetic_results import METHODS, frame, held_out_traces, results, row, traces, with_held_out
+from tests.analysis.synthetic_results import (
+    METHODS,
+    frame,
+    held_out_traces,
+    results,
+    row,
+    subject,
+    traces,
+    with_held_out,
+)
 
 FEW = {name: METHODS[name] for name in ("softmax", "relu_kernel")}
 HOSTILE = "<script>alert('x')</script>../a_b%"
-NO_TRACES = pl.DataFrame(
-    schema={"trial_id": pl.String, **{name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}}
-)
 
 
 def written(path, data, *, loss="train", **more):
-    drawn = data.filter(pl.col("trial_id").is_in(trials_to_trace(data, loss)))
-    all_traces = pl.concat([traces(drawn), held_out_traces(drawn)]) if has_held_out(data) else traces(drawn)
-    return write_report(data, all_traces, path, title="t", provenance={}, num_keys=21, loss=loss, formats=(), **more)
+    all_traces = pl.concat([traces(data), held_out_traces(data)]) if has_held_out(data) else traces(data)
+    return write_report(subject(data, all_traces, loss=loss, **more), path, formats=())
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +41,15 @@ def report(tmp_path_factory):
     data = results(num_seeds=3)
     lr = telling_lr(data)
     out = tmp_path_factory.mktemp("report") / "new"
-    paths = write_report(
+    shown = subject(
         data,
         traces(data.filter((pl.col("lr") - lr).abs() < 1e-9)),
-        out,
         title="Seven methods",
-        provenance={"suite": "paper_table1", "seeds": [0, 1, 2]},
-        num_keys=21,
-        manifest='{"git": "abc"}',
-        references=load("paper"),
+        facts={"suite": "paper_table1", "seeds": [0, 1, 2]},
+        read_manifest=lambda: '{"git": "abc"}',
+        published=load("paper"),
     )
+    paths = write_report(shown, out)
     return out, paths
 
 
@@ -159,7 +161,7 @@ def test_hostile_names_are_escaped_and_stay_inside_the_folder(tmp_path):
     )
     out = tmp_path / "report"
     paths = write_report(
-        data, NO_TRACES, out, title=HOSTILE, provenance={HOSTILE: HOSTILE, "more": {"a": HOSTILE}}, num_keys=4
+        subject(data, title=HOSTILE, facts={HOSTILE: HOSTILE, "more": {"a": HOSTILE}}, num_keys=4), out
     )
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "<script" not in page
@@ -176,7 +178,7 @@ def test_workloads_optimizers_and_knobs_have_their_own_figures(tmp_path):
             for workload, warmup in (("a b", 0.0), ("a b", 5.0), ("a_b", 0.0))
         ]
     )
-    paths = write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys={"a b": 4, "a_b": 5}, formats=())
+    paths = write_report(subject(data, num_keys={"a b": 4, "a_b": 5}), tmp_path, formats=())
     names = [path.name for path in paths if path.suffix == ".svg"]
     assert sorted(name.split("-")[0] for name in names) == ["joint_map_warmup_steps"] + ["loss_against_lr"] * 3
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -190,8 +192,7 @@ def test_workloads_optimizers_and_knobs_have_their_own_figures(tmp_path):
 
 def test_measures_of_all_trials_add_the_scores_from_traces(tmp_path):
     data = results(num_seeds=2, methods=FEW)
-    measures = trial_measures(traces(data), trials_to_measure(data, 21))
-    write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys=21, formats=(), measures=measures)
+    write_report(subject(data, traces(data), is_measured=True), tmp_path, formats=())
     expected = score_table(data, traces(data), 21, "train")
     assert (tmp_path / "scores.csv").read_text(encoding="utf-8") == expected.write_csv()
     assert "Steps to target" in (tmp_path / "index.html").read_text(encoding="utf-8")
@@ -199,7 +200,7 @@ def test_measures_of_all_trials_add_the_scores_from_traces(tmp_path):
 
 def test_traces_of_the_named_trials_are_enough():
     data = results(num_seeds=2)
-    named = trials_to_trace(data)
+    named = trials_to_trace(subject(data, traces(data)))
     assert data.filter(pl.col("trial_id").is_in(named))["lr"].unique().to_list() == [telling_lr(data)]
     assert len(named) == 7 * 2
 
@@ -207,7 +208,7 @@ def test_traces_of_the_named_trials_are_enough():
 def test_workload_without_number_of_keys_is_named(tmp_path):
     data = results(num_seeds=1)
     with pytest.raises(UsageError, match="num_keys lacks the workloads in_context_regression"):
-        write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys={"other": 4})
+        write_report(subject(data, num_keys={"other": 4}), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +271,7 @@ def test_page_without_links_says_the_same(tmp_path):
     pages = {}
     for is_linked in (True, False):
         out = tmp_path / str(is_linked)
-        write_report(data, NO_TRACES, out, title="t", provenance={}, num_keys=21, formats=(), is_linked=is_linked)
+        write_report(subject(data), out, formats=(), is_linked=is_linked)
         pages[is_linked] = (out / "index.html").read_text(encoding="utf-8")
     assert "<a " not in pages[False]
     assert "few seeds</span>" in pages[False]
@@ -278,13 +279,14 @@ def test_page_without_links_says_the_same(tmp_path):
     assert re.sub("<[^>]*>", "", board[0]) == re.sub("<[^>]*>", "", board[1])
 
 
-def test_the_board_that_is_given_is_shown(tmp_path):
+def test_entries_of_imported_trials_are_flagged(tmp_path):
     data = results(num_seeds=2, methods=FEW)
-    marked = leaderboard(data).with_columns(flags=pl.lit("coarse_cliff"))
-    write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys=21, formats=(), board=marked)
-    assert set(pl.read_csv(tmp_path / "leaderboard.csv")["flags"]) == {"coarse_cliff"}
+    imported = data.filter(method="softmax")["trial_id"].to_list()
+    write_report(subject(data, imported=imported), tmp_path, formats=())
+    flags = dict(pl.read_csv(tmp_path / "leaderboard.csv").select("method", "flags").iter_rows())
+    assert {method: flags[method].endswith("imported") for method in flags} == {"softmax": True, "relu_kernel": False}
 
 
 def test_nothing_to_report_is_said(tmp_path):
     with pytest.raises(UsageError, match="nothing to report"):
-        write_report(frame([]), NO_TRACES, tmp_path, title="t", provenance={}, num_keys=4)
+        write_report(subject(frame([])), tmp_path)

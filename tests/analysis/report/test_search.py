@@ -15,6 +15,7 @@ from analysis.report.search import (
     search_sentences,
 )
 from analysis.report.search_folder import write_search_report
+from analysis.subject import SearchSubject
 from bench.errors import UsageError
 from bench.search import SEARCHES
 from tests.analysis.report.test_page import read
@@ -80,7 +81,7 @@ def test_unfinished_searches_are_counted_flagged_and_defined():
     assert search_sentences(frame)[-1] == "6 trials, in 2 searches. 1 of them are not finished."
     assert [row[-1] for row in answer_tables(frame)[0].texts] == ["", "unfinished"]
     assert list(search_definitions(frame)) == ["Largest stable lr", "unfinished"]
-    assert search_chapters(frame, trail("a", "b"))[1].told.endswith("So far: largest stable lr 0.2 (95% interval "
+    assert search_chapters(frame, trail("a", "b"))[1].answer.endswith("So far: largest stable lr 0.2 (95% interval "
         "[0.1, 0.4]), from 3 trials in 2 rounds. Not finished: x.")  # fmt: skip
 
 
@@ -122,14 +123,18 @@ def test_edges_are_drawn_where_there_are_any():
     assert list(edge_figures(frame_of(answer("a", 0.5, 0.3, 0.9, search="tune")))) == []
 
 
+def searched(answers: pl.DataFrame, decisions: pl.DataFrame) -> SearchSubject:
+    facts = {"suite": "edges"}
+    return SearchSubject(
+        name="s", title="edges", facts=facts, answers=answers, trail=decisions, read_manifest=lambda: '{"git": "abc"}'
+    )
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("search") / "new"
     answers = frame_of(answer("a", 0.5, 0.3, INF), answer(HOSTILE, 0.2, 0.1, 0.4))
-    paths = write_search_report(
-        answers, trail("a", HOSTILE), out, title="edges", provenance={"git": "abc"}, manifest='{"git": "abc"}',
-        formats=("html",),
-    )  # fmt: skip
+    paths = write_search_report(searched(answers, trail("a", HOSTILE)), out, formats=("html",))
     return out, paths
 
 
@@ -168,10 +173,10 @@ def test_markdown_says_the_same_as_the_page(folder):
 
 def test_without_links_the_page_has_none(tmp_path):
     answers = frame_of(answer("a", 0.5, 0.3, 0.9))
-    paths = write_search_report(answers, trail("a"), tmp_path, title="t", provenance={}, formats=(), is_linked=False)
+    paths = write_search_report(searched(answers, trail("a")), tmp_path, formats=(), is_linked=False)
     assert "<a " not in paths[0].read_text(encoding="utf-8")
 
 
 def test_no_finished_round_is_one_clear_line(tmp_path):
     with pytest.raises(UsageError, match="no round of a search is finished"):
-        write_search_report(TWO.clear(), trail("a"), tmp_path, title="t", provenance={})
+        write_search_report(searched(TWO.clear(), trail("a")), tmp_path)

@@ -11,7 +11,7 @@ from analysis.scores.joint_maps import joint_map
 from analysis.scores.knobs import knob_sensitivity
 from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
-from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row, with_held_out
+from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row, subject, with_held_out
 
 NO_TRACES = pl.DataFrame(schema=TRACE_SCHEMA)
 HOSTILE = "<script>alert('x')</script>a_b|%"
@@ -101,7 +101,7 @@ def test_the_page_shows_every_section_with_its_words():
 
 def test_report_of_a_suite_with_knobs_and_optimizers(tmp_path):
     data = suite(warmups=(0.0, 1.0), optimizers=("sgd", "adamw"), methods=("softmax", HOSTILE))
-    paths = write_report(data, NO_TRACES, tmp_path, title="t", provenance={}, num_keys=4, formats=())
+    paths = write_report(subject(data, num_keys=4), tmp_path, formats=())
     names = {path.relative_to(tmp_path).as_posix() for path in paths}
     assert {"knob_sensitivity.csv", "stable_area.csv", "lr_transfer.csv", "optimizer_matrix.md"} <= names
     maps = {name for name in names if name.startswith("figures/joint_map_warmup_steps")}

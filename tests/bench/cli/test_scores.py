@@ -11,7 +11,9 @@ import pytest
 
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.table import score_table
-from bench.results.board import publish
+from bench.results.publish import publish
+from bench.results.stored import Stored
+from bench.results.subjects import read_grid
 from bench.store import Store, Tracker, read_results, read_traces
 from bench.suite import load_suite
 from bench.trace import TRACE_COLUMNS
@@ -137,7 +139,8 @@ def test_power_says_how_many_seeds_to_plan(folder):
 def test_the_page_on_mlflow_has_the_same_scores(folder):
     store = Store(folder / "store", f"sqlite:///{folder / 'store' / 'mlflow.db'}", warn=pytest.fail)
     tracker = Tracker(store, "scored")
-    publish(load_suite(folder / "scored.yaml", allow_code=False), store, tracker)
+    suite = load_suite(folder / "scored.yaml", allow_code=False)
+    publish(read_grid(Stored.of(suite), store), store, tracker)
     assert tracker.close() == 0
     (published,) = (folder / "store").rglob("scores.csv")
     assert published.read_text(encoding="utf-8") == scores(folder, "--format", "csv")[1]

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from analysis.report.search_folder import write_search_report
+from analysis.subject import SearchSubject
 from bench.driver.queues import SearchQueue
 from bench.results.standings import answers, groups, stand, trail
 from bench.suite import Suite
@@ -60,9 +61,8 @@ def test_every_search_has_its_report(tmp_path, search, most, words):
     rows = results(suite, most)
     standings = [stand(group, rows) for group in groups(suite)]
     asked = trail(standings, rows)
-    paths = write_search_report(
-        answers(standings), asked, tmp_path, title="s", provenance={}, formats=(), is_linked=False
-    )
+    subject = SearchSubject(name="s", title="s", answers=answers(standings), trail=asked)
+    paths = write_search_report(subject, tmp_path, formats=(), is_linked=False)
     page = paths[0].read_text(encoding="utf-8")
     assert words in page
     for method in ("softmax", "relu_kernel"):

@@ -13,16 +13,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.foreign.runs import foreign_results, plain_reading
-from analysis.foreign.tidy_file import read_tidy
+from analysis.imports.runs import imported_runs, plain_reading
+from analysis.imports.tidy_file import read_tidy
+from analysis.report.folder import write_report
 from analysis.scores.leaderboard import leaderboard
+from analysis.subject import Subject
 from bench.errors import UsageError
-from bench.results.board import publish, read_board, report
-from bench.results.imported import read_imported, report_imported
 from bench.results.imports import Imported, import_runs
-from bench.results.removal import remove_imports
-from bench.results.sides import read_side
-from bench.results.verify import verify, verify_imports
+from bench.results.imports_removal import remove_imports
+from bench.results.publish import publish
+from bench.results.stored import Stored
+from bench.results.subjects import compared_subject, read_grid
+from bench.results.verify import verify
 from bench.store import (
     Store,
     Tracker,
@@ -82,8 +84,16 @@ def sweep(method: str = "softmax", bump: float = 0.0) -> dict[tuple[str, float, 
     return {(method, lr, seed): 1.0 + lr + seed / 10 + bump for lr in (1e-3, 0.1) for seed in (0, 1)}
 
 
+def stored(suite: Suite | str) -> Stored:
+    return Stored.of(suite) if isinstance(suite, Suite) else Stored(name=suite, suite=None)
+
+
 def imported_into(store: Store, path: Path, suite: Suite | str | None = None, **options) -> Imported:
-    return import_runs(read_tidy(path), store, suite=suite, **options)
+    return import_runs(read_tidy(path), store, beside=None if suite is None else stored(suite), **options)
+
+
+def read(suite: Suite | str, store: Store) -> Subject:
+    return read_grid(stored(suite), store)
 
 
 def train(store: Store, suite: Suite) -> None:
@@ -95,7 +105,7 @@ def train(store: Store, suite: Suite) -> None:
     ]
     tracker.put(results, {})
     tracker.deliver()
-    publish(suite, store, tracker)
+    publish(read(suite, store), store, tracker)
     tracker.finish("FINISHED")
     tracker.close()
 
@@ -111,7 +121,7 @@ def imported_home(empty_database, tmp_path_factory) -> Path:
         patch.delenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", raising=False)
         path = runs(folder, sweep() | sweep("mega"), extra="source")
         done = imported_into(Store(folder / "home", warn=pytest.fail), path)
-    assert (done.suite_name, done.num_new, done.num_replaced, done.num_removed) == ("theirs", 8, 0, 0)
+    assert (done.subject.name, done.num_new, done.num_replaced, done.num_removed) == ("theirs", 8, 0, 0)
     return folder
 
 
@@ -131,10 +141,10 @@ def rows_of_database(store: Store) -> list[tuple]:
 
 def test_runs_stand_in_a_suite_of_their_own(imported):
     store, path = imported
-    alone = foreign_results(read_tidy(path), plain_reading("theirs")).frame
+    alone = imported_runs(read_tidy(path), plain_reading("theirs")).frame
     found = read_results(store, "theirs").sort("trial_id")
     assert found.equals(alone.sort("trial_id"))
-    board = read_imported(store, "theirs").frame
+    board = read("theirs", store).board
     assert board.drop("flags").equals(leaderboard(alone).drop("flags"))
     assert all(flags.endswith("imported") for flags in board["flags"])
     assert read_status(store, "theirs")["state"] == "finished"
@@ -165,7 +175,7 @@ def test_the_same_file_again_changes_nothing(imported):
     again = imported_into(store, path)
     assert again.is_unchanged
     assert rows_of_database(store) == before
-    assert again.board.frame.equals(read_imported(store, "theirs").frame)
+    assert again.subject.board.equals(read("theirs", store).board)
 
 
 @pytest.mark.slow
@@ -202,10 +212,10 @@ def test_a_killed_import_is_made_whole_by_the_next(store, tmp_path, monkeypatch)
 def test_two_files_stand_side_by_side(store, tmp_path):
     for name in ("first", "second"):
         imported_into(store, runs(tmp_path, sweep(bump=len(name)), name=name), "board")
-    methods = read_imported(store, "board").frame["method"].to_list()
+    methods = read("board", store).board["method"].to_list()
     assert sorted(methods) == ["softmax(imported=first)", "softmax(imported=second)"]
     done = imported_into(store, runs(tmp_path, sweep("mega"), name="first"), "board")
-    assert sorted(done.board.frame["method"]) == ["mega(imported=first)", "softmax(imported=second)"]
+    assert sorted(done.subject.board["method"]) == ["mega(imported=first)", "softmax(imported=second)"]
 
 
 @pytest.mark.slow
@@ -222,18 +232,18 @@ def test_a_suite_of_imports_is_none_of_ours(store, tmp_path, suite):
 @pytest.mark.slow
 def test_runs_stand_beside_our_trials(store, tmp_path, suite):
     train(store, suite)
-    ours = read_board(suite, store).frame
+    ours = read(suite, store).board
     done = imported_into(store, runs(tmp_path, sweep()), suite)
-    board = read_board(suite, store)
-    assert done.board.frame.equals(board.frame)
-    assert sorted(board.frame["method"]) == ["relu_kernel", "softmax", "softmax(imported=theirs)"]
-    theirs = board.frame["method"] == "softmax(imported=theirs)"
-    assert board.frame.filter(theirs)["flags"].str.ends_with("imported").all()
-    assert not board.frame.filter(~theirs)["flags"].str.contains("imported").any()
-    assert board.frame.filter(~theirs)["lr_sensitivity"].to_list() == ours["lr_sensitivity"].to_list()
-    assert board.frame["knobs"].to_list() == [""] * 3
+    board = read(suite, store)
+    assert done.subject.board.equals(board.board)
+    assert sorted(board.board["method"]) == ["relu_kernel", "softmax", "softmax(imported=theirs)"]
+    theirs = board.board["method"] == "softmax(imported=theirs)"
+    assert board.board.filter(theirs)["flags"].str.ends_with("imported").all()
+    assert not board.board.filter(~theirs)["flags"].str.contains("imported").any()
+    assert board.board.filter(~theirs)["lr_sensitivity"].to_list() == ours["lr_sensitivity"].to_list()
+    assert board.board["knobs"].to_list() == [""] * 3
     assert board.num_missing == 0
-    assert {name: value for name, value in done.foreign.assumed.items() if name != "grad_clip"} == {
+    assert {name: value for name, value in done.runs.assumed.items() if name != "grad_clip"} == {
         "workload": LABEL,
         "optimizer": "sgd",
         "schedule": "constant",
@@ -249,27 +259,27 @@ def test_runs_stand_beside_our_trials(store, tmp_path, suite):
 def test_verify_finds_nothing_wrong_with_imports_and_what_changed_them(store, tmp_path, suite):
     train(store, suite)
     imported_into(store, runs(tmp_path, sweep()), suite)
-    checked = verify(suite, store)
+    checked = verify(stored(suite), store)
     assert (checked.findings, checked.num_runs, checked.num_results, checked.num_trials) == ((), 12, 8, 8)
     with closing(sqlite3.connect(store.database or "")) as connection:
         connection.execute("update latest_metrics set value = 9 where key = 'final_loss' and value = 1.001")
         connection.commit()
-    assert "metric final_loss 9.0" in verify(suite, Store(store.home, warn=pytest.fail)).findings[0].text
+    assert "metric final_loss 9.0" in verify(stored(suite), Store(store.home, warn=pytest.fail)).findings[0].text
 
 
 @pytest.mark.slow
 def test_an_import_does_not_finish_a_suite_that_was_stopped(store, tmp_path, suite):
     imported_into(store, runs(tmp_path, sweep()), suite)
     assert read_status(store, "ours")["state"] == "killed"
-    board = read_board(suite, store)
-    assert (board.frame.height, board.num_missing) == (1, 8)
+    board = read(suite, store)
+    assert (board.board.height, board.num_missing) == (1, 8)
 
 
 @pytest.mark.slow
 def test_a_suite_run_later_keeps_its_imports_apart(store, tmp_path, suite):
     imported_into(store, runs(tmp_path, sweep(), name="ours"), workload=LABEL)
     train(store, suite)
-    methods = read_board(suite, store).frame["method"].to_list()
+    methods = read(suite, store).board["method"].to_list()
     assert sorted(methods) == ["relu_kernel", "softmax", "softmax(imported=ours)"]
 
 
@@ -277,30 +287,30 @@ def test_a_suite_run_later_keeps_its_imports_apart(store, tmp_path, suite):
 def test_a_side_of_a_comparison_is_all_that_a_name_holds(store, tmp_path, suite):
     train(store, suite)
     imported_into(store, runs(tmp_path, sweep()), suite)
-    side = read_side("ours", store, allow_code=False)
+    side = compared_subject("ours", store, allow_code=False)
     assert sorted(side.results["method"].unique()) == ["relu_kernel", "softmax", "softmax(imported=theirs)"]
-    assert "theirs" in side.manifest["imports"]
+    assert "theirs" in side.plain_manifest["imports"]
 
 
 def test_a_name_of_no_side(imported):
     with pytest.raises(UsageError, match=r"^other: no such file, folder or suite; .* or one of sqlite:.*: theirs$"):
-        read_side("other", imported[0], allow_code=False)
+        compared_subject("other", imported[0], allow_code=False)
 
 
 def test_a_name_that_nothing_was_imported_under(store):
     with pytest.raises(UsageError, match=r"nothing was imported as 'theirs'"):
-        read_imported(store, "theirs")
+        read("theirs", store)
 
 
 @pytest.mark.slow
 def test_reports_show_imported_runs(store, tmp_path, suite):
     train(store, suite)
     imported_into(store, runs(tmp_path, sweep()), suite)
-    report(suite, store, tmp_path / "beside", compare=None)
+    write_report(read(suite, store), tmp_path / "beside")
     assert "softmax(imported=theirs)" in (tmp_path / "beside/leaderboard.csv").read_text()
     assert json.loads((tmp_path / "beside/manifest.json").read_text())["imports"]["theirs"]["num_runs"] == 4
     imported_into(store, runs(tmp_path, sweep("<b>") | {("<b>", 1.0, 0): float("inf")}, name="alone"))
-    paths = report_imported(store, "alone", tmp_path / "alone")
+    paths = write_report(read("alone", store), tmp_path / "alone")
     page = paths[0].read_text()
     assert "alone.csv" in page
     assert "<b></td>" not in page
@@ -309,25 +319,25 @@ def test_reports_show_imported_runs(store, tmp_path, suite):
 
 def test_verify_finds_nothing_wrong_with_imports_alone_and_what_is_lost_of_them(imported):
     store, _ = imported
-    checked = verify_imports("theirs", store, lambda: read_imported(store, "theirs").frame)
+    checked = verify(stored("theirs"), store)
     assert (checked.findings, checked.num_runs, checked.num_results, checked.num_trials) == ((), 8, 8, 8)
     (lost, *_) = [run for run in read_runs(store, "theirs") if records.is_kind(run.tags, "trial")]
     store.client().delete_run(lost.run_id)
-    found = verify_imports("theirs", store, lambda: read_imported(store, "theirs").frame).findings
+    found = verify(stored("theirs"), store).findings
     assert ("import theirs", "7 runs, but 8 were imported") in {(one.where, one.text) for one in found}
     assert all(one.is_wrong for one in found)
 
 
 def test_an_import_that_is_removed_leaves_nothing_and_can_come_again(imported):
     store, path = imported
-    assert remove_imports(store, "theirs", suite=None) == {"theirs": 8}
+    assert remove_imports(store, "theirs", beside=None) == {"theirs": 8}
     assert read_runs(store, "theirs") == []
     assert (read_imports(store, "theirs"), imported_trials(store, "theirs"), read_status(store, "theirs")) == (
         {}, {}, {"state": "waiting"},
     )  # fmt: skip
     before = rows_of_database(store)
     with pytest.raises(UsageError, match=r"sqlite:.*: nothing was imported as 'theirs'$"):
-        remove_imports(store, "theirs", suite=None)
+        remove_imports(store, "theirs", beside=None)
     assert rows_of_database(store) == before
     tracker = Tracker(store, "theirs")
     assert tracker.imported("theirs") == {}
@@ -344,9 +354,9 @@ def test_a_removal_that_was_killed_is_ended_by_the_next(imported, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Tracker, "forget_import", killed)
         with pytest.raises(KeyboardInterrupt):
-            remove_imports(store, "theirs", suite=None)
+            remove_imports(store, "theirs", beside=None)
     assert not imported_trials(store, "theirs")
-    assert remove_imports(store, "theirs", suite=None) == {"theirs": 0}
+    assert remove_imports(store, "theirs", beside=None) == {"theirs": 0}
     assert not read_imports(store, "theirs")
 
 
@@ -354,9 +364,9 @@ def test_what_was_never_imported_is_named_with_what_was(imported):
     store, _ = imported
     before = rows_of_database(store)
     with pytest.raises(UsageError, match=r"nothing was imported as 'thiers'; there are theirs$"):
-        remove_imports(store, "thiers", suite=None)
+        remove_imports(store, "thiers", beside=None)
     with pytest.raises(UsageError, match=r"no import 'mine' in suite 'theirs'; there are theirs$"):
-        remove_imports(store, "mine", suite="theirs")
+        remove_imports(store, "mine", beside=stored("theirs"))
     assert rows_of_database(store) == before
 
 
@@ -365,12 +375,12 @@ def test_one_import_of_a_suite_is_removed_and_the_other_stays(store, tmp_path):
     for name in ("first", "second"):
         imported_into(store, runs(tmp_path, sweep(), name=name), "board")
     with pytest.raises(UsageError, match=r"suite 'board' has an import of that name, which --suite board removes"):
-        remove_imports(store, "first", suite=None)
-    assert remove_imports(store, "first", suite="board") == {"first": 4}
-    assert read_imported(store, "board").frame["method"].to_list() == ["softmax(imported=second)"]
+        remove_imports(store, "first", beside=None)
+    assert remove_imports(store, "first", beside=stored("board")) == {"first": 4}
+    assert read("board", store).board["method"].to_list() == ["softmax(imported=second)"]
     assert set(json.loads(read_manifest(store, "board") or "")["imports"]) == set(read_imports(store, "board"))
     assert set(read_imports(store, "board")) == {"second"}
-    assert verify_imports("board", store, lambda: read_imported(store, "board").frame).findings == ()
+    assert verify(stored("board"), store).findings == ()
     labels = [run.tags["bench.method"] for run in read_runs(store, "board") if records.is_kind(run.tags, "method")]
     assert labels == ["softmax(imported=second)"]
 
@@ -378,18 +388,18 @@ def test_one_import_of_a_suite_is_removed_and_the_other_stays(store, tmp_path):
 @pytest.mark.slow
 def test_removing_what_stands_beside_our_trials_leaves_ours_as_they_were(store, tmp_path, suite):
     train(store, suite)
-    before, ours = read_board(suite, store), trial_runs(store)
+    before, ours = read(suite, store), trial_runs(store)
     for name in ("first", "second"):
         imported_into(store, runs(tmp_path, sweep(), name=name), suite)
     with pytest.raises(UsageError, match=r"^ours: .* has 8 trials of this suite that were trained here; required its"):
-        remove_imports(store, "ours", suite=None)
-    assert remove_imports(store, "first", suite=suite) == {"first": 4}
-    assert remove_imports(store, "second", suite=suite) == {"second": 4}
+        remove_imports(store, "ours", beside=None)
+    assert remove_imports(store, "first", beside=stored(suite)) == {"first": 4}
+    assert remove_imports(store, "second", beside=stored(suite)) == {"second": 4}
     assert trial_runs(store) == ours
-    board = read_board(suite, store)
-    assert board.frame.equals(before.frame)
+    board = read(suite, store)
+    assert board.board.equals(before.board)
     assert board.results.sort("trial_id").equals(before.results.sort("trial_id"))
-    assert verify(suite, store).findings == ()
+    assert verify(stored(suite), store).findings == ()
     assert "imports" not in json.loads(read_manifest(store, "ours") or "{}")
     assert read_status(store, "ours")["state"] == "finished"
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from bench.results.board import read_board
+from bench.results.stored import Stored
+from bench.results.subjects import read_subject
 from bench.store import Store, Tracker
 from bench.suite import Context, Suite
 from bench.trace import TRACE_COLUMNS
@@ -113,6 +114,6 @@ def deliver_suite(tracker: Tracker, store: Store, of: Suite) -> None:
     finished = suite_results(of)
     tracker.put(finished, {one.trial.id: trace(number) for number, one in enumerate(finished)})
     tracker.deliver()
-    tracker.log_leaderboard(read_board(of, store).frame)
+    tracker.log_leaderboard(read_subject(Stored.of(of), store).board)
     tracker.finish("FINISHED")
     tracker.close()

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.driver.queues import SearchQueue
-from bench.results.answers import publish_search
+from bench.results.publish import publish
+from bench.results.stored import Stored
+from bench.results.subjects import read_subject
 from bench.store import Store, Tracker
 from bench.suite import Context, Suite
 from bench.trial import Outcome, Result
@@ -39,7 +41,7 @@ def searched(fresh_database, tmp_path) -> Store:
         tracker.put(finished, {})
         queue.tell(finished)
     assert tracker.deliver() == 0
-    publish_search(suite, store, tracker)
+    publish(read_subject(Stored.of(suite), store), store, tracker)
     assert tracker.close() == 0
     return store
 
@@ -52,7 +54,9 @@ def test_the_report_and_the_page_on_mlflow_say_the_same(searched, tmp_path):
         app, ["report", str(tmp_path / "suite.yaml"), "--store", str(searched.home), "--out", str(out)]
     )
     assert (done.exit_code, done.stdout) == (0, f"{out / 'index.html'}\n")
-    refused = CliRunner().invoke(app, ["report", str(tmp_path / "suite.yaml"), "--compare", "paper"])
+    refused = CliRunner().invoke(
+        app, ["report", str(tmp_path / "suite.yaml"), "--compare", "paper", "--store", str(searched.home)]
+    )
     assert str(refused.exception) == "suite asks for a search, whose report takes no --compare, --score or --loss"
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "is stable up to the largest lr" in page

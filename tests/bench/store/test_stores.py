@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from bench.errors import StoreError
+from bench.results.stored import Stored
 from bench.results.verify import verify
 from bench.store import Store, leaderboard_link, read_manifest, read_results, read_traces, suite_names
 from bench.trial import Outcome
@@ -200,7 +201,7 @@ def test_artifacts_that_are_gone_are_one_line(any_store, suite, open_tracker):
 def test_every_kind_of_store_verifies_and_shows_a_changed_trace(any_store, open_tracker):
     suite = finished_packs.suite(f"verify-{uuid.uuid4().hex[:8]}")
     finished_packs.deliver_suite(open_tracker(any_store, suite.name), any_store, suite)
-    checked = verify(suite, any_store)
+    checked = verify(Stored.of(suite), any_store)
     assert checked.findings == ()
     assert (checked.num_trials, checked.num_results, checked.num_runs, checked.num_traces) == (12, 12, 12, 12)
     assert (checked.num_unsigned, checked.num_waiting) == (0, 0)
@@ -210,7 +211,7 @@ def test_every_kind_of_store_verifies_and_shows_a_changed_trace(any_store, open_
     path = any_store.home / "trace.parquet"
     finished_packs.trace(99).write_parquet(path)
     any_store.artifact_repository(experiment).log_artifact(str(path), f"{run.info.run_id}/artifacts")
-    (finding,) = verify(suite, any_store).findings
+    (finding,) = verify(Stored.of(suite), any_store).findings
     assert run.info.run_id in finding.where
     assert "when it was delivered" in finding.text
 

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from bench.cli.app import app
 from bench.driver.queues import SearchQueue
 from bench.errors import UsageError
-from bench.results.answers import publish_search
+from bench.results.publish import publish
+from bench.results.stored import Stored
+from bench.results.subjects import read_subject
 from bench.results.verify import verify
 from bench.store import Store, Tracker
 from bench.suite import Context, Suite
@@ -58,7 +60,7 @@ def change(store: Store, statement: str, *values) -> None:
 
 def lines(store: Store, suite: Suite) -> list[str]:
     fresh = Store(store.home, warn=lambda line: None)
-    return [f"{'wrong' if one.is_wrong else 'open'}: {one.text}" for one in verify(suite, fresh).findings]
+    return [f"{'wrong' if one.is_wrong else 'open'}: {one.text}" for one in verify(Stored.of(suite), fresh).findings]
 
 
 def test_changed_results_metrics_and_params_are_wrong(delivered, suite):
@@ -107,7 +109,7 @@ def test_a_trace_that_is_gone_or_of_other_columns_is_wrong(delivered, suite):
 def test_results_before_checksums_and_versions_are_read(delivered, suite):
     change(delivered, "delete from tags where key in ('bench.trace_sha256', 'bench.schema')")
     change(delivered, "delete from experiment_tags where key = 'bench.schema'")
-    checked = verify(suite, Store(delivered.home, warn=pytest.fail))
+    checked = verify(Stored.of(suite), Store(delivered.home, warn=pytest.fail))
     assert checked.findings == ()
     assert checked.num_unsigned == 12
 
@@ -126,7 +128,7 @@ def test_a_missing_trial_is_open(delivered, suite, open_tracker, results):
     rest = [one for one in finished_packs.suite_results(more) if one.trial.id not in {old.trial.id for old in results}]
     tracker.put(rest, {})
     tracker.close(timeout_s=0)
-    checked = verify(more, Store(delivered.home, warn=pytest.fail))
+    checked = verify(Stored.of(more), Store(delivered.home, warn=pytest.fail))
     assert (checked.num_waiting, checked.num_results) == (4, 16)
     assert not any("never trained" in one.text for one in checked.findings)
 
@@ -134,7 +136,7 @@ def test_a_missing_trial_is_open(delivered, suite, open_tracker, results):
 def test_a_suite_that_is_being_run_is_refused(delivered, suite, open_tracker):
     open_tracker(delivered, suite.name)
     with pytest.raises(UsageError, match="already being run"):
-        verify(suite, delivered)
+        verify(Stored.of(suite), delivered)
 
 
 @pytest.mark.parametrize(
@@ -176,10 +178,10 @@ def test_a_search_is_verified_round_by_round(fresh_database, tmp_path):
         tracker.put(finished, {})
         queue.tell(finished)
     assert tracker.deliver() == 0
-    publish_search(searched, store, tracker)
+    publish(read_subject(Stored.of(searched), store), store, tracker)
     tracker.finish("FINISHED")
     assert tracker.close() == 0
-    checked = verify(searched, Store(tmp_path, warn=pytest.fail))
+    checked = verify(Stored.of(searched), Store(tmp_path, warn=pytest.fail))
     assert checked.findings == ()
     assert checked.num_trials == checked.num_results > 10
     change(store, """update tags set value = replace(value, '"final_loss":1.0,', '"final_loss":2.9,') where key = 'bench.result'""")  # fmt: skip # noqa: E501

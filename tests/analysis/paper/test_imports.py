@@ -5,12 +5,12 @@ import math
 import polars as pl
 import pytest
 
-from analysis.foreign.runs import mark_imported
+from analysis.imports.runs import mark_imported
 from analysis.paper.bundle import write_bundle
-from analysis.paper.imported import divergence_rule, divergence_rule_of, imported_rows, imported_text
+from analysis.paper.imports import divergence_rule, divergence_rule_of, imported_rows, imported_text
 from analysis.paper.prose import cited_keys, text_markdown
 from analysis.scores.leaderboard import leaderboard
-from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row
+from tests.analysis.synthetic_results import frame, row, subject
 
 OWN = "A trial has diverged as soon as its loss or gradient norm is not finite"
 THEIRS = "where its file says so or its final loss is not finite"
@@ -99,11 +99,9 @@ def test_the_rule_of_divergence_is_that_of_the_entries(own, theirs, rule):
 
 def test_a_bundle_tells_imports_in_text_tables_and_readme(tmp_path):
     data = frame([*runs(), *runs("theirs_only(imported=t)", optimizer="unknown")])
-    imported = data.filter(optimizer="unknown")["trial_id"]
-    board = mark_imported(leaderboard(data), data, imported)
+    imported = data.filter(optimizer="unknown")["trial_id"].to_list()
     manifest = '{"imports": {"t": {"file": "t.csv", "sha256": "ff", "sources": [], "assumed": {}}}}'
-    write_bundle(data, pl.DataFrame(schema=TRACE_SCHEMA), tmp_path / "b", title="t", board=board, manifest=manifest,
-                 num_keys={"in_context_regression": 21})  # fmt: skip
+    write_bundle(subject(data, imported=imported, read_manifest=lambda: manifest), tmp_path / "b")
     text = (tmp_path / "b/methods.md").read_text()
     assert "We trained one attention method: softmax" in text
     assert "We imported 4 runs that others trained, of theirs" in text

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import CIRCUMSTANCES
-from analysis.foreign.tidy_file import printable
+from analysis.imports.tidy_file import printable
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT, INITIAL, Measure
 from bench.trial import KINDS, OPTIONAL_KINDS

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
-from analysis.foreign.runs import IMPORTED
+from analysis.imports.runs import IMPORTED
 from analysis.paper.prose import Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.flags import has_flag
 from analysis.text import counted

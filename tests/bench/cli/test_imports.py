@@ -255,7 +255,7 @@ def test_diff_of_two_workloads_of_one_file(bench, tmp_path):
 @pytest.fixture(scope="module")
 def imported_home(tmp_path_factory) -> Path:
     """A folder with theirs.csv, and a store that it was imported into."""
-    from analysis.foreign.tidy_file import read_tidy
+    from analysis.imports.tidy_file import read_tidy
     from bench.results.imports import import_runs
 
     folder = tmp_path_factory.mktemp("imported")
@@ -264,7 +264,7 @@ def imported_home(tmp_path_factory) -> Path:
     (folder / "theirs.csv").write_text("\n".join(["method,lr,seed,loss,initial_loss", *runs]) + "\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        import_runs(read_tidy(folder / "theirs.csv"), Store(folder / "store", warn=pytest.fail), suite=None)
+        import_runs(read_tidy(folder / "theirs.csv"), Store(folder / "store", warn=pytest.fail), beside=None)
     return folder
 
 

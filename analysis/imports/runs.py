@@ -16,8 +16,8 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
-from analysis.foreign.cells import UNNAMED, checked_numbers, checked_text, spread_knobs
-from analysis.foreign.tidy_file import TidyFile
+from analysis.imports.cells import UNNAMED, checked_numbers, checked_text, spread_knobs
+from analysis.imports.tidy_file import TidyFile
 from analysis.scores.flags import with_flag
 from bench.errors import UsageError, did_you_mean
 from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
@@ -57,7 +57,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreign:
+class ImportedRuns:
     """A file's runs as results; its sources, as it cites them; and what it does not say, with what counts instead."""
 
     results: tuple[Result, ...]
@@ -76,7 +76,7 @@ def plain_reading(name: str) -> Reading:
     return Reading(name=name, absent=ABSENT, label=str)
 
 
-def foreign_results(file: TidyFile, reading: Reading) -> Foreign:
+def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
     """The runs of a tidy file. Raises UsageError with the first problem.
 
     Columns: REQUIRED_COLUMNS, and any other of KNOWN_COLUMNS. A run diverged if `outcome` says so or its final loss is
@@ -103,7 +103,7 @@ def foreign_results(file: TidyFile, reading: Reading) -> Foreign:
     assumed = {name: value for name, value in absent.items() if name not in cells.columns}
     if reading.workload is not None:
         del assumed["workload"]
-    return Foreign(results=results, sources=sources, assumed=assumed)
+    return ImportedRuns(results=results, sources=sources, assumed=assumed)
 
 
 def _known_columns(file: TidyFile, reading: Reading) -> pl.DataFrame:
@@ -229,7 +229,7 @@ def _result(row: dict[str, Any], settings: dict[str, Any], absent: Mapping[str, 
     )
 
 
-def told_apart(results: pl.DataFrame, imported: Mapping[str, str]) -> pl.DataFrame:
+def named_apart(results: pl.DataFrame, imported: Mapping[str, str]) -> pl.DataFrame:
     """`results` with imported methods renamed `softmax(imported=NAME)` where others share their name and workload.
 
     `imported` is the name of its import by trial id.

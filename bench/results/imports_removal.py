@@ -6,7 +6,10 @@ import json
 
 from bench.errors import StoreError, UsageError
 from bench.lazy import polars
-from bench.results.imported import end_status, holds_imports, publish_imports, suites_of_imports
+from bench.results.imports import end_status
+from bench.results.publish import publish
+from bench.results.stored import Stored, holds_imports, suites_of_imports
+from bench.results.subjects import read_subject
 from bench.store import (
     Store,
     Tracker,
@@ -16,24 +19,23 @@ from bench.store import (
     read_results,
     read_status,
 )
-from bench.suite import Suite
 
 
-def remove_imports(store: Store, name: str, *, suite: Suite | str | None) -> dict[str, int]:
+def remove_imports(store: Store, name: str, *, beside: Stored | None) -> dict[str, int]:
     """Delete imports, and say how many runs of each went; what is left is published anew.
 
-    With a suite (ours, or the name of one of imports alone), the import `name` of it; without, all that was imported
-    as `name`. Runs go to MLflow's trash, as all that the store replaces. What a killed removal left is removed by the
-    next.
+    beside: the suite, or the name of imports alone, whose import `name` it is; None: all that was imported as `name`.
+    Runs go to MLflow's trash, as all that the store replaces. What a killed removal left is removed by the next.
 
     Raises UsageError if there is no such import, and while the suite is being run.
     """
     store.client()
-    suite_name = name if suite is None else suite.name if isinstance(suite, Suite) else suite
-    if not isinstance(suite, Suite):
+    stored = Stored(name=name, suite=None) if beside is None else beside
+    suite_name = stored.name
+    if stored.suite is None:
         holds_imports(store, suite_name)  # raises for one that has trials of ours
     held = _held(store, suite_name)
-    wanted = held if suite is None else held & {name}
+    wanted = held if beside is None else held & {name}
     if not wanted:
         raise UsageError(_none_of_that_name(store, suite_name, name, held))
     tracker = Tracker(store, suite_name)
@@ -43,8 +45,8 @@ def remove_imports(store: Store, name: str, *, suite: Suite | str | None) -> dic
             raise StoreError(f"{num_waiting} packs of {suite_name!r} wait in the outbox; the same command goes on")
         counts = {one: _remove(store, tracker, suite_name, one) for one in sorted(wanted)}
         if not tracker.remove_empty_suite():
-            _publish_rest(suite, suite_name, store, tracker)
-            tracker.finish(end_status(suite, state))
+            _publish_rest(stored, store, tracker)
+            tracker.finish(end_status(stored, state))
     finally:
         tracker.close()
     return counts
@@ -77,9 +79,9 @@ def _remove(store: Store, tracker: Tracker, suite_name: str, name: str) -> int:
     return len(trials)
 
 
-def _publish_rest(suite: Suite | str | None, suite_name: str, store: Store, tracker: Tracker) -> None:
-    results = read_results(store, suite_name)
+def _publish_rest(stored: Stored, store: Store, tracker: Tracker) -> None:
+    results = read_results(store, stored.name)
     if results.filter(polars.col("outcome").is_in(["completed", "diverged"])).is_empty():
         tracker.log_page("No trial has a result.\n", {})
     else:
-        publish_imports(suite, suite_name, store, tracker)
+        publish(read_subject(stored, store), store, tracker)

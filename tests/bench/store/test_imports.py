@@ -1,19 +1,19 @@
 """What is imported is found again in every kind of store, replaced, and deleted as a whole."""
 
-from analysis.foreign.runs import foreign_results, plain_reading
-from analysis.foreign.tidy_file import read_tidy
+from analysis.imports.runs import imported_runs, plain_reading
+from analysis.imports.tidy_file import read_tidy
 from bench.store import imported_trials, read_imports, read_results, read_runs, records
 
 RUNS = "method,lr,seed,loss,initial_loss\na,0.1,0,1.0,4.0\nb,0.1,0,2.0,4.0\n"
 
 
-def foreign(folder, text):
+def runs(folder, text):
     (folder / "runs.csv").write_text(text)
-    return list(foreign_results(read_tidy(folder / "runs.csv"), plain_reading("runs")).results)
+    return list(imported_runs(read_tidy(folder / "runs.csv"), plain_reading("runs")).results)
 
 
 def test_imported_trials_are_told_from_ours(any_store, open_tracker, tmp_path):
-    results = foreign(tmp_path, RUNS)
+    results = runs(tmp_path, RUNS)
     tracker = open_tracker(any_store, "imports")
     tracker.put(results, {})
     ids = {result.trial.id for result in results}
@@ -27,7 +27,7 @@ def test_imported_trials_are_told_from_ours(any_store, open_tracker, tmp_path):
 
 
 def test_removed_trials_take_their_method_runs_along(any_store, open_tracker, tmp_path):
-    results = foreign(tmp_path, RUNS)
+    results = runs(tmp_path, RUNS)
     tracker = open_tracker(any_store, "removals")
     tracker.put(results, {})
     tracker.deliver()

@@ -1,0 +1,139 @@
+"""How each kind of subject is shown: its board as text, its report folder, and what MLflow's page of it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from analysis.across.comparison import compare, rank_correlations
+from analysis.subject import SearchSubject, Subject
+from analysis.tables.leaderboard import FORMATS, terminal_frames
+from analysis.tables.markdown import table_markdown
+from analysis.tables.published import COMPARISON_FORMATS
+from analysis.tables.table import Table, columns, plain_cell
+
+# Of ANSWER_COLUMNS, in a table for people; the first NUM_NAMES are names.
+ANSWERS_SHOWN = ("workload", "method", "optimizer", "knobs", "value", "ci_low", "ci_high", "unit", "best_value",
+                 "num_trials", "num_trials_to_target", "flags")  # fmt: skip
+NUM_NAMES = 4
+DECISIONS_NOTE = "Every decision and its reason: `search.html` and `trail.csv` under Artifacts."
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The doors of a kind of subject.
+
+    forms: its board as text, by --format. frames: the same as a terminal's tables. remarks: what else is said of it.
+    write: its report folder, as `write_report`. page: what MLflow calls the report's page. page_text: the Markdown
+    above that, of the subject and the report's folder. is_scored: whether --compare, --score and --loss mean something.
+    """
+
+    forms: Mapping[str, Callable[[Any], str]]
+    frames: Callable[[Any], list[pl.DataFrame]]
+    write: Callable[..., list[Path]]
+    remarks: Callable[[Any], list[str]]
+    page: str
+    page_text: Callable[[Any, Path], str]
+    is_scored: bool
+
+
+def view_of(subject: Subject | SearchSubject) -> View:
+    """How it is shown."""
+    return VIEWS[type(subject)]
+
+
+def answers_markdown(subject: SearchSubject) -> str:
+    """The answers as a table."""
+    titles = tuple(name for name in ANSWERS_SHOWN if subject.answers[name].is_not_null().any())
+    rows = tuple(
+        tuple("" if cell is None else plain_cell(cell) for cell in row)
+        for row in subject.answers.select(titles).iter_rows()
+    )
+    return table_markdown(Table(heading=subject.question, columns=columns(*titles, num_names=NUM_NAMES), rows=rows))
+
+
+def _board_text(form: str) -> Callable[[Subject], str]:
+    """The leaderboard in a form of FORMATS, or beside the published numbers if the subject has some."""
+
+    def text(subject: Subject) -> str:
+        if subject.published is None:
+            return FORMATS[form](subject.board)
+        return COMPARISON_FORMATS[form](compare(subject.board, subject.published))
+
+    return text
+
+
+def _board_frames(subject: Subject) -> list[pl.DataFrame]:
+    if subject.published is None:
+        return terminal_frames(subject.board)
+    return [compare(subject.board, subject.published)]
+
+
+def _rank_correlations(subject: Subject) -> list[str]:
+    """How far the order of methods is that of the published numbers, a line a workload and optimizer."""
+    if subject.published is None:
+        return []
+    return [
+        f"{row['workload']}, {row['optimizer']}: rank correlation over {row['num_methods']} methods: "
+        f"Spearman {_correlation(row['spearman'])}, Kendall {_correlation(row['kendall'])}"
+        for row in rank_correlations(compare(subject.board, subject.published)).iter_rows(named=True)
+    ]
+
+
+def _correlation(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
+
+
+def _answers_frames(subject: SearchSubject) -> list[pl.DataFrame]:
+    answers = subject.answers
+    return [answers.select(name for name in answers.columns if answers[name].is_not_null().any())]
+
+
+def _board_page(subject: Subject, folder: Path) -> str:
+    return f"{(folder / 'leaderboard.md').read_text(encoding='utf-8')}\n{subject.description}\n"
+
+
+def _answers_page(subject: SearchSubject, folder: Path) -> str:
+    return f"{subject.description}\n\n{answers_markdown(subject)}\n{DECISIONS_NOTE}\n"
+
+
+def _write_report(subject: Subject, out: Path, **options: Any) -> list[Path]:
+    from analysis.report.folder import write_report  # draws: a leaderboard in a terminal needs no figures
+
+    return write_report(subject, out, **options)
+
+
+def _write_search_report(subject: SearchSubject, out: Path, **options: Any) -> list[Path]:
+    from analysis.report.search_folder import write_search_report
+
+    return write_search_report(subject, out, **options)
+
+
+VIEWS: dict[type, View] = {
+    Subject: View(
+        forms={"md": _board_text("markdown"), **{form: _board_text(form) for form in ("csv", "json", "latex", "html")}},
+        frames=_board_frames,
+        write=_write_report,
+        remarks=_rank_correlations,
+        page="leaderboard.html",
+        page_text=_board_page,
+        is_scored=True,
+    ),
+    SearchSubject: View(
+        forms={
+            "md": answers_markdown,
+            "csv": lambda subject: subject.answers.write_csv(),
+            "json": lambda subject: subject.answers.write_json() + "\n",
+        },
+        frames=_answers_frames,
+        write=_write_search_report,
+        remarks=lambda subject: [],
+        page="search.html",
+        page_text=_answers_page,
+        is_scored=False,
+    ),
+}

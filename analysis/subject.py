@@ -1,0 +1,141 @@
+"""Whatever is looked at, as one value: a suite's results in a store, imported runs, a report's folder, a tidy file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from analysis.imports.runs import mark_imported
+from analysis.losses import choose_loss
+from analysis.scores.leaderboard import leaderboard
+from analysis.scores.parts import ScoredEntry
+from analysis.scores.table import measured_entries, trials_to_measure
+from analysis.scores.traces import lot_measures
+from bench.trace import TRACE_COLUMNS
+
+MEASURED_QUANTITIES = ("loss", "entropy")  # of traces, which scores read
+
+# (trial ids, quantities or None for all) -> trial_id and TRACE_COLUMNS, in frames of whole trials
+TraceLots = Callable[[Collection[str], Collection[str] | None], Iterable[pl.DataFrame]]
+
+
+def no_traces(trial_ids: Collection[str], quantities: Collection[str] | None) -> Iterable[pl.DataFrame]:
+    """The TraceLots of trials that left none."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Trials of a grid and what goes with them; what is computed or read of them is, once, when it is asked for.
+
+    name, briefly, and origin, in full: what comparisons call it. title: of its pages. description: what is compared.
+    facts: what a page says of the run behind it, beside the manifest; none of runs of others alone.
+    results: RESULT_COLUMNS. imported: ids of the trials that were imported. num_trials: asked for, of which num_missing
+    have no result. num_keys: the number of keys N of the attention, by workload label.
+    score: what the board is ordered by. loss: the one of SCORED_LOSSES that all scores are of.
+    published: numbers of others to set beside these (analysis.references.load).
+    read_manifest: gives its JSON text, None where there is none. trace_lots: reads traces.
+    is_measured: whether the traces of all trials are read, for the scores from traces.
+    """
+
+    name: str
+    title: str
+    origin: str = ""
+    description: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    results: pl.DataFrame
+    imported: Collection[str] = ()
+    num_trials: int = 0
+    num_missing: int = 0
+    num_keys: Mapping[str, int] = field(default_factory=dict)
+    score: str = "lr_sensitivity"
+    loss: str = "train"
+    published: pl.DataFrame | None = None
+    read_manifest: Callable[[], str | None] = lambda: None
+    trace_lots: TraceLots = no_traces
+    is_measured: bool = True
+
+    @cached_property
+    def board(self) -> pl.DataFrame:
+        """LEADERBOARD_COLUMNS; entries of imported trials are flagged so."""
+        return mark_imported(leaderboard(self.results, self.score, self.loss), self.results, self.imported)
+
+    @property
+    def scored(self) -> pl.DataFrame:
+        """The results with the scored loss as initial_loss and final_loss, which curves are made of."""
+        return choose_loss(self.results, self.loss)
+
+    @cached_property
+    def entries(self) -> list[ScoredEntry]:
+        """What every score is computed from, by entry."""
+        return measured_entries(self.results, self.measures, self.loss)
+
+    @cached_property
+    def measures(self) -> pl.DataFrame | None:
+        """What the traces of all trials say, `trial_measures`; None if they are not read, or there are none to read."""
+        if not self.is_measured or self.trace_lots is no_traces:
+            return None
+        trials = trials_to_measure(self.results, self.num_keys)
+        return lot_measures(self.trace_lots(trials["trial_id"].to_list(), MEASURED_QUANTITIES), trials)
+
+    def traces(self, trial_ids: Collection[str]) -> pl.DataFrame:
+        """trial_id and TRACE_COLUMNS of these trials; no rows of one that left no trace."""
+        schema = {"trial_id": pl.String, **{name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}}
+        return pl.concat([pl.DataFrame(schema=schema), *self.trace_lots(trial_ids, None)])
+
+    @cached_property
+    def manifest(self) -> str | None:
+        """JSON text: what ran, with which versions, on what, and what was imported beside it."""
+        return self.read_manifest()
+
+    @property
+    def plain_manifest(self) -> dict[str, Any]:
+        """The manifest as data; {} where there is none."""
+        return json.loads(self.manifest or "{}")
+
+    @property
+    def missing(self) -> str:
+        """In words how many trials have no result; empty if all have."""
+        return f"{self.num_missing} of {self.num_trials} trials have no result yet" if self.num_missing else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSubject:
+    """The answers of a suite's adaptive searches and their decisions; fields that a Subject has are as there.
+
+    question: what was searched, and over which knob. answers and trail: ANSWER_COLUMNS and TRAIL_COLUMNS of
+    bench.results.standings. num_missing: trials that the last rounds still wait for.
+    """
+
+    name: str
+    title: str
+    description: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    question: str = ""
+    answers: pl.DataFrame
+    trail: pl.DataFrame
+    num_missing: int = 0
+    read_manifest: Callable[[], str | None] = lambda: None
+
+    @property
+    def board(self) -> pl.DataFrame:
+        """The answers as they stand on method runs."""
+        return self.answers.drop("num_rounds")
+
+    @cached_property
+    def manifest(self) -> str | None:
+        return self.read_manifest()
+
+    @property
+    def plain_manifest(self) -> dict[str, Any]:
+        return json.loads(self.manifest or "{}")
+
+    @property
+    def missing(self) -> str:
+        """In words how many trials have no result; empty if all have."""
+        return f"{self.num_missing} trials of the last rounds have no result yet" if self.num_missing else ""

@@ -1,0 +1,48 @@
+"""Puts what was computed of a subject on its runs in MLflow: numbers of each method, and the page of the suite run."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.report.views import view_of
+from analysis.subject import SearchSubject, Subject
+from bench.store import Store, Tracker
+
+PAGE_FORMATS = ("html",)  # of its figures; the page itself holds them as SVG
+PAGE_SUFFIXES = (".html", ".csv", ".md", ".tex", ".json")  # of a report's files that MLflow keeps
+# Tag of the suite run and its method runs: field of the manifest.
+PROVENANCE_TAGS: dict[str, str] = {
+    "bench.version": "bench",
+    "bench.commit": "git",
+    "bench.date": "written",
+    "bench.suite_sha256": "suite_sha256",
+    "bench.device": "device",
+}
+
+
+def publish(subject: Subject | SearchSubject, store: Store, tracker: Tracker) -> None:
+    """Put the board on the method runs and the page on the suite run.
+
+    Where a server keeps the traces, the page goes without the scores that need those of all trials: they would have to
+    be downloaded one by one.
+    """
+    if isinstance(subject, Subject) and store.is_remote:
+        subject = dataclasses.replace(subject, is_measured=False)
+    view = view_of(subject)
+    tracker.log_leaderboard(subject.board)
+    tracker.tag(provenance_tags(subject.plain_manifest))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        paths = view.write(subject, folder, formats=PAGE_FORMATS, is_linked=False)
+        names = {"index.html": view.page}
+        kept = [path.relative_to(folder).as_posix() for path in paths if path.suffix in PAGE_SUFFIXES]
+        tracker.log_page(view.page_text(subject, folder), {names.get(name, name): folder / name for name in kept})
+
+
+def provenance_tags(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What a suite's runs are found by in MLflow's search bar, from the manifest of its last start; {} without one."""
+    return {tag: str(manifest[name]) for tag, name in PROVENANCE_TAGS.items() if name in manifest}

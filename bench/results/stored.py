@@ -1,0 +1,79 @@
+"""What a SUITE argument names: a suite by its file, a shipped one, one whose text the store keeps, or imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.errors import UsageError
+from bench.store import Store, imported_trials, read_imports, read_results, read_suite_text, suite_names
+from bench.suite import Suite, find_suite, load_suite, parse_suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A name in the store and the suite of that name; None where runs of others alone are kept under it."""
+
+    name: str
+    suite: Suite | None
+
+    @classmethod
+    def of(cls, suite: Suite) -> Stored:
+        """A suite under its own name."""
+        return cls(name=suite.name, suite=suite)
+
+
+def find_stored(text: str, store: Store, *, allow_code: bool) -> Stored:
+    """What `text` names: a suite file, a shipped suite, or a name in the store, of a suite that was run or of imports.
+
+    A file goes before what the store keeps. Raises UsageError if it names nothing, and for a suite that was run before
+    stores kept the text of suites.
+    """
+    missing = _why_no_file(text)
+    if missing and not is_path(text) and (store.database is None or store.database.exists()):
+        if (suite := stored_suite(text, store, allow_code=allow_code)) is not None:
+            return Stored.of(suite)
+        if holds_imports(store, text):
+            return Stored(name=text, suite=None)
+        if imported := suites_of_imports(store):
+            raise UsageError(f"{missing}; imported into {store.shown_uri}: {', '.join(imported)}")
+    return Stored.of(load_suite(find_suite(text), allow_code=allow_code))
+
+
+def stored_suite(name: str, store: Store, *, allow_code: bool) -> Suite | None:
+    """The suite of this name as it was last run, from the text that the store keeps of it; None if it keeps none."""
+    text = read_suite_text(store, name)
+    if text is None:
+        return None
+    return parse_suite(text, shown=f"suite {name} in {store.shown_uri}", allow_code=allow_code)
+
+
+def is_path(text: str) -> bool:
+    """Whether it can only be a suite file, and no name in a store."""
+    return "/" in text or text.endswith((".yaml", ".yml"))
+
+
+def holds_imports(store: Store, name: str) -> bool:
+    """Whether runs of others, and none of ours, are kept under this name.
+
+    Raises UsageError for one with trials of ours, which their suite alone tells from what else they stand among.
+    """
+    num_imported, num_runs = len(imported_trials(store, name)), read_results(store, name).height
+    if num_runs > num_imported:
+        raise UsageError(
+            f"{name}: {store.shown_uri} has {num_runs - num_imported} trials of this suite that were trained "
+            "here; required its file"
+        )
+    return num_imported > 0
+
+
+def suites_of_imports(store: Store) -> list[str]:
+    """Names that runs of others were imported under."""
+    return [name for name in suite_names(store) if read_imports(store, name)]
+
+
+def _why_no_file(text: str) -> str:
+    """Why it names no suite file and no shipped suite; empty if it does."""
+    try:
+        return "" if find_suite(text).is_file() else f"{text}: required a suite file"
+    except UsageError as error:
+        return str(error)

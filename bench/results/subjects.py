@@ -1,0 +1,265 @@
+"""Subjects are read here: from a store, a report's folder or a tidy file."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from analysis.imports.runs import imported_runs, named_apart, plain_reading
+from analysis.imports.tidy_file import printable, read_tidy
+from analysis.subject import SearchSubject, Subject
+from bench.entry import build
+from bench.errors import UsageError
+from bench.lazy import polars
+from bench.results.standings import answers, groups, stand, trail
+from bench.results.stored import Stored
+from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, suite_names, trace_lots
+from bench.suite import Suite, find_suite, load_suite, shipped_suites
+from bench.workloads import WORKLOADS
+
+CURVES_FILE, MANIFEST_FILE = "curves.csv", "manifest.json"  # of a report
+MAX_MANIFEST_BYTES = 16 * 2**20
+NO_NUM_KEYS = 1  # of figures from traces, which runs of others have not
+NO_GRID = "suite {name!r} searches; required one with a leaderboard, which trains its grid"
+
+
+def read_subject(
+    stored: Stored,
+    store: Store,
+    *,
+    score: str = "lr_sensitivity",
+    loss: str = "train",
+    published: polars.DataFrame | None = None,
+) -> Subject | SearchSubject:
+    """What the store holds of it. score, loss, published: as Subject has them; they say nothing of a search.
+
+    Raises UsageError if it holds no result.
+    """
+    if stored.suite is not None and stored.suite.search is not None:
+        return _of_search(stored.suite, store)
+    return read_grid(stored, store, score=score, loss=loss, published=published)
+
+
+def read_grid(
+    stored: Stored,
+    store: Store,
+    *,
+    why_not: str = NO_GRID,
+    score: str = "lr_sensitivity",
+    loss: str = "train",
+    published: polars.DataFrame | None = None,
+) -> Subject:
+    """`read_subject`; a suite that searches raises UsageError with `why_not`, in which {name} stands for its name."""
+    if stored.suite is None:
+        return _of_imports(stored.name, store, score=score, loss=loss, published=published)
+    if stored.suite.search is not None:
+        raise UsageError(why_not.format(name=stored.name))
+    return _of_grid(stored.suite, store, score=score, loss=loss, published=published)
+
+
+def compared_subjects(texts: Sequence[str], store: Store, *, loss: str, allow_code: bool) -> dict[str, Subject]:
+    """The subject of each text by its name, in their order; by its origin where several have that name.
+
+    Raises UsageError as `compared_subject` does, and for a subject that is given twice.
+    """
+    subjects = [compared_subject(text, store, loss=loss, allow_code=allow_code) for text in texts]
+    for origin, count in Counter(one.origin for one in subjects).items():
+        if count > 1:
+            raise UsageError(f"{origin} is given {count} times; required each side once")
+    names = Counter(one.name for one in subjects)
+    return {one.name if names[one.name] == 1 else one.origin: one for one in subjects}
+
+
+def compared_subject(
+    text: str, store: Store, *, allow_code: bool, score: str = "lr_sensitivity", loss: str = "train"
+) -> Subject:
+    """What `text` names: a folder with curves.csv, as reports are, a tidy file, a suite file, or a suite of the store.
+
+    The name of a shipped suite means its trials alone, any other name of the store all that it holds.
+
+    Raises UsageError if it names nothing, or nothing with results.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return _of_folder(path, score=score, loss=loss)
+    is_suite = path.suffix in (".yaml", ".yml") or text in shipped_suites()
+    if not is_suite and (path.is_file() or "/" in text or path.suffix in (".csv", ".parquet")):
+        return _of_file(path, path.stem, score=score, loss=loss)
+    if is_suite:
+        suite = load_suite(find_suite(text), allow_code=allow_code)
+        return read_grid(Stored.of(suite), store, score=score, loss=loss)
+    return _of_name(text, store, score=score, loss=loss)
+
+
+def manifest_with_imports(store: Store, suite_name: str) -> str | None:
+    """JSON text of the suite's manifest, and under `imports` what was imported beside its trials; None without both."""
+    text, imports = read_manifest(store, suite_name), read_imports(store, suite_name)
+    return json.dumps({**json.loads(text or "{}"), "imports": imports}, indent=2) if imports else text
+
+
+def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: polars.DataFrame | None) -> Subject:
+    """The trials of this suite and those imported beside them, whatever else its experiment holds."""
+    wanted = {trial.id for trial in suite.expand()}
+    num_keys = {choice.label: build(WORKLOADS, choice).num_keys for choice in suite.entries["workloads"]}
+    imported = imported_trials(store, suite.name)
+    is_beside = polars.col("trial_id").is_in(imported.keys()) & polars.col("workload").is_in(num_keys.keys())
+    results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted) | is_beside)
+    finished = _finished(results)
+    if finished.is_empty():
+        raise UsageError(f"{store.shown_uri}: no trial of suite {suite.name!r} has a result yet; run it first")
+    num_missing = len(wanted - set(finished["trial_id"]))
+    return Subject(
+        name=suite.name,
+        title=suite.name,
+        origin=_in_store(suite.name, store),
+        description=suite.description,
+        facts=_facts(suite, f"{len(wanted) - num_missing} of {len(wanted)} finished"),
+        results=named_apart(results, imported),
+        imported=imported,
+        num_trials=len(wanted),
+        num_missing=num_missing,
+        num_keys=num_keys,
+        score=score,
+        loss=loss,
+        published=published,
+        read_manifest=functools.partial(manifest_with_imports, store, suite.name),
+        trace_lots=functools.partial(trace_lots, store, suite.name),
+    )
+
+
+def _of_imports(name: str, store: Store, *, score: str, loss: str, published: polars.DataFrame | None) -> Subject:
+    """All that was imported under a name."""
+    imported = imported_trials(store, name)
+    if not imported:
+        raise UsageError(f"{store.shown_uri}: nothing was imported as {name!r}")
+    results = read_results(store, name).filter(polars.col("trial_id").is_in(imported.keys()))
+    return Subject(
+        name=name,
+        title=f"{name} (imported)",
+        origin=_in_store(name, store),
+        description="Runs of others, imported.",
+        results=named_apart(results, imported),
+        imported=imported,
+        num_keys=dict.fromkeys(results["workload"], NO_NUM_KEYS),
+        score=score,
+        loss=loss,
+        published=published,
+        read_manifest=functools.partial(manifest_with_imports, store, name),
+    )
+
+
+def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
+    """All trials that the store holds under a name."""
+    names = suite_names(store)
+    if name not in names:
+        raise UsageError(
+            f"{printable(name)}: no such file, folder or suite; required a suite file, a report's folder, a tidy file, "
+            f"or one of {store.shown_uri}: {', '.join(names) or 'none'}"
+        )
+    imported = imported_trials(store, name)
+    results = named_apart(read_results(store, name), imported)
+    if _finished(results).is_empty():
+        raise UsageError(f"{store.shown_uri}: no trial of suite {name!r} has a result")
+    return Subject(
+        name=name,
+        title=name,
+        origin=_in_store(name, store),
+        results=results,
+        imported=imported,
+        score=score,
+        loss=loss,
+        read_manifest=functools.partial(manifest_with_imports, store, name),
+    )
+
+
+def _of_search(suite: Suite, store: Store) -> SearchSubject:
+    """Where the searches of a suite stand."""
+    assert suite.search is not None
+    rows = {row["trial_id"]: row for row in read_results(store, suite.name).iter_rows(named=True)}
+    standings = [stand(group, rows) for group in groups(suite)]
+    begun = [standing for standing in standings if standing.points]
+    if not begun:
+        raise UsageError(f"{store.shown_uri}: no round of suite {suite.name!r} is finished yet; run it first")
+    decisions = trail(standings, rows)
+    num_missing = sum(trial.id not in rows for standing in standings for trial in standing.missing)
+    return SearchSubject(
+        name=suite.name,
+        title=suite.name,
+        description=suite.description,
+        facts=_facts(suite, f"{decisions.height - num_missing} of the {decisions.height} asked for are finished"),
+        question=f"{suite.search.name} search over {suite.search.knob}",
+        answers=answers(begun),
+        trail=decisions,
+        num_missing=num_missing,
+        read_manifest=functools.partial(read_manifest, store, suite.name),
+    )
+
+
+def _of_folder(folder: Path, *, score: str, loss: str) -> Subject:
+    shown = printable(str(folder))
+    if not (folder / CURVES_FILE).is_file():
+        raise UsageError(f"{shown}: no {CURVES_FILE} in this folder; required that of a report")
+    read = functools.partial(_manifest_text, folder / MANIFEST_FILE)
+    name = folder.resolve().name
+    return _of_file(folder / CURVES_FILE, name, folder.name, origin=shown, read_manifest=read, score=score, loss=loss)
+
+
+def _of_file(
+    path: Path,
+    name: str,
+    import_name: str | None = None,
+    *,
+    origin: str | None = None,
+    read_manifest: Callable[[], str | None] = lambda: None,
+    score: str,
+    loss: str,
+) -> Subject:
+    file = read_tidy(path)
+    results = imported_runs(file, plain_reading(name if import_name is None else import_name)).frame
+    return Subject(
+        name=printable(name),
+        title=printable(name),
+        origin=origin or file.shown,
+        results=results,
+        num_keys=dict.fromkeys(results["workload"], NO_NUM_KEYS),
+        score=score,
+        loss=loss,
+        read_manifest=read_manifest,
+    )
+
+
+def _manifest_text(path: Path) -> str | None:
+    """The manifest beside a report's curves. Raises UsageError if it is none."""
+    if not path.exists():
+        return None
+    shown = printable(str(path))
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise UsageError(f"{shown}: too large for a manifest; required at most {MAX_MANIFEST_BYTES // 2**20} MiB")
+        text = path.read_text(encoding="utf-8")
+        plain = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{shown}: can't be read as JSON: {' '.join(str(error).split())}") from None
+    if not isinstance(plain, dict):
+        raise UsageError(f"{shown}: required a JSON object, as a report writes it")
+    return text
+
+
+def _finished(results: polars.DataFrame) -> polars.DataFrame:
+    return results.filter(polars.col("outcome").is_in(["completed", "diverged"]))
+
+
+def _facts(suite: Suite, trials: str) -> Mapping[str, str]:
+    """What a page says of a suite's run beside its manifest; `trials`: in words how many are finished."""
+    return {
+        "suite": suite.description or suite.name,
+        "trials": trials,
+        "seeds": ", ".join(map(str, suite.seeds)),
+    }
+
+
+def _in_store(name: str, store: Store) -> str:
+    return f"suite {name} in {store.shown_uri}"

@@ -1,0 +1,140 @@
+"""A suite that was run is read by its name, from the text that the store keeps of it."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from bench.store import Store, Tracker, read_suite_text
+from bench.suite import Context, Suite, find_suite, load_suite, parse_suite, shipped_suites
+from bench.trial import Outcome, Result
+from tests.command_line import bench_here
+
+SUITE = """
+name: kept  # a comment
+workloads: [{name: in_context_regression, num_steps: 40, final_loss_steps: 4, batch_size: 4, depth: 1, num_pairs: 5}]
+methods: [softmax, METHOD]
+optimizers: [sgd]
+knobs: {lr: [1e-3, 0.1], grad_clip: [off, 1.0]}
+seeds: 2
+probe_every: 1
+"""
+CODE = """
+from dataclasses import dataclass
+from bench.methods.softmax import Softmax
+@dataclass(frozen=True)
+class Mine(Softmax):
+    "Softmax under another name."
+"""
+
+
+def run(folder: Path, text: str, *, keeps: bool = True, allow_code: bool = False) -> Suite:
+    """As a run of the suite would leave the store, without training; its file is gone."""
+    (folder / "suite.yaml").write_text(text)
+    suite = load_suite(folder / "suite.yaml", allow_code=allow_code)
+    tracker = Tracker(Store(folder / "store", f"sqlite:///{folder / 'store/mlflow.db'}", warn=pytest.fail), suite.name)
+    if keeps:
+        tracker.keep_suite(suite.text)
+    results = [
+        Result(
+            trial=trial,
+            outcome=Outcome.COMPLETED,
+            initial_loss=4.0,
+            final_loss=1 + abs(math.log10(trial.knobs.lr) + 1) / 2 + trial.seed / 50 + len(trial.method.name) / 30,
+            wall_s=2.0,
+        )
+        for trial in suite.expand()
+    ]
+    tracker.put(results, {})
+    assert tracker.deliver() == 0
+    tracker.finish("FINISHED")
+    assert tracker.close() == 0
+    (folder / "suite.yaml").rename(folder / "elsewhere.yaml")
+    return suite
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("kept")
+    run(folder, SUITE.replace("METHOD", "relu_kernel"))
+    return folder
+
+
+def test_the_store_keeps_the_file_as_it_was(folder):
+    store = Store(folder / "store", warn=pytest.fail)
+    assert read_suite_text(store, "kept") == (folder / "elsewhere.yaml").read_text()
+    assert read_suite_text(store, "other") is None
+
+
+@pytest.mark.parametrize("words", [("leaderboard", "--format", "csv"), ("scores", "--format", "csv"), ("verify",)])
+def test_the_name_says_what_the_file_says(folder, words):
+    command, *options = words
+    by_name, by_file = (
+        bench_here(folder, command, one, *options, "--store", "store") for one in ("kept", "elsewhere.yaml")
+    )
+    assert (by_name.returncode, by_name.stdout, by_name.stderr) == (by_file.returncode, by_file.stdout, by_file.stderr)
+    assert by_name.stdout
+
+
+@pytest.mark.slow
+def test_reports_bundles_and_figures_are_of_the_name(folder):
+    for command, out in (("report", "--out"), ("export", "--bundle"), ("figures", "--only=1")):
+        words = (out, "made") if command != "figures" else (out, "--out", "figures")
+        done = bench_here(folder, command, "kept", *words, "--store", "store")
+        assert done.returncode == 0, done.stderr
+        if command == "export":
+            assert "bench export kept --bundle DIR" in (folder / "made/README.txt").read_text()
+        if command == "report":
+            (folder / "made").rename(folder / "report")
+
+
+def test_a_name_is_a_side_of_a_comparison_and_a_place_for_imports(folder):
+    done = bench_here(folder, "diff", "kept", "elsewhere.yaml", "--store", "store", "--format", "csv")
+    assert done.stdout.count("identical") == 4
+    (folder / "theirs.csv").write_text("method,lr,seed,loss\nx,0.1,0,1.0\n")
+    refused = bench_here(folder, "import", "theirs.csv", "--suite", "kept", "--workload", "w", "--store", "store",
+                         "--initial-loss", "4")  # fmt: skip
+    assert "required a workload of suite 'kept'" in refused.stderr
+
+
+def test_a_file_goes_before_the_store(folder):
+    (folder / "kept").write_text((folder / "elsewhere.yaml").read_text().replace("relu_kernel", "elu_kernel"))
+    try:
+        done = bench_here(folder, "leaderboard", "kept", "--format", "csv", "--store", "store")
+    finally:
+        (folder / "kept").unlink()
+    assert "8 of 16 trials have no result yet" in done.stderr
+    assert "relu_kernel" not in done.stdout
+
+
+def test_a_store_without_the_text_asks_for_the_file(tmp_path):
+    run(tmp_path, SUITE.replace("METHOD", "relu_kernel"), keeps=False)
+    done = bench_here(tmp_path, "leaderboard", "kept", "--store", "store")
+    assert done.returncode == 2
+    assert "has 16 trials of this suite that were trained here; required its file" in done.stderr
+
+
+def test_code_of_a_kept_suite_is_imported_only_if_allowed(tmp_path, monkeypatch):
+    (tmp_path / "kept_code.py").write_text(CODE)
+    monkeypatch.syspath_prepend(tmp_path)
+    run(tmp_path, SUITE.replace("METHOD", "kept_code:Mine"), allow_code=True)
+    refused = bench_here(tmp_path, "leaderboard", "kept", "--store", "store")
+    assert refused.returncode == 2
+    assert "suite kept in sqlite:" in refused.stderr
+    assert ":4:20: method 'kept_code:Mine' is code that would be imported; pass --allow-code" in refused.stderr
+    allowed = bench_here(tmp_path, "leaderboard", "kept", "--store", "store", "--allow-code", "--format", "csv")
+    assert "kept_code:Mine" in allowed.stdout
+
+
+@pytest.mark.parametrize("name", sorted(shipped_suites()))
+def test_a_suite_without_a_file_has_a_text_that_says_the_same(name):
+    try:
+        suite = load_suite(find_suite(name))
+    except UsageError as error:  # its data are not here
+        pytest.skip(str(error))
+    made = Suite.model_validate(json.loads(suite.model_dump_json()), context=Context(allow_code=False))
+    again = parse_suite(made.text, shown="the store")
+    assert [trial.id for trial in again.expand()] == [trial.id for trial in suite.expand()]
+    assert (again.search, again.description) == (suite.search, suite.description)
