@@ -78,7 +78,7 @@ class KernelAttention(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class ReluKernel(KernelAttention):
-    """phi = ReLU."""
+    """P_ij proportional to phi(q_i) . phi(k_j) with phi = ReLU."""
 
     def features(self, x_BHTD: Tensor) -> Tensor:
         return x_BHTD.relu()
@@ -86,7 +86,10 @@ class ReluKernel(KernelAttention):
 
 @dataclass(frozen=True, kw_only=True)
 class EluKernel(KernelAttention):
-    """phi = ELU + 1: x + 1 for x > 0, exp(x) otherwise (Katharopoulos et al. 2020)."""
+    """P_ij proportional to phi(q_i) . phi(k_j) with phi = ELU + 1: x + 1 for x > 0, exp(x) otherwise.
+
+    Source: Katharopoulos et al. 2020, Eq. 7.
+    """
 
     source = "Hong & Lee 2025; Katharopoulos et al. 2020, Eq. 7"
     controls = "variance, where features are positive"
@@ -98,7 +101,7 @@ class EluKernel(KernelAttention):
 
 @dataclass(frozen=True, kw_only=True)
 class SigmoidKernel(KernelAttention):
-    """phi = sigmoid."""
+    """P_ij proportional to phi(q_i) . phi(k_j) with phi = sigmoid."""
 
     controls = "norm of the features: each lies in (0, 1)"
 

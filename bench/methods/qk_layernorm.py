@@ -32,7 +32,7 @@ def standardize(x_BHTD: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class QKLayerNormFixed(Softmax):
-    """gamma fixed to 1."""
+    """Softmax of LayerNorm(q) . LayerNorm(k): the scale gamma of both is fixed to 1."""
 
     source = "Hong & Lee 2025, Figs. 8 and 9; Dehghani et al. 2023"
     controls = "norm of queries and keys, so the variance of the logits"
@@ -46,7 +46,7 @@ class QKLayerNormFixed(Softmax):
 
 @dataclass(frozen=True, kw_only=True)
 class QKLayerNormFree(QKLayerNormFixed):
-    """gamma learned without any clipping."""
+    """Softmax of LayerNorm(q) . LayerNorm(k), each times a learned gamma without any clipping."""
 
     controls = "norm of queries and keys up to the learned gamma"
 
@@ -62,7 +62,10 @@ class QKLayerNormFree(QKLayerNormFixed):
 
 @dataclass(frozen=True, kw_only=True)
 class QKLayerNormWeightClipped(QKLayerNormFree):
-    """gamma learned, each element clipped to [-max_gamma, max_gamma] after every update (the paper's main figures)."""
+    """Softmax of LayerNorm(q) . LayerNorm(k), each times a learned gamma in [-max_gamma, max_gamma].
+
+    Elements are clipped after every update, as in the main figures of Hong & Lee 2025.
+    """
 
     controls = "norm of queries and keys, gamma bounded by value"
 
@@ -74,7 +77,10 @@ class QKLayerNormWeightClipped(QKLayerNormFree):
 
 @dataclass(frozen=True, kw_only=True)
 class QKLayerNormGradientClipped(QKLayerNormFree):
-    """gamma learned, the 2-norm of each gamma's gradient clipped to max_grad_norm before every update."""
+    """Softmax of LayerNorm(q) . LayerNorm(k), each times a learned gamma that changes at a bounded speed.
+
+    The 2-norm of each gamma's gradient is clipped to max_grad_norm before every update.
+    """
 
     controls = "norm of queries and keys, gamma bounded by the speed of its change"
 

@@ -12,7 +12,7 @@ QUERY_AND_KEY = ("query", "key")
 
 @dataclass(frozen=True, kw_only=True)
 class SigmaReparamAll(Softmax):
-    """gamma W / sigma(W) on every linear layer of the network.
+    """Softmax with weights gamma W / sigma(W), sigma the spectral norm, on every linear layer of the network.
 
     Source: Zhai et al. 2023, Sec. 3.2. They also take out LayerNorm, weight decay and warmup: knobs and settings here.
     """
@@ -26,7 +26,7 @@ class SigmaReparamAll(Softmax):
 
 @dataclass(frozen=True, kw_only=True)
 class SigmaReparamQK(Softmax):
-    """gamma W / sigma(W) on the query and key projections only, as Hong & Lee apply it.
+    """Softmax with weights gamma W / sigma(W) on the query and key projections only, as Hong & Lee apply it.
 
     Source: Zhai et al. 2023 (on every linear layer there); Hong & Lee 2025.
     """

@@ -11,7 +11,7 @@ from bench.methods.softmax import Softmax
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralNormAll(Softmax):
-    """W / sigma(W) on every linear layer of the network. Source: Miyato et al. 2018, Eq. 8."""
+    """Softmax with weights W / sigma(W) on every linear layer of the network. Source: Miyato et al. 2018, Eq. 8."""
 
     source = "Miyato et al. 2018, Eq. 8; Zhai et al. 2023 (open question)"
     controls = "spectral norm of all weights: it is 1"
@@ -22,7 +22,7 @@ class SpectralNormAll(Softmax):
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralNormQK(Softmax):
-    """W / sigma(W) on the query and key projections only. Source: Miyato et al. 2018, Eq. 8."""
+    """Softmax with weights W / sigma(W) on the query and key projections only. Source: Miyato et al. 2018, Eq. 8."""
 
     source = "Miyato et al. 2018, Eq. 8; Zhai et al. 2023 (open question)"
     controls = "spectral norm of the query and key weights: it is 1"

@@ -11,7 +11,10 @@ from bench.methods.softmax import Softmax
 
 @dataclass(frozen=True, kw_only=True)
 class WeightNormAll(Softmax):
-    """g v / |v| for every output of every linear layer of the network. Source: Salimans & Kingma 2016, Eq. 2."""
+    """Softmax with weights g v / |v| for every output of every linear layer of the network.
+
+    Source: Salimans & Kingma 2016, Eq. 2.
+    """
 
     source = "Salimans & Kingma 2016, Eq. 2; Zhai et al. 2023 (open question)"
     controls = "norms of all weights' columns, up to the learned g"
@@ -22,7 +25,10 @@ class WeightNormAll(Softmax):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightNormQK(Softmax):
-    """g v / |v| for every output of the query and key projections only. Source: Salimans & Kingma 2016, Eq. 2."""
+    """Softmax with weights g v / |v| for every output of the query and key projections only.
+
+    Source: Salimans & Kingma 2016, Eq. 2.
+    """
 
     source = "Salimans & Kingma 2016, Eq. 2; Zhai et al. 2023 (open question)"
     controls = "norms of the query and key weights' columns, up to the learned g"
