@@ -40,6 +40,18 @@ class Probe:
 
     every: Annotated[int, Ge(1)] | None = None
 
+    def __init_subclass__(cls) -> None:
+        """Raises ValueError for quantities that are declared by halves."""
+        super().__init_subclass__()
+        for name, quantity in cls.quantities.items():
+            of = quantity.over_layers[0] if quantity.over_layers else None
+            if quantity.per_layer == (of is not None):
+                raise ValueError(
+                    f"{cls.__name__}: {name!r} must be either per_layer or over_layers of another quantity"
+                )
+            if of is not None and not (of in cls.quantities and cls.quantities[of].per_layer):
+                raise ValueError(f"{cls.__name__}: {name!r} is over layers of {of!r}, which is not measured per layer")
+
     def measure(self, layer: Attention) -> Mapping[str, Tensor]:
         """A scalar for each quantity that is per layer, of one model, by operations on tensors without branches."""
         raise NotImplementedError
@@ -65,8 +77,15 @@ def measured_by(probes: Sequence[Probe]) -> dict[str, Quantity]:
 
 
 def observe(probes: Sequence[Probe], layer: Attention) -> Tensor:
-    """All that the probes measure in a layer, (N,), as `measured_by` has it."""
-    values = {name: value for probe in probes for name, value in probe.measure(layer).items()}
+    """All that the probes measure in a layer, (N,), as `measured_by` has it. Raises ValueError if one departs."""
+    values: dict[str, Tensor] = {}
+    for probe in probes:
+        measured, declared = probe.measure(layer), measured_by([probe])
+        if measured.keys() != declared.keys():
+            raise ValueError(
+                f"{type(probe).__name__} measured {', '.join(measured)}; it declares {', '.join(declared)}"
+            )
+        values |= measured
     return torch.stack([values[name] for name in measured_by(probes)])
 
 

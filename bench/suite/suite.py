@@ -277,7 +277,10 @@ class Suite(BaseModel):
         """A trace has one column for each quantity, so two probes must not measure one of the same name."""
         problems, taken = [], dict.fromkeys(TRAINING_QUANTITIES, "every trial")
         for index, choice in enumerate(self.probes):
-            for name in load_class(PROBES.get(choice.name, choice.name)).quantities:
+            quantities = load_class(PROBES.get(choice.name, choice.name)).quantities
+            if not quantities:
+                problems.append(problem(f"{choice.label} declares no quantities", loc=("probes", index)))
+            for name in quantities:
                 if name in taken:
                     message = f"{choice.label} measures {name!r}, which {taken[name]} traces; remove one of them"
                     problems.append(problem(message, loc=("probes", index)))

@@ -9,7 +9,7 @@ import torch
 from bench.entry import load_class, parameters
 from bench.probes import DEFAULT_PROBES, PROBES, build_probes
 from bench.probes.base import MERGES, Attention, Probe, measured_by, merge, observe, quantities_of
-from bench.trace import TRAINING_QUANTITIES
+from bench.trace import TRAINING_QUANTITIES, Quantity
 from bench.training.history import OVER_LAYERS
 
 BATCH, HEADS, TOKENS = 4, 2, 5
@@ -114,6 +114,29 @@ def test_logits_of_keys_that_are_not_allowed_change_nothing(probe, mask):
     layer = attention(2, mask)
     changed = dataclasses.replace(layer, z_BHQK=layer.z_BHQK.masked_fill(~layer.mask_QK, 1e30))
     assert torch.equal(observe([probe], layer), observe([probe], changed))
+
+
+def quantity(**changes) -> Quantity:
+    return Quantity(title="t", unit="1", low=0.0, high=float, definition="d", **changes)
+
+
+@pytest.mark.parametrize(
+    ("quantities", "message"),
+    [
+        ({"a": quantity()}, "'a' must be either per_layer or over_layers"),
+        ({"a": quantity(per_layer=True, over_layers=("b", "mean"))}, "'a' must be either per_layer or over_layers"),
+        ({"a": quantity(over_layers=("b", "mean"))}, "'a' is over layers of 'b', which is not measured per layer"),
+    ],
+)
+def test_quantities_declared_by_halves_are_refused(quantities, message):
+    with pytest.raises(ValueError, match=message):
+        type("Odd", (Probe,), {"quantities": quantities})
+
+
+def test_a_probe_that_measures_what_it_does_not_declare_is_told_so():
+    fields = {"quantities": {"a": quantity(per_layer=True)}, "measure": lambda self, layer: {"b": torch.ones(())}}
+    with pytest.raises(ValueError, match="Odd measured b; it declares a"):
+        observe([type("Odd", (Probe,), fields)()], attention(0))
 
 
 def test_several_probes_give_what_each_gives(probe):

@@ -98,12 +98,23 @@ def test_a_wrong_probe_is_one_line_with_its_place(tmp_path, probes, message):
 
 def test_a_probe_of_a_quantity_that_every_trial_traces_is_refused(tmp_path, monkeypatch):
     (tmp_path / "twice.py").write_text(
-        "from dataclasses import dataclass\nfrom bench.probes.base import Probe\nfrom bench.trace import "
-        "TRAINING_QUANTITIES\n\n@dataclass(frozen=True)\nclass Twice(Probe):\n    quantities = TRAINING_QUANTITIES\n"
+        "from dataclasses import dataclass\nfrom bench.probes.base import Probe\nfrom bench.trace import Quantity\n\n"
+        "@dataclass(frozen=True)\nclass Twice(Probe):\n    quantities = {'loss': Quantity(title='t', unit='1', "
+        "low=0.0, high=float, definition='d', per_layer=True)}\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match="measures 'loss', which every trial traces"):
         suite(probes=["twice:Twice"])
+
+
+def test_a_probe_without_quantities_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "bare.py").write_text(
+        "from dataclasses import dataclass\nfrom bench.probes.base import Probe\n\n"
+        "@dataclass(frozen=True)\nclass Bare(Probe):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="bare:Bare declares no quantities"):
+        suite(probes=["bare:Bare"])
 
 
 def test_the_same_probes_trace_every_trial():
