@@ -12,7 +12,6 @@ from pathlib import Path
 import polars as pl
 
 from analysis.scores.registry import REGISTRY
-from bench.held_out import HELD_OUT
 
 Keys = tuple[str, ...]
 
@@ -92,8 +91,7 @@ MODEL_SOURCES: dict[str, Keys] = {
     **dict.fromkeys(("vit_digits", "vit_tiny"), ("dosovitskiy2021image",)),
 }
 
-_NUMBERS = {**REGISTRY, **HELD_OUT}
-SCORE_SOURCES: dict[str, Keys] = {name: number.sources for name, number in _NUMBERS.items() if number.sources}
+SCORE_SOURCES: dict[str, Keys] = {name: score.sources for name, score in REGISTRY.items() if score.sources}
 
 # Of analysis.scores, analysis.across and the theory that figures draw.
 STATISTIC_SOURCES: dict[str, Keys] = {
@@ -122,7 +120,7 @@ SOURCES: dict[str, dict[str, Keys]] = {
 # What has nothing to cite, and why.
 UNCITED: dict[str, dict[str, str]] = {
     "schedule": {"constant": "no decay"},
-    "score": dict.fromkeys((*_NUMBERS.keys() - SCORE_SOURCES.keys(), "generalisation_gap"), "this project"),
+    "score": {name: "this project" for name, score in REGISTRY.items() if not score.sources},
 }
 
 _FILE = Path(__file__).parents[1] / "references" / "sources.bib"
@@ -143,7 +141,7 @@ def scores_in(frame: pl.DataFrame) -> list[str]:
     names = [column.name for column in frame if column.is_not_null().any()]
     if {"score", "value"} <= set(frame.columns):
         names.extend(frame.filter(pl.col("value").is_not_null())["score"].unique(maintain_order=True))
-    return [name for name in names if name in SCORE_SOURCES or name in UNCITED["score"]]
+    return [name for name in names if name in REGISTRY]
 
 
 def bib_entries() -> dict[str, str]:

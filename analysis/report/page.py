@@ -16,9 +16,9 @@ from analysis.report.leaderboard import board_html, flags_html
 from analysis.report.section import Section
 from analysis.report.style import follows_the_page, width_of
 from analysis.report.summary import summary_sentences
-from analysis.scores.generalisation import HELD_OUT_DEFINITIONS
-from analysis.scores.kinds import SCORE_KINDS
+from analysis.scores.generalisation import HELD_OUT_SCORES
 from analysis.scores.leaderboard import BOARD_SCORES
+from analysis.scores.registry import REGISTRY
 from analysis.scores.robustness import SENSITIVITIES
 from analysis.tables.held_out import held_out_group
 from analysis.tables.html import group_html, part, templates
@@ -67,9 +67,12 @@ class Contents:
     @property
     def definitions(self) -> dict[str, str]:
         """The words of the page and what they mean."""
-        held_out = {} if held_out_group(self.board) is None else HELD_OUT_DEFINITIONS
-        scores = {name: SCORE_KINDS[name].definition for name in (*SENSITIVITIES, *BOARD_SCORES)}
-        words = [scores, held_out, *(section.definitions for section in self.sections)]
+        held_out = {} if held_out_group(self.board) is None else HELD_OUT_SCORES
+        known = [*SENSITIVITIES, *BOARD_SCORES, *held_out]
+        words = [
+            {name: REGISTRY[name].definition for name in known},
+            *(section.definitions for section in self.sections),
+        ]
         return {word: meaning for part in words for word, meaning in part.items()}
 
 

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import polars as pl
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, require_columns
+from analysis.scores.definition import Definition
 from analysis.scores.intervals import mean_interval
 from bench.held_out import HELD_OUT
 
-# Measures of a leaderboard where the workload has held-out data, each the mean over seeds at the method's best lr.
-HELD_OUT_DEFINITIONS: dict[str, str] = {
-    **{name: measure.definition for name, measure in HELD_OUT.items()},
-    "generalisation_gap": "held-out loss after the last update - training loss, mean over the last steps, paired by "
-    "seed; training losses are taken as training computes them, with dropout where there is any, so it may be negative",
+# Columns of a leaderboard where the workload has held-out data, each the mean over seeds at the method's best lr.
+HELD_OUT_SCORES: dict[str, Definition] = {
+    **{
+        name: Definition(
+            title=measure.heading,
+            definition=measure.definition,
+            unit=measure.unit,
+            bounds=(measure.low, measure.high),
+            higher_is_better=measure.higher_is_better,
+            sources=measure.sources,
+        )
+        for name, measure in HELD_OUT.items()
+    },
+    "generalisation_gap": Definition(
+        title="Generalisation gap",
+        definition="held-out loss after the last update - training loss, mean over the last steps, paired by seed; "
+        "training losses are taken as training computes them, with dropout where there is any, so it may be negative",
+        unit=HELD_OUT["val_loss"].unit,
+        bounds=(-math.inf, math.inf),
+        higher_is_better=False,
+    ),
 }
 
 HELD_OUT_MEASURES: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(HELD_OUT_DEFINITIONS, pl.Float64),
-    **{f"{name}_{end}": pl.Float64 for name in HELD_OUT_DEFINITIONS for end in ("ci_low", "ci_high")},
+    **dict.fromkeys(HELD_OUT_SCORES, pl.Float64),
+    **{f"{name}_{end}": pl.Float64 for name in HELD_OUT_SCORES for end in ("ci_low", "ci_high")},
 }
 
 
@@ -44,7 +63,7 @@ def held_out(curve_frame: pl.DataFrame, best_lrs: pl.DataFrame) -> pl.DataFrame:
 
 def _measures(of_entry: pl.DataFrame) -> dict[str, float | None]:
     row: dict[str, float | None] = dict.fromkeys(HELD_OUT_MEASURES)
-    for name in HELD_OUT_DEFINITIONS:
+    for name in HELD_OUT_SCORES:
         values_S = of_entry[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         if np.isfinite(values_S).all():
             mean = mean_interval(values_S)

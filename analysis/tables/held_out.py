@@ -6,15 +6,9 @@ import polars as pl
 
 from analysis.curves import ENTRY, require_columns
 from analysis.losses import SCORED_LOSSES
-from analysis.scores.generalisation import HELD_OUT_DEFINITIONS, HELD_OUT_MEASURES
+from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
 from analysis.tables.table import Group, Number, Table, columns
 from analysis.text import decimals, number
-from bench.held_out import HELD_OUT
-
-_TITLES: dict[str, str] = {
-    **{name: measure.heading for name, measure in HELD_OUT.items()},
-    "generalisation_gap": "Generalisation gap",
-}
 
 
 def held_out_group(leaderboard: pl.DataFrame) -> Group | None:
@@ -26,7 +20,7 @@ def held_out_group(leaderboard: pl.DataFrame) -> Group | None:
     names = ["method", *(name for name in ("optimizer", "knobs") if leaderboard[name].n_unique() > 1)]
     tables = []
     for (workload,), group in leaderboard.group_by("workload", maintain_order=True):
-        measures = [name for name in HELD_OUT_DEFINITIONS if group[name].is_not_null().any()]
+        measures = [name for name in HELD_OUT_SCORES if group[name].is_not_null().any()]
         if measures:
             tables.append(_table(f"Generalisation on {workload}", group, names, measures))
     return Group(tables=tuple(tables), note=_note(leaderboard)) if tables else None
@@ -46,7 +40,7 @@ def _table(heading: str, group: pl.DataFrame, names: list[str], measures: list[s
     ordered = group.sort("val_loss", *names, nulls_last=True)
     cells = [ordered[name].to_list() for name in names]
     cells += [[Number(value=lr) for lr in ordered["best_lr"]], *(_measure_cells(ordered, name) for name in measures)]
-    titles = (*(name.capitalize() for name in names), "Best lr", *(_TITLES[name] for name in measures))
+    titles = (*(name.capitalize() for name in names), "Best lr", *(HELD_OUT_SCORES[name].title for name in measures))
     rows = tuple(zip(*cells, strict=True))
     return Table(heading=heading, columns=columns(*titles, num_names=len(names)), rows=rows)
 

@@ -10,9 +10,9 @@ import polars as pl
 from analysis.curves import require_columns
 from analysis.losses import SCORED_LOSSES, ScoredLoss
 from analysis.scores.flags import FLAGS, flags_of, has_flag, has_learned, used_flags, word_of
-from analysis.scores.generalisation import HELD_OUT_DEFINITIONS, HELD_OUT_MEASURES
+from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
 from analysis.scores.kinds import SCORE_KINDS
-from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
+from analysis.scores.leaderboard import BOARD_SCORES, LEADERBOARD_COLUMNS
 from analysis.tables.frames import plain_json
 from analysis.tables.held_out import held_out_group
 from analysis.tables.html import group_html, tables_html
@@ -28,12 +28,9 @@ COLUMN_TITLES: dict[str, str] = {
     "method": "Method",
     "optimizer": "Optimizer",
     "knobs": "Knobs",
-    "lr_sensitivity": "LR sensitivity",
+    "lr_sensitivity": SCORE_KINDS["lr_sensitivity"].title,
     "interval": "95% interval",
-    "best_loss": "Best loss",
-    "best_lr": "Best lr",
-    "stable_decades": "Stable decades",
-    "diverged_share": "Diverged",
+    **{name: SCORE_KINDS[name].title for name in BOARD_SCORES[1:]},
     "seeds": "Seeds",
     "flags": "Flags",
 }
@@ -76,7 +73,7 @@ def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
     Where there are, the column `workload`, each table's heading, says as well what is shown and which loss is scored.
     """
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
-    measures = [name for name in HELD_OUT_DEFINITIONS if leaderboard[name].is_not_null().any()]
+    measures = [name for name in HELD_OUT_SCORES if leaderboard[name].is_not_null().any()]
     scores = leaderboard.drop("loss", *HELD_OUT_MEASURES)
     if not measures:
         return [scores]

@@ -10,7 +10,6 @@ import pytest
 
 import analysis
 from analysis.paper.bibliography import SOURCES, UNCITED, bib_entries, bibtex, entry_name, keys_of, scores_in
-from analysis.scores.generalisation import HELD_OUT_DEFINITIONS
 from analysis.scores.registry import REGISTRY
 from bench.methods import METHODS
 from bench.models import decoder, vit
@@ -23,7 +22,7 @@ NAMES = {
     "schedule": SCHEDULES,
     "workload": WORKLOADS,
     "model": {**decoder.PRESETS, **vit.PRESETS},
-    "score": {**REGISTRY, **HELD_OUT_DEFINITIONS},
+    "score": REGISTRY,
 }
 NEEDED = {
     "article": {"journal"},

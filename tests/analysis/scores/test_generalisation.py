@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.scores.generalisation import HELD_OUT_DEFINITIONS
+from analysis.scores.generalisation import HELD_OUT_SCORES
 from analysis.scores.leaderboard import leaderboard
 from analysis.tables.held_out import held_out_group
 from tests.analysis.synthetic_results import frame, row
@@ -31,7 +31,7 @@ def test_measures_by_hand():
         rows.append(trial("m", 0.1, seed, train, held_out, accuracy))
     entry = only(leaderboard(frame(rows)))
     assert entry["best_lr"] == 0.1
-    means = [entry[name] for name in HELD_OUT_DEFINITIONS]
+    means = [entry[name] for name in HELD_OUT_SCORES]
     assert means == pytest.approx([2.0, 0.7, 0.35, 1.0])
     half = 4.302653 * 0.5 / math.sqrt(3)  # Student's t, 97.5%, 2 degrees of freedom
     assert (entry["val_loss_ci_low"], entry["val_loss_ci_high"]) == pytest.approx((2 - half, 2 + half))
@@ -80,4 +80,4 @@ def test_lost_seed_is_left_out():
 
 
 def test_calibration_error_is_defined_with_its_source():
-    assert "Guo et al. 2017" in HELD_OUT_DEFINITIONS["val_calibration_error"]
+    assert "Guo et al. 2017" in HELD_OUT_SCORES["val_calibration_error"].definition

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from analysis.report.score_sections import other_scores
+from analysis.scores.generalisation import HELD_OUT_SCORES
 from analysis.scores.joint_maps import STABLE_AREA_COLUMNS
 from analysis.scores.kinds import SCORE_KINDS, ScoreKind
 from analysis.scores.knobs import KNOB_SCORES, KNOB_SENSITIVITY_COLUMNS, LR_TRANSFER_COLUMNS
@@ -25,7 +26,7 @@ def entries():
 
 
 def test_no_name_is_of_two_scores():
-    assert len(REGISTRY) == len(SCORE_KINDS) + len(KNOB_SCORES)
+    assert len(REGISTRY) == len(SCORE_KINDS) + len(HELD_OUT_SCORES) + len(KNOB_SCORES)
 
 
 def test_values_keep_to_the_bounds_of_their_score(entries):
@@ -62,7 +63,7 @@ def test_a_new_score_is_one_entry(entries, monkeypatch):
     monkeypatch.setitem(SCORE_KINDS, "worst_loss", kind)
     table = score_table_of(entries, "train").filter(score="worst_loss")
     assert table["value"].to_list() == [pytest.approx(worst_loss(*_of(entry.grid))) for entry in entries]
-    section = other_scores(entries, "train").section
+    section = other_scores(entries, "train")
     assert section.definitions["worst_loss"] == kind.definition
     assert "Worst loss" in section.html
     assert not kind.needs_traces
