@@ -8,9 +8,9 @@ import pytest
 from analysis.across.conditions import conditions
 from analysis.across.learned import ranking_costs, ranking_table, why_not_learned
 from analysis.across.ranking import across_board
-from analysis.report.score_sections import aggregate_tables
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.table import measured_entries, score_table_of
+from analysis.tables.scores import aggregate_tables
 from tests.analysis.across.side_frames import AT_CHANCE, LITTLE, side
 
 MIXED = {"a": 0.2, "b": AT_CHANCE, "c": LITTLE, "d": 0.5}
