@@ -24,8 +24,8 @@ ADDED = (
 )
 PROGRAM = """
 import json, pathlib, polars as pl
-from analysis.foreign.runs import foreign_results, plain_reading
-from analysis.foreign.tidy_file import read_tidy
+from analysis.imports.runs import imported_runs, plain_reading
+from analysis.imports.tidy_file import read_tidy
 from analysis.scores.leaderboard import leaderboard
 from bench.store.records import trial_metrics
 from bench.suite import Suite
@@ -51,7 +51,7 @@ print(json.dumps({
     "read_back": Result.from_dict(plain) == results[0],
     "old": Result.from_dict(old).held_out["val_errors"],
     "board": board["val_errors"].to_list(),
-    "imported": foreign_results(read_tidy(path), plain_reading("theirs")).frame["val_errors"].to_list(),
+    "imported": imported_runs(read_tidy(path), plain_reading("theirs")).frame["val_errors"].to_list(),
 }))
 """
 

@@ -10,7 +10,7 @@ from analysis.figures.diverged_words import diverged_sentence
 from analysis.figures.frames.aggregate import layer_summary, telling_lr, trace_summary
 from analysis.figures.of_a_suite import curve_figures
 from analysis.figures.traces import entropy_by_layer, training_behaviour
-from tests.analysis.synthetic_results import METHODS, held_out_traces, results, row_masses, traces
+from tests.analysis.synthetic_results import METHODS, held_out_traces, results, row_masses, subject, traces
 
 NORM_BOUNDS = {"√N (N = 21): rows one-hot", "1: rows uniform over N keys"}
 ENTROPY_BOUND = "log N (N = 21): rows uniform over N keys"
@@ -134,8 +134,8 @@ def test_crosses_say_at_which_step(data, drawn):
         assert [tip["field"] for tip in crosses[0]["encoding"]["tooltip"]][:3] == [
             "method", "first_diverged", "last_diverged"
         ]  # fmt: skip
-    training = next(one for one in curve_figures(data, drawn, dict.fromkeys(data["workload"], 21), "train")
-                    if one.kind == "training_behaviour").chart.to_dict()  # fmt: skip
+    kinds = {one.kind: one for one in curve_figures(subject(data, drawn))}
+    training = kinds["training_behaviour"].chart.to_dict()
     assert diverged_sentence(trace_summary(data, drawn, lr)).split("\n")[0] in training["title"]["subtitle"]
 
     summary = layer_summary(data, drawn, lr)
