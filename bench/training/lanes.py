@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
 from bench.probes.base import Probe
-from bench.training.lane import LaneProgram
+from bench.training.lane import Gradients, Lane, LaneProgram
+from bench.training.pack import Pack
 from bench.training.tree import map_tensors
+from bench.trial import KNOB_NAMES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,46 +25,71 @@ if TYPE_CHECKING:
 Batch = dict[str, "Tensor"]
 
 
+def knob_tensors(pack: Pack, dtype: torch.dtype, device: torch.device) -> Batch:
+    """The lane knobs by name, (L,) each."""
+    return {name: torch.tensor(pack.knob_lanes(name), dtype=dtype, device=device) for name in KNOB_NAMES}
+
+
 @dataclass(frozen=True, kw_only=True)
 class StackedProgram:
     """seed_index_L: which of a chunk's S seeds a lane has. num_parts: M, into which each batch is divided."""
 
     program: LaneProgram
+    seeds_S: Tensor
     seed_index_L: Tensor
     num_parts: int
 
-    def start(self, seeds_L: Tensor, init_scale_L: Tensor, constants: dict[str, Tensor]) -> dict[str, Any]:
-        """Lanes, (L, ...) each; constants: those of the optimizer in which lanes differ, (L,) each."""
-        return self._over_lanes(self.program.start, (0, 0, 0 if constants else None))(seeds_L, init_scale_L, constants)
+    @classmethod
+    def of(cls, program: LaneProgram, pack: Pack, device: torch.device) -> StackedProgram:
+        """The program of a pack's lanes, on a device."""
+        seeds = sorted({trial.seed for trial in pack.trials})
+        return cls(
+            program=program,
+            seeds_S=torch.tensor(seeds, device=device),
+            seed_index_L=torch.tensor([seeds.index(trial.seed) for trial in pack.trials], device=device),
+            num_parts=program.workload.num_micro_batches,
+        )
 
-    def train(self, lanes: dict, chunk: Batch, knobs: dict, step: Tensor) -> Any:
+    def start(self, pack: Pack, init_scale_L: Tensor) -> Lane:
+        """Lanes before their first step, (L, ...) each, in the dtype of their initial scales."""
+        # Of float64: an optimizer's 1 - beta2 is off by 1e-5 of itself in float32.
+        constants = {
+            name: torch.tensor(values, dtype=torch.float64, device=init_scale_L.device)
+            for name, values in pack.constant_lanes().items()
+        }
+        start = self._over_lanes(self.program.start, (0, 0, 0 if constants else None))
+        lanes = start(self.seeds_S[self.seed_index_L], init_scale_L, constants)
+        # Clones: tensors that do not depend on the lane come out of vmap as views of one value.
+        return map_tensors(lanes, lambda t: t.contiguous().clone())
+
+    def train(self, lanes: Lane, chunk: Batch, knobs: Batch, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
         train = self._over_lanes(self.program.train, (0, 0, 0, None))
         return train(lanes, self.batch(chunk, step), knobs, step[0])
 
-    def gradients(self, lanes: dict, chunk: Batch, step: Tensor, part: Tensor) -> Any:
+    def gradients(self, lanes: Lane, chunk: Batch, step: Tensor, part: Tensor) -> Gradients:
         gradients = self._over_lanes(self.program.gradients, (0, 0, None, None))
         return gradients(lanes, self._part(chunk, step, part), step[0], part[0])
 
-    def update(self, lanes: dict, seen: dict, knobs: dict, step: Tensor) -> Any:
-        return self._over_lanes(self.program.update, (0, 0, 0, None))(lanes, seen, knobs, step[0])
+    def update(self, lanes: Lane, gradients: Gradients, knobs: Batch, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
+        return self._over_lanes(self.program.update, (0, 0, 0, None))(lanes, gradients, knobs, step[0])
 
-    def observe(self, lanes: dict, chunk: Batch, step: Tensor, *, probes: tuple[Probe, ...]) -> Any:
+    def observe(self, lanes: Lane, chunk: Batch, step: Tensor, *, probes: tuple[Probe, ...]) -> Any:
         observe = self._over_lanes(functools.partial(self.program.observe, probes=probes), (0, 0, None))
         return observe(lanes, self.batch(chunk, step), step[0])
 
-    def evaluate(self, lanes: dict, chunk: Batch, step: Tensor, part: Tensor) -> Any:
+    def evaluate(self, lanes: Lane, chunk: Batch, step: Tensor, part: Tensor) -> Any:
         return self._over_lanes(self.program.evaluate, (0, 0, None))(lanes, self._part(chunk, step, part), step[0])
 
-    def evaluate_held_out(self, lanes: dict, held_out: Batch, batch: Tensor, step: Tensor) -> Any:
+    def evaluate_held_out(self, lanes: Lane, held_out: Batch, batch: Tensor, step: Tensor) -> Any:
         """held_out: (E * M, ...) each; batch: which of them."""
         one_batch = {name: t.index_select(0, batch)[0] for name, t in held_out.items()}
         return self._over_lanes(self.program.evaluate, (0, None, None))(lanes, one_batch, step[0])
 
-    def look(self, lanes: dict, chunk: Batch, step: Tensor) -> Any:
+    def look(self, lanes: Lane, chunk: Batch, step: Tensor) -> Any:
         return self._over_lanes(self.program.look, (0, 0, None))(lanes, self.batch(chunk, step), step[0])
 
     def batch(self, chunk: Batch, step: Tensor) -> Batch:
-        """Of each lane the batch of a step, (L, ...) each."""
+        """The batches that the lanes have at a step, (L, ...) each."""
         offset = step % next(iter(chunk.values())).shape[0]
         return {name: t.index_select(0, offset)[0].index_select(0, self.seed_index_L) for name, t in chunk.items()}
 

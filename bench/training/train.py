@@ -12,19 +12,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import polars, torch
+from bench.training.chunk import Chunk, held_out_parts
 from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable, trace
 from bench.training.history import History
-from bench.training.lane import LaneProgram
-from bench.training.lanes import StackedProgram
+from bench.training.lane import Gradients, Lane, LaneProgram
+from bench.training.lanes import StackedProgram, knob_tensors
 from bench.training.pack import Pack
-from bench.training.tree import copy_tensors, map_tensors, tensors_of
-from bench.trial import KNOB_NAMES, Result
+from bench.training.parts import MeanGradients
+from bench.training.tree import copy_tensors, map_tensors
+from bench.trial import Result
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CHUNK_BYTES = 16 * 2**20  # of data generated at a time
-MAX_CHUNK_STEPS = 64  # between two looks at the clock
 
 
 def train_pack(pack: Pack, *, device: str = "cpu") -> tuple[list[Result], dict[str, polars.DataFrame]]:
@@ -51,16 +50,16 @@ class PackRun:
         self._dtype = getattr(torch, dtype)
         self._num_parts = self.program.workload.num_micro_batches
         self._history = History(pack, self.program.workload, device=self.device, dtype=self._dtype)
-        self._start_lanes()
-        self._start_chunk()
-        # Evaluations need no more memory than training: a batch in as many parts.
-        held_out = self._cast(self.program.workload.held_out(self.device))
-        self._held_out = {n: t.unflatten(1, (self._num_parts, -1)).flatten(0, 1) for n, t in held_out.items()}
+        self._stacked = StackedProgram.of(self.program, pack, self.device)
+        self._knobs = knob_tensors(pack, self._dtype, self.device)
+        self._lanes = self._stacked.start(pack, self._knobs["init_scale"])
+        self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=self.num_steps)
+        self._chunk = self._data.tensors
+        self._held_out = held_out_parts(self.program.workload, self.device, self._dtype)
         self._counters = {
             name: torch.zeros(1, dtype=torch.int64, device=self.device)
             for name in ("step", "part", "batch", *self._history.observations)
         }
-        self._measures: dict[str, Tensor] = {}  # of either evaluation: captured graphs write to the same tensors
         self._is_compiled = False
         self._is_measured = False  # the initial loss
 
@@ -70,12 +69,12 @@ class PackRun:
 
     @property
     def num_diverged(self) -> int:
-        """Lanes frozen so far."""
+        """Number of lanes frozen so far."""
         return sum(self.has_diverged)
 
     @property
     def has_diverged(self) -> list[bool]:
-        """Of each lane, so far."""
+        """Whether each lane was frozen so far, in the pack's order."""
         return (~self._lanes["alive"]).tolist()
 
     def advance(self, *, max_steps: int | None = None, max_seconds: float = float("inf")) -> None:
@@ -91,9 +90,8 @@ class PackRun:
             self._measure_initial_loss()
         deadline = time.monotonic() + max_seconds
         while self.step < stop:
-            self._fill_chunk()
-            chunk_end = (self.step // self._chunk_steps + 1) * self._chunk_steps
-            self._run_to(min(chunk_end, stop))
+            self._data.fill(self.step)
+            self._run_to(min(self._data.end(self.step), stop))
             if self.num_diverged == len(self.pack.trials):
                 self.step = self.num_steps  # nothing is left to train
             if self.done:
@@ -112,9 +110,9 @@ class PackRun:
             if self._num_parts == 1:
                 self._stacked.train(self._lanes, self._chunk, self._knobs, counters["step"])
             else:
-                seen = self._stacked.gradients(self._lanes, self._chunk, counters["step"], counters["part"])
-                self._stacked.update(self._lanes, seen, self._knobs, counters["step"])
-                del seen
+                gradients = self._stacked.gradients(self._lanes, self._chunk, counters["step"], counters["part"])
+                self._stacked.update(self._lanes, gradients, self._knobs, counters["step"])
+                del gradients
             if only_training:
                 return
             for each in self._history.observations.values():
@@ -122,18 +120,18 @@ class PackRun:
             self._stacked.evaluate(self._lanes, self._chunk, counters["step"], counters["part"])
 
     def look(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
-        """Of all lanes what the coming step sees: params, buffers, P of every layer (L, B, H, Q, K) on the probed part.
+        """Params, buffers and P of every layer (L, B, H, Q, K) on the probed part, as the coming step sees them.
 
         Changes nothing, and what it gives stays as it is when training goes on.
         """
         assert not self.done, "a run that is done has no coming step"
-        self._fill_chunk()
+        self._data.fill(self.step)
         with torch.no_grad():
-            seen = self._stacked.look(self._lanes, self._chunk, self._counters["step"])
-        return map_tensors(seen, lambda t: t.clone())
+            inside = self._stacked.look(self._lanes, self._chunk, self._counters["step"])
+        return map_tensors(inside, lambda t: t.clone())
 
     def step_cost(self) -> Cost:
-        """Of one step, or of one part of its batch."""
+        """What one step costs, or the gradients of one part of its batch."""
         counters = self._counters
         if self._num_parts > 1:
             arguments = (self._lanes, self._chunk, counters["step"], counters["part"])
@@ -171,50 +169,13 @@ class PackRun:
         """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane diverged."""
         return self._history.traces(self._lanes["diverged_step"].tolist())
 
-    def _start_lanes(self) -> None:
-        seeds = sorted({trial.seed for trial in self.pack.trials})
-        self._seeds_S = torch.tensor(seeds, device=self.device)
-        seed_index_L = torch.tensor([seeds.index(trial.seed) for trial in self.pack.trials], device=self.device)
-        self._stacked = StackedProgram(program=self.program, seed_index_L=seed_index_L, num_parts=self._num_parts)
-        self._knobs = {
-            name: torch.tensor(self.pack.knob_lanes(name), dtype=self._dtype, device=self.device) for name in KNOB_NAMES
-        }
-        # Of float64: an optimizer's 1 - beta2 is off by 1e-5 of itself in float32.
-        constants = {
-            name: torch.tensor(values, dtype=torch.float64, device=self.device)
-            for name, values in self.pack.constant_lanes().items()
-        }
-        start = self._stacked.start(self._seeds_S[seed_index_L], self._knobs["init_scale"], constants)
-        # Clones: tensors that do not depend on the lane come out of vmap as views of one value.
-        self._lanes = map_tensors(start, lambda t: t.contiguous().clone())
-
-    def _start_chunk(self) -> None:
-        one_step = self._batches(0, 1)
-        num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in one_step.values())
-        self._chunk_steps = max(1, min(MAX_CHUNK_STEPS, self.num_steps, CHUNK_BYTES // num_bytes))
-        self._chunk = self._batches(0, self._chunk_steps)
-        self._chunk_start = 0
-
-    def _batches(self, first_step: int, num_steps: int) -> dict[str, Tensor]:
-        steps_T = torch.arange(first_step, first_step + num_steps, device=self.device)
-        return self._cast(self.program.workload.batches(self._seeds_S, steps_T))
-
-    def _cast(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return map_tensors(batch, lambda t: t.to(self._dtype) if t.is_floating_point() else t)
-
-    def _fill_chunk(self) -> None:
-        start = self.step // self._chunk_steps * self._chunk_steps
-        if start != self._chunk_start:
-            copy_tensors(self._chunk, self._batches(start, self._chunk_steps))
-            self._chunk_start = start
-
     def _measure_initial_loss(self) -> None:
         """Mean loss of the untrained model over as many batches as the final loss is a mean of."""
         num_batches = self._history.loss_window
         total_L = torch.zeros(len(self.pack.trials), dtype=torch.float64, device=self.device)
         for step in range(num_batches):
             self.step = step
-            self._fill_chunk()
+            self._data.fill(step)
             self._counters["step"].fill_(step)
             for part in range(self._num_parts):
                 self._counters["part"].fill_(part)
@@ -257,18 +218,18 @@ class PackRun:
         self._compile_step()
         step, batch, history = self._counters["step"], self._counters["batch"], self._history
         self._observe_once = {name: self._compile_observation(name) for name in history.observations}
-        self._evaluate_once = self._callable(
-            self._stacked.evaluate,
-            (self._lanes, self._chunk, step, self._counters["part"]),
-            self._keep_measures,
-            num_calls=history.loss_window * self._num_parts,
-        )
+        arguments = (self._lanes, self._chunk, step, self._counters["part"])
+        num_calls = history.loss_window * self._num_parts
+        evaluate, example = compile_for(self.device, self._stacked.evaluate, arguments, num_calls=num_calls)
+        self._measures = map_tensors(example, torch.zeros_like)
+        del example
+        keep = functools.partial(copy_tensors, self._measures)
+        self._evaluate_once = self._repeated(evaluate, arguments, keep)
         if self._held_out:
             arguments = (self._lanes, self._held_out, batch, step)
             num_calls = len(history.eval_rows) * next(iter(self._held_out.values())).shape[0]
-            self._evaluate_held_out_once = self._callable(
-                self._stacked.evaluate_held_out, arguments, self._keep_measures, num_calls=num_calls
-            )
+            evaluate = self._stacked.evaluate_held_out
+            self._evaluate_held_out_once = self._callable(evaluate, arguments, keep, num_calls=num_calls)
         self._is_compiled = True
 
     def _compile_observation(self, name: str) -> Callable[[], Any]:
@@ -284,56 +245,56 @@ class PackRun:
         return self._callable(observe, arguments, keep_observed, num_calls=len(each.steps))
 
     def _compile_step(self) -> None:
-        step, part = self._counters["step"], self._counters["part"]
-
-        def keep_trained(trained: tuple[dict, Tensor, Tensor]) -> None:
-            lanes, loss_L, grad_norm_L = trained
-            copy_tensors(self._lanes, lanes)
-            self._history.tensors["loss"].index_copy_(0, step, loss_L[None])
-            self._history.tensors["grad_norm"].index_copy_(0, step, grad_norm_L[None])
-            step.add_(1)
-
-        if self._num_parts == 1:
-            arguments = (self._lanes, self._chunk, self._knobs, step)
-            self._step_once = self._callable(self._stacked.train, arguments, keep_trained, num_calls=self.num_steps)
+        """Make `_step_once`: one update of all lanes, with a whole batch or with its parts one after the other."""
+        if self._num_parts > 1:
+            self._step_once = self._compile_parts()
             return
+        arguments = (self._lanes, self._chunk, self._knobs, self._counters["step"])
+        self._step_once = self._callable(self._stacked.train, arguments, self._keep_trained, num_calls=self.num_steps)
+
+    def _compile_parts(self) -> Callable[[], None]:
+        """The gradients of each part of a batch, then the update with their mean, as one callable."""
+        step, part = self._counters["step"], self._counters["part"]
         of_part = (self._lanes, self._chunk, step, part)
         with torch.no_grad():
-            seen = map_tensors(self._stacked.gradients(*of_part), torch.zeros_like)
+            mean = MeanGradients(self._stacked.gradients(*of_part), num_parts=self._num_parts)
 
-        def keep_gradients(new: dict[str, Any]) -> None:
-            for name in ("grads", "loss"):
-                for mean, term in zip(tensors_of(seen[name]), tensors_of(new[name]), strict=True):
-                    mean.add_(term, alpha=1 / self._num_parts)
-            for largest, other in zip(seen["max_logits"], new["max_logits"], strict=True):
-                largest.copy_(torch.maximum(largest, other))
-            copy_tensors(seen["buffers"], new["buffers"])
+        def keep_part(gradients: Gradients) -> None:
+            mean.add(gradients)
             part.add_(1)
 
-        calls = self.num_steps * self._num_parts
-        add_part = self._callable(self._stacked.gradients, of_part, keep_gradients, num_calls=calls)
-        arguments = (self._lanes, seen, self._knobs, step)
-        update = self._callable(self._stacked.update, arguments, keep_trained, num_calls=self.num_steps)
+        num_calls = self.num_steps * self._num_parts
+        add_part = self._callable(self._stacked.gradients, of_part, keep_part, num_calls=num_calls)
+        arguments = (self._lanes, mean.tensors, self._knobs, step)
+        update = self._callable(self._stacked.update, arguments, self._keep_trained, num_calls=self.num_steps)
 
         def step_once() -> None:
             part.zero_()
-            map_tensors([seen["grads"], seen["loss"]], lambda t: t.zero_())
-            map_tensors(seen["max_logits"], lambda t: t.fill_(-torch.inf))
+            mean.clear()
             for _ in range(self._num_parts):
                 add_part()
             update()
 
-        self._step_once = step_once
+        return step_once
 
-    def _keep_measures(self, measures: dict[str, Tensor]) -> None:
-        copy_tensors(self._measures, measures)
+    def _keep_trained(self, trained: tuple[Lane, Tensor, Tensor]) -> None:
+        """Write in place what an update gave: the lanes after it, and the loss and gradient norm that it saw."""
+        lanes, loss_L, grad_norm_L = trained
+        step = self._counters["step"]
+        copy_tensors(self._lanes, lanes)
+        self._history.tensors["loss"].index_copy_(0, step, loss_L[None])
+        self._history.tensors["grad_norm"].index_copy_(0, step, grad_norm_L[None])
+        step.add_(1)
 
     def _callable(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], None], *, num_calls: int
     ) -> Callable[[], Any]:
         """`function` of fixed tensors, compiled; what it gives is handed to `keep`, which writes in place."""
-        run, example = compile_for(self.device, function, arguments, num_calls=num_calls)
-        if keep == self._keep_measures and not self._measures:
-            self._measures = map_tensors(example, torch.zeros_like)
-        del example
+        run = compile_for(self.device, function, arguments, num_calls=num_calls)[0]
+        return self._repeated(run, arguments, keep)
+
+    def _repeated(
+        self, run: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], None]
+    ) -> Callable[[], Any]:
+        """What is compiled as a callable without arguments, in the memory that all calls of the pack share."""
         return repeatable(self.device, lambda: keep(run(*arguments)), lambda: run(*arguments), self._pool)

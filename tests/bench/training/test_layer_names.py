@@ -12,6 +12,7 @@ from bench.methods.sigma_reparam import SigmaReparamQK
 from bench.optimizers.layers import layers_of
 from bench.optimizers.muon import Muon
 from bench.optimizers.schedule_free import ScheduleFreeAdamW
+from bench.probes import build_probes
 from bench.probes.gains import gains
 from bench.training.inspection import scales_of
 from bench.training.lane import LaneProgram
@@ -21,6 +22,7 @@ from tests.trials import SMALL, trial
 KNOBS = {"lr": 0.1, "warmup_steps": 0.0, "weight_decay": 0.1, "grad_clip": 1.0}
 OTHER_NAMES = {"layers.0.": "encoder.0.", "layers.1.": "decoder.0.", "layers.2.": "decoder.1."}
 SEED = torch.tensor(0)
+PROBES = build_probes(None)
 
 
 def renamed(tensors, names):
@@ -77,8 +79,10 @@ def test_other_names_of_layers_train_alike(method, optimizer):
         torch.testing.assert_close(plainly(other[part]), plain[part], rtol=1e-9, atol=1e-12)
     now = torch.tensor(3)
     batch = {n: t[0, 0].double() for n, t in program.workload.batches(SEED[None], now[None]).items()}
-    of_plain = dataclasses.replace(program, workload=InContextRegression(**size)).observe(plain, batch, now)
-    torch.testing.assert_close(program.observe(other, batch, now), of_plain, rtol=1e-8, atol=1e-10)
+    of_plain = dataclasses.replace(program, workload=InContextRegression(**size)).observe(
+        plain, batch, now, probes=PROBES
+    )
+    torch.testing.assert_close(program.observe(other, batch, now, probes=PROBES), of_plain, rtol=1e-8, atol=1e-10)
 
 
 def test_scales_are_those_of_the_layer():
