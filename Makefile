@@ -1,4 +1,5 @@
 # make quickstart: install and run the main job.  make test: install and run the tests.  make check: style, types, layers.
+# make test-kernels: what must hold whatever kernels a processor makes libraries choose, with those of other processors.
 # make test-stores: Postgres, S3 and an MLflow server with authentication, where they are installed.
 # make faults: kill everything that can be killed, for an hour or two; make faults-short: a few minutes of it.
 
@@ -7,7 +8,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: quickstart test test-stores test-all check faults faults-short install install-dev
+.PHONY: quickstart test test-kernels test-stores test-all check faults faults-short install install-dev
 
 quickstart: install
 	$(BIN)/bench run suites/quickstart.yaml
@@ -16,6 +17,14 @@ quickstart: install
 
 test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+KERNELS := MKL_CBWR=AVX2 MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=default
+test-kernels: install-dev
+	set -e; for kernels in $(KERNELS); do \
+		echo "with $$kernels"; \
+		env $$kernels $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+			tests/bench/training tests/conformance/test_methods.py tests/conformance/test_workloads.py; \
+	done
 
 test-stores: install-dev
 	$(BIN)/python -m pytest -m "stores and not slow" -n 2 --dist loadfile

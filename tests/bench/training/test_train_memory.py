@@ -144,10 +144,10 @@ def test_a_checkpointed_run_equals_a_plain_one():
     histories = []
     for checkpointing in (False, True):
         one = language_trial(workload_params=LEAN | {"dropout": 0.2, "checkpointing": checkpointing})
-        run = PackRun(Pack(trials=(one,)))
+        run = PackRun(Pack(trials=(one,)), dtype="float64")
         run.advance()
         histories.append(run.state()["history"])
-    torch.testing.assert_close(*histories, rtol=1e-6, atol=1e-7, equal_nan=True)
+    torch.testing.assert_close(*histories, rtol=1e-9, atol=1e-12, equal_nan=True)
     assert run.program.workload.max_lanes == 1
 
 
