@@ -1,7 +1,7 @@
 """Look inside runs that are over: train a trial once more, stop at chosen steps, and see what no run stores.
 
-A trial is a function of its seed and step, so the second run is the first one; its losses are held against the stored
-ones to prove it. Shapes: A layers, B batch, S sequences, H heads, Q queries, K keys.
+On the same device and in the company of its pack the second run is the first one; its losses are held against the
+stored ones to prove it. Shapes: A layers, B batch, S sequences, H heads, Q queries, K keys.
 """
 
 from __future__ import annotations
