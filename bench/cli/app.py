@@ -242,18 +242,7 @@ def schema() -> None:
 @app.command("list")
 def list_entries(
     kind: Annotated[
-        Literal[
-            "methods",
-            "workloads",
-            "optimizers",
-            "schedules",
-            "probes",
-            "knobs",
-            "searches",
-            "suites",
-            "scores",
-            "measures",
-        ],
+        Literal["methods", "workloads", "optimizers", "schedules", "probes", "knobs", "searches", "suites", "scores"],
         typer.Argument(),
     ],
     format: Annotated[

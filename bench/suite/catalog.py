@@ -1,4 +1,4 @@
-"""What a suite can name, and the scores and measures of its board, as text."""
+"""What a suite can name, and the scores of its board, as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 
 from analysis.text import escape_markdown
 from bench.entry import load_class, parameters
-from bench.held_out import HELD_OUT
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
@@ -58,34 +57,21 @@ def knob_rows() -> Rows:
 
 
 def score_rows() -> Rows:
-    """Name, definition, unit, range, which is better and BibTeX keys of every score, of lr first, then of any knob."""
+    """Name, definition, unit, range, which is better and BibTeX keys of every number that boards and reports state."""
     from analysis.scores.registry import REGISTRY
 
+    better = {True: "higher", False: "lower", None: "neither"}
     return [
-        {"name": name, "summary": score.definition}
-        | _scale(score.unit, *score.bounds, score.higher_is_better)
-        | _keys(score.sources)
+        {
+            "name": name,
+            "summary": score.definition,
+            "unit": score.unit,
+            "range": "{:g} to {:g}".format(*score.bounds),
+            "better": better[score.higher_is_better],
+            "source": ", ".join(score.sources) or "this project",
+        }
         for name, score in REGISTRY.items()
     ]
-
-
-def measure_rows() -> Rows:
-    """Name, definition, unit, range, which is better and BibTeX keys of what is measured on held-out data."""
-    return [
-        {"name": name, "summary": measure.definition}
-        | _scale(measure.unit, measure.low, measure.high, measure.higher_is_better)
-        | _keys(measure.sources)
-        for name, measure in HELD_OUT.items()
-    ]
-
-
-def _scale(unit: str, low: float, high: float, higher_is_better: bool | None) -> dict[str, str]:
-    better = {True: "higher", False: "lower", None: "neither"}[higher_is_better]
-    return {"unit": unit, "range": f"{low:g} to {high:g}", "better": better}
-
-
-def _keys(sources: Collection[str]) -> dict[str, str]:
-    return {"source": ", ".join(sources) or "this project"}
 
 
 LISTS: dict[str, Callable[[], Rows]] = {
@@ -98,7 +84,6 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "searches": lambda: entry_rows(SEARCHES, hidden=FROM_SUITE),
     "suites": lambda: [{"name": name, "summary": text} for name, text in shipped_suites().items()],
     "scores": score_rows,
-    "measures": measure_rows,
 }
 
 
