@@ -11,9 +11,12 @@ Measured traps of MLflow 3.17.2 that this file works around:
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from bench.store.quiet import quiet
 # SQLite's write-ahead log needs memory shared by all that open the database: no network file system.
 LOCAL_FILE_SYSTEMS = {"apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"}
 
+_REVISION = re.compile(r'^(down_)?revision\s*=\s*"(\w+)"', re.MULTILINE)  # of a migration of alembic's
 _ADVISORY_LOCK = 7_233_907_412  # any number that other programs on the same server don't use
 _CONNECT_SECONDS = 10
 
@@ -70,15 +74,23 @@ def check(uri: str) -> None:
         if uri.startswith("sqlite"):
             raise StoreError(f"{shown.removeprefix('sqlite:///')}: not a store of MLflow")
         return
-    import mlflow
-    from alembic.script import ScriptDirectory
-
-    (needed,) = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations")).get_heads()
+    needed = newest_schema()
     if found is not None and found != needed:
         raise StoreError(
-            f"{shown}: its schema {found} is of another version of MLflow, {mlflow.__version__} needs {needed}; use "
+            f"{shown}: its schema {found} is of another version of MLflow, {version('mlflow')} needs {needed}; use "
             f"the MLflow that made it, or make a copy and `mlflow db upgrade` it"
         )
+
+
+def newest_schema() -> str:
+    """The revision of the installed MLflow's schema, read off its migrations as text: alembic would load them all."""
+    spec = importlib.util.find_spec("mlflow")
+    assert spec is not None, "MLflow is a dependency"
+    assert spec.submodule_search_locations, "MLflow is a package"
+    folder = Path(spec.submodule_search_locations[0]) / "store" / "db_migrations" / "versions"
+    found = [match for path in folder.glob("*.py") for match in _REVISION.findall(path.read_text(encoding="utf-8"))]
+    (newest,) = {name for down, name in found if not down} - {name for down, name in found if down}
+    return newest
 
 
 def has_tables(uri: str) -> bool:

@@ -4,11 +4,15 @@ import contextlib
 import json
 import shutil
 import sqlite3
+from pathlib import Path
 
+import mlflow
 import pytest
+from alembic.script import ScriptDirectory
 
 from bench.errors import StoreError
 from bench.store import Store, read_manifest, read_results, records
+from bench.store.database import newest_schema
 from bench.trial import Outcome
 from tests.bench.store import finished_packs
 
@@ -101,6 +105,11 @@ def test_a_database_of_another_mlflow_is_refused_and_not_migrated(fresh_database
         assert "\n" not in str(caught.value)
     store.warn = lambda line: None
     assert (tmp_path / "mlflow.db").read_bytes() == before
+
+
+def test_the_newest_schema_is_the_one_that_alembic_finds():
+    migrations = Path(mlflow.__file__).parent / "store" / "db_migrations"
+    assert ScriptDirectory(str(migrations)).get_heads() == [newest_schema()]
 
 
 def test_runs_that_a_killed_driver_left_are_ended_or_filled(store, open_tracker):
