@@ -4,7 +4,7 @@ Shapes: B batch, H heads, Q queries, K keys, T tokens, D width of a head, E widt
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -18,10 +18,6 @@ from bench.methods.fast.tiny import TINY_MAX_KEYS, TINY_MAX_WIDTH
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax, WindowSoftmax, masked_softmax
-from bench.training.pack import Pack
-from bench.training.train import PackRun
-from bench.trial import Trial
-from tests.trials import LEAN, language_trial
 
 NUM_HEADS, WIDTH = 2, 4
 SHORT, LONG = 20, 2 * CHUNK_TOKENS + 13  # below and above every threshold; no multiple of a chunk
@@ -33,14 +29,6 @@ ROUNDING = {torch.float32: 3e-6, torch.bfloat16: 8e-3}  # by the largest too; 25
 @pytest.fixture(params=METHODS)
 def method(request) -> Method:
     return load_class(METHODS[request.param])()
-
-
-@pytest.fixture
-def no_vmap_fallback() -> Iterator[None]:
-    """What has no rule for vmap, and would be looped over, raises."""
-    torch._C._functorch._set_vmap_fallback_enabled(False)
-    yield
-    torch._C._functorch._set_vmap_fallback_enabled(True)
 
 
 def randn(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -376,47 +364,3 @@ def test_a_kernel_with_features_of_its_own_is_linear():
     assert chosen(OtherFeatures(), LONG, "causal") == "linear"
     reference, automatic = both_paths(OtherFeatures(), mask_of("causal", LONG), inputs(LONG))
     assert_close(automatic, reference, EXACT)
-
-
-def histories(*trials: Trial, dtype: str) -> list[dict[str, torch.Tensor]]:
-    """All that training records: by the dense reference, and by the automatic path."""
-    seen = []
-    for is_reference in (True, False):
-        run = PackRun(Pack(trials=trials), dtype=dtype, is_reference=is_reference)
-        run.advance()
-        seen.append(run.state()["history"])
-    return seen
-
-
-def long_trial(method: str, seed: int = 0, **settings) -> Trial:
-    size = {"context": LONG, "num_steps": 3, "batch_size": 2, "eval_batches": 1}
-    return language_trial(method=method, seed=seed, workload_params=LEAN | size | settings)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "softmax",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("window_softmax", "qk_layernorm_free", "relu_kernel")
-        ),
-    ],
-)
-@pytest.mark.usefixtures("no_vmap_fallback")
-def test_a_language_model_trains_as_with_the_reference(name):
-    expected, actual = histories(long_trial(name, seed=0), long_trial(name, seed=1), dtype="float64")
-    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12, equal_nan=True)
-
-
-@pytest.mark.parametrize(("name", "checkpointing"), [("softmax", False), ("relu_kernel", True)])
-def test_a_single_lane_trains_as_with_the_reference(name, checkpointing):
-    expected, actual = histories(long_trial(name, checkpointing=checkpointing), dtype="float64")
-    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-12, equal_nan=True)
-
-
-@pytest.mark.parametrize("name", ["softmax", pytest.param("relu_kernel", marks=pytest.mark.slow)])
-def test_lanes_in_mixed_precision_train_as_with_the_reference(name):
-    trials = [long_trial(name, seed, precision="bfloat16") for seed in range(2)]
-    expected, actual = (history["loss"] for history in histories(*trials, dtype="float32"))
-    torch.testing.assert_close(actual, expected, rtol=1e-2, atol=0)

@@ -1,13 +1,11 @@
 """Every optimizer equals an independent implementation, step by step, and batches by vmap over lanes and layers.
 
-A new entry of OPTIMIZERS needs a line in REFERENCES: the implementation to be compared with.
+A new entry of OPTIMIZERS needs a line in REFERENCES, the implementation to be compared with, and one in PUBLISHED.
 """
 
 import dataclasses
-from unittest.mock import patch
 
 import pytest
-import pytorch_optimizer
 import torch
 from torch.utils import _pytree as pytree
 
@@ -19,184 +17,12 @@ from bench.optimizers.schedules import Cosine
 from bench.optimizers.sgd import SGD, SGDMomentum
 from bench.training.compile import trace
 from bench.training.lane import LaneProgram
+from tests.conformance.optimizer_references import CHANGED, PUBLISHED, REFERENCES, SHAPES
 from tests.trials import trial
 from tests.variants import ignored_parameters
 
 NUM_STEPS = 25
-SHAPES = {
-    "layers.*.query.weight": (4, 3),
-    "layers.*.key.weight": (2, 5),
-    "layers.*.value.weight": (3, 3),
-    "layers.*.query.bias": (5,),
-    "layers.*.method.gamma_q": (1, 1, 4),
-    "layers.*.query.gamma": (),
-    "embed.tokens": (6, 2),
-    "embed.class_token": (1, 4),
-    "readout.weight": (3, 7),
-}
-HIDDEN = [name for name in SHAPES if name.startswith("layers") and name.endswith("weight")]
-MATRICES = [name for name, shape in SHAPES.items() if len(shape) == 2]
 SYNCHRONISING = ("_local_scalar_dense", "linalg", "nonzero", "svd", "eigh", "inverse", "solve")
-
-
-def pytorchs(make):
-    """A reference from an optimizer of PyTorch's interface: make(tensors, entry, lr, weight_decay)."""
-
-    def reference(params, entry, lr, weight_decay):
-        theirs = make(list(params.values()), entry, lr, weight_decay)
-
-        def step(factor):
-            for group in theirs.param_groups:
-                group["lr"] = factor * lr
-            theirs.step()
-
-        return step
-
-    return reference
-
-
-def adam_settings(entry) -> dict:
-    return {"betas": (entry.beta1, entry.beta2), "eps": entry.eps}
-
-
-def lamb(params, entry, lr, weight_decay):
-    """You et al. 2020, Alg. 2, in its own symbols; pytorch_optimizer's scales the decay by no ratio."""
-    m, v = ({name: torch.zeros_like(x) for name, x in params.items()} for _ in range(2))
-    t = 0
-
-    def step(factor):
-        nonlocal t
-        t += 1
-        for name, x in params.items():
-            m[name] = entry.beta1 * m[name] + (1 - entry.beta1) * x.grad
-            v[name] = entry.beta2 * v[name] + (1 - entry.beta2) * x.grad**2
-            r = m[name] / (1 - entry.beta1**t) / ((v[name] / (1 - entry.beta2**t)) ** 0.5 + entry.eps)
-            u = r + weight_decay * x.data
-            x.data -= factor * lr * x.data.norm() / u.norm() * u
-
-    return step
-
-
-def muon(params, entry, lr, weight_decay):
-    """torch.optim.Muon, whose weights are (outputs, inputs), for hidden matrices; AdamW for the others."""
-    turned = {name: torch.nn.Parameter(params[name].data.T) for name in HIDDEN}  # share memory
-    others = {name: p for name, p in params.items() if name not in HIDDEN}
-    settings = {"momentum": entry.momentum, "ns_steps": entry.num_iterations, "weight_decay": weight_decay}
-    hidden_step = pytorchs(lambda tensors, entry, lr, weight_decay: torch.optim.Muon(tensors, lr=lr, **settings))(
-        turned, entry, lr, weight_decay
-    )
-    adamw_step = REFERENCES["adamw"](others, entry, lr * entry.adamw_lr_ratio, weight_decay)
-
-    def step(factor):
-        for name, p in turned.items():
-            p.grad = params[name].grad.T
-        with patch.object(torch.Tensor, "bfloat16", torch.Tensor.double):  # theirs rounds to three digits
-            hidden_step(factor)
-        adamw_step(factor)
-
-    return step
-
-
-def shampoo(params, entry, lr, weight_decay):
-    """pytorch_optimizer's for matrices, by eigenvalues; for the others the diagonal version, which is Adagrad's."""
-    others = {name: p for name, p in params.items() if name not in MATRICES}
-    matrix_step = pytorchs(lambda tensors, entry, *_: pytorch_optimizer.Shampoo(tensors, matrix_eps=entry.eps))(
-        {name: params[name] for name in MATRICES}, entry, lr, 0
-    )
-    adagrad = {"initial_accumulator_value": entry.eps, "eps": 0.0}
-    diagonal_step = pytorchs(lambda tensors, *_: torch.optim.Adagrad(tensors, **adagrad))(others, entry, lr, 0)
-
-    def step(factor):
-        matrix_step(factor)
-        diagonal_step(factor)
-
-    return step
-
-
-REFERENCES = {
-    "sgd": pytorchs(lambda tensors, entry, lr, decay: torch.optim.SGD(tensors, weight_decay=decay)),
-    "sgd_momentum": pytorchs(
-        lambda tensors, entry, lr, decay: torch.optim.SGD(tensors, momentum=entry.momentum, weight_decay=decay)
-    ),
-    "sgd_nesterov": pytorchs(
-        lambda tensors, entry, lr, decay: torch.optim.SGD(
-            tensors, momentum=entry.momentum, nesterov=True, weight_decay=decay
-        )
-    ),
-    "rmsprop": pytorchs(
-        lambda tensors, entry, lr, decay: torch.optim.RMSprop(
-            tensors, alpha=entry.beta2, eps=entry.eps, weight_decay=decay
-        )
-    ),
-    "adam": pytorchs(
-        lambda tensors, entry, lr, decay: torch.optim.Adam(tensors, **adam_settings(entry), weight_decay=decay)
-    ),
-    "adamw": pytorchs(
-        lambda tensors, entry, lr, decay: torch.optim.AdamW(tensors, **adam_settings(entry), weight_decay=decay)
-    ),
-    # The product of the two is independent of the learning rate.
-    "adamw_independent": pytorchs(
-        lambda tensors, entry, lr, decay: torch.optim.AdamW(tensors, **adam_settings(entry), weight_decay=decay / lr)
-    ),
-    "adafactor": pytorchs(
-        lambda tensors, entry, lr, decay: pytorch_optimizer.AdaFactor(
-            tensors,
-            betas=(None, 0.9999),
-            decay_rate=-entry.decay_power,
-            clip_threshold=entry.clip_threshold,
-            eps1=entry.eps,
-            scale_parameter=False,
-            relative_step=False,
-        )
-    ),
-    "lamb": lamb,
-    "lion": pytorchs(
-        lambda tensors, entry, lr, decay: pytorch_optimizer.Lion(
-            tensors, betas=(entry.beta1, entry.beta2), weight_decay=decay
-        )
-    ),
-    "schedule_free_adamw": pytorchs(
-        lambda tensors, entry, lr, decay: pytorch_optimizer.ScheduleFreeAdamW(
-            tensors, **adam_settings(entry), weight_decay=decay
-        )
-    ),
-    "muon": muon,
-    "shampoo": shampoo,
-}
-# As the sources give them, and the implementations that the entries name.
-PUBLISHED = {
-    "sgd": {},
-    "sgd_momentum": {"momentum": 0.9},
-    "sgd_nesterov": {"momentum": 0.9},
-    "rmsprop": {"beta2": 0.9, "eps": 1e-8},
-    "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-    "adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-    "adamw_independent": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-    "adafactor": {"decay_power": 0.8, "clip_threshold": 1.0, "eps": 1e-30},
-    "lamb": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-6},
-    "lion": {"beta1": 0.9, "beta2": 0.99},
-    "schedule_free_adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
-    "muon": {
-        "momentum": 0.95,
-        "num_iterations": 5,
-        "adamw_lr_ratio": 3e-4 / 0.02,
-        "beta1": 0.9,
-        "beta2": 0.95,
-        "eps": 1e-10,
-    },
-    "shampoo": {"eps": 1e-4},
-}
-# Away from every default.
-CHANGED = {
-    "momentum": 0.5,
-    "beta1": 0.6,
-    "beta2": 0.7,
-    "eps": 1e-2,
-    "decay_power": 0.5,
-    "clip_threshold": 0.6,
-    "num_iterations": 3,
-    "adamw_lr_ratio": 0.3,
-}
 
 
 @pytest.fixture(params=OPTIMIZERS)
