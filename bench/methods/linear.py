@@ -58,7 +58,8 @@ class WeightNorm(Linear):
     """g v / |v| for every output, the norm over its inputs, g learned (O,).
 
     Source: Salimans & Kingma 2016, Eq. 2. Departure: g starts at |v|, so that training starts from the model's own
-    weights, as torch.nn.utils.weight_norm does; the paper sets g from a first batch.
+    weights, as torch.nn.utils.weight_norm does; the paper sets g from a first batch. A column of zeros, where the
+    quotient is 0/0, stays 0 and passes finite gradients.
     """
 
     def init(self, weight_IO: Tensor, draw: Draw) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
