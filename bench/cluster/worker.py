@@ -149,8 +149,9 @@ def is_gpu_failure(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """What was raised and where, in one line."""
+    """What was raised and where, in one line; of an error inside of PyTorch, where PyTorch was called."""
     text = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if "torch" not in Path(frame.filename).parts), frames[-1])
     place = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
     return f"{text[-1][:500] if text else type(error).__name__} ({place})"

@@ -39,10 +39,18 @@ class Workload:
     paths: ClassVar[tuple[str, ...]] = ()  # parameters that may be a path; in a suite file it stays below the folder
 
     def __init_subclass__(cls) -> None:
-        """Raises ValueError for a class whose `measures` have no entry in HELD_OUT, from which their columns come."""
+        """Raises ValueError for `measures` that are not in HELD_OUT, or what is computed and named by halves."""
         super().__init_subclass__()
         if unknown := [name for name in cls.measures if name not in HELD_OUT]:
             raise ValueError(f"{cls.__name__}.measures: {', '.join(unknown)} not in bench.held_out.HELD_OUT")
+        if cls.held_out_measures is Workload.held_out_measures:  # the loss alone
+            if others := [name for name in cls.measures if name != "val_loss"]:
+                raise ValueError(f"{cls.__name__} names {', '.join(others)} and has no held_out_measures to compute it")
+            if cls.evaluate is not Workload.evaluate:
+                raise ValueError(
+                    f"{cls.__name__} has an evaluate, but no held_out_measures: only the loss would be kept of it; "
+                    "name in `measures` what held_out_measures makes of it"
+                )
 
     num_steps: Annotated[int, Ge(1)] = 10_000
     final_loss_steps: Annotated[int, Ge(1)] = 100  # the final loss is the mean over the last so many steps

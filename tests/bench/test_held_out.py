@@ -90,3 +90,15 @@ def test_every_measure_has_words_bounds_and_columns():
 def test_a_workload_of_an_unknown_measure_is_refused():
     with pytest.raises(ValueError, match=r"Odd\.measures: val_lost not in bench\.held_out\.HELD_OUT"):
         type("Odd", (Workload,), {"measures": ("val_loss", "val_lost")})
+
+
+def test_a_workload_that_names_a_measure_and_does_not_compute_it_is_refused():
+    with pytest.raises(ValueError, match="Odd names val_accuracy and has no held_out_measures"):
+        type("Odd", (Workload,), {"measures": ("val_loss", "val_accuracy")})
+
+
+def test_a_workload_that_evaluates_what_nothing_reads_is_refused():
+    with pytest.raises(ValueError, match="Odd has an evaluate, but no held_out_measures"):
+        type("Odd", (Workload,), {"evaluate": lambda self, *_: {"loss": 0, "accuracy": 1}})
+    computed = {"evaluate": lambda self, *_: {"loss": 0}, "held_out_measures": lambda self, means: {"val_loss": 0}}
+    type("Fine", (Workload,), computed)
