@@ -129,10 +129,12 @@ class SearchSubject:
 
     @cached_property
     def manifest(self) -> str | None:
+        """JSON text: what ran, with which versions, on what; None where there is none."""
         return self.read_manifest()
 
     @property
     def plain_manifest(self) -> dict[str, Any]:
+        """The manifest as data; {} where there is none."""
         return json.loads(self.manifest or "{}")
 
     @property
