@@ -30,7 +30,29 @@ def no_traces(trial_ids: Collection[str], quantities: Collection[str] | None) ->
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class _Run:
+    """What any suite's pages say of the run behind them; fields as in Subject."""
+
+    name: str
+    title: str
+    description: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    num_missing: int = 0
+    read_manifest: Callable[[], str | None] = lambda: None
+
+    @cached_property
+    def manifest(self) -> str | None:
+        """JSON text: what ran, with which versions, on what, and what was imported beside it."""
+        return self.read_manifest()
+
+    @property
+    def plain_manifest(self) -> dict[str, Any]:
+        """The manifest as data; {} where there is none."""
+        return json.loads(self.manifest or "{}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject(_Run):
     """Trials of a grid and what goes with them; what is computed or read of them is, once, when it is asked for.
 
     name, briefly, and origin, in full: what comparisons call it. title: of its pages. description: what is compared.
@@ -43,20 +65,14 @@ class Subject:
     is_measured: whether the traces of all trials are read, for the scores from traces.
     """
 
-    name: str
-    title: str
     origin: str = ""
-    description: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
     results: pl.DataFrame
     imported: Collection[str] = ()
     num_trials: int = 0
-    num_missing: int = 0
     num_keys: Mapping[str, int] = field(default_factory=dict)
     score: str = "lr_sensitivity"
     loss: str = "train"
     published: pl.DataFrame | None = None
-    read_manifest: Callable[[], str | None] = lambda: None
     trace_lots: TraceLots = no_traces
     is_measured: bool = True
 
@@ -88,16 +104,6 @@ class Subject:
         schema = {"trial_id": pl.String, **{name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}}
         return pl.concat([pl.DataFrame(schema=schema), *self.trace_lots(trial_ids, None)])
 
-    @cached_property
-    def manifest(self) -> str | None:
-        """JSON text: what ran, with which versions, on what, and what was imported beside it."""
-        return self.read_manifest()
-
-    @property
-    def plain_manifest(self) -> dict[str, Any]:
-        """The manifest as data; {} where there is none."""
-        return json.loads(self.manifest or "{}")
-
     @property
     def missing(self) -> str:
         """In words how many trials have no result; empty if all have."""
@@ -105,37 +111,21 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchSubject:
+class SearchSubject(_Run):
     """The answers of a suite's adaptive searches and their decisions; fields that a Subject has are as there.
 
     question: what was searched, and over which knob. answers and trail: ANSWER_COLUMNS and TRAIL_COLUMNS of
     bench.results.standings. num_missing: trials that the last rounds still wait for.
     """
 
-    name: str
-    title: str
-    description: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
     question: str = ""
     answers: pl.DataFrame
     trail: pl.DataFrame
-    num_missing: int = 0
-    read_manifest: Callable[[], str | None] = lambda: None
 
     @property
     def board(self) -> pl.DataFrame:
         """The answers as they stand on method runs."""
         return self.answers.drop("num_rounds")
-
-    @cached_property
-    def manifest(self) -> str | None:
-        """JSON text: what ran, with which versions, on what; None where there is none."""
-        return self.read_manifest()
-
-    @property
-    def plain_manifest(self) -> dict[str, Any]:
-        """The manifest as data; {} where there is none."""
-        return json.loads(self.manifest or "{}")
 
     @property
     def missing(self) -> str:
