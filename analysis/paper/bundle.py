@@ -14,9 +14,18 @@ from analysis.across.comparison import compare
 from analysis.imports.runs import ABSENT
 from analysis.paper.bibliography import UNCITED, bibtex, entry_name, keys_of, scores_in
 from analysis.paper.figures import Saved, bundle_figures, save_figures
-from analysis.paper.files import MAIN, figure_tex, main_tex, put_in_place, readme, refuse_other_files, write_sums
+from analysis.paper.files import (
+    MAIN,
+    figure_tex,
+    main_tex,
+    preamble_tex,
+    put_in_place,
+    readme,
+    refuse_other_files,
+    write_sums,
+)
 from analysis.paper.imports import imported_rows
-from analysis.paper.latex import PREAMBLE, leaderboard_tables, matrix_tables
+from analysis.paper.latex import leaderboard_tables, matrix_tables
 from analysis.paper.methods_text import methods_text
 from analysis.paper.prose import Text, cited_keys, text_latex, text_markdown
 from analysis.report.section import Section
@@ -127,7 +136,7 @@ def _write_text(
     _write(folder / "methods.tex", text_latex(text))
     _write(folder / "methods.md", text_markdown(text))
     _write(folder / "references.bib", bibtex([*cited_keys(text), *keys]))
-    _write(folder / "preamble.tex", PREAMBLE)
+    _write(folder / "preamble.tex", preamble_tex())
     shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn) for one in figures]
     _write(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(shown)))
     _write(folder / MAIN, main_tex(tables, title=title, has_references=bool(cited_keys(text))))

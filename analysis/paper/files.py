@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
 from analysis.figures.of_a_suite import Drawn
+from analysis.tables.html import templates
 from analysis.text import breakable_latex
 from bench.errors import UsageError
 
@@ -19,62 +20,22 @@ SUMS_FILE = "SHA256SUMS"
 _LATEX_SUFFIXES = (".aux", ".bbl", ".blg", ".fdb_latexmk", ".fls", ".log", ".out", ".pdf", ".synctex.gz")
 _NAMED = 3  # of the files in the way
 
-_MAIN = r"""%% Compiles by itself: pdflatex main; bibtex main; pdflatex main; pdflatex main
-\documentclass[10pt,twocolumn]{article}
-\usepackage[T1]{fontenc}
-\usepackage{mathptmx}
-\usepackage{courier}
-\usepackage[letterpaper,textwidth=%(page)sin,columnsep=%(gap)sin,textheight=9in]{geometry}
-\input{preamble}
-\setlength{\emergencystretch}{3em}
-\makeatletter
-\setlength{\@fptop}{0pt}
-\setlength{\@dblfptop}{0pt}
-\setlength{\@dblfpsep}{24pt}
-\makeatother
-\title{%(title)s}
-\author{}
-\date{}
-\raggedbottom
-\begin{document}
-\maketitle
-\section*{Methods}
-\input{methods}
-%(tables)s
-\input{figures}
-%(references)s
-\end{document}
-"""
-
-_REFERENCES = "\\bibliographystyle{plain}\n\\bibliography{references}"
-
-_WHAT: dict[str, str] = {
-    "main.tex": "all of it in one document: pdflatex main; bibtex main; pdflatex main; pdflatex main",
-    "preamble.tex": "the packages that tables, figures and references need; \\input it in your own document",
-    "methods.tex": "the paragraph of methods for LaTeX, citing references.bib",
-    "methods.md": "the same for Markdown, with citations as Pandoc reads them",
-    "references.bib": "BibTeX of what the paragraph cites, and of all scores here",
-    "figures.tex": "the figures with captions and labels",
-    "tables/": "one table a file with caption and label; \\input what you need",
-    "figures/": "PDF and SVG, fonts embedded in both; CSV of what is drawn",
-    "numbers.csv": "one line a trial: what all scores and curves are computed from",
-    "leaderboard.csv": "every number of the leaderboard, all digits, with interval ends",
-    "differences.csv": "every pair of entries: difference, 95% interval, p-value, p-value after Holm",
-    "scores/": "further scores with intervals, other knobs, seeds needed: a table a file, as in the report",
-    "manifest.json": "suite, versions, hardware and settings",
-    "SHA256SUMS": "checks all of this: sha256sum -c SHA256SUMS",
-}
-
 
 def main_tex(tables: Iterable[str], *, title: str, has_references: bool) -> str:
     """The document that inputs everything; `tables` are paths within the folder."""
-    return _MAIN % {
-        "page": PAGE_INCHES,
-        "gap": PAGE_INCHES - 2 * COLUMN_INCHES,
-        "title": breakable_latex(title),
-        "tables": "\n".join(rf"\input{{{name.removesuffix('.tex')}}}" for name in tables),
-        "references": _REFERENCES if has_references else "% nothing is cited",
-    }
+    return _rendered(
+        MAIN,
+        page=PAGE_INCHES,
+        gap=PAGE_INCHES - 2 * COLUMN_INCHES,
+        title=breakable_latex(title),
+        tables=[name.removesuffix(".tex") for name in tables],
+        has_references=has_references,
+    )
+
+
+def preamble_tex() -> str:
+    """What tables, figures and references need, in any document class."""
+    return _rendered("preamble.tex")
 
 
 def figure_tex(path: str, inches: float, drawn: Drawn) -> str:
@@ -100,30 +61,9 @@ def readme(
 ) -> str:
     """What is what in the folder, how to make it again, how to cite; `sources`: keys of each score that has any."""
     present = {path.name + ("/" if path.is_dir() else "") for path in folder.iterdir()} | {SUMS_FILE}
-    room = max(map(len, _WHAT))
-    lines = [
-        f"Paper bundle of {title}",
-        "",
-        "Made by:",
-        f"    {command}",
-        "",
-        *(f"{name:<{room}}  {text}" for name, text in _WHAT.items() if name in present),
-        "",
-        f"Figures are {COLUMN_INCHES} in (one column) or {PAGE_INCHES} in (two) wide, maps of few cells less: include",
-        "them unscaled, and their smallest text is of 7 to 9 pt. Their font, DejaVu Sans, is embedded in the PDF, and",
-        "in the SVG as a web font of the letters used: browsers draw it as it is, programs that read no web fonts",
-        "need DejaVu Sans installed. Tables are set for the width of two columns.",
-        "",
-        "How to cite: cite the sources of methods, optimizers, workloads and scores (references.bib), and state the",
-        "version of attention-robustness-bench (of runs of our own, with its commit, in manifest.json).",
-    ]
-    if sources:
-        lines += ["", "Scores, and the entries of references.bib that they follow:"]
-        lines += [f"    {name}: {', '.join(keys)}" for name, keys in sources.items()]
-    if uncited:
-        lines += ["", "Without an entry in references.bib:"]
-        lines += [f"    {name}: {why}" for name, why in uncited.items()]
-    return "\n".join(lines) + "\n"
+    widths = {"column": COLUMN_INCHES, "page": PAGE_INCHES}
+    said = {"title": title, "command": command, "uncited": uncited, "sources": sources}
+    return _rendered("README.txt", present=present, **widths, **said)
 
 
 def refuse_other_files(out: Path) -> None:
@@ -173,6 +113,10 @@ def write_sums(folder: Path) -> None:
 def checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _rendered(name: str, **values: object) -> str:
+    return templates().get_template(name).render(values)
 
 
 def _names(folder: Path) -> list[str]:

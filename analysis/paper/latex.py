@@ -1,6 +1,6 @@
 """Tables for a paper: booktabs, siunitx columns that align at the decimal point, best in bold, ties marked.
 
-No table needs more than PREAMBLE, and none is wider than PAGE_INCHES of analysis.figures.columns.
+No table needs more than templates/preamble.tex, and none is wider than PAGE_INCHES of analysis.figures.columns.
 """
 
 from __future__ import annotations
@@ -28,24 +28,9 @@ from analysis.paper.latex_cells import (
 from analysis.scores.flags import FLAGS, flags_of, used_flags, word_of
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.tables.latex import ON_PAGE, cell_latex, floated, interval_latex, line_latex, scientific
-from analysis.tables.leaderboard import TIE_MARK, reading_note, workload_tables
+from analysis.tables.leaderboard import COLUMN_TITLES, TIE_MARK, reading_note, workload_tables
 from analysis.tables.table import Cell, Name, Number, Table, text_of
-from analysis.text import LONGEST_WORD, breakable_latex, decimals
-
-PREAMBLE = r"""% What tables, figures and references of this folder need, in any document class.
-\usepackage{array}
-\usepackage{booktabs}
-\usepackage{graphicx}
-\usepackage{siunitx}
-\usepackage{url}
-% The figures are PDF 1.7, each with a page group.
-\ifdefined\pdfminorversion\pdfminorversion=7\fi
-\ifdefined\pdfsuppresswarningpagegroup\pdfsuppresswarningpagegroup=1\fi
-% A number in bold stays bold in an S column: version 3 of siunitx, then version 2.
-\makeatletter
-\@ifpackagelater{siunitx}{2021/05/17}{\sisetup{mode=text, reset-text-series=false}}{\sisetup{detect-weight=true}}
-\makeatother
-"""
+from analysis.text import LONGEST_WORD, breakable_latex, decimals, escape_latex
 
 LINES_PER_TABLE = 40
 
@@ -57,20 +42,6 @@ _LINE = 11  # letters of a line of a column's name in a matrix
 _INTERVAL_WIDTH = len("[-0.00, -0.00]") * TINY_LETTER + GAP
 _NAME_COLUMNS = ("method", "optimizer", "knobs")
 _NUMBER_COLUMNS = ("lr_sensitivity", "best_loss", "stable_decades")
-
-_TITLES: dict[str, str] = {
-    "rank": "Rank",
-    "method": "Method",
-    "optimizer": "Optimizer",
-    "knobs": "Knobs",
-    "lr_sensitivity": r"LR\\sensitivity",
-    "interval": r"95\%\\interval",
-    "best_loss": r"Best\\loss",
-    "best_lr": r"Best\\lr",
-    "stable_decades": r"Stable\\decades",
-    "diverged_share": "Diverged",
-    "seeds": "Seeds",
-}
 
 
 def leaderboard_tables(leaderboard: pl.DataFrame) -> list[str]:
@@ -204,7 +175,7 @@ def _cell(name: str, cell: Cell, mark: str) -> str:
 def _rooms(texts: Mapping[str, list[str]], num_marks: int) -> dict[str, float]:
     """Points for each column of names, which share what the numbers leave of the page: no more than they want."""
     numbers = (name for name in texts if name not in _NAME_COLUMNS)
-    left = PAGE - sum(width_of([*texts[name], *_TITLES[name].split(r"\\")]) for name in numbers)
+    left = PAGE - sum(width_of([*texts[name], *COLUMN_TITLES[name].split()]) for name in numbers)
     wanted = {name: width_of(texts[name]) for name in _NAME_COLUMNS if name in texts}
     wanted["method"] += num_marks * TINY_LETTER
     rooms: dict[str, float] = {}
@@ -233,7 +204,8 @@ def _chunks(heights: list[int], most: int) -> list[tuple[int, int]]:
 
 def _title(name: str) -> str:
     side = "l" if name in _NAME_COLUMNS else "r"
-    return rf"{{\shortstack[{side}]{{{_TITLES[name]}}}}}"
+    words = r"\\".join(map(escape_latex, COLUMN_TITLES[name].split()))
+    return rf"{{\shortstack[{side}]{{{words}}}}}"
 
 
 def _parted(name: str) -> list[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.curves import groups_of
-from analysis.tables.rows import fixed, label, scored, table_of, text
+from analysis.tables.rows import fixed, grouped, label, scored, table_of, text
 from analysis.tables.table import Group, Table
 from analysis.text import decimals
 
@@ -23,14 +22,12 @@ _SHIFT_NOTE = (
 
 def separation_group(separation: pl.DataFrame) -> Group:
     """A table a workload of the frame of `seeds_to_separate`."""
-    tables = (_separation_table(str(workload), rows) for (workload,), rows in groups_of(separation, "workload"))
-    return Group(tables=tuple(tables), note=_SEEDS_NOTE)
+    return grouped(_separation_table, separation, "workload", note=_SEEDS_NOTE)
 
 
 def shift_group(shifts: pl.DataFrame) -> Group:
     """A table a workload of the frame of `lr_shift`."""
-    tables = (_shift_table(str(workload), rows) for (workload,), rows in groups_of(shifts, "workload"))
-    return Group(tables=tuple(tables), note=_SHIFT_NOTE)
+    return grouped(_shift_table, shifts, "workload", note=_SHIFT_NOTE)
 
 
 def _separation_table(workload: str, rows: pl.DataFrame) -> Table:

@@ -1,4 +1,4 @@
-"""Tables as HTML, and the templates that all HTML is made with: they escape what they are given, once."""
+"""Tables as HTML, and the templates that pages and whole documents are made with; those of HTML escape, once."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def part(name: str, *arguments: Any) -> str:
 
 @functools.cache
 def templates() -> Environment:
-    """The templates of the folder templates/, which escape all that is not markup already."""
+    """The templates of the folder templates/; those of HTML escape all that is not markup already, others nothing."""
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

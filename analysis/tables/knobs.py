@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.curves import groups_of
 from analysis.knobs import knob_text
-from analysis.tables.rows import fixed, flags, label, scored, table_of
+from analysis.tables.rows import fixed, flags, grouped, label, scored, table_of
 from analysis.tables.table import Group, Table
 from analysis.text import decimals
 
@@ -24,23 +23,17 @@ _TRANSFER_NOTE = (
 
 def sensitivity_group(sensitivity: pl.DataFrame) -> Group:
     """A table a workload and knob of the frame of `knob_sensitivity`."""
-    groups = groups_of(sensitivity, "workload", "knob")
-    tables = (_sensitivity_table(str(workload), str(knob), rows) for (workload, knob), rows in groups)
-    return Group(tables=tuple(tables), note=_KNOB_NOTE)
+    return grouped(_sensitivity_table, sensitivity, "workload", "knob", note=_KNOB_NOTE)
 
 
 def area_group(areas: pl.DataFrame) -> Group:
     """A table a workload, knob and unit of the frame of `stable_area`."""
-    groups = groups_of(areas, "workload", "y_knob", "unit")
-    tables = (_area_table(str(workload), str(unit), rows) for (workload, _, unit), rows in groups)
-    return Group(tables=tuple(tables), note=_AREA_NOTE)
+    return grouped(_area_table, areas, "workload", "y_knob", "unit", note=_AREA_NOTE)
 
 
 def transfer_group(transfer: pl.DataFrame) -> Group:
     """A table a workload and knob of the frame of `lr_transfer`."""
-    groups = groups_of(transfer, "workload", "knob")
-    tables = (_transfer_table(str(workload), str(knob), rows) for (workload, knob), rows in groups)
-    return Group(tables=tuple(tables), note=_TRANSFER_NOTE)
+    return grouped(_transfer_table, transfer, "workload", "knob", note=_TRANSFER_NOTE)
 
 
 def _sensitivity_table(workload: str, knob: str, rows: pl.DataFrame) -> Table:
@@ -58,7 +51,7 @@ def _sensitivity_table(workload: str, knob: str, rows: pl.DataFrame) -> Table:
     )
 
 
-def _area_table(workload: str, unit: str, rows: pl.DataFrame) -> Table:
+def _area_table(workload: str, _: str, unit: str, rows: pl.DataFrame) -> Table:
     return table_of(
         f"Stable area on {workload}, in {unit}",
         rows,

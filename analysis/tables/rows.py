@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import entry_label
+from analysis.curves import entry_label, groups_of
 from analysis.scores.flags import flags_of
-from analysis.tables.table import Cell, Flags, Interval, Number, Table, columns
+from analysis.tables.table import Cell, Flags, Group, Interval, Number, Table, columns
 
 Row = dict[str, Any]
 Filled = tuple[str, Callable[[Row], Cell]]
@@ -20,6 +20,11 @@ def table_of(heading: str, frame: pl.DataFrame, *filled: Filled, num_names: int 
     rows = tuple(tuple(cell(row) for _, cell in filled) for row in frame.iter_rows(named=True))
     titles = (title for title, _ in filled)
     return Table(heading=heading, columns=columns(*titles, num_names=num_names), rows=rows)
+
+
+def grouped(table: Callable[..., Table], frame: pl.DataFrame, *names: str, note: str) -> Group:
+    """A table for each group of these columns: `table` makes it of their values and the group's rows."""
+    return Group(tables=tuple(table(*key, rows) for key, rows in groups_of(frame, *names)), note=note)
 
 
 def text(name: str) -> Callable[[Row], Cell]:

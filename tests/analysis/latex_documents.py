@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.paper.files import main_tex
-from analysis.paper.latex import PREAMBLE
+from analysis.paper.files import main_tex, preamble_tex
 
 MISSING = (
     "needs pdflatex and bibtex (Debian: apt-get install --no-install-recommends texlive-latex-recommended "
@@ -30,7 +29,7 @@ def compiled(folder: Path, *, times: int = 3) -> str:
 
 def compiled_body(folder: Path, body: str) -> str:
     """The log of a document of the bundle's kind that holds `body` alone."""
-    (folder / "preamble.tex").write_text(PREAMBLE)
+    (folder / "preamble.tex").write_text(preamble_tex())
     (folder / "methods.tex").write_text(body, encoding="utf-8")
     (folder / "figures.tex").write_text("")
     (folder / "main.tex").write_text(main_tex([], title="t", has_references=False))
