@@ -8,7 +8,7 @@ Legend: L learning rates, S seeds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,14 +51,7 @@ class LossGrid:
     def of_seeds(self, seeds: tuple[int, ...]) -> LossGrid:
         """The same entry with only these seeds, in this order; every lr stays, NaN where nothing is left."""
         columns = [self.seeds.index(seed) for seed in seeds]
-        return LossGrid(
-            lrs=self.lrs,
-            seeds=seeds,
-            losses=self.losses[:, columns],
-            initial_losses=self.initial_losses[columns],
-            num_lost=self.num_lost,
-            is_complete=self.is_complete,
-        )
+        return replace(self, seeds=seeds, losses=self.losses[:, columns], initial_losses=self.initial_losses[columns])
 
 
 Entries = dict[tuple[str, ...], LossGrid]  # of one workload, by ENTRY key
@@ -156,6 +149,18 @@ def entries_by_workload(results: pl.DataFrame) -> list[Entries]:
     return list(workloads.values())
 
 
+def matrices(axes: Mapping[str, Any], rows: pl.DataFrame, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Each column of these names as an array over the axes, NaN where no row, or a null, stands.
+
+    `axes` are the columns that say where a value stands, with all values of each, ascending.
+    """
+    places = tuple(np.searchsorted(values, rows[axis].to_numpy()) for axis, values in axes.items())
+    arrays = {name: np.full([len(values) for values in axes.values()], np.nan) for name in names}
+    for name, array in arrays.items():
+        array[places] = rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return arrays
+
+
 def entry_label(method: str, optimizer: str, knobs: str) -> str:
     """What tables and figures call an entry where the method alone does not name it."""
     return place_of((method, optimizer, knobs))
@@ -172,15 +177,13 @@ def groups_of(frame: pl.DataFrame, *names: str) -> list[tuple[tuple[Any, ...], p
 
 
 def _loss_grid(group: pl.DataFrame, found: pl.DataFrame) -> LossGrid:
-    lrs_L, seeds = found["lr"].unique().sort().to_numpy(), tuple(found["seed"].unique().sort().to_list())
-    losses_LS = np.full((len(lrs_L), len(seeds)), np.nan)
-    rows, columns = np.searchsorted(lrs_L, found["lr"].to_numpy()), np.searchsorted(seeds, found["seed"].to_numpy())
-    losses_LS[rows, columns] = found["final_loss"].to_numpy()
+    lrs_L, seeds_S = (found[name].unique().sort().to_numpy() for name in ("lr", "seed"))
+    losses = matrices({"lr": lrs_L, "seed": seeds_S}, found, ["final_loss"])
     initial = found.group_by("seed").agg(pl.col("initial_loss").mean()).sort("seed")["initial_loss"].to_numpy()
     return LossGrid(
         lrs=lrs_L,
-        seeds=seeds,
-        losses=losses_LS,
+        seeds=tuple(seeds_S.tolist()),
+        losses=losses["final_loss"],
         initial_losses=initial,
         num_lost=group.height - found.height,
         is_complete=found.height == group["lr"].n_unique() * group["seed"].n_unique(),

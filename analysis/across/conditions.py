@@ -154,16 +154,10 @@ def _are_same_runs(one: _Condition, other: _Condition) -> bool:
 
 def _same_losses(first: LossGrid, second: LossGrid) -> list[bool]:
     """Of every finite final loss of the first whether the second has it at the same lr and seed, where it has one."""
-    losses: list[dict[tuple[float, int], float]] = [
-        {
-            (lr, seed): loss
-            for lr, row in zip(grid.lrs.tolist(), grid.losses.tolist(), strict=True)
-            for seed, loss in zip(grid.seeds, row, strict=True)
-            if np.isfinite(loss)
-        }
-        for grid in (first, second)
-    ]
-    return [loss == losses[1][point] for point, loss in losses[0].items() if point in losses[1]]
+    _, rows_one, rows_two = np.intersect1d(first.lrs, second.lrs, return_indices=True)
+    _, columns_one, columns_two = np.intersect1d(first.seeds, second.seeds, return_indices=True)
+    one, two = first.losses[np.ix_(rows_one, columns_one)], second.losses[np.ix_(rows_two, columns_two)]
+    return (one == two)[np.isfinite(one) & np.isfinite(two)].tolist()
 
 
 def _names(found: Sequence[_Condition]) -> list[str]:

@@ -20,7 +20,7 @@ from scipy import special
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, LossGrid, loss_grids, one_a_point, require_columns, with_knobs
 from analysis.losses import choose_loss
-from analysis.scores.intervals import CONFIDENCE, holm, paired_difference, standard_error
+from analysis.scores.intervals import CONFIDENCE, Interval, holm, paired_difference, standard_error
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.robustness import SENSITIVITIES, Score
 from bench.errors import UsageError, did_you_mean, unknown
@@ -175,13 +175,11 @@ def _score_columns(
     rows = {}
     for (key, gap), p_holm in zip(gaps.items(), corrected, strict=True):
         one, two = compared[key]
-        half, is_moved = gap.half_width, p_holm < 1 - CONFIDENCE
+        is_moved = p_holm < 1 - CONFIDENCE
         rows[key] = {
             "score_a": float(score(one.losses, one.initial_losses, one.lrs)),
             "score_b": float(score(two.losses, two.initial_losses, two.lrs)),
-            "difference": gap.value,
-            "ci_low": None if half is None else gap.value - half,
-            "ci_high": None if half is None else gap.value + half,
+            **Interval.around(gap.value, gap.half_width).columns("difference", "ci"),
             "p_value": gap.p_value,
             "p_holm": p_holm,
             "verdict": "not separated" if not is_moved else "higher" if gap.value > 0 else "lower",

@@ -180,6 +180,10 @@ def _first_rows(values: list[str | None]) -> dict[int, str | None]:
     return {row: value for value, row in first.items()}
 
 
-def _wrong(shown: str, row: int, column: str, value: str | None, required: str) -> UsageError:
-    got = "empty" if value is None else repr(value[:60])
+def wrong_cell(shown: str, row: int, column: str, got: str, required: str) -> UsageError:
+    """What is wrong with one cell of the file."""
     return UsageError(f"{shown}: row {row}, column {column!r}: {got}; required {required}")
+
+
+def _wrong(shown: str, row: int, column: str, value: str | None, required: str) -> UsageError:
+    return wrong_cell(shown, row, column, "empty" if value is None else repr(value[:60]), required)

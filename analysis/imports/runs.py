@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
-from analysis.imports.cells import UNNAMED, checked_numbers, checked_text, spread_knobs
+from analysis.imports.cells import UNNAMED, checked_numbers, checked_text, spread_knobs, wrong_cell
 from analysis.imports.tidy_file import TidyFile
 from analysis.scores.flags import with_flag
 from bench.errors import UsageError, did_you_mean
@@ -96,7 +96,9 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
     absent = dict(reading.absent)
     if reading.workload is not None:
         absent["workload"] = reading.workload
-    rows = _rows(texts, numbers, reading.initial_loss)
+    if reading.initial_loss is not None:
+        numbers["initial_loss"] = [reading.initial_loss] * cells.height
+    rows = pl.DataFrame({**texts, **numbers}).to_dicts()
     _check_outcomes(rows, file.shown)
     _refuse_duplicates(rows, settings, file.shown)
     results = tuple(_result(row, of_row, absent, reading) for row, of_row in zip(rows, settings, strict=True))
@@ -146,44 +148,27 @@ def _require(cells: pl.DataFrame, shown: str, reading: Reading) -> None:
         )
 
 
-def _rows(
-    texts: Mapping[str, list[Any]], numbers: Mapping[str, list[Any]], initial_loss: float | None
-) -> list[dict[str, Any]]:
-    columns = {**texts, **numbers}
-    if initial_loss is not None:
-        columns["initial_loss"] = [initial_loss] * len(numbers["lr"])
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
 def _check_outcomes(rows: list[dict[str, Any]], shown: str) -> None:
     """Fills the outcome of every row, and +inf as the final loss of those that diverged."""
     for number, row in enumerate(rows, 1):
         loss, outcome = row["final_loss"], row.get("outcome")
         if outcome not in (None, Outcome.COMPLETED, Outcome.DIVERGED):
-            raise UsageError(
-                f"{shown}: row {number}, column 'outcome': {outcome!r}; required 'completed' or 'diverged', or empty "
-                "(a lost run is no result: leave its row out)"
-            )
+            required = "'completed' or 'diverged', or empty (a lost run is no result: leave its row out)"
+            raise wrong_cell(shown, number, "outcome", repr(outcome), required)
         if loss is None and outcome != Outcome.DIVERGED:
-            raise UsageError(
-                f"{shown}: row {number}, column 'final_loss': empty; required a number, or outcome 'diverged'"
-            )
+            raise wrong_cell(shown, number, "final_loss", "empty", "a number, or outcome 'diverged'")
         is_finite = loss is not None and math.isfinite(loss)
         if outcome == Outcome.COMPLETED and not is_finite:
-            raise UsageError(
-                f"{shown}: row {number}, column 'outcome': 'completed', but its final loss is {loss}; required "
-                "'diverged'"
-            )
+            got = f"'completed', but its final loss is {loss}"
+            raise wrong_cell(shown, number, "outcome", got, "'diverged'")
         diverged = outcome == Outcome.DIVERGED or not is_finite
         row["outcome"] = Outcome.DIVERGED if diverged else Outcome.COMPLETED
         if diverged:
             row["final_loss"] = math.inf
             row |= {name: measure.diverged for name, measure in HELD_OUT.items() if row.get(name) is not None}
         elif row.get("diverged_step") is not None:
-            raise UsageError(
-                f"{shown}: row {number}, column 'diverged_step': {row['diverged_step']}, but the run completed; "
-                "required it empty"
-            )
+            got = f"{row['diverged_step']}, but the run completed"
+            raise wrong_cell(shown, number, "diverged_step", got, "it empty")
 
 
 def _refuse_duplicates(rows: list[dict[str, Any]], settings: list[dict[str, Any]], shown: str) -> None:

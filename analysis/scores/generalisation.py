@@ -66,6 +66,5 @@ def _measures(of_entry: pl.DataFrame) -> dict[str, float | None]:
     for name in HELD_OUT_SCORES:
         values_S = of_entry[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         if np.isfinite(values_S).all():
-            mean = mean_interval(values_S)
-            row |= {name: mean.value, f"{name}_ci_low": mean.low, f"{name}_ci_high": mean.high}
+            row |= mean_interval(values_S).columns(name, f"{name}_ci")
     return row

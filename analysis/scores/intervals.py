@@ -44,6 +44,16 @@ class Interval:
     low: float | None
     high: float | None
 
+    @classmethod
+    def around(cls, value: float, half: float | None) -> Interval:
+        """The interval that reaches `half` to either side of the value; without ends if that is None."""
+        return cls(value=value, low=None if half is None else value - half, high=None if half is None else value + half)
+
+    def columns(self, name: str, ends: str) -> dict[str, float | None]:
+        """The columns `name`, `ends`_low and `ends`_high of a row; all null where the value is NaN."""
+        cells = (None, None, None) if np.isnan(self.value) else (self.value, self.low, self.high)
+        return dict(zip((name, f"{ends}_low", f"{ends}_high"), cells, strict=True))
+
     def reaching(self, excess: float) -> Interval:
         """The interval with its upper end at least this far above the value."""
         return self if self.high is None else dataclasses.replace(self, high=max(self.high, self.value + excess))
@@ -62,6 +72,11 @@ class Difference:
     def half_width(self) -> float | None:
         """Half the width of the 95% interval; None with fewer than two shared seeds."""
         return None if self.standard_error is None else float(half_width(self.standard_error, self.num_seeds))
+
+    @property
+    def interval(self) -> Interval:
+        """The value with its 95% interval."""
+        return Interval.around(self.value, self.half_width)
 
 
 def standard_error(
@@ -224,10 +239,7 @@ def _halves(num_seeds: int) -> np.ndarray:
 
 
 def _around(value: float, error: float, num_seeds: int) -> Interval:
-    if not np.isfinite(error):
-        return Interval(value=value, low=None, high=None)
-    half = float(half_width(error, num_seeds))
-    return Interval(value=value, low=value - half, high=value + half)
+    return Interval.around(value, float(half_width(error, num_seeds)) if np.isfinite(error) else None)
 
 
 @dataclass(frozen=True, kw_only=True)

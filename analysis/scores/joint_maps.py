@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from analysis.curves import ENTRY
 from analysis.scores.flags import flag_text
 from analysis.scores.guards import knob_flags
 from analysis.scores.knob_maps import KnobMap, clipped_map, knob_maps, map_interval, stable_cells
@@ -58,7 +59,6 @@ def stable_area(results: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
     rows = []
     maps = _maps(results, x, y)
     for key, found in maps.items():
-        workload, method, optimizer, knobs = key
         extents_XY = np.outer(cell_extents(found.x_values)[0], cell_extents(found.y_values)[0])
 
         def area(losses_XYS: np.ndarray, initial_XYS: np.ndarray, extents_XY: np.ndarray = extents_XY) -> float:
@@ -67,21 +67,18 @@ def stable_area(results: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
         interval = map_interval(area, found)
         rows.append(
             {
-                "workload": workload,
-                "method": method,
-                "optimizer": optimizer,
+                **dict(zip(ENTRY, key, strict=True)),
                 "x_knob": x,
                 "y_knob": y,
-                "stable_area": interval.value,
-                "ci_low": interval.low,
-                "ci_high": interval.high,
-                "unit": " x ".join(f"{cell_extents(axis)[1]} of {name}" for axis, name in _axes(found, x, y)),
+                **interval.columns("stable_area", "ci"),
+                "unit": " x ".join(
+                    f"{cell_extents(axis)[1]} of {name}" for axis, name in ((found.x_values, x), (found.y_values, y))
+                ),
                 "stable_share": interval.value / float(extents_XY.sum()),
                 "num_cells": int((~np.isnan(found.losses)).any(-1).sum()),
                 "num_seeds": len(found.seeds),
                 "num_trials": found.num_trials,
                 "flags": flag_text(_area_flags(found)),
-                "knobs": knobs,
             }
         )
     board = pl.DataFrame(rows, schema=STABLE_AREA_COLUMNS)
@@ -101,10 +98,6 @@ def _maps(results: pl.DataFrame, x: str, y: str) -> dict[tuple[str, ...], KnobMa
     return {key: found for key, found in knob_maps(results, x, y).items() if min(found.losses.shape[:2]) > 1}
 
 
-def _axes(found: KnobMap, x: str, y: str) -> list[tuple[np.ndarray, str]]:
-    return [(found.x_values, x), (found.y_values, y)]
-
-
 def _area_flags(found: KnobMap) -> set[str]:
     """Those that say something of an area; its border is what the grid ends at, whichever cell is best."""
     raised = knob_flags(found, tuple(found.x_values))
@@ -112,16 +105,12 @@ def _area_flags(found: KnobMap) -> set[str]:
 
 
 def _cells(key: tuple[str, ...], x: str, y: str, found: KnobMap) -> list[dict[str, object]]:
-    workload, method, optimizer, knobs = key
     map_XY, initial_XY = clipped_map(found.losses, found.initial_losses), mean_of_present(found.initial_losses)
     stable_XY = stable_cells(found.losses, found.initial_losses)
     best = tuple(int(place) for place in np.unravel_index(np.nanargmin(map_XY), map_XY.shape))
     return [
         {
-            "workload": workload,
-            "method": method,
-            "optimizer": optimizer,
-            "knobs": knobs,
+            **dict(zip(ENTRY, key, strict=True)),
             "x_knob": x,
             "y_knob": y,
             "x": float(found.x_values[cell[0]]),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.curves import ENTRY, one_a_point, require_columns
+from analysis.curves import ENTRY, matrices, one_a_point, require_columns
 from analysis.knobs import knob_values, other_knobs
 from analysis.once import once_a_frame
 from analysis.scores.intervals import Interval, interval_over_seeds
@@ -118,22 +118,14 @@ def map_interval(score: MapScore, knob_map: KnobMap) -> Interval:
 
 
 def _knob_map(group: pl.DataFrame, found: pl.DataFrame) -> KnobMap:
-    x_X, y_Y = (found[name].unique().sort().to_numpy() for name in ("_x", "_y"))
-    seeds = tuple(found["seed"].unique().sort().to_list())
-    places = (
-        np.searchsorted(x_X, found["_x"].to_numpy()),
-        np.searchsorted(y_Y, found["_y"].to_numpy()),
-        np.searchsorted(seeds, found["seed"].to_numpy()),
-    )
-    losses_XYS, initial_XYS = (np.full((len(x_X), len(y_Y), len(seeds)), np.nan) for _ in range(2))
-    losses_XYS[places] = found["final_loss"].to_numpy()
-    initial_XYS[places] = found["initial_loss"].to_numpy()
+    axes = {name: found[name].unique().sort().to_numpy() for name in ("_x", "_y", "seed")}
+    losses = matrices(axes, found, ("final_loss", "initial_loss"))
     return KnobMap(
-        x_values=x_X,
-        y_values=y_Y,
-        seeds=seeds,
-        losses=losses_XYS,
-        initial_losses=initial_XYS,
+        x_values=axes["_x"],
+        y_values=axes["_y"],
+        seeds=tuple(axes["seed"].tolist()),
+        losses=losses["final_loss"],
+        initial_losses=losses["initial_loss"],
         num_lost=group.height - found.height,
         is_complete=found.height == group["_x"].n_unique() * group["_y"].n_unique() * group["seed"].n_unique(),
     )

@@ -19,6 +19,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 
+from analysis.curves import ENTRY
 from analysis.scores.definition import Definition
 from analysis.scores.flags import flag_text
 from analysis.scores.guards import knob_flags
@@ -153,17 +154,14 @@ def refined_log_lr(log_lrs_R: np.ndarray, curve_R: np.ndarray) -> float:
 def _sensitivity_row(
     key: tuple[str, ...], knob: str, found: KnobMap, usual_values: tuple[float, ...]
 ) -> dict[str, object]:
-    workload, method, optimizer, knobs = key
     profile_K = _profile(found.losses, found.initial_losses)
     map_KR = clipped_map(found.losses, found.initial_losses)
-    at_lr = None if knob == "lr" else map_interval(fixed_lr_sensitivity, found)
+    at_lr = Interval.around(np.nan, None) if knob == "lr" else map_interval(fixed_lr_sensitivity, found)
     return {
-        "workload": workload,
-        "method": method,
-        "optimizer": optimizer,
+        **dict(zip(ENTRY, key, strict=True)),
         "knob": knob,
-        **_ends(map_interval(profile_sensitivity, found), "sensitivity", "ci"),
-        **_ends(at_lr, "at_best_lr", "at_best_lr_ci"),
+        **map_interval(profile_sensitivity, found).columns("sensitivity", "ci"),
+        **at_lr.columns("at_best_lr", "at_best_lr_ci"),
         "best_lr": None if knob == "lr" else float(found.y_values[_best_column(map_KR)]),
         "best_value": float(found.x_values[np.nanargmin(profile_K)]),
         "best_loss": float(np.nanmin(profile_K)),
@@ -172,12 +170,10 @@ def _sensitivity_row(
         "num_seeds": len(found.seeds),
         "num_trials": found.num_trials,
         "flags": flag_text(knob_flags(found, usual_values)),
-        "knobs": knobs,
     }
 
 
 def _transfer_rows(key: tuple[str, ...], across: str, found: KnobMap) -> list[dict[str, object]]:
-    workload, method, optimizer, knobs = key
     log_lrs_R = np.log10(found.y_values)
     map_KR = clipped_map(found.losses, found.initial_losses)
     rows = []
@@ -193,23 +189,18 @@ def _transfer_rows(key: tuple[str, ...], across: str, found: KnobMap) -> list[di
         def lost(losses_KRS: np.ndarray, initial_KRS: np.ndarray, place: int = place) -> float:
             return _loss_lost(clipped_map(losses_KRS, initial_KRS), place)
 
-        best = map_interval(log_best, found)
+        best = map_interval(log_best, found).columns("best_lr", "best_lr_ci")
         rows.append(
             {
-                "workload": workload,
-                "method": method,
-                "optimizer": optimizer,
+                **dict(zip(ENTRY, key, strict=True)),
                 "knob": across,
                 "value": float(value),
-                **{
-                    name: None if end is None else 10**end for name, end in _ends(best, "best_lr", "best_lr_ci").items()
-                },
+                **{name: None if end is None else 10**end for name, end in best.items()},
                 "best_loss": float(np.nanmin(map_KR[place])),
-                **_ends(map_interval(shift, found), "shift_decades", "shift_ci"),
-                **_ends(map_interval(lost, found), "loss_lost", "loss_lost_ci"),
+                **map_interval(shift, found).columns("shift_decades", "shift_ci"),
+                **map_interval(lost, found).columns("loss_lost", "loss_lost_ci"),
                 "num_seeds": int((~np.isnan(found.losses[place])).any(0).sum()),
                 "flags": flag_text(knob_flags(found, tuple(found.x_values), [0, place]) - {"best_at_border"}),
-                "knobs": knobs,
             }
         )
     return rows
@@ -219,12 +210,6 @@ def _loss_lost(map_KR: np.ndarray, place: int) -> float:
     if np.isnan(map_KR[[0, place]]).all(1).any():
         return np.nan
     return float(map_KR[place, np.nanargmin(map_KR[0])] - np.nanmin(map_KR[place]))
-
-
-def _ends(found: Interval | None, name: str, ends: str) -> dict[str, float | None]:
-    if found is None or np.isnan(found.value):
-        return dict.fromkeys((name, f"{ends}_low", f"{ends}_high"))
-    return {name: found.value, f"{ends}_low": found.low, f"{ends}_high": found.high}
 
 
 def _profile(losses_KRS: np.ndarray, initial_KRS: np.ndarray) -> np.ndarray:

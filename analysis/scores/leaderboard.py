@@ -78,15 +78,12 @@ def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
     flags = board_flags(entries, score, usual_lrs)
     rows = []
     for key, grid in entries.items():
-        sensitivity = interval(SENSITIVITIES[score], grid)
         data = (grid.losses, grid.initial_losses, grid.lrs)
         rows.append(
             {
                 **dict(zip(ENTRY, key, strict=True)),
                 "rank": ranks[key],
-                "lr_sensitivity": sensitivity.value,
-                "ci_low": sensitivity.low,
-                "ci_high": sensitivity.high,
+                **interval(SENSITIVITIES[score], grid).columns("lr_sensitivity", "ci"),
                 **{name: float(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:]},
                 "num_seeds": len(grid.seeds),
                 "num_trials": grid.num_trials,
@@ -116,14 +113,11 @@ def _pairs(entries: Entries, score: Score) -> list[tuple[tuple[str, ...], tuple[
 def _difference_row(
     first: tuple[str, ...], second: tuple[str, ...], difference: Difference, p_holm: float
 ) -> dict[str, object]:
-    half = difference.half_width
     return {
         "workload": first[0],
         "first": entry_label(*first[1:]),
         "second": entry_label(*second[1:]),
-        "difference": difference.value,
-        "ci_low": None if half is None else difference.value - half,
-        "ci_high": None if half is None else difference.value + half,
+        **difference.interval.columns("difference", "ci"),
         "p_value": difference.p_value,
         "p_holm": p_holm,
         "num_seeds": difference.num_seeds,

@@ -126,16 +126,14 @@ def _least_effects(level: float) -> np.ndarray:
 
 
 def _row(pair: Neighbours) -> dict[str, object]:
-    found, half = pair.difference, pair.difference.half_width
+    found = pair.difference
     error = found.standard_error
     needed = None if error is None else seeds_needed(found.value, error, found.num_seeds)
     return {
         "workload": pair.first[0],
         "better": entry_label(*pair.first[1:]),
         "worse": entry_label(*pair.second[1:]),
-        "difference": found.value,
-        "ci_low": None if half is None else found.value - half,
-        "ci_high": None if half is None else found.value + half,
+        **found.interval.columns("difference", "ci"),
         "num_seeds": found.num_seeds,
         "num_seeds_needed": needed,
         "seeds_needed": "unknown" if error is None else f"more than {MAX_SEEDS}" if needed is None else str(needed),

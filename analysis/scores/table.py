@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from analysis.curves import ENTRY, Entries, LossGrid, curves, entry_label, loss_grids, one_a_point, with_knobs
+from analysis.curves import ENTRY, Entries, LossGrid, curves, entry_label, loss_grids, matrices, one_a_point, with_knobs
 from analysis.losses import choose_loss
 from analysis.scores.intervals import CONFIDENCE, Difference, holm
 from analysis.scores.kinds import SCORE_KINDS, TARGET_SHARE, ScoreKind
@@ -136,7 +136,7 @@ def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss:
             grid=grid,
             at_chance=bool(is_at_chance(grid.losses, grid.initial_losses, grid.lrs)),
             default_lr=defaults[_group(key)],
-            measures=_matrices(grid, of_entry[key]),
+            measures=matrices({"lr": grid.lrs, "seed": grid.seeds}, of_entry[key], _MEASURES),
         )
         for key, grid in grids.items()
     ]
@@ -194,16 +194,6 @@ def _targets(grids: Entries) -> dict[str, tuple[float, float | None]]:
         target = None if is_chance(best, initial) else initial - TARGET_SHARE * (initial - best)
         targets[workload] = (initial, target)
     return targets
-
-
-def _matrices(grid: LossGrid, rows: pl.DataFrame) -> dict[str, np.ndarray]:
-    """Each of _MEASURES as (L, S), NaN where there is none."""
-    places = (np.searchsorted(grid.lrs, rows["lr"].to_numpy()), np.searchsorted(grid.seeds, rows["seed"].to_numpy()))
-    matrices = {}
-    for name in _MEASURES:
-        matrices[name] = np.full(grid.losses.shape, np.nan)
-        matrices[name][places] = rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return matrices
 
 
 def _row(score: str, kind: ScoreKind, entry: ScoredEntry) -> dict[str, object]:
