@@ -78,7 +78,7 @@ def checked_text(cells: pl.DataFrame, shown: str) -> dict[str, list[str | None]]
         if name in cells.columns:
             values = cells[name].to_list()
             limit = MAX_SOURCE if name == "source" else MAX_TEXT
-            for row, value in _first_rows(values).items():
+            for row, value in enumerate(values, 1):
                 if value is None and name not in _TEXTS_WITH_GAPS:
                     raise _wrong(shown, row, name, None, "text in every row, or no such column")
                 if value is not None and (len(value) > limit or not value.isprintable()):
@@ -170,14 +170,6 @@ def _is_right(rule: Number, value: float | None) -> bool:
     if value is None or not rule.is_right(value):
         return False
     return not rule.is_whole or value.is_integer()
-
-
-def _first_rows(values: list[str | None]) -> dict[int, str | None]:
-    """Row number -> value, each value once, where it first occurs."""
-    first: dict[str | None, int] = {}
-    for row, value in enumerate(values, 1):
-        first.setdefault(value, row)
-    return {row: value for value, row in first.items()}
 
 
 def wrong_cell(shown: str, row: int, column: str, got: str, required: str) -> UsageError:

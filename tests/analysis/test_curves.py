@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.curves import CURVE_COLUMNS, curves, loss_grids
+from analysis.curves import CURVE_COLUMNS, curves, loss_grids, matrices
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import frame, row
 
@@ -92,3 +92,10 @@ def test_entry_of_lost_trials_alone_has_no_grid():
     lost = curves(frame([row("softmax", 0.1, 0, None)]))
     assert loss_grids(lost) == {}
     assert lost.columns == list(CURVE_COLUMNS)
+
+
+def test_matrices_lay_rows_out_over_ascending_axes_with_nan_for_gaps():
+    rows = pl.DataFrame({"lr": [0.1, 0.01], "seed": [3, 1], "a": [1.0, None], "b": [4, 5]})
+    laid = matrices({"lr": np.array([0.01, 0.1]), "seed": np.array([1, 3])}, rows, ("a", "b"))
+    np.testing.assert_array_equal(laid["a"], [[np.nan, np.nan], [np.nan, 1.0]])
+    np.testing.assert_array_equal(laid["b"], [[5.0, np.nan], [np.nan, 4.0]])
