@@ -16,8 +16,10 @@ from analysis.figures.chart_style import (
     GREY,
     Chart,
     check_size,
-    figure_title,
+    depth_scheme,
+    labelled_edge,
     labelled_rule,
+    layer_colour,
     panel_title,
     step_x,
     styled,
@@ -36,10 +38,6 @@ _GAMMA_TITLES = {
     "gamma_key": "γ of keys (root mean square)",
     "gamma_product": "mean |γ of queries × γ of keys|",
 }
-_QUANTITIES = {
-    "logit_variance": "logit variance (log scale)",
-    "entropy": "entropy (nats)",
-}
 
 
 def variance_against_entropy(points: pl.DataFrame, curve: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
@@ -53,7 +51,7 @@ def variance_against_entropy(points: pl.DataFrame, curve: pl.DataFrame, *, title
     x = _log_axis(alt.X, points["logit_variance"], "logit_variance:Q", "logit variance (log scale)")
     y = _log_axis(alt.Y, points["normalised_entropy"], "normalised_entropy:Q", "H / (log N − H) (log scale)")
     last = max(1, *points["step"]) + 1
-    scale = alt.Scale(type="log", domain=[1, last], scheme=_depth())
+    scale = alt.Scale(type="log", domain=[1, last], scheme=depth_scheme())
     legend = alt.Legend(title=["step,", "from 1"], format="~s", gradientLength=150, tickCount=4)
     colour = alt.Color("from_one:Q", scale=scale, legend=legend)
     panels = []
@@ -61,9 +59,8 @@ def variance_against_entropy(points: pl.DataFrame, curve: pl.DataFrame, *, title
         check_size(rows)
         dots = alt.Chart(rows).mark_point(filled=True, size=13, opacity=0.75, clip=True).encode(x=x, y=y, color=colour)
         expected = alt.Chart(curve).mark_line(color=GREY, strokeDash=[4, 3], strokeWidth=1.2, clip=True)
-        title_of_panel = panel_title(rows["method"][0])
-        panels.append(alt.layer(expected.encode(x=x, y=y), dots, width=200, height=140, title=title_of_panel))
-    return styled(alt.concat(*panels, columns=3, spacing=20, title=figure_title(title, subtitle)))
+        panels.append(alt.layer(expected.encode(x=x, y=y), dots, width=200, height=140, title=_titled(rows)))
+    return styled(alt.concat(*panels, columns=3, spacing=20), title, subtitle)
 
 
 def gammas_by_layer(summary: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
@@ -80,46 +77,44 @@ def gammas_by_layer(summary: pl.DataFrame, *, title: str, subtitle: str = "") ->
     for of_method in summary.partition_by("method", maintain_order=True):
         low, high = min(1.0, *of_method["value"]), max(1.0, *of_method["value"])
         margin = 0.18 * max(high - low, 0.2)
+        scale = alt.Scale(domain=[low - margin, high + margin], nice=False)
+        y = alt.Y("value:Q", title="γ", scale=scale, axis=alt.Axis(tickCount=4, minExtent=_Y_EXTENT))
         panels = []
         for quantity in GAMMAS:
-            own = of_method.filter(pl.col("quantity") == quantity)
-            scale = alt.Scale(domain=[low - margin, high + margin], nice=False)
-            y = alt.Y("value:Q", title="γ", scale=scale, axis=alt.Axis(tickCount=4, minExtent=_Y_EXTENT))
-            layers = [*_lines_and_crosses(own, step, y, colour), *labelled_rule(1.0, "1: as it starts", align="right")]
-            name = panel_title(of_method["method"][0])
-            name.subtitle, name.subtitleFontSize = _GAMMA_TITLES[quantity], 11
-            panels.append(alt.layer(*layers, width=200, height=115, title=name))
+            lines = _lines_and_crosses(of_method.filter(quantity=quantity), step, y, colour)
+            rule = labelled_rule(1.0, "1: as it starts", align="right")
+            name = _titled(of_method, _GAMMA_TITLES[quantity])
+            panels.append(alt.layer(*lines, *rule, width=200, height=115, title=name))
         rows.append(alt.hconcat(*panels, spacing=20))
-    return styled(alt.vconcat(*rows, spacing=18, title=figure_title(title, subtitle)))
+    return styled(alt.vconcat(*rows, spacing=18), title, subtitle)
 
 
 def variance_and_entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
     """Logit variance and entropy of every layer against step, a row of panels a method, colour by depth.
 
-    `summary` has the columns of `layer_quantity`, of both quantities. The rule is log N. Source: Hong & Lee 2025,
+    `summary` has the columns of `layer_summary` and `quantity`, of both. The rule is log N. Source: Hong & Lee 2025,
     Fig. 9.
     """
     columns = ("method", "outcome", "layer", "step", "value", "is_end", "quantity")
     require_columns(summary, columns, "the quantities of layers")
     summary = summary.with_columns(from_one=pl.col("step") + 1)
     step, colour = _step_and_depth(summary)
-    variances = summary.filter(pl.col("quantity") == "logit_variance", pl.col("value") > 0)
-    spread = alt.Scale(type="log", domain=list(plot_limits(variances["value"])), nice=False)
-    entropy = alt.Scale(domain=[0, math.log(num_keys) * 1.18], nice=False)
+    is_variance = pl.col("quantity") == "logit_variance"
+    variances = summary.filter(is_variance, pl.col("value") > 0)["value"]
+    variance = _log_axis(alt.Y, variances, "value:Q", "logit variance (log scale)", minExtent=_Y_EXTENT)
+    scale = alt.Scale(domain=[0, math.log(num_keys) * 1.18], nice=False)
+    axis = alt.Axis(tickCount=4, minExtent=_Y_EXTENT)
+    entropy = alt.Y("value:Q", title="entropy (nats)", scale=scale, axis=axis)
+    log_n = labelled_rule(math.log(num_keys), f"log N (N = {num_keys})")
     rows = []
     for of_method in summary.partition_by("method", maintain_order=True):
-        panels = []
-        for quantity, scale in (("logit_variance", spread), ("entropy", entropy)):
-            own = of_method.filter(pl.col("quantity") == quantity)
-            is_log = quantity == "logit_variance"
-            axis = _log_labels(minExtent=_Y_EXTENT) if is_log else alt.Axis(tickCount=4, minExtent=_Y_EXTENT)
-            y = alt.Y("value:Q", title=_QUANTITIES[quantity], scale=scale, axis=axis)
-            layers = _lines_and_crosses(own.filter(pl.col("value") > 0) if is_log else own, step, y, colour)
-            if not is_log:
-                layers += labelled_rule(math.log(num_keys), f"log N (N = {num_keys})")
-            panels.append(alt.layer(*layers, width=300, height=120, title=_titled(of_method)))
-        rows.append(alt.hconcat(*panels, spacing=20))
-    return styled(alt.vconcat(*rows, spacing=18, title=figure_title(title, subtitle)))
+        size: dict[str, Any] = {"width": 300, "height": 120, "title": _titled(of_method)}
+        spread = of_method.filter(is_variance, pl.col("value") > 0)
+        entropies = of_method.filter(quantity="entropy")
+        left = alt.layer(*_lines_and_crosses(spread, step, variance, colour), **size)
+        right = alt.layer(*_lines_and_crosses(entropies, step, entropy, colour), *log_n, **size)
+        rows.append(alt.hconcat(left, right, spacing=20))
+    return styled(alt.vconcat(*rows, spacing=18), title, subtitle)
 
 
 def rows_in_training(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
@@ -133,10 +128,9 @@ def rows_in_training(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
     rows = []
     for of_method in summary.partition_by("method", maintain_order=True):
         panels = [_histogram(of_method.filter(pl.col("of") == of), of, *rules[of]) for of in rules]
-        row = alt.hconcat(*panels, spacing=20).resolve_scale(color="shared")
-        rows.append(row)
-    chart = alt.concat(*rows, columns=_ROW_COLUMNS, spacing=20, title=figure_title(title, subtitle))
-    return styled(chart.resolve_scale(color="independent"))
+        rows.append(alt.hconcat(*panels, spacing=20).resolve_scale(color="shared"))
+    chart = alt.concat(*rows, columns=_ROW_COLUMNS, spacing=20)
+    return styled(chart.resolve_scale(color="independent"), title, subtitle)
 
 
 def heat_maps(summary: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
@@ -164,32 +158,24 @@ def heat_maps(summary: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart
             cells = cells.encode(x=x, x2="key_end:Q", y=y, y2="query_end:Q", color=colour)
             step = alt.TitleParams(f"step {of_step['step'][0]}", fontSize=11, fontWeight="normal", offset=3)
             maps.append(cells.properties(width=105, height=105, title=step))
-        rows.append(alt.hconcat(*maps, spacing=8, title=panel_title(of_method["method"][0])))
-    return styled(alt.concat(*rows, columns=_ROW_COLUMNS, spacing=14, title=figure_title(title, subtitle)))
+        rows.append(alt.hconcat(*maps, spacing=8, title=_titled(of_method)))
+    return styled(alt.concat(*rows, columns=_ROW_COLUMNS, spacing=14), title, subtitle)
 
 
-def _titled(rows: pl.DataFrame) -> alt.TitleParams:
-    return panel_title(rows["method"][0])
+def _titled(rows: pl.DataFrame, subtitle: str = "") -> alt.TitleParams:
+    return panel_title(rows["method"][0], subtitle)
 
 
-def _log_labels(**layout: Any) -> alt.Axis:
-    return alt.Axis(format="~g", labelOverlap=True, grid=False, tickCount=5, **layout)
-
-
-def _log_axis(channel: Any, values: pl.Series, field: str, title: str) -> Any:
+def _log_axis(channel: Any, values: pl.Series, field: str, title: str, **layout: Any) -> Any:
     scale = alt.Scale(type="log", domain=list(plot_limits(values)), nice=False)
-    return channel(field, scale=scale, title=title, axis=_log_labels())
+    axis = alt.Axis(format="~g", labelOverlap=True, grid=False, tickCount=5, **layout)
+    return channel(field, scale=scale, title=title, axis=axis)
 
 
 def _step_and_depth(summary: pl.DataFrame) -> tuple[alt.X, alt.Color]:
     """The axis of steps and the colour of layers."""
-    last = max(0, *summary["layer"])
-    scale = alt.Scale(scheme=_depth(), domain=[0, max(last, 1)])
-    values = sorted({0, last // 2, last})
-    legend = alt.Legend(title=["layer, 0 next", "to the input"], format="d", values=values, gradientLength=120)
-    return step_x(max(1, *summary["step"]), is_log=True), alt.Color(
-        "layer:Q", scale=scale, legend=legend if last else None
-    )
+    colour = layer_colour(max(0, *summary["layer"]), gradient=120)
+    return step_x(max(1, *summary["step"]), is_log=True), colour
 
 
 def _lines_and_crosses(rows: pl.DataFrame, step: alt.X, value: alt.Y, colour: alt.Color) -> list[Any]:
@@ -224,13 +210,4 @@ def _histogram(rows: pl.DataFrame, of: str, place: float, label: str) -> Any:
     y = alt.Y("share:Q", title=f"share of {'weights' if of == 'weight' else 'rows'}", axis=alt.Axis(tickCount=3))
     lines = alt.Chart(named).mark_line(interpolate="step-after", strokeWidth=1.6)
     lines = lines.encode(x=x, y=y, color=alt.Color("when:N", scale=scale, legend=legend))
-    ruled = alt.Chart(pl.DataFrame({"low": [place], "label": [label]}))
-    rule = ruled.mark_rule(strokeDash=[5, 4], color=GREY).encode(x="low:Q")
-    text = ruled.mark_text(align="right", dx=-4, baseline="top", color=GREY)
-    layers = [lines, rule, text.encode(x="low:Q", y=alt.value(3), text="label:N")]
-    return alt.layer(*layers, width=190, height=95, title=_titled(rows))
-
-
-def _depth() -> alt.SchemeParams:
-    """Colours of steps, on a scheme without its light end, which would be too faint on white."""
-    return alt.SchemeParams("viridis", extent=[0, 0.88])
+    return alt.layer(lines, *labelled_edge(place, label), width=190, height=95, title=_titled(rows))

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
+from analysis.curves import require_columns
 from bench.errors import UsageError
 from bench.lazy import altair as alt
 
@@ -74,13 +75,22 @@ def step_x(num_steps: int, *, is_log: bool) -> alt.X:
     return alt.X("from_one:Q", scale=scale, title="step, counted from 1 (log scale)", axis=axis)
 
 
-def figure_title(title: str, subtitle: str) -> alt.TitleParams:
-    lines = [line for line in subtitle.split("\n") if line]
-    return alt.TitleParams(title, subtitle=lines, anchor="start", fontSize=15, subtitleFontSize=11.5, offset=12)
+def depth_scheme() -> alt.SchemeParams:
+    """Colours of layers, steps and losses: viridis without its light end, which would be too faint on white."""
+    return alt.SchemeParams("viridis", extent=[0, 0.88])
 
 
-def panel_title(title: str) -> alt.TitleParams:
-    return alt.TitleParams(title, anchor="start", fontSize=13)
+def layer_colour(last_layer: int, *, gradient: int) -> alt.Color:
+    """The colour of layers 0 to the last, dark next to the input; `gradient` is the legend's length in pixels."""
+    labelled = sorted({0, last_layer // 2, last_layer})
+    legend = alt.Legend(title=["layer, 0 next", "to the input"], format="d", values=labelled, gradientLength=gradient)
+    scale = alt.Scale(scheme=depth_scheme(), domain=[0, max(last_layer, 1)])
+    return alt.Color("layer:Q", scale=scale, legend=legend if last_layer else None)
+
+
+def panel_title(title: str, subtitle: str = "") -> alt.TitleParams:
+    more: dict[str, Any] = {"subtitle": subtitle, "subtitleFontSize": 11} if subtitle else {}
+    return alt.TitleParams(title, anchor="start", fontSize=13, **more)
 
 
 def labelled_rule(
@@ -97,14 +107,33 @@ def labelled_rule(
     return [rule, text.encode(x=place, y=alt.Y("height:Q"), text=alt.Text("label:N"))]
 
 
+def labelled_edge(low: float, label: str) -> list[alt.Chart]:
+    """A dashed vertical line at a value of the column `low` with its label to the left of its upper end."""
+    data = alt.Chart(pl.DataFrame({"low": [low], "label": [label]}))
+    rule = data.mark_rule(strokeDash=[5, 4], color=GREY).encode(x="low:Q")
+    text = data.mark_text(align="right", dx=-4, baseline="top", color=GREY)
+    return [rule, text.encode(x="low:Q", y=alt.value(3), text="label:N")]
+
+
+def check_rows(rows: pl.DataFrame, columns: tuple[str, ...], what: str) -> None:
+    """Raises UsageError where `what` is to be drawn lacks one of the columns, or has more rows than Altair takes."""
+    require_columns(rows, columns, what)
+    check_size(rows)
+
+
 def check_size(rows: pl.DataFrame) -> None:
     """Raises UsageError for more rows than Altair takes."""
     if rows.height > _MAX_ROWS:
         raise UsageError(f"a figure draws at most {_MAX_ROWS} rows, got {rows.height}; draw fewer methods at a time")
 
 
-def styled(chart: Any) -> Any:
-    """The chart itself, in our style. Each of Altair's configure_... would copy all of it, panels and layers, anew."""
+def styled(chart: Any, title: str, subtitle: str) -> Any:
+    """The chart itself, in our style, below its title and the lines of its subtitle.
+
+    Each of Altair's configure_... would copy all of it, panels and layers, anew.
+    """
+    lines = [line for line in subtitle.split("\n") if line]
+    chart.title = alt.TitleParams(title, subtitle=lines, anchor="start", fontSize=15, subtitleFontSize=11.5, offset=12)
     chart.config = alt.Config(
         font=_FONT,
         background="white",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.curves import require_columns
-from analysis.figures.chart_style import CROSS, GREY, QUIET, Chart, check_size, figure_title, styled
+from analysis.figures.chart_style import CROSS, GREY, QUIET, Chart, check_rows, styled
 from analysis.figures.frames.diverged_map import COMPLETED, DIVERGED, LOST
 from analysis.text import lr_text
 from bench.lazy import altair as alt
@@ -20,8 +19,7 @@ def diverged_map_chart(cells: pl.DataFrame, *, title: str, subtitle: str = "") -
     `cells` is the frame of `diverged_map` for one workload, optimizer and knobs. Quiet cells completed; a colour is the
     step of divergence, dark is early; a cross on white is a trial without a result; no cell: no such trial.
     """
-    require_columns(cells, ("method", "lr", "seed", "state", "step"), "the map of divergence")
-    check_size(cells)
+    check_rows(cells, ("method", "lr", "seed", "state", "step"), "the map of divergence")
     lrs, seeds = cells["lr"].unique().sort(), cells["seed"].unique().sort().to_list()
     texts = {lr: lr_text(lr) for lr in lrs}
     rows = cells.with_columns(
@@ -47,13 +45,8 @@ def diverged_map_chart(cells: pl.DataFrame, *, title: str, subtitle: str = "") -
     layers = alt.layer(quiet, unknown, timed, lost.encode(color=alt.value(GREY)), width=cell, height=cell)
     # A facet, not panels put together: Altair takes a second for every ten of those.
     header = alt.Header(title=None, labelAnchor="start", labelFontSize=13, labelFontWeight="bold", labelLimit=300)
-    grid = layers.facet(
-        facet=alt.Facet("method:N", header=header),
-        columns=_PANELS_PER_ROW,
-        spacing=20,
-        title=figure_title(title, subtitle),
-    )
-    return styled(grid.resolve_axis(x="independent", y="independent"))
+    grid = layers.facet(facet=alt.Facet("method:N", header=header), columns=_PANELS_PER_ROW, spacing=20)
+    return styled(grid.resolve_axis(x="independent", y="independent"), title, subtitle)
 
 
 def _colour(steps: list[int]) -> alt.Color:

@@ -12,9 +12,10 @@ from analysis.figures import attention, theory_charts
 from analysis.figures.chart_style import Chart
 from analysis.figures.diverged_words import diverged_sentence
 from analysis.figures.frames import inspected, theory
-from analysis.figures.frames.aggregate import loss_summary, trace_summary
+from analysis.figures.frames.aggregate import layer_summary, loss_summary, trace_summary
 from analysis.figures.frames.inspected import Inspection
 from analysis.figures.lr_loss import loss_against_lr
+from analysis.figures.of_a_suite import TRACE_NOTE
 from analysis.figures.traces import training_behaviour
 
 Family = Literal["regression", "llama", "gpt", "other"]  # what the paper trains, or none of it
@@ -23,9 +24,6 @@ Family = Literal["regression", "llama", "gpt", "other"]  # what the paper trains
 FIGURE_5 = ("elu_kernel", "sigmoid_kernel", "sigma_reparam_qk", "sigma_reparam")
 MAIN_TREATMENT = "qk_layernorm_weight_clipped"
 TREATMENTS = ("qk_layernorm_free", "qk_layernorm_gradient_clipped", MAIN_TREATMENT, "qk_layernorm_fixed")
-_TRACE_NOTE = (
-    "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence"
-)
 _INSPECTED_NOTE = "One run; × where it diverged"
 
 
@@ -105,7 +103,7 @@ def _training(material: Material, methods: Collection[str], what: str) -> Outcom
         return Skipped(reason=f"no traces at lr = {material.lr:g} of {', '.join(methods) or 'any method'}")
     title = f"{what} at lr = {material.lr:g}"
     has_entropy = "entropy" in set(summary["panel"])
-    note = _TRACE_NOTE + ("\nEntropy band: standard deviation over layers" if has_entropy else "")
+    note = TRACE_NOTE + ("\nEntropy band: standard deviation over layers" if has_entropy else "")
     subtitle = f"{material.place}\n{note}\n{diverged_sentence(summary)}"
     chart = training_behaviour(summary, num_keys=material.num_keys, title=title, subtitle=subtitle)
     return [Drawn(chart=chart, data=summary)]
@@ -196,7 +194,8 @@ def _figure_9(material: Material) -> Outcome:
     results = _of(material.results, methods)
     quantities = ("logit_variance", "entropy")
     summary = pl.concat(
-        inspected.layer_quantity(results, material.traces, material.lr, quantity) for quantity in quantities
+        layer_summary(results, material.traces, material.lr, quantity).with_columns(quantity=pl.lit(quantity))
+        for quantity in quantities
     )
     if summary.is_empty():
         return Skipped(reason=f"no traces at lr = {material.lr:g} of {', '.join(methods)}")
@@ -204,7 +203,7 @@ def _figure_9(material: Material) -> Outcome:
         summary,
         num_keys=material.num_keys,
         title=f"Logit variance and entropy of every layer under treatments of gamma at lr = {material.lr:g}",
-        subtitle=f"{material.place}\n{_TRACE_NOTE}",
+        subtitle=f"{material.place}\n{TRACE_NOTE}",
     )
     return [Drawn(chart=chart, data=summary)]
 

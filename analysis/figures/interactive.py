@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import functools
-import html
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from analysis.tables.html import templates
 from bench.lazy import vl_convert
 
 Spec = dict[str, Any]
-
-_STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; padding: 1rem; background: #ffffff; color: #1a1a1a; font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.4rem; margin: 0 0 0.5rem; overflow-wrap: anywhere; }
-p { color: #555b63; font-size: 0.9rem; margin: 0 0 1rem; }
-figure { margin: 0 0 2rem; overflow-x: auto; }
-"""
 
 
 def interactive_page(charts: Sequence[tuple[str, Spec]], *, title: str) -> str:
@@ -26,33 +18,10 @@ def interactive_page(charts: Sequence[tuple[str, Spec]], *, title: str) -> str:
 
     Panels with two scales pan and zoom. The libraries, 0.9 MB, are in the page once.
     """
-    specs = [zoomable(spec) for _, spec in charts]
-    figures = "\n".join(
-        f'<figure id="chart-{place}" role="img" aria-label="{html.escape(caption)}"></figure>'
-        for place, (caption, _) in enumerate(charts)
-    )
     # JSON that may stand inside <script>: names such as `</script>` occur.
-    text = json.dumps(specs).replace("<", "\\u003c")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
-<style>{_STYLE}</style>
-<script>{_libraries()}</script>
-</head>
-<body>
-<h1>{html.escape(title)}</h1>
-<p>Drag to pan, scroll to zoom, double-click to go back; point at a mark to read it.</p>
-{figures}
-<script>
-const specs = {text};
-specs.forEach((spec, place) => vegaEmbed(`#chart-${{place}}`, spec, {{actions: false, renderer: "svg"}}));
-</script>
-</body>
-</html>
-"""
+    specs = json.dumps([zoomable(spec) for _, spec in charts]).replace("<", "\\u003c")
+    page = templates().get_template("charts.html")
+    return page.render(title=title, captions=[caption for caption, _ in charts], libraries=_libraries(), specs=specs)
 
 
 @functools.cache

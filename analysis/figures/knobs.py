@@ -8,14 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import require_columns
 from analysis.figures.chart_style import (
     CROSS,
     GREY,
     PALETTE,
     Chart,
-    check_size,
-    figure_title,
+    check_rows,
     lr_axis,
     panel_title,
     styled,
@@ -44,8 +42,7 @@ def edge_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", knob: str 
     is infinite, the edge lies beyond what was tried and an arrow says so; where value is, too, no point is drawn.
     Raises UsageError for a value that no log axis has.
     """
-    require_columns(frame, ("method", "value", "low", "high"), "the frame of edges")
-    check_size(frame)
+    check_rows(frame, ("method", "value", "low", "high"), "the frame of edges")
     ends = [end for row in frame.select("value", "low", "high").iter_rows() for end in row if end is not None]
     finite = [end for end in ends if math.isfinite(end)]
     if not finite or min(finite) <= 0:
@@ -74,8 +71,7 @@ def edge_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", knob: str 
     arrows = opened.mark_point(shape="triangle-right", filled=True, size=110, color=PALETTE[0], opacity=1)
     words = opened.mark_text(align="left", dx=10, color=GREY, text="no edge found")
     layers = [bars, points, arrows.encode(x=place["end"]), words.encode(x=place["end"])]
-    sized = alt.layer(*layers, width=420, height=alt.Step(26), title=figure_title(title, subtitle))
-    return styled(sized)
+    return styled(alt.layer(*layers, width=420, height=alt.Step(26)), title, subtitle)
 
 
 def _edge_axis(low: float, high: float) -> alt.Axis:
@@ -101,8 +97,7 @@ def joint_heat_map(frame: pl.DataFrame, *, title: str, subtitle: str = "", loss:
     was tried is a row or column of the same width, so that 0 and infinity have their place and no scale is implied.
     """
     columns = ("method", "x_knob", "x", "y_knob", "y", "loss", "is_best", "num_diverged", "num_seeds")
-    require_columns(frame, columns, "the joint map")
-    check_size(frame)
+    check_rows(frame, columns, "the joint map")
     axes = {name: _ordinal(frame, name) for name in ("x", "y")}
     rows = frame.with_columns(
         x_text=_texts(frame["x"]), y_text=_texts(frame["y"]), is_diverged=pl.col("num_diverged") > 0
@@ -115,8 +110,7 @@ def joint_heat_map(frame: pl.DataFrame, *, title: str, subtitle: str = "", loss:
         legend=alt.Legend(title=loss.split("\n"), format="~g", tickCount=5),
     )
     panels = [_heat_panel(rows.filter(method=method), axes, colour, method) for method in methods]
-    joined = alt.concat(*panels, columns=_PANELS_PER_ROW, spacing=20, title=figure_title(title, subtitle))
-    return styled(joined)
+    return styled(alt.concat(*panels, columns=_PANELS_PER_ROW, spacing=20), title, subtitle)
 
 
 def optimizer_matrix_chart(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
@@ -125,18 +119,8 @@ def optimizer_matrix_chart(frame: pl.DataFrame, *, title: str, subtitle: str = "
     `frame` is that of `optimizer_matrix` for one workload and knobs; methods are ordered by their mean, the most robust
     on top; a cell where little or nothing was learned is grey.
     """
-    columns = (
-        "method",
-        "optimizer",
-        "lr_sensitivity",
-        "ci_low",
-        "ci_high",
-        "at_chance",
-        "learned_little",
-        "method_mean",
-    )
-    require_columns(frame, columns, "the optimizer matrix")
-    check_size(frame)
+    scores = ("lr_sensitivity", "ci_low", "ci_high", "method_mean")
+    check_rows(frame, ("method", "optimizer", *scores, "at_chance", "learned_little"), "the optimizer matrix")
     methods = frame.sort("method_mean", "method", nulls_last=True)["method"].unique(maintain_order=True).to_list()
     frame = frame.with_columns(is_grey=pl.col("at_chance") | pl.col("learned_little"))
     low, high = _limits(frame.filter(~pl.col("is_grey"))["lr_sensitivity"])
@@ -163,7 +147,7 @@ def optimizer_matrix_chart(frame: pl.DataFrame, *, title: str, subtitle: str = "
         text="cell:N", color=alt.condition("datum.is_light", alt.value("black"), alt.value("white"))
     )
     width, height = (alt.Step(size) for size in _MATRIX_CELL)
-    return styled(alt.layer(cells, words, width=width, height=height, title=figure_title(title, subtitle)))
+    return styled(alt.layer(cells, words, width=width, height=height), title, subtitle)
 
 
 def _heat_panel(rows: pl.DataFrame, axes: dict[str, Any], colour: alt.Color, method: str) -> Any:

@@ -9,12 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import require_columns
 from analysis.figures.chart_style import (
     CROSS,
     Chart,
-    check_size,
-    figure_title,
+    check_rows,
     labelled_rule,
     lr_axis,
     method_colour,
@@ -59,8 +57,7 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", lo
     it was made of. The dashed rule is the loss at init. Source: Hong & Lee 2025, Figs. 2 and 6.
     """
     columns = ("method", "lr", "loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged", "num_seeds")
-    require_columns(summary, columns, "the loss summary")
-    check_size(summary)
+    check_rows(summary, columns, "the loss summary")
     methods = summary["method"].unique().sort().to_list()
     lr_scale = alt.Scale(type="log", nice=False, padding=10)
     lr = alt.X("lr:Q", scale=lr_scale, title="learning rate (log scale)", axis=lr_axis())
@@ -85,7 +82,7 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", lo
         shape=CROSS, size=160, strokeWidth=1.6, opacity=1
     )
     layers = [bars, lines, points, crosses.encode(y=height), *_initial_loss(summary)]
-    return styled(alt.layer(*layers, width=520, height=300, title=figure_title(title, subtitle)))
+    return styled(alt.layer(*layers, width=520, height=300), title, subtitle)
 
 
 def save(chart: Any, path: Path) -> Path:

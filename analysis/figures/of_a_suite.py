@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.curves import ENTRY, with_knobs
+from analysis.curves import ENTRY, place_of, with_knobs
 from analysis.figures.chart_style import Chart
 from analysis.figures.diverged import diverged_map_chart
 from analysis.figures.diverged_words import diverged_sentence
@@ -26,7 +26,7 @@ _LOSS_FIGURES: dict[str, str] = {"train": "loss_against_lr", "validation": "val_
 _LOSS_NOTE = (
     "Line: mean over seeds; bar: least to largest seed; ×: at least one seed diverged and counts as its loss at init"
 )
-_TRACE_NOTE = (
+TRACE_NOTE = (
     "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence"
 )
 _ENTROPY_NOTE = (
@@ -88,7 +88,7 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
     where = f"at lr = {lr:g}, where methods differ most"
     traced, layers = trace_summary(part, traces, lr), layer_summary(part, traces, lr)
     if traced.height:
-        note = _TRACE_NOTE + (_ENTROPY_NOTE if "entropy" in set(traced["panel"]) else "")
+        note = TRACE_NOTE + (_ENTROPY_NOTE if "entropy" in set(traced["panel"]) else "")
         title, subtitle = f"Training behaviour {where}", f"{place}\n{note}\n{diverged_sentence(traced)}"
         chart = training_behaviour(traced, num_keys=num_keys, title=title, subtitle=subtitle)
         yield Drawn(kind="training_behaviour", title=title, place=place, chart=chart, summary=traced)
@@ -111,8 +111,13 @@ def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:
 def parts(results: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """The results of one workload, optimizer and setting of the other knobs, METHODS_PER_FIGURE at most at a time."""
     for key, group in with_knobs(results).sort(*ENTRY).group_by("workload", "optimizer", "knobs", maintain_order=True):
-        place = ", ".join(str(part) for part in key if part)
-        methods = group["method"].unique().sort().to_list()
-        for start in range(0, len(methods), METHODS_PER_FIGURE):
-            chosen = methods[start : start + METHODS_PER_FIGURE]
-            yield place, group.filter(pl.col("method").is_in(chosen)).drop("knobs")
+        place = place_of(key)
+        for part in few_methods(group):
+            yield place, part.drop("knobs")
+
+
+def few_methods(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows of METHODS_PER_FIGURE methods at most at a time."""
+    methods = rows["method"].unique().sort().to_list()
+    for start in range(0, len(methods), METHODS_PER_FIGURE):
+        yield rows.filter(pl.col("method").is_in(methods[start : start + METHODS_PER_FIGURE]))

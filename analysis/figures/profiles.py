@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.curves import require_columns
 from analysis.figures.chart_style import (
     Chart,
-    check_size,
-    figure_title,
+    check_rows,
     method_colour,
     method_dash,
     method_legend,
@@ -28,8 +26,7 @@ def profile_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", distanc
     Lines are the thinner the later they are drawn, so that what lies below shows on both sides. Source: Dolan & Moré
     2002.
     """
-    require_columns(frame, ("method", "tau", "share"), "the frame of profiles")
-    check_size(frame)
+    check_rows(frame, ("method", "tau", "share"), "the frame of profiles")
     rows = frame.sort("method", "tau")
     methods = rows["method"].unique(maintain_order=True).to_list()
     low, high = _limits(rows)
@@ -52,7 +49,7 @@ def profile_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", distanc
         ),
         tooltip=["method:N", alt.Tooltip("tau:Q", format=".3f"), alt.Tooltip("share:Q", format=".2f")],
     )
-    return styled(alt.layer(drawn, width=420, height=260, title=figure_title(title, subtitle)))
+    return styled(alt.layer(drawn, width=420, height=260), title, subtitle)
 
 
 def _limits(rows: pl.DataFrame) -> tuple[float, float]:

@@ -6,8 +6,7 @@ from collections.abc import Collection
 
 import polars as pl
 
-from analysis.curves import require_columns
-from analysis.figures.chart_style import GREY, PALETTE, Chart, check_size, figure_title, styled
+from analysis.figures.chart_style import GREY, PALETTE, Chart, check_rows, styled
 from analysis.text import number
 from bench.lazy import altair as alt
 
@@ -30,8 +29,7 @@ def rank_diagram(
     on one side alone, unlike in the source, for two sides of long names leave no room for the axis in a column.
     Source: Demšar 2006, Fig. 1.
     """
-    require_columns(frame, ("method", "mean_rank"), "the frame of mean ranks")
-    check_size(frame)
+    check_rows(frame, ("method", "mean_rank"), "the frame of mean ranks")
     means = dict(frame.select("method", "mean_rank").iter_rows())
     first = _BAR * (len(groups) + 1) + _ROW // 2  # pixels from the axis to the first name
     methods = frame.with_columns(
@@ -45,9 +43,11 @@ def rank_diagram(
         schema={"low": pl.Float64, "high": pl.Float64, "place": pl.Float64},
         orient="row",
     )
-    layers = [*_drops(methods, height), *_bars(bars), *_critical_difference(critical_difference)]
+    joined = alt.Chart(bars).mark_rule(color=PALETTE[0], strokeWidth=4.5, strokeCap="round")
+    joined = joined.encode(x="low:Q", x2="high:Q", y="place:Q")
+    layers = [*_drops(methods, height), joined, *_critical_difference(critical_difference)]
     bare = alt.ViewBackground(stroke=None)
-    return styled(alt.layer(*layers, width=_WIDTH, height=height, title=figure_title(title, subtitle), view=bare))
+    return styled(alt.layer(*layers, width=_WIDTH, height=height, view=bare), title, subtitle)
 
 
 def _x(name: str, num_methods: int) -> alt.X:
@@ -69,24 +69,11 @@ def _drops(methods: pl.DataFrame, height: float) -> list[alt.Chart]:
     return [down, left, names]
 
 
-def _bars(bars: pl.DataFrame) -> list[alt.Chart]:
-    base = alt.Chart(bars)
-    joined = base.mark_rule(color=PALETTE[0], strokeWidth=4.5, strokeCap="round")
-    return [joined.encode(x="low:Q", x2="high:Q", y="place:Q")]
-
-
 def _critical_difference(width: float) -> list[alt.Chart]:
     """A bar of this width from the best rank there is, above the axis."""
     data = pl.DataFrame({"low": [1.0], "high": [1.0 + width], "label": [f"critical difference {number(width, 2)}"]})
-    base = alt.Chart(data)
-    bar = base.mark_rule(color="black", strokeWidth=1.6).encode(x="low:Q", x2="high:Q", y=alt.value(-_ABOVE))
-    ends = [
-        base.mark_tick(color="black", orient="vertical", size=9, thickness=1.6).encode(
-            x=f"{name}:Q", y=alt.value(-_ABOVE)
-        )
-        for name in ("low", "high")
-    ]
-    words = base.mark_text(align="left", baseline="bottom", dy=-5).encode(
-        x="low:Q", y=alt.value(-_ABOVE), text="label:N"
-    )
-    return [bar, *ends, words]
+    base = alt.Chart(data).encode(y=alt.value(-_ABOVE))
+    bar = base.mark_rule(color="black", strokeWidth=1.6).encode(x="low:Q", x2="high:Q")
+    tick = base.mark_tick(color="black", orient="vertical", size=9, thickness=1.6)
+    words = base.mark_text(align="left", baseline="bottom", dy=-5).encode(x="low:Q", text="label:N")
+    return [bar, tick.encode(x="low:Q"), tick.encode(x="high:Q"), words]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.curves import require_columns
 from analysis.figures.chart_style import (
     CROSS,
     GREY,
     PALETTE,
     QUIET,
     Chart,
-    check_size,
-    figure_title,
+    check_rows,
+    depth_scheme,
     labelled_rule,
     lr_axis,
     styled,
@@ -48,8 +47,7 @@ def asked_chart(
     `asked` has ASKED_COLUMNS. Every other round is shaded. The dashed rule is the `answer`, a value of the knob, in the
     band of its `interval`, which may end at 0 or infinity; None where the search answers in other units or not at all.
     """
-    require_columns(asked, tuple(ASKED_COLUMNS), "the frame of trials asked for")
-    check_size(asked)
+    check_rows(asked, tuple(ASKED_COLUMNS), "the frame of trials asked for")
     values = asked["value"].to_list()
     limits = [min(values) / _MARGIN, max(values) * _MARGIN]
     words = "learning rate (log scale)" if knob == "lr" else f"{knob} (log scale)"
@@ -58,7 +56,7 @@ def asked_chart(
     if answer is not None and limits[0] <= answer <= limits[1]:
         layers += [*_band(interval, limits), *labelled_rule(answer, f"answer: {lr_text(answer)}")]
     layers += _trials(asked, value)
-    return styled(alt.layer(*layers).properties(width=560, height=240, title=figure_title(title, subtitle)))
+    return styled(alt.layer(*layers, width=560, height=240), title, subtitle)
 
 
 def _trial_x(asked: pl.DataFrame, name: str) -> alt.X:
@@ -96,8 +94,7 @@ def _trials(asked: pl.DataFrame, value: alt.Y) -> list[alt.Chart]:
         alt.Tooltip("loss:Q", format=".4g"),
     ]
     base = {state: alt.Chart(asked.filter(state=state)).encode(x=trial, y=value, tooltip=tooltip) for state in STATES}
-    # The light end of the scheme would be too faint on white.
-    scale = alt.Scale(scheme=alt.SchemeParams("viridis", extent=[0, 0.88]))
+    scale = alt.Scale(scheme=depth_scheme())
     legend = alt.Legend(title=["final loss", "(clipped", "at init)"], format="~g", tickCount=5, gradientLength=120)
     points = base[COMPLETED].mark_point(filled=True, size=75, opacity=1, stroke=GREY, strokeWidth=0.8)
     crosses = base[DIVERGED].mark_point(shape=CROSS, size=110, strokeWidth=2, opacity=1, color=PALETTE[1])

@@ -25,28 +25,26 @@ _BEYOND = 1.25  # times the largest score: intervals beyond it leave the axis of
 class Plot:
     """A drawing in pixels: lr to the right on a log scale, loss upwards.
 
-    `lrs` and `losses` are the values at the edges of the area inside `margins` (left, right, top, bottom).
+    `lrs` and `losses` are the values at the edges of the area inside the `margin`, the same on all sides.
     """
 
     width: float
     height: float
-    margins: tuple[float, float, float, float]
+    margin: float
     lrs: tuple[float, float]
     losses: tuple[float, float]
 
     def x(self, lr: float) -> float:
         """Pixels from the left; the middle if there is but one lr."""
-        left, right, _, _ = self.margins
         low, high = (math.log10(end) for end in self.lrs)
         share = (math.log10(lr) - low) / (high - low) if high > low else 0.5
-        return left + share * (self.width - left - right)
+        return self.margin + share * (self.width - 2 * self.margin)
 
     def y(self, loss: float) -> float:
         """Pixels from the top; at an edge what lies beyond."""
-        _, _, top, bottom = self.margins
         low, high = self.losses
         share = (min(max(loss, low), high) - low) / (high - low) if high > low else 0.5
-        return self.height - bottom - share * (self.height - top - bottom)
+        return self.height - self.margin - share * (self.height - 2 * self.margin)
 
 
 def spark_plot(summary: pl.DataFrame) -> Plot:
@@ -55,7 +53,7 @@ def spark_plot(summary: pl.DataFrame) -> Plot:
     require_columns(summary, columns, "the loss summary")
     lrs, tops = summary["lr"].to_list(), [*summary["initial_loss"], *summary["loss_high"]]
     losses = (min(0.0, *summary["loss_low"]), max(tops))
-    return Plot(width=132.0, height=36.0, margins=(4.0, 4.0, 4.0, 4.0), lrs=(min(lrs), max(lrs)), losses=losses)
+    return Plot(width=132.0, height=36.0, margin=4.0, lrs=(min(lrs), max(lrs)), losses=losses)
 
 
 def sparkline(rows: pl.DataFrame, plot: Plot, *, best_lr: float) -> str:
@@ -115,7 +113,6 @@ def whisker(value: float, low: float | None, high: float | None, axis: tuple[flo
 def _marks(rows: pl.DataFrame, plot: Plot, best_lr: float) -> list[str]:
     rows = rows.sort("lr")
     initial = _px(plot.y(float(rows["initial_loss"].to_numpy().mean())))
-    left, right, _, _ = plot.margins
     middle, upper, lower = (
         [_at(plot.x(lr), plot.y(loss)) for lr, loss in rows.select("lr", name).iter_rows()]
         for name in ("loss_mean", "loss_high", "loss_low")
@@ -124,7 +121,7 @@ def _marks(rows: pl.DataFrame, plot: Plot, best_lr: float) -> list[str]:
     path = "".join(_cross(plot.x(lr), plot.y(loss)) for lr, loss in crosses.iter_rows())
     best = rows.filter((pl.col("lr") - best_lr).abs() <= 1e-9 * best_lr)["loss_mean"].to_list()
     return [
-        f'<path class="init" d="M{left:g},{initial}H{plot.width - right:g}"/>',
+        f'<path class="init" d="M{plot.margin:g},{initial}H{plot.width - plot.margin:g}"/>',
         f'<path class="band" d="M{"L".join([*upper, *reversed(lower)])}Z"/>',
         f'<path class="line" d="M{"L".join(middle)}"/>',
         *([f'<path class="cross" d="{path}"/>'] if path else []),

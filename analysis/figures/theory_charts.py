@@ -16,8 +16,8 @@ from analysis.figures.chart_style import (
     GREY,
     PALETTE,
     Chart,
-    check_size,
-    figure_title,
+    check_rows,
+    labelled_edge,
     labelled_rule,
     panel_title,
     styled,
@@ -36,17 +36,16 @@ def weights_and_entropy(histograms: pl.DataFrame, entropies: pl.DataFrame, *, nu
     `histograms` has the columns of `weight_histograms`, `entropies` of `entropy_against_std`. Drawn in: 1 / N, log N,
     and what Theorem 5.1 predicts of softmax. Source: Hong & Lee 2025, Fig. 3.
     """
-    require_columns(histograms, ("kind", "logit_std", "low", "high", "share"), "the histograms")
+    check_rows(histograms, ("kind", "logit_std", "low", "high", "share"), "the histograms")
     require_columns(entropies, ("kind", "logit_std", "entropy", "spread"), "the entropies")
-    check_size(histograms)
     top = alt.concat(*[_histogram(histograms, kind, num_keys) for kind in KINDS], columns=2, spacing=20)
     subtitle = (
         f"Rows of N = {num_keys} keys. softmax: logits z ~ N(0, s² I). Kernels: q, k ~ N(0, s/√d I), d = {width}, so "
         f"that q·k has variance s²\nThe least weights shown hold all smaller ones"
     )
-    title = figure_title("Weights and entropy of a row of attention as its logits spread", subtitle)
-    both = alt.vconcat(top, _entropies(entropies, num_keys), spacing=25, title=title)
-    return styled(both.resolve_scale(color="independent", strokeDash="independent"))
+    both = alt.vconcat(top, _entropies(entropies, num_keys), spacing=25)
+    both = both.resolve_scale(color="independent", strokeDash="independent")
+    return styled(both, "Weights and entropy of a row of attention as its logits spread", subtitle)
 
 
 def entropy_against_norm(rows: pl.DataFrame, *, num_keys: int) -> Chart:
@@ -54,8 +53,7 @@ def entropy_against_norm(rows: pl.DataFrame, *, num_keys: int) -> Chart:
 
     `rows` has the columns of `dirichlet_rows`. Source: Hong & Lee 2025, Fig. 10.
     """
-    require_columns(rows, ("concentration", "norm", "entropy"), "the rows")
-    check_size(rows)
+    check_rows(rows, ("concentration", "norm", "entropy"), "the rows")
     uniform = 1 / math.sqrt(num_keys)
     x = alt.X(
         "norm:Q",
@@ -82,10 +80,10 @@ def entropy_against_norm(rows: pl.DataFrame, *, num_keys: int) -> Chart:
     )
     rule = labelled_rule(math.log(num_keys), f"log N (N = {num_keys})", align="right")
     subtitle = "Grey: all entropies that a row of this norm can have (Harremoës & Topsøe 2001)"
-    title = figure_title("Entropy against 2-norm of random rows of attention", subtitle)
     edge = band.mark_line(color=GREY, strokeWidth=1).encode(x=x, y=alt.Y("largest:Q"))
     layers = [area, edge, points.encode(x=x, y=y, color=colour, shape=shape), *rule]
-    return styled(alt.layer(*layers, width=460, height=300, title=title))
+    chart = alt.layer(*layers, width=460, height=300)
+    return styled(chart, "Entropy against 2-norm of random rows of attention", subtitle)
 
 
 def _stroke_legend() -> alt.Legend:
@@ -115,11 +113,7 @@ def _histogram(histograms: pl.DataFrame, kind: str, num_keys: int) -> Any:
             strokeDash=alt.StrokeDash("s:N", scale=alt.Scale(domain=names, range=_DASHES), legend=legend),
         )
     )
-    place = alt.Chart(pl.DataFrame({"low": [1 / num_keys], "label": ["1/N"]}))
-    rule = place.mark_rule(strokeDash=[5, 4], color=GREY).encode(x="low:Q")
-    text = place.mark_text(align="right", dx=-4, baseline="top", color=GREY)
-    label = text.encode(x="low:Q", y=alt.value(3), text="label:N")
-    return alt.layer(lines, rule, label, width=250, height=130, title=panel_title(kind))
+    return alt.layer(lines, *labelled_edge(1 / num_keys, "1/N"), width=250, height=130, title=panel_title(kind))
 
 
 def _entropies(entropies: pl.DataFrame, num_keys: int) -> Any:

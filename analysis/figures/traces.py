@@ -13,8 +13,8 @@ from analysis.figures.chart_style import (
     CROSS,
     Chart,
     check_size,
-    figure_title,
     labelled_rule,
+    layer_colour,
     log_axis,
     method_colour,
     method_dash,
@@ -77,7 +77,7 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
         for panel in _shown_panels(summary)
     ]
     pairs = [alt.hconcat(*panels[start : start + 2], spacing=30) for start in range(0, len(panels), 2)]
-    return styled(alt.vconcat(*pairs, spacing=25, title=figure_title(title, subtitle)))
+    return styled(alt.vconcat(*pairs, spacing=25), title, subtitle)
 
 
 def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
@@ -90,11 +90,13 @@ def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
     columns = ("method", "outcome", "layer", "step", "value", "is_end", *DIVERGED_COLUMNS)
     require_columns(summary, columns, "the layer summary")
     summary = summary.with_columns(from_one=pl.col("step") + 1)
-    last_layer, num_steps = max(0, *summary["layer"]), _num_steps(summary)
-    parts = summary.partition_by("method", maintain_order=True)
+    colour, step = layer_colour(max(0, *summary["layer"]), gradient=150), step_x(_num_steps(summary), is_log=True)
     words = diverged_words(summary)
-    panels = [_layer_panel(rows, num_keys, num_steps, last_layer, words) for rows in parts]
-    return styled(alt.concat(*panels, columns=3, spacing=25, title=figure_title(title, subtitle)))
+    panels = [
+        _layer_panel(rows, num_keys, step, colour, words)
+        for rows in summary.partition_by("method", maintain_order=True)
+    ]
+    return styled(alt.concat(*panels, columns=3, spacing=25), title, subtitle)
 
 
 def _shown_panels(summary: pl.DataFrame) -> list[str]:
@@ -169,16 +171,10 @@ def _trace_panel(
     return alt.layer(*layers, width=_WIDTH, height=_HEIGHT, title=panel_title(_TITLES[panel]))
 
 
-def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: int, words: Mapping[str, str]) -> Any:
+def _layer_panel(rows: pl.DataFrame, num_keys: int, step: alt.X, colour: alt.Color, words: Mapping[str, str]) -> Any:
     check_size(rows)
     high = math.log(num_keys) * (1 + _MARGIN)
-    step = step_x(num_steps, is_log=True)
     value = alt.Y("value:Q", title="entropy (nats)", scale=alt.Scale(domain=[0, high], nice=False))
-    # The light end of the scheme would be too faint on white.
-    scale = alt.Scale(scheme=alt.SchemeParams("viridis", extent=[0, 0.88]), domain=[0, max(last_layer, 1)])
-    labelled = sorted({0, last_layer // 2, last_layer})
-    legend = alt.Legend(title=["layer, 0 next", "to the input"], format="d", values=labelled, gradientLength=150)
-    colour = alt.Color("layer:Q", scale=scale, legend=legend if last_layer else None)
     outcomes = alt.Scale(domain=["completed", "diverged"], range=[[1, 0], [4, 3]])
     dash = alt.StrokeDash("outcome:N", scale=outcomes, legend=None)
     lines = alt.Chart(rows).mark_line(strokeWidth=1.8, clip=True)
@@ -188,9 +184,7 @@ def _layer_panel(rows: pl.DataFrame, num_keys: int, num_steps: int, last_layer: 
     triangles = [_triangles(collapsed, step, value).encode(color=colour)] if collapsed.height else []
     rule = labelled_rule(math.log(num_keys), _uniform_label(num_keys))
     method = rows["method"][0]
-    title = panel_title(method)
-    if words:
-        title.subtitle, title.subtitleFontSize = words[method], 11
+    title = panel_title(method, words[method] if words else "")
     return alt.layer(lines, crosses, *triangles, *rule, width=240, height=150, title=title)
 
 

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
+from analysis.figures.interactive import interactive_page
 from analysis.figures.lr_loss import save_spec
 from analysis.figures.of_a_suite import Drawn
 from analysis.report.page import Figure
 
-
-def draw(
-    drawn: Drawn,
-    spec: dict[str, Any],
-    section: str,
-    out: Path,
-    name: str,
-    formats: Collection[str],
-    *,
-    is_linked: bool,
-) -> tuple[Figure, list[Path]]:
-    """Saves the figure as SVG and in these formats, and what it draws as CSV: the figure of the page, and the paths."""
-    folder = out / "figures"
-    folder.mkdir(exist_ok=True)
-    written = save_spec(spec, folder, name, [form for form in formats if form != "html"])
-    svg = written[0].read_text(encoding="utf-8")
-    written.append(write(folder / f"{name}.csv", drawn.summary.write_csv()))
-    files = tuple(path.relative_to(out).as_posix() for path in written) if is_linked else ()
-    return Figure(section=section, caption=f"{drawn.title}: {drawn.place}", svg=svg, files=files), written
+CHARTS_FILE = "charts.html"
 
 
-def file_name(kind: str, place: str, used: set[str]) -> str:
+def write_figures(
+    every: Iterable[tuple[str, Drawn]], out: Path, formats: Collection[str], *, title: str, is_linked: bool
+) -> tuple[list[Figure], list[Path]]:
+    """Saves every figure as SVG and in these formats, and what it draws as CSV: those of the page, and the paths.
+
+    `every` is the title of its section and the figure. "html" of the formats is one interactive page of all.
+    """
+    folder, used = out / "figures", set[str]()
+    figures, charts, written = list[Figure](), [], list[Path]()
+    for section, drawn in every:
+        folder.mkdir(exist_ok=True)
+        name, spec = _file_name(drawn.kind, drawn.place, used), drawn.chart.to_dict()
+        paths = save_spec(spec, folder, name, [form for form in formats if form != "html"])
+        svg = paths[0].read_text(encoding="utf-8")
+        paths.append(write(folder / f"{name}.csv", drawn.summary.write_csv()))
+        files = tuple(path.relative_to(out).as_posix() for path in paths) if is_linked else ()
+        figures.append(Figure(section=section, caption=f"{drawn.title}: {drawn.place}", svg=svg, files=files))
+        charts.append((figures[-1].caption, spec))
+        written += paths
+    if "html" in formats and charts:
+        written.append(write(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
+    return figures, written
+
+
+def _file_name(kind: str, place: str, used: set[str]) -> str:
     """A file name that no file system objects to, unlike those in `used`, to which it is added."""
     stem = f"{kind}-" + re.sub(r"[^A-Za-z0-9.=]+", "_", place).strip("_.")[:100]
     name, number = stem, 2

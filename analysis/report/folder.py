@@ -11,18 +11,16 @@ from analysis.across.comparison import compare
 from analysis.curves import curves
 from analysis.figures.frames.aggregate import loss_summary
 from analysis.figures.frames.diverged_map import diverged_map, divergence_words
-from analysis.figures.interactive import interactive_page
 from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
 from analysis.losses import has_held_out
-from analysis.report.drawing import draw, file_name, write
+from analysis.report.drawing import write, write_figures
 from analysis.report.page import (
     DIVERGENCE_SECTION,
     LOSS_SECTION,
     MANIFEST_FILE,
     TRAINING_SECTION,
     Contents,
-    Figure,
     html_page,
     markdown_page,
 )
@@ -38,8 +36,6 @@ from bench.held_out import HELD_OUT_COLUMNS
 
 # Suffix of each table file: which of FORMATS fills it. The HTML one is the page itself.
 TABLE_FILES: dict[str, str] = {"csv": "csv", "md": "markdown", "tex": "latex", "json": "json"}
-
-CHARTS_FILE = "charts.html"
 
 # Which section of the page shows a figure of this kind; those of further sections stand in theirs.
 _FIGURE_SECTIONS: dict[str, str] = {
@@ -85,7 +81,7 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     texts = _texts(contents, subject.results, sections, subject.manifest)
     written = [write(out / name, text) for name, text in texts.items()]
-    figures, paths = _write_figures(_drawn(subject, sections), out, formats, title=subject.title, is_linked=is_linked)
+    figures, paths = write_figures(_drawn(subject, sections), out, formats, title=subject.title, is_linked=is_linked)
     written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     return [
@@ -118,22 +114,6 @@ def _require_keys(board: pl.DataFrame, num_keys: Mapping[str, int]) -> None:
     unknown = sorted(set(board["workload"]) - set(num_keys))
     if unknown:
         raise UsageError(f"num_keys lacks the workloads {', '.join(unknown)}; it has {', '.join(num_keys)}")
-
-
-def _write_figures(
-    every: Iterable[tuple[str, Drawn]], out: Path, formats: Collection[str], *, title: str, is_linked: bool
-) -> tuple[list[Figure], list[Path]]:
-    """All figures as the page shows them, each in its files, and one interactive page of all."""
-    figures, charts, written, used = [], [], list[Path](), set[str]()
-    for section, drawn in every:
-        name, spec = file_name(drawn.kind, drawn.place, used), drawn.chart.to_dict()
-        figure, paths = draw(drawn, spec, section, out, name, formats, is_linked=is_linked)
-        figures.append(figure)
-        charts.append((figure.caption, spec))
-        written += paths
-    if "html" in formats and charts:
-        written.append(write(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
-    return figures, written
 
 
 def _drawn(subject: Subject, sections: Iterable[Section]) -> Iterator[tuple[str, Drawn]]:

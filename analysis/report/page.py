@@ -82,20 +82,27 @@ LOSS_SECTION, TRAINING_SECTION, DIVERGENCE_SECTION = "Loss against learning rate
 
 def markdown_page(contents: Contents) -> str:
     """Summary, leaderboard, held-out measures if there are any, comparison, further sections, words and provenance."""
-    lines = [f"# {escape_markdown(contents.title)}\n"]
-    lines += [f"{escape_markdown(sentence)}\n" for sentence in summary_sentences(contents.board)]
-    lines += ["## Leaderboard\n", markdown_table(contents.board), f"## {DIVERGENCE_SECTION}\n"]
+    lines = ["## Leaderboard\n", markdown_table(contents.board), f"## {DIVERGENCE_SECTION}\n"]
     lines += [f"- {escape_markdown(f'{workload}: {told}')}" for workload, told in contents.divergence.items()]
     told = [(title, group_markdown(group)) for title, group in contents.groups]
     told += [(section.title, section.markdown) for section in contents.sections]
     lines += [f"\n## {escape_markdown(title)}\n\n{text}" for title, text in told]
-    return "\n".join([*lines, *closing_markdown(contents.definitions, contents.provenance)]) + "\n"
+    lead = summary_sentences(contents.board)
+    return offline_markdown(contents.title, lead, lines, contents.definitions, contents.provenance)
 
 
-def closing_markdown(definitions: Mapping[str, str], provenance: Mapping[str, Any]) -> list[str]:
-    """The lines of the last two sections."""
-    lines = ["\n## Definitions\n", *_markdown_list(definitions.items())]
-    return [*lines, "\n## Provenance\n", *_markdown_list(_plain(provenance))]
+def offline_markdown(
+    title: str,
+    lead: Iterable[str],
+    chapters: Iterable[str],
+    definitions: Mapping[str, str],
+    provenance: Mapping[str, Any],
+) -> str:
+    """The Markdown of a title, sentences in plain text, chapters as they are, words, and where the numbers are from."""
+    lines = [f"# {escape_markdown(title)}\n", *(f"{escape_markdown(sentence)}\n" for sentence in lead), *chapters]
+    lines += ["\n## Definitions\n", *_markdown_list(definitions.items())]
+    lines += ["\n## Provenance\n", *_markdown_list(_plain(provenance))]
+    return "\n".join(lines) + "\n"
 
 
 def html_page(contents: Contents, *, figures: Sequence[Figure], files: Sequence[str], is_linked: bool) -> str:
@@ -133,19 +140,16 @@ def _chapters(contents: Contents, files: Sequence[str], *, is_linked: bool) -> I
         yield section.title, section.html
     flags = {flag for section in contents.sections for flag in section.flags}
     yield "Flags", flags_html(contents.board, flags)
-    yield "Definitions", description_list(contents.definitions.items())
-    yield from closing_chapters(contents.provenance, files)
+    yield from closing_chapters(contents.definitions, contents.provenance, files)
 
 
-def closing_chapters(provenance: Mapping[str, Any], files: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """(title, HTML) of where the numbers come from and which files lie beside the page."""
+def closing_chapters(
+    definitions: Mapping[str, str], provenance: Mapping[str, Any], files: Sequence[str]
+) -> Iterable[tuple[str, str]]:
+    """(title, HTML) of words and what they mean, where the numbers come from, and which files lie beside the page."""
+    yield "Definitions", part("terms", list(definitions.items()))
     yield "Provenance", part("provenance", _plain(provenance), MANIFEST_FILE if MANIFEST_FILE in files else None)
     yield "Files", part("files", files) if files else ""
-
-
-def description_list(items: Iterable[tuple[str, str]]) -> str:
-    """Words and what they mean, as HTML."""
-    return part("terms", list(items))
 
 
 def figure_html(figure: Figure) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import entry_label, place_of, require_columns
+from analysis.curves import place_of, require_columns
 from analysis.figures.knobs import edge_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
@@ -17,7 +17,7 @@ from analysis.report.summary import listed
 from analysis.tables.html import part
 from analysis.tables.markdown import table_markdown
 from analysis.tables.rows import Row, fixed, table_of, text
-from analysis.tables.table import NOTHING, Cell, Column, Table, bracketed
+from analysis.tables.table import NOTHING, Cell, Column, Group, Table, bracketed
 from analysis.text import escape_markdown, lr_text
 from bench.errors import UsageError
 
@@ -143,9 +143,11 @@ def search_definitions(answers: pl.DataFrame) -> dict[str, str]:
     return words
 
 
-def answers_html(answers: pl.DataFrame) -> str:
-    """The tables of answers and how to read them."""
-    return part("answers", answer_tables(answers), _answers_note(answers))
+def answers_group(answers: pl.DataFrame) -> Group:
+    """The tables of answers, and how to read an interval that is open or none, where there is one."""
+    intervals = map(_interval, answers.iter_rows(named=True))
+    is_odd = any(text == NOTHING or "(" in text or ")" in text for text in intervals)
+    return Group(tables=tuple(answer_tables(answers)), note=_ANSWERS_NOTE if is_odd else "")
 
 
 def chapter_html(chapter: SearchChapter, drawn: str) -> str:
@@ -153,19 +155,8 @@ def chapter_html(chapter: SearchChapter, drawn: str) -> str:
     return part("search", chapter, drawn, _ROUNDS_NOTE)
 
 
-def answers_markdown(answers: pl.DataFrame) -> str:
-    return "\n".join([*map(table_markdown, answer_tables(answers)), _answers_note(answers), ""])
-
-
 def chapter_markdown(chapter: SearchChapter) -> str:
     return f"{escape_markdown(chapter.answer)}\n\n{table_markdown(chapter.rounds)}\n{_ROUNDS_NOTE}\n"
-
-
-def _answers_note(answers: pl.DataFrame) -> str:
-    """How to read an interval that is open or none, where there is one."""
-    intervals = map(_interval, answers.iter_rows(named=True))
-    is_odd = any(text == NOTHING or "(" in text or ")" in text for text in intervals)
-    return _ANSWERS_NOTE if is_odd else ""
 
 
 def _kind(search: str) -> SearchKind:
@@ -179,7 +170,7 @@ def _names(answers: pl.DataFrame, parts: tuple[str, ...]) -> list[str]:
     several = {name: name == "method" or answers[name].n_unique() > 1 for name in parts}
     return [
         (f"{row['workload']}: " if several.get("workload") else "")
-        + entry_label(*(row[name] if several[name] else "" for name in ("method", "optimizer", "knobs")))
+        + place_of(row[name] for name in ("method", "optimizer", "knobs") if several[name])
         for row in answers.iter_rows(named=True)
     ]
 
@@ -191,9 +182,7 @@ def _best(part: pl.DataFrame) -> str:
     if not math.isfinite(first["value"]):
         return f"No search found an answer: {title}."
     name, *others = _names(part, ("method", "optimizer", "knobs"))
-    sentence = f"{name} {kind.best.format(knob=first['knob'])}, {_value(first)}{_interval_words(first)}"
-    if first["best_value"] is not None:
-        sentence += f", at {first['knob']} = {lr_text(first['best_value'])}"
+    sentence = f"{name} {kind.best.format(knob=first['knob'])}, {_answer_words(first)}"
     reaches = ((pl.col("ci_low") <= first["ci_high"]) & (pl.col("ci_high") >= first["ci_low"])).fill_null(False)
     near = [other for other, does in zip(others, part.slice(1).select(reaches).to_series(), strict=True) if does]
     those = "that" if len(near) == 1 else "those"
@@ -233,9 +222,7 @@ def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchCh
         asked, knob=row["knob"], answer=answer, interval=interval, title=title, subtitle=f"{place}\n{note}"
     )
     state = "So far" if row["flags"] == _UNFINISHED else "Answer"
-    sentence = f"{state}: {kind.title.format(knob=row['knob']).lower()} {_value(row)}{_interval_words(row)}"
-    if row["best_value"] is not None:
-        sentence += f", at {row['knob']} = {lr_text(row['best_value'])}"
+    sentence = f"{state}: {kind.title.format(knob=row['knob']).lower()} {_answer_words(row)}"
     sentence += f", from {row['num_trials']} trials in {row['num_rounds']} rounds. "
     sentence += f"{row['note'].capitalize()}." if state != "Answer" else f"It stopped because: {row['note']}."
     return SearchChapter(
@@ -276,6 +263,8 @@ def _interval(row: Mapping[str, Any]) -> str:
     return bracketed(start, end, is_open=(is_open, math.isinf(high)))
 
 
-def _interval_words(row: Mapping[str, Any]) -> str:
-    text = _interval(row)
-    return "" if text == NOTHING else f" (95% interval {text})"
+def _answer_words(row: Mapping[str, Any]) -> str:
+    """The answer, its interval if anything is known of it, and where the least loss is, if that is not the answer."""
+    interval = _interval(row)
+    words = _value(row) + ("" if interval == NOTHING else f" (95% interval {interval})")
+    return words if row["best_value"] is None else f"{words}, at {row['knob']} = {lr_text(row['best_value'])}"

@@ -9,7 +9,7 @@ import polars as pl
 from analysis.across.optimizer_matrix import optimizer_matrix, rank_correlations
 from analysis.curves import groups_of, place_of
 from analysis.figures.knobs import joint_heat_map, optimizer_matrix_chart
-from analysis.figures.of_a_suite import METHODS_PER_FIGURE, Drawn
+from analysis.figures.of_a_suite import Drawn, few_methods
 from analysis.knobs import varied_knobs
 from analysis.losses import SCORED_LOSSES, choose_loss
 from analysis.report.score_sections import other_scores
@@ -97,9 +97,8 @@ def _maps(cells: pl.DataFrame, knob: str, loss: str) -> Iterator[Drawn]:
     """The joint map of lr and the knob for each workload, optimizer and knobs, a few methods at a time."""
     title = f"Final {SCORED_LOSSES[loss].title} over lr and {knob}"
     for key, rows in groups_of(cells, "workload", "optimizer", "knobs"):
-        place, methods = place_of(key), rows["method"].unique().sort().to_list()
-        for start in range(0, len(methods), METHODS_PER_FIGURE):
-            part = rows.filter(pl.col("method").is_in(methods[start : start + METHODS_PER_FIGURE]))
+        place = place_of(key)
+        for part in few_methods(rows):
             words = f"final {SCORED_LOSSES[loss].title}\n(clipped at init)"
             chart = joint_heat_map(part, title=title, subtitle=f"{place}\n{_MAP_NOTE}", loss=words)
             yield Drawn(kind=f"joint_map_{knob}", title=title, place=place, chart=chart, summary=part)

@@ -104,15 +104,18 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
     return _with_ends(pl.concat(panels), ["panel", *_LINE], chosen)
 
 
-def layer_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:
-    """The attention entropy of each layer against step at one lr (or one a method): what `entropy_by_layer` draws.
+def layer_summary(
+    results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float], quantity: str = "entropy"
+) -> pl.DataFrame:
+    """A quantity of each layer against step at one lr (or one a method): of the entropy, what `entropy_by_layer` draws.
 
     Arguments, and what happens with diverged seeds, as in `trace_summary`. Columns: method, outcome, layer, step, value
-    (nats, mean over seeds), num_seeds, is_end, and DIVERGED_COLUMNS. At most MAX_LAYER_STEPS log-spaced steps a line.
+    (mean over seeds; of the entropy in nats), num_seeds, is_end, and DIVERGED_COLUMNS. At most MAX_LAYER_STEPS
+    log-spaced steps a line.
     """
     chosen = _trials_at(results, lr)
     values = (
-        _measured(traces, chosen, {"entropy"})
+        _measured(traces, chosen, {quantity})
         .group_by(*_LINE, "layer", "step", maintain_order=True)
         .agg(value=pl.col("value").cast(pl.Float64).mean(), num_seeds=pl.len().cast(pl.Int64))
     )

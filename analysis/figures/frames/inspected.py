@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from analysis.figures.frames.aggregate import layer_summary
-from analysis.figures.frames.theory import normalised_entropy
+from analysis.figures.frames.theory import normalised_entropy, row_entropies
 
 # One row a value of a layer. `quantity` is a key of bench.probes.gains.GAINS.
 GAIN_COLUMNS: dict[str, str] = {
@@ -63,14 +63,6 @@ class Inspection:
     parted: Mapping[str, int]
 
 
-def layer_quantity(
-    results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float], quantity: str
-) -> pl.DataFrame:
-    """Any quantity of layers as `layer_summary` has the entropy, its columns and `quantity`."""
-    renamed = traces.filter(pl.col("quantity") == quantity).with_columns(quantity=pl.lit("entropy"))
-    return layer_summary(results, renamed, lr).with_columns(quantity=pl.lit(quantity))
-
-
 def variance_and_entropy(
     results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float], num_keys: int
 ) -> pl.DataFrame:
@@ -80,8 +72,8 @@ def variance_and_entropy(
     where either is not positive and finite, which no log axis can show, are left out.
     """
     on = ["method", "outcome", "layer", "step"]
-    variance = layer_quantity(results, traces, lr, "logit_variance").select(*on, logit_variance="value")
-    both = variance.join(layer_quantity(results, traces, lr, "entropy").select(*on, entropy="value"), on=on)
+    variance = layer_summary(results, traces, lr, "logit_variance").select(*on, logit_variance="value")
+    both = variance.join(layer_summary(results, traces, lr).select(*on, entropy="value"), on=on)
     # Single precision can put the entropy of nearly uniform rows a little above log N.
     room = math.log(num_keys) - both["entropy"]
     normalised = normalised_entropy(both["entropy"].to_numpy(), num_keys)
@@ -102,7 +94,7 @@ def histogram_summary(inspection: Inspection) -> pl.DataFrame:
 
     Columns: method, of, place (0, 1, ... in the order of steps), step, low, high, share.
     """
-    looks = _looks({(method, step) for method, step in inspection.histograms.select("method", "step").iter_rows()})
+    looks = _looks(inspection.histograms.select("method", "step").unique())
     mean = inspection.histograms.group_by("method", "of", "step", "low", "high").agg(share=pl.col("share").mean())
     columns = ("method", "of", "place", "step", "low", "high", "share")
     return mean.join(looks, on=["method", "step"]).select(columns).sort("of", "method", "place", "low")
@@ -113,7 +105,8 @@ def heat_map_summary(inspection: Inspection, *, sequence: int, layer: int, head:
 
     Columns: method, place, step, query, key (the first of a block), size (keys of a block's side), weight (its mean).
     """
-    looks = {(method, step): place for method, step, place in _looks(_seen(inspection)).iter_rows()}
+    seen = pl.DataFrame([(one.method, one.step) for one in inspection.snapshots], ["method", "step"], orient="row")
+    looks = {(method, step): place for method, step, place in _looks(seen).iter_rows()}
     parts = []
     for one in inspection.snapshots:
         if (one.method, one.step) not in looks:
@@ -140,12 +133,7 @@ def entropy_by_layer(p_ASHQK: np.ndarray) -> np.ndarray:
     """Mean entropy in nats of rows divided by their sums, as the traced `entropy`; (A, S, H, Q, K) -> (A,)."""
     p_ASHQK = p_ASHQK.astype(np.float64)
     p_ASHQK = p_ASHQK / np.maximum(p_ASHQK.sum(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
-    logs = np.log(p_ASHQK, where=p_ASHQK > 0, out=np.zeros_like(p_ASHQK))
-    return -(p_ASHQK * logs).sum(axis=-1).mean(axis=(1, 2, 3))
-
-
-def _seen(inspection: Inspection) -> set[tuple[str, int]]:
-    return {(one.method, one.step) for one in inspection.snapshots}
+    return row_entropies(p_ASHQK).mean(axis=(1, 2, 3))
 
 
 def spread(steps: Iterable[int], count: int) -> list[int]:
@@ -155,12 +143,13 @@ def spread(steps: Iterable[int], count: int) -> list[int]:
     return sorted({int(found[np.abs(np.log1p(found) - np.log1p(one)).argmin()]) for one in wanted})
 
 
-def _looks(seen: set[tuple[str, int]]) -> pl.DataFrame:
-    """NUM_LOOKS of each method's steps: method, step, place."""
-    rows = []
-    for method in sorted({method for method, _ in seen}):
-        steps = spread((step for own, step in seen if own == method), NUM_LOOKS)
-        rows += [(method, step, place) for place, step in enumerate(steps)]
+def _looks(seen: pl.DataFrame) -> pl.DataFrame:
+    """NUM_LOOKS of the steps at which each method was seen (method, step): method, step, place."""
+    rows = [
+        (method, step, place)
+        for (method,), own in seen.sort("method").group_by("method", maintain_order=True)
+        for place, step in enumerate(spread(own["step"], NUM_LOOKS))
+    ]
     return pl.DataFrame(rows, schema={"method": pl.String, "step": pl.Int64, "place": pl.Int64}, orient="row")
 
 

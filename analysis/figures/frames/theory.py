@@ -32,9 +32,9 @@ KERNELS: dict[str, Callable[[Floats], Floats]] = {
 KINDS = ("softmax", *KERNELS)
 
 
-def row_entropies(p_RN: Floats) -> Floats:
-    """Entropy of each row in nats, in [0, log N]. (R, N) -> (R,)."""
-    return entr(p_RN).sum(axis=-1)
+def row_entropies(p: Floats) -> Floats:
+    """Entropy of each row in nats, in [0, log N]. (..., N) -> (...)."""
+    return entr(p).sum(axis=-1)
 
 
 def normalised_entropy(entropy: Floats, num_keys: int) -> Floats:

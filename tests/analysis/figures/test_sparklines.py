@@ -10,7 +10,7 @@ from analysis.figures.frames.aggregate import loss_summary
 from analysis.figures.sparklines import Plot, curve_label, interval_axis, sparkline, whisker
 from tests.analysis.synthetic_results import frame, row
 
-PLOT = Plot(width=110.0, height=50.0, margins=(5.0, 5.0, 5.0, 5.0), lrs=(0.01, 1.0), losses=(0.0, 4.0))
+PLOT = Plot(width=110.0, height=50.0, margin=5.0, lrs=(0.01, 1.0), losses=(0.0, 4.0))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_curve_in_words(rows):
 
 
 def test_one_learning_rate_lies_in_the_middle(rows):
-    plot = Plot(width=110.0, height=50.0, margins=(5.0, 5.0, 5.0, 5.0), lrs=(0.1, 0.1), losses=(0.0, 4.0))
+    plot = Plot(width=110.0, height=50.0, margin=5.0, lrs=(0.1, 0.1), losses=(0.0, 4.0))
     assert path(sparkline(rows.filter(lr=0.1), plot, best_lr=0.1), "line") == "M55,35"
 
 
