@@ -144,6 +144,15 @@ class Suite(BaseModel):
 
         def __init__(self, **fields: Any) -> None: ...
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields are equal, wherever the suites were read from."""
+        return isinstance(other, Suite) and all(
+            getattr(self, name) == getattr(other, name) for name in Suite.model_fields
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name) for name in Suite.model_fields))
+
     @property
     def num_trials(self) -> int:
         """Length of `expand()`."""
