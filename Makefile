@@ -18,7 +18,7 @@ quickstart: install
 test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-KERNELS := MKL_CBWR=AVX2 MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=default
+KERNELS := MKL_CBWR=AVX2 MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2
 test-kernels: install-dev
 	set -e; for kernels in $(KERNELS); do \
 		echo "with $$kernels"; \
