@@ -2,13 +2,14 @@
 # make test-kernels: what must hold whatever kernels a processor makes libraries choose, with those of other processors.
 # make test-stores: Postgres, S3 and an MLflow server with authentication, where they are installed.
 # make faults: kill everything that can be killed, for an hour or two; make faults-short: a few minutes of it.
+# make mutants: one-place changes of the core modules, a seeded sample, and the share that tests notice; minutes.
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: quickstart test test-kernels test-stores test-all check faults faults-short install install-dev
+.PHONY: quickstart test test-kernels test-stores test-all check faults faults-short mutants install install-dev
 
 quickstart: install
 	$(BIN)/bench run suites/quickstart.yaml
@@ -38,6 +39,9 @@ faults: install-dev
 
 faults-short: install-dev
 	$(BIN)/python -m tests.faults.campaign --worker 2 --node 1 --driver 1 --server 1 --database 1 --disk 1 --num-seeds 1
+
+mutants: install-dev
+	$(BIN)/python -m tests.mutants
 
 check: install-dev
 	$(BIN)/ruff check .
