@@ -1,7 +1,8 @@
 """What an attention method is.
 
 Shapes: B batch, H heads, Q queries, K keys, D width of a head, C channels of the model. A method is written for one
-model; train.py batches models by torch.func.vmap, so a method uses tensor operations only and never looks at values.
+model; bench.training.lanes batches models by torch.func.vmap, so a method uses tensor operations only and never looks
+at values.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Models, each written for one trial; train.py batches them."""
+"""Models, each written for one trial; `bench.training.lanes` batches them."""
