@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from bench.trial import Choice
+from bench.trial import EARLIER, Choice
 
 
 def load_class(target: str) -> type:
@@ -48,5 +48,10 @@ def _arguments(signature: inspect.Signature) -> str:
 
 
 def build(entries: Mapping[str, str], choice: Choice) -> Any:
-    """The instance that a validated choice names: one of `entries`, or a `package.module:Class` of the user's."""
-    return load_class(entries.get(choice.name, choice.name))(**choice.params)
+    """The instance that a validated choice names: one of `entries`, or a `package.module:Class` of the user's.
+
+    A choice of an earlier version, without a parameter that there is now, stands for what was done then.
+    """
+    entry_class = load_class(entries.get(choice.name, choice.name))
+    earlier = {field.name: EARLIER[field.name] for field in dataclasses.fields(entry_class) if field.name in EARLIER}
+    return entry_class(**{**earlier, **choice.params})

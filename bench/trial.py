@@ -16,6 +16,10 @@ from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
 # Raised whenever the mathematics of training changes, so that old and new results never mix under one id.
 TRIAL_VERSION = 1
 
+# What trials did before entries had these parameters. Such a value is no part of the id, so that stores of earlier
+# versions hold results of what a suite asks for with it; a trial without the parameter has it (bench.entry.build).
+EARLIER: Mapping[str, Any] = {"decays": "all"}
+
 _IMPORT_MARK = "imported from "  # no method of ours or of a user's own code has a name with spaces
 
 
@@ -54,7 +58,10 @@ class Choice:
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """Plain data that JSON can carry; labels: with what is not part of the trial's id."""
         plain = {"name": self.name, "params": dict(self.params), "digest": self.digest}
-        return plain | ({"label": self.label, "swept": self.swept} if labels else {})
+        if labels:
+            return plain | {"label": self.label, "swept": self.swept}
+        new = {name: value for name, value in self.params.items() if name not in EARLIER or value != EARLIER[name]}
+        return plain | {"params": new}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +134,11 @@ class Trial(Choices):
     def id(self) -> str:
         """16 hexadecimal digits: SHA-256 of the canonical JSON of all fields but labels."""
         return hashlib.sha256(canonical_json(self.to_dict(labels=False)).encode()).hexdigest()[:16]
+
+    @property
+    def as_earlier(self) -> Trial:
+        """What an earlier version made of the same suite: parameters of EARLIER have the values that they stand for."""
+        return dataclasses.replace(self, **{kind: _earlier(entry) for kind, entry in self.choices.items()})
 
     def to_dict(self, *, labels: bool = True) -> dict[str, Any]:
         """Plain data that JSON can carry, and `from_dict` read; infinities as text."""
@@ -237,6 +249,11 @@ LOSSES: tuple[str, ...] = (
 def canonical_json(plain: Any) -> str:
     """JSON with sorted keys and no spaces; equal data give equal text. Raises ValueError for NaN and infinities."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def _earlier(choice: Choice) -> Choice:
+    values = {name: value for name, value in EARLIER.items() if name in choice.params}
+    return dataclasses.replace(choice, params={**choice.params, **values})
 
 
 def _plain_float(number: float) -> float | str:

@@ -15,12 +15,19 @@ from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.traces import COLLAPSE_SHARE
 from analysis.text import counted
-from bench.trial import KNOB_NAMES, Outcome
+from bench.trial import EARLIER, KNOB_NAMES, Outcome
 
 WORKLOAD_WORDS: dict[str, str] = {
     "in_context_regression": "in-context linear regression",
     "language_modeling": "language modelling",
     "image_classification": "image classification",
+}
+
+# What weight decay acted on, by an optimizer's `decays`.
+DECAYED: dict[str, str] = {
+    "matrices": "matrices of weights and embeddings, not on gains, biases and what methods learn beside them",
+    "all": "every tensor",
+    "all_but_embeddings": "every tensor but embeddings",
 }
 
 # Scores that a formula says more sharply than words, and what m in it is; L is the set of learning rates, S the number
@@ -95,7 +102,7 @@ def methods_text(
 
 
 def _training(own: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
-    return [*_what(own, suite), *_optimizers(own, suite), _grid(own), _seeds(own)]
+    return [*_what(own, suite), *_optimizers(own, suite), _grid(own), _decayed(own, suite), _seeds(own)]
 
 
 def _what(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
@@ -133,6 +140,15 @@ def _optimizers(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
 def _grid(results: pl.DataFrame) -> str:
     knobs = [listed_knob(results[name]) for name in KNOB_NAMES if name != "lr"]
     return f"We tried {listed_lrs(results['lr'])}; the other knobs were {', '.join(knobs)}. "
+
+
+def _decayed(results: pl.DataFrame, suite: Mapping[str, Any]) -> str:
+    """What weight decay acted on; empty where there was none, and of optimizers that are not ours."""
+    ours = [entry for entry in suite["optimizers"] if ":" not in entry["name"]]
+    if not ours or not (results["weight_decay"] != 0).any():
+        return ""
+    policies = dict.fromkeys(entry["decays"] if "decays" in entry else EARLIER["decays"] for entry in ours)
+    return f"Weight decay acted on {' or on '.join(DECAYED[policy] for policy in policies)}. "
 
 
 def _seeds(results: pl.DataFrame) -> str:

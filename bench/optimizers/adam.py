@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt, Lt
 
 from bench.lazy import torch
-from bench.optimizers.base import Optimizer, Tensors
+from bench.optimizers.base import Tensors
+from bench.optimizers.decay import Decaying
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam(Optimizer):
+class Adam(Decaying):
     """Adam whose weight decay is added to the gradient. Source: Kingma & Ba 2015, Alg. 1, as torch.optim.Adam."""
 
     source = "Kingma & Ba 2015, Alg. 1, as torch.optim.Adam"
@@ -31,7 +32,7 @@ class Adam(Optimizer):
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
     ) -> tuple[Tensor, Tensors]:
-        return self._step(p, grad + knobs["weight_decay"] * p, state, knobs["lr"], step)
+        return self._step(p, self.with_decay(name, p, grad, knobs), state, knobs["lr"], step)
 
     def _step(self, p: Tensor, grad: Tensor, state: Tensors, lr: Tensor, step: Tensor) -> tuple[Tensor, Tensors]:
         mean, spread, moments = self._moments(grad, state, step)
@@ -54,7 +55,8 @@ class AdamW(Adam):
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
     ) -> tuple[Tensor, Tensors]:
-        return self._step(p * (1 - knobs["lr"] * knobs["weight_decay"]), grad, state, knobs["lr"], step)
+        kept = self.shrunk(name, p, knobs["lr"] * knobs["weight_decay"])
+        return self._step(kept, grad, state, knobs["lr"], step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,8 @@ class AdamWIndependent(Adam):
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
     ) -> tuple[Tensor, Tensors]:
-        kept = 1 - knobs["lr_factor"] * knobs["weight_decay"]
-        return self._step(p * kept, grad, state, knobs["lr"], step)
+        kept = self.shrunk(name, p, knobs["lr_factor"] * knobs["weight_decay"])
+        return self._step(kept, grad, state, knobs["lr"], step)
 
 
 def correction(beta: float, step: Tensor, dtype: torch.dtype) -> Tensor:

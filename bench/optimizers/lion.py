@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Lt
 
 from bench.lazy import torch
-from bench.optimizers.base import Optimizer, Tensors
+from bench.optimizers.base import Tensors
+from bench.optimizers.decay import Decaying
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lion(Optimizer):
+class Lion(Decaying):
     """p - lr (sign(beta1 m + (1 - beta1) g) + weight_decay p); then m = beta2 m + (1 - beta2) g.
 
     Weight decay is decoupled, as AdamW's. Source: Chen et al. 2023, Alg. 2.
@@ -35,4 +36,4 @@ class Lion(Optimizer):
     ) -> tuple[Tensor, Tensors]:
         direction = (self.beta1 * state["momentum"] + (1 - self.beta1) * grad).sign()
         momentum = self.beta2 * state["momentum"] + (1 - self.beta2) * grad
-        return p - knobs["lr"] * (direction + knobs["weight_decay"] * p), {"momentum": momentum}
+        return p - knobs["lr"] * self.with_decay(name, p, direction, knobs), {"momentum": momentum}

@@ -53,8 +53,8 @@ class Muon(AdamW):
         momentum = self.momentum * state["momentum"] + (1 - self.momentum) * grad
         ahead = self.momentum * momentum + (1 - self.momentum) * grad
         scale = max(1, p.shape[1] / p.shape[0]) ** 0.5
-        moved = p * (1 - lr * weight_decay) - lr * scale * orthogonal(ahead, self.num_iterations)
-        return moved, {"momentum": momentum}
+        kept = self.shrunk(name, p, lr * weight_decay)
+        return kept - lr * scale * orthogonal(ahead, self.num_iterations), {"momentum": momentum}
 
 
 def is_hidden_matrix(name: str, p: Tensor) -> bool:

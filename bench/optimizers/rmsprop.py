@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt, Lt
 
 from bench.lazy import torch
-from bench.optimizers.base import Optimizer, Tensors
+from bench.optimizers.base import Tensors
+from bench.optimizers.decay import Decaying
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class RMSprop(Optimizer):
+class RMSprop(Decaying):
     """p - lr d / (sqrt(v) + eps) with d = g + weight_decay p (coupled) and v a moving average of d^2 from 0.
 
     Source: Tieleman & Hinton 2012, Lecture 6.5, beta2 = 0.9; eps and weight decay, which it does not have, as in
@@ -34,6 +35,6 @@ class RMSprop(Optimizer):
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
     ) -> tuple[Tensor, Tensors]:
-        decayed = grad + knobs["weight_decay"] * p
+        decayed = self.with_decay(name, p, grad, knobs)
         second = self.beta2 * state["second"] + (1 - self.beta2) * decayed.square()
         return p - knobs["lr"] * decayed / (second.sqrt() + self.eps), {"second": second}

@@ -10,14 +10,15 @@ from annotated_types import Ge, Gt, Lt
 
 from bench.lazy import torch
 from bench.optimizers.adam import correction
-from bench.optimizers.base import Optimizer, Tensors
+from bench.optimizers.base import Tensors
+from bench.optimizers.decay import Decaying
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleFreeAdamW(Optimizer):
+class ScheduleFreeAdamW(Decaying):
     """Gradients at y = beta1 x + (1 - beta1) z, AdamW's steps without momentum from z, evaluations at x.
 
     x averages z with weights of the largest lr so far squared; parameters in training are y. Warmup is the suite's, and
@@ -42,7 +43,7 @@ class ScheduleFreeAdamW(Optimizer):
         lr, z = knobs["lr"], state["z"]
         second = self.beta2 * state["second"] + (1 - self.beta2) * grad.square()
         root = (second / correction(self.beta2, step, p.dtype)).sqrt()
-        direction = grad / (root + self.eps) + knobs["weight_decay"] * p
+        direction = self.with_decay(name, p, grad / (root + self.eps), knobs)
         max_lr = torch.maximum(state["max_lr"], lr)
         weight_sum = state["weight_sum"] + max_lr.square()
         share = torch.where(weight_sum > 0, max_lr.square() / weight_sum, 0)

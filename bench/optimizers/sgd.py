@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Lt
 
 from bench.lazy import torch
-from bench.optimizers.base import Optimizer, Tensors
+from bench.optimizers.base import Tensors
+from bench.optimizers.decay import Decaying
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class SGD(Optimizer):
+class SGD(Decaying):
     """p - lr (g + weight_decay p). Source: torch.optim.SGD."""
 
     source = "Robbins & Monro 1951, as torch.optim.SGD"
@@ -24,11 +25,11 @@ class SGD(Optimizer):
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
     ) -> tuple[Tensor, Tensors]:
-        return p - knobs["lr"] * (grad + knobs["weight_decay"] * p), state
+        return p - knobs["lr"] * self.with_decay(name, p, grad, knobs), state
 
 
 @dataclass(frozen=True, kw_only=True)
-class SGDMomentum(Optimizer):
+class SGDMomentum(Decaying):
     """b = momentum b + g + weight_decay p; p - lr b. Source: torch.optim.SGD with dampening 0."""
 
     source = "Polyak 1964, as torch.optim.SGD(momentum)"
@@ -41,7 +42,7 @@ class SGDMomentum(Optimizer):
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
     ) -> tuple[Tensor, Tensors]:
-        momentum = self.momentum * state["momentum"] + grad + knobs["weight_decay"] * p
+        momentum = self.momentum * state["momentum"] + self.with_decay(name, p, grad, knobs)
         return p - knobs["lr"] * momentum, {"momentum": momentum}
 
 
@@ -54,6 +55,6 @@ class SGDNesterov(SGDMomentum):
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
     ) -> tuple[Tensor, Tensors]:
-        decayed = grad + knobs["weight_decay"] * p
+        decayed = self.with_decay(name, p, grad, knobs)
         momentum = self.momentum * state["momentum"] + decayed
         return p - knobs["lr"] * (decayed + self.momentum * momentum), {"momentum": momentum}

@@ -18,6 +18,7 @@ from bench.results.standings import answers, groups, stand, trail
 from bench.results.stored import Stored
 from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, suite_names, trace_lots
 from bench.suite import Suite, find_suite, load_suite, shipped_suites
+from bench.trial import EARLIER
 from bench.workloads import WORKLOADS
 
 CURVES_FILE, MANIFEST_FILE = "curves.csv", "manifest.json"  # of a report
@@ -102,15 +103,17 @@ def manifest_with_imports(store: Store, suite_name: str) -> str | None:
 
 def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: polars.DataFrame | None) -> Subject:
     """The trials of this suite and those imported beside them, whatever else its experiment holds."""
-    wanted = {trial.id for trial in suite.expand()}
+    wanted = {trial.id: trial.labels for trial in suite.expand()}
     num_keys = {choice.label: build(WORKLOADS, choice).num_keys for choice in suite.entries["workloads"]}
     imported = imported_trials(store, suite.name)
     is_beside = polars.col("trial_id").is_in(imported.keys()) & polars.col("workload").is_in(num_keys.keys())
-    results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted) | is_beside)
+    results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted.keys()) | is_beside)
+    results = _labelled(results, wanted)
     finished = _finished(results)
     if finished.is_empty():
-        raise UsageError(f"{store.shown_uri}: no trial of suite {suite.name!r} has a result yet; run it first")
-    num_missing = len(wanted - set(finished["trial_id"]))
+        why = f"{store.shown_uri}: no trial of suite {suite.name!r} has a result yet; run it first"
+        raise UsageError(why + _of_earlier_version(suite, store))
+    num_missing = len(wanted.keys() - set(finished["trial_id"]))
     return Subject(
         name=suite.name,
         title=suite.name,
@@ -128,6 +131,20 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
         read_manifest=functools.partial(manifest_with_imports, store, suite.name),
         trace_lots=functools.partial(trace_lots, store, suite.name),
     )
+
+
+def _labelled(results: polars.DataFrame, labels: Mapping[str, Mapping[str, str]]) -> polars.DataFrame:
+    """Results with the labels of the suite's entries by trial id: those of an earlier version had other ones."""
+    rows = [{"trial_id": trial_id, **labels[trial_id]} for trial_id in results["trial_id"] if trial_id in labels]
+    return results.update(polars.DataFrame(rows), on="trial_id", how="left") if rows else results
+
+
+def _of_earlier_version(suite: Suite, store: Store) -> str:
+    """In words, how to read what an earlier version trained of a suite; empty if it trained none of its trials."""
+    held = set(_finished(read_results(store, suite.name))["trial_id"])
+    number = sum(trial.as_earlier.id in held for trial in suite.expand())
+    settings = ", ".join(f"{name}: {value}" for name, value in EARLIER.items())
+    return f" ({number} were trained by an earlier version: `{settings}` in its entries reads them)" if number else ""
 
 
 def _of_imports(name: str, store: Store, *, score: str, loss: str, published: polars.DataFrame | None) -> Subject:

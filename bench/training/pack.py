@@ -51,7 +51,7 @@ def pack_key(trial: Trial) -> str:
     """What the lanes of a pack have in common, as text."""
     plain = trial.to_dict(labels=False)
     plain["optimizer"]["params"] = {
-        name: value for name, value in trial.optimizer.params.items() if name not in lane_constants(trial)
+        name: value for name, value in plain["optimizer"]["params"].items() if name not in lane_constants(trial)
     }
     return canonical_json({name: value for name, value in plain.items() if name not in ("knobs", "seed")})
 

@@ -17,23 +17,41 @@ SHAPES = {
     "readout.weight": (3, 7),
 }
 HIDDEN = [name for name in SHAPES if name.startswith("layers") and name.endswith("weight")]
+# What does not decay, by the optimizer's `decays`; here as text, by hand.
+EXEMPT = {
+    "matrices": ["layers.*.query.bias", "layers.*.method.gamma_q", "layers.*.query.gamma"],
+    "all": [],
+    "all_but_embeddings": ["embed.tokens", "embed.class_token"],
+}
 MATRICES = [name for name, shape in SHAPES.items() if len(shape) == 2]
 
 
 def pytorchs(make):
-    """A reference from an optimizer of PyTorch's interface: make(tensors, entry, lr, weight_decay)."""
+    """A reference from an optimizer of PyTorch's interface: make(tensors, entry, lr, weight_decay).
+
+    What does not decay has an optimizer of its own.
+    """
 
     def reference(params, entry, lr, weight_decay):
-        theirs = make(list(params.values()), entry, lr, weight_decay)
+        exempt = exempt_names(entry)
+        groups = {weight_decay: [], 0.0: []} if weight_decay else {0.0: []}
+        for name, p in params.items():
+            groups[0.0 if name in exempt else weight_decay].append(p)
+        theirs = [make(tensors, entry, lr, decay) for decay, tensors in groups.items() if tensors]
 
         def step(factor):
-            for group in theirs.param_groups:
-                group["lr"] = factor * lr
-            theirs.step()
+            for one in theirs:
+                for group in one.param_groups:
+                    group["lr"] = factor * lr
+                one.step()
 
         return step
 
     return reference
+
+
+def exempt_names(entry) -> list[str]:
+    return EXEMPT[entry.decays] if hasattr(entry, "decays") else []
 
 
 def adam_settings(entry) -> dict:
@@ -52,6 +70,9 @@ def lamb(params, entry, lr, weight_decay):
             m[name] = entry.beta1 * m[name] + (1 - entry.beta1) * x.grad
             v[name] = entry.beta2 * v[name] + (1 - entry.beta2) * x.grad**2
             r = m[name] / (1 - entry.beta1**t) / ((v[name] / (1 - entry.beta2**t)) ** 0.5 + entry.eps)
+            if name in exempt_names(entry):  # phi and the decay leave it out, as the authors' code does
+                x.data -= factor * lr * r
+                continue
             u = r + weight_decay * x.data
             x.data -= factor * lr * x.data.norm() / u.norm() * u
 

@@ -12,12 +12,13 @@ from torch.utils import _pytree as pytree
 from bench.entry import load_class, parameters
 from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
+from bench.optimizers.decay import Decaying
 from bench.optimizers.layers import over_layers
 from bench.optimizers.schedules import Cosine
 from bench.optimizers.sgd import SGD, SGDMomentum
 from bench.training.compile import trace
 from bench.training.lane import LaneProgram
-from tests.conformance.optimizer_references import CHANGED, PUBLISHED, REFERENCES, SHAPES
+from tests.conformance.optimizer_references import CHANGED, EXEMPT, PUBLISHED, REFERENCES, SHAPES
 from tests.trials import trial
 from tests.variants import ignored_parameters
 
@@ -33,6 +34,11 @@ def name(request) -> str:
 @pytest.fixture
 def optimizer(name) -> Optimizer:
     return load_class(OPTIMIZERS[name])()
+
+
+def constants_of(optimizer: Optimizer) -> list[str]:
+    """Names of its parameters but `decays`, which is a choice of tensors."""
+    return [key for key in parameters(type(optimizer)) if key != "decays"]
 
 
 def draws(seed: int, dtype: torch.dtype = torch.float64) -> dict[str, torch.Tensor]:
@@ -74,11 +80,17 @@ def trained(optimizer: Optimizer, seed: int, lr: float, weight_decay: float, num
     return seen
 
 
+@pytest.mark.parametrize("decays", EXEMPT)
 @pytest.mark.parametrize("constants", ["default", "changed"])
 @pytest.mark.parametrize(("lr", "weight_decay"), [(1e-3, 0.0), (0.3, 0.1)])
-def test_every_step_equals_the_reference(name, optimizer, lr, weight_decay, constants):
+def test_every_step_equals_the_reference(name, optimizer, lr, weight_decay, constants, decays):
+    """Two optimizers of the reference, one without weight decay, where `decays` leaves tensors out."""
     if constants == "changed":
-        optimizer = type(optimizer)(**{key: CHANGED[key] for key in parameters(type(optimizer))})
+        optimizer = type(optimizer)(**{key: CHANGED[key] for key in constants_of(optimizer)})
+    if "weight_decay" in optimizer.knobs:
+        optimizer = dataclasses.replace(optimizer, decays=decays)
+    elif decays != "matrices":
+        pytest.skip("has no weight decay")
     reference = {key: torch.nn.Parameter(tensor) for key, tensor in draws(0).items()}
     step_theirs = REFERENCES[name](reference, optimizer, lr, weight_decay)
     for step, ours in enumerate(trained(optimizer, 0, lr, weight_decay)):
@@ -90,8 +102,14 @@ def test_every_step_equals_the_reference(name, optimizer, lr, weight_decay, cons
 
 
 def test_defaults_are_the_published_ones(name):
-    defaults = {key: default for key, (_, default) in parameters(load_class(OPTIMIZERS[name])).items()}
+    optimizer = load_class(OPTIMIZERS[name])()
+    defaults = {key: getattr(optimizer, key) for key in constants_of(optimizer)}
     assert defaults == pytest.approx(PUBLISHED[name], rel=1e-12)
+
+
+def test_gains_biases_and_scalars_of_methods_do_not_decay_unless_asked(optimizer):
+    assert isinstance(optimizer, Decaying) == ("weight_decay" in optimizer.knobs)
+    assert getattr(optimizer, "decays", "matrices") == "matrices"
 
 
 def test_every_optimizer_has_a_reference():
@@ -140,7 +158,7 @@ def test_layers_at_once_equal_layer_by_layer(optimizer):
 
 
 def test_constants_may_be_tensors_that_differ_between_lanes(optimizer):
-    constants = [key for key in parameters(type(optimizer)) if isinstance(getattr(optimizer, key), float)]
+    constants = [key for key in constants_of(optimizer) if isinstance(getattr(optimizer, key), float)]
     changed = {key: CHANGED[key] for key in constants}
     by_lane = {key: torch.stack([scalar(getattr(optimizer, key)), scalar(CHANGED[key])]) for key in constants}
     before, grads, knobs = draws(0), [draws(1 + step) for step in range(3)], knobs_at(scalar(1.0), 0.1, 0.1)
@@ -185,7 +203,7 @@ def test_every_parameter_changes_training(optimizer):
 
 class IgnoresMomentum(SGDMomentum):
     def update(self, name, p, grad, state, knobs, step):
-        return SGD().update(name, p, grad, {}, knobs, step)[0], state
+        return SGD(decays=self.decays).update(name, p, grad, {}, knobs, step)[0], state
 
 
 def test_an_ignored_parameter_is_found():
@@ -212,11 +230,12 @@ def test_knobs_are_those_that_are_read(optimizer):
 
 @pytest.mark.parametrize("knob", ["lr", "weight_decay"])
 def test_every_knob_that_is_named_changes_training(optimizer, knob):
-    """LAMB's step of a scalar has its size whatever the decay."""
+    """Weight decay those tensors that decay."""
     knobs = {"lr": 0.1, "weight_decay": 0.1}
     one, other = (trained(optimizer, 0, **(knobs | {knob: value}), num_steps=1)[0] for value in (0.1, 0.2))
-    changed = [not torch.equal(one[key], other[key]) for key, shape in SHAPES.items() if shape]
-    assert all(changed) if knob in optimizer.knobs else not any(changed)
+    changed = {key for key in SHAPES if not torch.equal(one[key], other[key])}
+    left_out = EXEMPT["matrices"] if knob == "weight_decay" else []
+    assert changed == (set(SHAPES) - set(left_out) if knob in optimizer.knobs else set())
 
 
 def test_source_is_stated(optimizer):

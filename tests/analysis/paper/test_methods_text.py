@@ -3,14 +3,16 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 import pytest
 
 from analysis.paper.bibliography import bib_entries
-from analysis.paper.methods_text import FORMULAS, WORKLOAD_WORDS, methods_text
+from analysis.paper.methods_text import DECAYED, FORMULAS, WORKLOAD_WORDS, methods_text
 from analysis.paper.prose import cited_keys, text_latex, text_markdown
 from analysis.scores.robustness import SENSITIVITIES
+from bench.optimizers.decay import Decays
 from bench.workloads import WORKLOADS
 from tests.analysis.latex_documents import compiled_body, complaints
 from tests.analysis.synthetic_results import frame, results, row
@@ -67,6 +69,27 @@ def test_learning_rates_knobs_seeds_and_outcomes_are_those_of_the_results():
     assert "2 seeds (0, 7)" in text
     assert "3 trials, of which 1 completed, 1 diverged and 1 were lost" in text
     assert "has diverged as soon as its loss or gradient norm is not finite" in text
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"decays": "matrices"}, "acted on matrices of weights and embeddings, not on gains, biases and what methods"),
+        ({"decays": "all_but_embeddings"}, "acted on every tensor but embeddings. "),
+        ({}, "acted on every tensor. "),
+    ],
+)
+def test_what_weight_decay_acted_on_is_said_where_there_was_any(params, words):
+    """A manifest from before there was a choice: on every tensor."""
+    manifest = {"suite": {**MANIFEST["suite"], "optimizers": [{"name": "adamw", **params}]}}
+    decayed = frame([row("softmax", 0.1, seed, 1.0, weight_decay=0.1) for seed in (0, 1)])
+    assert f"Weight decay {words}" in text_markdown(told(decayed, manifest=manifest))
+    assert "Weight decay acted" not in text_markdown(told(manifest=manifest))
+    assert "Weight decay acted" not in text_markdown(told(decayed))
+
+
+def test_every_choice_of_what_decays_has_words():
+    assert set(DECAYED) == set(get_args(Decays))
 
 
 def test_versions_and_hardware_are_those_of_the_manifest_or_said_to_be_unknown(with_manifest):

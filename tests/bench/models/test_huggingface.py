@@ -18,6 +18,7 @@ from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Trial
 from bench.workloads.language_modeling import LanguageModeling
+from tests.decay_groups import decay_groups
 from tests.trials import language_trial
 
 NUM_STEPS, WARMUP_STEPS = 20, 4
@@ -148,14 +149,15 @@ def params_of(run: PackRun) -> Params:
 
 
 def train(model: nn.Module, one: Trial, workload: LanguageModeling) -> tuple[list[float], list[float]]:
-    """Losses and gradient norms, by torch.optim.AdamW, warmup and half a cosine."""
+    """Losses and gradient norms, by torch.optim.AdamW in two groups, warmup and half a cosine."""
     knobs = one.knobs
-    optimizer = torch.optim.AdamW(model.parameters(), lr=knobs.lr, weight_decay=knobs.weight_decay)
+    optimizer = torch.optim.AdamW(decay_groups(model, knobs.weight_decay), lr=knobs.lr)
     losses, norms = [], []
     for step in range(NUM_STEPS):
         progress = max(0.0, (step - WARMUP_STEPS) / (NUM_STEPS - WARMUP_STEPS))
         factor = min(1.0, (step + 1) / WARMUP_STEPS) * (1 + math.cos(math.pi * progress)) / 2
-        optimizer.param_groups[0]["lr"] = knobs.lr * factor
+        for group in optimizer.param_groups:
+            group["lr"] = knobs.lr * factor
         loss = loss_of(model, batch_at(workload, step))
         optimizer.zero_grad()
         loss.backward()

@@ -23,6 +23,7 @@ from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import train_pack
 from bench.workloads.image_classification import ImageClassification
+from tests.decay_groups import decay_groups
 
 NUM_STEPS = 10
 SEED = torch.tensor(3)
@@ -160,14 +161,15 @@ def counters(step: int = 0) -> dict[str, torch.Tensor]:
     ],
     ids=str,
 )
-def test_training_equals_a_plain_pytorch_model(settings):
+@pytest.mark.parametrize("decays", ["matrices", "all"])
+def test_training_equals_a_plain_pytorch_model(settings, decays):
     workload = ImageClassification(**(SMALL | settings))
     lane = start_of(workload)
     model = PlainViT(workload)
     model.load(lane["params"])
-    decayed = torch.optim.AdamW(model.parameters(), lr=KNOBS["lr"], weight_decay=KNOBS["weight_decay"])
+    decayed = torch.optim.AdamW(decay_groups(model, KNOBS["weight_decay"], decays), lr=KNOBS["lr"])
     warmup = torch.optim.lr_scheduler.LambdaLR(decayed, lambda step: min(1.0, (step + 1) / KNOBS["warmup_steps"]))
-    program = program_of(workload)
+    program = program_of(workload, optimizer=AdamW(decays=decays))
     seen, expected = [], []
     for step in range(NUM_STEPS):
         batch = batch_at(workload, step)

@@ -86,7 +86,7 @@ def batch_at(workload: InContextRegression, step: int) -> dict[str, torch.Tensor
 
 
 def losses_of_program(workload: InContextRegression, start, knobs) -> tuple[list[float], list[float]]:
-    program = LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(), schedule=Constant())
+    program = LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(decays="all"), schedule=Constant())
     lane = start
     losses, norms = [], []
     for step in range(NUM_STEPS):
