@@ -7,22 +7,25 @@ import itertools
 import polars as pl
 
 from analysis.across.disagreement import rank_agreement
-from analysis.curves import require_columns
+from analysis.curves import place_of, require_columns
+from analysis.scores.flags import has_flag
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
 from bench.errors import UsageError
 
 REFERENCE_COLUMNS: tuple[str, ...] = ("workload", "method", "lr_sensitivity", "source", "note")
 
 _GROUP = ["workload", "optimizer", "knobs"]
+_AT_CHANCE = has_flag("at_chance")
 
 
 def compare(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:
     """Ours beside the published numbers: one row an entry whose workload and method are in `references`.
 
     Columns: workload, method, optimizer, knobs, lr_sensitivity, ci_low, ci_high, our_rank, paper_lr_sensitivity,
-    paper_rank, source, note. A label such as `window_softmax(width=4)` matches a reference of exactly that name, else
-    the one of the name before the parenthesis; so does that of a workload. Both ranks are by value alone among the rows
-    compared; 1 is most robust. Raises UsageError if no entry has a published number.
+    paper_rank, at_chance, source, note. A label such as `window_softmax(width=4)` matches a reference of exactly that
+    name, else the one of the name before the parenthesis; so does that of a workload. Both ranks are by value alone
+    among the rows compared, 1 most robust; null for an entry of ours at chance, whose sensitivity says nothing. Raises
+    UsageError if no entry has a published number.
     """
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     require_columns(references, REFERENCE_COLUMNS, "the references frame")
@@ -36,9 +39,10 @@ def compare(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame
         "lr_sensitivity",
         "ci_low",
         "ci_high",
-        pl.col("lr_sensitivity").rank("min").over(_GROUP).cast(pl.Int64).alias("our_rank"),
+        _rank("lr_sensitivity").alias("our_rank"),
         "paper_lr_sensitivity",
-        pl.col("paper_lr_sensitivity").rank("min").over(_GROUP).cast(pl.Int64).alias("paper_rank"),
+        _rank("paper_lr_sensitivity").alias("paper_rank"),
+        _AT_CHANCE.alias("at_chance"),
         "source",
         "note",
     ).sort(*_GROUP, "lr_sensitivity", "method")
@@ -48,15 +52,27 @@ def rank_correlations(compared: pl.DataFrame) -> pl.DataFrame:
     """How far our order of methods agrees with the paper's: one row a (workload, optimizer, knobs).
 
     `compared` is the frame of `compare`. Columns: workload, optimizer, knobs, spearman and kendall (tau-b), both in
-    [-1, 1] and null for fewer than three methods or equal scores, num_methods.
+    [-1, 1] and null for fewer than three methods or equal scores, num_methods. Entries at chance are left out.
     """
-    require_columns(compared, (*_GROUP, "lr_sensitivity", "paper_lr_sensitivity"), "the comparison frame")
+    require_columns(compared, (*_GROUP, "lr_sensitivity", "paper_lr_sensitivity", "at_chance"), "the comparison frame")
     rows = []
-    for key, rows_of_key in compared.group_by(_GROUP, maintain_order=True):
+    for key, group in compared.group_by(_GROUP, maintain_order=True):
+        rows_of_key = group.filter(~pl.col("at_chance"))
         agreement = rank_agreement(rows_of_key["lr_sensitivity"], rows_of_key["paper_lr_sensitivity"])
         rows.append((*key, *agreement, rows_of_key.height))
     schema = dict.fromkeys(_GROUP, pl.String) | {"spearman": pl.Float64, "kendall": pl.Float64}
     return pl.DataFrame(rows, schema={**schema, "num_methods": pl.Int64}, orient="row")
+
+
+def unranked(compared: pl.DataFrame) -> str:
+    """In words which entries of the frame of `compare` have no rank; "" if all have."""
+    left_out = compared.filter("at_chance").select("method", "optimizer", "knobs", "workload")
+    named = [f"{place_of(key[:3])} on {key[3]}" for key in left_out.iter_rows()]
+    return f"at chance, so without a rank and left out of the correlations: {'; '.join(named)}" if named else ""
+
+
+def _rank(score: str) -> pl.Expr:
+    return pl.when(~_AT_CHANCE).then(score).rank("min").over(_GROUP).cast(pl.Int64)
 
 
 def _matched(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame:

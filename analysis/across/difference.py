@@ -16,20 +16,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import special
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, LossGrid, loss_grids, one_a_point, require_columns, with_knobs
 from analysis.losses import choose_loss
-from analysis.scores.intervals import CONFIDENCE, Interval, holm, paired_difference, standard_error
+from analysis.scores.intervals import CONFIDENCE, Difference, paired_difference
 from analysis.scores.leaderboard import leaderboard
+from analysis.scores.pairing import corrected, how_compared, unpaired_difference
 from analysis.scores.robustness import SENSITIVITIES, Score
 from bench.errors import UsageError, did_you_mean, unknown
 from bench.trial import RESULT_COLUMNS
 
 SAME_START = 1e-4  # two losses at init this near, relatively, are of the same weights and data on other hardware
 MIN_LRS = 2
-ROUNDING = 1e-12  # of the loss at init
-PAIRED, UNPAIRED = "paired by seed", "unpaired"
 
 VERDICTS: dict[str, str] = {
     "higher": "B's score is higher beyond noise: p after Holm's correction is below 5%",
@@ -43,7 +41,7 @@ MOVED_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(ENTRY, pl.String),
     **dict.fromkeys(("score_a", "score_b", "difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64),
     **dict.fromkeys(("verdict", "compared"), pl.String),
-    **dict.fromkeys(("rank_a", "rank_b"), pl.Int64),
+    **dict.fromkeys(("rank_a", "rank_worst_a", "rank_b", "rank_worst_b"), pl.Int64),
     "num_lrs": pl.Int64,
     **dict.fromkeys(("num_trials", "num_equal", "num_outcomes_differ"), pl.Int64),
     "largest_change": pl.Float64,
@@ -71,15 +69,6 @@ class Moved:
         return not self.only.is_empty() or self.entries["verdict"].is_in(["higher", "lower"]).any()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gap:
-    """The score of the second minus that of the first; half_width, of its 95% interval, is None if it can't be told."""
-
-    value: float
-    half_width: float | None
-    p_value: float
-
-
 def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss: str = "train") -> Moved:
     """Compare two frames of RESULT_COLUMNS. Raises UsageError as `leaderboard` does.
 
@@ -88,7 +77,8 @@ def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss:
     by seed where both have the same seeds and each seed starts from the same loss within SAME_START (so the same
     weights and data), otherwise unpaired. num_trials are those of both, by lr and seed; of these num_equal have
     bit-equal final losses (two divergences are equal), num_outcomes_differ diverged on one side alone; largest_change
-    is of the final losses of those that diverged on neither. Ranks are among the entries compared.
+    is of the final losses of those that diverged on neither. Ranks are rank ranges among the entries compared, rank_a
+    to rank_worst_a in A.
     """
     if score not in SENSITIVITIES:
         raise unknown("score", score, SENSITIVITIES)
@@ -111,11 +101,13 @@ def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss:
     }
     scores = _score_columns(compared, SENSITIVITIES[score])
     trials = _trial_columns(curves_a, curves_b)
-    ranks = {"rank_a": _ranks(named_a, compared, score), "rank_b": _ranks(named_b, compared, score)}
+    ranks_a, ranks_b = _ranks(named_a, compared, score), _ranks(named_b, compared, score)
     rows = []
     for key, lrs_L in shared.items():
         row = {**dict(zip(ENTRY, key, strict=True)), "num_lrs": len(lrs_L), "verdict": "not compared"}
-        row |= scores.get(key, {}) | trials.get(key, _NO_TRIALS) | {name: of.get(key) for name, of in ranks.items()}
+        row |= scores.get(key, {}) | trials.get(key, _NO_TRIALS)
+        row["rank_a"], row["rank_worst_a"] = ranks_a.get(key, (None, None))
+        row["rank_b"], row["rank_worst_b"] = ranks_b.get(key, (None, None))
         if row["num_equal"] == grids_a[key].num_trials == grids_b[key].num_trials:
             row["verdict"] = "identical"
         rows.append(row)
@@ -141,58 +133,32 @@ def is_same_start(first: LossGrid, second: LossGrid) -> bool:
     )
 
 
-def welch_gap(score: Score, first: LossGrid, second: LossGrid) -> Gap:
-    """Second minus first where their seeds have nothing in common: Welch's t-test.
-
-    Each side's standard error is that of its own interval (the wider of the jackknife's and the single seeds'), with
-    the degrees of freedom of Welch and Satterthwaite. With fewer than two seeds on a side nothing can be told: p is 1,
-    as it is where the difference is mere rounding. Source: Welch 1947.
-    """
-    data = [(grid.losses, grid.initial_losses, grid.lrs) for grid in (first, second)]
-    values = [float(score(*of_side)) for of_side in data]
-    value, freedoms = values[1] - values[0], np.array([len(first.seeds) - 1, len(second.seeds) - 1])
-    if freedoms.min() < 1:
-        return Gap(value=value, half_width=None, p_value=1.0)
-    variances = np.array([float(standard_error(score, *of_side)) for of_side in data]) ** 2
-    error = float(np.sqrt(variances.sum()))
-    if not np.isfinite(value + error):
-        return Gap(value=value, half_width=None, p_value=1.0)
-    freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum() if error else float(freedoms.sum())
-    half = error * float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
-    scale = max(float(np.abs(grid.initial_losses).max()) for grid in (first, second))
-    if abs(value) <= ROUNDING * scale:
-        return Gap(value=value, half_width=half, p_value=1.0)
-    p_value = float(2 * special.stdtr(freedom, -abs(value) / error)) if error else 0.0
-    return Gap(value=value, half_width=half, p_value=p_value)
-
-
 def _score_columns(
     compared: Mapping[tuple[str, ...], tuple[LossGrid, LossGrid]], score: Score
 ) -> dict[tuple[str, ...], dict[str, Any]]:
     """Scores, difference, p-values and verdict of every entry compared."""
-    gaps = {key: _gap(score, *grids) for key, grids in compared.items()}
-    corrected = holm([gap.p_value for gap in gaps.values()])
+    differences = {key: _difference(score, *grids) for key, grids in compared.items()}
+    p_values = corrected(list(differences.values()))
     rows = {}
-    for (key, gap), p_holm in zip(gaps.items(), corrected, strict=True):
+    for (key, found), p_holm in zip(differences.items(), p_values, strict=True):
         one, two = compared[key]
         is_moved = p_holm < 1 - CONFIDENCE
         rows[key] = {
             "score_a": float(score(one.losses, one.initial_losses, one.lrs)),
             "score_b": float(score(two.losses, two.initial_losses, two.lrs)),
-            **Interval.around(gap.value, gap.half_width).columns("difference", "ci"),
-            "p_value": gap.p_value,
+            **found.interval.columns("difference", "ci"),
+            "p_value": found.p_value,
             "p_holm": p_holm,
-            "verdict": "not separated" if not is_moved else "higher" if gap.value > 0 else "lower",
-            "compared": PAIRED if is_same_start(one, two) else UNPAIRED,
+            "verdict": "not separated" if not is_moved else "higher" if found.value > 0 else "lower",
+            "compared": how_compared(found),
         }
     return rows
 
 
-def _gap(score: Score, first: LossGrid, second: LossGrid) -> Gap:
-    if not is_same_start(first, second):
-        return welch_gap(score, first, second)
-    found = paired_difference(score, second, first)
-    return Gap(value=found.value, half_width=found.half_width, p_value=found.p_value)
+def _difference(score: Score, first: LossGrid, second: LossGrid) -> Difference:
+    """Second minus first, paired by seed where both start from the same losses."""
+    compare = paired_difference if is_same_start(first, second) else unpaired_difference
+    return compare(score, second, first)
 
 
 def _at_lrs(grid: LossGrid, lrs_L: np.ndarray) -> LossGrid:
@@ -203,8 +169,8 @@ def _at_lrs(grid: LossGrid, lrs_L: np.ndarray) -> LossGrid:
 
 def _ranks(
     named: pl.DataFrame, compared: Mapping[tuple[str, ...], tuple[LossGrid, LossGrid]], score: str
-) -> dict[tuple[str, ...], int | None]:
-    """Ranks among the entries compared, over the learning rates compared."""
+) -> dict[tuple[str, ...], tuple[int | None, int | None]]:
+    """Rank ranges among the entries compared, over the learning rates compared."""
     points = [{**dict(zip(ENTRY, key, strict=True)), "lr": lr} for key, (one, _) in compared.items() for lr in one.lrs]
     kept = named.join(
         pl.DataFrame(points, schema={**dict.fromkeys(ENTRY, pl.String), "lr": pl.Float64}), on=[*ENTRY, "lr"]
@@ -213,8 +179,8 @@ def _ranks(
     numbers = {key: str(number) for number, key in enumerate(compared)}
     names = [numbers[key] for key in kept.select(ENTRY).iter_rows()]
     board = leaderboard(kept.drop("knobs").with_columns(method=pl.Series(names, dtype=pl.String)), score)
-    ranks = dict(zip(board["method"], board["rank"], strict=True))
-    return {key: ranks.get(number) for key, number in numbers.items()}
+    ranks = {number: ends for number, *ends in board.select("method", "rank", "rank_worst").iter_rows()}
+    return {key: tuple(ranks.get(number, (None, None))) for key, number in numbers.items()}
 
 
 def _trial_columns(a: pl.DataFrame, b: pl.DataFrame) -> dict[tuple[str, ...], dict[str, Any]]:

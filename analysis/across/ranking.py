@@ -222,11 +222,14 @@ def _scores(
 
 
 def _tied(entries: Sequence[ScoredEntry], of_score: pl.DataFrame) -> set[tuple[str, str]]:
-    """(condition, method) of those that learned and are not the best, but nothing there is significantly better."""
+    """(condition, method) of those that learned and are not the best, but whose rank range there begins at 1.
+
+    With one seed there is no range.
+    """
     found = score_differences(entries, of_score["score"][0])
     beaten = {(row["workload"], row["second"]) for row in found.filter(verdict="first better").iter_rows(named=True)}
     beaten |= {(row["workload"], row["first"]) for row in found.filter(verdict="second better").iter_rows(named=True)}
-    learned = costs(of_score).filter(~pl.col("at_chance"), pl.col("value").is_not_null())
+    learned = costs(of_score).filter(~pl.col("at_chance"), pl.col("value").is_not_null(), pl.col("num_seeds") > 1)
     rest = learned.filter(pl.col("cost") > pl.col("cost").min().over("workload"))
     return set(rest.select("workload", "method").iter_rows()) - beaten
 

@@ -98,6 +98,7 @@ STATISTIC_SOURCES: dict[str, Keys] = {
     "jackknife": ("efron1981jackknife",),
     "unseen_cliffs": ("johnson1940applications",),
     "holm": ("holm1979simple",),
+    "rank_ranges": ("mogstad2024inference",),
     "equal_variances": _EQUAL_VARIANCES,
     "unequal_variances": ("welch1947generalization",),
     "performance_profile": ("dolan2002benchmarking", "agarwal2021precipice"),

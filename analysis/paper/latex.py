@@ -27,14 +27,14 @@ from analysis.paper.latex_cells import (
 )
 from analysis.scores.flags import FLAGS, flags_of, used_flags, word_of
 from analysis.scores.kinds import SCORE_KINDS
+from analysis.scores.rank_ranges import rank_text
 from analysis.tables.latex import ON_PAGE, cell_latex, floated, interval_latex, line_latex, scientific
-from analysis.tables.leaderboard import COLUMN_TITLES, TIE_MARK, reading_note, workload_tables
+from analysis.tables.leaderboard import COLUMN_TITLES, reading_note, workload_tables
 from analysis.tables.table import Cell, Name, Number, Table, text_of
 from analysis.text import LONGEST_WORD, breakable_latex, decimals, escape_latex
 
 LINES_PER_TABLE = 40
 
-_TIE = r"\rlap{$^\dagger$}"
 _POOR = r"\rlap{$^\ast$}"
 _STABLE_DECADES = f"Stable decades: {SCORE_KINDS['stable_decades'].definition}."
 _LEAST_NAME = LONGEST_WORD * LETTER + GAP
@@ -57,18 +57,21 @@ def leaderboard_tables(leaderboard: pl.DataFrame) -> list[str]:
 def matrix_tables(boards: Mapping[str, pl.DataFrame]) -> list[str]:
     """LR sensitivity of methods x optimizers, a `table*` for each workload and knobs; none for one optimizer.
 
-    `boards` holds the leaderboard frame of each optimizer's results alone: bold and ties are among its methods.
+    `boards` holds the leaderboard frame of each optimizer's results alone: bold and ranks are among its methods.
     """
     board = pl.concat(boards.values())
     matrix = optimizer_matrix(board)
     if matrix.is_empty():
         return []
     on = ["workload", "knobs", "method", "optimizer"]
-    cells = matrix.join(board.select(*on, "rank", "num_trials", "definition", "loss"), on=on, how="left").with_columns(
-        is_poor=pl.col("at_chance") | pl.col("learned_little")
-    )
-    best = pl.when(~pl.col("is_poor")).then("lr_sensitivity").min().over("workload", "knobs", "optimizer")
-    cells = cells.with_columns(is_best=(pl.col("lr_sensitivity") == best) & ~pl.col("is_poor"))
+    cells = matrix.join(
+        board.select(*on, "rank", "rank_worst", "num_trials", "definition", "loss"), on=on, how="left"
+    ).with_columns(is_poor=pl.col("at_chance") | pl.col("learned_little"))
+    of_optimizer, learned = ["workload", "knobs", "optimizer"], ~pl.col("is_poor")
+    is_ranked = learned & pl.col("rank").is_not_null()
+    may_be_best = is_ranked | (learned & ~is_ranked.any().over(of_optimizer))
+    best = pl.when(may_be_best).then("lr_sensitivity").min().over(of_optimizer)
+    cells = cells.with_columns(is_best=may_be_best & (pl.col("lr_sensitivity") == best))
     tables = []
     for place, group in cells.group_by("workload", "knobs", maintain_order=True):
         what = ", ".join(str(part) for part in place if part)
@@ -126,8 +129,8 @@ def _matrix_parts(cells: pl.DataFrame, what: str, note: str, *, first: int) -> l
     title = f"LR sensitivity of methods with each optimizer on {what}"
     caption = (
         f"{title}. {_definition(cells)} {note} Bold and "
-        f"{TIE_MARK} are among the methods with one optimizer. *: at chance, or learned less than half of what the "
-        "best method did with the optimizer, so the number says little."
+        "ranks, in superscript, are among the methods with one optimizer. *: at chance, or learned less than half of "
+        "what the best method did with the optimizer, so the number says little."
     )
     column = max(width_of(part for name in names_across for part in _parted(name)), _INTERVAL_WIDTH)
     room = min(width_of(names_down), PAGE / 3)
@@ -153,8 +156,9 @@ def _matrix_parts(cells: pl.DataFrame, what: str, note: str, *, first: int) -> l
 def _matrix_cell(row: Mapping[str, Any], places: int) -> tuple[str, str]:
     """The score with its mark, and its interval, which goes below it."""
     cell = Number(value=row["lr_sensitivity"], low=row["ci_low"], high=row["ci_high"], decimals=places)
-    value, mark = scientific(cell.digits), _POOR if row["is_poor"] else _TIE if row["rank"] == 1 else ""
-    shown = rf"\textbf{{{value}}}" if row["is_best"] else value + mark
+    value, ranks = scientific(cell.digits), rank_text(row["rank"], row["rank_worst"])
+    mark = _POOR if row["is_poor"] else "" if row["rank"] is None else rf"\rlap{{\textsuperscript{{{ranks}}}}}"
+    shown = (rf"\textbf{{{value}}}" if row["is_best"] else value) + mark
     return shown, "" if cell.ends is None else rf"{{\tiny {interval_latex(*cell.ends)}}}"
 
 
@@ -165,10 +169,9 @@ def _cell(name: str, cell: Cell, mark: str) -> str:
         shown = rf"\textbf{{{shown}}}" if isinstance(cell, Name) and cell.is_best else shown
         return shown + (rf"\textsuperscript{{{mark}}}" if mark and name == "method" else "")
     if isinstance(cell, Number) and name in _NUMBER_COLUMNS:
-        tie = f"{{{_TIE}}}" if cell.mark else ""
         if not is_plain(cell.digits):
-            return f"{{{scientific(cell.digits)}{tie}}}"
-        return (r"\bfseries " if cell.is_best else "") + cell.digits + tie
+            return f"{{{scientific(cell.digits)}}}"
+        return (r"\bfseries " if cell.is_best else "") + cell.digits
     return cell_latex(cell)
 
 

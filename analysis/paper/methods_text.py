@@ -186,10 +186,16 @@ def _statistics(results: pl.DataFrame) -> Text:
         f"Brackets are two-sided {CONFIDENCE:.0%} intervals over seeds: Student's t, with one degree of freedom less "
         "than seeds, on the wider of two standard errors, that of the delete-one-seed jackknife",
         Cite(keys=keys_of("statistic", "jackknife")),
-        " and that of the scores of single seeds. Methods were compared in pairs on the seeds they share, the p-values "
-        "corrected by Holm's method",
+        " and that of the scores of single seeds. Methods were compared in pairs, paired by seed where they have the "
+        "same seeds and else by Welch's t-test",
+        Cite(keys=keys_of("statistic", "unequal_variances")),
+        ", the p-values corrected by Holm's method",
         Cite(keys=keys_of("statistic", "holm")),
-        f" over all pairs of a workload; differences with a corrected p of {1 - CONFIDENCE:.2g} or more are ties. ",
+        " over all pairs of a workload. Ranks are the ranges that the seeds leave possible, from 1 + the number of "
+        "methods that are significantly better to n less the number that are significantly worse, of the n that could "
+        f"be tested; they hold all at once with {CONFIDENCE:.0%} confidence",
+        Cite(keys=keys_of("statistic", "rank_ranges")),
+        ". ",
     ]
 
 

@@ -3,43 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import polars as pl
 
 from analysis.curves import entry_label, require_columns
-from analysis.scores.flags import has_learned
+from analysis.scores.flags import flags_of, has_learned
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
+from analysis.scores.rank_ranges import place_of_best, rank_text
 from analysis.text import decimals, number
 
 _MOST_NAMES = 4
 
 
 def summary_sentences(board: pl.DataFrame) -> list[str]:
-    """One sentence or two for each workload of a leaderboard, as plain text; workloads are named if there are several.
+    """A few sentences for each workload of a leaderboard, as plain text; workloads are named if there are several.
 
-    The best is the entry that tables print in bold: the lowest score of those that learned something. Those of rank 1
-    beside it can't be told apart from it by their seeds.
+    They say of the best, the entry that tables print in bold, from whom the seeds tell it apart, by its rank range;
+    who has no rank, and why.
     """
     require_columns(board, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     parts = board.partition_by("workload", maintain_order=True)
-    return [(f"On {part['workload'][0]}: " if len(parts) > 1 else "") + _sentence(part) for part in parts]
+    return [(f"On {part['workload'][0]}: " if len(parts) > 1 else "") + _sentences(part) for part in parts]
 
 
-def _sentence(part: pl.DataFrame) -> str:
+def _sentences(part: pl.DataFrame) -> str:
     has_optimizers = part["optimizer"].n_unique() > 1
     rows = part.to_dicts()
     names = [_name(row["method"], row["optimizer"] if has_optimizers else "", row["knobs"]) for row in rows]
-    learned = [place for place, row in enumerate(rows) if has_learned(row["flags"])]
-    if not learned:
+    best = place_of_best(rows)
+    if best is None:
         return f"None of {_count(len(rows))} learned enough to be called robust."
-    best = min(learned, key=lambda place: rows[place]["lr_sensitivity"])
-    others = [place for place in learned if place != best]
+    learned = [place for place, row in enumerate(rows) if has_learned(row["flags"])]
     told = f"{names[best]} is the most robust to the learning rate ({_score(rows[best], part)})"
-    if not others:
+    if len(learned) == 1:
         told = f"{names[best]} is the only entry that learned ({_score(rows[best], part)})"
-    tied = [names[place] for place in others if rows[place]["rank"] == 1]
+    alone = [names[place] for place in learned if rows[place]["rank"] is None and place != best]
+    unpaired = [names[place] for place in learned if "unpaired" in flags_of(rows[place]["flags"])]
     little = [names[place] for place in range(len(rows)) if place not in learned]
-    return f"{told}{_ties(tied, len(others), min(row['num_seeds'] for row in rows))}{_little(little)}"
+    if rows[best]["rank"] is None:
+        return f"{told}{'; with one seed no difference can be tested' if alone else ''}.{_little(little)}"
+    return f"{told}{_apart(best, rows, names)}{_alone(alone)}{_unpaired(unpaired)}{_little(little)}"
 
 
 def _name(method: str, optimizer: str, knobs: str) -> str:
@@ -48,16 +52,35 @@ def _name(method: str, optimizer: str, knobs: str) -> str:
     return f"{method} ({more})" if more else method
 
 
-def _ties(tied: list[str], num_others: int, num_seeds: int) -> str:
-    if not num_others:
+def _apart(best: int, rows: list[dict[str, Any]], names: list[str]) -> str:
+    """From which of the entries with a rank the seeds tell the best apart, as its rank range says."""
+    others = [place for place, row in enumerate(rows) if row["rank"] is not None and place != best]
+    num_tied = rows[best]["rank_worst"] - rows[best]["rank"]
+    if not others:
         return "."
-    if num_seeds < 2:
-        return "; with one seed no difference can be tested."
-    if not tied:
-        return "; no other entry that learned shares its rank."
-    if len(tied) == num_others and num_others > 1:
-        return f", but its seeds can't tell it apart from any of the other {num_others}."
-    return f", but its seeds can't tell it apart from {listed(tied)}."
+    if rows[best]["rank"] > 1:
+        ranks = rank_text(rows[best]["rank"], rows[best]["rank_worst"])
+        return f"; its rank is {ranks}, behind what learned too little."
+    if not num_tied:
+        whom = listed(names[place] for place in others) if len(others) <= _MOST_NAMES else f"all other {len(others)}"
+        return f"; its seeds tell it apart from {whom}."
+    if num_tied == len(others) > 1:
+        return f", but its seeds can't tell it apart from any of the other {num_tied}."
+    tied = [names[place] for place in others if rows[place]["rank"] == 1]
+    if len(tied) == num_tied:
+        return f", but its seeds can't tell it apart from {listed(tied)}."
+    among = f", {listed(tied)} among them" if tied else ""
+    return f", but its seeds can't tell it apart from {num_tied} of the other {len(others)}{among}."
+
+
+def _alone(names: list[str]) -> str:
+    if not names:
+        return ""
+    return f" {listed(names)} {'has' if len(names) == 1 else 'have'} one seed: no rank, no difference can be tested."
+
+
+def _unpaired(names: list[str]) -> str:
+    return f" Compared unpaired, as its seeds are others: {listed(names)}." if names else ""
 
 
 def _little(names: list[str]) -> str:

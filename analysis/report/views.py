@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.across.comparison import compare, rank_correlations
+from analysis.across.comparison import compare, rank_correlations, unranked
 from analysis.subject import SearchSubject, Subject
 from analysis.tables.leaderboard import FORMATS, terminal_frames
 from analysis.tables.markdown import table_markdown
@@ -70,18 +70,20 @@ def _board_text(form: str) -> Callable[[Subject], str]:
 def _board_frames(subject: Subject) -> list[pl.DataFrame]:
     if subject.published is None:
         return terminal_frames(subject.board)
-    return [compare(subject.board, subject.published)]
+    return [compare(subject.board, subject.published).drop("at_chance")]
 
 
 def _rank_correlations(subject: Subject) -> list[str]:
-    """How far the order of methods is that of the published numbers, a line a workload and optimizer."""
+    """How far the order of methods is that of the published numbers, a line a workload and optimizer; who lacks one."""
     if subject.published is None:
         return []
+    compared = compare(subject.board, subject.published)
+    left_out = unranked(compared)
     return [
         f"{row['workload']}, {row['optimizer']}: rank correlation over {row['num_methods']} methods: "
         f"Spearman {_correlation(row['spearman'])}, Kendall {_correlation(row['kendall'])}"
-        for row in rank_correlations(compare(subject.board, subject.published)).iter_rows(named=True)
-    ]
+        for row in rank_correlations(compared).iter_rows(named=True)
+    ] + ([left_out] if left_out else [])
 
 
 def _correlation(value: float | None) -> str:

@@ -24,7 +24,9 @@ FLAGS: dict[str, str] = {
     "times as near at least): the method changes what a learning rate means, and the score depends on where the grid "
     "lies.",
     "needs_seeds": "The seeds do not tell it from the next method with the same optimizer and knobs: the 95% interval "
-    "of their difference, paired by seed, contains 0.",
+    "of their difference contains 0.",
+    "unpaired": "Its seeds are not those of most entries of the workload, so it is compared with them unpaired, by "
+    "Welch's t-test.",
     "init_varies": "The loss at init, which clips the score, differs by more than 5% between the knob's values.",
     "few_seeds": "Fewer than 3 seeds: the interval is missing or very wide.",
     "incomplete": "Some learning rates, or values of the knob, lack some seeds: means are over what is there.",

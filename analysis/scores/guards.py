@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,6 +50,7 @@ def board_flags(entries: Entries, score: str, usual_lrs: tuple[float, ...]) -> d
     learned = learned_entries(entries)
     little = _learned_little(learned)
     shifted = {shift.key for shift in reference_shifts(learned) if is_shifted(shift)}
+    usual_seeds = Counter(grid.seeds for grid in learned.values() if len(grid.seeds) > 1).most_common(1)
     unseparated = {pair.first for pair in neighbours(learned, SENSITIVITIES[score]) if not is_separated(pair)}
     texts = {}
     for key, grid in entries.items():
@@ -56,6 +58,8 @@ def board_flags(entries: Entries, score: str, usual_lrs: tuple[float, ...]) -> d
         raised |= {"learned_little"} if key in little else set()
         raised |= {"lr_shifted"} if key in shifted else set()
         raised |= {"needs_seeds"} if key in unseparated else set()
+        is_compared = key in learned and len(grid.seeds) > 1
+        raised |= {"unpaired"} if is_compared and grid.seeds != usual_seeds[0][0] else set()
         texts[key] = flag_text(raised)
     return texts
 

@@ -78,6 +78,11 @@ class Difference:
         """The value with its 95% interval."""
         return Interval.around(self.value, self.half_width)
 
+    def p_of(self, value: float) -> float:
+        """Two-sided p-value of this value with the standard error of the difference, which must have one."""
+        assert self.standard_error is not None
+        return two_sided(value, self.standard_error, self.num_seeds)
+
 
 def standard_error(
     score: Score, losses_XLS: np.ndarray, initial_XS: np.ndarray, lrs_L: np.ndarray, *, jumps: bool = False
@@ -188,7 +193,7 @@ def p_beyond(found: Difference, step: float) -> float:
     beyond = abs(found.value) - step
     if found.standard_error is None or not beyond > 1e-12 * step:
         return 1.0
-    return two_sided(beyond, found.standard_error, found.num_seeds)
+    return found.p_of(beyond)
 
 
 def paired_difference(score: Score, first: LossGrid, second: LossGrid) -> Difference:

@@ -1,8 +1,7 @@
-"""Scores to a leaderboard: intervals, ranks that respect ties, warnings in words."""
+"""Scores to a leaderboard: intervals, rank ranges, warnings in words."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 
 import polars as pl
@@ -11,8 +10,10 @@ from analysis.curves import ENTRY, Entries, curves, entries_by_workload, entry_l
 from analysis.losses import choose_loss
 from analysis.scores.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.scores.guards import board_flags
-from analysis.scores.intervals import CONFIDENCE, Difference, holm, interval, paired_differences
+from analysis.scores.intervals import interval
 from analysis.scores.kinds import SCORE_KINDS
+from analysis.scores.pairing import how_compared
+from analysis.scores.rank_ranges import Compared, compared_pairs, rank_ranges
 from analysis.scores.robustness import SENSITIVITIES, Score
 from analysis.scores.separation import learned_entries
 from bench.errors import unknown
@@ -21,7 +22,7 @@ from bench.errors import unknown
 BOARD_SCORES = ("lr_sensitivity", "best_loss", "best_lr", "stable_decades", "diverged_share")
 
 _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
-    "rank": pl.Int64,
+    **dict.fromkeys(("rank", "rank_worst"), pl.Int64),
     "workload": pl.String,
     "method": pl.String,
     "optimizer": pl.String,
@@ -45,11 +46,11 @@ def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity", loss: str 
 
     `results` has RESULT_COLUMNS; `score` names one of SENSITIVITIES, fills the column `lr_sensitivity` and is named in
     `definition`; all scores are of the `loss`, one of SCORED_LOSSES. ci_low and ci_high bound the 95% interval over
-    seeds (null with one seed). The rank is 1 + the number of entries of the workload that are significantly better
-    (paired by seed, Holm corrected over the workload's pairs), so entries that can't be told apart share a rank. An
-    entry at chance has no rank (null) and outranks nobody: its sensitivity says nothing. Entries without any result are
-    left out. HELD_OUT_MEASURES are at the entry's best_lr, whichever loss chose it, and null where the workload has no
-    held-out data. Raises UsageError as `choose_loss` does.
+    seeds (null with one seed). rank and rank_worst are the ends of the entry's rank range (`rank_ranges`), among the
+    entries of the workload. An entry at chance or with one seed has no rank (null) and outranks nobody: the sensitivity
+    of the one says nothing, the place of the other can't be told. Entries without any result are left out.
+    HELD_OUT_MEASURES are at the entry's best_lr, whichever loss chose it, and null where the workload has no held-out
+    data. Raises UsageError as `choose_loss` does.
     """
     _sensitivity(score)
     scored = choose_loss(results, loss)
@@ -60,20 +61,22 @@ def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity", loss: str 
 
 
 def differences(results: pl.DataFrame, score: str = "lr_sensitivity") -> pl.DataFrame:
-    """Every pair of entries of a workload: first minus second, paired by seed, of the loss that `results` have chosen.
+    """Every pair of entries of a workload that learned, first minus second, of the loss that `results` have chosen.
 
     Columns: workload, first and second (labels of method, optimizer, knobs), difference, ci_low, ci_high (uncorrected
-    95% interval), p_value, p_holm (corrected over the workload's pairs), num_seeds (shared).
+    95% interval), p_value, p_holm (corrected over the workload's pairs that can be tested), compared (paired by seed,
+    or unpaired where the seeds are not the same), num_seeds (of the entry with fewer).
     """
     definition = _sensitivity(score)
-    rows = [_difference_row(*pair) for entries in entries_by_workload(results) for pair in _pairs(entries, definition)]
+    learned = map(learned_entries, entries_by_workload(results))
+    rows = [_difference_row(pair) for entries in learned for pair in compared_pairs(entries, definition)]
     schema = dict.fromkeys(("workload", "first", "second"), pl.String)
     schema |= dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64)
-    return pl.DataFrame(rows, schema={**schema, "num_seeds": pl.Int64})
+    return pl.DataFrame(rows, schema={**schema, "compared": pl.String, "num_seeds": pl.Int64})
 
 
 def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
-    ranks = dict.fromkeys(entries) | _ranks(learned_entries(entries), SENSITIVITIES[score])
+    ranks = dict.fromkeys(entries, (None, None)) | rank_ranges(learned_entries(entries), SENSITIVITIES[score])
     usual_lrs = Counter(tuple(grid.lrs) for grid in entries.values()).most_common(1)[0][0]
     flags = board_flags(entries, score, usual_lrs)
     rows = []
@@ -82,7 +85,7 @@ def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
         rows.append(
             {
                 **dict(zip(ENTRY, key, strict=True)),
-                "rank": ranks[key],
+                **dict(zip(("rank", "rank_worst"), ranks[key], strict=True)),
                 **interval(SENSITIVITIES[score], grid).columns("lr_sensitivity", "ci"),
                 **{name: float(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:]},
                 "num_seeds": len(grid.seeds),
@@ -94,33 +97,16 @@ def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
     return rows
 
 
-def _ranks(entries: Entries, score: Score) -> dict[tuple[str, ...], int]:
-    ranks = dict.fromkeys(entries, 1)
-    for first, second, difference, p_holm in _pairs(entries, score):
-        if p_holm < 1 - CONFIDENCE:
-            ranks[first if difference.value > 0 else second] += 1
-    return ranks
-
-
-def _pairs(entries: Entries, score: Score) -> list[tuple[tuple[str, ...], tuple[str, ...], Difference, float]]:
-    """Every pair of entries, their paired difference, and its p-value corrected for the number of pairs."""
-    keys = list(itertools.combinations(entries, 2))
-    found = paired_differences(score, list(entries.values()))
-    corrected = holm([difference.p_value for difference in found])
-    return [(*pair, difference, p) for pair, difference, p in zip(keys, found, corrected, strict=True)]
-
-
-def _difference_row(
-    first: tuple[str, ...], second: tuple[str, ...], difference: Difference, p_holm: float
-) -> dict[str, object]:
+def _difference_row(pair: Compared) -> dict[str, object]:
     return {
-        "workload": first[0],
-        "first": entry_label(*first[1:]),
-        "second": entry_label(*second[1:]),
-        **difference.interval.columns("difference", "ci"),
-        "p_value": difference.p_value,
-        "p_holm": p_holm,
-        "num_seeds": difference.num_seeds,
+        "workload": pair.first[0],
+        "first": entry_label(*pair.first[1:]),
+        "second": entry_label(*pair.second[1:]),
+        **pair.difference.interval.columns("difference", "ci"),
+        "p_value": pair.difference.p_value,
+        "p_holm": pair.p_holm,
+        "compared": how_compared(pair.difference),
+        "num_seeds": pair.difference.num_seeds,
     }
 
 

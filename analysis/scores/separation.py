@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from analysis.curves import Entries, entries_by_workload, entry_label
-from analysis.scores.intervals import CONFIDENCE, Difference, paired_difference
+from analysis.scores.intervals import CONFIDENCE, Difference
+from analysis.scores.pairing import entry_difference, how_compared
 from analysis.scores.robustness import SENSITIVITIES, Score, is_at_chance
 from bench.errors import UsageError
 
@@ -20,6 +21,7 @@ MAX_SEEDS = 100
 SEPARATION_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("workload", "better", "worse"), pl.String),
     **dict.fromkeys(("difference", "ci_low", "ci_high"), pl.Float64),
+    "compared": pl.String,
     "num_seeds": pl.Int64,
     "num_seeds_needed": pl.Int64,
     "seeds_needed": pl.String,
@@ -40,8 +42,9 @@ def seeds_to_separate(results: pl.DataFrame, score: str = "lr_sensitivity") -> p
 
     `results` as `curves` takes them. Neighbours have workload, optimizer and knobs in common, so a row is about two
     methods; entries at chance are left out, as they have no rank. difference is the worse minus the better, ci_low and
-    ci_high bound its 95% interval, paired by seed and not corrected for the number of pairs. num_seeds_needed is
-    `seeds_needed` (null beyond 100, or with fewer than two shared seeds), seeds_needed the same in words.
+    ci_high bound its 95% interval, not corrected for the number of pairs; `compared` says whether it is paired by seed
+    or unpaired, and num_seeds then is that of the entry with fewer. num_seeds_needed is `seeds_needed` (null beyond
+    100, or with fewer than two seeds), seeds_needed the same in words.
     """
     boards = map(learned_entries, entries_by_workload(results))
     rows = [_row(pair) for entries in boards for pair in neighbours(entries, SENSITIVITIES[score])]
@@ -61,14 +64,14 @@ def neighbours(entries: Entries, score: Score) -> list[Neighbours]:
     values = {key: float(score(grid.losses, grid.initial_losses, grid.lrs)) for key, grid in entries.items()}
     ordered = sorted(entries, key=lambda key: (key[2:], values[key], key))
     return [
-        Neighbours(first=first, second=second, difference=paired_difference(score, entries[second], entries[first]))
+        Neighbours(first=first, second=second, difference=entry_difference(score, entries[second], entries[first]))
         for first, second in itertools.pairwise(ordered)
         if first[2:] == second[2:]
     ]
 
 
 def is_separated(pair: Neighbours) -> bool:
-    """True where the 95% interval of the difference, paired by seed, excludes 0."""
+    """True where the 95% interval of the difference excludes 0."""
     return pair.difference.p_value < 1 - CONFIDENCE
 
 
@@ -134,6 +137,7 @@ def _row(pair: Neighbours) -> dict[str, object]:
         "better": entry_label(*pair.first[1:]),
         "worse": entry_label(*pair.second[1:]),
         **found.interval.columns("difference", "ci"),
+        "compared": how_compared(found),
         "num_seeds": found.num_seeds,
         "num_seeds_needed": needed,
         "seeds_needed": "unknown" if error is None else f"more than {MAX_SEEDS}" if needed is None else str(needed),

@@ -1,4 +1,4 @@
-"""The standard deviation over seeds: its interval, and whether that of two methods differs on the seeds they share.
+"""The standard deviation over seeds: its interval, and whether that of two methods differs.
 
 Legend: S seeds, X any batch axes.
 """
@@ -10,6 +10,7 @@ from scipy import special
 
 from analysis.curves import LossGrid
 from analysis.scores.intervals import CONFIDENCE, Difference, Interval, two_sided
+from analysis.scores.pairing import UnpairedDifference
 
 _LEAST_KURTOSIS = 0.3
 
@@ -32,10 +33,7 @@ def spread_ends(values_XS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     many seeds there are; 0.3, chosen by simulation, is what few seeds cannot rule out. Source: this project; degrees of
     freedom that match a variance as in Welch 1947.
     """
-    num_seeds = values_XS.shape[-1]
-    spread_X = values_XS.std(-1, ddof=1)
-    kurtosis_X = np.maximum(0.0, _LEAST_KURTOSIS + _excess_kurtosis(values_XS))
-    freedom_X = 2 / (2 / (num_seeds - 1) + kurtosis_X / num_seeds)
+    spread_X, freedom_X = values_XS.std(-1, ddof=1), _freedom(values_XS)
     low_X, high_X = (
         spread_X * np.sqrt(freedom_X / (2 * special.gammaincinv(freedom_X / 2, level)))
         for level in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
@@ -44,13 +42,15 @@ def spread_ends(values_XS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spread_difference(first: LossGrid, second: LossGrid) -> Difference:
-    """Standard deviation over seeds of the first minus that of the second, paired by seed; one value a seed.
+    """Standard deviation over seeds of the first minus that of the second, one value a seed; it has no interval.
 
-    p-value of the correlation of sums and differences, which is 0 if the variances are equal: exact if the pairs are
-    normal. It has no interval. Needs three shared seeds. Source: Pitman 1939; Morgan 1939.
+    Where the seeds are the same, p-value of the correlation of sums and differences, which is 0 if the variances are
+    equal: exact if the pairs are normal. Else of the ratio of the variances, F with the degrees of freedom of
+    `spread_ends`. Needs three seeds of each. Source: Pitman 1939; Morgan 1939.
     """
-    seeds = tuple(sorted(set(first.seeds) & set(second.seeds)))
-    one_S, two_S = first.of_seeds(seeds).losses[0], second.of_seeds(seeds).losses[0]
+    if first.seeds != second.seeds:
+        return _unpaired(first.losses[0], second.losses[0])
+    seeds, one_S, two_S = first.seeds, first.losses[0], second.losses[0]
     value = float(one_S.std(ddof=1) - two_S.std(ddof=1)) if len(seeds) > 1 else float("nan")
     if len(seeds) < 3:
         return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=len(seeds))
@@ -60,6 +60,26 @@ def spread_difference(first: LossGrid, second: LossGrid) -> Difference:
     unexplained = np.sqrt((1 - correlation**2) / (len(seeds) - 2))
     p_value = two_sided(correlation, float(unexplained), len(seeds) - 1)
     return Difference(value=value, standard_error=None, p_value=p_value, num_seeds=len(seeds))
+
+
+def _unpaired(one_S: np.ndarray, two_S: np.ndarray) -> UnpairedDifference:
+    num_seeds = min(len(one_S), len(two_S))
+    spreads = [float(values_S.std(ddof=1)) if num_seeds > 1 else float("nan") for values_S in (one_S, two_S)]
+    p_value = 1.0
+    if num_seeds > 2 and spreads[0] != spreads[1]:
+        freedoms = float(_freedom(one_S)), float(_freedom(two_S))
+        ratio = (spreads[0] / spreads[1]) ** 2 if spreads[1] else np.inf
+        p_value = min(1.0, 2 * float(min(special.fdtr(*freedoms, ratio), special.fdtrc(*freedoms, ratio))))
+    return UnpairedDifference(
+        value=spreads[0] - spreads[1], standard_error=None, p_value=p_value, num_seeds=num_seeds, freedom=0.0
+    )
+
+
+def _freedom(values_XS: np.ndarray) -> np.ndarray:
+    """Degrees of freedom of a sample variance, as `spread_ends` has them: (X..., S) -> (X...)."""
+    num_seeds = values_XS.shape[-1]
+    kurtosis_X = np.maximum(0.0, _LEAST_KURTOSIS + _excess_kurtosis(values_XS))
+    return 2 / (2 / (num_seeds - 1) + kurtosis_X / num_seeds)
 
 
 def _excess_kurtosis(values_XS: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How the interval of a score comes about, and the paired differences of several entries.
+"""How the interval of a score comes about, and the differences between several entries.
 
 A Statistic is made of a score, a pure function of a grid: `smooth` for most, `jumping` where it leaps as the best lr
 moves, `on_grid` and `of_lr` where it is a place on the grid itself, `share_of_trials` where it is rounded to one
@@ -21,18 +21,18 @@ from analysis.scores.intervals import (
     Interval,
     interval,
     p_beyond,
-    paired_differences,
     rounded_interval,
 )
+from analysis.scores.pairing import entry_differences
 from analysis.scores.robustness import Score
 from analysis.scores.spreads import spread_difference, spread_interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic:
-    """A score of a grid with its interval, and the paired differences of several; `step`: how coarse it is, 0 if not.
+    """A score of a grid with its interval, and the differences of several; `step`: how coarse it is, 0 if not.
 
-    Differences are of every pair, in the order of itertools.combinations.
+    Differences are of every pair, in the order of itertools.combinations, paired by seed where seeds are the same.
     """
 
     estimate: Callable[[LossGrid], Interval]
@@ -62,7 +62,7 @@ def smooth(score: Score) -> Statistic:
     """The score of a grid as analysis.scores.intervals has it."""
     return Statistic(
         estimate=lambda grid: interval(score, grid),
-        differences=lambda grids: paired_differences(score, grids),
+        differences=lambda grids: entry_differences(score, grids),
         step=_no_step,
     )
 
@@ -71,7 +71,7 @@ def jumping(score: Score) -> Statistic:
     """A score that leaps as the best lr moves by a grid step."""
     return Statistic(
         estimate=lambda grid: interval(score, grid, jumps=True),
-        differences=lambda grids: paired_differences(score, grids, jumps=True),
+        differences=lambda grids: entry_differences(score, grids, jumps=True),
         step=_no_step,
     )
 
@@ -101,7 +101,7 @@ def _stepped(score: Score, estimate: Callable[[LossGrid], Interval], step: Calla
 
     def differences(grids: Sequence[LossGrid]) -> list[Difference]:
         steps = [max(step(first), step(second)) for first, second in itertools.combinations(grids, 2)]
-        found = paired_differences(score, grids)
+        found = entry_differences(score, grids)
         return [dataclasses.replace(one, p_value=p_beyond(one, width)) for one, width in zip(found, steps, strict=True)]
 
     return Statistic(estimate=estimate, differences=differences, step=step)

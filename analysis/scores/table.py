@@ -12,8 +12,9 @@ import polars as pl
 
 from analysis.curves import ENTRY, Entries, LossGrid, curves, entry_label, loss_grids, matrices, one_a_point, with_knobs
 from analysis.losses import choose_loss
-from analysis.scores.intervals import CONFIDENCE, Difference, holm
+from analysis.scores.intervals import CONFIDENCE, Difference
 from analysis.scores.kinds import SCORE_KINDS, TARGET_SHARE, ScoreKind
+from analysis.scores.pairing import corrected, how_compared
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.robustness import best_loss, best_lr, is_at_chance, is_chance
 from analysis.scores.separation import seeds_needed
@@ -37,7 +38,7 @@ SCORE_DIFFERENCE_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("difference", "ci_low", "ci_high"), pl.Float64),
     "unit": pl.String,
     **dict.fromkeys(("p_value", "p_holm"), pl.Float64),
-    "verdict": pl.String,
+    **dict.fromkeys(("verdict", "compared"), pl.String),
     "spread": pl.Float64,
     "num_seeds": pl.Int64,
     "num_seeds_needed": pl.Int64,
@@ -75,14 +76,15 @@ def score_table_of(entries: Sequence[ScoredEntry], loss: str) -> pl.DataFrame:
 
 
 def score_differences(entries: Sequence[ScoredEntry], score: str) -> pl.DataFrame:
-    """SCORE_DIFFERENCE_COLUMNS: every pair of entries of a workload, first minus second, paired by seed.
+    """SCORE_DIFFERENCE_COLUMNS: every pair of entries of a workload, first minus second.
 
-    Entries at chance and those without the score are left out. ci_low and ci_high bound the uncorrected 95% interval,
-    in the score's unit (decades for an lr); p_holm is corrected over the workload's pairs, and verdict says which
-    entry is better by it, or higher where neither is better, or that they are not separated. spread is the standard
-    deviation of the difference over seeds, what `seeds_for` takes; num_seeds_needed the number of seeds at which such
-    an interval would exclude 0 with 80% power (null beyond 100, and where a cliff that no seed showed could undo the
-    difference). Raises UsageError for an unknown score.
+    Entries at chance and those without the score are left out. `compared`: paired by seed, or unpaired where the seeds
+    are not the same. ci_low and ci_high bound the uncorrected 95% interval, in the score's unit (decades for an lr);
+    p_holm is corrected over the workload's pairs that can be tested, and verdict says which entry is better by it, or
+    higher where neither is better, or that they are not separated. spread is the standard deviation of the difference
+    over seeds, what `seeds_for` takes; num_seeds_needed the number of seeds at which such an interval would exclude 0
+    with 80% power (null beyond 100, and where a cliff that no seed showed could undo the difference). Raises UsageError
+    for an unknown score.
     """
     kind = score_kind(score)
     found = [one for entry in entries if not entry.at_chance and (one := _valued(entry, kind))]
@@ -230,15 +232,14 @@ def _difference_rows(found: list[_Valued], score: str, kind: ScoreKind) -> list[
     pairs = list(itertools.combinations(found, 2))
     seen = kind.statistic.differences([grid for _, grid, _ in found])
     differences = [_with_unseen(one, first[2], second[2]) for one, (first, second) in zip(seen, pairs, strict=True)]
-    corrected = holm([difference.p_value for difference in differences])
     rows = []
-    for (first, second), difference, p_holm in zip(pairs, differences, corrected, strict=True):
+    for (first, second), difference, p_holm in zip(pairs, differences, corrected(differences), strict=True):
         step = max(kind.statistic.step(first[1]), kind.statistic.step(second[1]))
         names = {"workload": first[0][0], "score": score, "unit": kind.difference_unit}
         names |= {"first": entry_label(*first[0][1:]), "second": entry_label(*second[0][1:])}
         verdict = _verdict(difference.value, p_holm, kind.higher_is_better)
         numbers = _numbers(difference, step, first[2], second[2])
-        rows.append({**names, **numbers, "p_holm": p_holm, "verdict": verdict})
+        rows.append({**names, **numbers, "p_holm": p_holm, "verdict": verdict, "compared": how_compared(difference)})
     return rows
 
 

@@ -54,9 +54,7 @@ def reading_note(board: AcrossBoard) -> str:
         "*": "at chance, or ‡: learned less than half of what the best method did there; ranks last, whatever its score"
         if board.scores["flag"].is_in(list(_MARKS)).any()
         else "",
-        "†": "not the best, but no method there is significantly better, paired by seed"
-        if board.scores["is_tied"].any()
-        else "",
+        "†": "not the best, but no method there is significantly better" if board.scores["is_tied"].any() else "",
         "≥": "censored, stable up to the top of the grid"
         if board.scores["note"].str.starts_with("censored").any()
         else "",

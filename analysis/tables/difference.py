@@ -10,6 +10,7 @@ import polars as pl
 
 from analysis.across.difference import VERDICTS, Moved
 from analysis.curves import ENTRY
+from analysis.scores.rank_ranges import rank_text
 from analysis.tables.frames import plain_json
 from analysis.tables.markdown import table_markdown
 from analysis.tables.rows import fixed, label, scored, table_of, text
@@ -44,9 +45,10 @@ def summary_lines(moved: Moved) -> list[str]:
     if moved.only.height:
         sides = {side: moved.only.filter(pl.col("side") == side).height for side in ("A", "B")}
         lines.append(f"{sides['A']} entries only in A, {sides['B']} only in B")
-    changed = entries.filter(pl.col("rank_a") != pl.col("rank_b")).height
+    is_changed = (pl.col("rank_a") != pl.col("rank_b")) | (pl.col("rank_worst_a") != pl.col("rank_worst_b"))
+    changed = entries.filter(is_changed).height
     if changed:
-        lines.append(f"{changed} ranks changed")
+        lines.append(f"{changed} rank ranges changed")
     total, equal, outcomes = (int(entries[name].sum()) for name in ("num_trials", "num_equal", "num_outcomes_differ"))
     if total:
         lines.append(
@@ -79,8 +81,8 @@ def _tables(moved: Moved, manifests: pl.DataFrame) -> Iterator[Table]:
             *scored("B - A", "difference", "ci", 3),
             ("p (Holm)", lambda row: NOTHING if row["p_holm"] is None else f"{row['p_holm']:.2g}"),
             ("Verdict", text("verdict")),
-            ("Rank in A", fixed("rank_a", 0)),
-            ("in B", fixed("rank_b", 0)),
+            ("Rank in A", lambda row: rank_text(row["rank_a"], row["rank_worst_a"])),
+            ("in B", lambda row: rank_text(row["rank_b"], row["rank_worst_b"])),
             ("Compared", lambda row: f"{row['compared'] or ''} at {row['num_lrs']} lr".strip()),
         )
     if moved.only.height:
@@ -110,7 +112,13 @@ def terminal_frames(moved: Moved, manifests: pl.DataFrame) -> list[pl.DataFrame]
 
     The column `workload` is each table's heading.
     """
-    entries = moved.entries.drop("p_value", "num_outcomes_differ", "largest_change")
+    ranks = {
+        name: pl.Series([rank_text(*ends) for ends in moved.entries.select(name, worst).iter_rows()], dtype=pl.String)
+        for name, worst in (("rank_a", "rank_worst_a"), ("rank_b", "rank_worst_b"))
+    }
+    entries = moved.entries.with_columns(**ranks).drop(
+        "rank_worst_a", "rank_worst_b", "p_value", "num_outcomes_differ", "largest_change"
+    )
     few = moved.only.head(_MAX_ONLY)
     heading = (
         "in one alone"

@@ -10,8 +10,8 @@ from analysis.text import decimals
 
 _SEEDS_NOTE = (
     "Neighbours in the order of methods with one optimizer and knobs: the worse minus the better score, with its 95% "
-    "interval (paired by seed, not corrected for their number), and the number of seeds at which such an interval "
-    "excludes 0 with 80% power, if difference and spread are as found: an order of magnitude."
+    "interval (not corrected for their number; Welch's where unpaired), and the number of seeds at which such an "
+    "interval excludes 0 with 80% power, if difference and spread are as found: an order of magnitude."
 )
 _SHIFT_NOTE = (
     "The shift along log lr that brings each curve nearest to that of softmax, and the root mean square distance of "
@@ -37,6 +37,7 @@ def _separation_table(workload: str, rows: pl.DataFrame) -> Table:
         ("Better", text("better")),
         ("Worse", text("worse")),
         *scored("Difference", "difference", "ci", decimals(rows["difference"], 2)),
+        ("Compared", text("compared")),
         ("Seeds", text("num_seeds")),
         ("Seeds needed", text("seeds_needed")),
         num_names=2,

@@ -9,10 +9,12 @@ import polars as pl
 
 from analysis.curves import require_columns
 from analysis.losses import SCORED_LOSSES, ScoredLoss
-from analysis.scores.flags import FLAGS, flags_of, has_flag, has_learned, used_flags, word_of
+from analysis.scores.flags import FLAGS, flags_of, has_flag, used_flags, word_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES, LEADERBOARD_COLUMNS
+from analysis.scores.pairing import PAIRED
+from analysis.scores.rank_ranges import place_of_best, rank_text
 from analysis.tables.frames import plain_json
 from analysis.tables.held_out import held_out_group
 from analysis.tables.html import group_html, tables_html
@@ -20,8 +22,6 @@ from analysis.tables.latex import NEEDS, floated, group_latex, line_latex, row_l
 from analysis.tables.markdown import group_markdown, pipe_table
 from analysis.tables.table import Cell, Column, Flags, Interval, Name, Number, Table
 from analysis.text import decimals, escape_latex, escape_markdown
-
-TIE_MARK = "†"
 
 COLUMN_TITLES: dict[str, str] = {
     "rank": "Rank",
@@ -74,7 +74,10 @@ def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
     """
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     measures = [name for name in HELD_OUT_SCORES if leaderboard[name].is_not_null().any()]
-    scores = leaderboard.drop("loss", *HELD_OUT_MEASURES)
+    ranks = [rank_text(*ends) for ends in leaderboard.select("rank", "rank_worst").iter_rows()]
+    scores = leaderboard.drop("rank_worst", "loss", *HELD_OUT_MEASURES).with_columns(
+        rank=pl.Series(ranks, dtype=pl.String)
+    )
     if not measures:
         return [scores]
     titles = leaderboard.select(title=pl.col("loss").replace_strict({k: v.title for k, v in SCORED_LOSSES.items()}))
@@ -119,7 +122,7 @@ def caption(leaderboard: pl.DataFrame) -> str:
 
 
 def reading_note(leaderboard: pl.DataFrame) -> str:
-    """Which loss is scored, and what intervals, marks and ranks mean, with the number of seeds."""
+    """Which loss is scored, and what intervals, bold and ranks mean, with the number of seeds."""
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     seeds = leaderboard["num_seeds"].unique().sort().to_list()
     seeds_text = "no seeds" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
@@ -127,10 +130,17 @@ def reading_note(leaderboard: pl.DataFrame) -> str:
     parts = [f"Scores are of the {loss.title} ({_measured(loss, leaderboard)})." for loss in losses]
     parts.append(
         f"Brackets: 95% interval over seeds ({seeds_text}; Student's t on the wider of the jackknife's and the single "
-        f"seeds' standard error). Bold: the best that learned; {TIE_MARK}: no entry is significantly better (paired by "
-        "seed, Holm corrected, 5%). Rank: 1 + the number of entries significantly better; none at chance."
+        "seeds' standard error). Bold: the best that learned. Rank: the ranks that the seeds leave possible, from 1 + "
+        "the number of entries significantly better to n - the number significantly worse, of the n that can be tested "
+        f"({_how_compared(leaderboard)}, Holm corrected, 5%: all ranges hold at once with 95% confidence); none at "
+        "chance or with one seed."
     )
     return " ".join(parts)
+
+
+def _how_compared(leaderboard: pl.DataFrame) -> str:
+    is_mixed = "unpaired" in used_flags(leaderboard)
+    return "paired by seed where entries have the same seeds, else unpaired by Welch's t-test" if is_mixed else PAIRED
 
 
 def _measured(loss: ScoredLoss, leaderboard: pl.DataFrame) -> str:
@@ -150,8 +160,7 @@ def flag_notes(leaderboard: pl.DataFrame) -> list[tuple[str, str]]:
 def workload_tables(leaderboard: pl.DataFrame) -> list[Table]:
     """A table for each workload, headed by its name; columns that say nothing are left out.
 
-    Cells stand under the names of COLUMN_TITLES. In bold: the lowest score of the workload among entries that learned;
-    TIE_MARK: not that, but no entry is significantly better.
+    Cells stand under the names of COLUMN_TITLES. In bold: the best of the workload (`place_of_best`).
     """
     columns = _columns(leaderboard)
     return [
@@ -174,25 +183,21 @@ def _columns(leaderboard: pl.DataFrame) -> tuple[Column, ...]:
 def _rows(group: pl.DataFrame, columns: tuple[Column, ...]) -> tuple[tuple[Cell, ...], ...]:
     digits = {name: decimals(group[name], 3) for name in ("lr_sensitivity", "best_loss")}
     entries = group.to_dicts()
-    best = min((entry["lr_sensitivity"] for entry in entries if has_learned(entry["flags"])), default=None)
-    cells = [_cells(entry, best, digits) for entry in entries]
+    best = place_of_best(entries)
+    cells = [_cells(entry, digits, is_best=place == best) for place, entry in enumerate(entries)]
     return tuple(tuple(of_entry[column.name] for column in columns) for of_entry in cells)
 
 
-def _cells(entry: dict[str, Any], best: float | None, digits: dict[str, int]) -> dict[str, Cell]:
-    """The cells of an entry by COLUMN_TITLES; `best` is the score to beat, `digits` decimals."""
-    learned = has_learned(entry["flags"])
-    is_best = learned and entry["lr_sensitivity"] == best
-    is_tied = learned and entry["rank"] == 1 and not is_best
+def _cells(entry: dict[str, Any], digits: dict[str, int], *, is_best: bool) -> dict[str, Cell]:
+    """The cells of an entry by COLUMN_TITLES; `digits` are decimals."""
     return {
-        "rank": Number(value=entry["rank"], decimals=0),
+        "rank": rank_text(entry["rank"], entry["rank_worst"]),
         "method": Name(text=entry["method"], is_best=is_best),
         "optimizer": entry["optimizer"],
         "knobs": entry["knobs"],
         "lr_sensitivity": Number(
             value=entry["lr_sensitivity"],
             decimals=digits["lr_sensitivity"],
-            mark=TIE_MARK if is_tied else "",
             is_best=is_best,
         ),
         "interval": Interval(low=entry["ci_low"], high=entry["ci_high"], decimals=digits["lr_sensitivity"]),

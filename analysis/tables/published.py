@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from analysis.across.comparison import rank_correlations
+from analysis.across.comparison import rank_correlations, unranked
 from analysis.curves import place_of
 from analysis.tables.frames import plain_json
 from analysis.tables.html import group_html
@@ -32,9 +32,10 @@ def comparison(compared: pl.DataFrame) -> Group:
     correlations = {row[:3]: row[3:] for row in rank_correlations(compared).iter_rows()}
     groups = compared.group_by("workload", "optimizer", "knobs", maintain_order=True)
     sources = "; ".join(compared["source"].unique().sort())
+    left_out = unranked(compared)
     return Group(
         tables=tuple(_table(key, rows, *correlations[key]) for key, rows in groups),
-        note=f"Source: {sources}. Ranks by value alone.",
+        note=f"Source: {sources}. Ranks by value alone{f'; {left_out}' if left_out else ''}.",
     )
 
 
@@ -50,7 +51,7 @@ def _table(
         rows,
         ("Method", text("method")),
         *scored("Score", "lr_sensitivity", "ci", _DECIMALS),
-        ("Rank", text("our_rank")),
+        ("Rank", fixed("our_rank", 0)),
         ("Paper", fixed("paper_lr_sensitivity", _DECIMALS)),
-        ("Paper rank", text("paper_rank")),
+        ("Paper rank", fixed("paper_rank", 0)),
     )

@@ -137,9 +137,9 @@ def test_whether_the_cliff_wanders_has_an_answer_for_every_kind_of_data():
     assert not wanders(suite({lr: [1e308, 1e308] for lr in apart}))
 
 
-def test_ties_share_the_first_rank_and_are_not_separated():
+def test_ties_share_their_rank_range_and_are_not_separated():
     data = pl.concat([suite(GOLDEN), suite(GOLDEN, "b")])
-    assert leaderboard(data)["rank"].to_list() == [1, 1]
+    assert leaderboard(data).select("rank", "rank_worst").rows() == [(1, 2), (1, 2)]
     entries = scored_entries(data, NO_TRACES, 21, "train")
     found = pl.concat([score_differences(entries, name) for name in SCORE_KINDS])
     assert set(found["verdict"]) == {NOT_SEPARATED}

@@ -4,9 +4,10 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.across.comparison import compare, rank_correlations
+from analysis.across.comparison import compare, rank_correlations, unranked
 from analysis.references import load
 from analysis.scores.leaderboard import leaderboard
+from analysis.tables.published import COMPARISON_FORMATS
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import METHODS, frame, results, row
 
@@ -69,6 +70,40 @@ def test_ranks_are_within_a_workload():
         "workload", "method", "our_rank", "paper_rank"
     )
     assert sorted(compared.rows()) == [("v", "a", 1, 1), ("v", "b", 2, 2), ("w", "a", 1, 2), ("w", "b", 2, 1)]
+
+
+AT_CHANCE = {
+    "softmax": [9.01, 3.61, 9.41],
+    "relu_kernel": [6.21, 4.01, 5.21],
+    "elu_kernel": [8.41, 3.71, 8.01],
+    "qk_layernorm_weight_clipped": [5.61, 3.51, 5.01],
+    "sigmoid_kernel": [9.98, 9.94, 9.99],
+}
+
+
+def test_an_entry_at_chance_has_no_rank_beside_published_numbers():
+    rows = [
+        row(method, lr, seed, loss + (2 * seed - 1) / 100, initial_loss=10.0)
+        for method, losses in AT_CHANCE.items()
+        for lr, loss in zip((0.001, 0.01, 0.1), losses, strict=True)
+        for seed in (0, 1)
+    ]
+    compared = compare(leaderboard(frame(rows)), load("paper"))
+    learned = compared.filter(~pl.col("at_chance"))
+    assert learned["lr_sensitivity"].to_list() == pytest.approx([1.133, 1.2, 3.0, 3.733], abs=1e-3)
+    assert learned["our_rank"].to_list() == learned["paper_rank"].to_list() == [1, 2, 3, 4]
+    chance = compared.filter("at_chance").row(0, named=True)
+    assert (chance["method"], chance["our_rank"], chance["paper_rank"]) == ("sigmoid_kernel", None, None)
+    assert unranked(compared).endswith("left out of the correlations: sigmoid_kernel, sgd on in_context_regression")
+    found = rank_correlations(compared).row(0, named=True)
+    assert (found["spearman"], found["kendall"], found["num_methods"]) == pytest.approx((1.0, 1.0, 4))
+    for form in ("markdown", "html", "latex"):
+        text = COMPARISON_FORMATS[form](compared).replace("<wbr>", "")
+        assert "at chance, so without a rank" in text
+
+
+def test_all_have_a_rank_where_all_learned():
+    assert unranked(compare(leaderboard(results()), load("paper"))) == ""
 
 
 def test_rank_correlations_agree_with_scipy():

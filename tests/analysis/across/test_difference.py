@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.across.difference import Moved, is_same_start, moved, of_workload, welch_gap
+from analysis.across.difference import Moved, is_same_start, moved, of_workload
 from analysis.curves import LossGrid
 from analysis.scores.leaderboard import leaderboard
 from analysis.tables.difference import diff_json, diff_markdown, manifest_differences, summary_lines
@@ -76,32 +76,6 @@ def test_the_same_start_may_differ_by_rounding_alone():
     assert is_same_start(grid([3.0, 4.0]), grid([3.0001, 4.0]))
     assert not is_same_start(grid([3.0, 4.0]), grid([3.001, 4.0]))
     assert not is_same_start(grid([3.0, 4.0]), grid([3.0, 4.0], (0, 2)))
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "half_width", "p_value"),
-    [
-        ([2.0], [3.0, 4.0], None, 1.0),
-        ([2.0, 2.0], [2.0, 2.0], 0.0, 1.0),
-        ([2.0, 2.0], [3.0, 3.0], 0.0, 0.0),
-        ([2.0, 4.0], [3.0, 3.0], 12.7062, 1.0),
-    ],
-)
-def test_welch_where_there_is_little_to_go_by(a, b, half_width, p_value):
-    grids = [
-        LossGrid(
-            lrs=np.array([1.0]),
-            seeds=tuple(range(len(losses))),
-            losses=np.array([losses]),
-            initial_losses=np.full(len(losses), 9.0),
-            num_lost=0,
-            is_complete=True,
-        )
-        for losses in (a, b)
-    ]
-    gap = welch_gap(lambda losses_LS, initial_S, lrs_L: losses_LS[..., 0, :].mean(-1), *grids)
-    assert gap.p_value == p_value
-    assert gap.half_width == (None if half_width is None else pytest.approx(half_width, abs=1e-4))
 
 
 def test_holm_counts_every_entry():

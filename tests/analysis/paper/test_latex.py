@@ -7,6 +7,7 @@ import pytest
 
 from analysis.paper.latex import leaderboard_tables, matrix_tables
 from analysis.scores.leaderboard import leaderboard
+from analysis.scores.rank_ranges import rank_text
 from analysis.text import breakable_latex
 from tests.analysis.latex_documents import compiled_body, complaints
 from tests.analysis.synthetic_results import METHODS, frame, results, row
@@ -32,21 +33,21 @@ def cells(table):
     return [line.removesuffix(r" \\").split(" & ") for line in inner.strip().splitlines()]
 
 
-def test_the_best_is_bold_and_ties_have_a_dagger(board):
+def test_the_best_is_bold_and_each_has_its_rank_range(board):
     (table,) = leaderboard_tables(board)
     rows = cells(table)
     assert len(rows) == board.height
     assert [r"\bfseries" in " ".join(row) for row in rows] == [True] + [False] * (board.height - 1)
-    daggers = [r"$^\dagger$" in " ".join(row) for row in rows]
-    assert daggers == [False, *((board["rank"] == 1).to_list()[1:])]
-    assert any(daggers)
+    ranks = [rank_text(*ends) for ends in board.select("rank", "rank_worst").iter_rows()]
+    assert [row[0] for row in rows] == ranks
+    assert any("-" in text for text in ranks)
 
 
 def test_the_caption_defines_score_seeds_interval_divergence_and_marks(board):
     (table,) = leaderboard_tables(board)
     (caption,) = re.findall(r"\\caption\{(.*)\}", table)
     for words in ("mean over the learning rates of", "95\\% interval over seeds", "(3;", "has diverged as soon as",
-                  "Bold: the best", r"\dag{}: no entry is significantly better", "Holm"):  # fmt: skip
+                  "Bold: the best", "Rank: the ranks that the seeds leave possible", "Holm"):  # fmt: skip
         assert words in caption
     assert r"\label{tab:leaderboard}" in table
 
@@ -77,7 +78,7 @@ def test_long_boards_are_continued_in_a_further_table(board):
     assert sum(len(cells(part)) for part in text.split(r"\begin{table*}")[1:]) == many.height
 
 
-def test_matrix_marks_best_and_ties_with_each_optimizer(board):
+def test_matrix_marks_best_and_ranks_with_each_optimizer(board):
     parts = with_optimizers(["sgd", "adamw"])
     boards = {name: leaderboard(part) for name, part in parts.items()}
     (table,) = matrix_tables(boards)
@@ -86,8 +87,9 @@ def test_matrix_marks_best_and_ties_with_each_optimizer(board):
     for column, name in enumerate(("adamw", "sgd"), start=1):
         bold = [row[0] for row in rows if r"\textbf" in row[column]]
         assert bold == [breakable_latex(boards[name].sort("lr_sensitivity")["method"][0])]
-        ties = {row[0] for row in rows if r"\dagger" in row[column]} | set(bold)
-        assert ties == {breakable_latex(method) for method in boards[name].filter(rank=1)["method"]}
+        found = {row[0]: re.findall(r"textsuperscript\{(.*?)\}", row[column]) for row in rows}
+        ranks = boards[name].select("method", "rank", "rank_worst").iter_rows()
+        assert found == {breakable_latex(method): [rank_text(*ends)] for method, *ends in ranks}
 
 
 def test_matrix_of_one_optimizer_is_none(board):

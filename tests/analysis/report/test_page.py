@@ -14,6 +14,7 @@ from analysis.report.section import Section
 from analysis.report.style import contrast, follows_the_page, on_dark
 from analysis.scores.flags import FLAGS
 from analysis.scores.leaderboard import leaderboard
+from analysis.scores.rank_ranges import rank_text
 from analysis.tables.table import Group, Table, columns
 from tests.analysis.synthetic_results import frame, results, row
 
@@ -143,12 +144,13 @@ def test_flags_lead_to_what_they_mean_where_the_page_has_links(page):
     assert meaning in {attributes.get("title") for tag, attributes in tags if tag == "span"}
 
 
-def test_the_best_and_its_ties_are_marked(page):
+def test_the_best_is_bold_and_each_has_its_rank_range(page):
     board = leaderboard(results(num_seeds=2))
-    best = board.filter(pl.col("rank") == 1)["method"][0]
+    best = board["method"][0]
     body = page[page.index("<tbody") : page.index("</tbody>")].replace("<wbr>", "")
     assert f"<strong>{best}</strong>" in body
-    assert body.count("†") == board.filter(pl.col("rank") == 1).height - 1
+    ranks = [rank_text(*ends) for ends in board.select("rank", "rank_worst").iter_rows()]
+    assert re.findall(r"<td[^>]*rank[^>]*>([^<]*)</td>", body) == ranks
 
 
 def test_hostile_names_are_escaped():

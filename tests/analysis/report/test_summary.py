@@ -15,15 +15,19 @@ def board() -> pl.DataFrame:
     return leaderboard(results(num_seeds=3))
 
 
-def with_rows(board: pl.DataFrame, ranks: list[int | None], flags: list[str]) -> pl.DataFrame:
-    """The first rows of a board with these ranks and flags."""
-    return board.head(len(ranks)).with_columns(rank=pl.Series(ranks, dtype=pl.Int64), flags=pl.Series(flags))
+def with_rows(
+    board: pl.DataFrame, ranks: list[int | None], flags: list[str], worst: list[int | None] | None = None
+) -> pl.DataFrame:
+    """The first rows of a board with these ends of their rank ranges, equal where `worst` is None, and flags."""
+    ends = {"rank": ranks, "rank_worst": ranks if worst is None else worst}
+    columns = {name: pl.Series(values, dtype=pl.Int64) for name, values in ends.items()}
+    return board.head(len(ranks)).with_columns(**columns, flags=pl.Series(flags))
 
 
 def test_who_is_tied_is_named(board):
     first, second, third = board["method"].to_list()[:3]
     value, low, high = (board[name][0] for name in ("lr_sensitivity", "ci_low", "ci_high"))
-    told = summary_sentences(with_rows(board, [1, 1, 3], ["", "", ""]))
+    told = summary_sentences(with_rows(board, [1, 1, 3], ["", "", ""], [2, 2, 3]))
     assert told == [
         f"{first} is the most robust to the learning rate (LR sensitivity {value:.2f}, 95% interval {low:.2f} to "
         f"{high:.2f}), but its seeds can't tell it apart from {second}."
@@ -32,13 +36,34 @@ def test_who_is_tied_is_named(board):
 
 
 def test_all_tied(board):
-    (told,) = summary_sentences(with_rows(board, [1, 1, 1], ["", "", ""]))
+    (told,) = summary_sentences(with_rows(board, [1, 1, 1], ["", "", ""], [3, 3, 3]))
     assert told.endswith("but its seeds can't tell it apart from any of the other 2.")
 
 
 def test_alone_at_the_top(board):
+    second, third = board["method"].to_list()[1:3]
     (told,) = summary_sentences(with_rows(board, [1, 2, 3], ["", "", ""]))
-    assert told.endswith("; no other entry that learned shares its rank.")
+    assert told.endswith(f"; its seeds tell it apart from {second} and {third}.")
+
+
+def test_ties_that_no_rank_of_1_names_are_counted(board):
+    # The second is behind some other entry, and yet not told apart from the first.
+    (told,) = summary_sentences(with_rows(board, [1, 2, 1, 4], ["", "", "", ""], [3, 3, 3, 4]))
+    assert told.endswith(f"apart from 2 of the other 3, {board['method'][2]} among them.")
+
+
+def test_who_has_one_seed_or_others_is_named(board):
+    second, third = board["method"].to_list()[1:3]
+    (told,) = summary_sentences(with_rows(board, [1, 2, None], ["", "unpaired", "few_seeds"]))
+    assert told.endswith(
+        f"; its seeds tell it apart from {second}. {third} has one seed: no rank, no difference can be tested. "
+        f"Compared unpaired, as its seeds are others: {second}."
+    )
+
+
+def test_an_entry_with_one_seed_is_not_the_best_beside_others(board):
+    (told,) = summary_sentences(with_rows(board, [None, 1, 2], ["few_seeds", "", ""]))
+    assert told.startswith(f"{board['method'][1]} is the most robust")
 
 
 def test_entries_that_learned_too_little_are_not_called_robust(board):
@@ -71,7 +96,7 @@ def test_many_names_are_counted():
 
 def test_optimizers_and_knobs_stand_in_parentheses(board):
     first, second = board["method"].to_list()[:2]
-    two = with_rows(board, [1, 1], ["", ""]).with_columns(
+    two = with_rows(board, [1, 1], ["", ""], [2, 2]).with_columns(
         optimizer=pl.Series(["sgd", "adamw"]), knobs=pl.lit("clip=1.0")
     )
     (told,) = summary_sentences(two)

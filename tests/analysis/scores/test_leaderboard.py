@@ -16,8 +16,8 @@ from analysis.scores.leaderboard import LEADERBOARD_COLUMNS, differences, leader
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import METHODS, frame, results, row, with_held_out
 
-PROMISED = ["rank", "workload", "method", "optimizer", "lr_sensitivity", "ci_low", "ci_high", "best_loss", "best_lr"]
-PROMISED += ["stable_decades", "diverged_share", "num_seeds", "num_trials", "flags"]
+PROMISED = ["rank", "rank_worst", "workload", "method", "optimizer", "lr_sensitivity", "ci_low", "ci_high"]
+PROMISED += ["best_loss", "best_lr", "stable_decades", "diverged_share", "num_seeds", "num_trials", "flags"]
 
 
 def curve(method: str, losses: Mapping[float, Sequence[float | None]], **other: object) -> list[dict[str, object]]:
@@ -37,7 +37,8 @@ def test_row_by_hand():
     assert (entry["best_loss"], entry["best_lr"]) == (1.0, 0.1)
     assert entry["stable_decades"] == pytest.approx(1.0)
     assert entry["diverged_share"] == pytest.approx(1 / 9)
-    assert (entry["rank"], entry["num_seeds"], entry["num_trials"], entry["flags"]) == (1, 3, 9, "coarse_cliff")
+    assert (entry["rank"], entry["rank_worst"]) == (1, 1)
+    assert (entry["num_seeds"], entry["num_trials"], entry["flags"]) == (3, 9, "coarse_cliff")
     assert entry["ci_low"] < entry["lr_sensitivity"] < entry["ci_high"]
 
 
@@ -68,12 +69,12 @@ def test_row_order_is_irrelevant(seed):
     assert board.equals(shuffled)
 
 
-def test_indistinguishable_methods_share_a_rank_and_a_worse_one_does_not():
+def test_indistinguishable_methods_share_a_rank_range_and_a_worse_one_does_not():
     steady = {0.1: [1.0, 1.1, 0.9, 1.05], 1.0: [2.0, 2.1, 2.0, 1.9]}
     nearly = {0.1: [1.05, 1.0, 0.95, 1.1], 1.0: [2.1, 2.0, 1.9, 2.05]}
     worse = {0.1: [1.0, 1.1, 0.9, 1.05], 1.0: [3.9, 3.95, 3.9, 3.8]}
     board = leaderboard(frame(curve("a", steady) + curve("b", nearly) + curve("c", worse)))
-    assert dict(board.select("method", "rank").iter_rows()) == {"a": 1, "b": 1, "c": 3}
+    assert board.select("method", "rank", "rank_worst").rows() == [("a", 1, 2), ("b", 1, 2), ("c", 3, 3)]
 
 
 def test_entry_at_chance_is_flagged_and_unranked_and_outranks_nobody():
@@ -81,8 +82,40 @@ def test_entry_at_chance_is_flagged_and_unranked_and_outranks_nobody():
     learns = {0.1: [2.0, 2.1, 2.05], 1.0: [1.0, 1.1, 1.05], 10.0: [3.0, 3.1, 3.05]}
     board = leaderboard(frame(curve("stuck", stuck) + curve("learns", learns)))
     assert board["method"].to_list() == ["stuck", "learns"]
-    assert board["rank"].to_list() == [None, 1]
+    assert board.select("rank", "rank_worst").rows() == [(None, None), (1, 1)]
     assert board["flags"].to_list() == ["at_chance", "coarse_cliff"]
+
+
+def test_an_entry_with_one_seed_has_no_rank_and_counts_in_none():
+    # Each scores (1 + h) / 2 - 1 = (h - 1) / 2 by its loss h at the higher lr.
+    steady = {0.1: [1.0] * 4, 1.0: [1.40, 1.41, 1.42, 1.43]}
+    shaky = {0.1: [1.0] * 4, 1.0: [2.90, 2.91, 2.93, 2.92]}
+    board = leaderboard(
+        frame(curve("steady", steady) + curve("shaky", shaky) + curve("once", {0.1: [1.0], 1.0: [3.8]}))
+    )
+    rows = [("steady", 1, 1), ("shaky", 2, 2), ("once", None, None)]
+    assert board.select("method", "rank", "rank_worst").rows() == rows
+    assert board["num_seeds"].to_list() == [4, 4, 1]
+
+
+def disjoint_seeds() -> pl.DataFrame:
+    wide = {0.001: [0.40, 0.42, 0.41, 0.39], 0.01: [0.21, 0.20, 0.22, 0.19], 0.1: [0.50, 0.48, 0.52, 0.50]}
+    narrow = {0.001: [0.60, 0.62, 0.58, 0.61], 0.01: [0.20, 0.21, 0.19, 0.20], 0.1: [0.90, 0.92, 0.91, 0.89]}
+    rows = curve("wide", wide, initial_loss=1.0) + curve("narrow", narrow, initial_loss=1.0)
+    return frame(rows).with_columns(seed=pl.when(method="wide").then(pl.col("seed") + 100).otherwise("seed"))
+
+
+def test_entries_of_other_seeds_are_compared_unpaired():
+    board = leaderboard(disjoint_seeds())
+    assert board.select("method", "rank", "rank_worst").rows() == [("wide", 1, 1), ("narrow", 2, 2)]
+    assert board["lr_sensitivity"].to_list() == pytest.approx([0.1650, 0.3692], abs=5e-5)
+    assert "needs_seeds" not in ",".join(board["flags"])
+    assert sum("unpaired" in flags for flags in board["flags"]) == 1
+    pair = differences(disjoint_seeds()).row(0, named=True)
+    assert (pair["first"], pair["compared"], pair["num_seeds"]) == ("narrow, sgd", "unpaired", 4)
+    assert pair["difference"] == pytest.approx(0.2042, abs=5e-5)
+    assert (pair["ci_low"], pair["ci_high"]) == pytest.approx((0.1975, 0.2109), abs=5e-5)
+    assert pair["p_holm"] == pair["p_value"] == pytest.approx(1.4e-9, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_interval_and_digits(board):
     assert f"| {board['lr_sensitivity'].max():.2f} |" in text
 
 
-def test_ties_are_marked():
+def test_ties_share_a_range_of_ranks():
     losses = {0.1: [1.0, 1.1, 0.9], 1.0: [2.0, 2.1, 1.9]}
     rows = [
         row(method, lr, seed, loss + shift * lr * (1.5 - seed))
@@ -119,18 +119,32 @@ def test_ties_are_marked():
         for seed, loss in enumerate(of_seed)
     ]
     tied = leaderboard(frame(rows))
-    assert tied["rank"].to_list() == [1, 1]
-    table = [line for line in FORMATS["markdown"](tied).splitlines() if line.startswith("| 1 ")]
-    assert ["†" in line for line in table] == [False, True]
+    assert tied.select("rank", "rank_worst").rows() == [(1, 2), (1, 2)]
+    table = [line for line in FORMATS["markdown"](tied).splitlines() if line.startswith("| 1-2 ")]
     assert ["**" in line for line in table] == [True, False]
 
 
-def test_unranked_entry_is_neither_bold_nor_marked():
+def test_unranked_entry_is_not_bold():
     stuck = leaderboard(frame([row("m", lr, seed, 4.0) for lr in (0.1, 1.0) for seed in (0, 1, 2)]))
     line = next(line for line in FORMATS["markdown"](stuck).splitlines() if line.startswith("| – "))
     assert "**" not in line
-    assert "†" not in line
     assert "at chance" in line
+
+
+def test_one_seed_is_bold_only_where_no_entry_has_more():
+    once = [row("once", lr, 0, loss) for lr, loss in ((0.1, 1.0), (1.0, 1.1))]
+    many = [row("many", lr, seed, loss) for lr, loss in ((0.1, 1.0), (1.0, 1.2)) for seed in (0, 1, 2)]
+    for rows, best in ((once, "once"), (once + many, "many")):
+        (line,) = (line for line in FORMATS["markdown"](leaderboard(frame(rows))).splitlines() if "**" in line)
+        assert f"**{best}**" in line
+
+
+def test_notes_say_where_entries_are_compared_unpaired():
+    rows = [row("a", lr, seed, lr + seed / 10) for lr in (0.1, 1.0) for seed in (0, 1, 2)]
+    others = [row("b", lr, seed, lr + seed / 10) for lr in (0.1, 1.0) for seed in (3, 4, 5)]
+    for form in ("latex", "markdown", "html"):
+        assert "unpaired" not in FORMATS[form](leaderboard(frame(rows)))
+        assert "unpaired by Welch" in FORMATS[form](leaderboard(frame(rows + others)))
 
 
 def test_caption_states_definition_seeds_interval_and_flags():
@@ -158,8 +172,12 @@ def test_tables_for_readers_end_with_held_out_measures_where_there_are_any(form)
 
 def test_terminal_shows_nothing_of_held_out_data_that_are_not_there(board):
     (scores,) = terminal_frames(board)
-    assert scores.columns == list(LEADERBOARD_COLUMNS)[: list(LEADERBOARD_COLUMNS).index("loss")]
-    assert scores.equals(board.select(scores.columns))
+    shown = list(LEADERBOARD_COLUMNS)[: list(LEADERBOARD_COLUMNS).index("loss")]
+    assert scores.columns == [name for name in shown if name != "rank_worst"]
+    assert scores.drop("rank").equals(board.select(scores.columns).drop("rank"))
+    assert scores["rank"].to_list() == [
+        str(low) if low == high else f"{low}-{high}" for low, high in board.select("rank", "rank_worst").iter_rows()
+    ]
 
 
 @pytest.mark.parametrize(("loss", "title"), [("train", "training loss"), ("validation", "held-out loss")])

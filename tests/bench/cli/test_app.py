@@ -57,8 +57,8 @@ class Cauchy(Method):
 '''
 
 COLUMNS = (
-    "rank,workload,method,optimizer,lr_sensitivity,ci_low,ci_high,best_loss,best_lr,stable_decades,diverged_share,"
-    "num_seeds,num_trials,flags"
+    "rank,rank_worst,workload,method,optimizer,lr_sensitivity,ci_low,ci_high,best_loss,best_lr,stable_decades,"
+    "diverged_share,num_seeds,num_trials,flags"
 )
 
 
