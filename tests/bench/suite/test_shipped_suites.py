@@ -116,7 +116,7 @@ def test_the_suite_of_wortsman_et_al_has_their_recipe():
     assert (suite.knobs.weight_decay, suite.knobs.grad_clip) == ((1e-4,), (1.0,))
     [optimizer] = suite.optimizers
     assert optimizer.name == "adamw_independent"
-    assert optimizer.params == {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8}
+    assert optimizer.params == {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decays": "matrices"}
     for workload in suite.workloads:
         assert suite.knobs.warmup_steps == (0.05 * workload.params["num_steps"],)
         assert (workload.params["context"], workload.params["z_loss"]) == (512, 1e-4)
