@@ -43,7 +43,7 @@ class Choice:
 
     name: str
     params: Mapping[str, Any]
-    digest: str = ""  # SHA-256 of the source file of an entry that is not ours (`package.module:Class`)
+    digest: str = ""  # of the source file of an entry that is not ours, of data; the revision of one that changed
     label: str = ""  # what tables show; not part of the trial's id
     swept: tuple[str, ...] = ()  # the parameters that the suite varies as knobs; as the label, not part of the id
 

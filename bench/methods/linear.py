@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bench.lazy import torch
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # image; readout: logits of classes or tokens, unless tied to the token embedding (a lookup, which no method changes).
 ROLES = ("query", "key", "value", "output", "mlp_in", "mlp_gate", "mlp_out", "embedding", "readout")
 
+GammaInit = Literal["one", "sigma"]
 Draw = Callable[[str, tuple[int, ...]], "Tensor"]  # name, shape -> standard normals; the same for the same seed
 
 
@@ -73,20 +74,14 @@ class WeightNorm(Linear):
 class SpectralNorm(Linear):
     """W / sigma(W), sigma the spectral norm by power iteration.
 
-    One iteration a step with kept vectors; sigma = u^T W v, differentiated through W alone. The vectors start from
-    random ones after `num_init_iterations`, so that the first step already divides by nearly sigma.
-    Source: Miyato et al. 2018, Alg. 1 (the iterations before the first step are ours).
+    One iteration a step with kept vectors; sigma = u^T W v, differentiated through W alone. The vectors start as the
+    singular ones, so that the first step already divides by sigma.
+    Source: Miyato et al. 2018, Alg. 1, which starts from random vectors; those of the start: Zhai et al.'s code.
     """
 
-    num_init_iterations: int = 15
-
     def init(self, weight_IO: Tensor, draw: Draw) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        params = {"weight": weight_IO}
-        u_O = _unit(draw("spectral", (weight_IO.shape[1],)).to(weight_IO.dtype))
-        buffers = {"left": _unit(_times(weight_IO, u_O)), "right": u_O}
-        for _ in range(self.num_init_iterations):
-            buffers = self.refresh(params, buffers)
-        return params, buffers
+        left_I, right_O = _top_singular_vectors(weight_IO)
+        return {"weight": weight_IO}, {"left": left_I, "right": right_O}
 
     def refresh(self, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> dict[str, Tensor]:
         weight_IO = params["weight"]
@@ -103,20 +98,38 @@ class SpectralNorm(Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class SigmaReparam(SpectralNorm):
-    """gamma W / sigma(W), gamma a learned scalar that starts at 1.
+    """gamma W / sigma(W), gamma a learned scalar that starts at 1, or at sigma(W): the weight then starts as W itself.
 
     Source: Zhai et al. 2023, Sec. 3.2. Their public code starts gamma at 1 for speech and at sigma(W) for vision.
     """
 
+    gamma_init: GammaInit = "one"
+
     def init(self, weight_IO: Tensor, draw: Draw) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         params, buffers = super().init(weight_IO, draw)
-        return params | {"gamma": torch.ones((), dtype=weight_IO.dtype, device=weight_IO.device)}, buffers
+        sigma = self.sigma(weight_IO, buffers)
+        return params | {"gamma": sigma if self.gamma_init == "sigma" else torch.ones_like(sigma)}, buffers
 
     def weight(self, params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
         return params["gamma"] / self.sigma(params["weight"], buffers) * params["weight"]
 
     def gamma(self, params: dict[str, Tensor]) -> Tensor | None:
         return params["gamma"]
+
+
+def _top_singular_vectors(weight_IO: Tensor) -> tuple[Tensor, Tensor]:
+    """The left (I,) and right (O,) vector of the largest singular value, by that of the smaller Gram matrix in float64.
+
+    Of a weight that is not finite those of its finite entries, so that the trial diverges and the pack goes on.
+    """
+    exact_IO = weight_IO.double().where(weight_IO.isfinite(), 0)
+    is_tall = weight_IO.shape[0] > weight_IO.shape[1]
+    gram = exact_IO.mT @ exact_IO if is_tall else exact_IO @ exact_IO.mT
+    _, vectors = torch.linalg.eigh(gram)  # an SVD of all singular values takes ten times as long
+    top = vectors[:, -1]
+    other = _unit(_times(exact_IO if is_tall else exact_IO.mT, top))
+    left_I, right_O = (other, top) if is_tall else (top, other)
+    return left_I.to(weight_IO.dtype), right_O.to(weight_IO.dtype)
 
 
 def _norm(weight_IO: Tensor) -> Tensor:

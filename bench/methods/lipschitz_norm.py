@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 class LipschitzNorm(ShapedLogits):
     """Softmax of q_i . k_j / (|q_i| max_j |k_j|), the maximum over the row's allowed keys: |Z| <= 1, unscaled.
 
-    Source: Dasoulas et al. 2021, for scaled dot products, each query with its own keys as in their graphs: so a row
-    depends on no later token. Departure: the paper divides by max(|q| |K|, |q| |V|, |K| |V|) with |K| and |V| the
-    largest norms; values play no part here, so its bound of the Lipschitz constant holds where |V| <= min(|q|, |K|).
+    Source: Dasoulas et al. 2021, for scaled dot products. Departures, for which their bound of the Lipschitz constant
+    is not claimed: the authors' code (Quadratic_LipschitzNorm) divides logits already scaled by 1/sqrt(D) by
+    max(|Q| |K|, |Q| |V|, |K| |V|), |Q| the Frobenius norm of all queries of a head, |K| and |V| the largest norms of a
+    row's keys and values. Here values play no part, and each query counts alone, so that a causal row depends neither
+    on later tokens nor on other sequences; logits are about sqrt(D N) times theirs where N queries have one norm.
     """
 
     source = "Dasoulas et al. 2021"

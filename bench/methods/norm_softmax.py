@@ -1,9 +1,11 @@
 """NormSoftmax: each row of logits divided by its own standard deviation before softmax.
 
 The deviation is the population's, over the allowed keys; the row's mean is taken out too, which changes no weight. A
-row of one key, or of equal logits, becomes zeros.
-Source: Jiang et al. 2023. Hoffmann et al. 2024 use it with a divisor of at most sqrt(D): that is an entry of its own.
-The eps that holds rows whose deviation vanishes is ours.
+row of one key, or of equal logits, becomes zeros. The eps that holds rows whose deviation vanishes is ours.
+Source: Jiang et al. 2023, whose abstract has unit variance and no bound: `norm_softmax`. The bound of sqrt(D) on the
+divisor is in Hoffmann et al. 2024's code (`norm_softmax_std` there, with the sample's deviation; their `norm_softmax`
+bounds the variance), and Born et al. 2025 ascribe a minimum to Jiang et al. too, whose full text was not at hand: so
+`norm_softmax_bounded` may well be what either paper ran.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class NormSoftmaxBounded(NormSoftmax):
     Z is already scaled by the model, so max_divisor 1 is sqrt(D) on unscaled logits.
     """
 
-    source = "Hoffmann et al. 2024; Jiang et al. 2023"
+    source = "Hoffmann et al. 2024 (their code, norm_softmax_std), after Jiang et al. 2023"
     controls = "variance from below: that of every row of logits is at least 1"
 
     max_divisor: Annotated[float, Gt(0)] = 1.0

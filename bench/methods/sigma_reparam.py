@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.methods.linear import Linear, PlainLinear, SigmaReparam
+from bench.methods.linear import GammaInit, Linear, PlainLinear, SigmaReparam
 from bench.methods.softmax import Softmax
 
 QUERY_AND_KEY = ("query", "key")
@@ -14,25 +14,32 @@ QUERY_AND_KEY = ("query", "key")
 class SigmaReparamAll(Softmax):
     """Softmax with weights gamma W / sigma(W), sigma the spectral norm, on every linear layer of the network.
 
+    gamma_init: gamma starts at 1, or at sigma(W), so that all weights start as without the method.
     Source: Zhai et al. 2023, Sec. 3.2. They also take out LayerNorm, weight decay and warmup: knobs and settings here.
+    Their code starts gamma at 1 for speech and at sigma(W) for vision.
     """
 
     source = "Zhai et al. 2023, Sec. 3.2"
     controls = "spectral norm of all weights, up to the learned gamma"
 
+    gamma_init: GammaInit = "one"
+
     def linear(self, role: str) -> Linear:
-        return SigmaReparam()
+        return SigmaReparam(gamma_init=self.gamma_init)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SigmaReparamQK(Softmax):
     """Softmax with weights gamma W / sigma(W) on the query and key projections only, as Hong & Lee apply it.
 
+    gamma_init: gamma starts at 1, or at sigma(W), so that all weights start as without the method.
     Source: Zhai et al. 2023 (on every linear layer there); Hong & Lee 2025.
     """
 
     source = "Hong & Lee 2025; Zhai et al. 2023"
     controls = "spectral norm of the query and key weights, up to the learned gamma"
 
+    gamma_init: GammaInit = "one"
+
     def linear(self, role: str) -> Linear:
-        return SigmaReparam() if role in QUERY_AND_KEY else PlainLinear()
+        return SigmaReparam(gamma_init=self.gamma_init) if role in QUERY_AND_KEY else PlainLinear()

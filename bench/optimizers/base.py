@@ -22,6 +22,7 @@ class Optimizer:
     """
 
     source: ClassVar[str] = "not stated"
+    revision: ClassVar[int] = 0  # raised when what it trains changes: part of a trial's id, so results never mix
     knobs: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")  # the lane knobs that `update` reads
 
     def init(self, name: str, p: Tensor) -> Tensors:

@@ -208,8 +208,11 @@ def _construct(name: str, entry_class: type, params: dict[str, Any]) -> Any:
 
 
 def _digest(kind: Kind, name: str, entry: Any, loc: Loc) -> str:
-    """What the trial's identity has to know beside parameters: the code of a user's entry, the data of a workload."""
-    digest = ""
+    """What the trial's identity has to know beside parameters.
+
+    The code of a user's entry, the data of a workload, and the revision of a method or optimizer that changed.
+    """
+    digest = f"revision {entry.revision}" if getattr(entry, "revision", 0) else ""
     if kind.word == "workload":
         try:
             digest = entry.data_digest()

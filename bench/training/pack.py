@@ -42,7 +42,7 @@ def lane_constants(trial: Trial) -> dict[str, float]:
 
     None of a user's own optimizer, whose code may not take tensors for them.
     """
-    if trial.optimizer.digest:
+    if ":" in trial.optimizer.name:
         return {}
     return {name: value for name, value in trial.optimizer.params.items() if isinstance(value, float)}
 

@@ -181,7 +181,7 @@ def test_spectral_norm_keeps_entropy_above_a_bound_that_the_inputs_alone_decide(
     plain, normalised = [], []
     for _ in "qk":
         raw = scale * torch.randn(6, 6, generator=generator, dtype=torch.float64)
-        linear = SpectralNorm(num_init_iterations=500)
+        linear = SpectralNorm()
         params, buffers = linear.init(raw, lambda name, shape: torch.ones(shape))
         plain.append((x_BNC @ raw)[:, None])
         normalised.append((x_BNC @ linear.weight(params, buffers))[:, None])

@@ -284,3 +284,11 @@ def test_loading_a_suite_imports_no_heavy_module():
 def test_choice_keeps_its_label_out_of_equality_of_ids():
     trial = suite().expand()[0]
     assert dataclasses.replace(trial, method=dataclasses.replace(trial.method, label="x")).id == trial.id
+
+
+def test_a_method_that_trains_otherwise_than_before_has_ids_of_its_own():
+    """Power iterations of spectral_norm start exactly since revision 1; softmax never changed."""
+    plain, changed = (suite(methods=[name]).expand()[0] for name in ("softmax", "spectral_norm"))
+    assert (plain.method.digest, changed.method.digest) == ("", "revision 1")
+    old = dataclasses.replace(changed, method=dataclasses.replace(changed.method, digest=""))
+    assert old.id != changed.id
