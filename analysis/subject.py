@@ -15,10 +15,8 @@ from analysis.losses import choose_loss
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries, trials_to_measure
-from analysis.scores.traces import lot_measures
+from analysis.scores.traces import MEASURED_QUANTITIES, lot_measures
 from bench.trace import TRACE_COLUMNS
-
-MEASURED_QUANTITIES = ("loss", "entropy")  # of traces, which scores read
 
 # (trial ids, quantities or None for all) -> trial_id and TRACE_COLUMNS, in frames of whole trials
 TraceLots = Callable[[Collection[str], Collection[str] | None], Iterable[pl.DataFrame]]

@@ -16,13 +16,16 @@ TRACE_COLUMNS: dict[str, str] = {"step": "Int32", "quantity": "String", "layer":
 
 WHOLE_MODEL = -1
 
+Merge = Literal["mean", "sum", "max", "min"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
     """What a trace's `quantity` means. `low` and `high` bound it; `high` may depend on the number of keys.
 
-    merge: how a layer's value follows from those of equal parts of its batch and heads. over_layers: of a quantity of
-    the whole model, the per-layer quantity that it sums up, and whether as its mean or its standard deviation.
+    merge: how a layer's value follows from those of equal parts of its batch; merge_heads: from those of equal parts
+    of its heads, None if likewise. over_layers: of a quantity of the whole model, the per-layer quantity that it sums
+    up, and whether as its mean or its standard deviation.
     """
 
     title: str
@@ -31,7 +34,8 @@ class Quantity:
     high: Callable[[int], float]  # of num_keys
     definition: str
     per_layer: bool = False
-    merge: Literal["mean", "sum", "max", "min"] = "mean"
+    merge: Merge = "mean"
+    merge_heads: Merge | None = None
     over_layers: tuple[str, Literal["mean", "std"]] | None = None
 
 

@@ -24,9 +24,10 @@ from analysis.figures.chart_style import (
     step_x,
     styled,
 )
-from analysis.figures.frames.aggregate import plot_limits
+from analysis.figures.frames.aggregate import UNIFORM_ENTROPY, plot_limits
 from analysis.figures.frames.inspected import GAMMAS
 from analysis.figures.frames.theory import with_last_edge
+from analysis.figures.traces import uniform_rules
 from bench.errors import UsageError
 from bench.lazy import altair as alt
 
@@ -43,13 +44,13 @@ _GAMMA_TITLES = {
 def variance_against_entropy(points: pl.DataFrame, curve: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     """Logit variance against normalised entropy of every layer during training, a panel a method, colour by step.
 
-    `points` has the columns of `variance_and_entropy`, `curve` of `gaussian_curve`, dashed: softmax of Gaussian logits
-    of that variance. Source: Hong & Lee 2025, Fig. 4 and Eq. 8.
+    `points` has the columns of `variance_and_entropy`; `curve`, dashed, those of `gaussian_curve`, and method: softmax
+    of Gaussian logits of that variance. Source: Hong & Lee 2025, Fig. 4 and Eq. 8.
     """
     require_columns(points, ("method", "layer", "step", "logit_variance", "normalised_entropy"), "the points")
-    require_columns(curve, ("logit_variance", "normalised_entropy"), "the curve")
+    require_columns(curve, ("method", "logit_variance", "normalised_entropy"), "the curve")
     x = _log_axis(alt.X, points["logit_variance"], "logit_variance:Q", "logit variance (log scale)")
-    y = _log_axis(alt.Y, points["normalised_entropy"], "normalised_entropy:Q", "H / (log N − H) (log scale)")
+    y = _log_axis(alt.Y, points["normalised_entropy"], "normalised_entropy:Q", "H / (largest H − H) (log scale)")
     last = max(1, *points["step"]) + 1
     scale = alt.Scale(type="log", domain=[1, last], scheme=depth_scheme())
     legend = alt.Legend(title=["step,", "from 1"], format="~s", gradientLength=150, tickCount=4)
@@ -58,7 +59,9 @@ def variance_against_entropy(points: pl.DataFrame, curve: pl.DataFrame, *, title
     for rows in points.with_columns(from_one=pl.col("step") + 1).partition_by("method", maintain_order=True):
         check_size(rows)
         dots = alt.Chart(rows).mark_point(filled=True, size=13, opacity=0.75, clip=True).encode(x=x, y=y, color=colour)
-        expected = alt.Chart(curve).mark_line(color=GREY, strokeDash=[4, 3], strokeWidth=1.2, clip=True)
+        expected = alt.Chart(curve.filter(method=rows["method"][0])).mark_line(
+            color=GREY, strokeDash=[4, 3], strokeWidth=1.2, clip=True
+        )
         panels.append(alt.layer(expected.encode(x=x, y=y), dots, width=200, height=140, title=_titled(rows)))
     return styled(alt.concat(*panels, columns=3, spacing=20), title, subtitle)
 
@@ -92,10 +95,10 @@ def gammas_by_layer(summary: pl.DataFrame, *, title: str, subtitle: str = "") ->
 def variance_and_entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
     """Logit variance and entropy of every layer against step, a row of panels a method, colour by depth.
 
-    `summary` has the columns of `layer_summary` and `quantity`, of both. The rule is log N. Source: Hong & Lee 2025,
-    Fig. 9.
+    `summary` has the columns of `layer_summary` and `quantity`, of both. The rule is the entropy of uniform rows, as in
+    `analysis.figures.traces.uniform_rules`. Source: Hong & Lee 2025, Fig. 9.
     """
-    columns = ("method", "outcome", "layer", "step", "value", "is_end", "quantity")
+    columns = ("method", "outcome", "layer", "step", "value", "is_end", "quantity", UNIFORM_ENTROPY)
     require_columns(summary, columns, "the quantities of layers")
     summary = summary.with_columns(from_one=pl.col("step") + 1)
     step, colour = _step_and_depth(summary)
@@ -105,14 +108,14 @@ def variance_and_entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title
     scale = alt.Scale(domain=[0, math.log(num_keys) * 1.18], nice=False)
     axis = alt.Axis(tickCount=4, minExtent=_Y_EXTENT)
     entropy = alt.Y("value:Q", title="entropy (nats)", scale=scale, axis=axis)
-    log_n = labelled_rule(math.log(num_keys), f"log N (N = {num_keys})")
     rows = []
     for of_method in summary.partition_by("method", maintain_order=True):
         size: dict[str, Any] = {"width": 300, "height": 120, "title": _titled(of_method)}
         spread = of_method.filter(is_variance, pl.col("value") > 0)
         entropies = of_method.filter(quantity="entropy")
         left = alt.layer(*_lines_and_crosses(spread, step, variance, colour), **size)
-        right = alt.layer(*_lines_and_crosses(entropies, step, entropy, colour), *log_n, **size)
+        rules = [one for label, height in uniform_rules(entropies, num_keys) for one in labelled_rule(height, label)]
+        right = alt.layer(*_lines_and_crosses(entropies, step, entropy, colour), *rules, **size)
         rows.append(alt.hconcat(left, right, spacing=20))
     return styled(alt.vconcat(*rows, spacing=18), title, subtitle)
 
@@ -120,7 +123,8 @@ def variance_and_entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title
 def rows_in_training(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
     """Histograms of the weights and of the row entropies of each method at a few steps of its training.
 
-    `summary` has the columns of `histogram_summary`. Rules: 1 / N, log N.
+    `summary` has the columns of `histogram_summary`. Rules: 1 / N and log N, weight and entropy of a uniform row that
+    sees all N keys.
     """
     columns = ("method", "of", "place", "step", "low", "high", "share")
     require_columns(summary, columns, "the histograms")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -162,12 +163,17 @@ def _figure_4(material: Material) -> Outcome:
     points = inspected.variance_and_entropy(material.results, material.traces, material.lr, material.num_keys)
     if points.is_empty():
         return Skipped(reason=f"no logit variances were traced at lr = {material.lr:g}")
+    curves = [
+        theory.gaussian_curve(round(math.exp(rows["most_entropy"][0]))).with_columns(method=pl.lit(rows["method"][0]))
+        for rows in points.partition_by("method", maintain_order=True)
+    ]
     chart = attention.variance_against_entropy(
         points,
-        theory.gaussian_curve(material.num_keys),
+        pl.concat(curves),
         title=f"Logit variance against normalised entropy in training at lr = {material.lr:g}",
-        subtitle=f"{material.place}\nA dot a layer and step, mean over seeds; dashed: softmax of Gaussian logits, "
-        f"N = {material.num_keys}",
+        subtitle=f"{material.place}\nA dot a layer and step, mean over seeds; dashed: softmax of Gaussian logits of as "
+        f"many keys as a row sees (N = {material.num_keys}, or their geometric mean over rows)\n"
+        "largest H: of rows uniform over the keys that they see",
     )
     return [Drawn(chart=chart, data=points)]
 

@@ -30,12 +30,15 @@ TRACE_NOTE = (
     "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence"
 )
 _ENTROPY_NOTE = (
-    "\nEntropy band: standard deviation over layers; triangle: entropy collapse, the mean falls below a tenth of log N"
+    "\nEntropy band: standard deviation over layers; triangle: entropy collapse, the mean falls below a tenth of that "
+    "of uniform rows"
 )
 _LAYER_NOTE = (
     "Mean over the seeds that completed; dashed lines ending in ×: over the seeds that diverged, up to the first "
-    "divergence\nTriangle: entropy collapse, a layer falls below a tenth of log N"
+    "divergence\nTriangle: entropy collapse, a layer falls below a tenth of the entropy of uniform rows"
 )
+_HEAD_NOTE = _LAYER_NOTE.replace("a layer falls", "a layer's least head falls")
+_ROUNDING = 1e-4  # nats
 _MAP_NOTE = "Grey: completed; colour: diverged, dark is early; ×: no result (crashed, out of memory or timed out)"
 
 
@@ -87,6 +90,7 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
     lr = telling_lr(chosen)
     where = f"at lr = {lr:g}, where methods differ most"
     traced, layers = trace_summary(part, traces, lr), layer_summary(part, traces, lr)
+    heads = layer_summary(part, traces, lr, "least_head_entropy")
     if traced.height:
         note = TRACE_NOTE + (_ENTROPY_NOTE if "entropy" in set(traced["panel"]) else "")
         title, subtitle = f"Training behaviour {where}", f"{place}\n{note}\n{diverged_sentence(traced)}"
@@ -96,6 +100,10 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
         title, subtitle = f"Attention entropy of every layer {where}", f"{place}\n{_LAYER_NOTE}"
         chart = entropy_by_layer(layers, num_keys=num_keys, title=title, subtitle=subtitle)
         yield Drawn(kind="entropy_by_layer", title=title, place=place, chart=chart, summary=layers)
+    if heads.height and (layers["value"] - heads["value"]).max() > _ROUNDING:  # more than one head
+        title, subtitle = f"Attention entropy of every layer's least head {where}", f"{place}\n{_HEAD_NOTE}"
+        chart = entropy_by_layer(heads, num_keys=num_keys, title=title, subtitle=subtitle)
+        yield Drawn(kind="entropy_by_head", title=title, place=place, chart=chart, summary=heads)
 
 
 def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:

@@ -24,7 +24,14 @@ from analysis.figures.chart_style import (
     styled,
 )
 from analysis.figures.diverged_words import diverged_words
-from analysis.figures.frames.aggregate import DIVERGED_COLUMNS, TRACE_PANELS, collapses, plot_limits
+from analysis.figures.frames.aggregate import (
+    DIVERGED_COLUMNS,
+    TRACE_PANELS,
+    UNIFORM_ENTROPY,
+    collapses,
+    most_entropy,
+    plot_limits,
+)
 from bench.lazy import altair as alt
 
 _TITLES: dict[str, str] = {
@@ -51,6 +58,7 @@ _HELD_OUT_PANELS = ("val_loss", "val_accuracy")  # measured at equal distances i
 _LOG_PANELS = ("loss", "grad_norm", "val_loss")
 _MARGIN = 0.13  # of a linear axis, for a bound's label
 _MASS_TOLERANCE = 0.01  # rows in half precision sum to 1 within it
+_ROUNDING = 1e-5  # nats, of single precision
 _WIDTH, _HEIGHT = 330, 200  # pixels of a panel of training_behaviour
 
 
@@ -60,17 +68,18 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
     `summary` has the columns of `trace_summary`. Where it has held-out quantities, two panels more: training and
     held-out loss, and accuracy; where rows of P do not sum to 1, one of their sums. A line that ends in a cross is of
     seeds that diverged; pointed at, it says at which steps. Band: standard deviation over layers. Labelled dashed
-    rules, N being `num_keys`: log N for the entropy; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and
-    are drawn for these only. Under a causal mask they bound all the same, but only a row that sees all N keys can reach
-    the one for uniform rows. A triangle on a line of the entropy is where it collapses (`aggregate.collapses`).
+    rules, N being `num_keys`: the entropy of rows that are uniform over the keys that they see, log N where all see
+    N or traces do not say; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and are drawn for these only
+    (under a causal mask they bound all the same, but no matrix reaches 1). A triangle on a line of the entropy is
+    where it collapses (`aggregate.collapses`).
     Source: Hong & Lee 2025, Figs. 1 (bottom) and 5; bounds of Prop. 5.3.
     """
-    columns = ("panel", "method", "outcome", "step", "value", "low", "high", "is_end")
+    columns = ("panel", "method", "outcome", "step", "value", "low", "high", "is_end", UNIFORM_ENTROPY)
     require_columns(summary, (*columns, *DIVERGED_COLUMNS), "the trace summary")
     summary = summary.with_columns(from_one=pl.col("step") + 1)
     methods = summary["method"].unique().sort().to_list()
-    bounds = _bounds(num_keys, rows_sum_to_one=_rows_sum_to_one(summary))
     entropy = summary.filter(panel="entropy")
+    bounds = _bounds(num_keys, uniform_rules(entropy, num_keys), rows_sum_to_one=_rows_sum_to_one(summary))
     marked = {"entropy": collapses(entropy, ["method", "outcome"], num_keys)}
     panels = [
         _trace_panel(summary, panel, methods, bounds[panel], marked.get(panel, entropy.clear()))
@@ -84,10 +93,10 @@ def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
     """Attention entropy of every layer against step, a panel a method, colour by depth: which layers collapse.
 
     `summary` has the columns of `layer_summary`. Dashed lines that end in a cross are of seeds that diverged; when, is
-    said over the panel. The labelled rule is log N, N being `num_keys`; a triangle is where a layer collapses
-    (`aggregate.collapses`).
+    said over the panel. The labelled rule is the entropy of uniform rows as in `training_behaviour`; a triangle is
+    where a layer collapses (`aggregate.collapses`).
     """
-    columns = ("method", "outcome", "layer", "step", "value", "is_end", *DIVERGED_COLUMNS)
+    columns = ("method", "outcome", "layer", "step", "value", "is_end", UNIFORM_ENTROPY, *DIVERGED_COLUMNS)
     require_columns(summary, columns, "the layer summary")
     summary = summary.with_columns(from_one=pl.col("step") + 1)
     colour, step = layer_colour(max(0, *summary["layer"]), gradient=150), step_x(_num_steps(summary), is_log=True)
@@ -114,21 +123,34 @@ def _rows_sum_to_one(summary: pl.DataFrame) -> bool:
     return not ((mass - 1).abs() > _MASS_TOLERANCE).any()
 
 
-def _bounds(num_keys: int, *, rows_sum_to_one: bool) -> dict[str, list[tuple[str, float, bool]]]:
+def _bounds(
+    num_keys: int, of_entropy: list[tuple[str, float]], *, rows_sum_to_one: bool
+) -> dict[str, list[tuple[str, float, bool]]]:
     """Each panel's theoretical bounds: label, height, and whether the label goes below the rule."""
     norm = [
         (f"√N (N = {num_keys}): rows one-hot", math.sqrt(num_keys), False),
         ("1: rows uniform over N keys", 1.0, True),
     ]
     bounds: dict[str, list[tuple[str, float, bool]]] = {panel: [] for panel in TRACE_PANELS}
-    bounds["entropy"] = [(_uniform_label(num_keys), math.log(num_keys), False)]
+    bounds["entropy"] = [(*rule, False) for rule in of_entropy]
     bounds["frobenius_norm"] = norm if rows_sum_to_one else []
     bounds["row_mass"] = [("1: rows sum to 1", 1.0, False)]
     return bounds
 
 
-def _uniform_label(num_keys: int) -> str:
-    return f"log N (N = {num_keys}): rows uniform over N keys"
+def uniform_rules(rows: pl.DataFrame, num_keys: int) -> list[tuple[str, float]]:
+    """Label and height of a rule for each different entropy of uniform rows in a summary, the highest first."""
+    most = rows.select("method", most=most_entropy(rows, num_keys).round(6)).unique().sort("method")
+    rules = []
+    for height in most["most"].unique().sort(descending=True).to_list():
+        methods = most.filter(most=height)["method"].to_list()
+        whose = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
+        whose = "" if len(methods) == most.height else f" ({whose})"
+        if abs(height - math.log(num_keys)) < _ROUNDING:
+            rules.append((f"log N (N = {num_keys}): rows uniform over N keys{whose}", math.log(num_keys)))
+        else:
+            rules.append((f"{height:.2f}: rows uniform over the keys they see{whose}", height))
+    return rules
 
 
 def _trace_panel(
@@ -173,7 +195,8 @@ def _trace_panel(
 
 def _layer_panel(rows: pl.DataFrame, num_keys: int, step: alt.X, colour: alt.Color, words: Mapping[str, str]) -> Any:
     check_size(rows)
-    high = math.log(num_keys) * (1 + _MARGIN)
+    rules = uniform_rules(rows, num_keys)
+    high = max(math.log(num_keys), *(height for _, height in rules)) * (1 + _MARGIN)
     value = alt.Y("value:Q", title="entropy (nats)", scale=alt.Scale(domain=[0, high], nice=False))
     outcomes = alt.Scale(domain=["completed", "diverged"], range=[[1, 0], [4, 3]])
     dash = alt.StrokeDash("outcome:N", scale=outcomes, legend=None)
@@ -182,7 +205,7 @@ def _layer_panel(rows: pl.DataFrame, num_keys: int, step: alt.X, colour: alt.Col
     crosses = _crosses(rows, step, value, (0, high)).encode(color=colour)
     collapsed = collapses(rows, ["outcome", "layer"], num_keys)
     triangles = [_triangles(collapsed, step, value).encode(color=colour)] if collapsed.height else []
-    rule = labelled_rule(math.log(num_keys), _uniform_label(num_keys))
+    rule = [layer for label, height in rules for layer in labelled_rule(height, label)]
     method = rows["method"][0]
     title = panel_title(method, words[method] if words else "")
     return alt.layer(lines, crosses, *triangles, *rule, width=240, height=150, title=title)

@@ -47,9 +47,9 @@ FORMULAS: dict[str, tuple[str, str]] = {
 _FURTHER: dict[str, str] = {
     "val_calibration_error": "The calibration error is the expected one of held-out predictions, over 15 bins",
     "entropy_collapse_step": f"We speak of entropy collapse where attention entropy falls below {COLLAPSE_SHARE:g} of "
-    "its largest value, the logarithm of the number of keys",
+    "its largest value, the mean over rows of the logarithm of the number of keys that a row sees",
 }
-_WITH_ENTROPY = {"training_behaviour", "entropy_by_layer"}  # figures that mark it
+_WITH_ENTROPY = {"training_behaviour", "entropy_by_layer", "entropy_by_head"}  # figures that mark it
 
 _UNSEEN: Text = [
     "Where the largest stable learning rates of a method's seeds scatter (flag cliff_wanders), the intervals of its "

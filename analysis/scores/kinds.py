@@ -45,6 +45,7 @@ from analysis.scores.parts import (
     edged,
     final_losses_at_best,
     losses_at_default,
+    of_entropy,
     over_lrs,
     whole,
     windowed,
@@ -97,11 +98,13 @@ _HONG_LEE, _WORTSMAN, _ZHAI = "hong2025variance", "wortsman2024small", "zhai2023
 _ANY, _POSITIVE, _SHARE = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
 _CENSORED = "censored: target not reached"
 _NO_COLLAPSE = "no trial collapsed"
+_NO_ENTROPY, _NO_HEADS = "no entropy in the traces", "no entropy by head in the traces"
 _TARGET = (
     f"the target lies {TARGET_SHARE:.0%} of the way from the mean training loss at init to the least training loss of "
     f"all entries on the workload; the loss is the mean of the last {TARGET_LOSSES} measured ones"
 )
-_COLLAPSE = f"the entropy of a layer falls below {COLLAPSE_SHARE:g} of its largest value, log N"
+_UNIFORM = "that of rows uniform over the keys that each sees (log N where all see N)"
+_COLLAPSE = f"the entropy of a layer falls below {COLLAPSE_SHARE:g} of {_UNIFORM}"
 
 SCORE_KINDS: dict[str, ScoreKind] = {
     "lr_sensitivity": ScoreKind(
@@ -198,24 +201,38 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         title="Collapsed",
         definition=f"share of the trials in which {_COLLAPSE}",
         unit="share", bounds=_SHARE, higher_is_better=False, sources=(_ZHAI,),
-        part=over_lrs("collapsed", "no entropy in the traces"), function=robustness.seed_mean, spread=share_of_trials,
+        part=of_entropy(over_lrs("collapsed", _NO_ENTROPY)), function=robustness.seed_mean, spread=share_of_trials,
+    ),
+    "head_collapse_share": ScoreKind(
+        title="Collapsed by head",
+        definition="share of the trials in which a head's entropy, mean over batch and rows, falls below "
+        f"{COLLAPSE_SHARE:g} of {_UNIFORM}",
+        unit="share", bounds=_SHARE, higher_is_better=False, sources=(_ZHAI,),
+        part=of_entropy(over_lrs("head_collapsed", _NO_HEADS)), function=robustness.seed_mean, spread=share_of_trials,
     ),
     "entropy_collapse_step": ScoreKind(
         title="Collapse step",
         definition=f"updates until {_COLLAPSE}; mean over the trials in which it does",
         unit="steps", bounds=_POSITIVE, higher_is_better=None, sources=(_ZHAI,),
-        part=over_lrs("collapse_step", _NO_COLLAPSE), function=robustness.seed_mean, spread=smooth,
+        part=of_entropy(over_lrs("collapse_step", _NO_COLLAPSE)), function=robustness.seed_mean, spread=smooth,
     ),
     "entropy_collapse_layer": ScoreKind(
         title="Collapse layer",
         definition=f"the layer, from 0, where first {_COLLAPSE}; mean over the trials in which it does",
         unit="layers", bounds=_POSITIVE, higher_is_better=None, sources=(_ZHAI,),
-        part=over_lrs("collapse_layer", _NO_COLLAPSE), function=robustness.seed_mean, spread=smooth,
+        part=of_entropy(over_lrs("collapse_layer", _NO_COLLAPSE)), function=robustness.seed_mean, spread=smooth,
     ),
     "lowest_entropy": ScoreKind(
         title="Lowest entropy",
-        definition="least entropy of any layer at any step, as a share of log N, at the best learning rate",
+        definition=f"least entropy of any layer at any step, as a share of {_UNIFORM}, at the best learning rate",
         unit="share", bounds=_SHARE, higher_is_better=None, sources=(_ZHAI,),
-        part=at_best("lowest_entropy", "no entropy"), function=robustness.seed_mean, spread=smooth,
+        part=of_entropy(at_best("lowest_entropy", "no entropy")), function=robustness.seed_mean, spread=smooth,
+    ),
+    "lowest_head_entropy": ScoreKind(
+        title="Lowest entropy of a head",
+        definition=f"least entropy of any head at any step, mean over batch and rows, as a share of {_UNIFORM}, at the "
+        "best learning rate",
+        unit="share", bounds=_SHARE, higher_is_better=None, sources=(_ZHAI,),
+        part=of_entropy(at_best("lowest_head_entropy", _NO_HEADS)), function=robustness.seed_mean, spread=smooth,
     ),
 }  # fmt: skip

@@ -18,6 +18,7 @@ from analysis.scores.wandering import unseen_at, unseen_at_best
 from analysis.text import lr_text
 
 NO_TRACES = "no traces"
+_ASSUMES_LOG_N = "every row taken to see N keys: the traces do not say"
 _WANDERS = "upper end: cliffs that no seed showed"
 
 
@@ -142,6 +143,18 @@ def at_best(name: str, nothing: str) -> PartOf:
         return Part(grid=None, note=note if entry.is_traced else NO_TRACES)
 
     return part
+
+
+def of_entropy(part: PartOf) -> PartOf:
+    """A part whose measures are shares of the entropy of uniform rows; says so where log N stood in for it."""
+
+    def noted(entry: ScoredEntry) -> Part:
+        found = part(entry)
+        if found.grid is None or not np.nansum(entry.measures["assumes_log_n"]) > 0:
+            return found
+        return dataclasses.replace(found, note=", ".join(filter(None, (found.note, _ASSUMES_LOG_N))))
+
+    return noted
 
 
 # Those that read nothing but losses.

@@ -50,7 +50,7 @@ NOT_SEPARATED = "not separated"
 _Valued = tuple[tuple[str, ...], LossGrid, float]
 
 # Measures of a trial that scores read, beside those of analysis.scores.traces.
-_MEASURES = (*MEASURES, "target_s", "collapsed")
+_MEASURES = (*MEASURES, "target_s", "collapsed", "head_collapsed")
 
 
 def score_table(
@@ -181,6 +181,9 @@ def _measured(results: pl.DataFrame, measures: pl.DataFrame | None) -> pl.DataFr
         *(*ENTRY, "lr", "seed", *MEASURES),
         target_s=pl.col("target_step") * pl.col("wall_s") / pl.col("num_steps"),
         collapsed=pl.when(pl.col("lowest_entropy").is_not_null()).then(pl.col("collapse_step").is_not_null()),
+        head_collapsed=pl.when(pl.col("lowest_head_entropy").is_not_null()).then(
+            pl.col("head_collapse_step").is_not_null()
+        ),
     )
 
 

@@ -1,7 +1,7 @@
 """What a trial's trace says about it: loss spikes, steps to a target loss, collapse of attention entropy.
 
 Everything is one lazy Polars plan over TRACE_COLUMNS + trial_id, so a scan of Parquet files is read in streams: only
-the rows of `loss` and `entropy` are kept, and no Python loop runs over trials. Values that are not finite are left out.
+the rows of MEASURED_QUANTITIES are kept, and no Python loop runs over trials. Values that are not finite are left out.
 
 Loss spike. The measured loss exceeds the mean of the 100 measured losses before it (at least 20) by more than seven of
 their standard deviations, all of log loss. Source: the spike score of OLMo 2 (Walsh et al. 2025, after Karpathy), the
@@ -15,8 +15,12 @@ Steps to target. The first measured step at which the mean of the last ten measu
 clipped at the loss at init, is at or below the target; so it lags behind the loss itself by up to nine measurements.
 Of trials that diverged it is null. Source: this project; targets as in AlgoPerf (Dahl et al. 2023).
 
-Entropy collapse. A layer's `entropy` lies below a tenth of its largest value, log N: for N = 21 below 0.30 nats, about
-1.4 keys a row by exp(H). Zhai et al. 2023 call it "pathologically low" without a number; the tenth is this project's.
+Entropy collapse. A layer's `entropy` lies below a tenth of the most that it can be, its `uniform_entropy`: the mean
+over rows of the log of the number of keys that a row sees. Where all see N = 21 keys, log N, that is below 0.30 nats,
+about 1.4 keys a row by exp(H). Zhai et al. 2023 call it "pathologically low" without a number; the tenth is this
+project's. The same of `least_head_entropy`, since one head of many that collapses hardly moves the mean of its layer.
+Traces of before there was `uniform_entropy` are taken to be of rows that all see N keys: under a causal mask or in a
+window their shares come out too small, and collapses too many (`assumes_log_n`).
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ SPIKE_MIN_LOSSES = 20
 LEAST_DEVIATION = 1e-3
 TARGET_LOSSES = 10
 COLLAPSE_SHARE = 0.1
+MEASURED_QUANTITIES = ("loss", "entropy", "least_head_entropy", "uniform_entropy")  # all that is read of traces
 
 _LEAST_LOSS = 1e-30  # of a log
 _LAYERS = 1 << 16  # more than Int16 holds: packs step and layer into one number, the earlier step first
@@ -41,7 +46,7 @@ TRIAL_COLUMNS: dict[str, type[pl.DataType]] = {
     "trial_id": pl.String,
     "ceiling": pl.Float64,  # the loss at init, at which losses are clipped
     "target": pl.Float64,  # loss to reach; null: none
-    "log_keys": pl.Float64,  # log N of the workload's attention; null: unknown
+    "log_keys": pl.Float64,  # log N of the workload's attention, where the trace lacks uniform_entropy; null: unknown
 }
 
 MEASURES: dict[str, type[pl.DataType]] = {
@@ -49,7 +54,10 @@ MEASURES: dict[str, type[pl.DataType]] = {
     "target_step": pl.Float64,  # updates; null: not reached
     "collapse_step": pl.Float64,  # updates; null: no layer collapsed
     "collapse_layer": pl.Float64,  # the layer that collapsed first, the lowest of several; null likewise
-    "lowest_entropy": pl.Float64,  # least over layers and steps, as a share of log N; null without entropy
+    "lowest_entropy": pl.Float64,  # least over layers and steps, as a share of the most it can be; null without entropy
+    "head_collapse_step": pl.Float64,  # updates; null: no head collapsed
+    "lowest_head_entropy": pl.Float64,  # as lowest_entropy, of the least head; null where it was not traced
+    "assumes_log_n": pl.Boolean,  # shares of log N, for want of uniform_entropy; null without entropy
     "has_loss": pl.Boolean,
 }
 
@@ -105,15 +113,31 @@ def _of_loss(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _of_entropy(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:
-    """trial_id, collapse_step, collapse_layer, lowest_entropy of the trials with a finite entropy and known log N."""
-    share = pl.col("value").cast(pl.Float64) / pl.col("log_keys")
+    """trial_id and the MEASURES of entropy, of the trials with a finite entropy and something to take a share of."""
+    of_layer = pl.col("quantity").is_in(["entropy", "least_head_entropy"])
+    most = pl.col("most").max().over("trial_id", "layer")
+    share = pl.col("value").cast(pl.Float64) / pl.coalesce("most", "log_keys")
     place = pl.col("step").cast(pl.Int64) * _LAYERS + pl.col("layer").cast(pl.Int64)
-    first = pl.col("first")
+    first, first_head = pl.col("first"), pl.col("first_head")
+    is_mean = pl.col("quantity") == "entropy"
+    is_low = pl.col("share") < COLLAPSE_SHARE
     return (
-        rows.filter(pl.col("quantity") == "entropy")
-        .join(trials.filter(pl.col("log_keys") > 0).select("trial_id", "log_keys"), on="trial_id")
-        .select("trial_id", share=share, place=pl.when(share < COLLAPSE_SHARE).then(place))
+        rows.filter(of_layer | (pl.col("quantity") == "uniform_entropy"))
+        .with_columns(most=pl.when(~of_layer).then(pl.col("value").cast(pl.Float64)))
+        .with_columns(most=most)
+        .filter(of_layer)
+        .join(trials.select("trial_id", "log_keys"), on="trial_id")
+        .filter(pl.coalesce("most", "log_keys") > 0)
+        .select("trial_id", "quantity", share=share, place=place, assumed=pl.col("most").is_null())
         .group_by("trial_id")
-        .agg(lowest_entropy=pl.col("share").min(), first=pl.col("place").min())
-        .select("trial_id", "lowest_entropy", collapse_step=first // _LAYERS, collapse_layer=first % _LAYERS)
+        .agg(
+            lowest_entropy=pl.col("share").filter(is_mean).min(),
+            first=pl.col("place").filter(is_mean & is_low).min(),
+            lowest_head_entropy=pl.col("share").filter(~is_mean).min(),
+            first_head=pl.col("place").filter(~is_mean & is_low).min(),
+            assumes_log_n=pl.col("assumed").any(),
+        )
+        .with_columns(collapse_step=first // _LAYERS, collapse_layer=first % _LAYERS)
+        .with_columns(head_collapse_step=first_head // _LAYERS)
+        .drop("first", "first_head")
     )

@@ -89,18 +89,20 @@ def observe_attention(
         heads_step = _largest_divisor(num_heads, MAX_OBSERVED_ELEMENTS // num_logits)
         batch_step = _largest_divisor(num_batch, MAX_OBSERVED_ELEMENTS // (num_logits * num_heads))
         parts = []
-        for b in range(0, num_batch, batch_step):
-            for h in range(0, num_heads, heads_step):
+        for h in range(0, num_heads, heads_step):
+            own = {name: _of_heads(x, h, heads_step, num_heads) for name, x in state.items()}
+            of_batch = []
+            for b in range(0, num_batch, batch_step):
                 q, k = (x[b : b + batch_step, h : h + heads_step] for x in (q_BHTD, k_BHTD))
-                own = {name: _of_heads(x, h, heads_step, num_heads) for name, x in state.items()}
                 layer = Attention(
                     z_BHQK=method.logits(q, k, mask.allowed_QK, own),
                     p_BHQK=method.weights(q, k, mask.allowed_QK, own),
                     mask_QK=mask.allowed_QK,
                     rows_sum_to_one=method.rows_sum_to_one,
                 )
-                parts.append(observe(probes, layer))
-        return merge(probes, parts) if len(parts) > 1 else parts[0]
+                of_batch.append(observe(probes, layer))
+            parts.append(of_batch)
+        return merge(probes, parts) if len(parts) * len(parts[0]) > 1 else parts[0][0]
 
 
 def reference_weights(method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors) -> Tensor:

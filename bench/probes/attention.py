@@ -1,7 +1,7 @@
 """Probes of the attention matrix and its logits: a function of a layer each, and the probe that traces it.
 
-Shapes: B batch, H heads, Q queries, K keys. Each function returns a scalar of one model, a mean over batch and heads
-but for `max_logit`.
+Shapes: B batch, H heads, Q queries, K keys. Each function but `row_entropies` returns a scalar of one model, a mean
+over batch and heads unless it says otherwise.
 """
 
 from __future__ import annotations
@@ -18,15 +18,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def entropy(layer: Attention) -> Tensor:
-    """Mean row entropy in nats, in [0, log K]. Source: Zhai et al. 2023, Ent(A_i).
+def row_entropies(layer: Attention) -> Tensor:
+    """Entropy of every row in nats, in [0, log K]: (B, H, Q). Source: Zhai et al. 2023, Ent(A_i).
 
     Of rows that need not sum to 1, the entropy of the row divided by its sum; a row of zeros has 0.
     """
     p_BHQK = layer.p_BHQK
     if not layer.rows_sum_to_one:
         p_BHQK = p_BHQK / p_BHQK.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(p_BHQK.dtype).tiny)
-    return torch.special.entr(p_BHQK).sum(dim=-1).mean()
+    return torch.special.entr(p_BHQK).sum(dim=-1)
+
+
+def least_head_entropy(entropy_BHQ: Tensor) -> Tensor:
+    """The least over heads of the mean of `row_entropies` over batch and rows, in [0, their mean over all]."""
+    return entropy_BHQ.mean(dim=(0, 2)).amin()
+
+
+def uniform_entropy(layer: Attention) -> Tensor:
+    """Entropy of rows that are uniform over the keys that each sees, the most that their mean can be, in [0, log K].
+
+    The mean over rows of the log of the number of keys; a row that sees one key has 0. Source: this project. Rows that
+    all see N keys have log N, causal ones log(N!) / N.
+    """
+    return layer.mask_QK.sum(dim=-1).to(layer.p_BHQK.dtype).clamp_min(1).log().mean()
 
 
 def frobenius_norm(layer: Attention) -> Tensor:
@@ -54,7 +68,7 @@ def max_logit(layer: Attention) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Entropy(Probe):
-    """Attention entropy of every layer, and its mean and standard deviation over layers."""
+    """Attention entropy of every layer, mean and deviation over layers; of its least head; of uniform rows."""
 
     source = "Zhai et al. 2023"
     quantities: ClassVar = {
@@ -83,10 +97,34 @@ class Entropy(Probe):
             definition="population standard deviation of `entropy` over layers",
             over_layers=("entropy", "std"),
         ),
+        "least_head_entropy": Quantity(
+            title="Least attention entropy of a head",
+            unit="nats",
+            low=0.0,
+            high=math.log,
+            definition="the least over a layer's heads of the head's `entropy`: one head that collapses shows in it, "
+            "and hardly in the mean",
+            per_layer=True,
+            merge_heads="min",
+        ),
+        "uniform_entropy": Quantity(
+            title="Attention entropy of uniform rows",
+            unit="nats",
+            low=0.0,
+            high=math.log,
+            definition="mean over rows of the log of the number of keys that a row may see, the most that `entropy` "
+            "can be: log N where every row sees N keys, log(N!)/N under a causal mask, less within a window",
+            per_layer=True,
+        ),
     }
 
     def measure(self, layer: Attention) -> dict[str, Tensor]:
-        return {"entropy": entropy(layer)}
+        entropy_BHQ = row_entropies(layer)
+        return {
+            "entropy": entropy_BHQ.mean(),
+            "least_head_entropy": least_head_entropy(entropy_BHQ),
+            "uniform_entropy": uniform_entropy(layer),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_types import Ge
 
 from bench.lazy import torch
-from bench.trace import Quantity
+from bench.trace import Merge, Quantity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,8 +57,8 @@ class Probe:
         raise NotImplementedError
 
 
-# How a quantity of a layer follows from those of equal parts of its batch and heads.
-MERGES: Mapping[str, Callable[[Tensor], Tensor]] = {
+# How a quantity of a layer follows from those of equal parts of it.
+MERGES: Mapping[Merge, Callable[[Tensor], Tensor]] = {
     "mean": lambda parts: parts.mean(dim=0),
     "sum": lambda parts: parts.sum(dim=0),
     "max": lambda parts: parts.amax(dim=0),
@@ -89,9 +89,17 @@ def observe(probes: Sequence[Probe], layer: Attention) -> Tensor:
     return torch.stack([values[name] for name in measured_by(probes)])
 
 
-def merge(probes: Sequence[Probe], parts: Sequence[Tensor]) -> Tensor:
-    """What `observe` would give of a layer, (N,), from `observe` of equal parts of its batch and heads."""
-    stacked = torch.stack(list(parts))
-    kinds = [quantity.merge for quantity in measured_by(probes).values()]
-    merged = {kind: MERGES[kind](stacked) for kind in dict.fromkeys(kinds)}
-    return torch.stack([merged[kind][index] for index, kind in enumerate(kinds)])
+def merge(probes: Sequence[Probe], parts: Sequence[Sequence[Tensor]]) -> Tensor:
+    """What `observe` would give of a layer, (N,), from `observe` of equal parts of its batch and heads.
+
+    parts: for every part of the heads, those of the batch.
+    """
+    declared = measured_by(probes).values()
+    of_heads = [_merged(torch.stack(list(of_batch)), [one.merge for one in declared]) for of_batch in parts]
+    return _merged(torch.stack(of_heads), [one.merge_heads or one.merge for one in declared])
+
+
+def _merged(stacked: Tensor, kinds: Sequence[Merge]) -> Tensor:
+    """Each quantity merged over the first dimension, (parts, N) -> (N,), as its kind says."""
+    by_kind = {kind: MERGES[kind](stacked) for kind in dict.fromkeys(kinds)}
+    return torch.stack([by_kind[kind][index] for index, kind in enumerate(kinds)])

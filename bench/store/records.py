@@ -38,7 +38,7 @@ LABELS = ("bench.workload", "bench.method", "bench.optimizer")  # of a method ru
 
 # Quantities of a trace that are no metrics with a curve, averaged over layers, as all others are. A point costs 0.1 ms
 # and 268 bytes.
-TRACE_ONLY = ("entropy", "row_mass", "logit_variance", "max_logit")
+TRACE_ONLY = ("entropy", "least_head_entropy", "uniform_entropy", "row_mass", "logit_variance", "max_logit")
 
 ENDED = ("FINISHED", "FAILED")  # status of runs that hold a trial whole: with a result, or lost
 

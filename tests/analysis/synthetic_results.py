@@ -106,6 +106,8 @@ def traces(results: pl.DataFrame, *, num_keys: int = 21, num_layers: int = 5, se
             ("entropy_mean", -1): layers.mean(0),
             ("entropy_std", -1): layers.std(0),
             **{("entropy", layer): layers[layer] for layer in range(num_layers)},
+            **{("least_head_entropy", layer): layers[layer] for layer in range(num_layers)},
+            **{("uniform_entropy", layer): np.full(len(t), math.log(num_keys)) for layer in range(num_layers)},
             **{("frobenius_norm", layer): norm[layer] for layer in range(num_layers)},
         }
         for (quantity, layer), value in values.items():

@@ -22,7 +22,7 @@ from bench.methods.base import Heads, Mask, Method
 from bench.methods.linear import ROLES
 from bench.models import attention as models_attention
 from bench.probes import build_probes
-from bench.probes.attention import entropy, frobenius_norm, row_mass
+from bench.probes.attention import frobenius_norm, row_entropies, row_mass, uniform_entropy
 from bench.probes.base import Attention
 
 NUM_HEADS, NUM_TOKENS, WIDTH = 3, 12, 4  # more tokens than a default window holds on one side
@@ -271,7 +271,8 @@ def test_entropy_norm_and_mass_lie_within_their_bounds(method, mask):
             rows_sum_to_one=method.rows_sum_to_one,
         )
         num_queries, num_keys = mask.allowed_QK.shape
-        assert 0 <= entropy(layer) <= math.log(num_keys) + 1e-12
+        assert 0 <= row_entropies(layer).mean() <= uniform_entropy(layer) + 1e-12
+        assert uniform_entropy(layer) <= math.log(num_keys) + 1e-12
         assert 0 <= row_mass(layer) <= num_keys
         # Prop. 5.3 for Q rows of K keys: the 2-norm of a row that sums to 1 lies in [1 / sqrt K, 1].
         if method.rows_sum_to_one:

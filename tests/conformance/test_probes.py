@@ -61,6 +61,7 @@ def test_quantities_are_declared_whole(probe):
         assert quantity.definition
         assert quantity.low <= quantity.high(TOKENS)
         assert quantity.merge in MERGES
+        assert quantity.merge_heads in (None, *MERGES)
         assert quantity.per_layer == (quantity.over_layers is None)
         if quantity.over_layers is not None:
             of, statistic = quantity.over_layers
@@ -89,8 +90,7 @@ def test_every_declared_quantity_is_measured_within_its_bounds(probe, mask, rows
 def test_merging_equal_parts_of_batch_and_heads_equals_the_whole(probe, size, rows):
     layer = attention(1, rows=rows)
     parts = [
-        observe([probe], part(layer, slice(b, b + size), slice(h, h + 1)))
-        for b in range(0, BATCH, size)
+        [observe([probe], part(layer, slice(b, b + size), slice(h, h + 1))) for b in range(0, BATCH, size)]
         for h in range(HEADS)
     ]
     torch.testing.assert_close(merge([probe], parts), observe([probe], layer), rtol=1e-13, atol=0)

@@ -14,7 +14,7 @@ import torch
 from bench.methods.kernel import ReluKernel
 from bench.methods.linear import SpectralNorm
 from bench.methods.softmax import Softmax
-from bench.probes.attention import entropy, frobenius_norm
+from bench.probes.attention import frobenius_norm, row_entropies
 from bench.probes.base import Attention
 
 N, M = 20, 20_000
@@ -40,7 +40,7 @@ def entropies(p_MN: torch.Tensor) -> torch.Tensor:
 
     def of_row(p_N: torch.Tensor) -> torch.Tensor:
         p_11QK = p_N[None, None, None]
-        return entropy(Attention(z_BHQK=p_11QK, p_BHQK=p_11QK, mask_QK=MASK))
+        return row_entropies(Attention(z_BHQK=p_11QK, p_BHQK=p_11QK, mask_QK=MASK)).mean()
 
     return torch.func.vmap(of_row)(p_MN)
 
@@ -88,7 +88,7 @@ def test_mean_entropy_of_causal_rows_falls_by_each_rows_own_length(noise_MN):
     expected_N = n_N.log() - (n_N - 1) * s**2 / (2 * n_N)
     torch.testing.assert_close(actual_N, expected_N.double(), rtol=0, atol=5e-4)
     layer = Attention(z_BHQK=z_BHNN, p_BHQK=p_BHNN, mask_QK=CAUSAL)
-    torch.testing.assert_close(entropy(layer), actual_N.mean(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(row_entropies(layer).mean(), actual_N.mean(), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("s", [0.1, 1.0, 3.0])
@@ -122,7 +122,7 @@ def test_relu_kernel_entropy_approaches_that_of_uniform_rows():
     for width in (16, 64, 256):
         q, k = (torch.randn(200, 1, N, width, generator=generator, dtype=torch.float64) for _ in "qk")
         p_BHQK = ReluKernel().weights(q, k, torch.ones(N, N, dtype=torch.bool), {})
-        gaps.append(width * (math.log(N) - entropy(Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=MASK))))
+        gaps.append(width * (math.log(N) - row_entropies(Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=MASK)).mean()))
     assert max(gaps) < 2 * min(gaps)
 
 

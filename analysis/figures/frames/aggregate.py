@@ -17,6 +17,9 @@ from bench.trial import RESULT_COLUMNS, Outcome
 MAX_STEPS = 80
 MAX_LAYER_STEPS = 40  # of a figure with a line a layer
 
+# Column of summaries of traces: nats, the most that the entropy of a method can be; null where traces do not say.
+UNIFORM_ENTROPY = "uniform_entropy"
+
 # Panels of a trace figure: (what is read, in order of preference). Held-out quantities have steps of their own.
 TRACE_PANELS: dict[str, tuple[str, ...]] = {
     "loss": ("loss",),
@@ -87,8 +90,8 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
     latter up to the first divergence among them, so no mean jumps when a seed drops out. Columns: panel (key of
     TRACE_PANELS), method, outcome, step, value (mean over seeds, and over layers where there are), low and high (value
     -+ the standard deviation over layers, for the entropy; else null), num_seeds, is_end (a line's last step before a
-    divergence), and DIVERGED_COLUMNS. At most MAX_STEPS log-spaced steps a line, of those at which its quantity was
-    measured. Raises UsageError where a method occurs twice (several workloads, optimizers or knobs).
+    divergence), UNIFORM_ENTROPY, and DIVERGED_COLUMNS. At most MAX_STEPS log-spaced steps a line, of those at which its
+    quantity was measured. Raises UsageError where a method occurs twice (several workloads, optimizers or knobs).
     """
     chosen = _trials_at(results, lr)
     wanted = {name for names in TRACE_PANELS.values() for name in (*names, "entropy_std")}
@@ -101,7 +104,7 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
         .agg(value=pl.col("value").mean(), spread=pl.col("spread").mean(), num_seeds=pl.len().cast(pl.Int64))
     )
     panels = [_panel(values, panel, names) for panel, names in TRACE_PANELS.items()]
-    return _with_ends(pl.concat(panels), ["panel", *_LINE], chosen)
+    return _with_ends(pl.concat(panels), ["panel", *_LINE], chosen, traces)
 
 
 def layer_summary(
@@ -110,8 +113,8 @@ def layer_summary(
     """A quantity of each layer against step at one lr (or one a method): of the entropy, what `entropy_by_layer` draws.
 
     Arguments, and what happens with diverged seeds, as in `trace_summary`. Columns: method, outcome, layer, step, value
-    (mean over seeds; of the entropy in nats), num_seeds, is_end, and DIVERGED_COLUMNS. At most MAX_LAYER_STEPS
-    log-spaced steps a line.
+    (mean over seeds; of the entropy in nats), num_seeds, is_end, UNIFORM_ENTROPY, and DIVERGED_COLUMNS. At most
+    MAX_LAYER_STEPS log-spaced steps a line.
     """
     chosen = _trials_at(results, lr)
     values = (
@@ -120,17 +123,23 @@ def layer_summary(
         .agg(value=pl.col("value").cast(pl.Float64).mean(), num_seeds=pl.len().cast(pl.Int64))
     )
     line = [*_LINE, "layer"]
-    return _with_ends(_thinned(values, line, MAX_LAYER_STEPS), line, chosen)
+    return _with_ends(_thinned(values, line, MAX_LAYER_STEPS), line, chosen, traces)
+
+
+def most_entropy(rows: pl.DataFrame, num_keys: int) -> pl.Series:
+    """UNIFORM_ENTROPY of each row of a summary, log N where it is null, N = `num_keys`; nats."""
+    return rows[UNIFORM_ENTROPY].fill_null(math.log(num_keys))
 
 
 def collapses(rows: pl.DataFrame, line: list[str], num_keys: int) -> pl.DataFrame:
-    """The rows at which lines of entropy collapse: each line's first below COLLAPSE_SHARE of log N, N = `num_keys`.
+    """The rows at which lines of entropy collapse: each line's first below COLLAPSE_SHARE of `most_entropy`.
 
-    `rows` has the columns `line`, step and value (nats). That share of the largest value of the entropy is the collapse
-    of analysis.scores.traces, there of a trial's layer; here of what a line shows, such as a mean over seeds.
+    `rows` has the columns `line`, step, value (nats) and UNIFORM_ENTROPY. That share of the largest value of the
+    entropy is the collapse of analysis.scores.traces, there of a trial's layer; here of what a line shows, such as a
+    mean over seeds.
     """
-    require_columns(rows, (*line, "step", "value"), "the entropy summary")
-    below = rows.filter(pl.col("value") < COLLAPSE_SHARE * math.log(num_keys))
+    require_columns(rows, (*line, "step", "value", UNIFORM_ENTROPY), "the entropy summary")
+    below = rows.filter(rows["value"] < COLLAPSE_SHARE * most_entropy(rows, num_keys))
     return below.sort(*line, "step").unique(line, keep="first", maintain_order=True)
 
 
@@ -189,8 +198,8 @@ def _thinned(rows: pl.DataFrame, line: list[str], max_steps: int) -> pl.DataFram
     return rows.sort("step").unique([*line, part], keep="last", maintain_order=True)
 
 
-def _with_ends(rows: pl.DataFrame, line: list[str], chosen: pl.DataFrame) -> pl.DataFrame:
-    """The rows, sorted, with is_end, the last step of a line of diverged seeds, and DIVERGED_COLUMNS."""
+def _with_ends(rows: pl.DataFrame, line: list[str], chosen: pl.DataFrame, traces: pl.DataFrame) -> pl.DataFrame:
+    """The rows, sorted, with is_end (the last step of a line of diverged seeds), UNIFORM_ENTROPY, DIVERGED_COLUMNS."""
     is_last = pl.col("step") == pl.col("step").max().over(line)
     is_diverged = pl.col("outcome") == Outcome.DIVERGED.value
     of_method = chosen.group_by("method").agg(
@@ -199,8 +208,15 @@ def _with_ends(rows: pl.DataFrame, line: list[str], chosen: pl.DataFrame) -> pl.
         num_diverged=is_diverged.sum().cast(pl.Int64),
         num_trials=pl.len().cast(pl.Int64),
     )
-    marked = rows.with_columns(is_end=is_last & is_diverged).join(of_method, on="method", how="left")
-    return marked.select(*rows.columns, "is_end", *DIVERGED_COLUMNS).sort(*line, "step")
+    uniform = (
+        _measured(traces, chosen, {UNIFORM_ENTROPY})
+        .group_by("method", maintain_order=True)
+        .agg(pl.col("value").cast(pl.Float64).mean().alias(UNIFORM_ENTROPY))
+    )
+    marked = rows.with_columns(is_end=is_last & is_diverged)
+    for more in (uniform, of_method):
+        marked = marked.join(more, on="method", how="left")
+    return marked.select(*rows.columns, "is_end", UNIFORM_ENTROPY, *DIVERGED_COLUMNS).sort(*line, "step")
 
 
 def _trials_at(results: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.DataFrame:

@@ -5,14 +5,13 @@ Shapes: A layers, S sequences, H heads, Q queries, K keys.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from analysis.figures.frames.aggregate import layer_summary
+from analysis.figures.frames.aggregate import layer_summary, most_entropy
 from analysis.figures.frames.theory import normalised_entropy, row_entropies
 
 # One row a value of a layer. `quantity` is a key of bench.probes.gains.GAINS.
@@ -66,17 +65,20 @@ class Inspection:
 def variance_and_entropy(
     results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mapping[str, float], num_keys: int
 ) -> pl.DataFrame:
-    """Logit variance and normalised entropy H / (log N - H) of every layer during training, of Fig. 4.
+    """Logit variance and normalised entropy H / (largest H - H) of every layer during training, of Fig. 4.
 
-    Columns: method, outcome, layer, step, logit_variance, normalised_entropy (of the mean entropy over seeds). Points
-    where either is not positive and finite, which no log axis can show, are left out.
+    Columns: method, outcome, layer, step, logit_variance, normalised_entropy (of the mean entropy over seeds),
+    most_entropy (the largest H, as aggregate.most_entropy has it). Points where variance or normalised entropy are not
+    positive and finite, which no log axis can show, are left out.
     """
     on = ["method", "outcome", "layer", "step"]
     variance = layer_summary(results, traces, lr, "logit_variance").select(*on, logit_variance="value")
-    both = variance.join(layer_summary(results, traces, lr).select(*on, entropy="value"), on=on)
-    # Single precision can put the entropy of nearly uniform rows a little above log N.
-    room = math.log(num_keys) - both["entropy"]
-    normalised = normalised_entropy(both["entropy"].to_numpy(), num_keys)
+    entropy = layer_summary(results, traces, lr)
+    entropy = entropy.with_columns(most_entropy=most_entropy(entropy, num_keys))
+    both = variance.join(entropy.select(*on, "most_entropy", entropy="value"), on=on)
+    # Single precision can put the entropy of nearly uniform rows a little above the largest.
+    room = both["most_entropy"] - both["entropy"]
+    normalised = normalised_entropy(both["entropy"].to_numpy(), both["most_entropy"].to_numpy())
     shown = (both["logit_variance"] > 0) & (both["entropy"] > 0) & (room > 1e-6)
     return both.with_columns(normalised_entropy=normalised).filter(shown).drop("entropy").sort(*on)
 

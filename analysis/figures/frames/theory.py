@@ -37,9 +37,13 @@ def row_entropies(p: Floats) -> Floats:
     return entr(p).sum(axis=-1)
 
 
-def normalised_entropy(entropy: Floats, num_keys: int) -> Floats:
-    """H / (log N - H), from 0 for a one-hot row to infinity for a uniform one. Source: Hong & Lee 2025, Eq. 8."""
-    room = np.maximum(math.log(num_keys) - entropy, np.finfo(float).tiny)
+def normalised_entropy(entropy: Floats, largest: Floats | float) -> Floats:
+    """H / (largest H - H), from 0 for one-hot rows to infinity for uniform ones. (...), (...) -> (...).
+
+    Source: Hong & Lee 2025, Eq. 8, where the largest is log N. Of rows that do not all see N keys it is the mean over
+    rows of the log of the number of keys.
+    """
+    room = np.maximum(largest - entropy, np.finfo(float).tiny)
     return entropy / room
 
 
@@ -113,7 +117,7 @@ def gaussian_curve(num_keys: int, *, seed: int = 0) -> pl.DataFrame:
     entropies = [
         row_entropies(gaussian_rows("softmax", std, seed=seed, num_rows=1000, num_keys=num_keys)).mean() for std in stds
     ]
-    normalised = normalised_entropy(np.array(entropies), num_keys)
+    normalised = normalised_entropy(np.array(entropies), math.log(num_keys))
     return pl.DataFrame({"logit_variance": stds**2, "normalised_entropy": normalised})
 
 

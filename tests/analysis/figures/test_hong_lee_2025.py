@@ -215,6 +215,15 @@ def test_normalised_entropy_is_h_over_log_n_minus_h():
     assert found["step"].to_list() == [0]
     assert found["logit_variance"].to_list() == [4.0]
     assert found["normalised_entropy"].to_list() == pytest.approx([1.0], rel=1e-6)
+    assert found["most_entropy"].to_list() == pytest.approx([math.log(NUM_KEYS)])
+
+
+def test_normalised_entropy_of_causal_rows_is_of_the_most_that_they_can_have():
+    data = results(num_seeds=1, methods={"softmax": (-2.2, 0.9, 0.35)}).filter((pl.col("lr") - LR).abs() < 1e-9)
+    values = {"entropy": 2.28, "logit_variance": 1.0, "uniform_entropy": 4.56}
+    rows = [(data["trial_id"][0], 0, name, 0, value) for name, value in values.items()]
+    found = variance_and_entropy(data, pl.DataFrame(rows, schema=TRACE_SCHEMA, orient="row"), LR, 256)
+    assert found["normalised_entropy"].to_list() == pytest.approx([1.0], rel=1e-6)
 
 
 def test_gammas_end_in_a_cross_where_their_run_diverged():

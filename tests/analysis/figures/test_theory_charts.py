@@ -56,7 +56,7 @@ def test_rows_sum_to_one_and_the_seed_decides_them(kind):
 def test_entropies_of_rows_worked_out_by_hand():
     rows = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0, 0, 0], [0.5, 0.5, 0, 0]])
     np.testing.assert_allclose(row_entropies(rows), [math.log(4), 0, math.log(2)], rtol=1e-15)
-    np.testing.assert_allclose(normalised_entropy(np.array([0, math.log(2)]), 4), [0, 1], rtol=1e-12)
+    np.testing.assert_allclose(normalised_entropy(np.array([0, math.log(2)]), math.log(4)), [0, 1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("logit_std", [0.1, 0.2])

@@ -50,6 +50,26 @@ def test_bounds_are_drawn_and_labelled(data, drawn):
     assert values_of(spec, "label") == NORM_BOUNDS | {ENTROPY_BOUND}
 
 
+def test_each_method_has_the_bound_of_the_keys_that_its_rows_see(data, drawn):
+    ids = data.filter(method="relu_kernel")["trial_id"].to_list()
+    is_narrow = (pl.col("quantity") == "uniform_entropy") & pl.col("trial_id").is_in(ids)
+    narrow = drawn.with_columns(value=pl.when(is_narrow).then(pl.lit(2.5, pl.Float32)).otherwise("value"))
+    labels = values_of(spec_of(data, narrow), "label") - NORM_BOUNDS
+    assert labels == {f"{ENTROPY_BOUND} (6 methods)", "2.50: rows uniform over the keys they see (relu_kernel)"}
+    summary = layer_summary(data, narrow, telling_lr(data))
+    spec = entropy_by_layer(summary, num_keys=21, title="").to_dict()
+    assert values_of(spec, "height") == {math.log(21), 2.5}
+
+
+def test_a_head_below_the_mean_of_its_layer_has_a_figure(data, drawn):
+    kinds = {one.kind for one in curve_figures(subject(data, drawn))}
+    assert "entropy_by_head" not in kinds  # of one head it is the layer's
+    is_least = pl.col("quantity") == "least_head_entropy"
+    lower = drawn.with_columns(value=pl.when(is_least).then(pl.col("value") / 2).otherwise("value"))
+    (of_heads,) = (one for one in curve_figures(subject(data, lower)) if one.kind == "entropy_by_head")
+    assert of_heads.summary["value"].max() < 2
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [

@@ -168,7 +168,23 @@ def test_collapse_by_hand():
     assert found["entropy_collapse_step"]["value"] == 5.0  # 0 in one trial, 10 in the other
     assert found["entropy_collapse_layer"]["value"] == 3.0
     assert found["lowest_entropy"]["value"] == pytest.approx((0.01 + 0.8) / 2)
-    assert found["entropy_collapse_layer"]["note"] == "all seeds alike"
+    assumed = "every row taken to see N keys: the traces do not say"
+    assert found["entropy_collapse_layer"]["note"] == f"{assumed}, all seeds alike"
+
+
+def test_what_traces_say_of_keys_and_heads_is_scored():
+    data = suite({"a": [[2.0, 2.0], [1.5, 1.5]]})
+    values = {"entropy": [1.0, 0.5], "least_head_entropy": [0.9, 0.05], "uniform_entropy": [1.0, 1.0]}
+    rows = [
+        (trial_id, step, name, 0, nats)
+        for trial_id in data["trial_id"]
+        for name, of_trial in values.items()
+        for step, nats in enumerate(of_trial)
+    ]
+    found = scores_of(table(data, pl.DataFrame(rows, schema=TRACE_SCHEMA, orient="row")), "a")
+    assert (found["lowest_entropy"]["value"], found["lowest_head_entropy"]["value"]) == pytest.approx((0.5, 0.05))
+    assert (found["entropy_collapse_share"]["value"], found["head_collapse_share"]["value"]) == (0, 1)
+    assert found["lowest_entropy"]["note"] == "at lr 0.01, all seeds alike"
 
 
 def test_every_score_of_a_whole_suite_has_a_value_and_an_interval_around_it():

@@ -82,6 +82,44 @@ def test_first_layer_to_collapse():
     assert (both["collapse_step"], both["collapse_layer"]) == (3, 2)  # the lower of two layers
 
 
+def quantity(name: str, rows: list[tuple[int, int, float]]) -> pl.DataFrame:
+    """Rows of step, layer, nats."""
+    return pl.DataFrame([("a", step, name, layer, nats) for step, layer, nats in rows], TRACE_SCHEMA, orient="row")
+
+
+def test_entropy_is_a_share_of_that_of_uniform_rows():
+    """A causal window of 1 over 1,024 keys: uniform rows have 0.69 nats, 10% of log 1,024, and are not collapsed."""
+    uniform = 1023 / 1024 * math.log(2)
+    rows, log_keys = quantity("entropy", [(0, 0, uniform), (5, 0, 0.5 * uniform)]), math.log(1024)
+    found = measured(pl.concat([rows, quantity("uniform_entropy", [(0, 0, uniform)])]), log_keys=log_keys)
+    assert found["lowest_entropy"] == pytest.approx(0.5)
+    assert (found["collapse_step"], found["assumes_log_n"]) == (None, False)
+    old = measured(rows, log_keys=log_keys)
+    assert (old["collapse_step"], old["assumes_log_n"]) == (0, True)
+
+
+def test_each_layer_has_its_own_most_and_no_number_of_keys_is_needed_then():
+    rows = quantity("entropy", [(0, 0, 1.0), (0, 1, 1.0), (9, 1, 0.15)])
+    most = quantity("uniform_entropy", [(0, 0, 4.0), (9, 0, 4.0), (0, 1, 2.0), (9, 1, 2.0)])
+    found = measured(pl.concat([rows, most]), log_keys=None)
+    assert (found["lowest_entropy"], found["collapse_step"], found["collapse_layer"]) == (pytest.approx(0.075), 9, 1)
+
+
+def test_rows_that_see_one_key_each_have_nothing_to_lose():
+    found = measured(pl.concat([quantity("entropy", [(0, 0, 0.0)]), quantity("uniform_entropy", [(0, 0, 0.0)])]))
+    assert (found["lowest_entropy"], found["collapse_step"], found["assumes_log_n"]) == (None, None, None)
+
+
+def test_a_head_that_collapses_is_told_apart_from_its_layer():
+    mean = [(0, 0, 2.0), (5, 0, 1.9), (9, 0, 1.8)]
+    least = [(0, 0, 1.9), (5, 0, 0.19), (9, 0, 0.1)]
+    most = quantity("uniform_entropy", [(0, 0, 2.0)])
+    found = measured(pl.concat([quantity("entropy", mean), quantity("least_head_entropy", least), most]))
+    assert (found["collapse_step"], found["head_collapse_step"]) == (None, 5)
+    assert found["lowest_entropy"] == pytest.approx(0.9)
+    assert found["lowest_head_entropy"] == pytest.approx(0.05)
+
+
 def test_what_does_not_collapse_or_has_no_entropy():
     found = measured(entropies([(0, 0, 0.5)]))
     assert (found["collapse_step"], found["collapse_layer"], found["lowest_entropy"]) == (
@@ -109,8 +147,9 @@ def test_a_trial_without_trace_has_a_row_of_nulls_and_a_stranger_none():
 
 def test_order_of_rows_is_irrelevant_and_a_scan_gives_what_a_frame_does(tmp_path):
     suite = results(num_seeds=2).filter(pl.col("lr") == 0.1)
-    trace = traces(suite)
-    trials = suite.select("trial_id", ceiling=4.0, target=1.5, log_keys=8 * LOG_KEYS)
+    is_most = pl.col("quantity") == "uniform_entropy"  # as if of eight times as many nats, so that some collapse
+    trace = traces(suite).with_columns(value=pl.when(is_most).then(8 * pl.col("value")).otherwise("value"))
+    trials = suite.select("trial_id", ceiling=4.0, target=1.5, log_keys=LOG_KEYS)
     expected = trial_measures(trace, trials)
     trace.sample(fraction=1, shuffle=True, seed=0).write_parquet(tmp_path / "traces.parquet", row_group_size=1000)
     assert trial_measures(pl.scan_parquet(tmp_path / "traces.parquet"), trials).equals(expected)

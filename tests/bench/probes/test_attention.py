@@ -2,11 +2,22 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 
-from bench.probes.attention import entropy, frobenius_norm, logit_variance, max_logit, row_mass
+from bench.methods.base import Mask
+from bench.methods.softmax import WindowSoftmax
+from bench.probes.attention import (
+    Entropy,
+    frobenius_norm,
+    logit_variance,
+    max_logit,
+    row_entropies,
+    row_mass,
+    uniform_entropy,
+)
 from bench.probes.base import Attention
 
 BATCH, HEADS, QUERIES, KEYS = 3, 2, 4, 5
@@ -25,15 +36,15 @@ def layer(request) -> Attention:
     return Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK.masked_fill(~mask_QK, -math.inf).softmax(dim=-1), mask_QK=mask_QK)
 
 
-def rows(layer: Attention) -> list[tuple[list[float], list[float]]]:
-    """Logits and weights of every row's allowed keys."""
+def rows(layer: Attention, heads: Sequence[int] = range(HEADS)) -> list[tuple[list[float], list[float]]]:
+    """Logits and weights of the allowed keys of every row of these heads."""
     return [
         (
             [layer.z_BHQK[b, h, q, k].item() for k in range(KEYS) if layer.mask_QK[q, k]],
             [layer.p_BHQK[b, h, q, k].item() for k in range(KEYS) if layer.mask_QK[q, k]],
         )
         for b in range(BATCH)
-        for h in range(HEADS)
+        for h in heads
         for q in range(QUERIES)
     ]
 
@@ -42,9 +53,60 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
+def entropy(layer: Attention) -> torch.Tensor:
+    return row_entropies(layer).mean()
+
+
 def test_entropy_equals_a_loop(layer):
     expected = mean([-sum(p * math.log(p) for p in weights) for _, weights in rows(layer)])
     assert entropy(layer).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_entropy_of_the_least_head_equals_a_loop(layer):
+    def of_head(h: int) -> float:
+        return mean([-sum(p * math.log(p) for p in weights) for _, weights in rows(layer, heads=[h])])
+
+    measured = Entropy().measure(layer)
+    assert measured["least_head_entropy"].item() == pytest.approx(min(map(of_head, range(HEADS))), rel=1e-12)
+    assert measured["least_head_entropy"] < measured["entropy"]
+
+
+def test_one_collapsed_head_shows_in_the_least_and_hardly_in_the_mean():
+    p_BHQK = torch.full((2, 4, 6, 6), 1 / 6, dtype=torch.float64)
+    p_BHQK[:, 2] = torch.eye(6)
+    layer = Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=torch.ones(6, 6, dtype=torch.bool))
+    measured = Entropy().measure(layer)
+    assert measured["least_head_entropy"].item() == 0
+    assert measured["entropy"].item() == pytest.approx(3 / 4 * math.log(6), rel=1e-12)
+
+
+def restricted(num_tokens: int, *, causal: bool, width: int | None) -> Attention:
+    """Rows that are uniform over the keys that they see."""
+    allowed_QK = torch.ones(num_tokens, num_tokens, dtype=torch.bool)
+    mask = Mask(allowed_QK=allowed_QK.tril() if causal else allowed_QK, kind="causal" if causal else "full")
+    mask_QK = (mask if width is None else WindowSoftmax(width=width).restrict(mask)).allowed_QK
+    p_11QK = (mask_QK / mask_QK.sum(dim=-1, keepdim=True)).double()[None, None]
+    return Attention(z_BHQK=p_11QK, p_BHQK=p_11QK, mask_QK=mask_QK)
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "causal", "width", "expected"),
+    [
+        (21, False, None, math.log(21)),
+        (256, True, None, math.lgamma(257) / 256),  # log(256!) / 256 = 4.56, where log 256 = 5.55
+        (1024, True, 1, 1023 / 1024 * math.log(2)),  # two keys a row, and one in the first
+        (1024, False, 1, (2 * math.log(2) + 1022 * math.log(3)) / 1024),
+        (1, True, None, 0.0),
+    ],
+)
+def test_uniform_rows_have_the_uniform_entropy(num_tokens, causal, width, expected):
+    layer = restricted(num_tokens, causal=causal, width=width)
+    assert uniform_entropy(layer).item() == pytest.approx(expected, rel=1e-6)  # p of the layer is float32's 1 / n
+    assert entropy(layer).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_entropy_of_causal_rows_of_256_tokens_is_at_most_4_56():
+    assert uniform_entropy(restricted(256, causal=True, width=None)).item() == pytest.approx(4.56, abs=0.005)
 
 
 def test_frobenius_norm_equals_a_loop(layer):

@@ -7,6 +7,7 @@ from typing import ClassVar
 import polars as pl
 import pytest
 
+from bench.probes import build_probes
 from bench.probes.base import Probe
 from bench.trace import WHOLE_MODEL, Quantity
 from bench.training.pack import Pack
@@ -69,8 +70,9 @@ def test_each_probe_is_traced_at_its_own_cadence_and_at_the_last_step():
     one = with_probes(*MIXED)
     trace = trained(one)[1][one.id]
     usual, often, seldom = [0, 3, 6, 7], [0, 2, 4, 6, 7], [0, 5, 7]
+    of_entropy = build_probes([probe("entropy")])[0].quantities
     assert steps_of(trace) == {
-        **dict.fromkeys(("loss", "grad_norm", "entropy", "entropy_mean", "entropy_std"), usual),
+        **dict.fromkeys(("loss", "grad_norm", *of_entropy), usual),
         **dict.fromkeys(("largest_weight", "largest_weight_mean"), often),
         "max_logit": seldom,
     }

@@ -192,13 +192,13 @@ def test_plot_limits_ignore_what_a_log_axis_cannot_show():
     assert plot_limits(pl.Series([0.0])) == (1.0, 10.0)
 
 
-def test_collapse_is_the_first_step_below_a_tenth_of_log_keys():
-    """log 20 is 3.0 nats: 0.299 lies below its tenth, 0.2996 (rounded) above."""
-    lines = {"a": [2.9, 0.2997, 0.299, 0.1], "b": [2.9, 0.5, 0.4, 0.31], "c": [0.0, 2.0, 0.0, 0.0]}
+def test_collapse_is_the_first_step_below_a_tenth_of_the_entropy_of_uniform_rows():
+    """log 20 is 3.0 nats: 0.299 lies below its tenth, 0.2996 (rounded) above. Rows of d see few keys."""
+    lines = {"a": [2.9, 0.2997, 0.299, 0.1], "b": [2.9, 0.5, 0.4, 0.31], "c": [0.0, 2.0, 0.0, 0.0], "d": [0.7, 0.2]}
     rows = pl.DataFrame(
         [("completed", name, step, value) for name, values in lines.items() for step, value in enumerate(values)],
         schema=["outcome", "method", "step", "value"],
         orient="row",
-    )
+    ).with_columns(uniform_entropy=pl.when(method="d").then(0.7))
     found = collapses(rows.sample(fraction=1, shuffle=True, seed=0), ["method", "outcome"], num_keys=20)
     assert found.select("method", "step").rows() == [("a", 2), ("c", 0)]
