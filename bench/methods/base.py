@@ -70,6 +70,10 @@ class Method:
         """The parametrisation of a linear layer; role is one of bench.methods.linear.ROLES or of `roles`."""
         return PlainLinear()
 
+    def value_weight(self, value_CHD: Tensor, query_CHD: Tensor) -> Tensor:
+        """The weight by which a layer's input becomes values, (C, H, D), from the two projections' own."""
+        return value_CHD
+
     def logit_scale(self, default: float) -> float:
         """The factor on normalised queries; the model's own is `default`, such as 1/sqrt(D)."""
         return default

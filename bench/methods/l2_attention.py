@@ -17,18 +17,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class L2Attention(ShapedLogits):
-    """Softmax of -|q - k|^2 / sqrt(D), queries and keys from one projection; its scale is its own, not the model's.
+    """Softmax of -|q - k|^2 / sqrt(D), queries and keys from one projection, values X A W_V, A = W_Q W_Q^T / sqrt(D).
 
-    Source: Kim et al. 2021, Sec. 3.2. Departure: the paper's values are X A W_V with A = W_Q W_Q^T / sqrt(D), on which
-    its bound of the Lipschitz constant rests; here they are the model's, so the bound holds for P alone (times X A).
+    A is that of each head; the scale of logits is the method's own, not the model's. Where all keys are allowed the
+    Jacobian of a layer without biases has a bound that its weights alone decide: Thm. 3.2.
+    Source: Kim et al. 2021, Sec. 3.2. A bias of the model, which the source's has not, is added after A.
     """
 
     source = "Kim et al. 2021, Sec. 3.2"
-    controls = "logits: they are at most 0, and a token's own is the largest; the Jacobian of P X A is bounded"
+    revision = 1  # values are X A W_V
+    controls = "logits: they are at most 0, and a token's own is the largest; the Jacobian of a layer is bounded"
     ties_query_and_key = True
 
     def logit_scale(self, default: float) -> float:
         return 1.0
+
+    def value_weight(self, value_CHD: Tensor, query_CHD: Tensor) -> Tensor:
+        with torch.autocast(value_CHD.device.type, enabled=False):
+            inner_HDD = torch.einsum("chd,che->hde", query_CHD, value_CHD) / math.sqrt(query_CHD.shape[-1])
+            return torch.einsum("chd,hde->che", query_CHD, inner_HDD)
 
     def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
         with torch.autocast(q_BHQD.device.type, enabled=False):

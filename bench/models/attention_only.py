@@ -13,7 +13,7 @@ from bench.lazy import torch
 from bench.methods.base import Heads, Mask, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors, attend, init_method, method_state
-from bench.models.projections import Projection, init_projections, project, refresh_projections, roles_read
+from bench.models.projections import Projection, init_projections, project_roles, refresh_projections, roles_read
 from bench.optimizers.layers import Layer, layers_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class AttentionOnly:
         for layer in self.layers:
             x_B1TW = h_BTC[:, None, :, : self.width]
             projections = self.projections(method, layer)
-            by_role = {role: project(method, params, buffers, p, x_B1TW) for role, p in projections.items()}
+            by_role = project_roles(method, params, buffers, projections, x_B1TW, num_heads=1)
             v_B1TC = torch.cat([by_role["value"], h_BTC[:, None, :, self.width :]], dim=-1)
             o_B1TC, of_layer = attend(
                 method,

@@ -5,7 +5,7 @@ Shapes: I inputs, O outputs. Tensors are named `{prefix}weight`, `{prefix}bias` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,5 +64,24 @@ def refresh_projections(
 
 def project(method: Method, params: Tensors, buffers: Tensors, p: Projection, x: Tensor) -> Tensor:
     """(..., I) -> (..., O)."""
-    y = x @ method.linear(p.role).weight(part(params, p.prefix), part(buffers, p.prefix))
+    return _times(params, p, x, _weight(method, params, buffers, p))
+
+
+def project_roles(
+    method: Method, params: Tensors, buffers: Tensors, projections: Mapping[str, Projection], x: Tensor, num_heads: int
+) -> Tensors:
+    """What attention reads of a layer's input (..., I), by the roles that `roles_read` gives: (..., O)."""
+    weights = {role: _weight(method, params, buffers, projections[role]) for role in roles_read(method)}
+    if type(method).value_weight is not Method.value_weight:
+        value_CHD, query_CHD = (weights[role].unflatten(-1, (num_heads, -1)) for role in ("value", "query"))
+        weights["value"] = method.value_weight(value_CHD, query_CHD).flatten(-2)
+    return {role: _times(params, projections[role], x, weight_IO) for role, weight_IO in weights.items()}
+
+
+def _weight(method: Method, params: Tensors, buffers: Tensors, p: Projection) -> Tensor:
+    return method.linear(p.role).weight(part(params, p.prefix), part(buffers, p.prefix))
+
+
+def _times(params: Tensors, p: Projection, x: Tensor, weight_IO: Tensor) -> Tensor:
+    y = x @ weight_IO
     return y + params[p.prefix + "bias"].to(y.dtype) if p.has_bias else y

@@ -24,7 +24,14 @@ from bench.models.attention import (
     rotary,
 )
 from bench.models.checkpointing import checkpoint
-from bench.models.projections import Projection, init_projections, project, refresh_projections, roles_read
+from bench.models.projections import (
+    Projection,
+    init_projections,
+    project,
+    project_roles,
+    refresh_projections,
+    roles_read,
+)
 from bench.optimizers.layers import Layer, layers_of
 
 if TYPE_CHECKING:
@@ -183,10 +190,8 @@ class Transformer:
     def _attention(self, shared: Pass, layer: Layer, x_BTC: Tensor, params: Tensors) -> tuple[Tensor, Tensor | None]:
         """What a block's attention adds to the residual stream, and what the mode watches of it."""
         method, projections = shared.method, self.projections(shared.method, layer)
-        by_role = {
-            role: self._split(project(method, params, shared.buffers, projections[role], x_BTC))
-            for role in roles_read(method)
-        }
+        read = project_roles(method, params, shared.buffers, projections, x_BTC, self.num_heads)
+        by_role = {role: self._split(projected_BTC) for role, projected_BTC in read.items()}
         o_BHTD, watched = attend(
             method,
             by_role["query"],
