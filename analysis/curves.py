@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from analysis.once import once_a_frame
+from analysis.spelling import with_one_spelling
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT_COLUMNS
 from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Outcome
@@ -77,8 +78,9 @@ def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
     """`results` with the column `knobs`: text such as 'warmup_steps=100.0, weight_decay=0.1', '' where nothing varies.
 
     A knob (or one of CIRCUMSTANCES) is named where it varies among the trials of a workload and optimizer;
-    what `settings` holds is always named.
+    what `settings` holds is always named. Knobs are in one spelling (analysis.spelling).
     """
+    (results,) = with_one_spelling(results)
     group = ["workload", "optimizer"]
     settings = pl.col("settings").fill_null("{}")
     text = settings.str.replace_all(r'[{}"]', "").str.replace_all(":", "=").str.replace_all(",", ", ")

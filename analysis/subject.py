@@ -16,6 +16,7 @@ from analysis.scores.leaderboard import leaderboard
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries, trials_to_measure
 from analysis.scores.traces import MEASURED_QUANTITIES, lot_measures
+from analysis.spelling import with_one_spelling
 from bench.trace import TRACE_COLUMNS
 
 # (trial ids, quantities or None for all) -> trial_id and TRACE_COLUMNS, in frames of whole trials
@@ -55,8 +56,9 @@ class Subject(_Run):
 
     name, briefly, and origin, in full: what comparisons call it. title: of its pages. description: what is compared.
     facts: what a page says of the run behind it, beside the manifest; none of runs of others alone.
-    results: RESULT_COLUMNS. imported: ids of the trials that were imported. num_trials: asked for, of which num_missing
-    have no result. num_keys: the number of keys N of the attention, by workload label.
+    results: RESULT_COLUMNS, knobs in one spelling (analysis.spelling). imported: ids of the trials that were imported.
+    num_trials: asked for, of which num_missing have no result. num_keys: the number of keys N of the attention, by
+    workload label.
     score: what the board is ordered by. loss: the one of SCORED_LOSSES that all scores are of.
     published: numbers of others to set beside these (analysis.references.load).
     read_manifest: gives its JSON text, None where there is none. trace_lots: reads traces.
@@ -73,6 +75,9 @@ class Subject(_Run):
     published: pl.DataFrame | None = None
     trace_lots: TraceLots = no_traces
     is_measured: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "results", with_one_spelling(self.results)[0])
 
     @cached_property
     def board(self) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from analysis.across.learned import why_not_learned
 from analysis.curves import LossGrid, entry_label
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries
+from analysis.spelling import with_one_spelling
 
 CONDITION_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("condition", "side", "workload", "optimizer", "knobs"), pl.String),
@@ -72,6 +73,7 @@ def conditions(sides: Mapping[str, pl.DataFrame], loss: str) -> Conditions:
     comes as easily. Left out are conditions that compare nothing, with a single method or with none that learned, and
     those whose runs an earlier side has (equal final losses). Raises UsageError as `choose_loss` does.
     """
+    sides = dict(zip(sides, with_one_spelling(*sides.values()), strict=True))
     kept: list[_Condition] = []
     notes = []
     for one in itertools.chain.from_iterable(_of_side(name, results, loss) for name, results in sides.items()):

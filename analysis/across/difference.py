@@ -23,6 +23,7 @@ from analysis.scores.intervals import CONFIDENCE, Difference, paired_difference
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.pairing import corrected, how_compared, unpaired_difference
 from analysis.scores.robustness import SENSITIVITIES, Score
+from analysis.spelling import with_one_spelling
 from bench.errors import UsageError, did_you_mean, unknown
 from bench.trial import RESULT_COLUMNS
 
@@ -42,7 +43,7 @@ MOVED_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("score_a", "score_b", "difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64),
     **dict.fromkeys(("verdict", "compared"), pl.String),
     **dict.fromkeys(("rank_a", "rank_worst_a", "rank_b", "rank_worst_b"), pl.Int64),
-    "num_lrs": pl.Int64,
+    **dict.fromkeys(("num_lrs", "num_lrs_left_out"), pl.Int64),
     **dict.fromkeys(("num_trials", "num_equal", "num_outcomes_differ"), pl.Int64),
     "largest_change": pl.Float64,
 }
@@ -72,7 +73,8 @@ class Moved:
 def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss: str = "train") -> Moved:
     """Compare two frames of RESULT_COLUMNS. Raises UsageError as `leaderboard` does.
 
-    Scores, ranks and trials are over the learning rates that both sides of an entry have: num_lrs. ci_low and ci_high
+    Scores, ranks and trials are over the learning rates that both sides of an entry have: num_lrs, but for the
+    num_lrs_left_out that one side lacks. ci_low and ci_high
     bound the 95% interval of the difference; p_holm is corrected over all entries compared. `compared` says how: paired
     by seed where both have the same seeds and each seed starts from the same loss within SAME_START (so the same
     weights and data), otherwise unpaired. num_trials are those of both, by lr and seed; of these num_equal have
@@ -84,6 +86,7 @@ def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss:
         raise unknown("score", score, SENSITIVITIES)
     require_columns(a, RESULT_COLUMNS, "the results frame of A")
     require_columns(b, RESULT_COLUMNS, "the results frame of B")
+    a, b = with_one_spelling(a, b)
     scored_a, scored_b = choose_loss(a, loss), choose_loss(b, loss)
     workloads = _matched_workloads(scored_a, scored_b)
     scored_b = scored_b.with_columns(pl.col("workload").replace({theirs: ours for ours, theirs in workloads.items()}))
@@ -105,6 +108,7 @@ def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss:
     rows = []
     for key, lrs_L in shared.items():
         row = {**dict(zip(ENTRY, key, strict=True)), "num_lrs": len(lrs_L), "verdict": "not compared"}
+        row["num_lrs_left_out"] = len(grids_a[key].lrs) + len(grids_b[key].lrs) - 2 * len(lrs_L)
         row |= scores.get(key, {}) | trials.get(key, _NO_TRIALS)
         row["rank_a"], row["rank_worst_a"] = ranks_a.get(key, (None, None))
         row["rank_b"], row["rank_worst_b"] = ranks_b.get(key, (None, None))

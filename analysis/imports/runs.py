@@ -19,6 +19,7 @@ from analysis.curves import ENTRY, with_knobs
 from analysis.imports.cells import UNNAMED, checked_numbers, checked_text, spread_knobs, wrong_cell
 from analysis.imports.tidy_file import TidyFile
 from analysis.scores.flags import with_flag
+from analysis.spelling import with_one_spelling
 from bench.errors import UsageError, did_you_mean
 from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
 from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, import_mark
@@ -81,7 +82,8 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
 
     Columns: REQUIRED_COLUMNS, and any other of KNOWN_COLUMNS. A run diverged if `outcome` says so or its final loss is
     not finite; lost runs are no results and are refused. `knobs` is text such as 'depth=4, warmup_steps=100.0', as our
-    curves.csv has it. Two rows of one run (all but losses the same) are refused.
+    curves.csv has it. Knobs are in one spelling (analysis.spelling). Two rows of one run (all but losses the same) are
+    refused.
     """
     named = _known_columns(file, reading)
     cells, settings = spread_knobs(named, file.shown, reading.settings)
@@ -98,7 +100,7 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
         absent["workload"] = reading.workload
     if reading.initial_loss is not None:
         numbers["initial_loss"] = [reading.initial_loss] * cells.height
-    rows = pl.DataFrame({**texts, **numbers}).to_dicts()
+    rows = with_one_spelling(pl.DataFrame({**texts, **numbers}))[0].to_dicts()
     _check_outcomes(rows, file.shown)
     _refuse_duplicates(rows, settings, file.shown)
     results = tuple(_result(row, of_row, absent, reading) for row, of_row in zip(rows, settings, strict=True))

@@ -48,8 +48,8 @@ SEARCH_KINDS: dict[str, SearchKind] = {
         best="is stable up to the largest {knob}",
         is_value=True,
         definition="value of {knob} above which half of the seeds are no longer stable, by bisection for each seed; a "
-        "seed is stable at a value if it did not diverge and its loss, clipped at its loss at init, lies below halfway "
-        "between the least mean loss and the mean loss at init. Brackets: 95% interval",
+        "seed is stable at a value if it did not diverge and its loss keeps at least half of what the least mean loss "
+        "learns from the mean loss at init. Brackets: 95% interval",
     ),
     "sensitivity": SearchKind(
         title="LR sensitivity",

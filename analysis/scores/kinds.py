@@ -146,7 +146,8 @@ SCORE_KINDS: dict[str, ScoreKind] = {
     ),
     "best_loss": ScoreKind(
         title="Best loss",
-        definition="least over the learning rates of min(loss(lr), loss at init), loss(lr) averaged over seeds",
+        definition="least over the learning rates of loss(lr), averaged over seeds, also where that lies above the "
+        "loss at init; the loss at init if a seed diverged at every learning rate",
         unit="loss", bounds=_ANY, higher_is_better=False,
         part=best_losses, function=robustness.best_loss, spread=smooth,
     ),

@@ -17,7 +17,8 @@ from analysis.curves import ENTRY, matrices, one_a_point, require_columns
 from analysis.knobs import knob_values, other_knobs
 from analysis.once import once_a_frame
 from analysis.scores.intervals import Interval, interval_over_seeds
-from analysis.scores.robustness import is_chance, mean_of_present
+from analysis.scores.robustness import is_chance, keeps_half, mean_of_present
+from analysis.spelling import with_one_spelling
 from bench.errors import UsageError
 from bench.trial import RESULT_COLUMNS
 
@@ -69,6 +70,7 @@ def knob_maps(results: pl.DataFrame, x: str, y: str | None = None) -> dict[tuple
         raise UsageError(f"a map needs two knobs, got {x!r} twice")
     if x == "lr" and y is not None:
         return {key: found.transposed for key, found in knob_maps(results, y, x).items()}
+    (results,) = with_one_spelling(results)
     named = results.with_columns(
         _x=knob_values(results, x),
         _y=pl.lit(0.0) if y is None else knob_values(results, y),
@@ -98,14 +100,13 @@ def clipped_map(losses_XYS: np.ndarray, initial_XYS: np.ndarray) -> np.ndarray:
 def stable_cells(losses_XYS: np.ndarray, initial_XYS: np.ndarray) -> np.ndarray:
     """True where a cell is stable: (X, Y, S) twice -> bool (X, Y).
 
-    As robustness.stable_lrs: no seed diverged, and the seedwise clipped mean loss lies below halfway between the
-    least of the map and the loss at init of the cell where that is. A map at chance has no stable cell.
+    As robustness.stable_lrs: no seed diverged, and `clipped_map` keeps at least half of what it learns at its least,
+    from the loss at init of the cell where that is. A map at chance has no stable cell.
     """
-    curve_XY = mean_of_present(np.minimum(losses_XYS, initial_XYS))
-    best = np.unravel_index(np.nanargmin(curve_XY), curve_XY.shape)
-    initial = mean_of_present(initial_XYS)[best]
-    halfway = (curve_XY[best] + initial) / 2
-    return (curve_XY < halfway) & ~is_chance(curve_XY[best], initial) & ~np.any(np.isinf(losses_XYS), -1)
+    map_XY = clipped_map(losses_XYS, initial_XYS)
+    best = np.unravel_index(np.nanargmin(map_XY), map_XY.shape)
+    least, initial = map_XY[best], mean_of_present(initial_XYS)[best]
+    return keeps_half(map_XY, least, initial) & ~is_chance(least, initial) & ~np.any(np.isinf(losses_XYS), -1)
 
 
 def map_interval(score: MapScore, knob_map: KnobMap) -> Interval:

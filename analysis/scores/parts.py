@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.curves import LossGrid
-from analysis.scores.robustness import WINDOW_DECADES, best_lr, edge_lr, window_share
+from analysis.scores.robustness import WINDOW_DECADES, best_loss, best_lr, edge_lr, mean_of_present, window_share
 from analysis.scores.wandering import unseen_at, unseen_at_best
 from analysis.text import lr_text
+from bench.spelling import SAME_VALUE
 
 NO_TRACES = "no traces"
 _ASSUMES_LOG_N = "every row taken to see N keys: the traces do not say"
@@ -64,9 +65,16 @@ def whole(entry: ScoredEntry) -> Part:
 
 
 def best_losses(entry: ScoredEntry) -> Part:
-    """The grid as it is, with what cliffs that no seed showed may add to the best loss."""
-    unseen = 0.0 if entry.at_chance else unseen_at_best(entry.grid)
-    return Part(grid=entry.grid, note=_WANDERS if unseen else "", unseen=unseen)
+    """The grid as it is, with what cliffs that no seed showed may add to the best loss; says if nothing was learned."""
+    grid = entry.grid
+    unseen = 0.0 if entry.at_chance else unseen_at_best(grid)
+    initial = float(grid.initial_losses.mean())
+    note = _WANDERS if unseen else ""
+    if float(best_loss(grid.losses, grid.initial_losses, grid.lrs)) > initial:
+        note = "above the loss at init, at which sensitivities are clipped"
+    if np.isinf(mean_of_present(grid.losses)).all():
+        note = "a seed diverged at every lr: the loss at init"
+    return Part(grid=grid, note=note, unseen=unseen)
 
 
 def windowed(entry: ScoredEntry) -> Part:
@@ -102,7 +110,7 @@ def losses_at_default(entry: ScoredEntry) -> Part:
     grid, lr = entry.grid, entry.default_lr
     if lr is None:
         return Part(grid=None, note="no default lr: no method learned")
-    rows = np.flatnonzero(np.isclose(grid.lrs, lr, rtol=1e-9, atol=0))
+    rows = np.flatnonzero(np.isclose(grid.lrs, lr, rtol=SAME_VALUE, atol=0))
     if not len(rows):
         return Part(grid=None, note=f"lr {lr_text(lr)} is not in its grid")
     found = _seed_values(grid, np.minimum(grid.losses[rows[0]], grid.initial_losses))

@@ -83,13 +83,14 @@ def window_share(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray
 
 
 def best_loss(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
-    """The least of `clipped_curve`: the mean final loss at the best lr, or the initial loss if no lr improves on it."""
-    return np.nanmin(clipped_curve(losses_LS, initial_S), -1)
+    """The least mean final loss of an lr, which may lie above the loss at init; that if a seed diverged at every lr."""
+    least = np.nanmin(mean_of_present(losses_LS), -1)
+    return np.where(np.isinf(least), initial_S.mean(-1), least)[()]
 
 
 def best_lr(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
-    """The lr of `best_loss`; the smallest of them if several tie."""
-    return lrs_L[np.nanargmin(clipped_curve(losses_LS, initial_S), -1)]
+    """The lr of `best_loss`; the smallest of them if several tie, or a seed diverged at every lr."""
+    return lrs_L[np.nanargmin(mean_of_present(losses_LS), -1)]
 
 
 def is_chance(best: np.ndarray | float, initial: np.ndarray | float) -> np.ndarray:
@@ -105,13 +106,21 @@ def is_at_chance(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray
 def stable_lrs(losses_LS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
     """True where the lr is stable: (..., L, S), (..., S) -> bool (..., L).
 
-    Stable: no seed diverged, and the seedwise clipped mean loss lies below halfway between the least of that curve and
-    the mean loss at init, so that the lr keeps at least half of what the method's best lr learns. A method that learns
-    nothing has no stable lr.
+    Stable: no seed diverged, and `clipped_curve` keeps at least half of what it learns at its least, so that the best
+    lr is stable itself. A method that learns nothing has no stable lr.
     """
-    curve_L = seedwise_clipped_curve(losses_LS, initial_S)
-    halfway = (np.nanmin(curve_L, -1) + initial_S.mean(-1)) / 2
-    return (curve_L < halfway[..., None]) & ~np.any(np.isinf(losses_LS), -1)
+    curve_L = clipped_curve(losses_LS, initial_S)
+    kept_L = keeps_half(curve_L, np.nanmin(curve_L, -1)[..., None], initial_S.mean(-1)[..., None])
+    return kept_L & ~np.any(np.isinf(losses_LS), -1)
+
+
+def keeps_half(loss: np.ndarray, best: np.ndarray | float, initial: np.ndarray | float) -> np.ndarray:
+    """True where a loss lies below the loss at init by half of what the best one does at least, to rounding.
+
+    Nowhere if the best one learns nothing.
+    """
+    learned = np.asarray(initial - best)
+    return (initial - loss >= (0.5 - _ROUNDING) * learned) & (learned > 0)
 
 
 def stable_decades(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:

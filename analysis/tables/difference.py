@@ -49,6 +49,10 @@ def summary_lines(moved: Moved) -> list[str]:
     changed = entries.filter(is_changed).height
     if changed:
         lines.append(f"{changed} rank ranges changed")
+    partial = entries.filter(pl.col("num_lrs_left_out") > 0)
+    if partial.height:
+        num_left_out = int(partial["num_lrs_left_out"].sum())
+        lines.append(f"{num_left_out} learning rates of {partial.height} entries are on one side alone, so left out")
     total, equal, outcomes = (int(entries[name].sum()) for name in ("num_trials", "num_equal", "num_outcomes_differ"))
     if total:
         lines.append(

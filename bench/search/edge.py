@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Edge(Search):
     """The value of the knob above which half of the seeds are no longer stable, with a 95% interval.
 
-    A seed is stable at a value if it did not diverge and min(its loss, its loss at init) lies below halfway between the
-    least seed-mean of the clipped curve and the mean loss at init (analysis' stable_lrs, for each seed). The edge
+    A seed is stable at a value if it did not diverge and its loss lies below the mean loss at init by half of what the
+    least seed-mean of the clipped curve does at least (analysis' stable_lrs, for each seed). The edge
     is the upper one: low values at which nothing is learned are not its concern.
 
     Nothing is stable where even the best value takes less than `least_learned` off the loss at init: else noise among
@@ -143,11 +143,11 @@ def stable_seeds(grid: LossGrid) -> tuple[np.ndarray, np.ndarray, float]:
     """
     import numpy as np
 
-    from analysis.scores.robustness import seedwise_clipped_curve
+    from analysis.scores.robustness import clipped_curve, keeps_half
 
-    curve_L = seedwise_clipped_curve(grid.losses, grid.initial_losses)
+    curve_L = clipped_curve(grid.losses, grid.initial_losses)
     initial, least = float(grid.initial_losses.mean()), float(np.nanmin(curve_L))
-    stable_LS = np.minimum(grid.losses, grid.initial_losses) < (least + initial) / 2
+    stable_LS = keeps_half(grid.losses, least, initial)
     from_best_L1 = np.arange(len(curve_L))[:, None] >= np.nanargmin(curve_L)
     past_LS = np.isinf(grid.losses) | (from_best_L1 & ~np.isnan(grid.losses) & ~stable_LS)
     return stable_LS, past_LS, (initial - least) / initial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from decimal import Decimal
@@ -21,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from bench.spelling import is_same_value
 from bench.suite.errors import problem, reject, relocated, show
 from bench.trial import Choice, Knobs
 
@@ -35,10 +37,17 @@ def listed(value: Any) -> Any:
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values; a problem for each that is there twice, or that equals another to within bench.spelling's bound."""
     first: dict[Any, int] = {}
     repeats = [(i, first[value]) for i, value in enumerate(values) if first.setdefault(value, i) != i]
     if repeats:
         reject(*(problem(f"{_named(values[i])} is listed twice; remove one", loc=(i,), same_as=j) for i, j in repeats))
+    numbers = sorted((value, i) for i, value in enumerate(values) if isinstance(value, float))
+    near = [pair for pair in itertools.pairwise(numbers) if is_same_value(pair[0][0], pair[1][0])]
+    if near:
+        pairs = ((max(i, j), min(i, j)) for (_, i), (_, j) in near)
+        reject(*(problem(f"{show(values[i])} and {show(values[j])} are one value; remove one", loc=(i,), same_as=j)
+                 for i, j in pairs))  # fmt: skip
     return values
 
 

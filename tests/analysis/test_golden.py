@@ -38,7 +38,7 @@ def test_golden_scores():
         "lr_sensitivity": 1.5,
         "lr_sensitivity_seedwise": 6.5 / 3 - 1,
         "lr_sensitivity_windowed": 1.5,
-        "stable_decades": 1.0,  # half a decade to either side of 0.1; 0.01 lies at halfway, 2.5, not below it
+        "stable_decades": 1.5,  # from 0.01, which keeps just half, and half a decade beyond 0.1
         "edge_lr": 0.1,
         "best_loss": 1.0,
         "best_lr": 0.1,

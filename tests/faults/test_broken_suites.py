@@ -144,6 +144,12 @@ EDITS = {
     "grid with no factor": ("[1, 3]", "[]", "11:37", "per_decade must not be empty"),
     "grid factor too large": ("[1, 3]", "[1, 10]", "11:41", "must be less than 10, got 10"),
     "grid factor too small": ("[1, 3]", "[0.5, 3]", "11:38", "greater than or equal to 1, got 0.5"),
+    "lr spelled twice": (
+        LR,
+        "[3.0e-4, 0.00030000000000000003]",
+        "11:16",
+        "0.00030000000000000003 and 0.0003 are one value",
+    ),
     "grid factor twice": ("[1, 3]", "[1, 1.0]", "11:41", "1.0 is listed twice"),
     "grid without values": ("[1e-3, 10]", "[1.5e-3, 2e-3]", "11:13", "must span a value"),
     "warmup negative": ("warmup_steps: 0", "warmup_steps: -1", "12:17", "greater than or equal to 0, got -1"),

@@ -78,6 +78,23 @@ def test_the_same_start_may_differ_by_rounding_alone():
     assert not is_same_start(grid([3.0, 4.0]), grid([3.0, 4.0], (0, 2)))
 
 
+def test_a_rate_is_one_however_it_was_spelled():
+    a = side({"m": [2.0, 2.2, 2.1]})
+    b = side({"m": [1.9, 2.1, 2.0]}).with_columns(lr=pl.col("lr").replace({LRS[1]: LRS[1] * (1 + 5e-8)}))
+    entry = only_entry(moved(a, b))
+    assert (entry["num_lrs"], entry["num_lrs_left_out"], entry["num_trials"]) == (2, 0, 6)
+    assert entry["difference"] == pytest.approx(-0.05)
+    assert entry["verdict"] == "lower"
+
+
+def test_rates_of_one_side_alone_are_counted():
+    a = side({"m": [2.0, 2.2, 2.1]})
+    more = a.filter(pl.col("lr") == LRS[1]).with_columns(lr=LRS[1] * 2, trial_id=pl.col("trial_id") + "more")
+    found = moved(a, pl.concat([a, more]))
+    assert only_entry(found)["num_lrs_left_out"] == 1
+    assert "1 learning rates of 1 entries are on one side alone, so left out" in summary_lines(found)
+
+
 def test_holm_counts_every_entry():
     a = {name: [2.0, 2.2, 2.1, 1.9] for name in ("m", "n", "o")}
     found = moved(side(a), side(a | {"m": [2.1, 2.6, 2.3, 2.1]})).entries

@@ -149,7 +149,7 @@ def test_new_scores_are_batched_over_leading_axes():
         ([1.0, 1.0, 4.0, 4.0], 1.5),  # from the border, half a decade beyond the second
         ([1.0, 4.0, 1.0, 1.0], 1.5),  # the longer of two runs
         ([1.0, 4.0, 4.0, 4.0], 0.5),
-        ([1.0, 3.0, 3.0, 3.0], 0.5),  # exactly halfway is not below halfway
+        ([1.0, 3.0, 3.1, 3.0], 1.5),  # exactly halfway is half of what is learned
         ([5.0, 5.0, 5.0, 5.0], 0.0),  # learned nothing
         ([1.0, NAN, 1.0, 4.0], 2.5),  # an unmeasured lr splits nothing
         ([1.0, 1.0, 1.0, INF], 2.5),
@@ -158,6 +158,43 @@ def test_new_scores_are_batched_over_leading_axes():
 def test_stable_decades_of_curves(curve, width):
     losses, initial = np.array(curve)[:, None], np.array([5.0])
     assert robustness.stable_decades(losses, initial, LRS) == pytest.approx(width)
+
+
+@pytest.mark.parametrize(("loss", "width", "edge"), [(2.0, 2.0, 0.1), (1.99, 2.0, 0.1), (2.01, 1.0, 0.01)])
+def test_half_of_what_the_best_lr_learns_is_enough(loss, width, edge):
+    losses, initial, lrs = np.array([[loss] * 2, [1.0] * 2, [loss] * 2]), np.full(2, 3.0), np.array([0.001, 0.01, 0.1])
+    assert robustness.stable_decades(losses, initial, lrs) == pytest.approx(width)
+    assert robustness.edge_lr(losses, initial, lrs) == edge
+    # Rounding decides nothing: a tenth of everything has no exact halves.
+    assert robustness.edge_lr(losses / 10, initial / 10, lrs) == edge
+
+
+def test_the_best_lr_is_stable_where_a_seed_diverged_beyond():
+    # Means 2.9, 2.85 and none; half of what 2.85 learns from 3.2 leaves 3.025. Seed by seed 0.1 would have 2.4.
+    losses, lrs = np.array([[2.8, 3.0], [2.7, 3.0], [1.6, np.inf]]), np.array([0.001, 0.01, 0.1])
+    initial = np.full(2, 3.2)
+    assert robustness.stable_lrs(losses, initial).tolist() == [True, True, False]
+    assert robustness.stable_decades(losses, initial, lrs) == pytest.approx(1.5)
+    assert robustness.edge_lr(losses, initial, lrs) == 0.01
+    assert robustness.lr_sensitivity(losses, initial, lrs) == pytest.approx(0.1333, abs=5e-5)
+
+
+def test_nothing_learned_leaves_no_lr_stable():
+    assert not robustness.stable_lrs(np.array([[3.0, 3.0], [4.0, 3.5]]), np.full(2, 3.0)).any()
+
+
+@pytest.mark.parametrize(
+    ("losses", "best", "lr"),
+    [
+        ([[4.5, 4.7], [4.1, 4.3], [np.inf, 1.0]], 4.2, 0.1),  # above the loss at init, and not clipped there
+        ([[np.inf, 1.0], [2.0, np.inf], [np.inf, np.inf]], 4.0, 0.01),  # nothing but the loss at init to go by
+    ],
+)
+def test_best_loss_where_no_lr_improves_on_the_loss_at_init(losses, best, lr):
+    data = np.array(losses), np.full(2, 4.0), np.array([0.01, 0.1, 1.0])
+    assert robustness.best_loss(*data) == pytest.approx(best)
+    assert robustness.best_lr(*data) == lr
+    assert robustness.is_at_chance(*data)
 
 
 def test_one_diverged_seed_makes_an_lr_unstable():

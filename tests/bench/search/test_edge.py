@@ -131,10 +131,18 @@ def test_a_seed_that_is_not_stable_at_the_best_value_is_past_its_edge():
 
 
 def test_stable_seeds_by_hand():
-    losses = {(0.1, 0): 3.0, (0.1, 1): 2.0, (1.0, 0): 1.0, (1.0, 1): 1.0, (10.0, 0): math.inf, (10.0, 1): 2.5}
+    losses = {
+        (0.1, 0): 3.0,
+        (0.1, 1): 2.0,
+        (1.0, 0): 1.0,
+        (1.0, 1): 1.0,
+        (10.0, 0): math.inf,
+        (10.0, 1): 2.5,
+        (100.0, 1): 2.6,
+    }
     grid = loss_grid([Point(value=v, seed=s, final_loss=loss, initial_loss=4.0) for (v, s), loss in losses.items()])
     assert grid is not None
     stable_LS, past_LS, learned = stable_seeds(grid)  # halfway: (1 + 4) / 2
-    assert stable_LS.tolist() == [[False, True], [True, True], [False, False]]
-    assert past_LS.tolist() == [[False, False], [False, False], [True, True]]
+    assert stable_LS.tolist() == [[False, True], [True, True], [False, True], [False, False]]
+    assert past_LS.tolist() == [[False, False], [False, False], [True, False], [False, True]]
     assert learned == 0.75
