@@ -36,6 +36,11 @@ SCORED_LOSSES: dict[str, ScoredLoss] = {
     ),
 }
 
+# Optimizers that evaluate other weights than those whose losses are traced in training, and how.
+EVALUATED_ELSEWHERE: dict[str, str] = {
+    "schedule_free_adamw": "training losses are those at y, where gradients are taken; held-out losses at the average x"
+}
+
 _RESULT_OUTCOMES = [outcome.value for outcome in Outcome if outcome.is_result]
 
 

@@ -70,3 +70,8 @@ def decimals(values: Iterable[float], significant: int) -> int:
 def lr_text(lr: float) -> str:
     """A learning rate in three significant digits."""
     return f"{lr:.3g}"
+
+
+def entry_name(label: str) -> str:
+    """The name that a label such as 'window_softmax(width=8)' starts with."""
+    return label.partition("(")[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.scores.registry import REGISTRY
+from analysis.text import entry_name
 
 Keys = tuple[str, ...]
 
@@ -125,11 +126,6 @@ UNCITED: dict[str, dict[str, str]] = {
 }
 
 _FILE = Path(__file__).parents[1] / "references" / "sources.bib"
-
-
-def entry_name(label: str) -> str:
-    """The name that a label such as 'window_softmax(width=8)' starts with."""
-    return label.partition("(")[0]
 
 
 def keys_of(kind: str, label: str) -> Keys:

@@ -12,7 +12,7 @@ import polars as pl
 
 from analysis.across.comparison import compare
 from analysis.imports.runs import ABSENT
-from analysis.paper.bibliography import UNCITED, bibtex, entry_name, keys_of, scores_in
+from analysis.paper.bibliography import UNCITED, bibtex, keys_of, scores_in
 from analysis.paper.figures import Saved, bundle_figures, save_figures
 from analysis.paper.files import (
     MAIN,
@@ -37,6 +37,7 @@ from analysis.tables.held_out import held_out_group
 from analysis.tables.latex import ON_PAGE, group_latex
 from analysis.tables.leaderboard import FORMATS
 from analysis.tables.published import comparison
+from analysis.text import entry_name
 from bench.errors import UsageError
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.knobs import knob_text
-from analysis.paper.bibliography import Keys, entry_name, keys_of
-from analysis.text import breakable_latex, counted, escape_markdown, lr_text
+from analysis.paper.bibliography import Keys, keys_of
+from analysis.text import breakable_latex, counted, entry_name, escape_markdown, lr_text
 
 _MOST_VALUES = 24  # of a grid that is written out
 

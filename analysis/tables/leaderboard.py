@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import require_columns
-from analysis.losses import SCORED_LOSSES, ScoredLoss
+from analysis.losses import EVALUATED_ELSEWHERE, SCORED_LOSSES, ScoredLoss
 from analysis.scores.flags import FLAGS, flags_of, has_flag, used_flags, word_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
 from analysis.scores.kinds import SCORE_KINDS
@@ -21,7 +21,7 @@ from analysis.tables.html import group_html, tables_html
 from analysis.tables.latex import NEEDS, floated, group_latex, line_latex, row_latex
 from analysis.tables.markdown import group_markdown, pipe_table
 from analysis.tables.table import Cell, Column, Flags, Interval, Name, Number, Table
-from analysis.text import decimals, escape_latex, escape_markdown
+from analysis.text import decimals, entry_name, escape_latex, escape_markdown
 
 COLUMN_TITLES: dict[str, str] = {
     "rank": "Rank",
@@ -128,6 +128,8 @@ def reading_note(leaderboard: pl.DataFrame) -> str:
     seeds_text = "no seeds" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     losses = [SCORED_LOSSES[name] for name in leaderboard["loss"].unique().sort()]
     parts = [f"Scores are of the {loss.title} ({_measured(loss, leaderboard)})." for loss in losses]
+    names = dict.fromkeys(entry_name(label) for label in leaderboard["optimizer"])
+    parts += [f"{name}: {EVALUATED_ELSEWHERE[name]}." for name in names if name in EVALUATED_ELSEWHERE]
     parts.append(
         f"Brackets: 95% interval over seeds ({seeds_text}; Student's t on the wider of the jackknife's and the single "
         "seeds' standard error). Bold: the best that learned. Rank: the ranks that the seeds leave possible, from 1 + "

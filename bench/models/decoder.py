@@ -47,8 +47,9 @@ WORTSMAN: dict[str, Any] = {
     "initialisation": "fan_in",
     "ties_embeddings": False,
 }
-# Sizes without embeddings. Wortsman et al. 2023: 3 layers of width 256 and 512. Llama-1B: the shape of Llama 3.2 1B
-# with as many key as query heads (Hong & Lee 2025 do not state theirs).
+# Sizes without embeddings. Wortsman et al. 2023: 3 layers of width 256 and 512; they start from truncated normals, here
+# from normals of the same deviation, and their LayerNorm's eps is 1e-6: a suite sets `norm_eps` to it. Llama-1B: the
+# shape of Llama 3.2 1B with as many key as query heads (Hong & Lee 2025 do not state theirs).
 PRESETS: dict[str, dict[str, Any]] = {
     "gpt_1m": GPT2 | {"num_layers": 6, "width": 128, "num_heads": 4, "mlp_width": 512},
     "gpt_10m": GPT2 | {"num_layers": 6, "width": 384, "num_heads": 6, "mlp_width": 1536},

@@ -27,7 +27,9 @@ class Muon(AdamW):
     Hidden matrices are the layers' tensors `*.weight` of two dimensions. Embeddings, readout, biases, gains and what a
     method adds take AdamW with beta1, beta2 and eps at a rate of adamw_lr_ratio lr: a step of Muon has a length that
     does not depend on the tensor's, and 0.015 is the ratio of the rates that the authors' README gives, 3e-4 to 0.02.
-    Weight decay is decoupled in both, each with its own rate.
+    So a grid of lr moves both rates; the authors tune Muon's alone and leave AdamW's as it was, and their speed records
+    have other ratios: a suite that asks about one of the two varies adamw_lr_ratio. Weight decay is decoupled in both,
+    each with its own rate.
     Source: Jordan et al. 2024 and github.com/KellerJordan/Muon, defaults included. Departure: Newton-Schulz runs in the
     parameters' dtype, not in bfloat16, which is theirs for speed alone.
     """

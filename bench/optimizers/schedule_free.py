@@ -23,8 +23,9 @@ class ScheduleFreeAdamW(Decaying):
 
     x averages z with weights of the largest lr so far squared; parameters in training are y. Warmup is the suite's, and
     the schedule should be `constant`. Weight decay is decoupled, of y. What a method limits in its parameters it limits
-    in y alone. Source: Defazio et al. 2024, Alg. 1, with Adam's correction of the second moment, as the authors' code
-    (AdamWScheduleFree) since.
+    in y alone. Training losses, and so the scores of the default board, are those at y, where gradients are taken: at x
+    they would cost a second forward pass. Held-out losses are at x; boards say so. Source: Defazio et al. 2024, Alg. 1,
+    with Adam's correction of the second moment, as the authors' code (AdamWScheduleFree) since.
     """
 
     source = "Defazio et al. 2024, Alg. 1, as the authors' AdamWScheduleFree"

@@ -7,8 +7,13 @@ import pytest
 
 from analysis.curves import curves, loss_grids
 from analysis.figures.frames.aggregate import loss_summary, telling_lr
-from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
+from analysis.losses import EVALUATED_ELSEWHERE, SCORED_LOSSES, choose_loss, has_held_out
+from analysis.scores.leaderboard import leaderboard
+from analysis.tables.leaderboard import reading_note
+from bench.entry import load_class
 from bench.errors import UsageError
+from bench.optimizers import OPTIMIZERS
+from bench.optimizers.base import Optimizer
 from tests.analysis.synthetic_results import frame, results, row, with_held_out
 
 
@@ -59,3 +64,11 @@ def test_held_out_data_are_told_by_any_trial():
 def test_pairs_name_result_columns():
     data = results(num_seeds=1)
     assert all({loss.initial, loss.final} <= set(data.columns) for loss in SCORED_LOSSES.values())
+
+
+def test_optimizers_that_evaluate_other_weights_than_they_train_are_said_on_the_board():
+    others = {name for name, target in OPTIMIZERS.items() if load_class(target).evaluated is not Optimizer.evaluated}
+    assert set(EVALUATED_ELSEWHERE) == others
+    data = results(num_seeds=2).with_columns(optimizer=pl.lit("schedule_free_adamw(beta1=0.95)"))
+    assert "schedule_free_adamw: training losses are those at y" in reading_note(leaderboard(data))
+    assert "training losses are those at y" not in reading_note(leaderboard(results(num_seeds=2)))

@@ -133,7 +133,11 @@ def test_vmapped_lanes_equal_separate_runs(optimizer, dtype):
             stepped(optimizer, params, grads, state, {key: values[lane] for key, values in knobs.items()}, step)
             for lane, (params, state) in enumerate(models)
         ]
-    assert {leaf.dtype for leaf in pytree.tree_leaves(together)} == {dtype}
+    assert {leaf.dtype for leaf in pytree.tree_leaves(together[0])} == {dtype}
+    dtypes = [
+        pytree.tree_map(lambda leaf: leaf.dtype, state) for state in (together[1], start(optimizer, draws(0, dtype)))
+    ]
+    assert dtypes[0] == dtypes[1]
     alone = pytree.tree_map(lambda *leaves: torch.stack(leaves), *models)
     rtol, atol = (1e-4, 1e-6) if dtype == torch.float32 else (1e-11, 1e-13)
     torch.testing.assert_close(together, alone, rtol=rtol, atol=atol)

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 import analysis
-from analysis.paper.bibliography import SOURCES, UNCITED, bib_entries, bibtex, entry_name, keys_of, scores_in
+from analysis.paper.bibliography import SOURCES, UNCITED, bib_entries, bibtex, keys_of, scores_in
 from analysis.scores.registry import REGISTRY
+from analysis.text import entry_name
 from bench.methods import METHODS
 from bench.models import decoder, vit
 from bench.optimizers import OPTIMIZERS, SCHEDULES
