@@ -15,8 +15,9 @@ class Measure:
     """What a workload measures of a model on data that it does not train on. `low` and `high` bound it.
 
     diverged: what a trial that diverged gets, None if nothing. initial: the column with the value before any update, ""
-    if it is not kept. heading: the title where all columns are of held-out data. sources: BibTeX keys of
-    analysis/references/sources.bib, none if it is this project's.
+    if it is not kept. heading: the title where all columns are of held-out data. least_of, step_of_least: the measure
+    whose evaluations it is the least of, or the step of that (the first, if several are equal); "" for one that
+    workloads compute. sources: BibTeX keys of analysis/references/sources.bib, none if it is this project's.
     """
 
     title: str
@@ -28,7 +29,14 @@ class Measure:
     definition: str
     diverged: float | None = None
     initial: str = ""
+    least_of: str = ""
+    step_of_least: str = ""
     sources: tuple[str, ...] = ()
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether it is made of another measure's evaluations; workloads name and compute the others."""
+        return bool(self.least_of or self.step_of_least)
 
 
 HELD_OUT: dict[str, Measure] = {
@@ -42,6 +50,28 @@ HELD_OUT: dict[str, Measure] = {
         definition="mean loss over the workload's held-out data after the last update",
         diverged=math.inf,
         initial="initial_val_loss",
+    ),
+    "least_val_loss": Measure(
+        title="Least held-out loss",
+        heading="Least held-out loss",
+        unit="workload's",
+        low=0.0,
+        high=math.inf,
+        higher_is_better=False,
+        definition="least held-out loss of all evaluations, before any update and after the last included",
+        diverged=math.inf,
+        least_of="val_loss",
+    ),
+    "least_val_loss_step": Measure(
+        title="Step of the least held-out loss",
+        heading="Its step",
+        unit="steps",
+        low=0.0,
+        high=math.inf,
+        higher_is_better=False,
+        definition="updates before the evaluation with the least held-out loss; from there on the model overfits, or "
+        "learns no more",
+        step_of_least="val_loss",
     ),
     "val_accuracy": Measure(
         title="Held-out accuracy",
@@ -67,6 +97,8 @@ HELD_OUT: dict[str, Measure] = {
     ),
 }
 
+# What workloads name and compute; the others are made of their evaluations.
+COMPUTED: tuple[str, ...] = tuple(name for name, measure in HELD_OUT.items() if not measure.is_derived)
 # Columns of results: values before any update first, then those after the last.
 INITIAL: tuple[str, ...] = tuple(measure.initial for measure in HELD_OUT.values() if measure.initial)
 HELD_OUT_COLUMNS: tuple[str, ...] = (*INITIAL, *HELD_OUT)

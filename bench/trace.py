@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.held_out import HELD_OUT
+from bench.held_out import COMPUTED, HELD_OUT
 
 # One row a measured value. A whole-model quantity has layer -1. Values are names of Polars types.
 # `step` is the number of updates before the measurement: 0 to num_steps - 1 for what a training step sees; held-out
@@ -72,5 +72,6 @@ TRAINING_QUANTITIES: dict[str, Quantity] = {
             definition=measure.definition,
         )
         for name, measure in HELD_OUT.items()
+        if name in COMPUTED
     },
 }

@@ -242,7 +242,13 @@ RESULT_COLUMNS: dict[str, str] = {
 LOSSES: tuple[str, ...] = (
     "initial_loss",
     "final_loss",
-    *(name for one, measure in HELD_OUT.items() if measure.high == math.inf for name in (measure.initial, one) if name),
+    *(
+        name
+        for one, measure in HELD_OUT.items()
+        if measure.diverged == math.inf
+        for name in (measure.initial, one)
+        if name
+    ),
 )
 
 

@@ -42,6 +42,8 @@ _STEP = "a whole number below 2^32"
 
 def _measured(measure: Measure) -> Number:
     """What a column of HELD_OUT must be; of a measure without an upper bound, such as a loss, anything."""
+    if measure.step_of_least:
+        return Number(required=f"{_STEP}, at least 0", is_right=lambda x: 0 <= x < _WHOLE, is_whole=True, has_gaps=True)
     if measure.high == math.inf:
         return _LOSS
     low, high = measure.low, measure.high

@@ -78,8 +78,9 @@ def import_(
 
     Required columns: method, lr, seed, final_loss (or loss), initial_loss. Known as well: workload, optimizer,
     schedule, outcome (completed or diverged; else a run diverged where its loss is not finite), num_steps,
-    warmup_steps, weight_decay, grad_clip, init_scale, knobs, diverged_step, initial_val_loss, val_loss, val_accuracy,
-    val_calibration_error, wall_s, source. The same file again changes nothing; a corrected file of the same name
+    warmup_steps, weight_decay, grad_clip, init_scale, knobs, diverged_step, initial_val_loss, val_loss,
+    least_val_loss, least_val_loss_step, val_accuracy, val_calibration_error, wall_s, source. The same file again
+    changes nothing; a corrected file of the same name
     replaces its runs. bench leaderboard, report, scores, export, ui, verify and diff take
     the name of an import as they do a suite's.
     """

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.methods.linear import Draw, Linear, PlainLinear
+from bench.methods.precision import as_multiplied, widened, without_autocast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,9 @@ class Method:
     """A method under test: subclass it, declare its parameters as fields, override what differs.
 
     Most methods override `weights` alone; what reads Z = Q K^T overrides `logits`. `weights` and `logits` are the
-    reference, dense and obvious; `attend` may be faster and must equal `weights(...) @ v`.
+    reference, dense and obvious; `attend` may be faster and must equal `weights(...) @ v`. `normalize`, `weights` and
+    `logits` see float32 or float64 and no autocast, whatever a model multiplies in (bench.methods.precision); `attend`
+    sees what is multiplied.
     """
 
     source: ClassVar[str] = "not stated"
@@ -103,7 +106,7 @@ class Method:
 
     def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
         """P V, (B, H, Q, D); may be computed without P."""
-        return self.weights(q_BHQD, k_BHKD, mask.allowed_QK, state) @ v_BHKD
+        return weighted_sum(dense_weights(self, q_BHQD, k_BHKD, mask.allowed_QK, state), v_BHKD)
 
     def combine(self, o_BHQD: Tensor, projected: dict[str, Tensor]) -> Tensor:
         """What the layer's output projection reads; `projected` holds one (B, H, Q, D) for each of `roles`."""
@@ -138,3 +141,20 @@ class Method:
         gamma_query = self.linear("query").gamma(query)
         gamma_key = self.linear("query" if self.ties_query_and_key else "key").gamma(key)
         return None if gamma_query is None or gamma_key is None else (gamma_query, gamma_key)
+
+
+def dense_weights(method: Method, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+    """P of the method's reference, (B, H, Q, K), in float32 at least and untouched by autocast."""
+    with without_autocast(q_BHQD):
+        return method.weights(widened(q_BHQD), widened(k_BHKD), mask_QK, state)
+
+
+def dense_logits(method: Method, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+    """Z of the method, (B, H, Q, K), in float32 at least and untouched by autocast."""
+    with without_autocast(q_BHQD):
+        return method.logits(widened(q_BHQD), widened(k_BHKD), mask_QK, state)
+
+
+def weighted_sum(p_BHQK: Tensor, v_BHKD: Tensor) -> Tensor:
+    """P V, (B, H, Q, D), in the dtype in which values are multiplied."""
+    return as_multiplied(p_BHQK, like=v_BHKD) @ as_multiplied(v_BHKD, like=v_BHKD)

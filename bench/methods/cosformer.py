@@ -33,4 +33,4 @@ class CosFormer(Method):
         distance_QK = position_K[num_keys - num_queries :, None] - position_K
         nearness_QK = (math.pi / 2 * distance_QK.to(torch.float64) / num_keys).cos().to(q_BHQD.dtype)
         similarity_BHQK = (q_BHQD.relu() @ k_BHKD.relu().mT) * nearness_QK * mask_QK
-        return normalized_rows(similarity_BHQK, mask_QK).to(q_BHQD.dtype)
+        return normalized_rows(similarity_BHQK, mask_QK)

@@ -9,7 +9,7 @@ from annotated_types import Ge
 
 from bench.lazy import torch
 from bench.methods.base import Method
-from bench.methods.shaped_logits import widened
+from bench.methods.precision import widened
 from bench.methods.softmax import masked_softmax
 
 if TYPE_CHECKING:
@@ -46,16 +46,15 @@ class FavorPlus(Method):
         return {"features": (norm_M[:, None] * directions_MD[: self.num_features])[None]}
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        with torch.autocast(q_BHQD.device.type, enabled=False):
-            features_1DM = widened(state["features"]).mT
-            balance = q_BHQD.shape[-1] ** 0.25
-            k_scaled_BHKD = widened(k_BHKD) / balance
-            # Logarithms of features. What is the same for all keys of a row, such as |q|^2 / 2, cancels.
-            log_q_BHQM = (widened(q_BHQD) * balance) @ features_1DM
-            log_k_BHKM = k_scaled_BHKD @ features_1DM - k_scaled_BHKD.square().sum(dim=-1, keepdim=True) / 2
-            largest_BHK1 = log_k_BHKM.amax(dim=-1, keepdim=True)
-            phi_q_BHQM = (log_q_BHQM - log_q_BHQM.amax(dim=-1, keepdim=True)).exp()
-            phi_k_BHKM = (log_k_BHKM - largest_BHK1).exp()
-            estimate_BHQK = phi_q_BHQM @ phi_k_BHKM.mT / self.num_features
-            log_similarity_BHQK = (estimate_BHQK + STABILIZER).log() + largest_BHK1.mT
-            return masked_softmax(log_similarity_BHQK, mask_QK).to(q_BHQD.dtype)
+        features_1DM = widened(state["features"]).mT
+        balance = q_BHQD.shape[-1] ** 0.25
+        k_scaled_BHKD = k_BHKD / balance
+        # Logarithms of features. What is the same for all keys of a row, such as |q|^2 / 2, cancels.
+        log_q_BHQM = (q_BHQD * balance) @ features_1DM
+        log_k_BHKM = k_scaled_BHKD @ features_1DM - k_scaled_BHKD.square().sum(dim=-1, keepdim=True) / 2
+        largest_BHK1 = log_k_BHKM.amax(dim=-1, keepdim=True)
+        phi_q_BHQM = (log_q_BHQM - log_q_BHQM.amax(dim=-1, keepdim=True)).exp()
+        phi_k_BHKM = (log_k_BHKM - largest_BHK1).exp()
+        estimate_BHQK = phi_q_BHQM @ phi_k_BHKM.mT / self.num_features
+        log_similarity_BHQK = (estimate_BHQK + STABILIZER).log() + largest_BHK1.mT
+        return masked_softmax(log_similarity_BHQK, mask_QK)

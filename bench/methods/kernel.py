@@ -18,6 +18,7 @@ from bench.lazy import torch
 from bench.methods.base import FastPath, Heads, Mask, MaskKind, Method
 from bench.methods.fast.fused import heads_of, linear_attention, linear_pays
 from bench.methods.fast.tiny import takes, tiny_attention, tiny_pays
+from bench.methods.precision import widened, without_autocast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +71,8 @@ class KernelAttention(Method):
         chosen = self.fast_path(heads_of(q_BHQD, k_BHKD), mask.kind, has_tiny=takes(q_BHQD, k_BHKD, v_BHKD))
         if chosen == "dense":
             return super().attend(q_BHQD, k_BHKD, v_BHKD, mask, state)
-        phi_q_BHQD, phi_k_BHKD = self.features(q_BHQD), self.features(k_BHKD)
+        with without_autocast(q_BHQD):
+            phi_q_BHQD, phi_k_BHKD = (self.features(widened(x)) for x in (q_BHQD, k_BHKD))
         if chosen == "tiny":
             return tiny_attention(phi_q_BHQD, phi_k_BHKD, v_BHKD, mask, is_softmax=False, eps=self.eps)
         return linear_attention(phi_q_BHQD, phi_k_BHKD, v_BHKD, mask, eps=self.eps)

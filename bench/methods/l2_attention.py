@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.methods.shaped_logits import ShapedLogits, widened
+from bench.methods.shaped_logits import ShapedLogits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,5 @@ class L2Attention(ShapedLogits):
             return torch.einsum("chd,hde->che", query_CHD, inner_HDD)
 
     def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        with torch.autocast(q_BHQD.device.type, enabled=False):
-            q_BHQD, k_BHKD = widened(q_BHQD), widened(k_BHKD)
-            lengths_BHQK = q_BHQD.square().sum(dim=-1)[..., :, None] + k_BHKD.square().sum(dim=-1)[..., None, :]
-            return (2 * (q_BHQD @ k_BHKD.mT) - lengths_BHQK) / math.sqrt(q_BHQD.shape[-1])
+        lengths_BHQK = q_BHQD.square().sum(dim=-1)[..., :, None] + k_BHKD.square().sum(dim=-1)[..., None, :]
+        return (2 * (q_BHQD @ k_BHKD.mT) - lengths_BHQK) / math.sqrt(q_BHQD.shape[-1])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.methods.shaped_logits import ShapedLogits, widened
+from bench.methods.shaped_logits import ShapedLogits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +29,7 @@ class LipschitzNorm(ShapedLogits):
     controls = "logits: they lie in [-1, 1]"
 
     def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        with torch.autocast(q_BHQD.device.type, enabled=False):
-            q_BHQD = torch.nn.functional.normalize(widened(q_BHQD), dim=-1)
-            k_BHKD = widened(k_BHKD)
-            norm_BHQK = torch.linalg.vector_norm(k_BHKD, dim=-1)[..., None, :].masked_fill(~mask_QK, 0)
-            largest_BHQ1 = norm_BHQK.amax(dim=-1, keepdim=True).clamp_min(1e-12)  # as `normalize` has it
-            return q_BHQD @ k_BHKD.mT / largest_BHQ1
+        q_BHQD = torch.nn.functional.normalize(q_BHQD, dim=-1)
+        norm_BHQK = torch.linalg.vector_norm(k_BHKD, dim=-1)[..., None, :].masked_fill(~mask_QK, 0)
+        largest_BHQ1 = norm_BHQK.amax(dim=-1, keepdim=True).clamp_min(1e-12)  # as `normalize` has it
+        return q_BHQD @ k_BHKD.mT / largest_BHQ1

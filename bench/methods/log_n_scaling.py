@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.methods.shaped_logits import ShapedLogits, widened
+from bench.methods.shaped_logits import ShapedLogits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,6 @@ class LogNScaling(ShapedLogits):
         return {"s": torch.full((heads.num_heads, 1, 1), num_keys / math.lgamma(num_keys + 1))}
 
     def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        z_BHQK = widened(super().logits(q_BHQD, k_BHKD, mask_QK, state))
+        z_BHQK = super().logits(q_BHQD, k_BHKD, mask_QK, state)
         log_n_Q1 = mask_QK.sum(dim=-1, keepdim=True).to(z_BHQK.dtype).log()
         return state["s"] * log_n_Q1 * z_BHQK

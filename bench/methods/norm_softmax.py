@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Gt
 
-from bench.methods.shaped_logits import ShapedLogits, widened
+from bench.methods.shaped_logits import ShapedLogits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ class NormSoftmax(ShapedLogits):
     controls = "variance: that of every row of logits is 1"
 
     def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        z_BHQK = widened(super().logits(q_BHQD, k_BHKD, mask_QK, state)).masked_fill(~mask_QK, 0)
+        z_BHQK = super().logits(q_BHQD, k_BHKD, mask_QK, state).masked_fill(~mask_QK, 0)
         num_allowed_Q1 = mask_QK.sum(dim=-1, keepdim=True)
         mean_BHQ1 = z_BHQK.sum(dim=-1, keepdim=True) / num_allowed_Q1
         centred_BHQK = (z_BHQK - mean_BHQ1).masked_fill(~mask_QK, 0)

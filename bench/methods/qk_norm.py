@@ -35,4 +35,4 @@ class QKNorm(Softmax):
 
     def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
         q_BHQD, k_BHKD = (torch.nn.functional.normalize(x, dim=-1) for x in (q_BHQD, k_BHKD))
-        return (state["g"] * q_BHQD).to(q_BHQD.dtype), k_BHKD
+        return state["g"] * q_BHQD, k_BHKD

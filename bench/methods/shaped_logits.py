@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.lazy import torch
 from bench.methods.base import Method
 from bench.methods.softmax import masked_softmax
 
@@ -20,9 +19,4 @@ class ShapedLogits(Method):
     """Softmax of Z; subclass it and override `logits`. No fast path of plain softmax applies."""
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_QK, state), mask_QK).to(q_BHQD.dtype)
-
-
-def widened(tensor: Tensor) -> Tensor:
-    """In float32 at least: differences and squares of logits lose too much in bfloat16."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+        return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_QK, state), mask_QK)

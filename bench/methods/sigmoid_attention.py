@@ -28,4 +28,4 @@ class SigmoidAttention(Method):
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
         z_BHQK = self.logits(q_BHQD, k_BHKD, mask_QK, state) - math.log(mask_QK.shape[-1])
-        return z_BHQK.masked_fill(~mask_QK, -torch.inf).sigmoid().to(q_BHQD.dtype)
+        return z_BHQK.masked_fill(~mask_QK, -torch.inf).sigmoid()

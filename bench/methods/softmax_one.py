@@ -27,4 +27,4 @@ class SoftmaxOne(Method):
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
         z_BHQK = self.logits(q_BHQD, k_BHKD, mask_QK, state).masked_fill(~mask_QK, -torch.inf)
-        return torch.nn.functional.pad(z_BHQK, (0, 1)).softmax(dim=-1)[..., :-1].to(q_BHQD.dtype)
+        return torch.nn.functional.pad(z_BHQK, (0, 1)).softmax(dim=-1)[..., :-1]

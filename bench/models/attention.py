@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, Method
+from bench.methods.base import Heads, Mask, Method, dense_logits, dense_weights, weighted_sum
 from bench.methods.linear import Draw
+from bench.methods.precision import as_multiplied, widened, without_autocast
 from bench.probes.base import Attention, Probe, merge, observe
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bench.randomness import Dropout
 
 Tensors = dict[str, "Tensor"]
 # Elements of one logits tensor while observing (64 MiB of float32): a large model is never observed all heads at once.
@@ -60,20 +63,31 @@ def attend(
     *,
     logit_scale: float,
     rotate: Callable[[Tensor], Tensor] | None = None,
+    dropout: Dropout | None = None,
+    stream: str = "",
 ) -> tuple[Tensor, Tensor | None]:
-    """P V (B, H, T, D), and what the mode asks to be watched. `mask` is already restricted by the method."""
-    q_BHTD, k_BHTD = method.normalize(q_BHTD, k_BHTD, state)
-    if rotate is not None:
-        q_BHTD, k_BHTD = rotate(q_BHTD), rotate(k_BHTD)
-    q_BHTD = q_BHTD * method.logit_scale(logit_scale)
+    """P V (B, H, T, D), and what the mode asks to be watched. `mask` is already restricted by the method.
+
+    dropout: of elements of P, which have the stream to themselves. Where it acts the dense reference is computed: no
+    other path has a P.
+    """
+    with without_autocast(q_BHTD):
+        q_BHTD, k_BHTD = method.normalize(widened(q_BHTD), widened(k_BHTD), state)
+        if rotate is not None:
+            q_BHTD, k_BHTD = rotate(q_BHTD), rotate(k_BHTD)
+        q_BHTD = q_BHTD * method.logit_scale(logit_scale)
+    q_BHTD, k_BHTD, v_BHTD = (as_multiplied(x, like=v_BHTD) for x in (q_BHTD, k_BHTD, v_BHTD))
     watched = None
     if mode.probes:
         watched = observe_attention(mode.probes, method, q_BHTD, k_BHTD, mask, state)
     elif mode.keeps_weights:
-        watched = reference_weights(method, q_BHTD, k_BHTD, mask, state)
+        watched = dense_weights(method, q_BHTD, k_BHTD, mask.allowed_QK, state)
     elif mode.max_logits:
-        z_BHTT = method.logits(q_BHTD.detach(), k_BHTD.detach(), mask.allowed_QK, state)
+        z_BHTT = dense_logits(method, q_BHTD.detach(), k_BHTD.detach(), mask.allowed_QK, state)
         watched = z_BHTT.masked_fill(~mask.allowed_QK, -torch.inf).amax(dim=(0, 2, 3)).float()
+    if dropout is not None and dropout.acts:
+        p_BHTT = dropout(stream, dense_weights(method, q_BHTD, k_BHTD, mask.allowed_QK, state))
+        return weighted_sum(p_BHTT, v_BHTD), watched
     run = Method.attend if mode.is_reference else type(method).attend
     return run(method, q_BHTD, k_BHTD, v_BHTD, mask, state), watched
 
@@ -82,8 +96,8 @@ def observe_attention(
     probes: Sequence[Probe], method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors
 ) -> Tensor:
     """All that the probes measure in a layer, (quantities,), at most MAX_OBSERVED_ELEMENTS of logits at a time."""
-    with torch.autocast(q_BHTD.device.type, enabled=False):
-        q_BHTD, k_BHTD = _not_half(q_BHTD), _not_half(k_BHTD)
+    with without_autocast(q_BHTD):
+        q_BHTD, k_BHTD = widened(q_BHTD), widened(k_BHTD)
         num_batch, num_heads = q_BHTD.shape[:2]
         num_logits = mask.allowed_QK.numel()
         heads_step = _largest_divisor(num_heads, MAX_OBSERVED_ELEMENTS // num_logits)
@@ -105,19 +119,9 @@ def observe_attention(
         return merge(probes, parts) if len(parts) * len(parts[0]) > 1 else parts[0][0]
 
 
-def reference_weights(method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors) -> Tensor:
-    """P of a layer, (B, H, Q, K), all at once and never in half precision."""
-    with torch.autocast(q_BHTD.device.type, enabled=False):
-        return method.weights(_not_half(q_BHTD), _not_half(k_BHTD), mask.allowed_QK, state)
-
-
 def part(tensors: Tensors, prefix: str) -> Tensors:
     """The tensors whose names start with `prefix`, named without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _not_half(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def _of_heads(tensor: Tensor, first: int, count: int, num_heads: int) -> Tensor:

@@ -106,7 +106,7 @@ class Decoder:
         h_BTC = torch.nn.functional.embedding(tokens_BT, params["embed.tokens"])
         if self.transformer.positions == "learned":
             h_BTC = h_BTC + params["embed.positions"][: tokens_BT.shape[1]]
-        h_BTC = dropout("embed", h_BTC)
+        h_BTC = dropout.with_rate(self.transformer.dropout)("embed", h_BTC)
         h_BTC, watched = self.transformer.forward(method, params, buffers, h_BTC, mode, dropout)
         if self.ties_embeddings:
             return h_BTC @ params["embed.tokens"].mT, watched
@@ -120,6 +120,7 @@ def decoder(
     num_tokens: int,
     norm_eps: float,
     dropout: float,
+    attention_dropout: float,
     checkpointing: bool,
     **overrides: Any,
 ) -> Decoder:
@@ -137,6 +138,7 @@ def decoder(
         norm_eps=norm_eps,
         is_causal=True,
         dropout=dropout,
+        attention_dropout=attention_dropout,
         checkpointing=checkpointing,
         **settings,
     )

@@ -44,7 +44,10 @@ ROTARY_BASE = 10_000.0  # Su et al. 2021
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """What all blocks of one forward pass share. mask: already restricted by the method."""
+    """What all blocks of one forward pass share. mask: already restricted by the method.
+
+    dropout: of what blocks add; attention_dropout: of elements of P.
+    """
 
     method: Method
     buffers: Tensors
@@ -52,6 +55,7 @@ class Pass:
     rotate: Callable[[Tensor], Tensor] | None
     mode: Mode
     dropout: Dropout
+    attention_dropout: Dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,8 @@ class Transformer:
 
     norm_placement: pre (x + f(norm(x)), and a norm after the last block), post (norm(x + f(x))) or none.
     initialisation: gpt2 (std 0.02, divided by sqrt(2 layers) where a block adds to the residual stream) or fan_in (std
-    1/sqrt(inputs)). checkpointing: blocks are computed again in the backward pass instead of kept.
+    1/sqrt(inputs)). dropout: the rate on embeddings and on what blocks add to the residual stream; attention_dropout:
+    that on elements of P. checkpointing: blocks are computed again in the backward pass instead of kept.
     """
 
     num_layers: int
@@ -77,6 +82,7 @@ class Transformer:
     initialisation: Literal["gpt2", "fan_in"]
     is_causal: bool
     dropout: float
+    attention_dropout: float
     checkpointing: bool
 
     @property
@@ -165,7 +171,8 @@ class Transformer:
             mask=method.restrict(mask),
             rotate=rotary(num_tokens, self.heads.width, ROTARY_BASE, device) if is_rotary else None,
             mode=mode,
-            dropout=dropout,
+            dropout=dropout.with_rate(self.dropout),
+            attention_dropout=dropout.with_rate(self.attention_dropout),
         )
         watched = []
         for layer in self.layers:
@@ -202,6 +209,8 @@ class Transformer:
             shared.mode,
             logit_scale=default_logit_scale(self.heads.width),
             rotate=shared.rotate,
+            dropout=shared.attention_dropout,
+            stream=layer.prefix + "weights",
         )
         o_BHTD = method.combine(o_BHTD, {role: by_role[role] for role in method.roles})
         o_BTC = o_BHTD.transpose(1, 2).flatten(2)

@@ -108,7 +108,7 @@ class ViT:
             h_BTC = torch.cat([class_token_B1C, h_BTC], dim=1)
         if self.transformer.positions == "learned":
             h_BTC = h_BTC + params["embed.positions"]
-        h_BTC = dropout("embed", h_BTC)
+        h_BTC = dropout.with_rate(self.transformer.dropout)("embed", h_BTC)
         h_BTC, watched = self.transformer.forward(method, params, buffers, h_BTC, mode, dropout)
         pooled_BC = h_BTC[:, 0] if self.pool == "class_token" else h_BTC.mean(dim=1)
         return project(method, params, buffers, self.readout, pooled_BC), watched
@@ -128,6 +128,7 @@ def vit(
     pool: Pool,
     norm_eps: float,
     dropout: float,
+    attention_dropout: float,
     **overrides: Any,
 ) -> ViT:
     """A preset with overrides, for images of this shape (Y, X, I); None leaves the preset's value.
@@ -149,6 +150,7 @@ def vit(
         norm_eps=norm_eps,
         is_causal=False,
         dropout=dropout,
+        attention_dropout=attention_dropout,
         checkpointing=False,
         **settings,
     )

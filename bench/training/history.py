@@ -151,6 +151,23 @@ class History:
             found[name] = measure.diverged if diverged else None if math.isnan(last) else last
             if measure.initial:
                 found[measure.initial] = first
+        return found | self._derived(val_VM, diverged=diverged)
+
+    def _derived(self, val_VM: list[list[float]], *, diverged: bool) -> dict[str, float | None]:
+        """Measures that are made of the evaluations of others."""
+        found: dict[str, float | None] = {}
+        steps = list(self.eval_rows)
+        for name, measure in HELD_OUT.items():
+            of = measure.least_of or measure.step_of_least
+            if of not in self.measures:
+                continue
+            values = [row[self.measures.index(of)] for row in val_VM]
+            measured = [(value, step) for value, step in zip(values, steps, strict=True) if not math.isnan(value)]
+            if diverged or not measured:
+                found[name] = measure.diverged if diverged else None
+                continue
+            least, step = min(measured)
+            found[name] = least if measure.least_of else step
         return found
 
 

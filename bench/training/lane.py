@@ -150,6 +150,12 @@ class LaneProgram:
         """`update` with the `gradients` of a whole batch."""
         return self.update(lane, self.gradients(lane, batch, step, torch.zeros_like(step)), knobs, step)
 
+    def loss(self, lane: Lane, batch: Tensors, step: Tensor, part: Tensor) -> Tensor:
+        """The loss that a step would see of a batch or of one of its parts, dropout included."""
+        mode = Mode(is_training=True, is_reference=self.is_reference)
+        buffers = self._buffers(lane, step, part)
+        return self.workload.loss(self.method, lane["params"], buffers, batch, mode).loss
+
     def observe(self, lane: Lane, batch: Tensors, step: Tensor, *, probes: tuple[Probe, ...]) -> Tensor:
         """What the probes measure (quantities, layers) on the probed part of a batch, as a step would see it.
 
@@ -227,9 +233,9 @@ class LaneProgram:
                 stacked = stacked | {prefix + name: tensor for name, tensor in limited.items()}
         return stacked
 
-    def _buffers(self, lane: Lane, step: Tensor) -> Tensors:
+    def _buffers(self, lane: Lane, step: Tensor, part: Tensor | None = None) -> Tensors:
         refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
-        return refreshed | self._counters(lane, step, torch.zeros_like(step))
+        return refreshed | self._counters(lane, step, torch.zeros_like(step) if part is None else part)
 
     def _counters(self, lane: Lane, step: Tensor, part: Tensor) -> Tensors:
         return {"step": step, "seed": lane["seed"], "draw": step * self.workload.num_micro_batches + part}

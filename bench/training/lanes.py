@@ -77,8 +77,9 @@ class StackedProgram:
         observe = self._over_lanes(functools.partial(self.program.observe, probes=probes), (0, 0, None))
         return observe(lanes, self.batch(chunk, step), step[0])
 
-    def evaluate(self, lanes: Lane, chunk: Batch, step: Tensor, part: Tensor) -> Any:
-        return self._over_lanes(self.program.evaluate, (0, 0, None))(lanes, self._part(chunk, step, part), step[0])
+    def loss(self, lanes: Lane, chunk: Batch, step: Tensor, part: Tensor) -> Tensor:
+        loss = self._over_lanes(self.program.loss, (0, 0, None, None))
+        return loss(lanes, self._part(chunk, step, part), step[0], part[0])
 
     def evaluate_held_out(self, lanes: Lane, held_out: Batch, batch: Tensor, step: Tensor) -> Any:
         """held_out: (E * M, ...) each; batch: which of them."""

@@ -117,7 +117,9 @@ class PackRun:
                 return
             for each in self._history.observations.values():
                 self._stacked.observe(self._lanes, self._chunk, counters["step"], probes=each.probes)
-            self._stacked.evaluate(self._lanes, self._chunk, counters["step"], counters["part"])
+            self._stacked.loss(self._lanes, self._chunk, counters["step"], counters["part"])
+            if self._held_out:
+                self._stacked.evaluate_held_out(self._lanes, self._held_out, counters["batch"], counters["step"])
 
     def look(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
         """Params, buffers and P of every layer (L, B, H, Q, K) on the probed part, as the coming step sees them.
@@ -170,7 +172,7 @@ class PackRun:
         return self._history.traces(self._lanes["diverged_step"].tolist())
 
     def _measure_initial_loss(self) -> None:
-        """Mean loss of the untrained model over as many batches as the final loss is a mean of."""
+        """Mean loss of the untrained model over as many batches as the final loss is a mean of, dropout as in that."""
         num_batches = self._history.loss_window
         total_L = torch.zeros(len(self.pack.trials), dtype=torch.float64, device=self.device)
         for step in range(num_batches):
@@ -179,8 +181,8 @@ class PackRun:
             self._counters["step"].fill_(step)
             for part in range(self._num_parts):
                 self._counters["part"].fill_(part)
-                self._evaluate_once()
-                total_L += self._measures["loss"]
+                self._loss_once()
+                total_L += self._loss_L
         self.step = 0
         self._is_measured = True
         self._counters["step"].fill_(0)
@@ -220,16 +222,18 @@ class PackRun:
         self._observe_once = {name: self._compile_observation(name) for name in history.observations}
         arguments = (self._lanes, self._chunk, step, self._counters["part"])
         num_calls = history.loss_window * self._num_parts
-        evaluate, example = compile_for(self.device, self._stacked.evaluate, arguments, num_calls=num_calls)
-        self._measures = map_tensors(example, torch.zeros_like)
-        del example
-        keep = functools.partial(copy_tensors, self._measures)
-        self._evaluate_once = self._repeated(evaluate, arguments, keep)
+        self._loss_L = torch.zeros_like(history.tensors["initial_loss"])
+        self._loss_once = self._callable(self._stacked.loss, arguments, self._loss_L.copy_, num_calls=num_calls)
         if self._held_out:
             arguments = (self._lanes, self._held_out, batch, step)
             num_calls = len(history.eval_rows) * next(iter(self._held_out.values())).shape[0]
-            evaluate = self._stacked.evaluate_held_out
-            self._evaluate_held_out_once = self._callable(evaluate, arguments, keep, num_calls=num_calls)
+            evaluate, example = compile_for(
+                self.device, self._stacked.evaluate_held_out, arguments, num_calls=num_calls
+            )
+            self._measures = map_tensors(example, torch.zeros_like)
+            del example
+            keep = functools.partial(copy_tensors, self._measures)
+            self._evaluate_held_out_once = self._repeated(evaluate, arguments, keep)
         self._is_compiled = True
 
     def _compile_observation(self, name: str) -> Callable[[], Any]:

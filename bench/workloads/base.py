@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from annotated_types import Ge
 
-from bench.held_out import HELD_OUT
+from bench.held_out import COMPUTED
 from bench.methods.base import Heads, MaskKind, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
@@ -35,14 +35,14 @@ class Workload:
     """
 
     source: ClassVar[str] = "not stated"
-    measures: ClassVar[tuple[str, ...]] = ("val_loss",)  # of HELD_OUT: what held-out data give, if there are any
+    measures: ClassVar[tuple[str, ...]] = ("val_loss",)  # of COMPUTED: what held-out data give, if there are any
     paths: ClassVar[tuple[str, ...]] = ()  # parameters that may be a path; in a suite file it stays below the folder
 
     def __init_subclass__(cls) -> None:
-        """Raises ValueError for `measures` that are not in HELD_OUT, or what is computed and named by halves."""
+        """Raises ValueError for `measures` that are not in COMPUTED, or what is computed and named by halves."""
         super().__init_subclass__()
-        if unknown := [name for name in cls.measures if name not in HELD_OUT]:
-            raise ValueError(f"{cls.__name__}.measures: {', '.join(unknown)} not in bench.held_out.HELD_OUT")
+        if unknown := [name for name in cls.measures if name not in COMPUTED]:
+            raise ValueError(f"{cls.__name__}.measures: {', '.join(unknown)} not in bench.held_out.COMPUTED")
         if cls.held_out_measures is Workload.held_out_measures:  # the loss alone
             if others := [name for name in cls.measures if name != "val_loss"]:
                 raise ValueError(f"{cls.__name__} names {', '.join(others)} and has no held_out_measures to compute it")

@@ -50,8 +50,10 @@ class Network(Protocol):
 class Classifier(Workload):
     """Cross entropy in nats, mean over the batch.
 
-    Settings of the transformer that are None are those of the model's preset. precision: bfloat16 is autocast with
-    float32 weights. z_loss: times the mean of log(sum exp)^2, added to what is differentiated, not to the loss.
+    Settings of the transformer that are None are those of the model's preset. dropout: of embeddings and of what blocks
+    add to the residual stream; attention_dropout: of elements of P, None for the same rate, as GPT-2 has it. Losses of
+    training, the one at init too, are measured with dropout, held-out ones without. precision: bfloat16 is autocast
+    with float32 weights. z_loss: times the mean of log(sum exp)^2, added to what is differentiated, not to the loss.
     Held-out data are measured every `eval_every_steps` and at the end; attention is observed on the first
     `probe_examples` of a batch.
     """
@@ -68,6 +70,7 @@ class Classifier(Workload):
     has_biases: bool | None = None
     initialisation: Literal["gpt2", "fan_in"] | None = None
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    attention_dropout: Annotated[float, Ge(0), Lt(1)] | None = None
     z_loss: Annotated[float, Ge(0)] = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     eval_every_steps: Annotated[int, Ge(1)] = 200
@@ -86,7 +89,9 @@ class Classifier(Workload):
     def overrides(self) -> dict[str, Any]:
         """Settings of the transformer by its own names; None leaves the preset's."""
         names = ("width", "num_heads", "mlp", "mlp_width", "norm", "norm_placement", "has_biases", "initialisation")
-        return {"num_layers": self.depth, "dropout": self.dropout} | {name: getattr(self, name) for name in names}
+        settings = {name: getattr(self, name) for name in names}
+        attention_dropout = self.dropout if self.attention_dropout is None else self.attention_dropout
+        return settings | {"num_layers": self.depth, "dropout": self.dropout, "attention_dropout": attention_dropout}
 
     @property
     def num_layers(self) -> int:
@@ -147,7 +152,7 @@ class Classifier(Workload):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         inputs, targets_E = self.example(batch)
         seed = buffers["seed"] if mode.is_training else None
-        dropout = Dropout(rate=self.dropout, seed=seed, step=buffers["draw"])
+        dropout = Dropout(seed=seed, step=buffers["draw"])
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.is_mixed, cache_enabled=False):
             logits_EV, watched = self.network.forward(method, params, buffers, inputs, mode, dropout)
         return logits_EV, targets_E, watched

@@ -16,6 +16,7 @@ from bench.methods.base import Heads, Mask, MaskKind, Method
 from bench.methods.fast.fused import CHUNK_TOKENS, SDPA_MIN_KEYS
 from bench.methods.fast.tiny import TINY_MAX_KEYS, TINY_MAX_WIDTH
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel
+from bench.methods.precision import as_multiplied
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax, WindowSoftmax, masked_softmax
 
@@ -70,26 +71,35 @@ def output_and_gradients(run: Callable[..., torch.Tensor], *tensors: torch.Tenso
     return output, *grads
 
 
-def runs(method: Method, mask: Mask, state: dict[str, torch.Tensor]) -> tuple[Callable, Callable]:
-    """The dense reference and the automatic path, as functions of q, k, v and the method's floating state."""
+def runs(
+    method: Method, mask: Mask, state: dict[str, torch.Tensor], is_mixed: bool = False
+) -> tuple[Callable, Callable]:
+    """The dense reference and the automatic path, as functions of q, k, v and the method's floating state.
+
+    is_mixed: as a model under autocast calls them, whose gradients are taken outside of it.
+    """
     names = [name for name, tensor in state.items() if tensor.is_floating_point()]
 
     def run(attend: Callable) -> Callable:
         def of(q, k, v, *tensors):
             own = state | dict(zip(names, tensors, strict=True))
             q, k = method.normalize(q, k, own)
-            return attend(method, q, k, v, method.restrict(mask), own)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_mixed, cache_enabled=False):
+                q, k, v = (as_multiplied(x, like=v) for x in (q, k, v))
+                return attend(method, q, k, v, method.restrict(mask), own)
 
         return of
 
     return run(Method.attend), run(type(method).attend)
 
 
-def both_paths(method: Method, mask: Mask, qkv: tuple[torch.Tensor, ...]) -> tuple[tuple[torch.Tensor, ...], ...]:
+def both_paths(
+    method: Method, mask: Mask, qkv: tuple[torch.Tensor, ...], *, is_mixed: bool = False
+) -> tuple[tuple[torch.Tensor, ...], ...]:
     """Output and gradients with respect to q, k, v and state: of the dense reference, and of the automatic path."""
     state = state_of(method, mask.allowed_QK.shape[-1], qkv[0].dtype)
     floating = [tensor for tensor in state.values() if tensor.is_floating_point()]
-    reference, automatic = (output_and_gradients(run, *qkv, *floating) for run in runs(method, mask, state))
+    reference, automatic = (output_and_gradients(run, *qkv, *floating) for run in runs(method, mask, state, is_mixed))
     assert [t.dtype for t in reference] == [t.dtype for t in automatic]
     return reference, automatic
 
@@ -117,8 +127,7 @@ def test_attend_is_as_exact_as_the_reference_in_lower_precision(method, kind, dt
     """
     qkv = inputs(LONG, dtype=dtype)
     exact, _ = both_paths(method, mask_of(kind, LONG), tuple(x.double() for x in qkv))
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_mixed, cache_enabled=False):
-        reference, automatic = both_paths(method, mask_of(kind, LONG), qkv)
+    reference, automatic = both_paths(method, mask_of(kind, LONG), qkv, is_mixed=is_mixed)
     rounding = ROUNDING[torch.bfloat16 if is_mixed else dtype]
     for truth, dense, fast in zip(exact[:4], reference[:4], automatic[:4], strict=True):
         dense_error, fast_error = ((x.double() - truth).abs().max().item() for x in (dense, fast))

@@ -348,22 +348,6 @@ def test_float32_agrees_with_float64(method, mask):
         torch.testing.assert_close(actual.double(), exact, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("is_autocast", [False, True])
-def test_bfloat16_agrees_roughly_with_float64(method, mask, is_autocast):
-    """As a model in mixed precision calls it: queries, keys and values in bfloat16, what is learned in float32."""
-    half, single = torch.bfloat16, torch.float32
-    mask = method.restrict(mask)
-    q_BHQD, k_BHKD = (0.5 * x for x in queries_and_keys(0, mask, half))
-    exact = attention(method, q_BHQD.double(), k_BHKD.double(), mask, state_of(method, 1))
-    state = state_of(method, 1, single)
-    with torch.autocast("cpu", dtype=half, enabled=is_autocast):
-        q_BHQD, k_BHKD = prepared(method, q_BHQD, k_BHKD, state)
-        p_BHQK = method.weights(q_BHQD, k_BHKD, mask.allowed_QK, state)
-        output_BHQD = method.attend(q_BHQD, k_BHKD, k_BHKD, mask, state)
-    torch.testing.assert_close(p_BHQK.double(), exact, rtol=0.05, atol=0.01)
-    torch.testing.assert_close(output_BHQD.double(), exact @ k_BHKD.double(), rtol=0.1, atol=0.05)
-
-
 def test_source_and_what_it_controls_are_stated(method):
     assert method.source != Method.source
     assert type(method).controls != Method.controls

@@ -47,6 +47,7 @@ TRANSFORMER: dict[str, dict[str, Any]] = {
     "positions": {"positions": "none"},
     "has_biases": {"has_biases": False},
     "dropout": {"dropout": 0.5},
+    "attention_dropout": {"attention_dropout": 0.5},
     "precision": {"precision": "bfloat16"},
     "eval_every_steps": {"eval_every_steps": 2},
     "probe_examples": {"probe_examples": 1},

@@ -16,6 +16,7 @@ from analysis.references import load
 from analysis.report.folder import write_report
 from analysis.scores.table import score_table
 from bench.errors import UsageError
+from bench.held_out import HELD_OUT_COLUMNS
 from tests.analysis.synthetic_results import (
     METHODS,
     frame,
@@ -125,7 +126,7 @@ def test_report_on_held_out_data(tmp_path, loss):
     assert ("Scores are of the held-out loss" in page) == (loss == "validation")
     with (tmp_path / "curves.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0])[-4:] == ["initial_val_loss", "val_loss", "val_accuracy", "val_calibration_error"]
+    assert tuple(rows[0])[-len(HELD_OUT_COLUMNS) :] == HELD_OUT_COLUMNS
     assert sorted(float(row["final_loss"]) for row in rows) == sorted(data["final_loss"])  # whichever loss is scored
     lr = telling_lr(choose_loss(data, loss))
     assert f"at lr = {lr:g}, where methods differ most" in page

@@ -15,7 +15,11 @@ from tests.analysis.synthetic_results import frame, row
 def trial(method: str, lr: float, seed: int, train: float, held_out: float, accuracy: float | None, **other: object):
     """A trial whose calibration error is half its accuracy."""
     error = None if accuracy is None else accuracy / 2
-    measured = {"val_loss": held_out, "val_accuracy": accuracy, "val_calibration_error": error}
+    least = {
+        "least_val_loss": held_out - 0.25,
+        "least_val_loss_step": None if math.isinf(held_out) else 100 * (seed + 1),
+    }
+    measured = {"val_loss": held_out, **least, "val_accuracy": accuracy, "val_calibration_error": error}
     return row(method, lr, seed, train, initial_val_loss=4.0, **measured, **other)
 
 
@@ -32,7 +36,7 @@ def test_measures_by_hand():
     entry = only(leaderboard(frame(rows)))
     assert entry["best_lr"] == 0.1
     means = [entry[name] for name in HELD_OUT_SCORES]
-    assert means == pytest.approx([2.0, 0.7, 0.35, 1.0])
+    assert means == pytest.approx([2.0, 1.75, 200, 0.7, 0.35, 1.0])
     half = 4.302653 * 0.5 / math.sqrt(3)  # Student's t, 97.5%, 2 degrees of freedom
     assert (entry["val_loss_ci_low"], entry["val_loss_ci_high"]) == pytest.approx((2 - half, 2 + half))
     gaps = stats.t.interval(0.95, 2, loc=1.0, scale=stats.sem([0.5, 0.5, 2.0]))
@@ -53,12 +57,13 @@ def test_one_seed_has_no_interval():
 
 
 def test_nothing_is_stated_where_a_seed_diverged_at_the_best_lr():
-    # Nothing was learned, so the smallest lr is the best; at it a seed diverged.
-    rows = [trial("m", lr, seed, 4.0, 4.0, 0.1) for lr in (0.1, 1.0) for seed in (0, 1)]
-    rows[0] = trial("m", 0.1, 0, math.inf, math.inf, None)
+    # A seed diverged at every lr, so the smallest is the best.
+    rows = [trial("m", lr, 0, math.inf, math.inf, None) for lr in (0.1, 1.0)]
+    rows += [trial("m", lr, 1, 3.0, 3.0, 0.1) for lr in (0.1, 1.0)]
     entry = only(leaderboard(frame(rows)))
     assert entry["best_lr"] == 0.1
-    assert all(value is None for name, value in entry.items() if name.startswith(("val_", "generalisation")))
+    held_out = ("val_", "least_val_", "generalisation")
+    assert all(value is None for name, value in entry.items() if name.startswith(held_out))
 
 
 def test_loss_without_accuracy_is_measured_alone():
@@ -66,7 +71,14 @@ def test_loss_without_accuracy_is_measured_alone():
     assert (only(board)["val_loss"], only(board)["val_accuracy"]) == (1.5, None)
     group = held_out_group(board)
     assert group is not None
-    assert group.tables[0].titles == ("Method", "Best lr", "Held-out loss", "Generalisation gap")
+    assert group.tables[0].titles == (
+        "Method",
+        "Best lr",
+        "Held-out loss",
+        "Least held-out loss",
+        "Its step",
+        "Generalisation gap",
+    )
 
 
 def test_nan_of_a_workload_without_classes_is_no_measure():

@@ -47,6 +47,7 @@ def test_closed_gates_halve_what_attention_adds_in_a_decoder():
         num_tokens=8,
         norm_eps=1e-5,
         dropout=0.0,
+        attention_dropout=0.0,
         checkpointing=False,
         num_layers=1,
         width=8,

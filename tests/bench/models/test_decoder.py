@@ -14,8 +14,9 @@ CONTEXT, VOCABULARY = 1024, 50257
 
 
 def decoder_of(preset: str = "gpt_1m", **settings: Any) -> Decoder:
-    common = {"vocabulary_size": VOCABULARY, "num_tokens": CONTEXT, "norm_eps": 1e-5, "dropout": 0.0}
-    return decoder(preset, **(common | {"checkpointing": False} | settings))
+    common = {"vocabulary_size": VOCABULARY, "num_tokens": CONTEXT, "norm_eps": 1e-5}
+    off = {"dropout": 0.0, "attention_dropout": 0.0, "checkpointing": False}
+    return decoder(preset, **(common | off | settings))
 
 
 SMALL = {"vocabulary_size": 11, "num_tokens": 6, "num_layers": 1, "width": 8, "num_heads": 2}

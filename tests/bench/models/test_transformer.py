@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+from bench.entry import load_class
+from bench.methods import METHODS
+from bench.methods.base import Mask
 from bench.methods.softmax import Softmax
-from bench.models.attention import Mode
+from bench.models.attention import Mode, attend
 from bench.models.transformer import Transformer
 from bench.randomness import Dropout
 
 BATCH, TOKENS, WIDTH, HEADS, LAYERS = 3, 7, 8, 2, 2
-BASE = {
+BASE: dict[str, Any] = {
     "num_layers": LAYERS,
     "num_tokens": TOKENS,
     "width": WIDTH,
@@ -31,6 +34,7 @@ BASE = {
     "initialisation": "fan_in",
     "is_causal": False,
     "dropout": 0.0,
+    "attention_dropout": 0.0,
     "checkpointing": False,
 }
 
@@ -202,16 +206,41 @@ def test_starting_weights_have_the_stated_spread():
         assert found == pytest.approx(expected, rel=1e-6)
 
 
-def test_dropout_acts_on_what_blocks_add():
-    """Twice a layer, by streams of their own."""
-    transformer, params = started()
-    seen = []
+SEED, STEP = torch.tensor(3), torch.tensor(7)
+
+
+def test_dropout_acts_on_what_blocks_add_and_on_weights():
+    """By streams of their own, each at its rate."""
+    transformer, params = started(dropout=0.5, attention_dropout=0.25)
+    seen: list[tuple[str, float]] = []
 
     class Recording(Dropout):
         def __call__(self, stream: str, x: torch.Tensor) -> torch.Tensor:
-            seen.append(stream)
+            seen.append((stream, self.rate))
             return x
 
-    buffers = {"step": torch.tensor(0)}
-    transformer.forward(Softmax(), params, buffers, randn(1, BATCH, TOKENS, WIDTH), Mode(), Recording(rate=0.5))
-    assert seen == ["layers.0.attention", "layers.0.mlp", "layers.1.attention", "layers.1.mlp"]
+    noise = Recording(seed=SEED, step=STEP)
+    transformer.forward(Softmax(), params, {"step": STEP}, randn(1, BATCH, TOKENS, WIDTH), Mode(), noise)
+    of_layer = [("weights", 0.25), ("attention", 0.5), ("mlp", 0.5)]
+    assert seen == [(f"layers.{layer}.{name}", rate) for layer in range(LAYERS) for name, rate in of_layer]
+
+
+@pytest.mark.parametrize("method", ["softmax", "relu_kernel", "soft_capping"])
+def test_dropout_of_weights_is_pytorchs_with_our_mask(method):
+    """PyTorch's own drops elements of P, and scales those that it keeps, before P V."""
+    q, k, v = (randn(seed, BATCH, HEADS, 80, 4) for seed in range(3))  # long enough for a fused path
+    mask = Mask(allowed_QK=torch.ones(80, 80, dtype=torch.bool), kind="full")
+    noise = Dropout(rate=0.3, seed=SEED, step=STEP)
+    built = load_class(METHODS[method])()
+    state = {"step": STEP}
+
+    def attended(dropout: Dropout | None) -> torch.Tensor:
+        return attend(built, q, k, v, mask, state, Mode(), logit_scale=0.5, dropout=dropout, stream="weights")[0]
+
+    kept = noise("weights", torch.ones(BATCH, HEADS, 80, 80, dtype=torch.float64))
+    p_BHTT = built.weights(0.5 * q, k, mask.allowed_QK, state)
+    torch.testing.assert_close(attended(noise), (p_BHTT * kept) @ v, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(attended(None), p_BHTT @ v, rtol=1e-10, atol=1e-12)
+    assert torch.equal(attended(Dropout(rate=0.3)), attended(None))  # without a seed: an evaluation
+    assert kept.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
+    assert (kept > 0).double().mean().item() == pytest.approx(0.7, abs=0.02)

@@ -14,6 +14,7 @@ from bench.models.vit import PRESETS, patches_of, vit
 from bench.randomness import Dropout
 
 SHAPE = (6, 4, 3)
+NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0}
 BUFFERS = {"step": torch.tensor(0)}
 SMALL = {"width": 8, "num_heads": 2, "num_layers": 2, "patch": 2}
 
@@ -24,7 +25,7 @@ class AllSigmaReparam(Softmax):
 
 
 def model(**settings):
-    fixed = {"image_shape": SHAPE, "num_classes": 5, "pool": "class_token", "norm_eps": 1e-6, "dropout": 0.0}
+    fixed = {"image_shape": SHAPE, "num_classes": 5, "pool": "class_token", "norm_eps": 1e-6} | NO_DROPOUT
     return vit("vit_digits", **(fixed | SMALL | settings))
 
 
@@ -136,7 +137,7 @@ def test_weights_start_at_the_deviations_that_are_stated():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_mlp_follows_an_overridden_width(preset):
     built = vit(
-        preset, image_shape=(8, 8, 1), num_classes=2, pool="mean", norm_eps=0.0, dropout=0.0, width=96, num_heads=3
+        preset, image_shape=(8, 8, 1), num_classes=2, pool="mean", norm_eps=0.0, width=96, num_heads=3, **NO_DROPOUT
     )
     assert built.transformer.mlp_width == 4 * 96
 

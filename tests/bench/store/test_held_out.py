@@ -8,6 +8,7 @@ import sqlite3
 import polars as pl
 import pytest
 
+from bench.held_out import HELD_OUT_COLUMNS
 from bench.store import Store, read_results
 from bench.store.ui import VIEW_TAG
 from tests.bench.store import finished_packs
@@ -86,7 +87,7 @@ def test_results_of_a_run_before_held_out_data_come_back_with_nulls(store, open_
     with contextlib.closing(sqlite3.connect(store.database)) as connection:
         ((text,),) = connection.execute("select value from tags where key = 'bench.result'").fetchall()
         older = {name: value for name, value in json.loads(text).items() if "val_" not in name}
-        assert len(older) == len(json.loads(text)) - 4
+        assert len(older) == len(json.loads(text)) - len(HELD_OUT_COLUMNS)
         connection.execute("update tags set value = ? where key = 'bench.result'", (json.dumps(older),))
         connection.commit()
     fresh = Store(store.home, warn=pytest.fail)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bench.data.corpus import open_corpus
-from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
+from bench.held_out import COMPUTED, HELD_OUT_COLUMNS
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.randomness import Dropout
@@ -31,9 +31,9 @@ BAD = dataclasses.replace(ONE, knobs=dataclasses.replace(ONE.knobs, lr=1e30))
 
 def held_out_of(trace: pl.DataFrame) -> dict[str, dict[int, float]]:
     """Values by quantity and step."""
-    part = trace.filter(pl.col("quantity").is_in(HELD_OUT))
+    part = trace.filter(pl.col("quantity").is_in(COMPUTED))
     return {
-        name: dict(part.filter(quantity=name).select("step", "value").sort("step").iter_rows()) for name in HELD_OUT
+        name: dict(part.filter(quantity=name).select("step", "value").sort("step").iter_rows()) for name in COMPUTED
     }
 
 
@@ -80,10 +80,39 @@ def test_results_hold_the_first_and_the_last_evaluation():
     run = run_in_float64()
     result, trace = run.results()[0], held_out_of(run.traces()[ONE.id])
     assert result.held_out["initial_val_loss"] == pytest.approx(trace["val_loss"][0], rel=1e-6)
-    assert [result.held_out[name] for name in HELD_OUT] == [
-        pytest.approx(trace[name][8], rel=1e-6) for name in HELD_OUT
-    ]
+    for name in COMPUTED:
+        assert result.held_out[name] == pytest.approx(trace[name][8], rel=1e-6)
     assert result.held_out["val_loss"] < result.held_out["initial_val_loss"] - 0.2
+
+
+def test_the_loss_at_init_is_measured_with_dropout_as_training_losses_are():
+    """A model that does not move has the same loss before and after, over the same batches and parts of batches."""
+    length = {"num_steps": 4, "final_loss_steps": 4, "num_micro_batches": 2}
+    losses = {}
+    for rate in (0.0, 0.5):
+        still = language_trial(lr=0, workload_params=LEAN | length | {"dropout": rate})
+        run = PackRun(Pack(trials=(still,)), dtype="float64")
+        run.advance()
+        result = run.results()[0]
+        assert result.initial_loss == pytest.approx(result.final_loss, rel=1e-12)
+        losses[rate] = result.initial_loss
+    assert abs(losses[0.0] - losses[0.5]) > 1e-3
+
+
+def test_the_least_held_out_loss_and_its_step_are_those_of_all_evaluations():
+    """The first of equal ones; none of them where a lane diverged."""
+    history = History(
+        Pack(trials=(ONE, BAD)),
+        LanguageModeling(**ONE.workload.params),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+    for name in ("loss", "val"):
+        history.tensors[name].zero_()
+    history.tensors["val"][:, :, 0] = torch.tensor([4.0, 1.5, 1.5, 2.0])[:, None]  # at 0, 3, 6 and 8
+    fine, diverged = (result.held_out for result in history.results([-1, 5], 1.0))
+    assert (fine["val_loss"], fine["least_val_loss"], fine["least_val_loss_step"]) == (2.0, 1.5, 3)
+    assert (diverged["least_val_loss"], diverged["least_val_loss_step"]) == (math.inf, None)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +128,7 @@ def test_evaluation_is_every_so_many_steps_and_at_both_ends(num_steps, every, st
 
 def test_traces_hold_every_evaluation_and_no_other_step():
     trace = held_out_of(run_in_float64().traces()[ONE.id])
-    assert {name: list(by_step) for name, by_step in trace.items()} == {name: [0, 3, 6, 8] for name in HELD_OUT}
+    assert {name: list(by_step) for name, by_step in trace.items()} == {name: [0, 3, 6, 8] for name in COMPUTED}
     assert all(math.isfinite(value) for by_step in trace.values() for value in by_step.values())
 
 
@@ -111,7 +140,7 @@ def test_evaluating_more_often_changes_no_training():
     (result,), traces = trained(ONE)
     (other,), other_traces = trained(often)
     of_training, of_more = (
-        trace.filter(~pl.col("quantity").is_in(HELD_OUT)) for trace in (traces[ONE.id], other_traces[often.id])
+        trace.filter(~pl.col("quantity").is_in(COMPUTED)) for trace in (traces[ONE.id], other_traces[often.id])
     )
     assert of_training.equals(of_more)
     assert dataclasses.replace(result, wall_s=0.0) == dataclasses.replace(other, trial=ONE, wall_s=0.0)
@@ -125,9 +154,9 @@ def test_a_diverged_lane_has_infinite_loss_no_accuracy_and_a_trace_that_stops():
     assert (fine.outcome, bad.outcome) == (Outcome.COMPLETED, Outcome.DIVERGED)
     start = pytest.approx(fine.held_out["initial_val_loss"], rel=1e-5)
     assert bad.held_out["initial_val_loss"] == start  # one seed, one start
-    assert [bad.held_out[name] for name in HELD_OUT] == [math.inf, None, None]
+    assert [bad.held_out[name] for name in COMPUTED] == [math.inf, None, None]
     assert 0 < bad.diverged_step < 3
-    for name in HELD_OUT:
+    for name in COMPUTED:
         assert list(held_out_of(traces[BAD.id])[name]) == [0]
         assert list(held_out_of(traces[ONE.id])[name]) == [0, 3, 6, 8]
     alone = trained(ONE)[0][0]
@@ -138,7 +167,7 @@ def test_a_diverged_lane_has_infinite_loss_no_accuracy_and_a_trace_that_stops():
 def test_a_pack_of_diverged_lanes_reports_as_one_lane_does():
     (bad,), traces = trained(BAD)
     _, beside = trained(ONE, BAD)
-    assert [bad.held_out[name] for name in HELD_OUT] == [math.inf, None, None]
+    assert [bad.held_out[name] for name in COMPUTED] == [math.inf, None, None]
     assert traces[BAD.id].drop("value").equals(beside[BAD.id].drop("value"))
     assert held_out_of(traces[BAD.id])["val_loss"] == pytest.approx(held_out_of(beside[BAD.id])["val_loss"], rel=1e-5)
 
@@ -146,4 +175,4 @@ def test_a_pack_of_diverged_lanes_reports_as_one_lane_does():
 def test_a_workload_without_held_out_data_reports_none():
     (result,), traces = trained(trial())
     assert result.held_out == dict.fromkeys(HELD_OUT_COLUMNS)
-    assert held_out_of(traces[trial().id]) == {name: {} for name in HELD_OUT}
+    assert held_out_of(traces[trial().id]) == {name: {} for name in COMPUTED}
