@@ -1,9 +1,18 @@
 """Ranks under each score and their correlations, by hand."""
 
+import random
+
 import polars as pl
 import pytest
+from scipy import stats
 
-from analysis.across.disagreement import SCORE_CORRELATION_COLUMNS, costs, score_correlations, score_ranks
+from analysis.across.disagreement import (
+    SCORE_CORRELATION_COLUMNS,
+    costs,
+    rank_agreement,
+    score_correlations,
+    score_ranks,
+)
 from analysis.curves import ENTRY
 from analysis.scores.kinds import SCORE_KINDS
 from bench.errors import UsageError
@@ -92,3 +101,19 @@ def test_correlations_with_one_score_are_those_of_all_pairs_that_have_it():
     expected = every.filter((pl.col("first") == "lr_sensitivity") | (pl.col("second") == "lr_sensitivity"))
     assert (every.height, expected.height) == (3, 2)
     assert score_correlations(found, "lr_sensitivity").equals(expected)
+
+
+@pytest.mark.parametrize("num_values", [3, 4, 7, 30])
+@pytest.mark.parametrize("num_levels", [2, 3, 5, 10**6])  # few levels: many ties
+def test_agreement_of_ranks_is_that_of_scipy_to_the_last_bit(num_values, num_levels):
+    compared = 0
+    for seed in range(50):
+        chance = random.Random(seed)
+        first, second = (pl.Series([chance.randrange(num_levels) / 3 for _ in range(num_values)]) for _ in range(2))
+        if min(first.n_unique(), second.n_unique()) < 2:
+            assert rank_agreement(first, second) == (None, None)
+            continue
+        expected = (stats.spearmanr(first, second).statistic, stats.kendalltau(first, second).statistic)
+        assert rank_agreement(first, second) == expected
+        compared += 1
+    assert compared > 10
