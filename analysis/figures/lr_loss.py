@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -26,28 +25,15 @@ from bench.errors import UsageError
 from bench.lazy import altair as alt
 from bench.lazy import vl_convert
 
-
-class _ScriptSafe(json.JSONEncoder):
-    """JSON that may stand inside <script>: Altair writes names such as `</script>` as they are."""
-
-    def encode(self, o: Any) -> str:
-        return super().encode(o).replace("<", "\\u003c")
-
-
-# Suffix: how Altair is told to save it.
-FIGURE_FORMATS: dict[str, dict[str, Any]] = {
-    "svg": {},
-    "png": {"scale_factor": 2},
-    "pdf": {},
-    "html": {"inline": True, "json_kwds": {"cls": _ScriptSafe}},
-}
+PNG_SCALE = 2  # pixels of a PNG for one of the SVG
 
 # Suffix: what is made of the SVG.
 DRAWN_FORMATS: dict[str, Callable[[str], bytes]] = {
     "svg": str.encode,
-    "png": lambda svg: vl_convert.svg_to_png(svg, scale=FIGURE_FORMATS["png"]["scale_factor"]),
+    "png": lambda svg: vl_convert.svg_to_png(svg, scale=PNG_SCALE),
     "pdf": lambda svg: vl_convert.svg_to_pdf(svg),
 }
+FIGURE_FORMATS = (*DRAWN_FORMATS, "html")  # of a report: HTML is one interactive page of all charts
 
 
 def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", loss: str = "train") -> Chart:
@@ -83,15 +69,6 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", lo
     )
     layers = [bars, lines, points, crosses.encode(y=height), *_initial_loss(summary)]
     return styled(alt.layer(*layers, width=520, height=300), title, subtitle)
-
-
-def save(chart: Any, path: Path) -> Path:
-    """Writes the chart as its suffix says (FIGURE_FORMATS); HTML works offline. Returns the path."""
-    form = path.suffix.removeprefix(".")
-    if form not in FIGURE_FORMATS:
-        raise UsageError(f"can't save a figure as {path.name!r}; formats are {', '.join(FIGURE_FORMATS)}")
-    chart.save(str(path), format=form, **FIGURE_FORMATS[form])
-    return path
 
 
 def save_spec(spec: dict[str, Any], folder: Path, name: str, formats: Collection[str]) -> list[Path]:

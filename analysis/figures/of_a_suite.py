@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import polars as pl
 
@@ -44,13 +45,21 @@ _MAP_NOTE = "Grey: completed; colour: diverged, dark is early; ×: no result (cr
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """One figure: `kind` starts its file name, `place` says of what it is, `summary` is what the chart draws."""
+    """One figure: `kind` starts its file name, `place` says of what it is, `summary` is what the chart draws.
+
+    `draw` makes the chart, which alone needs what draws to be installed.
+    """
 
     kind: str
     title: str
     place: str
-    chart: Chart
+    draw: Callable[[], Chart]
     summary: pl.DataFrame
+
+    @cached_property
+    def chart(self) -> Chart:
+        """The chart, made when it is first asked for."""
+        return self.draw()
 
 
 def curve_figures(subject: Subject) -> Iterator[Drawn]:
@@ -78,8 +87,8 @@ def _loss_figures(part: pl.DataFrame, place: str) -> Iterator[Drawn]:
         summary = loss_summary(choose_loss(part, loss))
         if not summary.is_empty():
             title = f"Final {SCORED_LOSSES[loss].title} against learning rate"
-            chart = loss_against_lr(summary, title=title, subtitle=f"{place}\n{_LOSS_NOTE}", loss=loss)
-            yield Drawn(kind=kind, title=title, place=place, chart=chart, summary=summary)
+            draw = partial(loss_against_lr, summary, title=title, subtitle=f"{place}\n{_LOSS_NOTE}", loss=loss)
+            yield Drawn(kind=kind, title=title, place=place, draw=draw, summary=summary)
 
 
 def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_keys: int, scored: str) -> Iterator[Drawn]:
@@ -94,16 +103,16 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
     if traced.height:
         note = TRACE_NOTE + (_ENTROPY_NOTE if "entropy" in set(traced["panel"]) else "")
         title, subtitle = f"Training behaviour {where}", f"{place}\n{note}\n{diverged_sentence(traced)}"
-        chart = training_behaviour(traced, num_keys=num_keys, title=title, subtitle=subtitle)
-        yield Drawn(kind="training_behaviour", title=title, place=place, chart=chart, summary=traced)
+        draw = partial(training_behaviour, traced, num_keys=num_keys, title=title, subtitle=subtitle)
+        yield Drawn(kind="training_behaviour", title=title, place=place, draw=draw, summary=traced)
     if layers.height:
         title, subtitle = f"Attention entropy of every layer {where}", f"{place}\n{_LAYER_NOTE}"
-        chart = entropy_by_layer(layers, num_keys=num_keys, title=title, subtitle=subtitle)
-        yield Drawn(kind="entropy_by_layer", title=title, place=place, chart=chart, summary=layers)
+        draw = partial(entropy_by_layer, layers, num_keys=num_keys, title=title, subtitle=subtitle)
+        yield Drawn(kind="entropy_by_layer", title=title, place=place, draw=draw, summary=layers)
     if heads.height and (layers["value"] - heads["value"]).max() > _ROUNDING:  # more than one head
         title, subtitle = f"Attention entropy of every layer's least head {where}", f"{place}\n{_HEAD_NOTE}"
-        chart = entropy_by_layer(heads, num_keys=num_keys, title=title, subtitle=subtitle)
-        yield Drawn(kind="entropy_by_head", title=title, place=place, chart=chart, summary=heads)
+        draw = partial(entropy_by_layer, heads, num_keys=num_keys, title=title, subtitle=subtitle)
+        yield Drawn(kind="entropy_by_head", title=title, place=place, draw=draw, summary=heads)
 
 
 def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:
@@ -112,8 +121,8 @@ def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:
         cells = diverged_map(part)
         if (cells["state"] != COMPLETED).any():
             title = "How each trial ended, by learning rate and seed"
-            chart = diverged_map_chart(cells, title=title, subtitle=f"{place}\n{_MAP_NOTE}")
-            yield Drawn(kind="diverged_map", title=title, place=place, chart=chart, summary=cells)
+            draw = partial(diverged_map_chart, cells, title=title, subtitle=f"{place}\n{_MAP_NOTE}")
+            yield Drawn(kind="diverged_map", title=title, place=place, draw=draw, summary=cells)
 
 
 def parts(results: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

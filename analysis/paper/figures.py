@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def _parts(drawn: Drawn, most: int) -> list[Drawn]:
             dataclasses.replace(
                 drawn,
                 title=f"{drawn.title}, part {start // size + 1} of {num_parts}",
-                chart=_part(drawn, names[start : start + size]),
+                draw=partial(_part, drawn, names[start : start + size]),
                 summary=drawn.summary.filter(pl.col(_column(drawn)).is_in(names[start : start + size])),
             )
             for start in range(0, len(names), size)

@@ -21,6 +21,7 @@ from analysis.report.page import (
     MANIFEST_FILE,
     TRAINING_SECTION,
     Contents,
+    Figure,
     html_page,
     markdown_page,
 )
@@ -52,13 +53,14 @@ def write_report(
     subject: Subject,
     out: Path,
     *,
-    formats: Collection[str] = tuple(FIGURE_FORMATS),
+    formats: Collection[str] | None = FIGURE_FORMATS,
     is_linked: bool = True,
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
 
     The manifest goes into the folder as it is. Each figure has what it draws beside it, as CSV, and comes as SVG and in
-    the `formats` of FIGURE_FORMATS, as HTML all in one interactive page. Training figures are drawn at the lr at which
+    the `formats` of FIGURE_FORMATS, as HTML all in one interactive page; without figures where they are None, which
+    needs nothing that draws. Training figures are drawn at the lr at which
     methods differ most in the scored loss; the loss against lr is drawn for held-out data as well, where there are any.
     What else there is to say has its files and sections (analysis.report.sections). The page refers to the other files
     unless `is_linked` is false, for a place that shows it without them. Raises UsageError if no trial has a result, a
@@ -82,8 +84,11 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     texts = _texts(contents, subject.results, sections, subject.manifest)
     written = [write(out / name, text) for name, text in texts.items()]
-    figures, paths = write_figures(_drawn(subject, sections), out, formats, title=subject.title, is_linked=is_linked)
-    written += paths
+    figures = list[Figure]()
+    if formats is not None:
+        drawn = _drawn(subject, sections)
+        figures, paths = write_figures(drawn, out, formats, title=subject.title, is_linked=is_linked)
+        written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     return [
         write(out / "index.html", html_page(contents, figures=figures, files=files, is_linked=is_linked)),

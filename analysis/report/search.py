@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -105,8 +106,8 @@ def edge_figures(answers: pl.DataFrame) -> Iterator[Drawn]:
     for key, rows in found.group_by("workload", "optimizer", "knobs", maintain_order=True):
         title = f"Largest stable {rows['knob'][0]} of each method, with 95% intervals"
         place = place_of(key)
-        chart = edge_plot(rows, title=title, subtitle=place, knob=rows["knob"][0])
-        yield Drawn(kind="edges", title=title, place=place, chart=chart, summary=rows)
+        draw = partial(edge_plot, rows, title=title, subtitle=place, knob=rows["knob"][0])
+        yield Drawn(kind="edges", title=title, place=place, draw=draw, summary=rows)
 
 
 def search_chapters(answers: pl.DataFrame, trail: pl.DataFrame) -> list[SearchChapter]:
@@ -218,8 +219,8 @@ def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchCh
     note = "Shaded: every other round; ×: diverged; ring: no result"
     note += "; dashed: the answer, in the band of its 95% interval" if interval else "; dashed: the best value"
     title = "Trials that the search asked for"
-    chart = asked_chart(
-        asked, knob=row["knob"], answer=answer, interval=interval, title=title, subtitle=f"{place}\n{note}"
+    draw = partial(
+        asked_chart, asked, knob=row["knob"], answer=answer, interval=interval, title=title, subtitle=f"{place}\n{note}"
     )
     state = "So far" if row["flags"] == _UNFINISHED else "Answer"
     sentence = f"{state}: {kind.title.format(knob=row['knob']).lower()} {_answer_words(row)}"
@@ -229,7 +230,7 @@ def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchCh
         title=f"Search: {name}",
         answer=sentence,
         rounds=_rounds_table(trail.with_columns(asked["state"]), row["knob"]),
-        drawn=Drawn(kind="asked", title=title, place=place, chart=chart, summary=asked),
+        drawn=Drawn(kind="asked", title=title, place=place, draw=draw, summary=asked),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.report.drawing import write, write_figures
-from analysis.report.page import MANIFEST_FILE, closing_chapters, figure_html, offline_markdown, offline_page
+from analysis.report.page import MANIFEST_FILE, Figure, closing_chapters, figure_html, offline_markdown, offline_page
 from analysis.report.provenance import provenance_of
 from analysis.report.search import (
     answers_group,
@@ -31,7 +31,7 @@ def write_search_report(
     subject: SearchSubject,
     out: Path,
     *,
-    formats: Collection[str] = tuple(FIGURE_FORMATS),
+    formats: Collection[str] | None = FIGURE_FORMATS,
     is_linked: bool = True,
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
@@ -57,8 +57,10 @@ def write_search_report(
     }
     written = [write(out / name, text) for name, text in texts.items()]
     drawn = [*((_ANSWERS, one) for one in edge_figures(answers)), *((one.title, one.drawn) for one in chapters)]
-    figures, paths = write_figures(drawn, out, formats, title=title, is_linked=is_linked)
-    written += paths
+    figures = list[Figure]()
+    if formats is not None:
+        figures, paths = write_figures(drawn, out, formats, title=title, is_linked=is_linked)
+        written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     shown = {section: "".join(figure_html(one) for one in figures if one.section == section) for section, _ in drawn}
     page = [

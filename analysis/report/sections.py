@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import polars as pl
 
@@ -78,8 +79,8 @@ def _optimizers(board: pl.DataFrame, loss: str) -> Section:
     for key, rows in groups_of(matrix, "workload", "knobs"):
         title, place = "Learning-rate sensitivity by optimizer", place_of(key)
         note = f"Scores of the {SCORED_LOSSES[loss].title}; brackets: 95% interval over seeds"
-        chart = optimizer_matrix_chart(rows, title=title, subtitle=f"{place}\n{note}")
-        figures.append(Drawn(kind="optimizer_matrix", title=title, place=place, chart=chart, summary=rows))
+        draw = partial(optimizer_matrix_chart, rows, title=title, subtitle=f"{place}\n{note}")
+        figures.append(Drawn(kind="optimizer_matrix", title=title, place=place, draw=draw, summary=rows))
     return Section(
         title="Optimizers",
         groups=(group,),
@@ -100,5 +101,5 @@ def _maps(cells: pl.DataFrame, knob: str, loss: str) -> Iterator[Drawn]:
         place = place_of(key)
         for part in few_methods(rows):
             words = f"final {SCORED_LOSSES[loss].title}\n(clipped at init)"
-            chart = joint_heat_map(part, title=title, subtitle=f"{place}\n{_MAP_NOTE}", loss=words)
-            yield Drawn(kind=f"joint_map_{knob}", title=title, place=place, chart=chart, summary=part)
+            draw = partial(joint_heat_map, part, title=title, subtitle=f"{place}\n{_MAP_NOTE}", loss=words)
+            yield Drawn(kind=f"joint_map_{knob}", title=title, place=place, draw=draw, summary=part)

@@ -31,6 +31,7 @@ from bench.cli.shared import (
     CheckpointSecondsOption,
     CheckpointsOption,
     CompareOption,
+    FiguresOption,
     GpusOption,
     Insecure,
     LossOption,
@@ -83,6 +84,7 @@ def run(
     reference: Annotated[
         bool, typer.Option("--reference", help="attention by the dense reference alone, no fast path")
     ] = False,
+    figures: FiguresOption = True,
     allow_code: AllowCode = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would take and train nothing")] = False,
     budget: Annotated[int | None, typer.Option(min=1, help="most trials of each adaptive search")] = None,
@@ -106,6 +108,7 @@ def run(
         checkpoints=checkpoints,
         checkpoint_s=checkpoint_seconds,
         timeout_s=60 * timeout,
+        has_figures=figures,
     )
 
 

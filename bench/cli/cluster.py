@@ -16,6 +16,7 @@ from bench.cli.shared import (
     AsJson,
     CheckpointSecondsOption,
     CheckpointsOption,
+    FiguresOption,
     GpusOption,
     Insecure,
     MaxLanesOption,
@@ -54,6 +55,7 @@ def submit(
     max_lanes: MaxLanesOption = None,
     wait: WaitOption = True,
     insecure: Insecure = False,
+    figures: FiguresOption = True,
     allow_code: AllowCode = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -67,6 +69,7 @@ def submit(
     options += ["--gpus", str(gpus)] if gpus else []
     options += ["--checkpoints", checkpoints] if checkpoints else []
     options += ["--max-lanes", str(max_lanes)] if max_lanes else []
+    options += [] if figures else ["--no-figures"]
     job = send(
         loaded,
         find_suite(suite),

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from bench.training.inspection import Agreement
     from bench.trial import Choice
 
-FORMATS = ("svg", "png", "pdf")
 LR_TOLERANCE = 1e-9  # relative: a learning rate as it was typed
 FAMILIES: dict[str, Family] = {"llama": "llama", "gpt": "gpt", "gpt2": "gpt", "wortsman": "gpt"}
 
@@ -237,10 +236,9 @@ def _steps(text: str | None) -> list[int] | None:
 
 
 def _save(drawn: Drawn, out: Path, stem: str) -> Iterator[Path]:
-    from analysis.figures.lr_loss import save
+    from analysis.figures.lr_loss import DRAWN_FORMATS, save_spec
 
-    for form in FORMATS:
-        yield save(drawn.chart, out / f"{stem}.{form}")
+    yield from save_spec(drawn.chart.to_dict(), out, stem, DRAWN_FORMATS)
     path = out / f"{stem}.csv"
     drawn.data.write_csv(path)
     yield path

@@ -58,6 +58,10 @@ CheckpointSecondsOption = Annotated[
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0, help="minutes without a sign of life that end a worker; 0: never")
 ]
+FiguresOption = Annotated[
+    bool,
+    typer.Option("--figures/--no-figures", help="on the suite's page in MLflow; without, nothing draws"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 DEFAULT_STORE = Path(".bench")

@@ -20,7 +20,7 @@ from bench.driver.manifest import manifest
 from bench.driver.queues import GridQueue, Queue, SearchQueue
 from bench.errors import StoreError
 from bench.lazy import polars
-from bench.results.publish import publish
+from bench.results.publish import check_renderer, publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
 from bench.store import Store, Tracker, read_results
@@ -56,6 +56,7 @@ class Options:
     checkpoints: folder or s3://bucket/path that all nodes share; else in the store's home.
     checkpoint_s: seconds of training between two of them, the most that a lost node costs.
     timeout_s: a worker that gives no sign of life for so long is ended; 0: never.
+    has_figures: whether MLflow's page of the suite has figures, which needs what draws them to be installed.
     """
 
     address: str | None = None
@@ -66,6 +67,7 @@ class Options:
     checkpoints: str | None = None
     checkpoint_s: float = 60.0
     timeout_s: float = 1800.0
+    has_figures: bool = True
 
 
 class Phases:
@@ -96,9 +98,12 @@ def run_suite(
     on_start gets the number of missing trials, of packs, and what each pack takes. The first Ctrl-C lets packs in
     training finish; the second, or a SIGTERM, raises KeyboardInterrupt, and what was finished is kept.
 
-    Raises UsageError if the suite is being run already, StoreError if store or cluster can't be reached.
+    Raises UsageError if the suite is being run already, or figures are wanted and what draws them is not installed;
+    StoreError if store or cluster can't be reached.
     """
     phases = Phases()
+    if options.has_figures:
+        check_renderer()
     store.create()
     tracker = Tracker(store, suite.name)
     stop = threading.Event()
@@ -122,7 +127,7 @@ def run_suite(
             phases.end("delivery")
             if not tracker.finished().isdisjoint(queue.trial_ids()):
                 subject = read_subject(Stored.of(suite), store)
-                publish(subject, store, tracker)
+                publish(subject, store, tracker, has_figures=options.has_figures)
             tracker.finish("KILLED" if stop.is_set() else "FINISHED")
             phases.end("leaderboard")
     except KeyboardInterrupt:

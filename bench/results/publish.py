@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 from analysis.report.views import view_of
 from analysis.subject import SearchSubject, Subject
+from bench.errors import UsageError
 from bench.store import Store, Tracker
 
+RENDERER = ("altair", "vl_convert")  # what draws figures
 PAGE_FORMATS = ("html",)  # of its figures; the page itself holds them as SVG
 PAGE_SUFFIXES = (".html", ".csv", ".md", ".tex", ".json")  # of a report's files that MLflow keeps
 # Tag of the suite run and its method runs: field of the manifest.
@@ -24,11 +27,18 @@ PROVENANCE_TAGS: dict[str, str] = {
 }
 
 
-def publish(subject: Subject | SearchSubject, store: Store, tracker: Tracker) -> None:
+def check_renderer() -> None:
+    """Raises UsageError if one of RENDERER is not installed, before a run that would miss it at its end."""
+    missing = [name for name in RENDERER if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{' and '.join(missing)}: not installed, which figures need; required it, or --no-figures")
+
+
+def publish(subject: Subject | SearchSubject, store: Store, tracker: Tracker, *, has_figures: bool = True) -> None:
     """Put the board on the method runs and the page on the suite run.
 
     Where a server keeps the traces, the page goes without the scores that need those of all trials: they would have to
-    be downloaded one by one.
+    be downloaded one by one. has_figures: false for a page of tables, which needs none of RENDERER installed.
     """
     if isinstance(subject, Subject) and store.is_remote:
         subject = dataclasses.replace(subject, is_measured=False)
@@ -37,7 +47,7 @@ def publish(subject: Subject | SearchSubject, store: Store, tracker: Tracker) ->
     tracker.tag(provenance_tags(subject.plain_manifest))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        paths = view.write(subject, folder, formats=PAGE_FORMATS, is_linked=False)
+        paths = view.write(subject, folder, formats=PAGE_FORMATS if has_figures else None, is_linked=False)
         names = {"index.html": view.page}
         kept = [path.relative_to(folder).as_posix() for path in paths if path.suffix in PAGE_SUFFIXES]
         tracker.log_page(view.page_text(subject, folder), {names.get(name, name): folder / name for name in kept})

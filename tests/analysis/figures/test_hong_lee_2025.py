@@ -29,7 +29,7 @@ from analysis.figures.frames.inspected import (
     variance_and_entropy,
 )
 from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES, Drawn, Material, Skipped, base_name
-from analysis.figures.lr_loss import save
+from analysis.figures.lr_loss import save_spec
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import TRACE_SCHEMA, results, traces
 
@@ -130,7 +130,7 @@ def test_every_number_of_the_paper_is_there():
 def test_every_figure_renders_and_says_what_it_is_of(charts, tmp_path):
     assert {name[:9] for name in charts} == {*(f"figure_{n:02}" for n in (1, 2, 4, 5, 8, 9, 11)), "rows_in_t"}
     for name, drawn in charts.items():
-        content = save(drawn.chart, tmp_path / f"{name}.svg").read_text()
+        content = save_spec(drawn.chart.to_dict(), tmp_path, name, [])[0].read_text()
         assert "in_context_regression, sgd" in content
         assert ("lr = 0.1" in content) == ("loss_against_lr" not in name)
         assert drawn.data.height > 0

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from analysis.figures.columns import COLUMN_INCHES, save_at_width
-from analysis.figures.lr_loss import save, save_spec
+from analysis.figures.lr_loss import save_spec
 from analysis.figures.profiles import profile_plot
 from bench.errors import UsageError
 
@@ -74,7 +74,7 @@ def test_the_axis_says_what_tau_is():
 
 def test_hostile_names_are_escaped(tmp_path):
     chart = profile_plot(STEPS.with_columns(method=pl.lit(HOSTILE)), title=HOSTILE, subtitle=HOSTILE, distance=HOSTILE)
-    assert "<script" not in save(chart, tmp_path / "profiles.svg").read_text(encoding="utf-8")
+    assert "<script" not in save_spec(chart.to_dict(), tmp_path, "profiles", [])[0].read_text(encoding="utf-8")
 
 
 def test_missing_columns_are_named():

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from analysis.figures.columns import COLUMN_INCHES, save_at_width
-from analysis.figures.lr_loss import save, save_spec
+from analysis.figures.lr_loss import save_spec
 from analysis.figures.rank_diagram import rank_diagram
 from bench.errors import UsageError
 
@@ -69,7 +69,7 @@ def test_without_groups_there_are_no_bars():
 
 def test_hostile_names_are_escaped(tmp_path):
     frame = RANKS.with_columns(method=pl.col("method").replace("m", HOSTILE))
-    path = save(chart(frame, [("m+cf", HOSTILE)], HOSTILE), tmp_path / "ranks.svg")
+    path = save_spec(chart(frame, [("m+cf", HOSTILE)], HOSTILE).to_dict(), tmp_path, "ranks", [])[0]
     assert "<script" not in path.read_text(encoding="utf-8")
 
 

@@ -25,7 +25,7 @@ from analysis.figures.frames.theory import (
     weight_histograms,
     with_last_edge,
 )
-from analysis.figures.lr_loss import save
+from analysis.figures.lr_loss import save_spec
 from analysis.figures.theory_charts import entropy_against_norm, weights_and_entropy
 
 
@@ -162,7 +162,7 @@ def test_figures_draw_their_bounds(histograms, entropies, dirichlet, tmp_path):
         "norms": entropy_against_norm(dirichlet, num_keys=NUM_KEYS),
     }
     for name, chart in charts.items():
-        content = save(chart, tmp_path / f"{name}.svg").read_text()
+        content = save_spec(chart.to_dict(), tmp_path, name, [])[0].read_text()
         assert f"log N (N = {NUM_KEYS})" in content
         assert "nats" in content
     assert "Theorem 5.1" in (tmp_path / "weights.svg").read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.figures.diverged import diverged_map_chart
 from analysis.figures.frames.diverged_map import diverged_map, divergence_words
-from analysis.figures.lr_loss import save
+from analysis.figures.lr_loss import save_spec
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import frame, results, row
 
@@ -58,7 +58,7 @@ def test_map_is_drawn_with_all_states(cells, tmp_path):
     chart = diverged_map_chart(cells, title="How trials ended")
     scale = chart.to_dict()["spec"]["layer"][2]["encoding"]["color"]["scale"]
     assert (scale["type"], scale["domain"]) == ("log", [8, 41])
-    svg = save(chart, tmp_path / "map.svg").read_text(encoding="utf-8")
+    svg = save_spec(chart.to_dict(), tmp_path, "map", [])[0].read_text(encoding="utf-8")
     assert svg.count('fill="#dfe3e8"') == cells.filter(state="completed").height
     assert [svg.count(f">{method}</text>") for method in "ab"] == [1, 1]
     for what, number in (("completed; step: null", 2), ("diverged; step: 7", 1), ("diverged; step: null", 1)):
@@ -67,7 +67,8 @@ def test_map_is_drawn_with_all_states(cells, tmp_path):
 
 def test_map_without_known_steps_is_drawn(tmp_path):
     lost = diverged_map(frame([row("a", 0.1, 0, None), row("a", 1.0, 0, math.inf, diverged_step=None)]))
-    assert save(diverged_map_chart(lost, title=""), tmp_path / "map.svg").read_text(encoding="utf-8").startswith("<svg")
+    (path,) = save_spec(diverged_map_chart(lost, title="").to_dict(), tmp_path, "map", [])
+    assert path.read_text(encoding="utf-8").startswith("<svg")
 
 
 def test_every_trial_of_a_suite_has_a_cell():
