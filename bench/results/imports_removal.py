@@ -29,7 +29,7 @@ def remove_imports(store: Store, name: str, *, beside: Stored | None) -> dict[st
 
     Raises UsageError if there is no such import, and while the suite is being run.
     """
-    store.client()
+    store.schema()
     stored = Stored(name=name, suite=None) if beside is None else beside
     suite_name = stored.name
     if stored.suite is None:

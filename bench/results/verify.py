@@ -60,7 +60,7 @@ def verify(stored: Stored, store: Store) -> Verification:
     Raises UsageError while the suite is being run, StoreError if the store can't be read.
     """
     suite_name = stored.name
-    store.client()
+    store.schema()  # before the lock, which makes a folder
     with store.lock(suite_name):
         runs = read_runs(store, suite_name)
         trials = [run for run in runs if records.is_kind(run.tags, "trial")]

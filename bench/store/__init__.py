@@ -1,7 +1,7 @@
 """The only part that knows MLflow: delivers finished packs, finds what is finished, reads results and traces."""
 
 from bench.store import records
-from bench.store.audit import RunRecord, examine_artifacts, read_runs
+from bench.store.audit import examine_artifacts, read_runs
 from bench.store.read import (
     imported_trials,
     read_imports,
@@ -12,6 +12,7 @@ from bench.store.read import (
     suite_names,
     trace_lots,
 )
+from bench.store.runs import RunRecord
 from bench.store.status import read_status
 from bench.store.store import Store
 from bench.store.tracker import Tracker

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from bench.errors import StoreError
 from bench.store.failures import failures, one_line
+from bench.store.runs import RunRecord
 from bench.store.store import Store
 
 Found = TypeVar("Found")
@@ -18,32 +18,12 @@ Found = TypeVar("Found")
 _AT_ONCE = 8  # downloads
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """A run, with the last value of each metric."""
-
-    run_id: str
-    status: str
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-
-
 def read_runs(store: Store, suite_name: str) -> list[RunRecord]:
     """All runs of a suite but deleted ones. Raises StoreError if there is no such suite."""
     experiment = store.experiment(suite_name)
     if experiment is None:
         raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet")
-    return [
-        RunRecord(
-            run_id=run.info.run_id,
-            status=run.info.status,
-            tags=run.data.tags,
-            params=run.data.params,
-            metrics=run.data.metrics,
-        )
-        for run in store.search(experiment.experiment_id)
-    ]
+    return store.runs(experiment)
 
 
 def examine_artifacts(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
+from bench.store import embedded
 from bench.store.failures import without_secrets
 from bench.store.outbox import sync_folder
 from bench.store.quiet import quiet
@@ -31,6 +32,7 @@ LOCAL_FILE_SYSTEMS = {"apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay"
 _REVISION = re.compile(r'^(down_)?revision\s*=\s*"(\w+)"', re.MULTILINE)  # of a migration of alembic's
 _ADVISORY_LOCK = 7_233_907_412  # any number that other programs on the same server don't use
 _CONNECT_SECONDS = 10
+_SCHEMA = "select max(version_num) from alembic_version"
 
 
 def is_made(database: Path) -> bool:
@@ -62,24 +64,24 @@ def make_postgres(uri: str, artifact_root: str) -> None:
             _initialise(uri, artifact_root)
 
 
-def check(uri: str) -> None:
-    """Raises StoreError if the database's schema is not that of this MLflow, and for SQLite that isn't MLflow's."""
-    import sqlalchemy
+def check(uri: str) -> str | None:
+    """The database's schema; None for one without MLflow's tables.
 
-    with _connected(uri) as connection:
-        names = set(sqlalchemy.inspect(connection).get_table_names())
-        found = _schema(connection) if "alembic_version" in names else None
+    Raises StoreError if it is not that of this MLflow, and for SQLite that isn't MLflow's.
+    """
+    names, found = _tables_of_sqlite(uri) if uri.startswith("sqlite") else _tables_and_schema(uri)
     shown = without_secrets(uri)
     if found is None and "experiments" not in names:
         if uri.startswith("sqlite"):
             raise StoreError(f"{shown.removeprefix('sqlite:///')}: not a store of MLflow")
-        return
+        return None
     needed = newest_schema()
     if found is not None and found != needed:
         raise StoreError(
             f"{shown}: its schema {found} is of another version of MLflow, {version('mlflow')} needs {needed}; use "
             f"the MLflow that made it, or make a copy and `mlflow db upgrade` it"
         )
+    return found
 
 
 def newest_schema() -> str:
@@ -175,10 +177,25 @@ def _connected(uri: str) -> Iterator[Any]:
         yield connection
 
 
+def _tables_of_sqlite(uri: str) -> tuple[set[str], str | None]:
+    """Names of tables, and MLflow's schema if it has one; without SQLAlchemy, whose import takes a quarter second."""
+    with embedded.opened(Path(uri.partition(":///")[2])) as connection:
+        names = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+        return names, connection.execute(_SCHEMA).fetchone()[0] if "alembic_version" in names else None
+
+
+def _tables_and_schema(uri: str) -> tuple[set[str], str | None]:
+    import sqlalchemy
+
+    with _connected(uri) as connection:
+        names = set(sqlalchemy.inspect(connection).get_table_names())
+        return names, _schema(connection) if "alembic_version" in names else None
+
+
 def _schema(connection: Any) -> str | None:
     import sqlalchemy
 
-    return connection.execute(sqlalchemy.text("select max(version_num) from alembic_version")).scalar()
+    return connection.execute(sqlalchemy.text(_SCHEMA)).scalar()
 
 
 def _is_initialised(connection: Any) -> bool:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from bench.lazy import polars
@@ -22,11 +22,9 @@ from bench.store import records
 from bench.store.database import WriteAheadLog
 from bench.store.outbox import Entry, sync_folder, write_durably
 from bench.store.records import MethodKey
+from bench.store.runs import ExperimentRecord, RunRecord
 from bench.store.store import Store
 from bench.trial import Outcome, Result
-
-if TYPE_CHECKING:
-    from mlflow.entities import Experiment, Run
 
 MANIFEST_FILE = "manifest.json"
 SUITE_FILE = "suite.yaml"
@@ -67,7 +65,7 @@ class Writer:
         self._store = store
         self._suite_name = suite_name
         self._index: Index | None = None
-        self._experiment: Experiment
+        self._experiment: ExperimentRecord
         self._log: WriteAheadLog | None = None  # of the embedded store
 
     def forget(self) -> None:
@@ -246,14 +244,14 @@ class Writer:
 
     def _read_index(self) -> Index:
         index = Index(suite="")
-        for run in self._store.search(self._experiment.experiment_id):
-            tags = run.data.tags
-            records.check_schema(tags, f"{self._store.shown_uri}: run {run.info.run_id}")
+        for run in self._store.runs(self._experiment):
+            tags = run.tags
+            records.check_schema(tags, f"{self._store.shown_uri}: run {run.run_id}")
             match tags.get(records.KIND):
                 case "suite":
-                    index.suite = index.suite or run.info.run_id
+                    index.suite = index.suite or run.run_id
                 case "method" if records.METHOD_KEY in tags:
-                    index.methods.setdefault(tags[records.METHOD_KEY], run.info.run_id)
+                    index.methods.setdefault(tags[records.METHOD_KEY], run.run_id)
                 case "trial" if {records.TRIAL_ID, records.OUTCOME, records.RESULT} <= tags.keys():
                     self._add_trial(index.trials, tags[records.TRIAL_ID], run)
         if not index.suite:
@@ -265,14 +263,13 @@ class Writer:
             index.suite = run.info.run_id
         return index
 
-    def _add_trial(self, trials: dict[str, TrialRun], trial_id: str, run: Run) -> None:
+    def _add_trial(self, trials: dict[str, TrialRun], trial_id: str, run: RunRecord) -> None:
         """Of two runs of a trial (an answer of the server was lost) the better is kept, the other deleted."""
-        tags = run.data.tags
         added = TrialRun(
-            run_id=run.info.run_id,
-            text=records.result_text(tags),
-            outcome=Outcome(tags[records.OUTCOME]),
-            status=run.info.status,
+            run_id=run.run_id,
+            text=records.result_text(run.tags),
+            outcome=Outcome(run.tags[records.OUTCOME]),
+            status=run.status,
         )
         known = trials.get(trial_id)
         if known is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import sys
 
 SECRETS = (
@@ -20,17 +21,25 @@ _LONGEST = 300
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What MLflow raises when its server, its database, its artifacts or the disk fails (requests' are OSErrors)."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
+    """What is raised when a server, a database, artifacts or the disk fails (requests' are OSErrors).
 
-    of_s3 = ()
+    Of what was imported: nothing else can have raised.
+    """
+    kinds: list[type[Exception]] = [OSError, ImportError, sqlite3.Error]
+    if "mlflow" in sys.modules:
+        from mlflow.exceptions import MlflowException
+
+        kinds.append(MlflowException)
+    if "sqlalchemy" in sys.modules:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        kinds.append(SQLAlchemyError)
     if "botocore" in sys.modules:  # an extra
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
-        of_s3 = (Boto3Error, BotoCoreError, ClientError)
-    return (MlflowException, SQLAlchemyError, OSError, ImportError, *of_s3)
+        kinds += [Boto3Error, BotoCoreError, ClientError]
+    return tuple(kinds)
 
 
 def one_line(error: Exception) -> str:

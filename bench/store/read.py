@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.errors import StoreError
 from bench.lazy import polars
@@ -15,14 +15,11 @@ from bench.store import records
 from bench.store.delivery import MANIFEST_FILE, SUITE_FILE
 from bench.store.outbox import Entry, empty_traces
 from bench.store.records import MANIFEST_VERSION
+from bench.store.runs import ExperimentRecord, RunRecord
 from bench.store.store import Store
 from bench.trace import TRACE_COLUMNS
 from bench.trial import RESULT_COLUMNS, Result, import_name
 
-if TYPE_CHECKING:
-    from mlflow.entities import Experiment, Run
-
-_ENDED = f"tags.`{records.KIND}` = 'trial' and attributes.status != 'RUNNING' and attributes.status != 'KILLED'"
 _TRIALS_A_LOT = 1000  # about 0.2 GB of traces of a few thousand rows each
 
 
@@ -37,11 +34,11 @@ def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> 
     newest: dict[str, Result] = {}
     unreadable = []
     for run in _trial_runs(store, store.experiment(suite_name)).values():
-        records.check_schema(run.data.tags, f"{store.shown_uri}: run {run.info.run_id}")
+        records.check_schema(run.tags, f"{store.shown_uri}: run {run.run_id}")
         try:
-            result = records.result_from_tags(run.data.tags)
+            result = records.result_from_tags(run.tags)
         except (ValueError, KeyError, TypeError) as error:
-            unreadable.append(f"run {run.info.run_id}: {error}")
+            unreadable.append(f"run {run.run_id}: {error}")
         else:
             newest[result.trial.id] = result
     if unreadable:
@@ -57,9 +54,8 @@ def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> 
 def imported_trials(store: Store, suite_name: str) -> dict[str, str]:
     """The name of its import by the id of each imported trial of a suite."""
     experiment = store.experiment(suite_name)
-    is_imported = f"{_ENDED} and tags.`{records.IMPORTED}` != ''"
-    runs = [] if experiment is None else store.search(experiment.experiment_id, is_imported)
-    names = {run.data.tags[records.TRIAL_ID]: run.data.tags[records.IMPORTED] for run in runs}
+    runs = [] if experiment is None else store.runs(experiment, "trial", is_ended=True, tag=records.IMPORTED)
+    names = {run.tags[records.TRIAL_ID]: run.tags[records.IMPORTED] for run in runs}
     waiting = [result.trial for entry in _waiting(store, suite_name) for result in entry.results]
     return names | {trial.id: name for trial in waiting if (name := import_name(trial.method.name)) is not None}
 
@@ -69,8 +65,8 @@ def read_imports(store: Store, suite_name: str) -> dict[str, dict[str, Any]]:
     experiment = store.experiment(suite_name)
     if experiment is None:
         return {}
-    suites = store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'")
-    tags = {name: text for run in reversed(suites) for name, text in run.data.tags.items()}
+    suites = store.runs(experiment, "suite")
+    tags = {name: text for run in reversed(suites) for name, text in run.tags.items()}
     return {
         name.removeprefix(records.IMPORT): json.loads(text)
         for name, text in sorted(tags.items())
@@ -124,15 +120,15 @@ def _read_file(store: Store, suite_name: str, name: str) -> str | None:
     experiment = store.experiment(suite_name)
     if experiment is None:
         return None
-    for run in store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'"):
+    for run in store.runs(experiment, "suite"):
         with tempfile.TemporaryDirectory() as temporary, store.reported():
-            folder = store.run_folder(experiment, run.info.run_id)
+            folder = store.run_folder(experiment, run.run_id)
             if folder is None:
-                files = store.client().list_artifacts(run.info.run_id)
+                files = store.client().list_artifacts(run.run_id)
                 if not any(file.path == name for file in files):
                     continue
                 folder = Path(temporary)
-                store.client().download_artifacts(run.info.run_id, name, temporary)
+                store.client().download_artifacts(run.run_id, name, temporary)
             if (folder / name).exists():
                 return (folder / name).read_text(encoding="utf-8")
     return None
@@ -147,50 +143,46 @@ def _check_manifest(text: str, what: str) -> None:
 
 def suite_names(store: Store) -> list[str]:
     """Names of all suites that the store holds."""
-    with store.reported():
-        experiments = store.client().search_experiments()
-        return sorted(e.name for e in experiments if store.search(e.experiment_id, f"tags.`{records.KIND}` = 'suite'"))
+    return sorted(experiment.name for experiment in store.experiments() if store.runs(experiment, "suite"))
 
 
 def _waiting(store: Store, suite_name: str) -> list[Entry]:
     return list(store.outbox(suite_name).load_all())
 
 
-def _trial_runs(store: Store, experiment: Experiment | None) -> Mapping[str, Run]:
+def _trial_runs(store: Store, experiment: ExperimentRecord | None) -> Mapping[str, RunRecord]:
     """The run of each trial that ended: the newest with a result, or else the newest."""
     if experiment is None:
         return {}
-    runs = store.search(experiment.experiment_id, _ENDED)
-    runs.sort(key=lambda run: (run.info.status == "FINISHED", run.info.end_time))
-    return {run.data.tags[records.TRIAL_ID]: run for run in runs}
+    runs = store.runs(experiment, "trial", is_ended=True)
+    runs.sort(key=lambda run: (run.status == "FINISHED", run.end_ms))
+    return {run.tags[records.TRIAL_ID]: run for run in runs}
 
 
-def _trace_paths(store: Store, experiment: Experiment, runs: Mapping[str, Run]) -> dict[str, Path]:
+def _trace_paths(store: Store, experiment: ExperimentRecord, runs: Mapping[str, RunRecord]) -> dict[str, Path]:
     """Local paths of trace files by trial id; what a server keeps is downloaded once and kept in the home."""
     paths: dict[str, Path] = {}
     downloads: dict[str, Future[Path]] = {}
     with ThreadPoolExecutor(max_workers=8) as pool, store.reported():
         for trial_id, run in runs.items():
-            if records.TRACE not in run.data.tags:
+            if records.TRACE not in run.tags:
                 continue
-            folder = store.run_folder(experiment, run.info.run_id)
+            folder = store.run_folder(experiment, run.run_id)
             if folder is None:
                 downloads[trial_id] = pool.submit(_download, store, experiment, run)
             else:
-                paths[trial_id] = folder / run.data.tags[records.TRACE]
+                paths[trial_id] = folder / run.tags[records.TRACE]
         return paths | {trial_id: download.result() for trial_id, download in downloads.items()}
 
 
-def _download(store: Store, experiment: Experiment, run: Run) -> Path:
-    path = store.home / "cache" / f"{run.info.run_id}.parquet"  # a run that ended never changes
+def _download(store: Store, experiment: ExperimentRecord, run: RunRecord) -> Path:
+    path = store.home / "cache" / f"{run.run_id}.parquet"  # a run that ended never changes
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
             # `download_artifacts` asks for a listing first, which takes the server longer than the file.
             repository = store.artifact_repository(experiment)
-            repository._download_file(
-                f"{run.info.run_id}/artifacts/{run.data.tags[records.TRACE]}", f"{temporary}/trace"
-            )
+            repository._download_file(f"{run.run_id}/artifacts/{run.tags[records.TRACE]}", f"{temporary}/trace")
             Path(temporary, "trace").rename(path)
     return path
 

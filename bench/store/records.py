@@ -41,6 +41,7 @@ LABELS = ("bench.workload", "bench.method", "bench.optimizer")  # of a method ru
 TRACE_ONLY = ("entropy", "least_head_entropy", "uniform_entropy", "row_mass", "logit_variance", "max_logit")
 
 ENDED = ("FINISHED", "FAILED")  # status of runs that hold a trial whole: with a result, or lost
+NOT_ENDED = ("RUNNING", "KILLED")  # of those that a driver began, and did not or will not fill
 
 MAX_NAME = 250  # letters of a run's name, in MLflow's database
 MAX_TAG = 8000  # longer ones are cut by MLflow without a word, as are params

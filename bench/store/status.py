@@ -28,18 +28,15 @@ def read_status(store: Store, suite_name: str) -> dict[str, Any]:
     experiment = store.experiment(suite_name)
     if experiment is None:
         return {"state": "waiting"}
-    runs = store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'")
-    trials = store.search(
-        experiment.experiment_id, f"tags.`{records.KIND}` = 'trial' AND attributes.status != 'RUNNING'"
-    )
-    outcomes = {run.data.tags[records.TRIAL_ID]: run.data.tags[records.OUTCOME] for run in trials}
+    runs, trials = store.runs(experiment, "suite"), store.runs(experiment, "trial", is_ended=True)
+    outcomes = {run.tags[records.TRIAL_ID]: run.tags[records.OUTCOME] for run in trials}
     counts = dict(sorted(Counter(outcomes.values()).items()))
     if not runs:
         return {"state": "waiting", **counts}
     suite = runs[0]
-    noted: dict[str, Any] = json.loads(suite.data.tags[PROGRESS]) if PROGRESS in suite.data.tags else {}
+    noted: dict[str, Any] = json.loads(suite.tags[PROGRESS]) if PROGRESS in suite.tags else {}
     age_s = (time.time_ns() // 1_000_000 - noted.pop("noted_ms")) / 1000 if noted else None
-    state = suite.info.status.lower()
+    state = suite.status.lower()
     if state == "running" and (age_s is None or age_s > SILENT_SECONDS):
         state = "silent"
     return {

@@ -18,19 +18,18 @@ from urllib.parse import unquote, urlsplit
 
 from bench.errors import StoreError, UsageError
 from bench.store import database, records
+from bench.store.embedded import EmbeddedReader, can_read
 from bench.store.failures import failures, one_line, without_secrets
 from bench.store.outbox import Outbox
 from bench.store.quiet import quiet
+from bench.store.runs import ClientReader, ExperimentRecord, Reader, RunRecord, Wanted
 from bench.trial import canonical_json
 
 if TYPE_CHECKING:
-    from mlflow.entities import Experiment, Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
     from mlflow.tracking import MlflowClient
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
-
-_PAGE = 1000  # runs in one answer of a search
 
 
 class Store:
@@ -58,6 +57,7 @@ class Store:
             self.database = self.database.resolve()
             self.uri = f"sqlite:///{self.database}"
         self._client: MlflowClient | None = None
+        self._reader: Reader | None = None
         self._repositories: dict[str, ArtifactRepository] = {}
 
     @property
@@ -97,22 +97,48 @@ class Store:
             if not database.is_made(self.database):
                 database.make_sqlite(self.database, self.artifact_root or "")
 
+    def schema(self) -> str | None:
+        """The schema of the database, None where a server has it.
+
+        Raises StoreError for a database that MLflow would make, migrate or try for minutes to open.
+        """
+        if self.is_remote:
+            return None
+        with self.reported():
+            if self.database is not None:
+                is_made = database.is_made(self.database)
+            else:
+                is_made = not self._is_postgres or database.has_tables(self.uri)
+            if not is_made:
+                raise StoreError(f"{self.database or self.shown_uri}: no results yet; run a suite first")
+            return database.check(self.uri)
+
     def client(self) -> MlflowClient:
         """MLflow's client. Raises StoreError if there is no store, or it can't be reached or read."""
         if self._client is None:
+            self.schema()
             with self.reported():
-                self._check()
                 from mlflow.tracking import MlflowClient
 
                 quiet()  # importing MLflow sets the levels of its loggers
                 self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
 
-    def experiment(self, suite_name: str) -> Experiment | None:
+    @property
+    def reader(self) -> Reader:
+        """What reads runs. Raises StoreError as `client` does."""
+        if self._reader is None:
+            if self.database is not None and can_read(self.schema()):
+                self._reader = EmbeddedReader(self.database)
+            else:
+                self._reader = ClientReader(self.client())
+        return self._reader
+
+    def experiment(self, suite_name: str) -> ExperimentRecord | None:
         """MLflow's experiment of a suite, or None if there is none yet."""
         with self.reported():
-            found = self.client().get_experiment_by_name(suite_name)
-        if found is not None and found.lifecycle_stage != "active":
+            found = self.reader.experiment(suite_name)
+        if found is not None and not found.is_active:
             raise StoreError(
                 f"{self.shown_uri}: the results of suite {suite_name!r} are in MLflow's trash; "
                 f"bring them back with `mlflow experiments restore --experiment-id {found.experiment_id}`"
@@ -121,17 +147,17 @@ class Store:
             records.check_schema(found.tags, f"{self.shown_uri}: suite {suite_name!r}")
         return found
 
-    def search(self, experiment_id: str, condition: str = "") -> list[Run]:
-        """All runs that meet a condition in MLflow's search language."""
-        runs: list[Run] = []
-        token = None
+    def runs(
+        self, experiment: ExperimentRecord, kind: str | None = None, *, is_ended: bool = False, tag: str | None = None
+    ) -> list[RunRecord]:
+        """Runs of an experiment, the latest start first; arguments as `Wanted` has them."""
         with self.reported():
-            while True:
-                page = self.client().search_runs([experiment_id], condition, max_results=_PAGE, page_token=token)
-                runs.extend(page)
-                token = page.token
-                if not token:
-                    return runs
+            return self.reader.runs(experiment.experiment_id, Wanted(kind=kind, is_ended=is_ended, tag=tag))
+
+    def experiments(self) -> list[ExperimentRecord]:
+        """Experiments of all suites, and of other programs if they use the store too."""
+        with self.reported():
+            return self.reader.experiments()
 
     @contextlib.contextmanager
     def reported(self) -> Iterator[None]:
@@ -158,7 +184,7 @@ class Store:
             file.flush()
             yield
 
-    def run_folder(self, experiment: Experiment, run_id: str) -> Path | None:
+    def run_folder(self, experiment: ExperimentRecord, run_id: str) -> Path | None:
         """Folder of a run's artifacts if they are files of this machine; found again after the home was moved."""
         parts = urlsplit(experiment.artifact_location)
         if parts.scheme not in ("", "file"):
@@ -168,7 +194,7 @@ class Store:
             root = self.artifacts
         return root / run_id / "artifacts"
 
-    def artifact_repository(self, experiment: Experiment) -> ArtifactRepository:
+    def artifact_repository(self, experiment: ExperimentRecord) -> ArtifactRepository:
         """Artifacts of all runs of an experiment, below `<run id>/artifacts`: one for all, as each starts threads."""
         location = experiment.artifact_location
         if location not in self._repositories:
@@ -180,18 +206,6 @@ class Store:
     @property
     def _is_postgres(self) -> bool:
         return self.uri.startswith("postgresql")
-
-    def _check(self) -> None:
-        """Raises StoreError for a database that MLflow would make, migrate or try for minutes to open."""
-        if self.is_remote:
-            return
-        if self.database is not None:
-            is_made = database.is_made(self.database)
-        else:
-            is_made = not self._is_postgres or database.has_tables(self.uri)
-        if not is_made:
-            raise StoreError(f"{self.database or self.shown_uri}: no results yet; run a suite first")
-        database.check(self.uri)
 
     def _slug(self, suite_name: str) -> str:
         """A file name for a suite in this store; the same after the home was moved."""

@@ -25,7 +25,7 @@ def ui_command(store: Store, port: int) -> list[str]:
     """Command line that serves the store's pages on 127.0.0.1. Raises UsageError if a server does already."""
     if store.is_remote:
         raise UsageError(f"{store.shown_uri} is a server already; open it in a browser")
-    store.client()
+    store.schema()
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     kept = ["--backend-store-uri", store.uri, "--default-artifact-root", store.artifact_root or ""]
     return [sys.executable, "-m", "mlflow", "server", *address, *kept, "--no-serve-artifacts"]
@@ -53,10 +53,10 @@ def suite_link(store: Store, suite_name: str, base_url: str) -> str:
     Raises StoreError if the suite has no results.
     """
     experiment = store.experiment(suite_name)
-    found = [] if experiment is None else store.search(experiment.experiment_id, f"tags.`{records.KIND}` = 'suite'")
+    found = [] if experiment is None else store.runs(experiment, "suite")
     if experiment is None or not found:
         raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet")
-    path = f"experiments/{experiment.experiment_id}/runs/{found[0].info.run_id}"
+    path = f"experiments/{experiment.experiment_id}/runs/{found[0].run_id}"
     return f"{base_url.rstrip('/')}/#/{path}?{urlencode(records.CLASSIC)}"
 
 

@@ -229,9 +229,8 @@ def write_suite(folder: Path, number: int, num_seeds: int) -> Path:
 def results(store: Store, suite_name: str) -> pl.DataFrame:
     """What defines a result, a row for every ended run: a trial that is counted twice shows twice."""
     found = read_results(store, suite_name)
-    ended = store.search(
-        store.experiment(suite_name).experiment_id, "tags.`bench.kind` = 'trial' AND attributes.status = 'FINISHED'"
-    )
+    trials = store.runs(store.experiment(suite_name), "trial")
+    ended = [run for run in trials if run.status == "FINISHED"]
     assert len(ended) == found.height, f"{suite_name}: {len(ended)} ended runs of {found.height} trials"
     return found.select("trial_id", "outcome", "diverged_step", "initial_loss", "final_loss").sort("trial_id")
 

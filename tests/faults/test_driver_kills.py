@@ -66,7 +66,7 @@ def num_trial_runs(folder: Path, store: str) -> int:
     opened = Store(folder / store, warn=lambda line: pytest.fail(line))
     experiment = opened.experiment("killed")
     assert experiment is not None
-    return len(opened.search(experiment.experiment_id, "tags.`bench.kind` = 'trial'"))
+    return len(opened.runs(experiment, "trial"))
 
 
 def kill_and_finish(folder: Path, num_kills: int, seconds: tuple[float, float]) -> None:

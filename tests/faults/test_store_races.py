@@ -96,7 +96,7 @@ def assert_drivers_of_different_suites_succeed(home: Path, uri: str) -> None:
         assert read_results(store, suite, undelivered=False)["seed"].to_list() == [number]
         experiment = store.experiment(suite)
         assert experiment is not None
-        assert [run.info.status for run in store.search(experiment.experiment_id)] == ["FINISHED"] * 3
+        assert [run.status for run in store.runs(experiment)] == ["FINISHED"] * 3
 
 
 @pytest.mark.stores

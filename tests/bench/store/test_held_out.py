@@ -19,12 +19,12 @@ NUM_STEPS = finished_packs.NUM_STEPS
 def run_of(store: Store, kind: str):
     experiment = store.experiment("suite")
     assert experiment is not None
-    (run,) = store.search(experiment.experiment_id, f"tags.`bench.kind` = '{kind}'")
+    (run,) = store.runs(experiment, kind)
     return run
 
 
 def curve(store: Store, name: str) -> list[tuple[int, float]]:
-    history = store.client().get_metric_history(run_of(store, "trial").info.run_id, name)
+    history = store.client().get_metric_history(run_of(store, "trial").run_id, name)
     return sorted((point.step, point.value) for point in history)
 
 
@@ -40,7 +40,7 @@ def test_curves_and_final_values_are_metrics(store, open_tracker):
     assert curve(store, "val_accuracy")[-1] == (NUM_STEPS, 1 / 3)
     assert curve(store, "val_calibration_error")[-1] == (NUM_STEPS, 0.1)
     assert curve(store, "initial_val_loss") == [(NUM_STEPS, 1.5)]
-    assert run_of(store, "trial").data.metrics["val_loss"] == finished.held_out["val_loss"]
+    assert run_of(store, "trial").metrics["val_loss"] == finished.held_out["val_loss"]
     assert read_results(store, "suite").rows() == [tuple(finished.row().values())]
 
 
@@ -50,7 +50,7 @@ def test_quantities_that_a_trace_lacks_are_no_metrics(store, open_tracker):
     tracker.put([finished], finished_packs.traces([finished]))
     tracker.deliver()
     expected = {"loss", "entropy_mean", "frobenius_norm", "initial_loss", "final_loss", "wall_s"}
-    assert run_of(store, "trial").data.metrics.keys() == expected
+    assert run_of(store, "trial").metrics.keys() == expected
 
 
 def test_diverged_loss_comes_back_and_is_no_metric(store, open_tracker):
@@ -59,7 +59,7 @@ def test_diverged_loss_comes_back_and_is_no_metric(store, open_tracker):
     tracker.deliver()
     (row,) = read_results(store, "suite").iter_rows(named=True)
     assert (row["initial_val_loss"], row["val_loss"], row["val_accuracy"]) == (0.5, math.inf, None)
-    assert run_of(store, "trial").data.metrics.keys() == {"initial_loss", "initial_val_loss", "wall_s"}
+    assert run_of(store, "trial").metrics.keys() == {"initial_loss", "initial_val_loss", "wall_s"}
 
 
 @pytest.mark.parametrize("has_held_out", [True, False])
@@ -72,7 +72,7 @@ def test_leaderboard_measures_are_on_the_method_runs_where_there_are_any(store, 
     tracker.log_leaderboard(
         pl.DataFrame([row], schema={**schema, "rank": pl.Int64, **dict.fromkeys(measures, pl.Float64)})
     )
-    assert run_of(store, "method").data.metrics == {"rank": 1, **(measures if has_held_out else {})}
+    assert run_of(store, "method").metrics == {"rank": 1, **(measures if has_held_out else {})}
     experiment = store.experiment("suite")
     assert experiment is not None
     assert ("metrics.`val_loss`" in experiment.tags[VIEW_TAG]) == has_held_out

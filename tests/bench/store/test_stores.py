@@ -75,15 +75,14 @@ def everything(store: Store, suite: str) -> list:
     experiment = store.experiment(suite)
     assert experiment is not None
     held = []
-    for run in store.search(experiment.experiment_id):
-        info = run.info
+    for run in store.runs(experiment):
         points = [
             (point.key, point.step, point.timestamp, point.value)
-            for key in sorted(run.data.metrics)
-            for point in store.client().get_metric_history(info.run_id, key)
+            for key in sorted(run.metrics)
+            for point in store.client().get_metric_history(run.run_id, key)
         ]
-        tags = {name: value for name, value in run.data.tags.items() if name != "mlflow.parentRunId"}
-        held.append((info.run_name, info.status, info.start_time, info.end_time, tags, run.data.params, sorted(points)))
+        tags = {name: value for name, value in run.tags.items() if name != "mlflow.parentRunId"}
+        held.append((run.name, run.status, run.start_ms, run.end_ms, tags, run.params, sorted(points)))
     return sorted(held, key=str)
 
 
@@ -105,12 +104,12 @@ def test_what_is_put_comes_back(request, any_store, suite, open_tracker, warning
     experiment = again.experiment(suite)
     assert experiment is not None
     assert experiment.artifact_location.startswith(ARTIFACTS[request.node.callspec.params["any_store"]])
-    by_kind = {run.data.tags["bench.kind"]: run for run in again.search(experiment.experiment_id)}
-    assert by_kind["suite"].info.status == "FINISHED"
-    assert "# Board" in by_kind["suite"].data.tags["mlflow.note.content"]
-    files = again.client().list_artifacts(by_kind["suite"].info.run_id, "figures")
+    by_kind = {run.tags["bench.kind"]: run for run in again.runs(experiment)}
+    assert by_kind["suite"].status == "FINISHED"
+    assert "# Board" in by_kind["suite"].tags["mlflow.note.content"]
+    files = again.client().list_artifacts(by_kind["suite"].run_id, "figures")
     assert [file.path for file in files] == ["figures/x.svg"]
-    lines = again.search(experiment.experiment_id, "metrics.lr_sensitivity < 1")
+    lines = again.client().search_runs([experiment.experiment_id], "metrics.lr_sensitivity < 1")
     assert [run.data.tags["bench.method"] for run in lines] == ["softmax"]
     assert f"/#/experiments/{experiment.experiment_id}/runs?" in leaderboard_link(again, suite, "http://x")
     assert warnings_seen == []
@@ -190,9 +189,9 @@ def test_artifacts_that_are_gone_are_one_line(any_store, suite, open_tracker):
     tracker.deliver()
     experiment = any_store.experiment(suite)
     assert experiment is not None
-    (run,) = any_store.search(experiment.experiment_id, "tags.`bench.kind` = 'trial'")
+    (run,) = any_store.runs(experiment, "trial")
     repository = any_store.artifact_repository(experiment)
-    repository.delete_artifacts(f"{run.info.run_id}/artifacts/trace.parquet")
+    repository.delete_artifacts(f"{run.run_id}/artifacts/trace.parquet")
     with pytest.raises(StoreError) as caught:
         read_traces(fresh(any_store), suite, [finished[0].trial.id])
     assert "\n" not in str(caught.value)
@@ -207,12 +206,12 @@ def test_every_kind_of_store_verifies_and_shows_a_changed_trace(any_store, open_
     assert (checked.num_unsigned, checked.num_waiting) == (0, 0)
     experiment = any_store.experiment(suite.name)
     assert experiment is not None
-    run = any_store.search(experiment.experiment_id, "tags.`bench.kind` = 'trial'")[0]
+    run = any_store.runs(experiment, "trial")[0]
     path = any_store.home / "trace.parquet"
     finished_packs.trace(99).write_parquet(path)
-    any_store.artifact_repository(experiment).log_artifact(str(path), f"{run.info.run_id}/artifacts")
+    any_store.artifact_repository(experiment).log_artifact(str(path), f"{run.run_id}/artifacts")
     (finding,) = verify(Stored.of(suite), any_store).findings
-    assert run.info.run_id in finding.where
+    assert run.run_id in finding.where
     assert "when it was delivered" in finding.text
 
 
@@ -268,8 +267,7 @@ def test_killed_delivery_is_completed(any_store, suite, open_tracker):
         child.communicate()
         experiment = any_store.experiment(suite)
         assert experiment is not None
-        condition = "tags.`bench.kind` = 'trial' and attributes.status = 'RUNNING'"
-        num_open += len(any_store.search(experiment.experiment_id, condition))
+        num_open += sum(run.status == "RUNNING" for run in any_store.runs(experiment, "trial"))
     assert num_open > 0, "no kill hit a trial's run: the test proves nothing"
     tracker = open_tracker(any_store, suite)
     assert tracker.deliver() == 0

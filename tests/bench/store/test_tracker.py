@@ -59,13 +59,13 @@ def test_page_and_start_are_on_the_suite_run(store, open_tracker, tmp_path):
     tracker.close()
     experiment = store.experiment("suite")
     assert experiment is not None
-    (run,) = store.search(experiment.experiment_id, "tags.`bench.kind` = 'suite'")
-    assert run.info.status == "FINISHED"
-    note = run.data.tags["mlflow.note.content"]
+    (run,) = store.runs(experiment, "suite")
+    assert run.status == "FINISHED"
+    note = run.tags["mlflow.note.content"]
     assert note.startswith("# Results\na line\n")
     assert note.endswith("a line\n\n…")
     assert len(note) <= 8000
-    folder = store.run_folder(experiment, run.info.run_id)
+    folder = store.run_folder(experiment, run.run_id)
     assert folder is not None
     assert (folder / "figures/loss.svg").read_text() == "<svg/>"
     assert (folder / "leaderboard.md").read_text() == "| ñ |"
@@ -82,11 +82,13 @@ def test_runs_are_found_by_the_tags_of_their_start(store, open_tracker):
     experiment = store.experiment("suite")
     assert experiment is not None
     condition = "tags.`bench.version` = '0.1.0' and tags.`bench.date` LIKE '2026-11-%'"
-    found = {run.info.run_id: run.data.tags for run in store.search(experiment.experiment_id, condition)}
+    found = {
+        run.info.run_id: run.data.tags for run in store.client().search_runs([experiment.experiment_id], condition)
+    }
     assert sorted(tags["bench.kind"] for tags in found.values()) == ["method", "method", "suite"]
     (suite,) = [tags for tags in found.values() if tags["bench.kind"] == "suite"]
     assert (suite["bench.method"], suite["bench.optimizer"]) == ("relu, softmax", "adam")
-    assert store.search(experiment.experiment_id, "tags.`bench.version` = '0.2.0'") == []
+    assert store.client().search_runs([experiment.experiment_id], "tags.`bench.version` = '0.2.0'") == []
 
 
 def test_note_ends_with_links_to_pages(store, open_tracker):
@@ -94,8 +96,8 @@ def test_note_ends_with_links_to_pages(store, open_tracker):
     tracker.log_page("a line\n" * 2000, {"a b.html": "<p>", "x.csv": "1"})
     experiment = store.experiment("suite")
     assert experiment is not None
-    (run,) = store.search(experiment.experiment_id)
-    note, run_id = run.data.tags["mlflow.note.content"], run.info.run_id
+    (run,) = store.runs(experiment)
+    note, run_id = run.tags["mlflow.note.content"], run.run_id
     address = f"#/experiments/1/runs/{run_id}/artifacts/a%20b.html?workflowType=machine_learning"
     assert note.endswith(f"a line\n\n…\n\nPages under Artifacts: [a b.html]({address})\n")
     assert len(note) <= 8000

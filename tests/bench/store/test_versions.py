@@ -38,8 +38,8 @@ def delivered(store, open_tracker) -> Store:
 def test_every_run_and_its_suite_say_their_schema(delivered):
     experiment = delivered.experiment("suite")
     assert experiment is not None
-    runs = delivered.search(experiment.experiment_id)
-    assert [one.data.tags["bench.schema"] for one in runs] == ["2"] * 5
+    runs = delivered.runs(experiment)
+    assert [one.tags["bench.schema"] for one in runs] == ["2"] * 5
     assert experiment.tags["bench.schema"] == "2"
 
 
@@ -132,7 +132,7 @@ def test_runs_that_a_killed_driver_left_are_ended_or_filled(store, open_tracker)
     tracker.close()
     experiment = store.experiment("suite")
     assert experiment is not None
-    statuses = {one.info.run_name: one.info.status for one in store.search(experiment.experiment_id)}
+    statuses = {one.name: one.status for one in store.runs(experiment)}
     assert sorted(statuses.values()) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]
     assert statuses[records.trial_name(stale)] == "KILLED"
     assert read_results(store, "suite")["trial_id"].to_list() == [filled.trial.id]
@@ -141,7 +141,7 @@ def test_runs_that_a_killed_driver_left_are_ended_or_filled(store, open_tracker)
     tracker.put([stale], finished_packs.traces([stale]))
     tracker.deliver()
     assert tracker.finished() == {filled.trial.id, stale.trial.id}
-    assert len(store.search(experiment.experiment_id)) == 4
+    assert len(store.runs(experiment)) == 4
 
 
 def test_runs_that_an_entry_will_still_fill_are_left_open(store, open_tracker):
@@ -158,7 +158,7 @@ def test_runs_that_an_entry_will_still_fill_are_left_open(store, open_tracker):
     tracker.finish("FINISHED")
     experiment = store.experiment("suite")
     assert experiment is not None
-    statuses = {one.info.run_name: one.info.status for one in store.search(experiment.experiment_id)}
+    statuses = {one.name: one.status for one in store.runs(experiment)}
     assert statuses[records.trial_name(waiting)] == "RUNNING"
     assert statuses[records.trial_name(stale)] == "KILLED"
 
@@ -192,4 +192,4 @@ def test_a_suite_that_was_started_and_not_finished_is_failed(store, open_tracker
     tracker.close()
     experiment = store.experiment("suite")
     assert experiment is not None
-    assert [one.info.status for one in store.search(experiment.experiment_id)] == ["FAILED"]
+    assert [one.status for one in store.runs(experiment)] == ["FAILED"]
