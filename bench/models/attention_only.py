@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.errors import UsageError
 from bench.lazy import torch
 from bench.methods.base import Heads, Mask, Method
 from bench.methods.linear import Draw
@@ -25,6 +26,7 @@ class AttentionOnly:
     """width: channels that the projections read; a token may carry more, which pass through with weight 1.
 
     logit_scale multiplies the queries after the method's normalisation; value_scale multiplies what attention adds.
+    merges_query_and_key: a token is its own key, so that one matrix W gives all logits, x_i W x_j^T.
     """
 
     num_layers: int
@@ -34,6 +36,7 @@ class AttentionOnly:
     logit_scale: float
     value_scale: float
     initial_gain: float
+    merges_query_and_key: bool = False
 
     @property
     def heads(self) -> Heads:
@@ -55,10 +58,16 @@ class AttentionOnly:
                 std=self.initial_gain / self.width**0.5,
             )
             for role in roles_read(method)
+            if not (role == "key" and self.merges_query_and_key)
         }
 
     def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:
-        """Params and buffers; projections are N(0, (init_scale initial_gain)^2 / width)."""
+        """Params and buffers; projections are N(0, (init_scale initial_gain)^2 / width).
+
+        Raises UsageError for a method that limits key weights, where there are none.
+        """
+        if self.merges_query_and_key and method.reads_max_logits:
+            raise UsageError("merged_query_key leaves no key weights, which the method limits; required another method")
         params: Tensors = {}
         buffers: Tensors = {}
         for layer in self.layers:
@@ -77,9 +86,19 @@ class AttentionOnly:
         return buffers
 
     def forward(
-        self, method: Method, params: Tensors, buffers: Tensors, h_BTC: Tensor, mask: Mask, mode: Mode
+        self,
+        method: Method,
+        params: Tensors,
+        buffers: Tensors,
+        h_BTC: Tensor,
+        mask: Mask,
+        mode: Mode,
+        has_value_T: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Output tokens of the shape of the input, and what the mode watches of every layer."""
+        """Output tokens of the shape of the input, and what the mode watches of every layer.
+
+        has_value_T: the tokens whose values count; those of others are 0. None: all.
+        """
         mask = method.restrict(mask)
         watched = []
         for layer in self.layers:
@@ -87,10 +106,13 @@ class AttentionOnly:
             projections = self.projections(method, layer)
             by_role = project_roles(method, params, buffers, projections, x_B1TW, num_heads=1)
             v_B1TC = torch.cat([by_role["value"], h_BTC[:, None, :, self.width :]], dim=-1)
+            if has_value_T is not None:
+                v_B1TC = v_B1TC * has_value_T[:, None]
+            key_role = "query" if method.ties_query_and_key else "key"
             o_B1TC, of_layer = attend(
                 method,
                 by_role["query"],
-                by_role["query" if method.ties_query_and_key else "key"],
+                by_role.get(key_role, x_B1TW),
                 v_B1TC,
                 mask,
                 method_state(params, buffers, layer.prefix),

@@ -70,8 +70,9 @@ def project(method: Method, params: Tensors, buffers: Tensors, p: Projection, x:
 def project_roles(
     method: Method, params: Tensors, buffers: Tensors, projections: Mapping[str, Projection], x: Tensor, num_heads: int
 ) -> Tensors:
-    """What attention reads of a layer's input (..., I), by the roles that `roles_read` gives: (..., O)."""
-    weights = {role: _weight(method, params, buffers, projections[role]) for role in roles_read(method)}
+    """What attention reads of a layer's input (..., I), by those roles of `roles_read` that it projects: (..., O)."""
+    roles = [role for role in roles_read(method) if role in projections]
+    weights = {role: _weight(method, params, buffers, projections[role]) for role in roles}
     if type(method).value_weight is not Method.value_weight:
         value_CHD, query_CHD = (weights[role].unflatten(-1, (num_heads, -1)) for role in ("value", "query"))
         weights["value"] = method.value_weight(value_CHD, query_CHD).flatten(-2)

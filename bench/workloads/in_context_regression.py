@@ -35,9 +35,11 @@ class InContextRegression(Workload):
         tokens        the token is (x, y), D + 1 channels, all projected; the prediction is the query's last channel
         learned       a learned linear map lifts (x, y) to `width` channels, another reads the prediction off the query
         pass_through  projections see x alone; y passes through every layer with weight 1, the query is no key for
-                      itself or others, the prediction is minus the query's last channel (Ahn et al.'s public code)
+                      itself or others, the prediction is minus the query's last channel (Ahn et al. 2024)
     width is the number of channels of `learned`; the other two take it from the dimension.
-    divide_by_keys divides what attention adds by the number of pairs (also in Ahn et al.'s code).
+    divide_by_keys divides what attention adds by the number of pairs (also in Ahn et al.'s code). query_is_key, of
+    `pass_through`: the query is a key as well, and its value is 0 (in their code: rows are normalised over all tokens).
+    merged_query_key: a token is its own key, one matrix for both (theirs too).
     initial_gain: weights start as N(0, (init_scale initial_gain)^2 / inputs). 0.1 makes the untrained model predict
     about 0, so the loss at the start, where scores clip, is that of knowing nothing (D); 1 starts at twice that.
     """
@@ -53,7 +55,13 @@ class InContextRegression(Workload):
     residual: bool = True
     logit_scale: Annotated[float, Gt(0)] = 1.0
     divide_by_keys: bool = False
+    query_is_key: bool = False
+    merged_query_key: bool = False
     initial_gain: Annotated[float, Gt(0)] = 0.1
+
+    def __post_init__(self) -> None:
+        if self.query_is_key and self.embedding != "pass_through":
+            raise ValueError(f"query_is_key needs embedding pass_through, got {self.embedding}: there it is one")
 
     @property
     def num_layers(self) -> int:
@@ -69,7 +77,8 @@ class InContextRegression(Workload):
 
     @property
     def attention(self) -> tuple[Heads, MaskKind]:
-        return self.model.heads, "custom" if self.embedding == "pass_through" else "full"
+        hides_query = self.embedding == "pass_through" and not self.query_is_key
+        return self.model.heads, "custom" if hides_query else "full"
 
     @property
     def model(self) -> AttentionOnly:
@@ -82,6 +91,7 @@ class InContextRegression(Workload):
             logit_scale=self.logit_scale,
             value_scale=1 / self.num_pairs if self.divide_by_keys else 1.0,
             initial_gain=self.initial_gain,
+            merges_query_and_key=self.merged_query_key,
         )
 
     def batches(self, seeds_S: Tensor, steps_T: Tensor) -> Tensors:
@@ -114,7 +124,8 @@ class InContextRegression(Workload):
         mask = Mask(allowed_QK=keys_T.expand(self.num_pairs + 1, -1), kind=kind)
         if self.embedding == "learned":
             h_BTC = h_BTC @ params["embed"]
-        h_BTC, watched = self.model.forward(method, params, buffers, h_BTC, mask, mode)
+        has_value_T = is_pair_T if self.query_is_key else None
+        h_BTC, watched = self.model.forward(method, params, buffers, h_BTC, mask, mode, has_value_T)
         if self.embedding == "learned":
             prediction_B = h_BTC[:, -1] @ params["readout"]
         else:

@@ -140,6 +140,22 @@ def test_resume_is_bit_identical_on_cuda(method, inductor, tmp_path):
     assert_resumes(pack_of(method), 33, tmp_path)
 
 
+@pytest.mark.parametrize("inductor", [False, True], indirect=True)
+@pytest.mark.usefixtures("inductor")
+@pytest.mark.parametrize("method", ["softmax", "relu_kernel"])
+def test_dropout_has_the_masks_of_the_cpu_compiled_or_not(method):
+    """Of what blocks add and of weights: losses are those of float64 on the CPU, up to rounding."""
+    trials = tuple(
+        language_trial(method=method, workload_params=LANGUAGE | {"dropout": 0.2}, lr=1e-3, seed=seed, probe_every=10)
+        for seed in (0, 1)
+    )
+    on_cuda, exact = PackRun(Pack(trials=trials), device="cuda"), PackRun(Pack(trials=trials), dtype="float64")
+    for run in (on_cuda, exact):
+        run.advance(max_steps=20)
+    torch.testing.assert_close(history(on_cuda, "initial_loss"), history(exact, "initial_loss"), rtol=1e-4, atol=0)
+    torch.testing.assert_close(history(on_cuda, "loss")[:20], history(exact, "loss")[:20], rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize("settings", [{"dropout": 0.1}, LLAMA | {"num_micro_batches": 2, "precision": "bfloat16"}])
 def test_resume_of_a_language_model_is_bit_identical_on_cuda(settings, tmp_path):
     """Between two evaluations."""

@@ -68,6 +68,8 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "residual": {"residual": False, "depth": 2},
         "logit_scale": {"logit_scale": 2.0},
         "divide_by_keys": {"divide_by_keys": True},
+        "query_is_key": {"query_is_key": True, "embedding": "pass_through"},
+        "merged_query_key": {"merged_query_key": True},
         "initial_gain": {"initial_gain": 0.5},
     },
     "language_modeling": TRANSFORMER

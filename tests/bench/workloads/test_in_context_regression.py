@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from bench.errors import UsageError
+from bench.methods.qk_clip import QKClip
 from bench.methods.softmax import Softmax
 from bench.optimizers.schedules import Constant
 from bench.optimizers.sgd import SGD
@@ -31,7 +33,13 @@ class PlainRegression(nn.Module):
         width = widths[settings.embedding]
         self.settings = settings
         self.layers = nn.ModuleList(
-            nn.ModuleDict({role: nn.Linear(width, width, bias=False) for role in ("query", "key", "value")})
+            nn.ModuleDict(
+                {
+                    role: nn.Linear(width, width, bias=False)
+                    for role in ("query", "key", "value")
+                    if role != "key" or not settings.merged_query_key
+                }
+            )
             for _ in range(settings.depth)
         )
         if settings.embedding == "learned":
@@ -59,7 +67,8 @@ class PlainRegression(nn.Module):
             return -self.attend(x_BTD, seen_BT)[:, num_pairs]
         h = self.embed(tokens) if settings.embedding == "learned" else tokens
         for layer in self.layers:
-            q, k, v = (layer[role](h) for role in ("query", "key", "value"))
+            q, v = layer["query"](h), layer["value"](h)
+            k = h if settings.merged_query_key else layer["key"](h)
             update = scaled_dot_product_attention(q, k, v, scale=settings.logit_scale)
             update = update / num_pairs if settings.divide_by_keys else update
             h = h + update if settings.residual else update
@@ -70,8 +79,10 @@ class PlainRegression(nn.Module):
         settings = self.settings
         num_pairs = x_BTD.shape[1] - 1
         for layer in self.layers:
-            q, k, v = (layer[role](x_BTD) for role in ("query", "key", "value"))
-            p = (settings.logit_scale * q @ k[:, :num_pairs].transpose(1, 2)).softmax(dim=-1)
+            q, v = layer["query"](x_BTD), layer["value"](x_BTD)
+            k = x_BTD if settings.merged_query_key else layer["key"](x_BTD)
+            num_keys = num_pairs + settings.query_is_key
+            p = (settings.logit_scale * q @ k[:, :num_keys].transpose(1, 2)).softmax(dim=-1)[..., :num_pairs]
             divisor = num_pairs if settings.divide_by_keys else 1
             x_update = p @ v[:, :num_pairs] / divisor
             y_update = (p @ y_BT[:, :num_pairs, None]).squeeze(-1) / divisor
@@ -126,11 +137,15 @@ def assert_trains_alike(workload: InContextRegression, *, lr: float, grad_clip: 
     return norms
 
 
-@pytest.mark.parametrize(
-    ("embedding", "residual", "divide_by_keys"),
-    list(itertools.product(["tokens", "learned", "pass_through"], [True, False], [True, False])),
-)
-def test_training_equals_a_plain_pytorch_model(embedding, residual, divide_by_keys):
+SETTINGS = [
+    *itertools.product(["tokens", "learned", "pass_through"], [True, False], [True, False], [{}]),
+    ("tokens", True, False, {"merged_query_key": True}),
+    *(("pass_through", True, True, {"query_is_key": True, "merged_query_key": merged}) for merged in (False, True)),
+]
+
+
+@pytest.mark.parametrize(("embedding", "residual", "divide_by_keys", "others"), SETTINGS)
+def test_training_equals_a_plain_pytorch_model(embedding, residual, divide_by_keys, others):
     workload = InContextRegression(
         batch_size=6,
         num_pairs=7,
@@ -140,6 +155,7 @@ def test_training_equals_a_plain_pytorch_model(embedding, residual, divide_by_ke
         divide_by_keys=divide_by_keys,
         initial_gain=0.6 if residual else 1.0,
         logit_scale=0.7,
+        **others,
     )
     assert_trains_alike(workload, lr=0.003)
 
@@ -170,10 +186,27 @@ def test_inputs_and_weights_are_standard_normal_and_uncorrelated():
     assert (columns.T.cov() - torch.eye(6, dtype=torch.float64)).abs().max() < 2**0.5 * bound
 
 
-@pytest.mark.parametrize("embedding", ["tokens", "learned", "pass_through"])
-def test_the_prediction_does_not_see_the_answer(embedding):
+def test_a_query_that_is_always_a_key_can_not_be_made_one():
+    with pytest.raises(ValueError, match="query_is_key needs embedding pass_through, got tokens"):
+        InContextRegression(query_is_key=True)
+
+
+def test_a_method_that_limits_key_weights_needs_them():
+    workload = InContextRegression(merged_query_key=True)
+    with pytest.raises(UsageError, match="no key weights"):
+        LaneProgram(workload=workload, method=QKClip(), optimizer=SGD(), schedule=Constant()).start(
+            SEED, torch.tensor(1.0)
+        )
+
+
+@pytest.mark.parametrize(
+    ("embedding", "query_is_key"),
+    [("tokens", False), ("learned", False), ("pass_through", False), ("pass_through", True)],
+)
+def test_the_prediction_does_not_see_the_answer(embedding, query_is_key):
     """The query's y depends on a part of w that no pair shows: the prediction must not change with it."""
-    workload = InContextRegression(batch_size=1, num_pairs=1, dimension=2, embedding=embedding, initial_gain=1.0)
+    settings = {"embedding": embedding, "query_is_key": query_is_key}
+    workload = InContextRegression(batch_size=1, num_pairs=1, dimension=2, initial_gain=1.0, **settings)
     program = LaneProgram(workload=workload, method=Softmax(), optimizer=SGD(), schedule=Constant())
     lane = program.start(SEED, torch.tensor(1.0, dtype=torch.float64))
     x = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
