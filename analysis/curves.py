@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analysis.blown_up import with_blown_up
 from analysis.once import once_a_frame
 from analysis.spelling import with_one_spelling
 from bench.errors import UsageError
@@ -21,7 +22,8 @@ from bench.held_out import HELD_OUT_COLUMNS
 from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Outcome
 
 ENTRY: tuple[str, ...] = ("workload", "method", "optimizer", "knobs")
-CURVE_COLUMNS: tuple[str, ...] = (*ENTRY, "lr", "seed", "initial_loss", "final_loss", "outcome", *HELD_OUT_COLUMNS)
+_POINT_COLUMNS = (*ENTRY, "lr", "seed", "initial_loss", "final_loss", "outcome", "blown_up")
+CURVE_COLUMNS: tuple[str, ...] = (*_POINT_COLUMNS, *HELD_OUT_COLUMNS)
 
 # Whatever may vary in a suite beside lr and seed, and is not named by workload, method or optimizer.
 CIRCUMSTANCES: tuple[str, ...] = (*(kind for kind in KINDS if kind not in ENTRY), "num_steps")
@@ -97,8 +99,9 @@ def curves(results: pl.DataFrame) -> pl.DataFrame:
     """One row a point of an entry's (lr x seed) grid: CURVE_COLUMNS, sorted by them.
 
     `results` has RESULT_COLUMNS, and the loss that was chosen (analysis.losses) in initial_loss and final_loss.
-    `final_loss` is +inf where the trial diverged or its loss is NaN, and null where it was lost. A lost trial gives way
-    to a result for the same point. Raises UsageError if two results claim one point.
+    `final_loss` is +inf where the trial diverged or its loss is NaN, and null where it was lost; `blown_up` as
+    analysis.blown_up says. A lost trial gives way to a result for the same point. Raises UsageError if two results
+    claim one point.
     """
     require_columns(results, RESULT_COLUMNS, "the results frame")
     return one_a_point(with_knobs(results), [*ENTRY, "lr", "seed"]).select(CURVE_COLUMNS)
@@ -115,7 +118,7 @@ def one_a_point(results: pl.DataFrame, point: list[str]) -> pl.DataFrame:
     only_lost = lost.unique(point, keep="first", maintain_order=True).join(
         found, on=point, how="anti", nulls_equal=True
     )
-    return pl.concat([found, only_lost]).sort(point)
+    return with_blown_up(pl.concat([found, only_lost])).sort(point)
 
 
 def _one_a_trial(results: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.blown_up import with_margin
 from analysis.imports.runs import mark_imported
 from analysis.losses import choose_loss
 from analysis.scores.leaderboard import leaderboard
@@ -18,6 +19,7 @@ from analysis.scores.table import measured_entries, trials_to_measure
 from analysis.scores.traces import MEASURED_QUANTITIES, lot_measures
 from analysis.spelling import with_one_spelling
 from bench.trace import TRACE_COLUMNS
+from bench.trial import BLOWN_UP_MARGIN
 
 # (trial ids, quantities or None for all) -> trial_id and TRACE_COLUMNS, in frames of whole trials
 TraceLots = Callable[[Collection[str], Collection[str] | None], Iterable[pl.DataFrame]]
@@ -61,6 +63,7 @@ class Subject(_Run):
     workload label.
     score: what the board is ordered by. loss: the one of SCORED_LOSSES that all scores are of.
     published: numbers of others to set beside these (analysis.references.load).
+    blown_up_margin: of trials whose results have none of their own (analysis.blown_up).
     read_manifest: gives its JSON text, None where there is none. trace_lots: reads traces.
     is_measured: whether the traces of all trials are read, for the scores from traces.
     """
@@ -73,11 +76,13 @@ class Subject(_Run):
     score: str = "lr_sensitivity"
     loss: str = "train"
     published: pl.DataFrame | None = None
+    blown_up_margin: float = BLOWN_UP_MARGIN
     trace_lots: TraceLots = no_traces
     is_measured: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "results", with_one_spelling(self.results)[0])
+        results = with_margin(with_one_spelling(self.results)[0], self.blown_up_margin)
+        object.__setattr__(self, "results", results)
 
     @cached_property
     def board(self) -> pl.DataFrame:

@@ -20,6 +20,9 @@ TRIAL_VERSION = 1
 # versions hold results of what a suite asks for with it; a trial without the parameter has it (bench.entry.build).
 EARLIER: Mapping[str, Any] = {"decays": "all"}
 
+# A trial that completed blew up if its final loss lies above its loss at init by more than this share of it.
+BLOWN_UP_MARGIN = 0.1
+
 _IMPORT_MARK = "imported from "  # no method of ours or of a user's own code has a name with spaces
 
 

@@ -141,7 +141,8 @@ def _loss(material: Material) -> Outcome:
     if summary["lr"].n_unique() < 2:
         return Skipped(reason="there are results at one learning rate alone")
     note = (
-        "Line: mean over seeds; bar: least to largest seed; ×: at least one seed diverged, counts as its loss at init"
+        "Line: mean over seeds; bar: least to largest seed; ×: at least one seed diverged or blew up, counts as its "
+        "loss at init"
     )
     chart = loss_against_lr(summary, title="Final loss against learning rate", subtitle=f"{material.place}\n{note}")
     return [Drawn(chart=chart, data=summary)]

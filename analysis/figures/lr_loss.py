@@ -37,12 +37,22 @@ FIGURE_FORMATS = (*DRAWN_FORMATS, "html")  # of a report: HTML is one interactiv
 
 
 def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", loss: str = "train") -> Chart:
-    """Final loss against learning rate, one line a method; bars span the seeds, crosses mark divergence.
+    """Final loss against learning rate, one line a method; bars span the seeds, crosses mark divergence and blow-up.
 
     `summary` has the columns of `loss_summary` for one workload, optimizer and knobs; `loss` is which of SCORED_LOSSES
     it was made of. The dashed rule is the loss at init. Source: Hong & Lee 2025, Figs. 2 and 6.
     """
-    columns = ("method", "lr", "loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged", "num_seeds")
+    columns = (
+        "method",
+        "lr",
+        "loss_mean",
+        "loss_low",
+        "loss_high",
+        "initial_loss",
+        "num_diverged",
+        "num_blown_up",
+        "num_seeds",
+    )
     check_rows(summary, columns, "the loss summary")
     methods = summary["method"].unique().sort().to_list()
     lr_scale = alt.Scale(type="log", nice=False, padding=10)
@@ -61,10 +71,11 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", lo
             alt.Tooltip("lr:Q"),
             alt.Tooltip("loss_mean:Q", format=".4g"),
             alt.Tooltip("num_diverged:Q"),
+            alt.Tooltip("num_blown_up:Q"),
             alt.Tooltip("num_seeds:Q"),
         ],
     )
-    crosses = base.transform_filter("datum.num_diverged > 0").mark_point(
+    crosses = base.transform_filter("datum.num_diverged + datum.num_blown_up > 0").mark_point(
         shape=CROSS, size=160, strokeWidth=1.6, opacity=1
     )
     layers = [bars, lines, points, crosses.encode(y=height), *_initial_loss(summary)]

@@ -25,7 +25,8 @@ METHODS_PER_FIGURE = 14  # seven colours, each solid and dashed
 _LOSS_FIGURES: dict[str, str] = {"train": "loss_against_lr", "validation": "val_loss_against_lr"}
 
 _LOSS_NOTE = (
-    "Line: mean over seeds; bar: least to largest seed; ×: at least one seed diverged and counts as its loss at init"
+    "Line: mean over seeds; bar: least to largest seed; ×: at least one seed diverged, or blew up (ended above its "
+    "loss at init), and counts as its loss at init"
 )
 TRACE_NOTE = (
     "Mean over the seeds that completed; lines ending in ×: over the seeds that diverged, up to the first divergence"
@@ -40,7 +41,10 @@ _LAYER_NOTE = (
 )
 _HEAD_NOTE = _LAYER_NOTE.replace("a layer falls", "a layer's least head falls")
 _ROUNDING = 1e-4  # nats
-_MAP_NOTE = "Grey: completed; colour: diverged, dark is early; ×: no result (crashed, out of memory or timed out)"
+_MAP_NOTE = (
+    "Grey: completed, with a triangle: above the loss at init; colour: diverged, dark is early; ×: no result (crashed, "
+    "out of memory or timed out)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

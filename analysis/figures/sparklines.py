@@ -18,6 +18,7 @@ from analysis.text import decimals, lr_text, number
 _CROSS = 2.6  # half the width of a cross, in pixels
 _WHISKER_WIDTH, _WHISKER_HEIGHT = 120.0, 18.0
 _WHISKER_MARGIN = 6.0
+_IN_TROUBLE = pl.col("num_diverged") + pl.col("num_blown_up") > 0
 _BEYOND = 1.25  # times the largest score: intervals beyond it leave the axis of `interval_axis`
 
 
@@ -49,7 +50,7 @@ class Plot:
 
 def spark_plot(summary: pl.DataFrame) -> Plot:
     """The plot that the sparklines of a workload share. `summary` is the frame of `loss_summary`."""
-    columns = ("lr", "loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged")
+    columns = ("lr", "loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged", "num_blown_up")
     require_columns(summary, columns, "the loss summary")
     lrs, tops = summary["lr"].to_list(), [*summary["initial_loss"], *summary["loss_high"]]
     losses = (min(0.0, *summary["loss_low"]), max(tops))
@@ -57,9 +58,10 @@ def spark_plot(summary: pl.DataFrame) -> Plot:
 
 
 def sparkline(rows: pl.DataFrame, plot: Plot, *, best_lr: float) -> str:
-    """One entry's final loss against lr: line, band over seeds, best lr as a dot, lrs with a diverged seed as crosses.
+    """One entry's final loss against lr: line, band over seeds, best lr as a dot, lrs in trouble as crosses.
 
-    `rows` are those of `loss_summary` for the entry. Losses are clipped at the loss at init, the dashed line.
+    `rows` are those of `loss_summary` for the entry; trouble is a seed that diverged or blew up. Losses are clipped at
+    the loss at init, the dashed line.
     """
     size = f'viewBox="0 0 {plot.width:g} {plot.height:g}" preserveAspectRatio="xMinYMid"'
     label = html.escape(curve_label(rows, best_lr))
@@ -68,14 +70,15 @@ def sparkline(rows: pl.DataFrame, plot: Plot, *, best_lr: float) -> str:
 
 def curve_label(rows: pl.DataFrame, best_lr: float) -> str:
     """What a curve shows, in words, for those who don't see it."""
-    require_columns(rows, ("lr", "loss_mean", "initial_loss", "num_diverged"), "the loss summary")
+    require_columns(rows, ("lr", "loss_mean", "initial_loss", "num_diverged", "num_blown_up"), "the loss summary")
     lowest, initial = float(rows["loss_mean"].to_numpy().min()), float(rows["initial_loss"].to_numpy().mean())
-    diverged = rows.filter(pl.col("num_diverged") > 0).sort("lr")["lr"].to_list()
+    diverged = rows.filter(_IN_TROUBLE).sort("lr")["lr"].to_list()
     places = decimals([initial], 3)
-    words = f"no seed diverged at any of {rows.height} learning rates"
+    words = f"no seed diverged or blew up at any of {rows.height} learning rates"
     if diverged:
         words = (
-            f"seeds diverged at {len(diverged)} of {rows.height} learning rates, the smallest {lr_text(diverged[0])}"
+            f"seeds diverged or blew up at {len(diverged)} of {rows.height} learning rates, the smallest "
+            f"{lr_text(diverged[0])}"
         )
     return (
         f"Final loss against learning rate {lr_text(rows['lr'].to_list()[0])} to {lr_text(rows['lr'].to_list()[-1])}: "
@@ -117,7 +120,7 @@ def _marks(rows: pl.DataFrame, plot: Plot, best_lr: float) -> list[str]:
         [_at(plot.x(lr), plot.y(loss)) for lr, loss in rows.select("lr", name).iter_rows()]
         for name in ("loss_mean", "loss_high", "loss_low")
     )
-    crosses = rows.filter(pl.col("num_diverged") > 0).select("lr", "loss_mean")
+    crosses = rows.filter(_IN_TROUBLE).select("lr", "loss_mean")
     path = "".join(_cross(plot.x(lr), plot.y(loss)) for lr, loss in crosses.iter_rows())
     best = rows.filter((pl.col("lr") - best_lr).abs() <= 1e-9 * best_lr)["loss_mean"].to_list()
     return [

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from analysis.blown_up import with_blown_up
 from analysis.losses import SCORED_LOSSES
 from analysis.paper.bibliography import keys_of
 from analysis.paper.imports import divergence_rule, imported_text
@@ -157,8 +158,14 @@ def _seeds(results: pl.DataFrame) -> str:
     return (
         f"Each setting was trained with {listed_seeds(results['seed'])}, which decide the initial weights and the "
         f"data, whatever the learning rate: {results.height:,} trials, of which {counts[Outcome.COMPLETED]:,} "
-        f"completed, {counts[Outcome.DIVERGED]:,} diverged and {lost:,} were lost. "
+        f"completed{_blown_up(results)}, {counts[Outcome.DIVERGED]:,} diverged and {lost:,} were lost. "
     )
+
+
+def _blown_up(results: pl.DataFrame) -> str:
+    """How many of the trials that completed ended above their loss at init, in parentheses; "" if none did."""
+    number = int(with_blown_up(results.filter(outcome=Outcome.COMPLETED.value))["blown_up"].sum())
+    return f" ({number:,} of them above their loss at init)" if number else ""
 
 
 def _score(score: str, loss: str, suite: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:

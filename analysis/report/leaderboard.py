@@ -18,7 +18,7 @@ _DRAWN_AFTER = "interval"
 _CURVE_NOTE = (
     "Curves: final loss against learning rate on axes shared within the workload, clipped at the loss at init "
     "(dashed); line: mean over seeds; band: least to largest seed; green dot: best learning rate; orange cross: at "
-    "least one seed diverged."
+    "least one seed diverged or blew up."
 )
 
 

@@ -33,7 +33,7 @@ def _sentences(part: pl.DataFrame) -> str:
     names = [_name(row["method"], row["optimizer"] if has_optimizers else "", row["knobs"]) for row in rows]
     best = place_of_best(rows)
     if best is None:
-        return f"None of {_count(len(rows))} learned enough to be called robust."
+        return f"None of {_count(len(rows))} learned enough to be called robust.{_blown_up(rows, names)}"
     learned = [place for place, row in enumerate(rows) if has_learned(row["flags"])]
     told = f"{names[best]} is the most robust to the learning rate ({_score(rows[best], part)})"
     if len(learned) == 1:
@@ -41,9 +41,10 @@ def _sentences(part: pl.DataFrame) -> str:
     alone = [names[place] for place in learned if rows[place]["rank"] is None and place != best]
     unpaired = [names[place] for place in learned if "unpaired" in flags_of(rows[place]["flags"])]
     little = [names[place] for place in range(len(rows)) if place not in learned]
+    more = _little(little) + _blown_up(rows, names)
     if rows[best]["rank"] is None:
-        return f"{told}{'; with one seed no difference can be tested' if alone else ''}.{_little(little)}"
-    return f"{told}{_apart(best, rows, names)}{_alone(alone)}{_unpaired(unpaired)}{_little(little)}"
+        return f"{told}{'; with one seed no difference can be tested' if alone else ''}.{more}"
+    return f"{told}{_apart(best, rows, names)}{_alone(alone)}{_unpaired(unpaired)}{more}"
 
 
 def _name(method: str, optimizer: str, knobs: str) -> str:
@@ -87,6 +88,21 @@ def _little(names: list[str]) -> str:
     if not names:
         return ""
     return f" Learned too little to be compared: {listed(names)}."
+
+
+def _blown_up(rows: list[dict[str, Any]], names: list[str]) -> str:
+    """Which entries have trials that blew up, and how far at most."""
+    told = [
+        f"{round(row['blown_up_share'] * row['num_trials'])} of {name}'s {row['num_trials']} trials ended above their "
+        f"loss at init (largest {_large(row['blown_up_loss'])})"
+        for row, name in zip(rows, names, strict=True)
+        if row["blown_up_share"]
+    ]
+    return f" {listed(told)}." if told else ""
+
+
+def _large(loss: float) -> str:
+    return f"{loss:,.0f}" if 1e3 <= loss < 1e9 else f"{loss:.3g}"
 
 
 def _score(row: dict[str, object], part: pl.DataFrame) -> str:

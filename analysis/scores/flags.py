@@ -31,6 +31,8 @@ FLAGS: dict[str, str] = {
     "few_seeds": "Fewer than 3 seeds: the interval is missing or very wide.",
     "incomplete": "Some learning rates, or values of the knob, lack some seeds: means are over what is there.",
     "lost_trials": "Some trials crashed, ran out of memory or timed out; they are left out until run again.",
+    "blown_up": "Some trials completed with a final loss above their loss at init, by more than a margin (10% of it, "
+    "unless the suite or the import sets another): no divergence, which is a loss that is not finite, and no training.",
     "other_grid": "The learning rates, or values of the knob, differ from those of most entries of the workload: the "
     "score is a mean over them, so compare with care.",
     "imported": "Runs of others, imported from a file: trained elsewhere, without traces, and what the file does not "

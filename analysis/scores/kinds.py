@@ -42,6 +42,7 @@ from analysis.scores.parts import (
     PartOf,
     at_best,
     best_losses,
+    blown_up,
     edged,
     final_losses_at_best,
     losses_at_default,
@@ -170,6 +171,13 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         definition="share of the trials that diverged (non-finite loss)",
         unit="share", bounds=_SHARE, higher_is_better=False,
         part=whole, function=robustness.diverged_share, spread=share_of_trials,
+    ),
+    "blown_up_share": ScoreKind(
+        title="Blown up",
+        definition="share of the trials that completed with a final loss above their loss at init by more than a "
+        "margin (10% of it, unless the suite or the import sets another); they are no divergences",
+        unit="share", bounds=_SHARE, higher_is_better=False,
+        part=blown_up, function=robustness.share_of_trials, spread=share_of_trials,
     ),
     "final_loss_spread": ScoreKind(
         title="Spread over seeds",

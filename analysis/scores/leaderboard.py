@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis.curves import ENTRY, Entries, curves, entries_by_workload, entry_label
 from analysis.losses import choose_loss
+from analysis.scores.flags import flag_text, flags_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.scores.guards import board_flags
 from analysis.scores.intervals import interval
@@ -19,7 +20,7 @@ from analysis.scores.separation import learned_entries
 from bench.errors import unknown
 
 # Of SCORE_KINDS. The first, which orders the entries, may be any of SENSITIVITIES: the column `definition` says which.
-BOARD_SCORES = ("lr_sensitivity", "best_loss", "best_lr", "stable_decades", "diverged_share")
+BOARD_SCORES = ("lr_sensitivity", "best_loss", "best_lr", "stable_decades", "diverged_share", "blown_up_share")
 
 _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("rank", "rank_worst"), pl.Int64),
@@ -29,7 +30,7 @@ _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     "lr_sensitivity": pl.Float64,
     "ci_low": pl.Float64,
     "ci_high": pl.Float64,
-    **dict.fromkeys(BOARD_SCORES[1:], pl.Float64),
+    **dict.fromkeys((*BOARD_SCORES[1:], "blown_up_loss"), pl.Float64),
     "num_seeds": pl.Int64,
     "num_trials": pl.Int64,
     "flags": pl.String,
@@ -48,7 +49,8 @@ def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity", loss: str 
     `definition`; all scores are of the `loss`, one of SCORED_LOSSES. ci_low and ci_high bound the 95% interval over
     seeds (null with one seed). rank and rank_worst are the ends of the entry's rank range (`rank_ranges`), among the
     entries of the workload. An entry at chance or with one seed has no rank (null) and outranks nobody: the sensitivity
-    of the one says nothing, the place of the other can't be told. Entries without any result are left out.
+    of the one says nothing, the place of the other can't be told. blown_up_loss is the largest final loss of the trials
+    that blew up, null if none did. Entries without any result are left out.
     HELD_OUT_MEASURES are at the entry's best_lr, whichever loss chose it, and null where the workload has no held-out
     data. Raises UsageError as `choose_loss` does.
     """
@@ -56,6 +58,7 @@ def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity", loss: str 
     scored = choose_loss(results, loss)
     rows = [{**row, "loss": loss} for entries in entries_by_workload(scored) for row in _rows(entries, score)]
     board = pl.DataFrame(rows, schema=_SCORE_COLUMNS).sort("workload", "lr_sensitivity", "method", "optimizer", "knobs")
+    board = _with_blown_up(board, curves(scored))
     measures = held_out(curves(results), board)
     return board.join(measures, on=ENTRY, how="left", maintain_order="left").select(*LEADERBOARD_COLUMNS)
 
@@ -87,7 +90,7 @@ def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
                 **dict(zip(ENTRY, key, strict=True)),
                 **dict(zip(("rank", "rank_worst"), ranks[key], strict=True)),
                 **interval(SENSITIVITIES[score], grid).columns("lr_sensitivity", "ci"),
-                **{name: float(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:]},
+                **{name: float(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:-1]},
                 "num_seeds": len(grid.seeds),
                 "num_trials": grid.num_trials,
                 "flags": flags[key],
@@ -95,6 +98,21 @@ def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def _with_blown_up(board: pl.DataFrame, curve_frame: pl.DataFrame) -> pl.DataFrame:
+    """The board with the share of the trials that blew up, the largest loss among them, and a flag where some did."""
+    blown_up = pl.col("blown_up")
+    found = curve_frame.filter(pl.col("final_loss").is_not_null()).group_by(ENTRY)
+    shares = found.agg(
+        blown_up_share=blown_up.cast(pl.Float64).mean(), blown_up_loss=pl.col("final_loss").filter(blown_up).max()
+    )
+    joined = board.drop("blown_up_share", "blown_up_loss").join(shares, on=ENTRY, how="left", maintain_order="left")
+    flags = [
+        flag_text({*flags_of(text), "blown_up"} if share else flags_of(text))
+        for text, share in joined.select("flags", "blown_up_share").iter_rows()
+    ]
+    return joined.with_columns(flags=pl.Series(flags, dtype=pl.String))
 
 
 def _difference_row(pair: Compared) -> dict[str, object]:

@@ -77,6 +77,11 @@ def best_losses(entry: ScoredEntry) -> Part:
     return Part(grid=grid, note=note, unseen=unseen)
 
 
+def blown_up(entry: ScoredEntry) -> Part:
+    """1 for every trial that blew up, 0 for every other."""
+    return Part(grid=dataclasses.replace(entry.grid, losses=entry.measures["blown_up"]), note="")
+
+
 def windowed(entry: ScoredEntry) -> Part:
     """The grid as it is; says so where it ends inside the window of the windowed sensitivity."""
     grid = entry.grid
@@ -166,7 +171,7 @@ def of_entropy(part: PartOf) -> PartOf:
 
 
 # Those that read nothing but losses.
-UNTRACED: tuple[PartOf, ...] = (whole, best_losses, windowed, edged, losses_at_default, final_losses_at_best)
+UNTRACED: tuple[PartOf, ...] = (whole, best_losses, blown_up, windowed, edged, losses_at_default, final_losses_at_best)
 
 
 def _seed_values(grid: LossGrid, values_S: np.ndarray) -> LossGrid | None:

@@ -128,7 +128,9 @@ def trials_to_measure(results: pl.DataFrame, num_keys: int | Mapping[str, int]) 
 
 def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss: str) -> list[ScoredEntry]:
     """`scored_entries` with what `trial_measures` says of the trials that have traces; None: there are none to read."""
-    grids = loss_grids(curves(choose_loss(results, loss)))
+    curve_frame = curves(choose_loss(results, loss))
+    grids, ended = loss_grids(curve_frame), curve_frame.filter(pl.col("final_loss").is_not_null())
+    ends_of = {tuple(key): rows for key, rows in ended.partition_by(*ENTRY, as_dict=True).items()}
     measured = _measured(results, measures)
     of_entry = {tuple(key): rows for key, rows in measured.partition_by(*ENTRY, as_dict=True).items()}
     defaults = dict.fromkeys(map(_group, grids)) | default_lrs(grids)
@@ -138,7 +140,8 @@ def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss:
             grid=grid,
             at_chance=bool(is_at_chance(grid.losses, grid.initial_losses, grid.lrs)),
             default_lr=defaults[_group(key)],
-            measures=matrices({"lr": grid.lrs, "seed": grid.seeds}, of_entry[key], _MEASURES),
+            measures=matrices({"lr": grid.lrs, "seed": grid.seeds}, of_entry[key], _MEASURES)
+            | matrices({"lr": grid.lrs, "seed": grid.seeds}, ends_of[key], ["blown_up"]),
         )
         for key, grid in grids.items()
     ]

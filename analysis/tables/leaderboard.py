@@ -75,7 +75,7 @@ def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     measures = [name for name in HELD_OUT_SCORES if leaderboard[name].is_not_null().any()]
     ranks = [rank_text(*ends) for ends in leaderboard.select("rank", "rank_worst").iter_rows()]
-    scores = leaderboard.drop("rank_worst", "loss", *HELD_OUT_MEASURES).with_columns(
+    scores = leaderboard.drop("rank_worst", "blown_up_loss", "loss", *HELD_OUT_MEASURES).with_columns(
         rank=pl.Series(ranks, dtype=pl.String)
     )
     if not measures:
@@ -174,6 +174,7 @@ def workload_tables(leaderboard: pl.DataFrame) -> list[Table]:
 def _columns(leaderboard: pl.DataFrame) -> tuple[Column, ...]:
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     idle = {"optimizer"} if leaderboard["optimizer"].n_unique() <= 1 else set()
+    idle |= set() if (leaderboard["blown_up_share"] > 0).any() else {"blown_up_share"}
     idle |= {name for name in ("knobs", "flags") if not (leaderboard[name] != "").any()}
     return tuple(
         Column(title=title, is_name=name in _LEFT, name=name)
@@ -207,6 +208,7 @@ def _cells(entry: dict[str, Any], digits: dict[str, int], *, is_best: bool) -> d
         "best_lr": Number(value=entry["best_lr"]),
         "stable_decades": Number(value=entry["stable_decades"], decimals=1),
         "diverged_share": f"{entry['diverged_share']:.0%}",
+        "blown_up_share": f"{entry['blown_up_share']:.0%}",
         "seeds": str(entry["num_seeds"]),
         "flags": Flags(flags=flags_of(entry["flags"])),
     }

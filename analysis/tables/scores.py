@@ -18,7 +18,7 @@ from analysis.tables.table import NOTHING, Cell, Number, Table, columns
 from analysis.text import decimals
 
 _COLUMNS_A_TABLE = 5
-_RANKS_A_TABLE = 9
+_RANKS_A_TABLE = 10
 _HEADLINE = "lr_sensitivity"
 
 

@@ -47,6 +47,14 @@ SettingOption = Annotated[
     list[str] | None,
     typer.Option("--setting", help="a column of the file that keeps runs apart, as a knob does; repeatable"),
 ]
+MarginOption = Annotated[
+    float | None,
+    typer.Option(
+        "--blown-up-margin",
+        min=0,
+        help="a completed run blew up if it ends above its loss at init by more than this share of it (0.1)",
+    ),
+]
 IgnoreOption = Annotated[list[str] | None, typer.Option("--ignore", help="a column to leave out; repeatable")]
 RemoveOption = Annotated[
     bool, typer.Option("--remove", help="take all imported under the name FILE out again, or that import of --suite")
@@ -65,6 +73,7 @@ def import_(
     initial_loss: InitialLossOption = None,
     setting: SettingOption = None,
     ignore: IgnoreOption = None,
+    blown_up_margin: MarginOption = None,
     remove: RemoveOption = False,
     format: FormatOption = "table",
     out: ReportOption = None,
@@ -92,6 +101,7 @@ def import_(
     if out is not None and beside is not None and beside.suite is not None:
         raise UsageError("--out is for imports alone; bench report shows those beside a suite's trials")
     options = {"workload": workload, "initial_loss": initial_loss, "settings": tuple(setting or ())}
+    options |= {"blown_up_margin": blown_up_margin}
     subject = _imported(file, ignore or (), opened, beside=beside, score=score, loss=loss, **options)
     print_board(subject, format)
     if out is not None:

@@ -53,12 +53,14 @@ def import_runs(
     workload: str | None = None,
     initial_loss: float | None = None,
     settings: tuple[str, ...] = (),
+    blown_up_margin: float | None = None,
     score: str = "lr_sensitivity",
     loss: str = "train",
 ) -> Imported:
     """Put the runs of a file into the store and publish their leaderboard; the same file again changes nothing.
 
     beside: a suite of ours, beside whose trials they stand, or the name of imports alone (None: the file's).
+    blown_up_margin: of these runs, kept with the import; None: that of the suite, or bench.trial.BLOWN_UP_MARGIN.
 
     Raises UsageError for a file that is not right, before anything is stored, for a name that our own trials have, and
     while the suite is being run.
@@ -72,7 +74,8 @@ def import_runs(
     if stored.suite is None:
         _refuse_own_trials(store, stored.name)
     texts = {result.trial.id: records.result_text(records.trial_tags(result)) for result in runs.results}
-    held = _put(runs, texts, store, name=name, record=_record(file, runs), stored=stored)
+    record = _record(file, runs, blown_up_margin)
+    held = _put(runs, texts, store, name=name, record=record, stored=stored)
     return Imported(
         name=name,
         runs=runs,
@@ -169,9 +172,10 @@ def _deliver(tracker: Tracker, results: list[Result]) -> None:
         raise StoreError(f"the store did not take {num_waiting} packs of the import; the same import delivers them")
 
 
-def _record(file: TidyFile, runs: ImportedRuns) -> dict[str, Any]:
+def _record(file: TidyFile, runs: ImportedRuns, blown_up_margin: float | None) -> dict[str, Any]:
     """What is kept of an import: plain data for JSON."""
-    return {
+    margin = {} if blown_up_margin is None else {"blown_up_margin": blown_up_margin}
+    return margin | {
         "file": file.name,
         "sha256": file.sha256,
         "sources": list(runs.sources),

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from analysis.blown_up import with_margin
 from analysis.imports.runs import imported_runs, named_apart, plain_reading
 from analysis.imports.tidy_file import printable, read_tidy
 from analysis.subject import SearchSubject, Subject
@@ -18,7 +19,7 @@ from bench.results.standings import answers, groups, stand, trail
 from bench.results.stored import Stored
 from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, suite_names, trace_lots
 from bench.suite import Suite, find_suite, load_suite, shipped_suites
-from bench.trial import EARLIER
+from bench.trial import BLOWN_UP_MARGIN, EARLIER
 from bench.workloads import WORKLOADS
 
 CURVES_FILE, MANIFEST_FILE = "curves.csv", "manifest.json"  # of a report
@@ -120,7 +121,7 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
         origin=_in_store(suite.name, store),
         description=suite.description,
         facts=_facts(suite, f"{len(wanted) - num_missing} of {len(wanted)} finished"),
-        results=named_apart(results, imported),
+        results=_with_margins(named_apart(results, imported), imported, store, suite.name, suite.blown_up_margin),
         imported=imported,
         num_trials=len(wanted),
         num_missing=num_missing,
@@ -158,7 +159,7 @@ def _of_imports(name: str, store: Store, *, score: str, loss: str, published: po
         title=f"{name} (imported)",
         origin=_in_store(name, store),
         description="Runs of others, imported.",
-        results=named_apart(results, imported),
+        results=_with_margins(named_apart(results, imported), imported, store, name, BLOWN_UP_MARGIN),
         imported=imported,
         num_keys=dict.fromkeys(results["workload"], NO_NUM_KEYS),
         score=score,
@@ -184,7 +185,7 @@ def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
         name=name,
         title=name,
         origin=_in_store(name, store),
-        results=results,
+        results=_with_margins(results, imported, store, name, _margin_of(read_manifest(store, name))),
         imported=imported,
         score=score,
         loss=loss,
@@ -244,8 +245,29 @@ def _of_file(
         num_keys=dict.fromkeys(results["workload"], NO_NUM_KEYS),
         score=score,
         loss=loss,
+        blown_up_margin=_margin_of(read_manifest()),
         read_manifest=read_manifest,
     )
+
+
+def _with_margins(
+    results: polars.DataFrame, imported: Mapping[str, str], store: Store, name: str, margin: float
+) -> polars.DataFrame:
+    """The results with the margin beyond which a trial blew up; an import that was given one has its own."""
+    records = read_imports(store, name) if imported else {}
+    margins = {
+        trial_id: records[of_import]["blown_up_margin"]
+        for trial_id, of_import in imported.items()
+        if "blown_up_margin" in records.get(of_import, {})
+    }
+    own = polars.col("trial_id").replace_strict(margins, default=margin, return_dtype=polars.Float64)
+    return with_margin(results, own if margins else margin)
+
+
+def _margin_of(manifest: str | None) -> float:
+    """The margin that the suite of a manifest sets."""
+    suite = json.loads(manifest or "{}").get("suite")
+    return suite.get("blown_up_margin", BLOWN_UP_MARGIN) if isinstance(suite, dict) else BLOWN_UP_MARGIN
 
 
 def _manifest_text(path: Path) -> str | None:

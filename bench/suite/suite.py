@@ -42,7 +42,7 @@ from bench.suite.knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
 from bench.trace import TRAINING_QUANTITIES
-from bench.trial import KNOB_NAMES, Choice, Knobs, Trial
+from bench.trial import BLOWN_UP_MARGIN, KNOB_NAMES, Choice, Knobs, Trial
 from bench.workloads import WORKLOADS
 
 if TYPE_CHECKING:
@@ -133,6 +133,13 @@ class Suite(BaseModel):
         validate_default=True,
         exclude_if=_are_default_probes,
         description="what is measured of attention; with `every`, in steps of a probe's own",
+    )
+    blown_up_margin: float = Field(
+        BLOWN_UP_MARGIN,
+        ge=0,
+        exclude_if=lambda margin: margin == BLOWN_UP_MARGIN,
+        description="a trial blew up if it completed above its loss at init by more than this share of it; it is shown "
+        "beside what diverged and decides nothing of training",
     )
 
     _sweeps: Sweeps = PrivateAttr()

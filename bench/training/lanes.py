@@ -16,7 +16,7 @@ from bench.lazy import torch
 from bench.probes.base import Probe
 from bench.training.lane import Gradients, Lane, LaneProgram
 from bench.training.pack import Pack
-from bench.training.tree import map_tensors
+from bench.training.tree import map_tensors, tensors_of
 from bench.trial import KNOB_NAMES
 
 if TYPE_CHECKING:
@@ -28,6 +28,17 @@ Batch = dict[str, "Tensor"]
 def knob_tensors(pack: Pack, dtype: torch.dtype, device: torch.device) -> Batch:
     """The lane knobs by name, (L,) each."""
     return {name: torch.tensor(pack.knob_lanes(name), dtype=dtype, device=device) for name in KNOB_NAMES}
+
+
+def freeze_non_finite(lanes: Lane, step: int) -> None:
+    """Lanes whose params are not finite after the update of this step, the last, have diverged at it; in place.
+
+    After any other update the loss of the next step tells.
+    """
+    finite = [leaf.isfinite().reshape(len(leaf), -1).all(dim=1) for leaf in tensors_of(lanes["params"])]
+    finite_L = torch.stack(finite).all(dim=0)
+    lanes["diverged_step"].masked_fill_(lanes["alive"] & ~finite_L, step)
+    lanes["alive"].logical_and_(finite_L)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from bench.training.chunk import Chunk, held_out_parts
 from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable, trace
 from bench.training.history import History
 from bench.training.lane import Gradients, Lane, LaneProgram
-from bench.training.lanes import StackedProgram, knob_tensors
+from bench.training.lanes import StackedProgram, freeze_non_finite, knob_tensors
 from bench.training.pack import Pack
 from bench.training.parts import MeanGradients
 from bench.training.tree import copy_tensors, map_tensors
@@ -60,8 +60,7 @@ class PackRun:
             name: torch.zeros(1, dtype=torch.int64, device=self.device)
             for name in ("step", "part", "batch", *self._history.observations)
         }
-        self._is_compiled = False
-        self._is_measured = False  # the initial loss
+        self._is_compiled = self._is_measured = False  # measured: the initial loss
 
     @property
     def done(self) -> bool:
@@ -96,6 +95,7 @@ class PackRun:
                 self.step = self.num_steps  # nothing is left to train
             if self.done:
                 self._evaluate_if_due()
+                freeze_non_finite(self._lanes, self.num_steps - 1)
             if time.monotonic() > deadline:
                 break
         self.wall_s += time.monotonic() - started

@@ -44,6 +44,7 @@ def test_golden_scores():
         "best_lr": 0.1,
         "loss_at_default": 1.0,
         "diverged_share": 1 / 6,
+        "blown_up_share": 0.0,
         "final_loss_spread": math.sqrt(0.125),
     }
     found = scores(suite(GOLDEN))
@@ -68,10 +69,11 @@ def test_huge_and_undefined_losses_score_as_divergence_does(loss):
     spoiled = {0.01: [2.0, 3.0], 0.1: [0.75, 1.25], 1.0: [loss, loss]}
     expected = scores(suite({**spoiled, 1.0: [INF, INF]}))
     found = scores(suite(spoiled))
-    different = {"diverged_share"} if loss == loss else set()
+    different = {"diverged_share", "blown_up_share"} if loss == loss else set()
     for name in set(SCORE_KINDS) - different:
         assert found[name] == expected[name], name
     assert found["diverged_share"] == (0.0 if loss == loss else 2 / 6)
+    assert found["blown_up_share"] == (2 / 6 if loss == loss else 0.0)
 
 
 def test_a_trial_that_diverged_counts_as_such_whatever_loss_it_was_stored_with():

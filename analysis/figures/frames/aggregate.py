@@ -47,7 +47,7 @@ def loss_summary(results: pl.DataFrame) -> pl.DataFrame:
 
     Columns: ENTRY, lr, loss_mean, loss_low, loss_high (mean, least and largest over seeds of the final loss clipped at
     the seed's own loss at init, so a diverged seed counts as that), initial_loss (mean over the entry's seeds),
-    num_diverged, num_seeds.
+    num_diverged, num_blown_up, num_seeds.
     """
     found = curves(results).filter(pl.col("final_loss").is_not_null())
     clipped = pl.min_horizontal("final_loss", "initial_loss")
@@ -60,6 +60,7 @@ def loss_summary(results: pl.DataFrame) -> pl.DataFrame:
             loss_high=clipped.max(),
             initial_loss=pl.col("initial_loss").mean(),
             num_diverged=pl.col("final_loss").is_infinite().sum(),
+            num_blown_up=pl.col("blown_up").sum(),
             num_seeds=pl.len(),
         )
         .sort(*ENTRY, "lr")

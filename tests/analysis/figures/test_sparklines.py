@@ -40,10 +40,16 @@ def test_no_cross_where_nothing_diverged(rows):
     assert 'class="cross"' not in sparkline(rows.filter(pl.col("num_diverged") == 0), PLOT, best_lr=0.1)
 
 
+def test_a_blow_up_has_a_cross_too():
+    rows = loss_summary(frame([row("m", lr, 0, loss) for lr, loss in ((0.01, 2.0), (0.1, 1.0), (1.0, 500.0))]))
+    assert rows["num_blown_up"].to_list() == [0, 0, 1]
+    assert path(sparkline(rows, PLOT, best_lr=0.1), "cross").startswith("M102.4")
+
+
 def test_curve_in_words(rows):
     assert curve_label(rows, 0.1) == (
         "Final loss against learning rate 0.01 to 1: 4.00 at init, least 1.00, best learning rate 0.1; "
-        "seeds diverged at 1 of 3 learning rates, the smallest 1"
+        "seeds diverged or blew up at 1 of 3 learning rates, the smallest 1"
     )
 
 

@@ -18,10 +18,13 @@ def board() -> pl.DataFrame:
 def with_rows(
     board: pl.DataFrame, ranks: list[int | None], flags: list[str], worst: list[int | None] | None = None
 ) -> pl.DataFrame:
-    """The first rows of a board with these ends of their rank ranges, equal where `worst` is None, and flags."""
+    """The first rows of a board with these ends of their rank ranges, equal where `worst` is None, and flags.
+
+    None of their trials blew up.
+    """
     ends = {"rank": ranks, "rank_worst": ranks if worst is None else worst}
     columns = {name: pl.Series(values, dtype=pl.Int64) for name, values in ends.items()}
-    return board.head(len(ranks)).with_columns(**columns, flags=pl.Series(flags))
+    return board.head(len(ranks)).with_columns(**columns, flags=pl.Series(flags), blown_up_share=0.0)
 
 
 def test_who_is_tied_is_named(board):
@@ -83,6 +86,22 @@ def test_one_seed_tests_nothing():
     (told,) = summary_sentences(leaderboard(data))
     assert "95% interval" not in told
     assert told.endswith("; with one seed no difference can be tested.")
+
+
+def test_trials_that_ended_above_their_loss_at_init_are_counted():
+    losses = {
+        "softmax": [[2.6, 2.63, 2.66], [1.9, 1.93, 1.96], [2.2, 2.23, 2.26], [5231, 48210, 2.9]],
+        "relu_kernel": [[2.8, 2.83, 2.86], [2.1, 2.13, 2.16], [1.95, 1.98, 2.01], [2.05, 2.08, 2.11]],
+    }
+    lrs = (0.001, 0.003, 0.01, 0.03)
+    rows = [
+        row(method, lr, seed, loss)
+        for method, of_method in losses.items()
+        for lr, of_lr in zip(lrs, of_method, strict=True)
+        for seed, loss in enumerate(of_lr)
+    ]
+    (told,) = summary_sentences(leaderboard(frame(rows)))
+    assert told.endswith(" 2 of softmax's 12 trials ended above their loss at init (largest 48,210).")
 
 
 def test_many_names_are_counted():

@@ -17,7 +17,8 @@ from bench.errors import UsageError
 from tests.analysis.synthetic_results import METHODS, frame, results, row, with_held_out
 
 PROMISED = ["rank", "rank_worst", "workload", "method", "optimizer", "lr_sensitivity", "ci_low", "ci_high"]
-PROMISED += ["best_loss", "best_lr", "stable_decades", "diverged_share", "num_seeds", "num_trials", "flags"]
+PROMISED += ["best_loss", "best_lr", "stable_decades", "diverged_share", "blown_up_share", "blown_up_loss"]
+PROMISED += ["num_seeds", "num_trials", "flags"]
 
 
 def curve(method: str, losses: Mapping[float, Sequence[float | None]], **other: object) -> list[dict[str, object]]:
@@ -144,6 +145,38 @@ def test_another_grid_is_flagged():
 
 def test_every_flag_has_a_sentence():
     assert all(sentence.endswith(".") for sentence in FLAGS.values())
+
+
+BLOWN_UP = {
+    0.001: [2.60, 2.63, 2.66],
+    0.003: [1.90, 1.93, 1.96],
+    0.01: [2.20, 2.23, 2.26],
+    0.03: [5231, 48210, 2.9],
+}
+
+
+def test_a_run_that_ends_far_above_its_loss_at_init_blew_up_and_did_not_diverge():
+    entry = only(leaderboard(frame(curve("softmax", BLOWN_UP))))
+    # Means 2.63, 1.93, 2.23, and that of the last clipped at 4.
+    assert entry["lr_sensitivity"] == pytest.approx(2.6975 - 1.93)
+    assert (entry["ci_low"], entry["ci_high"]) == pytest.approx((0.357, 1.178), abs=5e-4)
+    assert (entry["diverged_share"], entry["blown_up_share"], entry["blown_up_loss"]) == (0.0, 2 / 12, 48210.0)
+    assert "blown_up" in entry["flags"].split(",")
+    seedwise = only(leaderboard(frame(curve("softmax", BLOWN_UP)), "lr_sensitivity_seedwise"))
+    assert seedwise["lr_sensitivity"] == pytest.approx(0.6758, abs=5e-5)
+
+
+@pytest.mark.parametrize(("margin", "share"), [(0.1, 1 / 4), (0.05, 2 / 4), (0.0, 3 / 4), (1.0, 0.0)])
+def test_the_margin_decides_what_blew_up(margin, share):
+    data = frame(curve("m", {0.01: [1.0, 4.01], 0.1: [4.3, 4.5]})).with_columns(blown_up_margin=pl.lit(margin))
+    entry = only(leaderboard(data))
+    assert entry["blown_up_share"] == share
+    assert (entry["blown_up_loss"] is None) == (share == 0.0)
+
+
+def test_a_negative_loss_at_init_has_its_margin_above_it():
+    data = frame(curve("m", {0.01: [-2.0, -1.95], 0.1: [-1.7, -3.0]}, initial_loss=-2.0))
+    assert only(leaderboard(data))["blown_up_share"] == 1 / 4
 
 
 def test_one_seed_has_no_interval():

@@ -173,7 +173,7 @@ def test_tables_for_readers_end_with_held_out_measures_where_there_are_any(form)
 def test_terminal_shows_nothing_of_held_out_data_that_are_not_there(board):
     (scores,) = terminal_frames(board)
     shown = list(LEADERBOARD_COLUMNS)[: list(LEADERBOARD_COLUMNS).index("loss")]
-    assert scores.columns == [name for name in shown if name != "rank_worst"]
+    assert scores.columns == [name for name in shown if name not in ("rank_worst", "blown_up_loss")]
     assert scores.drop("rank").equals(board.select(scores.columns).drop("rank"))
     assert scores["rank"].to_list() == [
         str(low) if low == high else f"{low}-{high}" for low, high in board.select("rank", "rank_worst").iter_rows()
@@ -207,6 +207,17 @@ def test_decimals_show_the_largest_value(values, significant, places):
 )
 def test_number(value, places, text):
     assert number(value, places) == text
+
+
+def test_what_blew_up_stands_beside_what_diverged_where_anything_did():
+    calm = [row("m", lr, seed, lr) for lr in (0.1, 1.0) for seed in (0, 1)]
+    blown_up = [row("b", lr, seed, 1.0 if lr < 1 else 50.0) for lr in (0.1, 1.0) for seed in (0, 1)]
+    for form in ("latex", "markdown", "html"):
+        assert "Blown up" not in FORMATS[form](leaderboard(frame(calm)))
+        text = FORMATS[form](leaderboard(frame(calm + blown_up)))
+        assert "Blown up" in text
+        assert "50%" in text.replace("\\", "")
+        assert "blown up" in text
 
 
 def test_every_format_takes_an_empty_leaderboard():

@@ -407,3 +407,19 @@ def test_removing_what_stands_beside_our_trials_leaves_ours_as_they_were(store, 
 def trial_runs(store: Store) -> set[str]:
     """Ids of the runs of trials in the suite 'ours'."""
     return {run.run_id for run in read_runs(store, "ours") if records.is_kind(run.tags, "trial")}
+
+
+@pytest.mark.slow
+def test_each_side_keeps_its_margin_of_what_blew_up(suite, store, tmp_path):
+    wide = Suite.model_validate({**PLAIN_SUITE, "blown_up_margin": 20}, context=Context(allow_code=False))
+    assert [trial.id for trial in wide.expand()] == [trial.id for trial in suite.expand()]
+    train(store, wide)
+    losses = sweep() | {("softmax", 0.1, 1): 50.0}
+    board = imported_into(store, runs(tmp_path, losses), wide, blown_up_margin=0.5).subject.board
+    shares = dict(board.select("method", "blown_up_share").iter_rows())
+    assert shares == {"softmax": 0.0, "relu_kernel": 0.0, "softmax(imported=theirs)": 1 / 4}
+    assert read(wide, store).board.equals(board)
+    assert read_imports(store, "ours")["theirs"]["blown_up_margin"] == 0.5
+    # Again without a margin of its own it has that of the suite, beyond which 50 does not lie.
+    board = imported_into(store, runs(tmp_path, losses), wide).subject.board
+    assert set(board["blown_up_share"]) == {0.0}

@@ -35,6 +35,15 @@ def method(entry):
     return suite(methods=[entry]).methods[0]
 
 
+def test_the_margin_of_what_blew_up_is_no_part_of_a_trial():
+    plain, wide = suite(), suite(blown_up_margin=0.5)
+    assert [trial.id for trial in wide.expand()] == [trial.id for trial in plain.expand()]
+    assert "blown_up_margin" not in plain.model_dump()
+    assert wide.model_dump()["blown_up_margin"] == 0.5
+    with pytest.raises(UsageError, match="blown_up_margin"):
+        suite(blown_up_margin=-0.1)
+
+
 def test_expand_is_the_product_in_the_documented_order():
     given = suite(
         optimizers=["sgd", "adamw"],

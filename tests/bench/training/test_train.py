@@ -14,7 +14,7 @@ from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import PackRun, train_pack
 from bench.trial import Outcome
-from tests.trials import lane_of, trained, trial
+from tests.trials import lane_of, language_trial, trained, trial
 
 A, B, C = trial(lr=0.1), trial(lr=0.4, seed=1), trial(lr=0.02, init_scale=3)
 BAD = trial(lr=1e6, seed=1)
@@ -43,6 +43,23 @@ def test_a_diverged_lane_is_recorded_at_its_first_non_finite_step():
     completed, _ = lane_of(FINE, bad, FINE)
     assert completed.outcome is Outcome.COMPLETED
     assert completed.diverged_step is None
+
+
+def test_params_that_are_not_finite_after_the_last_update_are_a_divergence():
+    one_step = {"num_steps": 1, "final_loss_steps": 1}
+    bad = trial(lr=1e39, workload_params=one_step)  # its first and last update: the loss before it is finite
+    fine = trial(lr=0.1, workload_params=one_step)
+    result, trace = lane_of(bad, bad, fine)
+    assert (result.outcome, result.diverged_step, result.final_loss) == (Outcome.DIVERGED, 0, math.inf)
+    assert values(trace, "loss") == pytest.approx([result.initial_loss])
+    completed, _ = lane_of(fine, bad, fine)
+    assert (completed.outcome, completed.diverged_step) == (Outcome.COMPLETED, None)
+
+
+def test_a_blow_up_at_the_last_update_has_no_held_out_loss_of_its_own():
+    bad = language_trial(lr=1e39, workload_params={"num_steps": 1, "final_loss_steps": 1})
+    result, _ = lane_of(bad, bad)
+    assert (result.outcome, result.held_out["val_loss"]) == (Outcome.DIVERGED, math.inf)
 
 
 def test_a_diverged_lane_stays_as_it_was():

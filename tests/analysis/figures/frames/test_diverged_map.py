@@ -54,6 +54,13 @@ def test_divergence_in_words(cells):
     assert divergence_words(cells.filter(state="completed")) == "None of 2 trials diverged."
 
 
+def test_a_run_that_ends_far_above_its_loss_at_init_is_told_apart():
+    found = diverged_map(frame([row("a", 0.1, 0, 1.0), row("a", 1.0, 0, 5231.0), row("a", 3.0, 0, 4.3)]))
+    assert found["state"].to_list() == ["completed", "blown up", "completed"]
+    told = "None of 3 trials diverged. 1 completed, but ended above their loss at init."
+    assert divergence_words(found) == told
+
+
 def test_map_is_drawn_with_all_states(cells, tmp_path):
     chart = diverged_map_chart(cells, title="How trials ended")
     scale = chart.to_dict()["spec"]["layer"][2]["encoding"]["color"]["scale"]
