@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy import special
 
 from analysis.curves import Entries, entries_by_workload, entry_label
 from analysis.scores.intervals import CONFIDENCE, Difference
@@ -115,15 +116,14 @@ def _least_seeds(effect: float, level: float) -> int | None:
 @functools.cache
 def _least_effects(level: float) -> np.ndarray:
     """The least effect that 2, 3, ... MAX_SEEDS seeds find with 80% power, by bisection, as the power grows with it."""
-    from scipy import stats  # takes half a second to import
-
     counts = np.arange(2, MAX_SEEDS + 1)
-    critical = stats.t.isf(level / 2, counts - 1)
+    critical = -special.stdtrit(counts - 1, level / 2)
     low, high = np.zeros(len(counts)), 10 * critical
     for _ in range(60):
         middle = (low + high) / 2
         # The other tail, below -critical, would be an interval on the wrong side of 0: no separation.
-        is_enough = stats.nct.sf(critical, counts - 1, middle * np.sqrt(counts)) >= POWER
+        missed = special.nctdtr(counts - 1, middle * np.sqrt(counts), critical)
+        is_enough = ~(missed > 1 - POWER)  # NaN where so large an effect is missed never
         low, high = np.where(is_enough, low, middle), np.where(is_enough, middle, high)
     return high
 

@@ -1,11 +1,12 @@
 """The interactive page: one library for all charts, panels that zoom, nothing hostile."""
 
 import pytest
+import vl_convert
 
 from analysis.figures.diverged import diverged_map_chart
 from analysis.figures.frames.aggregate import loss_summary
 from analysis.figures.frames.diverged_map import diverged_map
-from analysis.figures.interactive import interactive_page, zoomable
+from analysis.figures.interactive import _libraries, interactive_page, zoomable
 from analysis.figures.lr_loss import loss_against_lr
 from tests.analysis.synthetic_results import frame, results, row
 
@@ -40,3 +41,17 @@ def test_page_holds_the_libraries_once_and_loads_nothing():
     assert "<script src" not in page
     assert page.count('<figure id="chart-') == 2
     assert len(page) < 1_500_000
+
+
+def test_libraries_are_bundled_once_a_user_and_made_anew_where_nothing_can_be_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bundle = _libraries.__wrapped__
+    script = bundle()
+    (kept,) = (tmp_path / "cache" / "bench").iterdir()
+    assert vl_convert.__version__ in kept.name
+    assert kept.read_text(encoding="utf-8") == script
+    kept.write_text("kept", encoding="utf-8")
+    assert bundle() == "kept"
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a file"))
+    assert bundle() == script
