@@ -64,6 +64,7 @@ class Subject(_Run):
     score: what the board is ordered by. loss: the one of SCORED_LOSSES that all scores are of.
     published: numbers of others to set beside these (analysis.references.load).
     blown_up_margin: of trials whose results have none of their own (analysis.blown_up).
+    controls: methods that are A/A controls, by label, and the label of what each is a control of.
     read_manifest: gives its JSON text, None where there is none. trace_lots: reads traces.
     is_measured: whether the traces of all trials are read, for the scores from traces.
     """
@@ -77,6 +78,7 @@ class Subject(_Run):
     loss: str = "train"
     published: pl.DataFrame | None = None
     blown_up_margin: float = BLOWN_UP_MARGIN
+    controls: Mapping[str, str] = field(default_factory=dict)
     trace_lots: TraceLots = no_traces
     is_measured: bool = True
 
@@ -87,7 +89,8 @@ class Subject(_Run):
     @cached_property
     def board(self) -> pl.DataFrame:
         """LEADERBOARD_COLUMNS; entries of imported trials are flagged so."""
-        return mark_imported(leaderboard(self.results, self.score, self.loss), self.results, self.imported)
+        board = leaderboard(self.results, self.score, self.loss, self.controls)
+        return mark_imported(board, self.results, self.imported)
 
     @property
     def scored(self) -> pl.DataFrame:

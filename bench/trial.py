@@ -18,7 +18,12 @@ TRIAL_VERSION = 1
 
 # What trials did before entries had these parameters. Such a value is no part of the id, so that stores of earlier
 # versions hold results of what a suite asks for with it; a trial without the parameter has it (bench.entry.build).
-EARLIER: Mapping[str, Any] = {"decays": "all"}
+EARLIER: Mapping[str, Any] = {
+    "decays": "all",
+    "attention_dropout": 0.0,
+    "query_is_key": False,
+    "merged_query_key": False,
+}
 
 # A trial that completed blew up if its final loss lies above its loss at init by more than this share of it.
 BLOWN_UP_MARGIN = 0.1

@@ -24,6 +24,7 @@ _EQUAL_VARIANCES: Keys = ("pitman1939note", "morgan1939test")  # of paired sampl
 
 METHOD_SOURCES: dict[str, Keys] = {
     "softmax": ("vaswani2017attention",),
+    "softmax_control": ("vaswani2017attention",),
     "window_softmax": (_HONG_LEE,),
     "relu_kernel": (_HONG_LEE,),
     "elu_kernel": (_HONG_LEE, "katharopoulos2020transformers"),

@@ -9,6 +9,8 @@ import polars as pl
 FLAGS: dict[str, str] = {
     "at_chance": "The best loss is within 5% of the loss at init: the method hardly learned, so a sensitivity near 0 "
     "means nothing, and it gets no rank.",
+    "control": "An A/A control: the function of another entry by other operations, so it gets no rank; its difference "
+    "from that entry is what rounding does.",
     "learned_little": "It learned less than half of what the best entry with the same optimizer and knobs did: with "
     "little to lose, a low sensitivity comes easily.",
     "best_at_border": "The best learning rate, or value of the knob scored, is the smallest or largest of the grid: "

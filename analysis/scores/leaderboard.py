@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import polars as pl
 
 from analysis.curves import ENTRY, Entries, curves, entries_by_workload, entry_label
 from analysis.losses import choose_loss
+from analysis.scores.controls import CONTROL, CONTROL_COLUMNS, control_columns, without_controls
 from analysis.scores.flags import flag_text, flags_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.scores.guards import board_flags
@@ -37,12 +39,18 @@ _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     "knobs": pl.String,
     "definition": pl.String,
     "loss": pl.String,
+    **CONTROL_COLUMNS,
 }
 
 LEADERBOARD_COLUMNS: dict[str, type[pl.DataType]] = {**_SCORE_COLUMNS, **HELD_OUT_MEASURES}
 
 
-def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity", loss: str = "train") -> pl.DataFrame:
+def leaderboard(
+    results: pl.DataFrame,
+    score: str = "lr_sensitivity",
+    loss: str = "train",
+    controls: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
     """One row an entry: LEADERBOARD_COLUMNS, by workload, then the score ascending (lower is more robust).
 
     `results` has RESULT_COLUMNS; `score` names one of SENSITIVITIES, fills the column `lr_sensitivity` and is named in
@@ -52,11 +60,13 @@ def leaderboard(results: pl.DataFrame, score: str = "lr_sensitivity", loss: str 
     of the one says nothing, the place of the other can't be told. blown_up_loss is the largest final loss of the trials
     that blew up, null if none did. Entries without any result are left out.
     HELD_OUT_MEASURES are at the entry's best_lr, whichever loss chose it, and null where the workload has no held-out
-    data. Raises UsageError as `choose_loss` does.
+    data. `controls`: methods that are A/A controls, by label, and the label of what each is a control of; they have no
+    rank, and no other entry is compared with them. Raises UsageError as `choose_loss` does.
     """
     _sensitivity(score)
+    controls = controls or {}
     scored = choose_loss(results, loss)
-    rows = [{**row, "loss": loss} for entries in entries_by_workload(scored) for row in _rows(entries, score)]
+    rows = [{**row, "loss": loss} for entries in entries_by_workload(scored) for row in _rows(entries, score, controls)]
     board = pl.DataFrame(rows, schema=_SCORE_COLUMNS).sort("workload", "lr_sensitivity", "method", "optimizer", "knobs")
     board = _with_blown_up(board, curves(scored))
     measures = held_out(curves(results), board)
@@ -78,10 +88,14 @@ def differences(results: pl.DataFrame, score: str = "lr_sensitivity") -> pl.Data
     return pl.DataFrame(rows, schema={**schema, "compared": pl.String, "num_seeds": pl.Int64})
 
 
-def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
-    ranks = dict.fromkeys(entries, (None, None)) | rank_ranges(learned_entries(entries), SENSITIVITIES[score])
+def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dict[str, object]]:
+    compared = without_controls(entries, controls)
+    ranks = dict.fromkeys(entries, (None, None)) | rank_ranges(learned_entries(compared), SENSITIVITIES[score])
     usual_lrs = Counter(tuple(grid.lrs) for grid in entries.values()).most_common(1)[0][0]
-    flags = board_flags(entries, score, usual_lrs)
+    flags = board_flags(compared, score, usual_lrs)
+    for key in entries.keys() - compared.keys():
+        (own,) = board_flags({key: entries[key]}, score, usual_lrs).values()
+        flags[key] = flag_text({*flags_of(own), CONTROL})
     rows = []
     for key, grid in entries.items():
         data = (grid.losses, grid.initial_losses, grid.lrs)
@@ -95,6 +109,7 @@ def _rows(entries: Entries, score: str) -> list[dict[str, object]]:
                 "num_trials": grid.num_trials,
                 "flags": flags[key],
                 "definition": score,
+                **control_columns(entries, key, controls, SENSITIVITIES[score]),
             }
         )
     return rows

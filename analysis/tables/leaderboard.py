@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis.curves import require_columns
 from analysis.losses import EVALUATED_ELSEWHERE, SCORED_LOSSES, ScoredLoss
+from analysis.scores.controls import CONTROL_COLUMNS, floor_sentences
 from analysis.scores.flags import FLAGS, flags_of, has_flag, used_flags, word_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
 from analysis.scores.kinds import SCORE_KINDS
@@ -75,7 +76,7 @@ def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     measures = [name for name in HELD_OUT_SCORES if leaderboard[name].is_not_null().any()]
     ranks = [rank_text(*ends) for ends in leaderboard.select("rank", "rank_worst").iter_rows()]
-    scores = leaderboard.drop("rank_worst", "blown_up_loss", "loss", *HELD_OUT_MEASURES).with_columns(
+    scores = leaderboard.drop("rank_worst", "blown_up_loss", "loss", *CONTROL_COLUMNS, *HELD_OUT_MEASURES).with_columns(
         rank=pl.Series(ranks, dtype=pl.String)
     )
     if not measures:
@@ -128,6 +129,7 @@ def reading_note(leaderboard: pl.DataFrame) -> str:
     seeds_text = "no seeds" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     losses = [SCORED_LOSSES[name] for name in leaderboard["loss"].unique().sort()]
     parts = [f"Scores are of the {loss.title} ({_measured(loss, leaderboard)})." for loss in losses]
+    parts += floor_sentences(leaderboard)
     names = dict.fromkeys(entry_name(label) for label in leaderboard["optimizer"])
     parts += [f"{name}: {EVALUATED_ELSEWHERE[name]}." for name in names if name in EVALUATED_ELSEWHERE]
     parts.append(

@@ -149,11 +149,15 @@ def open_store(home: Path, uri: str | None) -> Store:
 
 
 def terminal_text(subject: Subject | SearchSubject) -> str:
-    """The board of a subject as tables for people."""
+    """The board of a subject as tables for people, and under them how far its A/A controls lie from their methods."""
     from analysis.report.views import view_of
+    from analysis.scores.controls import floor_sentences
+    from analysis.subject import Subject
     from bench.cli.progress import terminal_table
 
-    return "\n".join(map(terminal_table, view_of(subject).frames(subject)))
+    tables = "\n".join(map(terminal_table, view_of(subject).frames(subject)))
+    floors = floor_sentences(subject.board) if isinstance(subject, Subject) else []
+    return tables + "".join(f"\n{sentence}\n" for sentence in floors)
 
 
 def print_board(subject: Subject | SearchSubject, format: str) -> None:

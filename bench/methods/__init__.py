@@ -2,6 +2,7 @@
 
 METHODS: dict[str, str] = {
     "softmax": "bench.methods.softmax:Softmax",
+    "softmax_control": "bench.methods.softmax_control:SoftmaxControl",
     "window_softmax": "bench.methods.softmax:WindowSoftmax",
     "relu_kernel": "bench.methods.kernel:ReluKernel",
     "elu_kernel": "bench.methods.kernel:EluKernel",

@@ -52,6 +52,7 @@ class Method:
 
     source: ClassVar[str] = "not stated"
     revision: ClassVar[int] = 0  # raised when what it trains changes: part of a trial's id, so results never mix
+    control_of: ClassVar[str] = ""  # of an A/A control: the name of the method whose function it has
     controls: ClassVar[str] = "nothing"  # what the method holds back: variance, norm, spectral norm, rows
     rows_sum_to_one: ClassVar[bool] = True
     ties_query_and_key: ClassVar[bool] = False  # one projection serves both

@@ -12,9 +12,10 @@ from analysis.blown_up import with_margin
 from analysis.imports.runs import imported_runs, named_apart, plain_reading
 from analysis.imports.tidy_file import printable, read_tidy
 from analysis.subject import SearchSubject, Subject
-from bench.entry import build
+from bench.entry import build, load_class
 from bench.errors import UsageError
 from bench.lazy import polars
+from bench.methods import METHODS
 from bench.results.standings import answers, groups, stand, trail
 from bench.results.stored import Stored
 from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, suite_names, trace_lots
@@ -129,9 +130,17 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
         score=score,
         loss=loss,
         published=published,
+        controls=_controls(suite),
         read_manifest=functools.partial(manifest_with_imports, store, suite.name),
         trace_lots=functools.partial(trace_lots, store, suite.name),
     )
+
+
+def _controls(suite: Suite) -> dict[str, str]:
+    """Labels of the suite's A/A controls, and of its first entry of the method that each is a control of."""
+    first = {choice.name: choice.label for choice in reversed(suite.methods)}
+    named = {choice.label: load_class(METHODS.get(choice.name, choice.name)).control_of for choice in suite.methods}
+    return {label: first[name] for label, name in named.items() if name in first}
 
 
 def _labelled(results: polars.DataFrame, labels: Mapping[str, Mapping[str, str]]) -> polars.DataFrame:
@@ -144,7 +153,9 @@ def _of_earlier_version(suite: Suite, store: Store) -> str:
     """In words, how to read what an earlier version trained of a suite; empty if it trained none of its trials."""
     held = set(_finished(read_results(store, suite.name))["trial_id"])
     number = sum(trial.as_earlier.id in held for trial in suite.expand())
-    settings = ", ".join(f"{name}: {value}" for name, value in EARLIER.items())
+    params = [choice.params for entries in suite.entries.values() for choice in entries]
+    new = {name for one in params for name in one.keys() & EARLIER.keys() if one[name] != EARLIER[name]}
+    settings = ", ".join(f"{name}: {value}" for name, value in EARLIER.items() if name in new)
     return f" ({number} were trained by an earlier version: `{settings}` in its entries reads them)" if number else ""
 
 

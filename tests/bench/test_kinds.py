@@ -1,5 +1,6 @@
 """The kinds of what a trial is made of: ids in stores stay valid, and a fifth kind is a line in each of three files."""
 
+import dataclasses
 import hashlib
 
 import pytest
@@ -12,6 +13,11 @@ from tests.bench.copied_code import ROOT, run_changed
 # Of shipped suites whose data do not depend on the machine: the number of trials, and SHA-256 of their ids in order.
 # Stores hold results under these ids; trials with other ids would be trained again.
 STORED = {
+    "paper_table1": (760, "777052b2fc7055d2", "b89a7b59d6e2c634b0dea6678ac1b36bcc5e267deb6b37d860200d7c7a1f7cec"),
+    "quickstart": (108, "d04b94bfbc0c3f03", "7c55ab8ed5ebed8904c6f3c84a071e9080d7425f80e6ae6c7fd11d53b254fca0"),
+}
+# The same before weight decay had a choice of tensors, sigma-reparam one of gamma's start, and suites a control.
+EARLIER = {
     "paper_table1": (665, "049926a410c9a8b9", "ca1426781b532e3249e3233fa7eb1c2f512ba9da5c136caef40749d0e891485f"),
     "quickstart": (108, "abe600b08ef76ef0", "470dfe99e84cd79f2d516368bed73d1fdda6e78c6d3999647f3e72e5cc171e06"),
 }
@@ -60,6 +66,11 @@ print(json.dumps({
 """
 
 
+def summed(ids: list[str]) -> tuple[int, str, str]:
+    """How many, the first, and SHA-256 of all in order."""
+    return len(ids), ids[0], hashlib.sha256(" ".join(ids).encode()).hexdigest()
+
+
 @pytest.fixture(scope="module")
 def fifth(tmp_path_factory):
     """What PROGRAM prints in a copy of the code with a fifth kind."""
@@ -72,8 +83,20 @@ def test_suites_name_the_kinds_of_a_trial_in_its_order():
 
 @pytest.mark.parametrize("name", STORED)
 def test_trials_of_shipped_suites_have_the_ids_that_stores_hold(name):
-    ids = [trial.id for trial in load_suite(ROOT / f"suites/{name}.yaml").expand()]
-    assert (len(ids), ids[0], hashlib.sha256(" ".join(ids).encode()).hexdigest()) == STORED[name]
+    assert summed([trial.id for trial in load_suite(ROOT / f"suites/{name}.yaml").expand()]) == STORED[name]
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_trials_in_which_all_decays_have_the_ids_of_earlier_versions(name):
+    """But for sigma-reparam, which starts otherwise than it did."""
+    ids = []
+    for trial in load_suite(ROOT / f"suites/{name}.yaml").expand():
+        method = trial.method
+        if method.name == "sigma_reparam_qk":
+            method = dataclasses.replace(method, params={})
+        if method.name != "softmax_control":
+            ids.append(dataclasses.replace(trial.as_earlier, method=method).id)
+    assert summed(ids) == EARLIER[name]
 
 
 def test_a_kind_that_is_absent_is_no_part_of_an_id(fifth):

@@ -220,7 +220,7 @@ def test_lists_schema_and_validate(folder):
     assert {"softmax", "relu_kernel", "sigma_reparam_qk"} <= names
     assert "quickstart" in bench_here(folder, "list", "suites").stdout
     assert json.loads(bench_here(folder, "schema").stdout)["title"] == "Suite"
-    assert json.loads(bench_here(folder, "validate", "paper_table1", "--json").stdout)["trials"] == 665
+    assert json.loads(bench_here(folder, "validate", "paper_table1", "--json").stdout)["trials"] == 760
 
 
 def test_dry_run_estimates_and_trains_nothing(folder):

@@ -9,9 +9,9 @@ from bench.results.stored import Stored
 from bench.results.subjects import read_grid
 from bench.results.verify import verify
 from bench.store import Store, Tracker
-from bench.suite import Suite
+from bench.suite import Context, Suite
 from bench.trial import Trial
-from tests.bench.store.finished_packs import suite_results
+from tests.bench.store.finished_packs import PLAIN_SUITE, deliver_suite, suite_results
 
 
 def suite_with(**optimizer) -> Suite:
@@ -57,3 +57,16 @@ def test_a_suite_that_says_nothing_is_told_how_to_read_them(earlier_store):
     words = r"run it first \(8 were trained by an earlier version: `decays: all` in its entries reads them\)"
     with pytest.raises(UsageError, match=words):
         read_grid(Stored.of(suite_with()), earlier_store)
+
+
+def test_controls_are_named_by_the_labels_of_the_suite(tmp_path):
+    store = Store(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}", warn=pytest.fail)
+    store.create()
+    methods = ["softmax", "softmax_control", "relu_kernel"]
+    suite = Suite.model_validate({**PLAIN_SUITE, "methods": methods}, context=Context(allow_code=False))
+    tracker = Tracker(store, "suite")
+    deliver_suite(tracker, store, suite)
+    subject = read_grid(Stored.of(suite), store)
+    assert subject.controls == {"softmax_control": "softmax"}
+    assert subject.board.filter(method="softmax_control")["floor"].is_not_null().all()
+    assert [one.text for one in verify(Stored.of(suite), store).findings if one.is_wrong] == []

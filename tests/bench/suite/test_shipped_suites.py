@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from bench.entry import build
+from bench.entry import build, load_class
 from bench.methods import METHODS
 from bench.methods.softmax import Softmax
 from bench.optimizers import OPTIMIZERS, SCHEDULES
@@ -15,21 +15,21 @@ from bench.workloads import WORKLOADS
 
 NUM_TRIALS = {
     "edges_table1": 7 * 2 * 5,  # the ends of the range that is searched
-    "gpt2_200": 3 * 5 * 3,
+    "gpt2_200": 4 * 5 * 3,
     "llama_1b": 3 * 3,
-    "lm_lr_decay": 3 * 6 * 4 * 2,
-    "lm_lr_warmup": 3 * 6 * 4 * 2,
-    "lm_small": 7 * 7 * 3,
-    "lm_wortsman": 2 * 2 * 7 * 3,
+    "lm_lr_decay": 4 * 6 * 4 * 2,
+    "lm_lr_warmup": 4 * 6 * 4 * 2,
+    "lm_small": 8 * 7 * 3,
+    "lm_wortsman": 2 * 3 * 7 * 3,
     "nanogpt_char": 5,
     "nanogpt_char_laptop": 5,
-    "optimizer_matrix": 7 * 9 * 13 * 5,
+    "optimizer_matrix": 8 * 9 * 13 * 5,
     "paper_figures": 10 * 4 * 2,
-    "paper_table1": 7 * 19 * 5,
+    "paper_table1": 8 * 19 * 5,
     "quickstart": 4 * 9 * 3,
-    "study_ahn_settings": 5 * 9 * 2 * 13 * 2 * 3,
-    "study_open_settings": 9 * 8 * 13 * 3,
-    "vit_digits": 7 * 7 * 3,
+    "study_ahn_settings": 5 * 10 * 2 * 13 * 2 * 3,
+    "study_open_settings": 9 * 9 * 13 * 3,
+    "vit_digits": 8 * 7 * 3,
 }
 WORTSMAN_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 SEVEN = {
@@ -118,8 +118,15 @@ def test_suites_are_checked_without_loading_what_trains():
 @pytest.mark.parametrize("name", ["lm_small", "vit_digits"])
 def test_seven_methods_meet_on_seven_rates(name):
     suite = load_suite(find_suite(name))
-    assert {choice.name for choice in suite.methods} == SEVEN
+    assert {choice.name for choice in suite.methods} == {*SEVEN, "softmax_control"}
     assert suite.knobs.lr == WORTSMAN_RATES
+
+
+def test_every_suite_with_a_board_to_be_cited_has_an_a_a_control(suite):
+    """Not the demonstration, figures, trials of a day, a search, and suites of one method, which have no such board."""
+    without = {"quickstart", "paper_figures", "llama_1b", "edges_table1", "nanogpt_char", "nanogpt_char_laptop"}
+    controls = {choice.name for choice in suite.methods if load_class(METHODS[choice.name]).control_of}
+    assert controls == (set() if suite.name in without else {"softmax_control"})
 
 
 def test_the_suite_of_wortsman_et_al_has_their_recipe():

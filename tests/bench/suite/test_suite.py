@@ -234,11 +234,11 @@ def test_shipped_suites_are_found_by_name_and_by_path():
         assert load_suite(find_suite(name)).name == name
 
 
-def test_suite_of_the_paper_is_seven_methods_at_19_rates_with_5_seeds():
+def test_suite_of_the_paper_is_seven_methods_and_a_control_at_19_rates_with_5_seeds():
     paper = load_suite(find_suite("paper_table1"))
-    assert paper.num_trials == len(paper.expand()) == 7 * 19 * 5 == 665
+    assert paper.num_trials == len(paper.expand()) == (7 + 1) * 19 * 5 == 760
     assert {trial.num_steps for trial in paper.expand()} == {10_000}
-    assert paper.methods[1] == Choice(name="window_softmax", params={"width": 8})
+    assert paper.methods[2] == Choice(name="window_softmax", params={"width": 8})
 
 
 def test_schema_is_valid_and_accepts_the_shipped_suites():
