@@ -85,8 +85,10 @@ class AcrossBoard:
 
     `scores`: SCORE_COLUMNS, a row a condition and method; rank is among the ranked methods, ties share the mean of
     theirs, and is null for the others; is_tied: not the best there, but nothing is significantly better. `methods`:
-    METHOD_COLUMNS, best first; mean_rank and profile (the integral) are null for methods that some condition lacks.
-    `test` is None with two ranked methods; `groups` are those of `not_separated`. `profiles`: PROFILE_COLUMNS at every
+    METHOD_COLUMNS, best first; mean_rank, over conditions, and profile (the integral) are null for methods that some
+    condition lacks. `test` is over workloads, which are independent: conditions of one workload share its data and
+    seeds, so a method's ranks are averaged over them first. It is None with two ranked methods, or one workload;
+    `groups` are those of `not_separated`. `profiles`: PROFILE_COLUMNS at every
     step, without rows if the score has none. `score_ranks`: the ranked methods under each score, over the conditions on
     which all have it. `agreement`: Spearman's rho with `score` over the methods of a condition that learned, its mean
     and least over conditions.
@@ -132,7 +134,8 @@ def across_board(found: Conditions, score: str) -> AcrossBoard:
     _require_two(present, notes)
     ranked = _everywhere(of_score, present)
     compared = of_score.filter(pl.col("method").is_in(ranked))
-    test = rank_test(compared) if len(ranked) > 2 else None
+    independent = _by_workload(compared, found.frame)
+    test = rank_test(independent) if len(ranked) > 2 and independent["workload"].n_unique() > 1 else None
     profiles, integrals = _profiles(compared, kind, notes)
     methods = _methods(of_score, mean_ranks(ranks(compared)), integrals)
     entries = [entry for entry in found.entries if entry.key[0] in present]
@@ -147,7 +150,7 @@ def across_board(found: Conditions, score: str) -> AcrossBoard:
         profiles=profiles,
         score_ranks=_score_ranks(by_score, ranked),
         agreement=_agreement(table.filter(pl.col("workload").is_in(present)), score),
-        notes=(*notes, *_missing(methods, len(present))),
+        notes=(*notes, *_missing(methods, len(present), independent["workload"].n_unique())),
     )
 
 
@@ -168,6 +171,18 @@ def _everywhere(of_score: pl.DataFrame, present: Sequence[str]) -> list[str]:
             f"{', '.join(everywhere) or 'none'}; most are {most}"
         )
     return everywhere
+
+
+def _by_workload(compared: pl.DataFrame, conditions_frame: pl.DataFrame) -> pl.DataFrame:
+    """workload, method, cost: the mean of the method's ranks over the conditions of the workload, by its label.
+
+    They share data and seeds, whatever the side, the optimizer and the knobs, so that they are no independent trials of
+    an order of methods. Source: Demsar 2006, Sec. 3.2, whose unit is the data set, whatever was run on it.
+    """
+    places = conditions_frame.select(pl.col("condition").alias("workload"), pl.col("workload").alias("block"))
+    blocked = ranks(compared).join(places, on="workload", how="left")
+    means = blocked.group_by("block", "method").agg(cost=pl.col("rank").mean())
+    return means.rename({"block": "workload"}).sort("workload", "method")
 
 
 def _profiles(compared: pl.DataFrame, kind: ScoreKind, notes: list[str]) -> tuple[pl.DataFrame, dict[str, float]]:
@@ -258,11 +273,16 @@ def _agreement(table: pl.DataFrame, score: str) -> pl.DataFrame:
     return found.sort("spearman", "score").select(*AGREEMENT_COLUMNS)
 
 
-def _missing(methods: pl.DataFrame, num_conditions: int) -> list[str]:
-    """What to say of methods that are not ranked, and where there is no test."""
+def _missing(methods: pl.DataFrame, num_conditions: int, num_independent: int) -> list[str]:
+    """What to say of methods that are not ranked, and why there is no test."""
     partial = methods.filter(pl.col("num_conditions") < num_conditions)["method"].to_list()
     num_ranked = methods.height - len(partial)
     said = [f"not on all {num_conditions} conditions, so not ranked: {', '.join(partial)}"] if partial else []
     if num_ranked < 3:
         said.append(f"Friedman's test takes three methods on all conditions at least, got {num_ranked}: none is made")
+    elif num_independent < 2:
+        said.append(
+            f"the {num_conditions} conditions are of one workload, so share its data and seeds and count as one: "
+            "Friedman's test takes two independent ones at least, none is made, and mean ranks only describe"
+        )
     return said

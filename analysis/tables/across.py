@@ -38,9 +38,16 @@ def verdict(board: AcrossBoard) -> list[str]:
     if board.test is not None:
         test = board.test
         num_methods = test.mean_ranks.height
+        num_conditions = board.conditions.height
+        blocked = (
+            f" independent workloads (ranks averaged over the {num_conditions} conditions, which share data and seeds "
+            "within a workload)"
+            if num_conditions > test.num_workloads
+            else " conditions"
+        )
         lines.append(
-            f"Friedman's test over {test.num_workloads} conditions and {num_methods} methods: chi2 "
-            f"{test.statistic:.3g}, p {test.p_value:.2g} ({_kind_of_p(board, test)}); critical difference of mean "
+            f"Friedman's test over {test.num_workloads}{blocked} and {num_methods} methods: chi2 "
+            f"{test.statistic:.3g}, p {test.p_value:.2g} ({_kind_of_p(test)}); critical difference of mean "
             f"ranks {test.critical_difference:.2f} (Nemenyi, 5%)"
         )
         lines.append(_separation(board))
@@ -108,7 +115,7 @@ def board_json(board: AcrossBoard) -> str:
             "p_value": test.p_value,
             "p_is_exact": test.p_is_exact,
             "critical_difference": test.critical_difference,
-            "num_conditions": test.num_workloads,
+            "num_independent": test.num_workloads,
         },
         "not_separated": board.groups,
         "profiles": board.profiles.to_dicts(),
@@ -139,18 +146,16 @@ def _best(board: AcrossBoard) -> str:
     )
 
 
-def _kind_of_p(board: AcrossBoard, test: RankTest) -> str:
+def _kind_of_p(test: RankTest) -> str:
     """Whether the p-value is exact, and what makes it doubtful."""
     is_rough = test.num_workloads <= _ROUGH_CONDITIONS or test.mean_ranks.height <= _ROUGH_METHODS
     approximate = f"by the chi-square distribution{', rough with so few' if is_rough else ''}"
-    is_shared = board.conditions.select("side", "workload").is_duplicated().any()
-    more = "; conditions that share a workload count as independent" if is_shared else ""
-    return f"{'exact' if test.p_is_exact else approximate}{more}"
+    return "exact" if test.p_is_exact else approximate
 
 
 def _separation(board: AcrossBoard) -> str:
     ranked = board.methods.filter(pl.col("mean_rank").is_not_null())["method"].to_list()
-    if board.groups == (tuple(ranked),):
+    if [set(group) for group in board.groups] == [set(ranked)]:
         return "no method is separated from another"
     joined = {method for group in board.groups for method in group}
     alone = [method for method in ranked if method not in joined]

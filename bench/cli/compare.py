@@ -50,7 +50,8 @@ def compare(
     Each workload of each side counts by itself, and so does each optimizer and setting of the knobs that a side has:
     these are the conditions. Methods are matched by name, and those on every condition are ranked. Prints their scores,
     mean ranks and performance profiles, Friedman's test with Nemenyi's critical difference, and whether other scores
-    agree on the order.
+    agree on the order. The test is over workloads: conditions of one share its data and seeds, so a method's ranks are
+    averaged over them first.
     """
     from analysis.across.conditions import conditions
     from analysis.across.ranking import across_board, compared_score
@@ -139,7 +140,10 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
         paths += save_spec(chart.to_dict(), out, PROFILES, FORMATS)
     if board.test is not None:
         how = "exact" if board.test.p_is_exact else "by chi-square"
-        subtitle = f"Friedman's test: p {board.test.p_value:.2g} ({how}); bars join methods that are not separated"
+        subtitle = (
+            f"Mean ranks over {board.test.num_workloads} independent workloads; Friedman's test: p "
+            f"{board.test.p_value:.2g} ({how}); bars join methods that are not separated"
+        )
         chart = rank_diagram(
             board.test.mean_ranks,
             board.groups,

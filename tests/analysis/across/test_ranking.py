@@ -81,6 +81,33 @@ def test_the_test_is_scipys_friedman():
     assert found.test.critical_difference == pytest.approx(2.569 * math.sqrt(20 / 36), abs=1e-3)
 
 
+def test_conditions_of_one_workload_are_one_trial_of_an_order():
+    # Under sgd ranks 1 2 3, under adamw 2 1 3: on average 1.5 1.5 3. On the other workload 1 3 2.
+    optimizers = [side(HAND[at], optimizer=name, workload="v") for at, name in enumerate(("sgd", "adamw"))]
+    sides = {"one": pl.concat(optimizers), "two": side(HAND[2], workload="w", floor=0.9)}
+    found = across_board(conditions(sides, "train"), "lr_sensitivity")
+    assert found.test is not None
+    assert (found.conditions.height, found.test.num_workloads) == (3, 2)
+    assert found.test.statistic == pytest.approx(stats.friedmanchisquare([1.5, 1], [1.5, 3], [3, 2]).statistic)
+    assert dict(found.test.mean_ranks.iter_rows()) == {"a": 1.25, "b": 2.25, "c": 2.5}
+    assert by_method(found, "mean_rank") == pytest.approx({"a": 4 / 3, "b": 2, "c": 8 / 3})
+
+
+def test_one_workload_under_many_optimizers_tests_nothing():
+    # The same order nine times over, as nine copies of one trial would have it.
+    order = {"a": 0.1, "b": 0.4, "c": 0.9}
+    parts = [side(order, optimizer=f"o{place}", floor=1 - place / 50) for place in range(9)]
+    found = across_board(conditions({"one": pl.concat(parts)}, "train"), "lr_sensitivity")
+    assert (found.test, found.groups) == (None, ())
+    assert by_method(found, "mean_rank") == {"a": 1, "b": 2, "c": 3}
+    assert "the 9 conditions are of one workload" in found.notes[0]
+
+
+def test_two_sides_of_one_workload_are_no_independent_trials_either():
+    sides = {f"side{place}": side(HAND[0], workload="w", floor=1 - place / 50) for place in range(2)}
+    assert across_board(conditions(sides, "train"), "lr_sensitivity").test is None
+
+
 def test_methods_whose_ranks_differ_by_chance_alone_are_one_group():
     assert board(*HAND).groups == (("a", "b", "c"),)
 

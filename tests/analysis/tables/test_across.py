@@ -110,10 +110,23 @@ def test_the_verdict_names_what_is_apart_from_all_and_where_nothing_is():
     assert verdict(known("hand"))[2] == "No method is separated from another"
 
 
+def under_two_optimizers(**columns) -> pl.DataFrame:
+    parts = [side(HAND[0], optimizer=name, floor=floor, **columns) for name, floor in (("sgd", 1.0), ("adamw", 0.9))]
+    return pl.concat(parts)
+
+
 def test_conditions_of_one_workload_are_said_not_to_be_independent():
-    parts = [side(HAND[0], optimizer=name, floor=floor) for name, floor in (("sgd", 1.0), ("adamw", 0.9))]
-    lines = verdict(across_board(conditions({"one": pl.concat(parts)}, "train"), "lr_sensitivity"))
-    assert "(exact; conditions that share a workload count as independent)" in lines[1]
+    lines = verdict(across_board(conditions({"one": under_two_optimizers()}, "train"), "lr_sensitivity"))
+    assert lines[1] == (
+        "The 2 conditions are of one workload, so share its data and seeds and count as one: Friedman's test takes two "
+        "independent ones at least, none is made, and mean ranks only describe"
+    )
+    sides = {"one": under_two_optimizers(workload="v"), "two": side(HAND[1], workload="w", floor=0.8)}
+    lines = verdict(across_board(conditions(sides, "train"), "lr_sensitivity"))
+    assert lines[1].startswith(
+        "Friedman's test over 2 independent workloads (ranks averaged over the 3 conditions, which share data and "
+        "seeds within a workload) and 3 methods: "
+    )
 
 
 @pytest.mark.parametrize(("num_conditions", "more"), [(10, ", rough with so few"), (11, "")])
