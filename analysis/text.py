@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 LONGEST_WORD = 18  # letters that LaTeX need not break
+_LEAST_SHOWN = 1e-5  # of half a width, in two digits and six decimals
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -65,6 +66,15 @@ def decimals(values: Iterable[float], significant: int) -> int:
     """Decimals, 6 at most, that show the largest of the finite values in so many significant digits."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return significant - 1 if largest == 0 else max(0, min(6, significant - 1 - math.floor(math.log10(largest))))
+
+
+def interval_decimals(low: float | None, high: float | None, otherwise: int) -> int:
+    """Decimals for a value and the ends of its interval: half its width in two significant digits.
+
+    `otherwise` where there is no interval, or one of no width that six decimals show.
+    """
+    half = 0.0 if low is None or high is None else (high - low) / 2
+    return decimals([half], 2) if _LEAST_SHOWN <= half < math.inf else otherwise
 
 
 def lr_text(lr: float) -> str:

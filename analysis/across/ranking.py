@@ -36,6 +36,7 @@ COMPARED_SCORES: dict[str, ScoreKind] = {
 SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("condition", "method"), pl.String),
     **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
+    "ci_censored": pl.String,
     "unit": pl.String,
     "num_seeds": pl.Int64,
     "flag": pl.String,

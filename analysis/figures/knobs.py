@@ -19,7 +19,7 @@ from analysis.figures.chart_style import (
     styled,
 )
 from analysis.knobs import knob_text
-from analysis.text import decimals, number
+from analysis.text import decimals, interval_decimals, number
 from bench.errors import UsageError
 from bench.lazy import altair as alt
 
@@ -189,5 +189,6 @@ def _limits(values: pl.Series) -> tuple[float, float]:
 def _cell_text(row: dict[str, Any], places: int) -> str:
     if row["is_grey"]:
         return "at chance" if row["at_chance"] else "learned\nlittle"
+    places = interval_decimals(row["ci_low"], row["ci_high"], places)
     value, low, high = (number(row[name], places) for name in ("lr_sensitivity", "ci_low", "ci_high"))
     return value if row["ci_low"] is None else f"{value}\n[{low}, {high}]"

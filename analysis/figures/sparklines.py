@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.curves import require_columns
-from analysis.text import decimals, lr_text, number
+from analysis.text import decimals, interval_decimals, lr_text, number
 
 _CROSS = 2.6  # half the width of a cross, in pixels
 _WHISKER_WIDTH, _WHISKER_HEIGHT = 120.0, 18.0
@@ -104,7 +104,9 @@ def whisker(value: float, low: float | None, high: float | None, axis: tuple[flo
     inner = [f'<path class="axis" d="M{_at(_along(max(axis[0], 0.0), axis), 1)}V{_WHISKER_HEIGHT - 1:g}"/>']
     words = f"{value:.3g}, no interval"
     if low is not None and high is not None:
-        words = f"{value:.3g}, 95% interval {low:.3g} to {high:.3g}"
+        places = interval_decimals(low, high, decimals([value], 3))
+        shown, *ends = (number(one, places) for one in (value, low, high))
+        words = f"{shown}, 95% interval {' to '.join(ends)}"
         start, end = (_along(min(max(edge, axis[0]), axis[1]), axis) for edge in (low, high))
         inner.append(f'<path class="range" d="M{_at(start, middle)}H{_px(end)}"/>')
         inner += [_end(start, middle, -1, low < axis[0]), _end(end, middle, 1, high > axis[1])]

@@ -19,7 +19,7 @@ from analysis.tables.html import part
 from analysis.tables.markdown import table_markdown
 from analysis.tables.rows import Row, fixed, table_of, text
 from analysis.tables.table import NOTHING, Cell, Column, Group, Table, bracketed
-from analysis.text import escape_markdown, lr_text
+from analysis.text import escape_markdown, interval_decimals, lr_text, number
 from bench.errors import UsageError
 
 _GROUP = ("workload", "method", "optimizer", "knobs")
@@ -250,7 +250,7 @@ def _rounds_table(trail: pl.DataFrame, knob: str) -> Table:
 def _value(row: Mapping[str, Any]) -> str:
     if not math.isfinite(row["value"]):
         return NOTHING
-    return lr_text(row["value"]) if _kind(row["search"]).is_value else f"{row['value']:.4g}"
+    return lr_text(row["value"]) if _kind(row["search"]).is_value else _loss_text(row, "value")
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -259,9 +259,17 @@ def _interval(row: Mapping[str, Any]) -> str:
     if math.isnan(low) or math.isnan(high) or (low == -math.inf and high == math.inf):
         return NOTHING
     is_open = low <= 0 if _kind(row["search"]).is_value else math.isinf(low)
+    if not _kind(row["search"]).is_value and math.isfinite(low) and math.isfinite(high):
+        return bracketed(_loss_text(row, "ci_low"), _loss_text(row, "ci_high"))
     start = ("0" if low == 0 else "−∞") if is_open else lr_text(low)
     end = "∞" if math.isinf(high) else lr_text(high)
     return bracketed(start, end, is_open=(is_open, math.isinf(high)))
+
+
+def _loss_text(row: Mapping[str, Any], name: str) -> str:
+    """A loss, or an end of its interval, whose width decides the digits; four significant ones without."""
+    places = interval_decimals(row["ci_low"], row["ci_high"], -1) if math.isfinite(row["ci_low"]) else -1
+    return f"{row[name]:.4g}" if places < 0 else number(row[name], places)
 
 
 def _answer_words(row: Mapping[str, Any]) -> str:

@@ -11,7 +11,8 @@ from analysis.curves import entry_label, require_columns
 from analysis.scores.flags import flags_of, has_learned
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
 from analysis.scores.rank_ranges import place_of_best, rank_text
-from analysis.text import decimals, number
+from analysis.tables.table import Number
+from analysis.text import decimals
 
 _MOST_NAMES = 4
 
@@ -105,14 +106,10 @@ def _large(loss: float) -> str:
     return f"{loss:,.0f}" if 1e3 <= loss < 1e9 else f"{loss:.3g}"
 
 
-def _score(row: dict[str, object], part: pl.DataFrame) -> str:
-    places = decimals(part["lr_sensitivity"], 3)
+def _score(row: dict[str, Any], part: pl.DataFrame) -> str:
     value, low, high = (row[name] for name in ("lr_sensitivity", "ci_low", "ci_high"))
-    assert isinstance(value, float)
-    told = f"LR sensitivity {number(value, places)}"
-    if isinstance(low, float) and isinstance(high, float):
-        told += f", 95% interval {number(low, places)} to {number(high, places)}"
-    return told
+    cell = Number(value=value, low=low, high=high, decimals=decimals(part["lr_sensitivity"], 3))
+    return f"LR sensitivity {cell.digits}" + ("" if cell.ends is None else f", 95% interval {' to '.join(cell.ends)}")
 
 
 def _count(number_of: int) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, require_columns
-from analysis.scores.definition import Definition
+from analysis.scores.definition import Definition, Extent, anywhere, trained_steps
 from analysis.scores.intervals import mean_interval
 from bench.held_out import HELD_OUT
 
@@ -20,6 +21,7 @@ HELD_OUT_SCORES: dict[str, Definition] = {
             definition=measure.definition,
             unit=measure.unit,
             bounds=(measure.low, measure.high),
+            reach=trained_steps if measure.unit == "steps" else anywhere,
             higher_is_better=measure.higher_is_better,
             sources=measure.sources,
         )
@@ -41,11 +43,12 @@ HELD_OUT_MEASURES: dict[str, type[pl.DataType]] = {
 }
 
 
-def held_out(curve_frame: pl.DataFrame, best_lrs: pl.DataFrame) -> pl.DataFrame:
+def held_out(curve_frame: pl.DataFrame, best_lrs: pl.DataFrame, num_steps: Mapping[str, float]) -> pl.DataFrame:
     """ENTRY and HELD_OUT_MEASURES: one row an entry of `best_lrs` that has results at its lr.
 
-    `curve_frame` is that of `curves` on the training loss, `best_lrs` has ENTRY and best_lr. ci_low and ci_high bound
-    the 95% interval of the mean over seeds, the lr taken as given (null with one seed). A measure is null where a
+    `curve_frame` is that of `curves` on the training loss, `best_lrs` has ENTRY and best_lr, `num_steps` the updates of
+    the longest trial by workload. ci_low and ci_high bound the 95% interval of the mean over seeds, the lr taken as
+    given, within what the measure can be (null with one seed). A measure is null where a
     seed with a result lacks it or diverged, so that no mean is over the lucky seeds alone.
     """
     require_columns(curve_frame, CURVE_COLUMNS, "the curves frame")
@@ -55,16 +58,21 @@ def held_out(curve_frame: pl.DataFrame, best_lrs: pl.DataFrame) -> pl.DataFrame:
     )
     with_gap = at_best.with_columns(generalisation_gap=pl.col("val_loss") - pl.col("final_loss"))
     rows = [
-        {**dict(zip(ENTRY, key, strict=True)), **_measures(of_entry)}
+        {**dict(zip(ENTRY, key, strict=True)), **_measures(of_entry, Extent(num_steps=num_steps[str(key[0])]))}
         for key, of_entry in with_gap.group_by(ENTRY, maintain_order=True)
     ]
     return pl.DataFrame(rows, schema={**dict.fromkeys(ENTRY, pl.String), **HELD_OUT_MEASURES})
 
 
-def _measures(of_entry: pl.DataFrame) -> dict[str, float | None]:
+def _measures(of_entry: pl.DataFrame, extent: Extent) -> dict[str, float | None]:
     row: dict[str, float | None] = dict.fromkeys(HELD_OUT_MEASURES)
-    for name in HELD_OUT_SCORES:
+    for name, definition in HELD_OUT_SCORES.items():
         values_S = of_entry[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         if np.isfinite(values_S).all():
-            row |= mean_interval(values_S).columns(name, f"{name}_ci")
+            found = mean_interval(values_S)
+            if definition.bounds == (0.0, 1.0):
+                found = found.of_share()
+            elif definition.unit == "steps":
+                found = found.of_positive_mean()
+            row |= found.within(definition.domain(extent)).columns(name, f"{name}_ci")
     return row

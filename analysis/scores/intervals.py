@@ -20,7 +20,6 @@ Legend: L learning rates, S seeds, X any batch axes.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -32,31 +31,9 @@ from scipy import special
 
 from analysis.curves import LossGrid
 from analysis.scores.robustness import Score
+from analysis.scores.scales import Interval
 
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A score with its two-sided interval; `low` and `high` are None with fewer than two seeds."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def around(cls, value: float, half: float | None) -> Interval:
-        """The interval that reaches `half` to either side of the value; without ends if that is None."""
-        return cls(value=value, low=None if half is None else value - half, high=None if half is None else value + half)
-
-    def columns(self, name: str, ends: str) -> dict[str, float | None]:
-        """The columns `name`, `ends`_low and `ends`_high of a row; all null where the value is NaN."""
-        cells = (None, None, None) if np.isnan(self.value) else (self.value, self.low, self.high)
-        return dict(zip((name, f"{ends}_low", f"{ends}_high"), cells, strict=True))
-
-    def reaching(self, excess: float) -> Interval:
-        """The interval with its upper end at least this far above the value."""
-        return self if self.high is None else dataclasses.replace(self, high=max(self.high, self.value + excess))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +135,25 @@ def interval_over_seeds(
 
 
 def rounded_interval(score: Score, grid: LossGrid, step: float) -> Interval:
-    """`interval` of a mean over seeds of values that move in steps, with the `rounding_error` of each."""
-    found = interval(score, grid)
+    """`interval` of a mean over seeds of values that move in steps, with the `rounding_error` of each.
+
+    Of a share of 0 or 1 the other end lies at least a step times `unseen_share` of the seeds away: one in which the
+    next step would be passed may not have been among them.
+    """
+    found, num_seeds = interval(score, grid), len(grid.seeds)
     if found.high is None:
         return found
-    error = (found.high - found.value) / float(half_width(1.0, len(grid.seeds)))
-    return _around(found.value, float(rounding_error(error, step, len(grid.seeds))), len(grid.seeds))
+    error = (found.high - found.value) / float(half_width(1.0, num_seeds))
+    half = float(half_width(rounding_error(error, step, num_seeds), num_seeds))
+    return Interval.around(found.value, max(half, step * unseen_share(num_seeds) if found.value in (0, 1) else 0.0))
+
+
+def unseen_share(num_outcomes: int) -> float:
+    """The share that may be true where none of so many independent outcomes was it: a 97.5% bound.
+
+    Source: Clopper & Pearson 1934, at 0 of n.
+    """
+    return 1 - ((1 - CONFIDENCE) / 2) ** (1 / num_outcomes)
 
 
 def rounding_error(error: np.ndarray | float, step: float, num_seeds: int) -> np.ndarray:

@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 
 from analysis.curves import ENTRY
+from analysis.scores.definition import Extent
 from analysis.scores.flags import flag_text
 from analysis.scores.guards import knob_flags
 from analysis.scores.knob_maps import KnobMap, clipped_map, knob_maps, map_interval, stable_cells
+from analysis.scores.knobs import KNOB_SCORES
 from analysis.scores.robustness import mean_of_present
 
 JOINT_MAP_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -64,7 +66,8 @@ def stable_area(results: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
         def area(losses_XYS: np.ndarray, initial_XYS: np.ndarray, extents_XY: np.ndarray = extents_XY) -> float:
             return float(extents_XY[stable_cells(losses_XYS, initial_XYS)].sum())
 
-        interval = map_interval(area, found)
+        extent = Extent(area=float(extents_XY.sum()))
+        interval = map_interval(area, found).within(KNOB_SCORES["stable_area"].domain(extent))
         rows.append(
             {
                 **dict(zip(ENTRY, key, strict=True)),
@@ -74,7 +77,7 @@ def stable_area(results: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
                 "unit": " x ".join(
                     f"{cell_extents(axis)[1]} of {name}" for axis, name in ((found.x_values, x), (found.y_values, y))
                 ),
-                "stable_share": interval.value / float(extents_XY.sum()),
+                "stable_share": interval.value / extent.area,
                 "num_cells": int((~np.isnan(found.losses)).any(-1).sum()),
                 "num_seeds": len(found.seeds),
                 "num_trials": found.num_trials,

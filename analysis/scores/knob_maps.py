@@ -16,8 +16,9 @@ import polars as pl
 from analysis.curves import ENTRY, matrices, one_a_point, require_columns
 from analysis.knobs import knob_values, other_knobs
 from analysis.once import once_a_frame
-from analysis.scores.intervals import Interval, interval_over_seeds
+from analysis.scores.intervals import interval_over_seeds
 from analysis.scores.robustness import is_chance, keeps_half, mean_of_present
+from analysis.scores.scales import Interval
 from analysis.spelling import with_one_spelling
 from bench.errors import UsageError
 from bench.trial import RESULT_COLUMNS

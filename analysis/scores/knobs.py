@@ -20,11 +20,11 @@ import numpy as np
 import polars as pl
 
 from analysis.curves import ENTRY
-from analysis.scores.definition import Definition
+from analysis.scores.definition import Definition, Extent, moved_decades, tried_area
 from analysis.scores.flags import flag_text
 from analysis.scores.guards import knob_flags
-from analysis.scores.intervals import Interval
-from analysis.scores.knob_maps import KnobMap, clipped_map, knob_maps, map_interval
+from analysis.scores.knob_maps import KnobMap, MapScore, clipped_map, knob_maps, map_interval
+from analysis.scores.scales import Interval
 from bench.errors import UsageError
 
 KNOB_SENSITIVITY_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -39,7 +39,9 @@ KNOB_SENSITIVITY_COLUMNS: dict[str, type[pl.DataType]] = {
 
 LR_TRANSFER_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("workload", "method", "optimizer", "knob"), pl.String),
-    **dict.fromkeys(("value", "best_lr", "best_lr_ci_low", "best_lr_ci_high", "best_loss"), pl.Float64),
+    **dict.fromkeys(("value", "best_lr", "best_lr_ci_low", "best_lr_ci_high"), pl.Float64),
+    "best_lr_ci_censored": pl.String,  # "low", "high" or "both" ends lie beyond the grid; else ""
+    "best_loss": pl.Float64,
     **dict.fromkeys(("shift_decades", "shift_ci_low", "shift_ci_high"), pl.Float64),
     **dict.fromkeys(("loss_lost", "loss_lost_ci_low", "loss_lost_ci_high"), pl.Float64),
     "num_seeds": pl.Int64,
@@ -67,13 +69,13 @@ KNOB_SCORES: dict[str, Definition] = {
         title="Stable area",
         definition="area of the cells at which no seed diverged and the loss keeps at least half of what the best "
         "cell learns; each cell reaches midway to its neighbours, none beyond the grid; higher is more robust",
-        unit="decades or grid steps of each knob", bounds=(0.0, math.inf), higher_is_better=True,
+        unit="decades or grid steps of each knob", bounds=(0.0, math.inf), reach=tried_area, higher_is_better=True,
     ),
     "shift_decades": Definition(
         title="Shift of the best lr",
         definition="log10 of the best learning rate at this value of the knob over that at the smallest; best "
         "learning rates refined by a parabola in log lr through the least loss and its neighbours",
-        unit="decades", bounds=(-math.inf, math.inf), higher_is_better=None,
+        unit="decades", bounds=(-math.inf, math.inf), reach=moved_decades, higher_is_better=None,
     ),
     "loss_lost": Definition(
         title="Loss lost",
@@ -156,11 +158,11 @@ def _sensitivity_row(
 ) -> dict[str, object]:
     profile_K = _profile(found.losses, found.initial_losses)
     map_KR = clipped_map(found.losses, found.initial_losses)
-    at_lr = Interval.around(np.nan, None) if knob == "lr" else map_interval(fixed_lr_sensitivity, found)
+    at_lr = Interval.around(np.nan, None) if knob == "lr" else _interval("at_best_lr", fixed_lr_sensitivity, found)
     return {
         **dict(zip(ENTRY, key, strict=True)),
         "knob": knob,
-        **map_interval(profile_sensitivity, found).columns("sensitivity", "ci"),
+        **_interval("sensitivity", profile_sensitivity, found).columns("sensitivity", "ci"),
         **at_lr.columns("at_best_lr", "at_best_lr_ci"),
         "best_lr": None if knob == "lr" else float(found.y_values[_best_column(map_KR)]),
         "best_value": float(found.x_values[np.nanargmin(profile_K)]),
@@ -189,21 +191,32 @@ def _transfer_rows(key: tuple[str, ...], across: str, found: KnobMap) -> list[di
         def lost(losses_KRS: np.ndarray, initial_KRS: np.ndarray, place: int = place) -> float:
             return _loss_lost(clipped_map(losses_KRS, initial_KRS), place)
 
-        best = map_interval(log_best, found).columns("best_lr", "best_lr_ci")
+        best = map_interval(log_best, found).within((float(log_lrs_R[0]), float(log_lrs_R[-1])), censors=True)
         rows.append(
             {
                 **dict(zip(ENTRY, key, strict=True)),
                 "knob": across,
                 "value": float(value),
-                **{name: None if end is None else 10**end for name, end in best.items()},
+                **{name: _power(end) for name, end in best.columns("best_lr", "best_lr_ci").items()},
+                "best_lr_ci_censored": best.censored,
                 "best_loss": float(np.nanmin(map_KR[place])),
-                **map_interval(shift, found).columns("shift_decades", "shift_ci"),
-                **map_interval(lost, found).columns("loss_lost", "loss_lost_ci"),
+                **_interval("shift_decades", shift, found).columns("shift_decades", "shift_ci"),
+                **_interval("loss_lost", lost, found).columns("loss_lost", "loss_lost_ci"),
                 "num_seeds": int((~np.isnan(found.losses[place])).any(0).sum()),
                 "flags": flag_text(knob_flags(found, tuple(found.x_values), [0, place]) - {"best_at_border"}),
             }
         )
     return rows
+
+
+def _interval(name: str, score: MapScore, found: KnobMap) -> Interval:
+    """The score of this name of KNOB_SCORES, within its domain."""
+    lrs = float(found.y_values[0]), float(found.y_values[-1])
+    return map_interval(score, found).within(KNOB_SCORES[name].domain(Extent(lrs=lrs)))
+
+
+def _power(log_lr: float | None) -> float | None:
+    return None if log_lr is None else 10.0**log_lr
 
 
 def _loss_lost(map_KR: np.ndarray, place: int) -> float:

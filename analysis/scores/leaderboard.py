@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 
@@ -69,7 +70,9 @@ def leaderboard(
     rows = [{**row, "loss": loss} for entries in entries_by_workload(scored) for row in _rows(entries, score, controls)]
     board = pl.DataFrame(rows, schema=_SCORE_COLUMNS).sort("workload", "lr_sensitivity", "method", "optimizer", "knobs")
     board = _with_blown_up(board, curves(scored))
-    measures = held_out(curves(results), board)
+    most_steps = pl.col("num_steps").max().cast(pl.Float64).fill_null(math.inf)
+    num_steps = dict(results.group_by("workload").agg(most_steps).iter_rows())
+    measures = held_out(curves(results), board, num_steps)
     return board.join(measures, on=ENTRY, how="left", maintain_order="left").select(*LEADERBOARD_COLUMNS)
 
 
@@ -103,7 +106,9 @@ def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dic
             {
                 **dict(zip(ENTRY, key, strict=True)),
                 **dict(zip(("rank", "rank_worst"), ranks[key], strict=True)),
-                **interval(SENSITIVITIES[score], grid).columns("lr_sensitivity", "ci"),
+                **interval(SENSITIVITIES[score], grid)
+                .within(SCORE_KINDS[score].bounds)
+                .columns("lr_sensitivity", "ci"),
                 **{name: float(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:-1]},
                 "num_seeds": len(grid.seeds),
                 "num_trials": grid.num_trials,

@@ -12,8 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.curves import LossGrid
-from analysis.scores.robustness import WINDOW_DECADES, best_loss, best_lr, edge_lr, mean_of_present, window_share
+from analysis.curves import Entries, LossGrid
+from analysis.scores.definition import Extent
+from analysis.scores.intervals import unseen_share
+from analysis.scores.robustness import (
+    WINDOW_DECADES,
+    best_loss,
+    best_lr,
+    edge_lr,
+    is_at_chance,
+    mean_of_present,
+    window_share,
+)
 from analysis.scores.wandering import unseen_at, unseen_at_best
 from analysis.text import lr_text
 from bench.spelling import SAME_VALUE
@@ -40,6 +50,24 @@ class ScoredEntry:
         return int(np.searchsorted(grid.lrs, best_lr(grid.losses, grid.initial_losses, grid.lrs)))
 
     @property
+    def extent(self) -> Extent:
+        """What its scores are bounded by."""
+        grid, finite = self.grid, self.grid.losses[np.isfinite(self.grid.losses)]
+        is_negative = min(np.min(finite, initial=0.0), np.min(grid.initial_losses, initial=0.0)) < 0
+        return Extent(
+            lrs=(float(grid.lrs[0]), float(grid.lrs[-1])),
+            num_steps=self._largest("num_steps"),
+            seconds=self._largest("wall_s"),
+            last_layer=self._largest("last_layer"),
+            least_loss=-np.inf if is_negative else 0.0,
+        )
+
+    def _largest(self, name: str) -> float:
+        """Of a measure; infinite where no trial has it."""
+        present = self.measures[name][~np.isnan(self.measures[name])]
+        return float(present.max()) if len(present) else np.inf
+
+    @property
     def is_traced(self) -> bool:
         return bool(np.nansum(self.measures["has_loss"]) > 0)
 
@@ -57,6 +85,21 @@ class Part:
 
 
 PartOf = Callable[[ScoredEntry], Part]
+
+
+def default_lrs(grids: Entries) -> dict[tuple[str, ...], float | None]:
+    """The default lr by entry: the lower median of the best lrs of the methods that learned; None if none did.
+
+    Of those with its workload, optimizer and knobs. What one would set without tuning a method: the rate that suits the
+    methods there are. Source: this project.
+    """
+    best: dict[tuple[str, ...], list[float]] = {}
+    for (workload, _, optimizer, knobs), grid in grids.items():
+        data = (grid.losses, grid.initial_losses, grid.lrs)
+        found = best.setdefault((workload, optimizer, knobs), [])
+        found += [] if is_at_chance(*data) else [float(best_lr(*data))]
+    medians = {group: sorted(lrs)[(len(lrs) - 1) // 2] if lrs else None for group, lrs in best.items()}
+    return {key: medians[key[0], key[2], key[3]] for key in grids}
 
 
 def whole(entry: ScoredEntry) -> Part:
@@ -156,6 +199,20 @@ def at_best(name: str, nothing: str) -> PartOf:
         return Part(grid=None, note=note if entry.is_traced else NO_TRACES)
 
     return part
+
+
+def of_spikes(part: PartOf) -> PartOf:
+    """A part of shares of measured losses; where none of them is a spike, with what so many may not have shown."""
+
+    def reached(entry: ScoredEntry) -> Part:
+        found = part(entry)
+        if found.grid is None or np.nansum(found.grid.losses) > 0:
+            return found
+        num_judged = int(np.nansum(np.where(np.isnan(entry.measures["spike_share"]), 0, entry.measures["num_judged"])))
+        note = ", ".join(filter(None, (found.note, f"none of {num_judged:,} losses")))
+        return dataclasses.replace(found, note=note, unseen=unseen_share(num_judged))
+
+    return reached
 
 
 def of_entropy(part: PartOf) -> PartOf:

@@ -9,8 +9,9 @@ import numpy as np
 from scipy import special
 
 from analysis.curves import LossGrid
-from analysis.scores.intervals import CONFIDENCE, Difference, Interval, two_sided
+from analysis.scores.intervals import CONFIDENCE, Difference, two_sided
 from analysis.scores.pairing import UnpairedDifference
+from analysis.scores.scales import Interval
 
 _LEAST_KURTOSIS = 0.3
 

@@ -1,8 +1,9 @@
 """How the interval of a score comes about, and the differences between several entries.
 
-A Statistic is made of a score, a pure function of a grid: `smooth` for most, `jumping` where it leaps as the best lr
-moves, `on_grid` and `of_lr` where it is a place on the grid itself, `share_of_trials` where it is rounded to one
-learning rate, `spread_of_seeds` for the standard deviation over seeds.
+A Statistic is made of a score, a pure function of a grid: `smooth` for most, `share` and `positive_mean` for means of
+such values, `jumping` where it leaps as the best lr moves, `on_grid` and `of_lr` where it is a place on the grid
+itself, `share_of_trials` where it is rounded to one learning rate, `spread_of_seeds` for the standard deviation over
+seeds.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.curves import LossGrid
-from analysis.scores import robustness
 from analysis.scores.intervals import (
     Difference,
-    Interval,
     interval,
     p_beyond,
     rounded_interval,
 )
 from analysis.scores.pairing import entry_differences
 from analysis.scores.robustness import Score
+from analysis.scores.scales import Interval
 from analysis.scores.spreads import spread_difference, spread_interval
 
 
@@ -67,6 +67,16 @@ def smooth(score: Score) -> Statistic:
     )
 
 
+def share(score: Score) -> Statistic:
+    """A mean over seeds of shares."""
+    return dataclasses.replace(smooth(score), estimate=lambda grid: interval(score, grid).of_share())
+
+
+def positive_mean(score: Score) -> Statistic:
+    """A mean over seeds of values that are positive and may be skewed, as times are."""
+    return dataclasses.replace(smooth(score), estimate=lambda grid: interval(score, grid).of_positive_mean())
+
+
 def jumping(score: Score) -> Statistic:
     """A score that leaps as the best lr moves by a grid step."""
     return Statistic(
@@ -93,7 +103,7 @@ def on_grid(score: Score) -> Statistic:
 
 def share_of_trials(score: Score) -> Statistic:
     """A mean over seeds of shares of their trials: each is rounded to one learning rate of the grid."""
-    return _stepped(score, lambda grid: rounded_interval(score, grid, _one_lr(grid)), _one_lr)
+    return _stepped(score, lambda grid: rounded_interval(score, grid, _one_lr(grid)).within((0.0, 1.0)), _one_lr)
 
 
 def _stepped(score: Score, estimate: Callable[[LossGrid], Interval], step: Callable[[LossGrid], float]) -> Statistic:
@@ -108,7 +118,7 @@ def _stepped(score: Score, estimate: Callable[[LossGrid], Interval], step: Calla
 
 
 def of_lr(score: Score) -> Statistic:
-    """A learning rate: computed in decades, shown as an lr. A censored one, at the top of the grid, has no interval."""
+    """A learning rate: computed in decades, shown as an lr; what lies beyond the grid is for the score's domain."""
 
     def log_score(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
         return np.log10(score(losses_LS, initial_S, lrs_L))
@@ -118,8 +128,7 @@ def of_lr(score: Score) -> Statistic:
     def estimate(grid: LossGrid) -> Interval:
         found = in_decades.estimate(grid)
         value = float(score(grid.losses, grid.initial_losses, grid.lrs))
-        is_censored = score is robustness.edge_lr and value == grid.lrs[-1]
-        if found.low is None or found.high is None or is_censored:
+        if found.low is None or found.high is None:
             return Interval(value=value, low=None, high=None)
         return Interval(value=value, low=10.0**found.low, high=10.0**found.high)
 

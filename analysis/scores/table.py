@@ -6,17 +6,20 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from analysis.curves import ENTRY, Entries, LossGrid, curves, entry_label, loss_grids, matrices, one_a_point, with_knobs
 from analysis.losses import choose_loss
+from analysis.scores.definition import Extent
 from analysis.scores.intervals import CONFIDENCE, Difference
 from analysis.scores.kinds import SCORE_KINDS, TARGET_SHARE, ScoreKind
 from analysis.scores.pairing import corrected, how_compared
-from analysis.scores.parts import ScoredEntry
-from analysis.scores.robustness import best_loss, best_lr, is_at_chance, is_chance
+from analysis.scores.parts import ScoredEntry, default_lrs
+from analysis.scores.robustness import best_loss, is_at_chance, is_chance
+from analysis.scores.scales import Interval
 from analysis.scores.separation import seeds_needed
 from analysis.scores.traces import MEASURES, TRIAL_COLUMNS, trial_measures
 from bench.errors import UsageError, unknown
@@ -25,6 +28,7 @@ from bench.trial import Outcome
 SCORE_TABLE_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys((*ENTRY, "score"), pl.String),
     **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
+    "ci_censored": pl.String,  # "low", "high" or "both" ends of the interval lie beyond the grid; else ""
     "unit": pl.String,
     "num_seeds": pl.Int64,
     "higher_is_better": pl.Boolean,  # null: neither
@@ -46,11 +50,19 @@ SCORE_DIFFERENCE_COLUMNS: dict[str, type[pl.DataType]] = {
 
 NOT_SEPARATED = "not separated"
 
-# An entry, what a score of it is computed from, and how far the score's expectation may lie above its value unseen.
-_Valued = tuple[tuple[str, ...], LossGrid, float]
+
+@dataclass(frozen=True, kw_only=True)
+class _Valued:
+    """An entry that has a score: what it is computed from, what bounds it, how far above it may lie unseen."""
+
+    key: tuple[str, ...]
+    grid: LossGrid
+    unseen: float
+    extent: Extent
+
 
 # Measures of a trial that scores read, beside those of analysis.scores.traces.
-_MEASURES = (*MEASURES, "target_s", "collapsed", "head_collapsed")
+_MEASURES = (*MEASURES, "target_s", "collapsed", "head_collapsed", "num_steps", "wall_s")
 
 
 def score_table(
@@ -61,9 +73,9 @@ def score_table(
     `results` has RESULT_COLUMNS; `traces` trial_id and TRACE_COLUMNS, None if there are none to read; `num_keys` is the
     number of keys N of the workload's attention, or one a workload. Scores are of the `loss`, one of SCORED_LOSSES,
     those from traces of the training loss. value is null where the score is not defined, and note says why; ci_low and
-    ci_high bound the 95% interval over num_seeds seeds. They are null with one seed, or where some choice of seeds
-    leaves the score undefined, and equal, with a note, where all seeds are alike, which is no certainty. at_chance: the
-    entry learned hardly anything, so its scores mean little. Raises UsageError as
+    ci_high bound the 95% interval over num_seeds seeds, within the score's domain. They are null with one seed, or
+    where some choice of seeds leaves the score undefined, and equal, with a note, where all seeds are alike, which is
+    no certainty. at_chance: the entry learned hardly anything, so its scores mean little. Raises UsageError as
     `choose_loss` does, and for a workload without a number of keys.
     """
     return score_table_of(scored_entries(results, traces, num_keys, loss), loss)
@@ -90,7 +102,7 @@ def score_differences(entries: Sequence[ScoredEntry], score: str) -> pl.DataFram
     found = [one for entry in entries if not entry.at_chance and (one := _valued(entry, kind))]
     rows = [
         row
-        for _, group in itertools.groupby(found, key=lambda one: one[0][0])
+        for _, group in itertools.groupby(found, key=lambda one: one.key[0])
         for row in _difference_rows(list(group), score, kind)
     ]
     return pl.DataFrame(rows, schema=SCORE_DIFFERENCE_COLUMNS)
@@ -133,36 +145,18 @@ def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss:
     ends_of = {tuple(key): rows for key, rows in ended.partition_by(*ENTRY, as_dict=True).items()}
     measured = _measured(results, measures)
     of_entry = {tuple(key): rows for key, rows in measured.partition_by(*ENTRY, as_dict=True).items()}
-    defaults = dict.fromkeys(map(_group, grids)) | default_lrs(grids)
+    defaults = default_lrs(grids)
     return [
         ScoredEntry(
             key=key,
             grid=grid,
             at_chance=bool(is_at_chance(grid.losses, grid.initial_losses, grid.lrs)),
-            default_lr=defaults[_group(key)],
+            default_lr=defaults[key],
             measures=matrices({"lr": grid.lrs, "seed": grid.seeds}, of_entry[key], _MEASURES)
             | matrices({"lr": grid.lrs, "seed": grid.seeds}, ends_of[key], ["blown_up"]),
         )
         for key, grid in grids.items()
     ]
-
-
-def default_lrs(grids: Entries) -> dict[tuple[str, ...], float]:
-    """The default lr by (workload, optimizer, knobs): the lower median of the best lrs of the methods that learned.
-
-    What one would set without tuning a method: the rate that suits the methods there are. Source: this project.
-    """
-    found: dict[tuple[str, ...], list[float]] = {}
-    for key, grid in grids.items():
-        data = (grid.losses, grid.initial_losses, grid.lrs)
-        if not is_at_chance(*data):
-            found.setdefault(_group(key), []).append(float(best_lr(*data)))
-    return {group: sorted(lrs)[(len(lrs) - 1) // 2] for group, lrs in found.items()}
-
-
-def _group(key: tuple[str, ...]) -> tuple[str, ...]:
-    workload, _, optimizer, knobs = key
-    return workload, optimizer, knobs
 
 
 def _points(results: pl.DataFrame) -> pl.DataFrame:
@@ -181,7 +175,7 @@ def _measured(results: pl.DataFrame, measures: pl.DataFrame | None) -> pl.DataFr
         .with_columns(pl.when(is_completed).then(pl.col(name)).alias(name) for name in ("spike_share", "target_step"))
     )
     return joined.select(
-        *(*ENTRY, "lr", "seed", *MEASURES),
+        *(*ENTRY, "lr", "seed", "num_steps", "wall_s", *MEASURES),
         target_s=pl.col("target_step") * pl.col("wall_s") / pl.col("num_steps"),
         collapsed=pl.when(pl.col("lowest_entropy").is_not_null()).then(pl.col("collapse_step").is_not_null()),
         head_collapsed=pl.when(pl.col("lowest_head_entropy").is_not_null()).then(
@@ -206,7 +200,10 @@ def _targets(grids: Entries) -> dict[str, tuple[float, float | None]]:
 
 def _row(score: str, kind: ScoreKind, entry: ScoredEntry) -> dict[str, object]:
     part = kind.part(entry)
-    found = None if part.grid is None else kind.statistic.estimate(part.grid).reaching(part.unseen)
+    found = None
+    if part.grid is not None:
+        found = kind.statistic.estimate(part.grid).reaching(part.unseen)
+        found = found.within(kind.domain(entry.extent), censors=kind.is_rate)
     alike = found is not None and found.low is not None and found.low == found.high
     return {
         **dict(zip(ENTRY, entry.key, strict=True)),
@@ -214,6 +211,7 @@ def _row(score: str, kind: ScoreKind, entry: ScoredEntry) -> dict[str, object]:
         "value": None if found is None else _finite(found.value),
         "ci_low": None if found is None else _finite(found.low),
         "ci_high": None if found is None else _finite(found.high),
+        "ci_censored": "" if found is None else found.censored,
         "unit": kind.unit,
         "num_seeds": 0 if part.grid is None else len(part.grid.seeds),
         "higher_is_better": kind.higher_is_better,
@@ -231,20 +229,19 @@ def _valued(entry: ScoredEntry, kind: ScoreKind) -> _Valued | None:
     part = kind.part(entry)
     if part.grid is None or not math.isfinite(kind.statistic.estimate(part.grid).value):
         return None
-    return entry.key, part.grid, part.unseen
+    return _Valued(key=entry.key, grid=part.grid, unseen=part.unseen, extent=entry.extent)
 
 
 def _difference_rows(found: list[_Valued], score: str, kind: ScoreKind) -> list[dict[str, object]]:
     pairs = list(itertools.combinations(found, 2))
-    seen = kind.statistic.differences([grid for _, grid, _ in found])
-    differences = [_with_unseen(one, first[2], second[2]) for one, (first, second) in zip(seen, pairs, strict=True)]
+    seen = kind.statistic.differences([one.grid for one in found])
+    differences = [_with_unseen(one, *pair) for one, pair in zip(seen, pairs, strict=True)]
     rows = []
     for (first, second), difference, p_holm in zip(pairs, differences, corrected(differences), strict=True):
-        step = max(kind.statistic.step(first[1]), kind.statistic.step(second[1]))
-        names = {"workload": first[0][0], "score": score, "unit": kind.difference_unit}
-        names |= {"first": entry_label(*first[0][1:]), "second": entry_label(*second[0][1:])}
+        names = {"workload": first.key[0], "score": score, "unit": kind.difference_unit}
+        names |= {"first": entry_label(*first.key[1:]), "second": entry_label(*second.key[1:])}
         verdict = _verdict(difference.value, p_holm, kind.higher_is_better)
-        numbers = _numbers(difference, step, first[2], second[2])
+        numbers = _numbers(difference, kind, first, second)
         rows.append({**names, **numbers, "p_holm": p_holm, "verdict": verdict, "compared": how_compared(difference)})
     return rows
 
@@ -254,19 +251,26 @@ def _is_undone(value: float, first: float, second: float) -> bool:
     return 0 < abs(value) <= (first if value < 0 else second)
 
 
-def _with_unseen(difference: Difference, first: float, second: float) -> Difference:
+def _with_unseen(difference: Difference, first: _Valued, second: _Valued) -> Difference:
     """The difference with p 1 where it `_is_undone`."""
-    return dataclasses.replace(difference, p_value=1.0) if _is_undone(difference.value, first, second) else difference
+    is_undone = _is_undone(difference.value, first.unseen, second.unseen)
+    return dataclasses.replace(difference, p_value=1.0) if is_undone else difference
 
 
-def _numbers(difference: Difference, step: float, first: float, second: float) -> dict[str, object]:
-    """Numbers of a row; `first` and `second` say how far each may lie above its value unseen."""
+def _numbers(difference: Difference, kind: ScoreKind, first: _Valued, second: _Valued) -> dict[str, object]:
+    """Numbers of a row; the interval is wider by a step on either side, reaches what is unseen, keeps to its domain."""
     value, half, error = difference.value, difference.half_width, difference.standard_error
-    num_seeds, is_undone = difference.num_seeds, _is_undone(value, first, second)
+    num_seeds, is_undone = difference.num_seeds, _is_undone(value, first.unseen, second.unseen)
+    interval = Interval(value=value, low=None, high=None)
+    if half is not None:
+        half += max(kind.statistic.step(first.grid), kind.statistic.step(second.grid))
+        interval = Interval(
+            value=value, low=value - max(half, second.unseen), high=value + max(half, first.unseen)
+        ).within(kind.difference_domain(first.extent, second.extent))
     return {
         "difference": _finite(value),
-        "ci_low": None if half is None else value - max(half + step, second),
-        "ci_high": None if half is None else value + max(half + step, first),
+        "ci_low": interval.low,
+        "ci_high": interval.high,
         "p_value": difference.p_value,
         "spread": None if error is None else error * math.sqrt(num_seeds),
         "num_seeds": num_seeds,

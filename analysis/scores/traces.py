@@ -51,12 +51,14 @@ TRIAL_COLUMNS: dict[str, type[pl.DataType]] = {
 
 MEASURES: dict[str, type[pl.DataType]] = {
     "spike_share": pl.Float64,  # of the measured losses with enough before them, in [0, 1]; null without any
+    "num_judged": pl.Float64,  # measured losses with enough before them
     "target_step": pl.Float64,  # updates; null: not reached
     "collapse_step": pl.Float64,  # updates; null: no layer collapsed
     "collapse_layer": pl.Float64,  # the layer that collapsed first, the lowest of several; null likewise
     "lowest_entropy": pl.Float64,  # least over layers and steps, as a share of the most it can be; null without entropy
     "head_collapse_step": pl.Float64,  # updates; null: no head collapsed
     "lowest_head_entropy": pl.Float64,  # as lowest_entropy, of the least head; null where it was not traced
+    "last_layer": pl.Float64,  # the highest of the layers with an entropy
     "assumes_log_n": pl.Boolean,  # shares of log N, for want of uniform_entropy; null without entropy
     "has_loss": pl.Boolean,
 }
@@ -90,7 +92,7 @@ def lot_measures(lots: Iterable[pl.DataFrame], trials: pl.DataFrame) -> pl.DataF
 
 
 def _of_loss(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:
-    """trial_id, spike_share, target_step, has_loss of the trials with a finite loss."""
+    """trial_id, spike_share, num_judged, target_step, has_loss of the trials with a finite loss."""
     log_loss = pl.col("value").clip(lower_bound=_LEAST_LOSS).log()
     before = log_loss.shift(1)
     usual = before.rolling_mean(SPIKE_WINDOW, min_samples=SPIKE_MIN_LOSSES)
@@ -106,6 +108,7 @@ def _of_loss(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:
         .group_by("trial_id")
         .agg(
             spike_share=is_spike.mean(),
+            num_judged=is_spike.count(),
             target_step=pl.col("step").filter(recent <= pl.col("target")).min(),
             has_loss=pl.lit(True),
         )
@@ -135,6 +138,7 @@ def _of_entropy(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:
             first=pl.col("place").filter(is_mean & is_low).min(),
             lowest_head_entropy=pl.col("share").filter(~is_mean).min(),
             first_head=pl.col("place").filter(~is_mean & is_low).min(),
+            last_layer=(pl.col("place") % _LAYERS).max(),
             assumes_log_n=pl.col("assumed").any(),
         )
         .with_columns(collapse_step=first // _LAYERS, collapse_layer=first % _LAYERS)

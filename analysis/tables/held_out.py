@@ -8,7 +8,7 @@ from analysis.curves import ENTRY, require_columns
 from analysis.losses import SCORED_LOSSES
 from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
 from analysis.tables.table import Group, Number, Table, columns
-from analysis.text import decimals, number
+from analysis.text import decimals
 
 
 def held_out_group(leaderboard: pl.DataFrame) -> Group | None:
@@ -30,9 +30,9 @@ def _note(leaderboard: pl.DataFrame) -> str:
     """What the numbers and their intervals are, with the loss that chose the learning rate."""
     chosen_by = " and ".join(SCORED_LOSSES[loss].title for loss in leaderboard["loss"].unique().sort())
     return (
-        f"Means over seeds at each method's best learning rate (by its {chosen_by}); ±: half the width of the 95% "
-        "interval over seeds (Student's t). Nothing is stated where a seed diverged at that rate. Generalisation gap: "
-        "held-out minus training loss."
+        f"Means over seeds at each method's best learning rate (by its {chosen_by}); brackets: 95% interval over seeds "
+        "(Student's t; of shares on the scale of Wilson's interval). Nothing is stated where a seed diverged at that "
+        "rate. Generalisation gap: held-out minus training loss."
     )
 
 
@@ -45,12 +45,8 @@ def _table(heading: str, group: pl.DataFrame, names: list[str], measures: list[s
     return Table(heading=heading, columns=columns(*titles, num_names=len(names)), rows=rows)
 
 
-def _measure_cells(group: pl.DataFrame, name: str) -> list[str]:
-    """`mean ± half width`, the widest in two significant digits; without intervals three digits of the largest mean."""
-    halves = (group[f"{name}_ci_high"] - group[name]).to_list()
-    known = [half for half in halves if half]
-    places = decimals(known, 2) if known else decimals(group[name].drop_nulls(), 3)
-    texts = [number(value, places) for value in group[name]]
-    return [
-        text if half is None else f"{text} ± {number(half, places)}" for text, half in zip(texts, halves, strict=True)
-    ]
+def _measure_cells(group: pl.DataFrame, name: str) -> list[Number]:
+    """Means with their intervals; without one, three digits of the largest mean."""
+    places = decimals(group[name].drop_nulls(), 3)
+    ends = group.select(name, f"{name}_ci_low", f"{name}_ci_high")
+    return [Number(value=value, low=low, high=high, decimals=places) for value, low, high in ends.iter_rows()]

@@ -10,6 +10,7 @@ from analysis.text import escape_latex
 
 NEEDS = "% needs \\usepackage{booktabs}\n"
 
+_BOUNDS = {"≤ ": r"$\leq$ ", "≥ ": r"$\geq$ "}  # before the end of an interval that is censored
 _LONGEST_WHOLE_PART = 6  # digits before the point; a longer number is written with a power of ten
 
 
@@ -107,7 +108,9 @@ def interval_latex(low: str, high: str) -> str:
 
 
 def scientific(text: str) -> str:
-    """A number as text, as math that LaTeX shows: powers of ten written out, infinity, a dash for none."""
+    """A number as text, as math that LaTeX shows: powers of ten written out, infinity, a dash for none, bounds."""
+    if text[:2] in _BOUNDS:
+        return f"{_BOUNDS[text[:2]]}{scientific(text[2:])}"
     plain = text.removeprefix("-")
     sign = "-" if plain != text else ""
     if plain in ("", "–", "nan", "None"):

@@ -22,7 +22,7 @@ from analysis.tables.html import group_html, tables_html
 from analysis.tables.latex import NEEDS, floated, group_latex, line_latex, row_latex
 from analysis.tables.markdown import group_markdown, pipe_table
 from analysis.tables.table import Cell, Column, Flags, Interval, Name, Number, Table
-from analysis.text import decimals, entry_name, escape_latex, escape_markdown
+from analysis.text import decimals, entry_name, escape_latex, escape_markdown, interval_decimals
 
 COLUMN_TITLES: dict[str, str] = {
     "rank": "Rank",
@@ -202,7 +202,7 @@ def _cells(entry: dict[str, Any], digits: dict[str, int], *, is_best: bool) -> d
         "knobs": entry["knobs"],
         "lr_sensitivity": Number(
             value=entry["lr_sensitivity"],
-            decimals=digits["lr_sensitivity"],
+            decimals=interval_decimals(entry["ci_low"], entry["ci_high"], digits["lr_sensitivity"]),
             is_best=is_best,
         ),
         "interval": Interval(low=entry["ci_low"], high=entry["ci_high"], decimals=digits["lr_sensitivity"]),

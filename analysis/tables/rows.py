@@ -10,6 +10,7 @@ import polars as pl
 from analysis.curves import entry_label, groups_of
 from analysis.scores.flags import flags_of
 from analysis.tables.table import Cell, Flags, Group, Interval, Number, Table, columns
+from analysis.text import interval_decimals
 
 Row = dict[str, Any]
 Filled = tuple[str, Callable[[Row], Cell]]
@@ -38,12 +39,19 @@ def fixed(name: str, decimals: int | None) -> Callable[[Row], Cell]:
 
 
 def scored(title: str, name: str, ends: str, decimals: int) -> tuple[Filled, Filled]:
-    """A column of numbers, and one of their intervals, from `ends`_low to `ends`_high."""
+    """A column of numbers, and one of their intervals, from `ends`_low to `ends`_high, whose widths decide digits.
+
+    `decimals`: of numbers without an interval.
+    """
+
+    def value(row: Row) -> Cell:
+        places = interval_decimals(row[f"{ends}_low"], row[f"{ends}_high"], decimals)
+        return Number(value=row[name], decimals=places)
 
     def interval(row: Row) -> Cell:
         return Interval(low=row[f"{ends}_low"], high=row[f"{ends}_high"], decimals=decimals)
 
-    return (title, fixed(name, decimals)), ("95% interval", interval)
+    return (title, value), ("95% interval", interval)
 
 
 def label(row: Row) -> Cell:

@@ -83,11 +83,15 @@ def aggregate_tables(ranking: pl.DataFrame) -> list[Table]:
 
 
 def score_cell(row: dict[str, Any], places: int, mark: str = "") -> Number:
-    """The value of a row of the score table and its interval; learning rates in three significant digits."""
+    """The value of a row of the score table and its interval; learning rates in three significant digits.
+
+    `places`: decimals where there is no interval.
+    """
     return Number(
         value=row["value"],
         low=row["ci_low"],
         high=row["ci_high"],
+        censored=row["ci_censored"],
         decimals=None if row["unit"] == "lr" else places,
         before="≥ " if row["value"] is not None and row["note"].startswith("censored") else "",
         mark=mark,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.scores.flags import word_of
-from analysis.text import number
+from analysis.text import interval_decimals, number
 
 NOTHING = "–"
 
@@ -22,13 +22,16 @@ class Name:
 class Number:
     """A value, if there is one, with the ends of its interval, if it has one.
 
-    `decimals` are digits after the point; None: three significant digits. `before` and `mark` stand around the value.
+    `decimals` are digits after the point where there is no interval, whose width decides else (`interval_decimals`);
+    None: three significant digits always, as learning rates have. `before` and `mark` stand around the value.
+    `censored`: which ends are those of what was tried, as analysis.scores.scales.Interval has it.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
     decimals: int | None = None
+    censored: str = ""
     before: str = ""
     mark: str = ""
     is_best: bool = False
@@ -36,13 +39,20 @@ class Number:
     @property
     def digits(self) -> str:
         """The value alone, or a dash."""
-        return digits_of(self.value, self.decimals)
+        return digits_of(self.value, self._places)
 
     @property
     def ends(self) -> tuple[str, str] | None:
-        """The ends of the interval as text."""
-        ends = self.low, self.high
-        return None if ends[0] is None else (digits_of(ends[0], self.decimals), digits_of(ends[1], self.decimals))
+        """The ends of the interval as text; one that is censored as what it is at most, or at least."""
+        if self.low is None:
+            return None
+        low, high = digits_of(self.low, self._places), digits_of(self.high, self._places)
+        at_most, at_least = (self.censored in (end, "both") for end in ("low", "high"))
+        return f"{'≤ ' if at_most else ''}{low}", f"{'≥ ' if at_least else ''}{high}"
+
+    @property
+    def _places(self) -> int | None:
+        return None if self.decimals is None else interval_decimals(self.low, self.high, self.decimals)
 
     @property
     def text(self) -> str:

@@ -123,10 +123,11 @@ def _terminal(frame: polars.DataFrame) -> str:
 
 
 def _markdown_of_differences(frame: polars.DataFrame) -> str:
+    from analysis.tables.frames import row_cells
     from analysis.tables.markdown import table_markdown
-    from analysis.tables.table import Table, columns, plain_cell
+    from analysis.tables.table import NOTHING, Table, columns
 
-    rows = tuple(tuple(map(plain_cell, row)) for row in frame.iter_rows())
+    rows = tuple(row_cells(row, nothing=NOTHING) for row in frame.iter_rows(named=True))
     return table_markdown(Table(heading="Differences", columns=columns(*frame.columns, num_names=4), rows=rows))
 
 

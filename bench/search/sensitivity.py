@@ -71,7 +71,8 @@ class Sensitivity(Search):
         else:
             grids_NLS, initial_S, scores_N = self._completed(points)
             value, half = float(np.median(scores_N)), self._half_width(grids_NLS, initial_S)
-            low, high, note = value - half, value + half, self._note(points, _deviation(grids_NLS, initial_S))
+            low = -math.inf if math.isinf(half) else max(value - half, 0.0)
+            high, note = value + half, self._note(points, _deviation(grids_NLS, initial_S))
         return Answer(value=value, low=low, high=high, unit="loss", num_trials=len(points), note=note)
 
     def _note(self, points: Sequence[Point], deviation: float) -> str:

@@ -70,8 +70,9 @@ class Tune(Search):
         low, high = -math.inf, math.inf
         losses_S = np.array([p.final_loss for p in points if p.value == best_value and not p.is_lost])
         if len(losses_S) > 1 and np.isfinite(losses_S).all():
-            found = mean_interval(losses_S)
-            low, high = found.low or low, found.high or high
+            bounds = (0.0 if losses_S.min() >= 0 else -math.inf), math.inf
+            found = mean_interval(losses_S).within(bounds)
+            low, high = (low, high) if found.low is None or found.high is None else (found.low, found.high)
         return TuneAnswer(
             value=loss,
             low=low,

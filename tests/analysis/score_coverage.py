@@ -24,6 +24,7 @@ from analysis.curves import LossGrid
 from analysis.scores import robustness
 from analysis.scores.intervals import half_width, rounding_error, standard_error
 from analysis.scores.robustness import Score
+from analysis.scores.scales import Interval
 from analysis.scores.spreads import spread_ends
 from analysis.scores.wandering import cliff_wanders, unseen_at, unseen_at_best
 from tests.analysis.interval_coverage import LRS_L, SCENARIOS, Scenario, simulate
@@ -35,6 +36,8 @@ PLACES = tuple(np.arange(-6, 6) / 12)  # decades from the scenario's cliff
 
 # Half the width of an interval, of the standard error (N,) and the number of seeds.
 Half = Callable[[np.ndarray, int], np.ndarray]
+# An interval around its value on the scale of what it is of, as analysis.scores.statistics has it.
+Scale = Callable[[Interval], Interval]
 
 
 def _decades(score: Score) -> Score:
@@ -46,9 +49,26 @@ def loss_at_default(losses_NLS: np.ndarray, initial_NS: np.ndarray, lrs_L: np.nd
     return np.minimum(losses_NLS[..., DEFAULT_ROW, :], initial_NS).mean(-1)
 
 
-def of_share(error_N: np.ndarray, num_seeds: int) -> np.ndarray:
-    """As analysis.scores.kinds has it for shares of trials."""
+def rounded(error_N: np.ndarray, num_seeds: int) -> np.ndarray:
+    """As analysis.scores.intervals.rounded_interval has it, but for shares of 0 and 1, where it is no less."""
     return half_width(rounding_error(error_N, 1 / len(LRS_L), num_seeds), num_seeds)
+
+
+def plain(interval: Interval) -> Interval:
+    """As it is."""
+    return interval
+
+
+def in_shares(interval: Interval) -> Interval:
+    """Cut at 0 and 1."""
+    return interval.within((0.0, 1.0))
+
+
+def ends(scale: Scale, value_N: np.ndarray, half_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the intervals on a scale, (N,) each; NaN where there is none."""
+    found = [scale(Interval.around(*one)) for one in zip(value_N.tolist(), half_N.tolist(), strict=True)]
+    low_N, high_N = np.array([(one.low, one.high) for one in found], dtype=float).T
+    return low_N, high_N
 
 
 def on_grid(error_N: np.ndarray, num_seeds: int) -> np.ndarray:
@@ -65,6 +85,7 @@ class GridScore:
 
     score: Score
     half: Half = half_width
+    scale: Scale = plain
     jumps: bool = False
     unseen: Callable[[LossGrid], float] | None = None
 
@@ -74,34 +95,61 @@ GRID_SCORES: dict[str, GridScore] = {
     "lr_sensitivity_seedwise": GridScore(score=robustness.lr_sensitivity_seedwise),
     "lr_sensitivity_windowed": GridScore(score=robustness.lr_sensitivity_windowed, jumps=True),
     "best_loss": GridScore(score=robustness.best_loss, unseen=unseen_at_best),
-    "diverged_share": GridScore(score=robustness.diverged_share, half=of_share),
+    "diverged_share": GridScore(score=robustness.diverged_share, half=rounded, scale=in_shares),
     "stable_decades": GridScore(score=robustness.stable_decades, half=on_grid),
     "edge_lr, decades": GridScore(score=_decades(robustness.edge_lr), half=on_grid),
     "best_lr, decades": GridScore(score=_decades(robustness.best_lr), half=on_grid),
 }
+# Few trials diverge where cliffs lie near the top of the grid, which shares near 0 are to be tried with.
+NEAR_THE_TOP = (
+    Scenario(name="cliff at lr 8, +-0.15", cliff=0.9, cliff_jitter=0.15, noise=0.05),
+    Scenario(name="cliff at lr 8, +-0.5", cliff=0.9, cliff_jitter=0.5, noise=0.05),
+    Scenario(name="cliff at lr 16, +-0.5", cliff=1.2, cliff_jitter=0.5, noise=0.05),
+)
 # Those that the flag cliff_wanders speaks of.
 REACHING = sorted(name for name, of in GRID_SCORES.items() if of.unseen is not None)
 
-# One value a seed: (N, S) draws, and the mean and standard deviation of the law.
-Law = tuple[Callable[[np.random.Generator, tuple[int, int]], np.ndarray], float, float]
+Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]  # (N, S), one value a seed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Law:
+    """What values of seeds are drawn from, its mean and standard deviation, and the scale that their mean has."""
+
+    draw: Draw
+    mean: float
+    spread: float
+    scale: Scale
+
+
+def _log_normal(sigma: float) -> Law:
+    mean, spread = float(stats.lognorm.mean(sigma)), float(stats.lognorm.std(sigma))
+    scale = Interval.of_positive_mean
+    return Law(draw=lambda rng, shape: rng.lognormal(0.0, sigma, shape), mean=mean, spread=spread, scale=scale)
+
+
+def _beta(a: float, b: float) -> Law:
+    mean, spread = float(stats.beta.mean(a, b)), float(stats.beta.std(a, b))
+    return Law(draw=lambda rng, shape: rng.beta(a, b, shape), mean=mean, spread=spread, scale=Interval.of_share)
+
+
 LAWS: dict[str, Law] = {
-    "normal (final losses)": (lambda rng, shape: rng.normal(1.0, 0.2, shape), 1.0, 0.2),
-    "log-normal, sigma 0.3 (steps to target)": (
-        lambda rng, shape: rng.lognormal(0.0, 0.3, shape),
-        float(stats.lognorm.mean(0.3)),
-        float(stats.lognorm.std(0.3)),
+    "normal (final losses)": Law(
+        draw=lambda rng, shape: rng.normal(1.0, 0.2, shape), mean=1.0, spread=0.2, scale=plain
     ),
-    "log-normal, sigma 0.8": (
-        lambda rng, shape: rng.lognormal(0.0, 0.8, shape),
-        float(stats.lognorm.mean(0.8)),
-        float(stats.lognorm.std(0.8)),
+    "log-normal, sigma 0.3 (steps to target)": _log_normal(0.3),
+    "log-normal, sigma 0.8": _log_normal(0.8),
+    "beta(8, 1) (lowest entropies)": _beta(8, 1),
+    "beta(1, 20) (shares near 0)": _beta(1, 20),
+    "binomial of 19 at 0.3 (share of trials)": Law(
+        draw=lambda rng, shape: rng.binomial(19, 0.3, shape) / 19,
+        mean=0.3,
+        spread=float(np.sqrt(0.3 * 0.7 / 19)),
+        scale=Interval.of_share,
     ),
-    "binomial of 19 at 0.3 (share of trials)": (
-        lambda rng, shape: rng.binomial(19, 0.3, shape) / 19,
-        0.3,
-        float(np.sqrt(0.3 * 0.7 / 19)),
+    "Poisson of mean 1 of 500 (rare spikes)": Law(
+        draw=lambda rng, shape: rng.poisson(1.0, shape) / 500, mean=1 / 500, spread=1 / 500, scale=Interval.of_share
     ),
-    "Poisson of mean 1 (rare spikes)": (lambda rng, shape: rng.poisson(1.0, shape).astype(float), 1.0, 1.0),
 }
 
 
@@ -131,11 +179,11 @@ def holds(name: str, suites: tuple[np.ndarray, np.ndarray], truth: float, *, wit
     """
     of = GRID_SCORES[name]
     value_N, error_N = of.score(*suites, LRS_L), standard_error(of.score, *suites, LRS_L, jumps=of.jumps)
-    half_N = of.half(error_N, suites[0].shape[-1]) + 1e-9
-    high_N = value_N + half_N
+    low_N, high_N = ends(of.scale, value_N, of.half(error_N, suites[0].shape[-1]))
+    low_N, high_N = low_N - 1e-9, high_N + 1e-9
     if with_unseen and of.unseen is not None:
         high_N = np.maximum(high_N, value_N + [of.unseen(_grid(*suite)) for suite in zip(*suites, strict=True)])
-    holds_N = (value_N - half_N <= truth) & (truth <= high_N)
+    holds_N = (low_N <= truth) & (truth <= high_N)
     return np.where(np.isfinite(value_N + error_N), holds_N, np.nan)
 
 
@@ -179,19 +227,20 @@ def flag_record(scenario: Scenario, num_seeds: int, *, num_suites: int, seed: in
 
 def mean_coverage(law: str, num_seeds: int, *, num_suites: int, seed: int) -> float:
     """Share of suites whose interval holds the mean of the law, for a score that is the mean of one value a seed."""
-    draw, mean, _ = LAWS[law]
-    values_N1S = draw(np.random.default_rng([seed, num_seeds]), (num_suites, num_seeds))[:, None, :]
+    of = LAWS[law]
+    values_N1S = of.draw(np.random.default_rng([seed, num_seeds]), (num_suites, num_seeds))[:, None, :]
     initial_NS, lrs_L = np.ones((num_suites, num_seeds)), np.ones(1)
     value_N = robustness.seed_mean(values_N1S, initial_NS, lrs_L)
     half_N = half_width(standard_error(robustness.seed_mean, values_N1S, initial_NS, lrs_L), num_seeds)
-    return float((np.abs(value_N - mean) <= half_N).mean())
+    low_N, high_N = ends(of.scale, value_N, half_N)
+    return float(((low_N <= of.mean) & (of.mean <= high_N)).mean())
 
 
 def spread_coverage(law: str, num_seeds: int, *, num_suites: int, seed: int) -> float:
     """Share of suites whose interval of the spread over seeds holds the law's standard deviation."""
-    draw, _, spread = LAWS[law]
-    low_N, high_N = spread_ends(draw(np.random.default_rng([seed, num_seeds]), (num_suites, num_seeds)))
-    return float(((low_N <= spread) & (spread <= high_N)).mean())
+    of = LAWS[law]
+    low_N, high_N = spread_ends(of.draw(np.random.default_rng([seed, num_seeds]), (num_suites, num_seeds)))
+    return float(((low_N <= of.spread) & (of.spread <= high_N)).mean())
 
 
 def tables(*, num_suites: int, seed: int, show: Callable[[str], None]) -> None:
@@ -200,7 +249,7 @@ def tables(*, num_suites: int, seed: int, show: Callable[[str], None]) -> None:
     head = " | ".join(f"{count} seeds" for count in counts)
     show(f"| score | scenario | {head} |\n| --- | --- |" + " ---: |" * len(counts))
     for name in GRID_SCORES:
-        for scenario in SCENARIOS:
+        for scenario in (*SCENARIOS, *(NEAR_THE_TOP if name == "diverged_share" else ())):
             found = [grid_coverage(name, scenario, count, num_suites=num_suites, seed=seed) for count in counts]
             show(f"| {name} | {scenario.name} | {' | '.join(f'{one:.3f}' for one in found)} |")
     show(f"\n| values of a seed | interval of the | {head} |\n| --- | --- |" + " ---: |" * len(counts))

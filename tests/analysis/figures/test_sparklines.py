@@ -63,7 +63,7 @@ def test_interval_worked_by_hand():
     svg = whisker(1.0, 0.5, 1.5, (0.0, 2.0))
     assert re.findall('class="range" d="([^"]*)"', svg) == ["M33,9H87", "M33,6V12", "M87,6V12"]
     assert '<circle class="dot" cx="60" cy="9"' in svg
-    assert 'aria-label="1, 95% interval 0.5 to 1.5"' in svg
+    assert 'aria-label="1.00, 95% interval 0.50 to 1.50"' in svg
 
 
 def test_interval_beyond_the_axis_ends_in_an_arrow():

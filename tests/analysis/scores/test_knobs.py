@@ -178,7 +178,10 @@ def test_interval_of_the_shift_by_hand():
     found = lr_transfer(frame(mapped({64.0: parabola(-2.2, 1.0), 256.0: wide})), "warmup_steps").row(1, named=True)
     assert found["shift_decades"] == pytest.approx(-0.6)
     assert found["shift_ci_high"] == pytest.approx(-0.6 + 12.7062 * 0.2, rel=1e-4)
-    assert math.log10(found["best_lr_ci_high"] / found["best_lr"]) == pytest.approx(12.7062 * 0.2, rel=1e-4)
+    # As wide is that of the best lr, 10^-2.8, beyond the grid of 1e-4 to 0.1 on either side.
+    lrs = min(one), max(one)
+    assert (found["best_lr_ci_low"], found["best_lr_ci_high"]) == pytest.approx(lrs)
+    assert found["best_lr_ci_censored"] == "both"
 
 
 def test_best_at_the_border_is_flagged_and_not_refined():

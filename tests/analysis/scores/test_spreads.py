@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from analysis.curves import LossGrid
-from analysis.scores.intervals import Interval
+from analysis.scores.scales import Interval
 from analysis.scores.spreads import spread_difference, spread_ends, spread_interval
 
 

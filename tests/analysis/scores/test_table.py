@@ -74,7 +74,8 @@ def test_intervals_are_those_of_the_machinery():
     rows = scores_of(table(suite({"a": A, "b": B})), "a")
     mean, spread = mean_interval(pl.Series([1.0, 2.0]).to_numpy()), spread_interval(pl.Series([1.0, 2.0]).to_numpy())
     default, of_spread = rows["loss_at_default"], rows["final_loss_spread"]
-    assert (default["ci_low"], default["ci_high"]) == pytest.approx((mean.low, mean.high))
+    assert (default["ci_low"], default["ci_high"]) == pytest.approx((0.0, mean.high))  # losses are not below 0
+    assert mean.low < 0
     assert (of_spread["ci_low"], of_spread["ci_high"]) == pytest.approx((spread.low, spread.high))
     assert default["num_seeds"] == 2
 
@@ -91,10 +92,40 @@ def test_lr_scores_have_half_a_mean_grid_step_on_either_side():
 
 
 def test_shares_of_trials_have_the_error_of_their_rounding():
-    # Of four lrs, seed 0 loses one: shares 1/4 and 0, their variance 1/32 and that of the rounding 1/192, over 2.
-    found = scores_of(table(suite({"a": A})), "a")["diverged_share"]
-    half = 12.706204736432095 * math.sqrt((1 / 32 + 1 / 192) / 2)
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx((1 / 8 - half, 1 / 8 + half))
+    # Of four lrs, two of four seeds lose one: shares 1/4 and 0, their variance 1/48 and that of the rounding 1/192.
+    losses = [[3.0] * 4, [1.0, 1.1, 1.2, 1.3], [2.0] * 4, [INF, INF, 3.0, 3.0]]
+    found = scores_of(table(suite({"a": losses})), "a")["diverged_share"]
+    half = 3.182446305284263 * math.sqrt((1 / 48 + 1 / 192) / 4)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((0.0, 1 / 8 + half))
+    two = scores_of(table(suite({"a": A})), "a")["diverged_share"]
+    assert (two["ci_low"], two["ci_high"]) == (0.0, 1.0)
+
+
+def test_no_divergence_does_not_say_that_there_is_none():
+    # At one of three lrs one seed of two may diverge: a third of 1 - sqrt(0.025) at most; the rounding alone says more.
+    found = scores_of(table(suite({"a": [[2.0, 2.0], [1.5, 1.5], [3.0, 3.0]]})), "a")["diverged_share"]
+    assert (found["value"], found["ci_low"]) == (0, 0)
+    assert found["ci_high"] == pytest.approx(12.706204736432095 / 3 / math.sqrt(24))
+    ten = {"a": [[2.0] * 10, [1.5] * 10, [3.0] * 10]}
+    found = scores_of(table(suite(ten)), "a")["diverged_share"]
+    assert found["ci_high"] == pytest.approx((1 - 0.025**0.1) / 3)
+
+
+def test_no_spike_does_not_say_that_there_is_none():
+    data = suite({"a": [[2.0, 2.0], [1.5, 1.5]]})
+    trace = pl.concat([loss_trace(trial_id, [1.0] * 50) for trial_id in data["trial_id"]])
+    found = scores_of(table(data, trace), "a")["spike_rate"]
+    assert (found["value"], found["ci_low"], found["note"]) == (0, 0, "none of 120 losses")
+    assert found["ci_high"] == pytest.approx(1 - 0.025 ** (1 / 120))
+
+
+def test_steps_keep_to_those_trained():
+    data = suite({"a": [[2.0, 2.0], [1.0, 1.0]]})
+    fast, slow = [1.0] * 30, [4.0] * 10 + [1.0] * 20
+    found = scores_of(table(data, pl.concat([loss_trace("a-0.01-0", fast), loss_trace("a-0.01-1", slow)])), "a")
+    steps, seconds = found["steps_to_target"], found["time_to_target"]
+    assert 0 < steps["ci_low"] < steps["value"] < steps["ci_high"] == data["num_steps"][0]
+    assert 0 < seconds["ci_low"] < seconds["value"] < seconds["ci_high"] == data["wall_s"][0]
 
 
 def test_the_board_and_the_table_agree():
@@ -109,8 +140,14 @@ def test_the_board_and_the_table_agree():
 
 def test_an_edge_at_the_top_of_the_grid_is_censored_and_one_below_it_is_not():
     found = scores_of(table(suite({"b": B})), "b")["edge_lr"]
-    assert (found["value"], found["ci_low"], found["ci_high"]) == (1.0, None, None)
-    assert found["note"] == "censored: stable up to the top of the grid"
+    assert (found["value"], found["ci_low"], found["ci_high"]) == pytest.approx((1.0, 0.1**0.5, 1.0))
+    assert (found["ci_censored"], found["note"]) == ("high", "censored: stable up to the top of the grid")
+
+
+def test_rates_are_censored_where_the_grid_ends():
+    """Seeds differ in their best lr by all of it: three decades and half a step beyond are left of the interval."""
+    found = scores_of(table(suite({"a": [[1.0, 3.0], [2.0, 2.0], [3.0, 1.1]]})), "a")["best_lr"]
+    assert (found["ci_low"], found["ci_high"], found["ci_censored"]) == (0.001, 0.1, "both")
 
 
 def test_windowed_sensitivity_follows_the_optimum():

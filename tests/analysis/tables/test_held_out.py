@@ -41,7 +41,10 @@ def test_table_is_sorted_by_held_out_loss_and_rounds_to_the_interval():
     ]
     (table,) = tables(leaderboard(frame(rows)))
     # Half width: 4.303 * 0.01 / sqrt(3) = 0.0248.
-    assert [row[:3] for row in table.texts] == [("better", "0.1", "1.010 ± 0.025"), ("worse", "0.1", "2.010 ± 0.025")]
+    assert [row[:3] for row in table.texts] == [
+        ("better", "0.1", "1.010 [0.985, 1.035]"),
+        ("worse", "0.1", "2.010 [1.985, 2.035]"),
+    ]
 
 
 def test_optimizers_and_knobs_are_columns_where_they_vary():

@@ -35,6 +35,7 @@ def test_letters_that_fonts_lack_are_given_by_number():
         (Number(value=None, decimals=2), "--"),
         (Number(value=1.5, decimals=1, is_best=True), r"\textbf{1.5}"),
         (Interval(low=None, high=None), "--"),
+        (Interval(low=3e-4, high=0.3, censored="both"), r"{[}$\leq$ 0.0003, $\geq$ 0.3{]}"),
         (Interval(low=1e-5, high=1.0), r"{[}$1 \times 10^{-5}$, 1{]}"),
         (Name(text="a_b", is_best=True), r"\textbf{a\_b}"),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS, leaderboard
 from analysis.tables.leaderboard import FORMATS, terminal_frames
-from analysis.text import decimals, escape_latex, escape_markdown, number
+from analysis.text import decimals, escape_latex, escape_markdown, interval_decimals, number
 from tests.analysis.synthetic_results import METHODS, frame, results, row, with_held_out
 
 HOSTILE = 'a_b%&$#{}~^\\|<script>alert("1")</script>`*'
@@ -104,10 +104,13 @@ def test_csv_and_json_carry_every_digit(board):
 
 def test_interval_and_digits(board):
     first = board.row(0, named=True)
-    expected = f"\\[{first['ci_low']:.2f}, {first['ci_high']:.2f}\\]" if first["lr_sensitivity"] > 1 else None
+    places = interval_decimals(first["ci_low"], first["ci_high"], 0)
+    value, low, high = (f"{first[name]:.{places}f}" for name in ("lr_sensitivity", "ci_low", "ci_high"))
     text = FORMATS["markdown"](board)
-    assert expected is None or expected in text
-    assert f"| {board['lr_sensitivity'].max():.2f} |" in text
+    assert f"\\[{low}, {high}\\]" in text
+    assert value in text
+    half = (first["ci_high"] - first["ci_low"]) / 2
+    assert 10 <= half * 10**places < 100  # two significant digits of half the width
 
 
 def test_ties_share_a_range_of_ranks():

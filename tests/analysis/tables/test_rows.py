@@ -31,6 +31,6 @@ def test_a_line_a_row_and_a_title_a_column():
     assert table.titles == ("Entry", "Seeds", "Value", "95% interval", "Digits", "Flags")
     assert [column.is_name for column in table.columns] == [True, True, False, False, False, False]
     assert table.texts == (
-        ("a, sgd", "2", "1.0", "[0.5, 1.5]", "1", "few seeds, imported"),
+        ("a, sgd", "2", "1.00", "[0.50, 1.50]", "1", "few seeds, imported"),
         ("b, x=1", "3", "–", "–", "–", ""),
     )

@@ -29,7 +29,7 @@ def test_what_the_leaderboard_shows_is_not_shown_again():
 def test_cells_have_the_interval_and_censored_edges_say_so():
     (first, *_) = scores_tables(table(suite()))
     edges = [cells[first.titles.index("Edge")] for cells in first.texts]
-    assert edges[0] == "≥ 1"
+    assert edges[0] == "≥ 1 [0.316, ≥ 1]"
     assert edges[1] == "0.1 [0.0316, 0.316]"
 
 
