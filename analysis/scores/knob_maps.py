@@ -98,6 +98,16 @@ def clipped_map(losses_XYS: np.ndarray, initial_XYS: np.ndarray) -> np.ndarray:
     return np.minimum(mean_of_present(losses_XYS), mean_of_present(initial_XYS))
 
 
+def least_mean(losses_XYS: np.ndarray, initial_XYS: np.ndarray) -> float:
+    """The least mean final loss of a cell, which may lie above the loss at init: (X, Y, S) twice -> number.
+
+    As robustness.best_loss: the least loss at init if a seed diverged in every cell.
+    """
+    map_XY = mean_of_present(losses_XYS)
+    least = float(np.nanmin(map_XY))
+    return float(np.nanmin(clipped_map(losses_XYS, initial_XYS))) if np.isinf(least) else least
+
+
 def stable_cells(losses_XYS: np.ndarray, initial_XYS: np.ndarray) -> np.ndarray:
     """True where a cell is stable: (X, Y, S) twice -> bool (X, Y).
 

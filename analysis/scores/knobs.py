@@ -23,7 +23,7 @@ from analysis.curves import ENTRY
 from analysis.scores.definition import Definition, Extent, moved_decades, tried_area
 from analysis.scores.flags import flag_text
 from analysis.scores.guards import knob_flags
-from analysis.scores.knob_maps import KnobMap, MapScore, clipped_map, knob_maps, map_interval
+from analysis.scores.knob_maps import KnobMap, MapScore, clipped_map, knob_maps, least_mean, map_interval
 from analysis.scores.scales import Interval
 from bench.errors import UsageError
 
@@ -166,7 +166,7 @@ def _sensitivity_row(
         **at_lr.columns("at_best_lr", "at_best_lr_ci"),
         "best_lr": None if knob == "lr" else float(found.y_values[_best_column(map_KR)]),
         "best_value": float(found.x_values[np.nanargmin(profile_K)]),
-        "best_loss": float(np.nanmin(profile_K)),
+        "best_loss": least_mean(found.losses, found.initial_losses),
         "worst_value": float(found.x_values[np.nanargmax(profile_K)]),
         "num_values": len(found.x_values),
         "num_seeds": len(found.seeds),
@@ -177,7 +177,6 @@ def _sensitivity_row(
 
 def _transfer_rows(key: tuple[str, ...], across: str, found: KnobMap) -> list[dict[str, object]]:
     log_lrs_R = np.log10(found.y_values)
-    map_KR = clipped_map(found.losses, found.initial_losses)
     rows = []
     for place, value in enumerate(found.x_values):
 
@@ -199,7 +198,7 @@ def _transfer_rows(key: tuple[str, ...], across: str, found: KnobMap) -> list[di
                 "value": float(value),
                 **{name: _power(end) for name, end in best.columns("best_lr", "best_lr_ci").items()},
                 "best_lr_ci_censored": best.censored,
-                "best_loss": float(np.nanmin(map_KR[place])),
+                "best_loss": least_mean(found.losses[[place]], found.initial_losses[[place]]),
                 **_interval("shift_decades", shift, found).columns("shift_decades", "shift_ci"),
                 **_interval("loss_lost", lost, found).columns("loss_lost", "loss_lost_ci"),
                 "num_seeds": int((~np.isnan(found.losses[place])).any(0).sum()),

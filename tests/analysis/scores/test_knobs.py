@@ -50,6 +50,15 @@ def test_sensitivity_to_warmup_by_hand():
     assert entry["ci_low"] < entry["sensitivity"] < entry["ci_high"]
 
 
+def test_a_best_loss_above_the_loss_at_init_is_the_mean_itself():
+    stuck = {0.0: {0.1: [4.5, 4.7], 1.0: [5.0, math.inf]}, 10.0: {0.1: [4.3, 4.5], 1.0: [math.inf, math.inf]}}
+    data = frame(mapped(stuck))
+    assert only(knob_sensitivity(data, "warmup_steps"))["best_loss"] == pytest.approx(4.4)
+    assert lr_transfer(data, "warmup_steps")["best_loss"].to_list() == pytest.approx([4.6, 4.4])
+    diverged = {value: {0.1: [math.inf] * 2, 1.0: [math.inf] * 2} for value in (0.0, 10.0)}
+    assert only(knob_sensitivity(frame(mapped(diverged)), "warmup_steps"))["best_loss"] == 4.0
+
+
 def test_interval_by_hand():
     # Seed 0: profile 3, 1, 2 -> 1; seed 1: 2, 1, 2 -> 2/3. Without a seed, the other's alone. The jackknife's error and
     # the seeds' spread agree: |1 - 2/3| / 2 = 1/6; t of one degree of freedom 12.7062.
