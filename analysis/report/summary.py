@@ -82,7 +82,7 @@ def _alone(names: list[str]) -> str:
 
 
 def _unpaired(names: list[str]) -> str:
-    return f" Compared unpaired, as its seeds are others: {listed(names)}." if names else ""
+    return f" Compared unpaired, by seeds that the others do not have: {listed(names)}." if names else ""
 
 
 def _little(names: list[str]) -> str:

@@ -60,7 +60,7 @@ def test_who_has_one_seed_or_others_is_named(board):
     (told,) = summary_sentences(with_rows(board, [1, 2, None], ["", "unpaired", "few_seeds"]))
     assert told.endswith(
         f"; its seeds tell it apart from {second}. {third} has one seed: no rank, no difference can be tested. "
-        f"Compared unpaired, as its seeds are others: {second}."
+        f"Compared unpaired, by seeds that the others do not have: {second}."
     )
 
 

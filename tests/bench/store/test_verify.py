@@ -114,6 +114,14 @@ def test_results_before_checksums_and_versions_are_read(delivered, suite):
     assert checked.num_unsigned == 12
 
 
+def test_a_board_of_an_earlier_version_is_to_be_published_anew(delivered, suite):
+    for table in ("metrics", "latest_metrics"):
+        change(delivered, f"delete from {table} where key in ('rank_worst', 'blown_up_share')")
+    change(delivered, "update latest_metrics set value = 9 where key = 'stable_decades'")  # as it was defined then
+    lacking = "blown_up_share, rank_worst; running the suite again does it anew"
+    assert lines(delivered, suite) == [f"open: published by another version, whose board lacks {lacking}"]
+
+
 def test_two_runs_of_a_trial_are_wrong(delivered, suite):
     trial_ids = [trial.id for trial in suite.expand()][:2]
     change(delivered, "update tags set value = ? where key = 'bench.trial_id' and value = ?", *trial_ids)
