@@ -29,7 +29,8 @@ NUM_TRIALS = {
     "quickstart": 4 * 9 * 3,
     "study_ahn_settings": 5 * 10 * 2 * 13 * 2 * 3,
     "study_open_settings": 9 * 9 * 13 * 3,
-    "vit_digits": 8 * 7 * 3,
+    "vit_digits": 10 * 2 * 7 * 5,
+    "vit_no_tricks": 5 * 2 * 10 * 5,
 }
 WORTSMAN_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 SEVEN = {
