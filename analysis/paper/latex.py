@@ -28,7 +28,7 @@ from analysis.paper.latex_cells import (
 from analysis.scores.flags import FLAGS, flags_of, used_flags, word_of
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.rank_ranges import rank_text
-from analysis.tables.latex import ON_PAGE, cell_latex, floated, interval_latex, line_latex, scientific
+from analysis.tables.latex import DENSE_ON_PAGE, ON_PAGE, cell_latex, floated, interval_latex, line_latex, scientific
 from analysis.tables.leaderboard import COLUMN_TITLES, reading_note, workload_tables
 from analysis.tables.table import Cell, Name, Number, Table, text_of
 from analysis.text import LONGEST_WORD, breakable_latex, decimals, escape_latex
@@ -109,12 +109,13 @@ def _leaderboard_table(board: pl.DataFrame, table: Table, idle: set[str], label:
         max(math.ceil(width_of([texts[name][place]]) / room) for name, room in rooms.items())
         for place in range(len(rows))
     ]
+    floating = ON_PAGE if sum(rooms.values()) + _width_of_numbers(texts) <= PAGE else DENSE_ON_PAGE
     tables: list[str] = []
     for start, end in _chunks(heights, LINES_PER_TABLE):
         body = columns, line_latex(map(_title, cells)), rows[start:end]
         said, place = (f"{what}, continued.", f"-from-{start + 1}") if tables else (caption, "")
         below = [] if tables else notes
-        tables.append(floated(body, caption=breakable_latex(said), label=label + place, floating=ON_PAGE, notes=below))
+        tables.append(floated(body, caption=breakable_latex(said), label=label + place, floating=floating, notes=below))
     return "\n".join(tables)
 
 
@@ -177,8 +178,7 @@ def _cell(name: str, cell: Cell, mark: str) -> str:
 
 def _rooms(texts: Mapping[str, list[str]], num_marks: int) -> dict[str, float]:
     """Points for each column of names, which share what the numbers leave of the page: no more than they want."""
-    numbers = (name for name in texts if name not in _NAME_COLUMNS)
-    left = PAGE - sum(width_of([*texts[name], *COLUMN_TITLES[name].split()]) for name in numbers)
+    left = PAGE - _width_of_numbers(texts)
     wanted = {name: width_of(texts[name]) for name in _NAME_COLUMNS if name in texts}
     wanted["method"] += num_marks * TINY_LETTER
     rooms: dict[str, float] = {}
@@ -186,6 +186,12 @@ def _rooms(texts: Mapping[str, list[str]], num_marks: int) -> dict[str, float]:
         rooms[name] = min(wanted[name], max(_LEAST_NAME, left / (len(wanted) - len(rooms))))
         left -= rooms[name]
     return rooms
+
+
+def _width_of_numbers(texts: Mapping[str, list[str]]) -> float:
+    """Points that the columns take which are no names."""
+    numbers = (name for name in texts if name not in _NAME_COLUMNS)
+    return sum(width_of([*texts[name], *COLUMN_TITLES[name].split()]) for name in numbers)
 
 
 def _column(name: str, cells: Sequence[Cell], rooms: Mapping[str, float]) -> str:

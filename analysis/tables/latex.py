@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analysis.tables.table import Cell, Group, Interval, Number, Table, text_of
 from analysis.text import escape_latex
@@ -31,6 +31,9 @@ ON_PAGE = Floating(
     opening=(r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"),
     gap=(r"\vspace{4pt}",),
 )
+
+# For more columns than ON_PAGE holds: letters an eighth smaller.
+DENSE_ON_PAGE = replace(ON_PAGE, opening=(r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{3pt}"))
 
 
 def floated(
