@@ -100,6 +100,7 @@ STATISTIC_SOURCES: dict[str, Keys] = {
     "jackknife": ("efron1981jackknife",),
     "unseen_cliffs": ("johnson1940applications",),
     "holm": ("holm1979simple",),
+    "rank_agreement": ("spearman1904proof", "kendall1945treatment"),
     "rank_ranges": ("mogstad2024inference",),
     "equal_variances": _EQUAL_VARIANCES,
     "unequal_variances": ("welch1947generalization",),

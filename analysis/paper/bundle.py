@@ -39,6 +39,7 @@ from analysis.tables.leaderboard import FORMATS
 from analysis.tables.published import comparison
 from analysis.text import entry_name
 from bench.errors import UsageError
+from bench.trial import RESULT_COLUMNS
 
 
 def write_bundle(subject: Subject, out: Path, *, command: str = "analysis.paper.bundle.write_bundle") -> list[Path]:
@@ -111,7 +112,7 @@ def _write_tables(subject: Subject, imported: pl.DataFrame, folder: Path) -> lis
 
 def _write_numbers(subject: Subject, sections: Iterable[Section], folder: Path) -> list[str]:
     """Every number behind tables and figures, with all digits; the names of the scores among them."""
-    _write(folder / "numbers.csv", subject.results.write_csv())
+    _write(folder / "numbers.csv", subject.results.select(*RESULT_COLUMNS).write_csv())
     _write(folder / "leaderboard.csv", FORMATS["csv"](subject.board))
     _write(folder / "differences.csv", differences(subject.scored, subject.score).write_csv())
     if subject.manifest is not None:
