@@ -13,6 +13,7 @@ import polars as pl
 from analysis.blown_up import with_margin
 from analysis.imports.runs import mark_imported
 from analysis.losses import choose_loss
+from analysis.scores.costs import with_costs
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries, trials_to_measure
@@ -90,7 +91,7 @@ class Subject(_Run):
     def board(self) -> pl.DataFrame:
         """LEADERBOARD_COLUMNS; entries of imported trials are flagged so."""
         board = leaderboard(self.results, self.score, self.loss, self.controls)
-        return mark_imported(board, self.results, self.imported)
+        return mark_imported(with_costs(board, self.plain_manifest), self.results, self.imported)
 
     @property
     def scored(self) -> pl.DataFrame:

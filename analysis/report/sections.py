@@ -15,11 +15,13 @@ from analysis.knobs import varied_knobs
 from analysis.losses import SCORED_LOSSES, choose_loss
 from analysis.report.score_sections import other_scores
 from analysis.report.section import Section
+from analysis.scores.costs import step_costs
 from analysis.scores.joint_maps import joint_map, stable_area
 from analysis.scores.knobs import KNOB_SCORES, knob_sensitivity, lr_transfer
 from analysis.scores.lr_shift import lr_shift
 from analysis.scores.separation import seeds_to_separate
 from analysis.scores.table import measured_entries
+from analysis.tables.costs import cost_group
 from analysis.tables.guards import separation_group, shift_group
 from analysis.tables.knobs import area_group, sensitivity_group, transfer_group
 from analysis.tables.latex import NEEDS, group_latex
@@ -38,7 +40,7 @@ def report_sections(
     """
     chosen = choose_loss(results, loss)
     scores = other_scores(measured_entries(results, measures, loss), loss)
-    sections = (_guards(chosen, score), scores, _knobs(chosen, loss), _optimizers(board, loss))
+    sections = (_guards(chosen, score), scores, _costs(board), _knobs(chosen, loss), _optimizers(board, loss))
     return [section for section in sections if section is not None and not section.is_empty]
 
 
@@ -50,6 +52,12 @@ def _guards(results: pl.DataFrame, score: str) -> Section:
         groups=(separation_group(separation), shift_group(shifts)),
         data={"seeds_to_separate.csv": separation, "lr_shift.csv": shifts},
     )
+
+
+def _costs(board: pl.DataFrame) -> Section:
+    """Parameters and arithmetic of a step, by method."""
+    costs = step_costs(board)
+    return Section(title="What a step costs", groups=(cost_group(costs),), data={"costs.csv": costs})
 
 
 def _knobs(results: pl.DataFrame, loss: str) -> Section | None:

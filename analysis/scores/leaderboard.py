@@ -11,6 +11,7 @@ import polars as pl
 from analysis.curves import ENTRY, Entries, curves, entries_by_workload, entry_label
 from analysis.losses import choose_loss
 from analysis.scores.controls import CONTROL, CONTROL_COLUMNS, control_columns, without_controls
+from analysis.scores.costs import COST_COLUMNS
 from analysis.scores.flags import flag_text, flags_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.scores.guards import board_flags
@@ -41,6 +42,7 @@ _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     "definition": pl.String,
     "loss": pl.String,
     **CONTROL_COLUMNS,
+    **COST_COLUMNS,
 }
 
 LEADERBOARD_COLUMNS: dict[str, type[pl.DataType]] = {**_SCORE_COLUMNS, **HELD_OUT_MEASURES}

@@ -10,6 +10,7 @@ import polars as pl
 from analysis.curves import require_columns
 from analysis.losses import EVALUATED_ELSEWHERE, SCORED_LOSSES, ScoredLoss
 from analysis.scores.controls import CONTROL_COLUMNS, floor_sentences
+from analysis.scores.costs import COST_COLUMNS
 from analysis.scores.flags import FLAGS, flags_of, has_flag, used_flags, word_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
 from analysis.scores.kinds import SCORE_KINDS
@@ -76,9 +77,9 @@ def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     measures = [name for name in HELD_OUT_SCORES if leaderboard[name].is_not_null().any()]
     ranks = [rank_text(*ends) for ends in leaderboard.select("rank", "rank_worst").iter_rows()]
-    scores = leaderboard.drop("rank_worst", "blown_up_loss", "loss", *CONTROL_COLUMNS, *HELD_OUT_MEASURES).with_columns(
-        rank=pl.Series(ranks, dtype=pl.String)
-    )
+    scores = leaderboard.drop(
+        "rank_worst", "blown_up_loss", "loss", *CONTROL_COLUMNS, *COST_COLUMNS, *HELD_OUT_MEASURES
+    ).with_columns(rank=pl.Series(ranks, dtype=pl.String))
     if not measures:
         return [scores]
     titles = leaderboard.select(title=pl.col("loss").replace_strict({k: v.title for k, v in SCORED_LOSSES.items()}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import platform
@@ -15,15 +16,28 @@ from typing import Any
 
 import bench
 from bench.entry import build
+from bench.errors import BenchError
 from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.methods.fast.tiny import is_triton_installed
 from bench.store import records
 from bench.suite import Suite
-from bench.trial import TRIAL_VERSION, canonical_json
+from bench.training.step_cost import step_cost
+from bench.trial import TRIAL_VERSION, Trial, canonical_json
 from bench.workloads import WORKLOADS
 
+# What the code of an entry may raise.
+ENTRY_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    BenchError,
+)
 PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
 
 
@@ -50,6 +64,7 @@ def manifest(suite: Suite, *, device: str, has_gpu: bool, is_reference: bool = F
         "device": device,
         "cpu": f"{platform.machine()}, {os.cpu_count()} cores",
         "system": platform.system(),
+        "costs": costs(suite),
         "attention": attention_paths(suite, has_gpu=has_gpu, is_reference=is_reference),
         "precision": "float32, TF32 off; bfloat16 autocast where a workload's `precision` says so",
         "determinism": determinism(),
@@ -91,6 +106,22 @@ def attention_paths(suite: Suite, *, has_gpu: bool, is_reference: bool) -> dict[
             chosen = "dense" if is_reference else method.fast_path(heads, kind, has_tiny=has_tiny)
             by_method[trial.method.label] = chosen
     return paths
+
+
+def costs(suite: Suite) -> list[dict[str, Any]]:
+    """workload, method (labels), num_parameters and step_flops of each pair; not of those that knobs vary."""
+    first: dict[tuple[str, str], Trial] = {}
+    for trial in suite.expand():
+        if not trial.workload.swept and not trial.method.swept:
+            first.setdefault((trial.workload.label, trial.method.label), trial)
+    rows = []
+    for (workload, method), trial in first.items():
+        try:
+            cost = dataclasses.asdict(step_cost(trial))
+        except ENTRY_ERRORS:  # an entry that can't train says so as an outcome of its trials
+            continue
+        rows.append({"workload": workload, "method": method, **cost})
+    return rows
 
 
 def git_state(folder: Path) -> str:
