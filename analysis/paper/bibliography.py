@@ -13,87 +13,31 @@ import polars as pl
 
 from analysis.scores.registry import REGISTRY
 from analysis.text import entry_name
+from bench.entry import load_class
+from bench.methods import METHODS
+from bench.optimizers import OPTIMIZERS, SCHEDULES
+from bench.workloads import WORKLOADS
 
 Keys = tuple[str, ...]
 
-_HONG_LEE = "hong2025variance"
-_WORTSMAN = "wortsman2024small"
-_ZHAI = "zhai2023stabilizing"
-_NORMSOFTMAX = "jiang2023normsoftmax"
+THIS_PROJECT = "this project"
 _EQUAL_VARIANCES: Keys = ("pitman1939note", "morgan1939test")  # of paired samples
 
-METHOD_SOURCES: dict[str, Keys] = {
-    "softmax": ("vaswani2017attention",),
-    "softmax_control": ("vaswani2017attention",),
-    "window_softmax": (_HONG_LEE,),
-    "relu_kernel": (_HONG_LEE,),
-    "elu_kernel": (_HONG_LEE, "katharopoulos2020transformers"),
-    "sigmoid_kernel": (_HONG_LEE,),
-    "qk_layernorm_free": (_HONG_LEE, "dehghani2023scaling"),
-    "qk_layernorm_fixed": (_HONG_LEE, "dehghani2023scaling"),
-    "qk_layernorm_weight_clipped": (_HONG_LEE, "dehghani2023scaling"),
-    "qk_layernorm_gradient_clipped": (_HONG_LEE, "dehghani2023scaling"),
-    "sigma_reparam": (_ZHAI,),
-    "sigma_reparam_qk": (_HONG_LEE, _ZHAI),
-    "spectral_norm": ("miyato2018spectral", _ZHAI),
-    "spectral_norm_qk": ("miyato2018spectral", _ZHAI),
-    "weight_norm": ("salimans2016weight", _ZHAI),
-    "weight_norm_qk": ("salimans2016weight", _ZHAI),
-    "qk_norm": ("henry2020qknorm",),
-    "qk_clip": ("kimi2025k2",),
-    "soft_capping": ("gemma2024gemma2", "bello2016neural"),
-    "norm_softmax": (_NORMSOFTMAX,),
-    "norm_softmax_bounded": ("hoffmann2024eureka", _NORMSOFTMAX),
-    "lipschitz_norm": ("dasoulas2021lipschitz",),
-    "l2_attention": ("kim2021lipschitz",),
-    "log_n_scaling": ("nakanishi2025scalable", "chiang2022overcoming"),
-    "softmax_one": ("miller2023attention", "kaul2025attention"),
-    "sigmoid_attention": ("ramapuram2025sigmoid",),
-    "gated_attention": ("qiu2025gated",),
-    "cosformer": ("qin2022cosformer",),
-    "favor_plus": ("choromanski2021performers",),
-    **dict.fromkeys(("thermostat_logits", "thermostat_loss"), ("thermostat2026",)),
-}
-
-OPTIMIZER_SOURCES: dict[str, Keys] = {
-    "sgd": ("robbins1951stochastic",),
-    "sgd_momentum": ("polyak1964some",),
-    "sgd_nesterov": ("nesterov1983method", "sutskever2013importance"),
-    "rmsprop": ("tieleman2012rmsprop",),
-    "adam": ("kingma2015adam",),
-    "adamw": ("loshchilov2019decoupled",),
-    "adamw_independent": ("loshchilov2019decoupled", _WORTSMAN),
-    "adafactor": ("shazeer2018adafactor",),
-    "lamb": ("you2020large",),
-    "lion": ("chen2023lion",),
-    "schedule_free_adamw": ("defazio2024road",),
-    "muon": ("jordan2024muon",),
-    "shampoo": ("gupta2018shampoo", "anil2020scalable", "guo2006schur"),
-}
-
-SCHEDULE_SOURCES: dict[str, Keys] = {
-    "linear": ("devlin2019bert",),
-    "cosine": ("loshchilov2017sgdr",),
-    "inverse_sqrt": ("vaswani2017attention",),
-    "step": ("he2016residual",),
-    "wsd": ("hu2024minicpm", "hagele2024scaling"),
-}
-
-WORKLOAD_SOURCES: dict[str, Keys] = {
-    "in_context_regression": (_HONG_LEE, "ahn2024linear"),
-    "language_modeling": ("radford2019language", "touvron2023llama", _WORTSMAN),
-    "image_classification": ("dosovitskiy2021image",),
+# Whose classes carry their keys as `sources`; where they have none, `source` says what they are instead.
+ENTRIES: dict[str, dict[str, str]] = {
+    "method": METHODS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "workload": WORKLOADS,
 }
 
 # Presets of a workload's parameter `model`, which say more than the workload's name.
 MODEL_SOURCES: dict[str, Keys] = {
     **dict.fromkeys(("gpt_1m", "gpt_10m", "gpt2_124m"), ("radford2019language",)),
-    **dict.fromkeys(("wortsman_2m", "wortsman_10m"), (_WORTSMAN,)),
+    **dict.fromkeys(("wortsman_2m", "wortsman_10m"), ("wortsman2024small",)),
     **dict.fromkeys(("llama_1m", "llama_1b"), ("touvron2023llama",)),
     **dict.fromkeys(("vit_digits", "vit_tiny"), ("dosovitskiy2021image",)),
 }
-
-SCORE_SOURCES: dict[str, Keys] = {name: score.sources for name, score in REGISTRY.items() if score.sources}
 
 # Of analysis.scores, analysis.across and the theory that figures draw.
 STATISTIC_SOURCES: dict[str, Keys] = {
@@ -107,32 +51,34 @@ STATISTIC_SOURCES: dict[str, Keys] = {
     "performance_profile": ("dolan2002benchmarking", "agarwal2021precipice"),
     "profile_integral": ("dahl2023benchmarking",),
     "critical_difference": ("demsar2006statistical",),
-    "entropy_of_softmax": (_HONG_LEE,),
+    "entropy_of_softmax": ("hong2025variance",),
     "entropy_range": ("harremoes2001inequalities",),
 }
 
+# Of all that is no entry of ENTRIES.
 SOURCES: dict[str, dict[str, Keys]] = {
-    "method": METHOD_SOURCES,
-    "optimizer": OPTIMIZER_SOURCES,
-    "schedule": SCHEDULE_SOURCES,
-    "workload": WORKLOAD_SOURCES,
     "model": MODEL_SOURCES,
-    "score": SCORE_SOURCES,
+    "score": {name: score.sources for name, score in REGISTRY.items()},
     "statistic": STATISTIC_SOURCES,
-}
-
-# What has nothing to cite, and why.
-UNCITED: dict[str, dict[str, str]] = {
-    "schedule": {"constant": "no decay"},
-    "score": {name: "this project" for name, score in REGISTRY.items() if not score.sources},
 }
 
 _FILE = Path(__file__).parents[1] / "references" / "sources.bib"
 
 
 def keys_of(kind: str, label: str) -> Keys:
-    """BibTeX keys of what a label of this kind of SOURCES names; none of what is uncited or not ours."""
-    return SOURCES[kind].get(entry_name(label), ())
+    """BibTeX keys of what a label of this kind of ENTRIES or SOURCES names; none of what is uncited or not ours."""
+    name = entry_name(label)
+    if kind in SOURCES:
+        return SOURCES[kind].get(name, ())
+    return load_class(ENTRIES[kind][name]).sources if name in ENTRIES[kind] else ()
+
+
+def why_uncited(kind: str, label: str) -> str | None:
+    """Why what a label names has nothing to cite; None where it has, or is not ours."""
+    name = entry_name(label)
+    if keys_of(kind, label) or name not in {**ENTRIES, **SOURCES}[kind]:
+        return None
+    return load_class(ENTRIES[kind][name]).source if kind in ENTRIES else THIS_PROJECT
 
 
 def scores_in(frame: pl.DataFrame) -> list[str]:

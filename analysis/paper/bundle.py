@@ -12,7 +12,7 @@ import polars as pl
 
 from analysis.across.comparison import compare
 from analysis.imports.runs import ABSENT
-from analysis.paper.bibliography import UNCITED, bibtex, keys_of, scores_in
+from analysis.paper.bibliography import bibtex, keys_of, scores_in, why_uncited
 from analysis.paper.figures import Saved, bundle_figures, save_figures
 from analysis.paper.files import (
     MAIN,
@@ -37,7 +37,6 @@ from analysis.tables.held_out import held_out_group
 from analysis.tables.latex import ON_PAGE, group_latex
 from analysis.tables.leaderboard import FORMATS
 from analysis.tables.published import comparison
-from analysis.text import entry_name
 from bench.errors import UsageError
 from bench.trial import RESULT_COLUMNS
 
@@ -160,9 +159,8 @@ def _uncited(subject: Subject, imported: pl.DataFrame) -> dict[str, str]:
 
 
 def _without_keys(kind: str, labels: Iterable[str], reason: str) -> dict[str, str]:
-    """Why a label has no source: what UNCITED says, or else the reason."""
-    reasons = UNCITED.get(kind, {})
-    return {label: reasons.get(entry_name(label), reason) for label in labels if not keys_of(kind, label)}
+    """Why a label has no source: what it says itself, or else the reason."""
+    return {label: why_uncited(kind, label) or reason for label in labels if not keys_of(kind, label)}
 
 
 def _write(path: Path, text: str) -> None:

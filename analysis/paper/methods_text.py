@@ -16,13 +16,9 @@ from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.traces import COLLAPSE_SHARE
 from analysis.text import counted
+from bench.entry import load_class
 from bench.trial import EARLIER, KNOB_NAMES, Outcome
-
-WORKLOAD_WORDS: dict[str, str] = {
-    "in_context_regression": "in-context linear regression",
-    "language_modeling": "language modelling",
-    "image_classification": "image classification",
-}
+from bench.workloads import WORKLOADS
 
 # What weight decay acted on, by an optimizer's `decays`.
 DECAYED: dict[str, str] = {
@@ -120,7 +116,7 @@ def _what(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
     for place, entry in enumerate(entries):
         settings = _settings(entry)
         name = str(entry["name"])
-        words = WORKLOAD_WORDS.get(name, name)
+        words = load_class(WORKLOADS[name]).title if name in WORKLOADS else name
         keys = keys_of("model", str(entry["model"])) if "model" in entry else keys_of("workload", name)
         text += [("; " if place else "") + words, *([Cite(keys=keys)] if keys else [])]
         text.append(f" for {_shown(entry['num_steps'])} steps" + (f" ({settings})" if settings else ""))

@@ -51,6 +51,7 @@ class Method:
     """
 
     source: ClassVar[str] = "not stated"
+    sources: ClassVar[tuple[str, ...]] = ()  # BibTeX keys of analysis/references/sources.bib, if `source` names any
     revision: ClassVar[int] = 0  # raised when what it trains changes: part of a trial's id, so results never mix
     control_of: ClassVar[str] = ""  # of an A/A control: the name of the method whose function it has
     controls: ClassVar[str] = "nothing"  # what the method holds back: variance, norm, spectral norm, rows

@@ -20,6 +20,7 @@ class GatedAttention(Softmax):
     """
 
     source = "Qiu et al. 2025 (position G1)"
+    sources = ("qiu2025gated",)
     controls = "output: a head can close itself; P is softmax's"
     roles = ("gate",)
 

@@ -42,6 +42,7 @@ class KernelAttention(Method):
     """The part that all kernels share; a kernel overrides `features`."""
 
     source = "Hong & Lee 2025"
+    sources = ("hong2025variance",)
     controls = "variance: entropy does not depend on the scale of the logits"
 
     eps: Annotated[float, Ge(0)] = 0.0
@@ -94,6 +95,7 @@ class EluKernel(KernelAttention):
     """
 
     source = "Hong & Lee 2025; Katharopoulos et al. 2020, Eq. 7"
+    sources = ("hong2025variance", "katharopoulos2020transformers")
     controls = "variance, where features are positive"
 
     def features(self, x_BHTD: Tensor) -> Tensor:

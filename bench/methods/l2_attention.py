@@ -25,6 +25,7 @@ class L2Attention(ShapedLogits):
     """
 
     source = "Kim et al. 2021, Sec. 3.2"
+    sources = ("kim2021lipschitz",)
     revision = 1  # values are X A W_V
     controls = "logits: they are at most 0, and a token's own is the largest; the Jacobian of a layer is bounded"
     ties_query_and_key = True

@@ -26,6 +26,7 @@ class LipschitzNorm(ShapedLogits):
     """
 
     source = "Dasoulas et al. 2021"
+    sources = ("dasoulas2021lipschitz",)
     controls = "logits: they lie in [-1, 1]"
 
     def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:

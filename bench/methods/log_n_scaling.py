@@ -24,6 +24,7 @@ class LogNScaling(ShapedLogits):
     """
 
     source = "Nakanishi 2025; Chiang & Cholak 2022"
+    sources = ("nakanishi2025scalable", "chiang2022overcoming")
     controls = "rows: sharpness does not fall with their length"
 
     def init_params(self, heads: Heads) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ class NormSoftmax(ShapedLogits):
     """Softmax of (Z - mean Z) / std Z over the allowed keys of each row; the model's scale of logits cancels."""
 
     source = "Jiang et al. 2023"
+    sources = ("jiang2023normsoftmax",)
     controls = "variance: that of every row of logits is 1"
 
     def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
@@ -53,6 +54,7 @@ class NormSoftmaxBounded(NormSoftmax):
     """
 
     source = "Hoffmann et al. 2024 (their code, norm_softmax_std), after Jiang et al. 2023"
+    sources = ("hoffmann2024eureka", "jiang2023normsoftmax")
     controls = "variance from below: that of every row of logits is at least 1"
 
     max_divisor: Annotated[float, Gt(0)] = 1.0

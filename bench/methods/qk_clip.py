@@ -23,6 +23,7 @@ class QKClip(Softmax):
     """
 
     source = "Kimi Team 2025 (Kimi K2), Sec. 2.1"
+    sources = ("kimi2025k2",)
     controls = "logits: the weights behind them shrink once the largest passes tau"
     reads_max_logits = True
 

@@ -35,6 +35,7 @@ class QKLayerNormFixed(Softmax):
     """Softmax of LayerNorm(q) . LayerNorm(k): the scale gamma of both is fixed to 1."""
 
     source = "Hong & Lee 2025, Figs. 8 and 9; Dehghani et al. 2023"
+    sources = ("hong2025variance", "dehghani2023scaling")
     controls = "norm of queries and keys, so the variance of the logits"
 
     def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ class QKNorm(Softmax):
     """
 
     source = "Henry et al. 2020"
+    sources = ("henry2020qknorm",)
     controls = "norm of queries and keys: logits lie in [-g, g], g learned"
 
     def init_params(self, heads: Heads) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ class SigmoidAttention(Method):
     """
 
     source = "Ramapuram et al. 2025"
+    sources = ("ramapuram2025sigmoid",)
     controls = "rows: each weight lies in (0, 1) whatever the others are"
     rows_sum_to_one = False
 

@@ -28,6 +28,7 @@ class Softmax(Method):
     """exp(Z) normalised over each row. Source: Vaswani et al. 2017, Eq. 1; the model scales Z."""
 
     source = "Vaswani et al. 2017, Eq. 1"
+    sources = ("vaswani2017attention",)
     controls = "nothing: the reference"
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
@@ -54,6 +55,7 @@ class WindowSoftmax(Softmax):
     """Softmax over the keys j with |i - j| <= width. Source: Hong & Lee 2025, Sec. 4.2 (W = 8)."""
 
     source = "Hong & Lee 2025, Sec. 4.2"
+    sources = ("hong2025variance",)
     controls = "rows: fewer keys"
 
     width: Annotated[int, Ge(1)] = 8

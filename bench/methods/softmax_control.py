@@ -24,6 +24,7 @@ class SoftmaxControl(Method):
     """
 
     source = "Vaswani et al. 2017, Eq. 1, by other operations (this project)"
+    sources = ("vaswani2017attention",)
     controls = "nothing: softmax by other operations"
     control_of = "softmax"
 

@@ -22,6 +22,7 @@ class SoftmaxOne(Method):
     """
 
     source = "Miller 2023; Kaul et al. 2025"
+    sources = ("miller2023attention", "kaul2025attention")
     controls = "rows: their sum falls to 0 where all logits are low"
     rows_sum_to_one = False
 

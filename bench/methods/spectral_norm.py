@@ -14,6 +14,7 @@ class SpectralNormAll(Softmax):
     """Softmax with weights W / sigma(W) on every linear layer of the network. Source: Miyato et al. 2018, Eq. 8."""
 
     source = "Miyato et al. 2018, Eq. 8; Zhai et al. 2023 (open question)"
+    sources = ("miyato2018spectral", "zhai2023stabilizing")
     revision = 1  # the kept vectors start as the singular ones
     controls = "spectral norm of all weights: it is 1"
 
@@ -26,6 +27,7 @@ class SpectralNormQK(Softmax):
     """Softmax with weights W / sigma(W) on the query and key projections only. Source: Miyato et al. 2018, Eq. 8."""
 
     source = "Miyato et al. 2018, Eq. 8; Zhai et al. 2023 (open question)"
+    sources = ("miyato2018spectral", "zhai2023stabilizing")
     revision = 1  # the kept vectors start as the singular ones
     controls = "spectral norm of the query and key weights: it is 1"
 

@@ -41,6 +41,7 @@ class ThermostatLogits(Thermostat):
     """Softmax of Z / temperature: attention flattens after the switch."""
 
     source = "forum post, 2026 (its text)"
+    sources = ("thermostat2026",)
     controls = "variance, by a schedule"
 
     def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
@@ -52,6 +53,7 @@ class ThermostatLoss(Thermostat):
     """Softmax, trained on loss / temperature: under SGD another learning rate, under Adam almost nothing."""
 
     source = "forum post, 2026 (its formula)"
+    sources = ("thermostat2026",)
     controls = "nothing of attention: the loss's scale, by a schedule"
 
     def scale_loss(self, loss: Tensor, step: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ class WeightNormAll(Softmax):
     """
 
     source = "Salimans & Kingma 2016, Eq. 2; Zhai et al. 2023 (open question)"
+    sources = ("salimans2016weight", "zhai2023stabilizing")
     controls = "norms of all weights' columns, up to the learned g"
 
     def linear(self, role: str) -> Linear:
@@ -31,6 +32,7 @@ class WeightNormQK(Softmax):
     """
 
     source = "Salimans & Kingma 2016, Eq. 2; Zhai et al. 2023 (open question)"
+    sources = ("salimans2016weight", "zhai2023stabilizing")
     controls = "norms of the query and key weights' columns, up to the learned g"
 
     def linear(self, role: str) -> Linear:

@@ -25,6 +25,7 @@ class Adafactor(Optimizer):
     """
 
     source = "Shazeer & Stern 2018, Alg. 4 and 5, absolute step size"
+    sources = ("shazeer2018adafactor",)
     knobs = ("lr",)
 
     decay_power: Annotated[float, Gt(0)] = 0.8

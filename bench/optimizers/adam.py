@@ -21,6 +21,7 @@ class Adam(Decaying):
     """Adam whose weight decay is added to the gradient. Source: Kingma & Ba 2015, Alg. 1, as torch.optim.Adam."""
 
     source = "Kingma & Ba 2015, Alg. 1, as torch.optim.Adam"
+    sources = ("kingma2015adam",)
 
     beta1: Annotated[float, Ge(0), Lt(1)] = 0.9
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
@@ -51,6 +52,7 @@ class AdamW(Adam):
     """Adam after p (1 - lr weight_decay). Source: Loshchilov & Hutter 2019, Alg. 2, as torch.optim.AdamW."""
 
     source = "Loshchilov & Hutter 2019, Alg. 2, as torch.optim.AdamW"
+    sources = ("loshchilov2019decoupled",)
 
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
@@ -68,6 +70,7 @@ class AdamWIndependent(Adam):
     """
 
     source = "Loshchilov & Hutter 2019, Alg. 2; Wortsman et al. 2023, Sec. 3.2.2"
+    sources = ("loshchilov2019decoupled", "wortsman2024small")
     knobs = ("lr", "lr_factor", "weight_decay")
 
     def update(

@@ -22,6 +22,7 @@ class Optimizer:
     """
 
     source: ClassVar[str] = "not stated"
+    sources: ClassVar[tuple[str, ...]] = ()  # BibTeX keys of analysis/references/sources.bib, if `source` names any
     revision: ClassVar[int] = 0  # raised when what it trains changes: part of a trial's id, so results never mix
     knobs: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")  # the lane knobs that `update` reads
 

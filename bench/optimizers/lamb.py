@@ -26,6 +26,7 @@ class Lamb(Adam):
     """
 
     source = "You et al. 2020, Alg. 2"
+    sources = ("you2020large",)
 
     eps: Annotated[float, Gt(0)] = 1e-6
 

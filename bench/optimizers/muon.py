@@ -35,6 +35,7 @@ class Muon(AdamW):
     """
 
     source = "Jordan et al. 2024, as github.com/KellerJordan/Muon"
+    sources = ("jordan2024muon",)
 
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.95
     num_iterations: Annotated[int, Ge(1)] = 5

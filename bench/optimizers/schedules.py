@@ -22,6 +22,7 @@ class Schedule:
     """Subclass it, declare constants as fields, override `decay`."""
 
     source: ClassVar[str] = "not stated"
+    sources: ClassVar[tuple[str, ...]] = ()  # BibTeX keys of analysis/references/sources.bib, if `source` names any
 
     def factor(self, step: Tensor, warmup_steps: Tensor, num_steps: int) -> Tensor:
         """The factor on the learning rate at `step` (counted from 0), a scalar in [0, 1]."""
@@ -49,6 +50,7 @@ class Linear(Schedule):
     """A line from 1 to `final_fraction`. Source: Devlin et al. 2019, App. A.2, as torch.optim.lr_scheduler.LinearLR."""
 
     source = "Devlin et al. 2019, App. A.2, as torch.optim.lr_scheduler.LinearLR"
+    sources = ("devlin2019bert",)
 
     final_fraction: Annotated[float, Ge(0), Le(1)] = 0.0
 
@@ -61,6 +63,7 @@ class Cosine(Schedule):
     """Half a cosine from 1 to `final_fraction`. Source: Loshchilov & Hutter 2017, Eq. 5, one period."""
 
     source = "Loshchilov & Hutter 2017, Eq. 5"
+    sources = ("loshchilov2017sgdr",)
 
     final_fraction: Annotated[float, Ge(0), Le(1)] = 0.0
 
@@ -77,6 +80,7 @@ class InverseSqrt(Schedule):
     """
 
     source = "Vaswani et al. 2017, Eq. 3"
+    sources = ("vaswani2017attention",)
 
     timescale: Annotated[float, Gt(0)] = 1.0
 
@@ -93,6 +97,7 @@ class Step(Schedule):
     """
 
     source = "He et al. 2016, Sec. 4.2, as torch.optim.lr_scheduler.MultiStepLR"
+    sources = ("he2016residual",)
 
     num_drops: Annotated[int, Ge(1)] = 2
     gamma: Annotated[float, Gt(0), Le(1)] = 0.1
@@ -112,6 +117,7 @@ class WSD(Schedule):
     """
 
     source = "Hu et al. 2024, Sec. 4, linear decay"
+    sources = ("hu2024minicpm", "hagele2024scaling")
 
     decay_fraction: Annotated[float, Gt(0), Le(1)] = 0.1
     final_fraction: Annotated[float, Ge(0), Le(1)] = 0.0

@@ -21,6 +21,7 @@ class SGD(Decaying):
     """p - lr (g + weight_decay p). Source: torch.optim.SGD."""
 
     source = "Robbins & Monro 1951, as torch.optim.SGD"
+    sources = ("robbins1951stochastic",)
 
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
@@ -33,6 +34,7 @@ class SGDMomentum(Decaying):
     """b = momentum b + g + weight_decay p; p - lr b. Source: torch.optim.SGD with dampening 0."""
 
     source = "Polyak 1964, as torch.optim.SGD(momentum)"
+    sources = ("polyak1964some",)
 
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
 
@@ -51,6 +53,7 @@ class SGDNesterov(SGDMomentum):
     """b = momentum b + d with d = g + weight_decay p; p - lr (d + momentum b). Source: torch.optim.SGD(nesterov)."""
 
     source = "Nesterov 1983; Sutskever et al. 2013, as torch.optim.SGD(nesterov)"
+    sources = ("nesterov1983method", "sutskever2013importance")
 
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor

@@ -32,6 +32,7 @@ class Shampoo(Optimizer):
     """
 
     source = "Gupta et al. 2018, Alg. 1"
+    sources = ("gupta2018shampoo", "anil2020scalable", "guo2006schur")
     revision = 1  # roots in float64
     knobs = ("lr",)
 

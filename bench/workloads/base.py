@@ -34,7 +34,9 @@ class Workload:
     done, the trial's seed, and a counter of forward passes in training.
     """
 
+    title: ClassVar[str] = ""  # what is learned, in the words of a paper
     source: ClassVar[str] = "not stated"
+    sources: ClassVar[tuple[str, ...]] = ()  # BibTeX keys of analysis/references/sources.bib, if `source` names any
     measures: ClassVar[tuple[str, ...]] = ("val_loss",)  # of COMPUTED: what held-out data give, if there are any
     paths: ClassVar[tuple[str, ...]] = ()  # parameters that may be a path; in a suite file it stays below the folder
 

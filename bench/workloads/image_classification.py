@@ -38,7 +38,9 @@ class ImageClassification(Classifier):
     `eval_batch_size`; where they are no multiple of the number of batches, the last few are left out.
     """
 
+    title = "image classification"
     source = "ViT: Dosovitskiy et al. 2021"
+    sources = ("dosovitskiy2021image",)
     paths = ("images",)
 
     images: str = "digits"

@@ -44,7 +44,9 @@ class InContextRegression(Workload):
     about 0, so the loss at the start, where scores clip, is that of knowing nothing (D); 1 starts at twice that.
     """
 
+    title = "in-context linear regression"
     source = "Hong & Lee 2025, Sec. 4.2 and App. C.2; Ahn et al. 2024"
+    sources = ("hong2025variance", "ahn2024linear")
 
     batch_size: Annotated[int, Ge(1)] = 128
     dimension: Annotated[int, Ge(1)] = 3

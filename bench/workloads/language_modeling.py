@@ -39,7 +39,9 @@ class LanguageModeling(Classifier):
     batches of windows spread evenly over it.
     """
 
+    title = "language modelling"
     source = "GPT-2: Radford et al. 2019; Llama: Touvron et al. 2023; small sizes: Wortsman et al. 2023"
+    sources = ("radford2019language", "touvron2023llama", "wortsman2024small")
     paths = ("corpus",)
 
     corpus: str = "python"

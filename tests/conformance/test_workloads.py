@@ -306,6 +306,7 @@ def test_every_weight_has_a_gradient(workload):
     assert {name for name in still if not name.endswith(".key.bias")} == set()
 
 
-def test_source_is_stated(workload):
+def test_source_and_title_are_stated(workload):
     assert workload.source != Workload.source
+    assert workload.title
     assert type(workload).__doc__

@@ -9,11 +9,10 @@ import polars as pl
 import pytest
 
 from analysis.paper.bibliography import bib_entries
-from analysis.paper.methods_text import DECAYED, FORMULAS, WORKLOAD_WORDS, methods_text
+from analysis.paper.methods_text import DECAYED, FORMULAS, methods_text
 from analysis.paper.prose import cited_keys, text_latex, text_markdown
 from analysis.scores.robustness import SENSITIVITIES
 from bench.optimizers.decay import Decays
-from bench.workloads import WORKLOADS
 from tests.analysis.latex_documents import compiled_body, complaints
 from tests.analysis.synthetic_results import frame, results, row
 
@@ -162,10 +161,6 @@ def test_of_imports_alone_nothing_is_said_to_be_ours():
     assert all(words not in text for words in ("We trained", "We tried", "We used", "Each setting", "our own"))
     assert "All scores are of the training loss, as their files state it. " in text
     assert text.endswith("What versions and hardware the runs were trained with is not recorded.\n")
-
-
-def test_every_workload_has_words():
-    assert set(WORKLOAD_WORDS) == set(WORKLOADS)
 
 
 def test_shipped_manifests_are_told():
