@@ -64,7 +64,8 @@ def leaderboard(
     that blew up, null if none did. Entries without any result are left out.
     HELD_OUT_MEASURES are at the entry's best_lr, whichever loss chose it, and null where the workload has no held-out
     data. `controls`: methods that are A/A controls, by label, and the label of what each is a control of; they have no
-    rank, and no other entry is compared with them. Raises UsageError as `choose_loss` does.
+    rank, and no other entry is compared with them. COST_COLUMNS are null: `with_costs` fills them. Raises UsageError as
+    `choose_loss` does.
     """
     _sensitivity(score)
     controls = controls or {}

@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from analysis.report.sections import report_sections
 from analysis.scores.controls import floor_sentences
 from analysis.scores.flags import flags_of
 from analysis.scores.leaderboard import leaderboard
@@ -75,3 +76,12 @@ def test_a_control_without_its_method_has_no_floor():
     board = leaderboard(frame(rows("softmax_control", ABOVE)), controls=CONTROLS)
     assert board["floor"].to_list() == [None]
     assert floor_sentences(board) == []
+
+
+def test_no_section_compares_methods_with_a_control():
+    """Else softmax and its control would ask for more seeds than there can be."""
+    data = with_control()
+    (guards, *_) = report_sections(data, leaderboard(data, controls=CONTROLS), "lr_sensitivity", "train")
+    assert "softmax_control" not in guards.files["seeds_to_separate.csv"]
+    (without, *_) = report_sections(data, leaderboard(data), "lr_sensitivity", "train")
+    assert "softmax_control" in without.files["seeds_to_separate.csv"]
