@@ -100,6 +100,26 @@ def test_what_is_probed_changes_no_training():
     )
 
 
+@pytest.mark.parametrize(
+    ("workload", "method", "expected"),
+    [
+        ("in_context_regression", "softmax", math.log(6)),  # 5 pairs and the query see all
+        ("in_context_regression", "window_softmax", (2 * math.log(2) + 4 * math.log(3)) / 6),
+        ("language_modeling", "softmax", math.lgamma(9) / 8),  # causal, 8 tokens
+        ("language_modeling", "window_softmax", 7 / 8 * math.log(2)),
+    ],
+)
+def test_the_most_entropy_of_a_method_is_traced_with_it(workload, method, expected):
+    of_method = {"width": 1} if method == "window_softmax" else {}
+    one = trial(workload=workload, method=method, method_params=of_method)
+    trace = trained(one)[1][one.id]
+    most = part_of(trace, "uniform_entropy")
+    assert most["value"].to_list() == pytest.approx([expected] * most.height, rel=1e-6)
+    both = part_of(trace, "entropy").join(part_of(trace, "least_head_entropy"), on=["step", "layer"], suffix="_least")
+    assert (both["value_least"] <= both["value"] + 1e-6).all()
+    assert (both["value"] <= expected + 1e-5).all()
+
+
 def test_a_setting_of_a_probe_has_effect():
     plain = with_probes(probe(f"{__name__}:LargestWeight", every=2, power=1.0))
     squared = with_probes(OURS)
