@@ -37,6 +37,7 @@ def test_our_own_curves_come_back_with_the_committed_scores(name):
     file = read_tidy(COMMITTED / name / "curves.csv")
     board = leaderboard(imported_runs(file, plain_reading(name)).frame)
     ours = pl.read_csv(COMMITTED / name / "leaderboard.csv").with_columns(pl.col("knobs").fill_null(""))
+    ours = ours.with_columns(pl.col("ci_low").clip(lower_bound=0.0))  # older than intervals that keep to the domain
     entry = ["workload", "method", "optimizer", "knobs"]
     assert board.select(entry).rows() == ours.select(entry).rows()
     assert board["rank"].to_list() == ours["rank"].to_list()
