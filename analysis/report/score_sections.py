@@ -18,7 +18,8 @@ from analysis.tables.table import Group
 
 _SCORES_NOTE = (
     "Brackets: 95% interval over seeds. –: not defined (scores.csv says why). ≥: censored, stable up to the top of the "
-    "grid. *: at chance, it hardly learned, so its numbers say little."
+    "grid; ≤ and ≥ in brackets: there the grid ends, and not the interval. *: at chance, it hardly learned, so its "
+    "numbers say little."
 )
 _UNTRACED_NOTE = " The command bench scores adds what traces tell."
 _TRACED_NOTE = " Scores from traces are of the training loss."

@@ -65,6 +65,9 @@ def reading_note(board: AcrossBoard) -> str:
         "≥": "censored, stable up to the top of the grid"
         if board.scores["note"].str.starts_with("censored").any()
         else "",
+        "≤ and ≥ in brackets": "there the grid ends, and not the interval"
+        if (board.scores["ci_censored"] != "").any()
+        else "",
     }
     told = " ".join(f"{mark}: {meaning}." for mark, meaning in marks.items() if meaning)
     better = "higher" if kind.higher_is_better else "lower"
