@@ -1,7 +1,7 @@
 """The READMEs: what their generated parts must hold. `python -m tests.documentation` writes those parts anew.
 
 A part stands between `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND is `bench list KIND --format md`, or
-`python -m tests.documentation flags` or `rooms PACKAGE`, which print the same text.
+`python -m tests.documentation flags`, `rooms PACKAGE`, `claims` or `board SUITE`, which print the same text.
 """
 
 import ast
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from analysis.scores.flags import FLAGS
 from bench.suite.catalog import list_markdown, prose_markdown
+from tests.published import board, claims, comparison
 
 ROOT = Path(__file__).parents[1]
 PART = re.compile(r"(<!-- made by: (?P<command>.+?) -->\n)(?P<text>.*?)(<!-- end -->)", re.DOTALL)
@@ -56,7 +57,46 @@ def rooms_markdown(package: str) -> str:
     return _table(("room", "what it is for"), [(f"`{name}`", _first_line(path)) for name, path in _rooms(package)])
 
 
-PRINTERS: dict[str, Callable[..., str]] = {"flags": flags_markdown, "rooms": rooms_markdown}
+def claims_markdown() -> str:
+    """Every claim of suites/results/claims.yaml with its comparison: better minus other, interval, corrected p."""
+    rows = []
+    for suite, score, better, other in claims():
+        found = comparison(suite, score, better, other)
+        difference = f"{found['difference']:.3g} [{found['ci_low']:.3g}, {found['ci_high']:.3g}]"
+        rows.append((suite, score, better, other, difference, f"{found['p_holm']:.2g}", str(found["num_seeds"])))
+    return _table(("suite", "score", "better", "than", "difference [95%]", "p (Holm)", "seeds"), rows)
+
+
+def board_markdown(suite: str) -> str:
+    """A committed board: the ranks that its seeds leave possible, scores with intervals, held-out accuracy."""
+    rows = []
+    for row in board(suite):
+        best, worst = row["rank"], row["rank_worst"]
+        ranks = NO_RANK if not best else best if best == worst else f"{best}-{worst}"
+        interval = f"[{float(row['ci_low']):.2f}, {float(row['ci_high']):.2f}]"
+        accuracy = f"{float(row['val_accuracy']):.1%}" if row["val_accuracy"] else NO_RANK
+        entry = (f"`{row['method']}`", f"`{row['optimizer']}`", f"{float(row['lr_sensitivity']):.2f}", interval)
+        rows.append((ranks, *entry, f"{float(row['stable_decades']):.1f}", row["best_lr"], accuracy))
+    titles = (
+        "rank",
+        "method",
+        "optimizer",
+        "sensitivity",
+        "95% interval",
+        "stable decades",
+        "best lr",
+        "accuracy there",
+    )
+    return _table(titles, rows)
+
+
+NO_RANK = "-"
+PRINTERS: dict[str, Callable[..., str]] = {
+    "flags": flags_markdown,
+    "rooms": rooms_markdown,
+    "claims": claims_markdown,
+    "board": board_markdown,
+}
 
 
 def _rooms(package: str) -> list[tuple[str, Path]]:

@@ -1,0 +1,64 @@
+"""What suites/results/ says, computed anew from the files committed there."""
+
+import csv
+import functools
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from ruamel.yaml import YAML
+from scipy.stats import spearmanr
+
+from analysis.imports.runs import imported_runs, plain_reading
+from analysis.imports.tidy_file import read_tidy
+from analysis.scores.table import measured_entries, score_differences
+
+RESULTS = Path(__file__).parents[1] / "suites/results"
+TABLE_1 = Path(__file__).parents[1] / "analysis/references/hong_lee_2025_table1.csv"
+
+
+def claims() -> list[tuple[str, str, str, str]]:
+    """Suite, score, better and other entry of every line of claims.yaml."""
+    lines = YAML(typ="safe").load((RESULTS / "claims.yaml").read_text(encoding="utf-8"))
+    return [(suite, *line) for suite, of_suite in lines.items() for line in of_suite]
+
+
+@functools.cache
+def differences(suite: str, score: str) -> pl.DataFrame:
+    """All pairs of a suite's entries, from its curves.csv."""
+    frame = imported_runs(read_tidy(RESULTS / suite / "curves.csv"), plain_reading(suite)).frame
+    return score_differences(measured_entries(frame, None, "train"), score)
+
+
+def comparison(suite: str, score: str, better: str, other: str) -> dict[str, Any]:
+    """The row of a pair, its difference that of the better entry minus the other."""
+    pairs = differences(suite, score)
+    for first, second, sign in ((better, other, 1), (other, better, -1)):
+        rows = pairs.filter(first=first, second=second)
+        if rows.height:
+            (row,) = rows.iter_rows(named=True)
+            ends = sorted(sign * row[end] for end in ("ci_low", "ci_high"))
+            return row | {"difference": sign * row["difference"], "ci_low": ends[0], "ci_high": ends[1]}
+    raise ValueError(f"{suite} has no entries {better!r} and {other!r}")
+
+
+def board(suite: str) -> list[dict[str, str]]:
+    """The rows of a committed leaderboard.csv."""
+    with (RESULTS / suite / "leaderboard.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def correlations_with_table_1(suite: str) -> dict[tuple[str, str, str], float]:
+    """Spearman's of a board's sensitivities with the paper's, where a workload, optimizer and knobs have all seven."""
+    with TABLE_1.open(encoding="utf-8") as file:
+        paper = {row["method"]: float(row["lr_sensitivity"]) for row in csv.DictReader(file)}
+    by_place: dict[tuple[str, str, str], dict[str, float]] = {}
+    for row in board(suite):
+        if row["method"] in paper:
+            place = (row["workload"], row["optimizer"], row["knobs"])
+            by_place.setdefault(place, {})[row["method"]] = float(row["lr_sensitivity"])
+    return {
+        place: float(spearmanr([ours[name] for name in paper], list(paper.values())).statistic)
+        for place, ours in by_place.items()
+        if ours.keys() == paper.keys()
+    }

@@ -1,0 +1,90 @@
+"""What the README of suites/results/ says holds in the files beside it."""
+
+import csv
+import re
+
+import polars
+import pytest
+
+from tests.published import RESULTS, board, claims, comparison, correlations_with_table_1, differences
+
+README = (RESULTS / "README.md").read_text(encoding="utf-8")
+NANOGPT_LEAST, NANOGPT_LAPTOP = 1.4697, 1.901  # held-out losses that nanoGPT's README states
+
+
+@pytest.mark.parametrize("claim", claims(), ids=lambda claim: " ".join(claim[:3]))
+def test_every_claim_has_its_sign_and_survives_the_correction(claim):
+    found = comparison(*claim)
+    assert found["p_holm"] < 0.05
+    assert found["num_seeds"] >= 3
+    lower_is_better = claim[1] in ("lr_sensitivity", "best_loss")
+    assert (found["difference"] < 0) == lower_is_better
+    assert found["ci_low"] * found["ci_high"] > 0
+
+
+def stated(pattern: str) -> list[float]:
+    """The numbers of the one sentence that matches."""
+    match = re.search(pattern, " ".join(README.split()))
+    assert match is not None, pattern
+    return [float(number) for number in match.groups()]
+
+
+def test_nanogpts_minimum_is_reached():
+    (row,) = board("nanogpt_char")
+    mean, low, high = (float(row[f"least_val_loss{end}"]) for end in ("", "_ci_low", "_ci_high"))
+    assert stated(r"least held-out loss is ([\d.]+) \[([\d.]+), ([\d.]+)\]") == pytest.approx(
+        [mean, low, high], abs=5e-4
+    )
+    assert mean == pytest.approx(1.47, abs=0.02)
+    assert abs(mean - NANOGPT_LEAST) < 0.02
+
+
+def test_nanogpts_laptop_recipe_is_reached_within_what_a_sixth_seed_may_give():
+    """Their number is of one run: it must lie where a further seed of ours does in 95%."""
+    (row,) = board("nanogpt_char_laptop")
+    mean, low, high = (float(row[f"val_loss{end}"]) for end in ("", "_ci_low", "_ci_high"))
+    expected = [float(row["best_loss"]), mean, low, high]
+    said = stated(r"ends at a training loss of ([\d.]+) and a held-out loss of ([\d.]+) \[([\d.]+), ([\d.]+)\]")
+    assert said == pytest.approx(expected, abs=5e-4)
+    half_of_one_more = (high - low) / 2 * (1 + 5) ** 0.5
+    assert abs(mean - NANOGPT_LAPTOP) < half_of_one_more
+
+
+def test_correlations_with_table_1_are_those_of_the_boards():
+    found = {key[1:]: value for key, value in correlations_with_table_1("study_ahn_settings").items()}
+    said = stated(r"clipping at 1: Spearman (0\.\d+); without clipping (0\.\d+); plain SGD (0\.\d+) and (0\.\d+)")
+    places = [("sgd_momentum", "1.0"), ("sgd_momentum", "inf"), ("sgd", "1.0"), ("sgd", "inf")]
+    assert said == [round(found[name, f"grad_clip={clip}"], 2) for name, clip in places]
+    assert found["sgd_momentum", "grad_clip=1.0"] > 0.9
+
+
+def test_correlations_between_optimizers_lie_where_they_are_said_to():
+    with (RESULTS / "optimizer_matrix/rank_correlations.csv").open(encoding="utf-8") as file:
+        found = [float(row["spearman"]) for row in csv.DictReader(file)]
+    assert stated(r"any two optimizers lies between (\d\.\d+) and (\d\.\d+)") == [
+        round(min(found), 2),
+        round(max(found), 2),
+    ]
+
+
+def test_what_is_said_of_trials_that_diverged_holds():
+    diverged = {(row["method"], row["optimizer"]): float(row["diverged_share"]) for row in board("vit_no_tricks")}
+    said = stated(r"(\d+)% of softmax's trials by Adam diverge and (\d+)% of sigma-reparam's")
+    assert said == [round(100 * diverged[name, "adamw"]) for name in ("softmax", "sigma_reparam")]
+
+
+def test_as_many_pairs_are_separated_as_is_said():
+    vit, small = (differences(suite, "lr_sensitivity") for suite in ("vit_digits", "lm_small"))
+    of_vit, of_small = (pairs.filter(polars.col("p_holm") < 0.05) for pairs in (vit, small))
+    assert stated(r"Of (\d+) pairs the seeds separate (\d+)") == [vit.height, of_vit.height]
+    assert stated(r"Three seeds separate (\d+) pair of (\d+)") == [of_small.height, small.height]
+    assert all(name.startswith("sigma_reparam") for end in ("first", "second") for name in of_vit[end])
+
+
+def test_the_floor_is_the_difference_of_softmax_and_its_control():
+    found = comparison("vit_digits", "lr_sensitivity", "softmax, adamw", "softmax_control, adamw")
+    said = stated(r"same function, differ by (-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]")
+    (row,) = (row for row in board("vit_digits") if (row["method"], row["optimizer"]) == ("softmax_control", "adamw"))
+    floor = [float(row[name]) for name in ("floor", "floor_ci_low", "floor_ci_high")]
+    assert said == [round(number, 2) for number in floor]
+    assert abs(found["difference"]) == pytest.approx(abs(floor[0]), rel=1e-9)
