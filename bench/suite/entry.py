@@ -210,12 +210,12 @@ def _construct(name: str, entry_class: type, params: dict[str, Any]) -> Any:
 def _digest(kind: Kind, name: str, entry: Any, loc: Loc) -> str:
     """What the trial's identity has to know beside parameters.
 
-    The code of a user's entry, the data of a workload, and the revision of a method or optimizer that changed.
+    The code of a user's entry, the data of a workload, and the revision of an entry that changed.
     """
     digest = f"revision {entry.revision}" if getattr(entry, "revision", 0) else ""
     if kind.word == "workload":
         try:
-            digest = entry.data_digest()
+            digest += entry.data_digest()
         except UsageError as error:
             raise ValidationError.from_exception_data("suite", [problem(str(error), loc=loc)]) from error
     if name in kind.entries:

@@ -58,6 +58,11 @@ class Workload:
     final_loss_steps: Annotated[int, Ge(1)] = 100  # the final loss is the mean over the last so many steps
 
     @property
+    def revision(self) -> int:
+        """Raised when what it trains changes: part of a trial's id, so results never mix."""
+        return 0
+
+    @property
     def num_layers(self) -> int:
         """Layers of attention that are probed."""
         raise NotImplementedError

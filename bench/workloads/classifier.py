@@ -115,6 +115,10 @@ class Classifier(Workload):
         return self.eval_every_steps
 
     @property
+    def revision(self) -> int:
+        return int(self.is_mixed)  # 1: logits and rows of every method are in float32
+
+    @property
     def is_mixed(self) -> bool:
         return self.precision == "bfloat16"
 
