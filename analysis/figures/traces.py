@@ -26,12 +26,13 @@ from analysis.figures.chart_style import (
 from analysis.figures.diverged_words import diverged_words
 from analysis.figures.frames.aggregate import (
     DIVERGED_COLUMNS,
-    TRACE_PANELS,
     UNIFORM_ENTROPY,
     collapses,
     most_entropy,
     plot_limits,
+    trace_panels,
 )
+from bench.held_out import HELD_OUT
 from bench.lazy import altair as alt
 
 _TITLES: dict[str, str] = {
@@ -54,7 +55,6 @@ _AXIS_TITLES: dict[str, str] = {
     "val_accuracy": "accuracy",
 }
 
-_HELD_OUT_PANELS = ("val_loss", "val_accuracy")  # measured at equal distances in step, and so drawn
 _LOG_PANELS = ("loss", "grad_norm", "val_loss")
 _MARGIN = 0.13  # of a linear axis, for a bound's label
 _MASS_TOLERANCE = 0.01  # rows in half precision sum to 1 within it
@@ -66,7 +66,8 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
     """Loss, gradient norm, attention entropy and ||P||_F against step, a line for each method and outcome.
 
     `summary` has the columns of `trace_summary`. Where it has held-out quantities, two panels more: training and
-    held-out loss, and accuracy; where rows of P do not sum to 1, one of their sums. A line that ends in a cross is of
+    held-out loss, and accuracy; where rows of P do not sum to 1, one of their sums; one of every quantity that a suite
+    added, under its name. A line that ends in a cross is of
     seeds that diverged; pointed at, it says at which steps. Band: standard deviation over layers. Labelled dashed
     rules, N being `num_keys`: the entropy of rows that are uniform over the keys that they see, log N where all see
     N or traces do not say; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and are drawn for these only
@@ -82,7 +83,7 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
     bounds = _bounds(num_keys, uniform_rules(entropy, num_keys), rows_sum_to_one=_rows_sum_to_one(summary))
     marked = {"entropy": collapses(entropy, ["method", "outcome"], num_keys)}
     panels = [
-        _trace_panel(summary, panel, methods, bounds[panel], marked.get(panel, entropy.clear()))
+        _trace_panel(summary, panel, methods, bounds.get(panel, []), marked.get(panel, entropy.clear()))
         for panel in _shown_panels(summary)
     ]
     pairs = [alt.hconcat(*panels[start : start + 2], spacing=30) for start in range(0, len(panels), 2)]
@@ -110,11 +111,10 @@ def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
 
 def _shown_panels(summary: pl.DataFrame) -> list[str]:
     """Losses and gradient norms, and what else was measured: a suite chooses its probes."""
-    measured = set(summary["panel"]) & {"entropy", "frobenius_norm", "val_loss", "val_accuracy"}
-    shown = {"loss", "grad_norm", *measured}
-    if not _rows_sum_to_one(summary):
-        shown.add("row_mass")
-    return [panel for panel in TRACE_PANELS if panel in shown]
+    shown = {"loss", "grad_norm", *summary["panel"]}
+    if _rows_sum_to_one(summary):
+        shown.discard("row_mass")
+    return [panel for panel in trace_panels(summary["panel"].unique()) if panel in shown]
 
 
 def _rows_sum_to_one(summary: pl.DataFrame) -> bool:
@@ -126,16 +126,16 @@ def _rows_sum_to_one(summary: pl.DataFrame) -> bool:
 def _bounds(
     num_keys: int, of_entropy: list[tuple[str, float]], *, rows_sum_to_one: bool
 ) -> dict[str, list[tuple[str, float, bool]]]:
-    """Each panel's theoretical bounds: label, height, and whether the label goes below the rule."""
+    """Theoretical bounds of panels that have any: label, height, and whether the label goes below the rule."""
     norm = [
         (f"√N (N = {num_keys}): rows one-hot", math.sqrt(num_keys), False),
         ("1: rows uniform over N keys", 1.0, True),
     ]
-    bounds: dict[str, list[tuple[str, float, bool]]] = {panel: [] for panel in TRACE_PANELS}
-    bounds["entropy"] = [(*rule, False) for rule in of_entropy]
-    bounds["frobenius_norm"] = norm if rows_sum_to_one else []
-    bounds["row_mass"] = [("1: rows sum to 1", 1.0, False)]
-    return bounds
+    return {
+        "entropy": [(*rule, False) for rule in of_entropy],
+        "frobenius_norm": norm if rows_sum_to_one else [],
+        "row_mass": [("1: rows sum to 1", 1.0, False)],
+    }
 
 
 def uniform_rules(rows: pl.DataFrame, num_keys: int) -> list[tuple[str, float]]:
@@ -161,7 +161,7 @@ def _trace_panel(
     collapsed: pl.DataFrame,
 ) -> Any:
     rows = summary.filter(pl.col("panel") == panel)
-    is_held_out = panel in _HELD_OUT_PANELS
+    is_held_out = panel in HELD_OUT  # measured at equal distances in step, and so drawn
     beside = summary.filter(pl.col("panel") == "loss") if panel == "val_loss" else rows.clear()
     check_size(rows)
     low, high = _limits(pl.concat([rows, beside]), panel, [height for _, height, _ in bounds])
@@ -169,7 +169,7 @@ def _trace_panel(
     scale = alt.Scale(type="log" if is_log else "linear", domain=[low, high], nice=False)
     step = step_x(_num_steps(summary), is_log=not is_held_out)
     axis = log_axis(low, high) if is_log else alt.Undefined
-    value = alt.Y("value:Q", title=_AXIS_TITLES[panel], scale=scale, axis=axis)
+    value = alt.Y("value:Q", title=_AXIS_TITLES.get(panel, panel), scale=scale, axis=axis)
     legend = method_legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2.5)
     colour, dash = method_colour(methods, legend), method_dash(methods, legend)
     base = alt.Chart(rows).encode(x=step, y=value, color=colour, detail=alt.Detail("outcome:N"))
@@ -190,7 +190,7 @@ def _trace_panel(
         layers.append(_triangles(collapsed, step, value).encode(color=colour))
     for label, height, below in bounds:
         layers += labelled_rule(height, label, below=below)
-    return alt.layer(*layers, width=_WIDTH, height=_HEIGHT, title=panel_title(_TITLES[panel]))
+    return alt.layer(*layers, width=_WIDTH, height=_HEIGHT, title=panel_title(_TITLES.get(panel, panel)))
 
 
 def _layer_panel(rows: pl.DataFrame, num_keys: int, step: alt.X, colour: alt.Color, words: Mapping[str, str]) -> Any:
@@ -235,6 +235,6 @@ def _limits(rows: pl.DataFrame, panel: str, bounds: list[float]) -> tuple[float,
         first = rows.filter(pl.col("step") == pl.col("step").min())["value"].to_list()
         return plot_limits(rows["value"], cap=30 * max(first) if first else None)
     largest = max([0.0, *bounds, *rows["value"]])
-    lowest = min(bounds) if panel == "frobenius_norm" and bounds else 0.0
+    lowest = min(bounds) if panel == "frobenius_norm" and bounds else min([0.0, *rows["value"]])
     margin = _MARGIN * ((largest - lowest) or 1.0)
     return (lowest - margin if lowest else 0.0, largest + margin)

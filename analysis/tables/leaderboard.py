@@ -89,7 +89,7 @@ def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
         *("method", "optimizer", "knobs", "best_lr", "val_loss"),
         pl.col("val_loss_ci_low").alias("ci_low"),
         pl.col("val_loss_ci_high").alias("ci_high"),
-        *measures[1:],
+        *(name for name in measures if name != "val_loss"),
     )
     return [scores.with_columns(workload=heading), measured]
 

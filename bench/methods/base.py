@@ -16,9 +16,8 @@ from bench.methods.precision import as_multiplied, widened, without_autocast
 if TYPE_CHECKING:
     from torch import Tensor
 
-    State = dict[str, Tensor]  # of one layer: what init_params and init_buffers gave, and `step` (int64, from 0)
 
-
+State = dict[str, "Tensor"]  # of one layer: what init_params and init_buffers gave, and `step` (int64, from 0)
 MaskKind = Literal["full", "causal", "custom"]
 FastPath = Literal["sdpa", "linear", "tiny", "dense"]  # of bench.methods.fast; dense is the reference itself
 

@@ -5,6 +5,7 @@ Shapes: E examples (all leading dimensions may be more than one), V classes, K b
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
@@ -49,3 +50,11 @@ def measures(logits_EV: Tensor, targets_E: Tensor) -> dict[str, Tensor]:
 def calibration_error(gap_K: Tensor) -> Tensor:
     """Expected calibration error in [0, 1], of mean gaps (..., K)."""
     return gap_K.abs().sum(dim=-1)
+
+
+# What held-out data give, by names of bench.held_out, of means of what `measures` gave over all of them.
+HELD_OUT_MEASURES: dict[str, Callable[[Mapping[str, Tensor]], Tensor]] = {
+    "val_loss": lambda means: means["loss"],
+    "val_accuracy": lambda means: means["accuracy"],
+    "val_calibration_error": lambda means: calibration_error(means["calibration_gap_K"]),
+}

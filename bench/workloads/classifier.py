@@ -14,7 +14,7 @@ from bench.lazy import torch
 from bench.methods.base import Heads, MaskKind, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
-from bench.models.classify import calibration_error, cross_entropy, measures
+from bench.models.classify import HELD_OUT_MEASURES, cross_entropy, measures
 from bench.models.limits import limit_projections
 from bench.models.transformer import Transformer
 from bench.optimizers.layers import Layer
@@ -58,7 +58,7 @@ class Classifier(Workload):
     `probe_examples` of a batch.
     """
 
-    measures = ("val_loss", "val_accuracy", "val_calibration_error")
+    measures = tuple(HELD_OUT_MEASURES)
 
     depth: Annotated[int, Ge(1)] | None = None
     width: Annotated[int, Ge(2)] | None = None
@@ -142,11 +142,7 @@ class Classifier(Workload):
         return measures(logits_EV, targets_E)
 
     def held_out_measures(self, means: Tensors) -> Tensors:
-        return {
-            "val_loss": means["loss"],
-            "val_accuracy": means["accuracy"],
-            "val_calibration_error": calibration_error(means["calibration_gap_K"]),
-        }
+        return {name: measure(means) for name, measure in HELD_OUT_MEASURES.items()}
 
     def limit(self, method: Method, params: Tensors, max_logits: list[Tensor], step: Tensor) -> Tensors:
         return limit_projections(method, params, self.layers, max_logits, step)

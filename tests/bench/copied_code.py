@@ -21,16 +21,21 @@ def run_changed(folder: Path, lines: Iterable[tuple[str, str, str]], program: st
     """
     for name in ("bench", "analysis", "suites"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name, before, after in lines:
-        text = (folder / name).read_text()
-        assert text.count(before) == 1, name
-        (folder / name).write_text(text.replace(before, before + after))
+    add_lines(folder, lines)
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
+
+
+def add_lines(folder: Path, lines: Iterable[tuple[str, str, str]]) -> None:
+    """Adds to files of the copy. lines: as `run_changed` has them; after no text comes what the file ends with."""
+    for name, before, after in lines:
+        text = (folder / name).read_text()
+        assert not before or text.count(before) == 1, name
+        (folder / name).write_text(text.replace(before, before + after) if before else text + after)
 
 
 def ignored(folder: str, names: list[str]) -> set[str]:

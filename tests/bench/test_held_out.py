@@ -15,11 +15,10 @@ ADDED = (
         '    "val_errors": Measure(title="Errors", heading="Errors", unit="%", low=0.0, high=100.0, '
         'higher_is_better=False, definition="wrong of a hundred", initial="initial_errors", diverged=100.0),\n',
     ),
-    ("bench/workloads/classifier.py", "    measures = (", '"val_errors", '),
     (
-        "bench/workloads/classifier.py",
-        '            "val_loss": means["loss"],\n',
-        '"val_errors": 100*(1-means["accuracy"]),',
+        "bench/models/classify.py",
+        '    "val_loss": lambda means: means["loss"],\n',
+        '    "val_errors": lambda means: 100 * (1 - means["accuracy"]),\n',
     ),
 )
 PROGRAM = """

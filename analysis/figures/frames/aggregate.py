@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,8 @@ MAX_LAYER_STEPS = 40  # of a figure with a line a layer
 # Column of summaries of traces: nats, the most that the entropy of a method can be; null where traces do not say.
 UNIFORM_ENTROPY = "uniform_entropy"
 
-# Panels of a trace figure: (what is read, in order of preference). Held-out quantities have steps of their own.
+# Panels of a trace figure: (what is read, in order of preference). Held-out quantities have steps of their own. Any
+# quantity beside these and those of NO_PANEL has a panel of its name.
 TRACE_PANELS: dict[str, tuple[str, ...]] = {
     "loss": ("loss",),
     "grad_norm": ("grad_norm",),
@@ -30,6 +31,9 @@ TRACE_PANELS: dict[str, tuple[str, ...]] = {
     "val_accuracy": ("val_accuracy",),
     "row_mass": ("row_mass",),
 }
+NO_PANEL = {
+    "entropy_std", "least_head_entropy", UNIFORM_ENTROPY, "logit_variance", "max_logit", "val_calibration_error",
+}  # fmt: skip
 
 # Of the seeds of a line's method at the lr that is drawn: how many diverged, of how many with a result, and when.
 DIVERGED_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -88,14 +92,16 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
     """Traces against step at one lr (or one a method): what `training_behaviour` draws.
 
     `traces` has TRACE_COLUMNS and trial_id. Seeds that completed and seeds that diverged are averaged apart, the
-    latter up to the first divergence among them, so no mean jumps when a seed drops out. Columns: panel (key of
-    TRACE_PANELS), method, outcome, step, value (mean over seeds, and over layers where there are), low and high (value
-    -+ the standard deviation over layers, for the entropy; else null), num_seeds, is_end (a line's last step before a
-    divergence), UNIFORM_ENTROPY, and DIVERGED_COLUMNS. At most MAX_STEPS log-spaced steps a line, of those at which its
-    quantity was measured. Raises UsageError where a method occurs twice (several workloads, optimizers or knobs).
+    latter up to the first divergence among them, so no mean jumps when a seed drops out. Columns: panel (a key of
+    `trace_panels`), method, outcome, step, value (mean over seeds, and over layers where there are), low and high
+    (value -+ the standard deviation over layers, for the entropy; else null), num_seeds, is_end (a line's last step
+    before a divergence), UNIFORM_ENTROPY, and DIVERGED_COLUMNS. At most MAX_STEPS log-spaced steps a line, of those at
+    which its quantity was measured. Raises UsageError where a method occurs twice (several workloads, optimizers or
+    knobs).
     """
     chosen = _trials_at(results, lr)
-    wanted = {name for names in TRACE_PANELS.values() for name in (*names, "entropy_std")}
+    read = trace_panels(traces["quantity"].unique())
+    wanted = {"entropy_std", *(name for names in read.values() for name in names)}
     number = pl.col("value").cast(pl.Float64)
     values = (
         _measured(traces, chosen, wanted)
@@ -104,8 +110,14 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
         .group_by(*_LINE, "step", "quantity", maintain_order=True)
         .agg(value=pl.col("value").mean(), spread=pl.col("spread").mean(), num_seeds=pl.len().cast(pl.Int64))
     )
-    panels = [_panel(values, panel, names) for panel, names in TRACE_PANELS.items()]
+    panels = [_panel(values, panel, names) for panel, names in read.items()]
     return _with_ends(pl.concat(panels), ["panel", *_LINE], chosen, traces)
+
+
+def trace_panels(quantities: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """TRACE_PANELS, and a panel for each other of the quantities that is not in NO_PANEL."""
+    known = NO_PANEL.union(*TRACE_PANELS.values())
+    return TRACE_PANELS | {name: (name,) for name in sorted(set(quantities) - known)}
 
 
 def layer_summary(

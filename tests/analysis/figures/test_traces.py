@@ -108,6 +108,17 @@ def test_what_no_probe_measured_has_no_panel(data, drawn):
     assert titles(spec_of(data, of_training)) == ["Training loss", "Gradient norm"]
 
 
+def test_a_quantity_that_a_suite_added_has_a_panel_of_its_name_down_to_its_least(data, drawn):
+    is_norm = pl.col("quantity") == "frobenius_norm"
+    added = drawn.filter(is_norm).with_columns(quantity=pl.lit("logit_skew"), value=-pl.col("value"))
+    spec = spec_of(data, pl.concat([drawn, added]))
+    assert titles(spec) == [*titles(spec_of(data, drawn)), "logit_skew"]
+    y = panel_of(spec, "logit_skew")["layer"][0]["encoding"]["y"]
+    low, high = y["scale"]["domain"]
+    assert (y["title"], high > 0) == ("logit_skew", True)
+    assert low < trace_summary(data, added, telling_lr(data))["value"].min() < 0
+
+
 def test_held_out_loss_is_drawn_beside_the_training_loss(data, drawn):
     at_lr = data.filter((pl.col("lr") - telling_lr(data)).abs() < 1e-9)
     spec = spec_of(data, pl.concat([drawn, held_out_traces(at_lr)]))

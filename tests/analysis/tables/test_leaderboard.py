@@ -197,6 +197,12 @@ def test_terminal_shows_held_out_measures_in_a_table_of_their_own(loss, title):
     assert sorted(measured["method"]) == sorted(METHODS)
 
 
+def test_terminal_shows_every_measure_whether_or_not_there_is_a_held_out_loss():
+    data = with_held_out(results(num_seeds=2)).with_columns(val_loss=None, initial_val_loss=None)
+    _, measured = terminal_frames(leaderboard(data))
+    assert {"val_accuracy", "val_calibration_error"} <= set(measured.columns)
+
+
 @pytest.mark.parametrize(
     ("values", "significant", "places"),
     [([123.0], 3, 0), ([0.04], 3, 4), ([1.0, 0.001], 2, 1), ([0.0], 3, 2), ([], 2, 1)],
