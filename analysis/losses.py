@@ -48,7 +48,7 @@ def choose_loss(results: pl.DataFrame, loss: str) -> pl.DataFrame:
     """`results` with the chosen pair as initial_loss and final_loss, which is what curves and scores are made of.
 
     `loss` is a key of SCORED_LOSSES. Raises UsageError for another, and for the validation loss of a workload without
-    held-out data.
+    held-out data, or with results that lack the held-out loss at init.
     """
     if loss not in SCORED_LOSSES:
         raise unknown("loss", loss, SCORED_LOSSES)
@@ -64,12 +64,35 @@ def _with_held_out(results: pl.DataFrame, loss: str) -> pl.DataFrame:
         raise UsageError(
             f"no trial of {names} has a {chosen.title}: without held-out data only the loss 'train' scores"
         )
+    if unscored := unscored_held_out(results):
+        raise UsageError("; ".join(unscored.values()))
     return results.with_columns(initial_loss=pl.col(chosen.initial), final_loss=pl.col(chosen.final))
 
 
 def has_held_out(results: pl.DataFrame) -> bool:
     """True where some trial was measured on held-out data."""
     return results[SCORED_LOSSES["validation"].final].is_not_null().any()
+
+
+def unscored_held_out(results: pl.DataFrame) -> dict[str, str]:
+    """Why no score can be made of the held-out losses of a workload, by its label: results that lack the loss at init.
+
+    Such losses are still shown where the training loss is scored. Workloads without held-out losses are left out.
+    """
+    pair = SCORED_LOSSES["validation"]
+    measured = results.filter(pl.col("outcome").is_in(_RESULT_OUTCOMES) & pl.col(pair.final).is_not_null())
+    counts = measured.group_by("workload").agg(pl.len(), pl.col(pair.initial).is_null().sum()).sort("workload")
+    return {
+        workload: f"{workload}: {num_without} of {num} trials with a {pair.title} lack that at init ({pair.initial}), "
+        "so no score can be made of it"
+        for workload, num, num_without in counts.iter_rows()
+        if num_without
+    }
+
+
+def can_score_held_out(results: pl.DataFrame) -> bool:
+    """True where trials were measured on held-out data, and every one of them before any update as well."""
+    return has_held_out(results) and not unscored_held_out(results)
 
 
 def _workloads_without(results: pl.DataFrame, column: str) -> list[str]:

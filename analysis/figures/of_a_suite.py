@@ -16,7 +16,7 @@ from analysis.figures.frames.aggregate import layer_summary, loss_summary, telli
 from analysis.figures.frames.diverged_map import COMPLETED, diverged_map
 from analysis.figures.lr_loss import loss_against_lr
 from analysis.figures.traces import entropy_by_layer, training_behaviour
-from analysis.losses import SCORED_LOSSES, choose_loss, has_held_out
+from analysis.losses import SCORED_LOSSES, can_score_held_out, choose_loss
 from analysis.subject import Subject, no_traces
 
 METHODS_PER_FIGURE = 14  # seven colours, each solid and dashed
@@ -84,9 +84,9 @@ def trials_to_trace(subject: Subject) -> list[str]:
 
 
 def _loss_figures(part: pl.DataFrame, place: str) -> Iterator[Drawn]:
-    """Final loss against lr: of training, and of held-out data where there are any."""
+    """Final loss against lr: of training, and of held-out data where a score can be made of those."""
     for loss, kind in _LOSS_FIGURES.items():
-        if loss == "validation" and not has_held_out(part):
+        if loss == "validation" and not can_score_held_out(part):
             continue
         summary = loss_summary(choose_loss(part, loss))
         if not summary.is_empty():

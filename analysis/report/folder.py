@@ -61,7 +61,8 @@ def write_report(
     The manifest goes into the folder as it is. Each figure has what it draws beside it, as CSV, and comes as SVG and in
     the `formats` of FIGURE_FORMATS, as HTML all in one interactive page; without figures where they are None, which
     needs nothing that draws. Training figures are drawn at the lr at which
-    methods differ most in the scored loss; the loss against lr is drawn for held-out data as well, where there are any.
+    methods differ most in the scored loss; the loss against lr is drawn for held-out data as well, where those can be
+    scored.
     What else there is to say has its files and sections (analysis.report.sections). The page refers to the other files
     unless `is_linked` is false, for a place that shows it without them. Raises UsageError if no trial has a result, a
     workload lacks its number of keys or the scored loss, or no method is among the published numbers.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.losses import unscored_held_out
 from analysis.subject import SearchSubject, Subject
 
 _SAID_ELSEWHERE = ("manifest_version", "suite", "seeds", "num_trials")
@@ -13,12 +14,16 @@ _SAID_ELSEWHERE = ("manifest_version", "suite", "seeds", "num_trials")
 def provenance_of(subject: Subject | SearchSubject) -> dict[str, Any]:
     """What a page says of the runs behind it: name and value. Of runs of others alone it says each import."""
     manifest = subject.plain_manifest
+    unscored = unscored_held_out(subject.results) if isinstance(subject, Subject) else {}
+    lacking = {"held-out loss": "; ".join(unscored.values())} if unscored else {}
     if not subject.facts:
-        return {f"import {name}": _import_words(record) for name, record in manifest.get("imports", {}).items()}
+        imports = manifest.get("imports", {})
+        return {**lacking, **{f"import {name}": _import_words(record) for name, record in imports.items()}}
     more = {name: value for name, value in manifest.items() if name not in _SAID_ELSEWHERE}
     packages, attention = more.pop("packages", {}), more.pop("attention", {})
     return {
         **subject.facts,
+        **lacking,
         **{name: _shown(value) for name, value in more.items()},
         "attention": "; ".join(f"{workload}: {_shown(by_method)}" for workload, by_method in attention.items()),
         "packages": _shown(packages),

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from analysis.across.comparison import compare, rank_correlations, unranked
+from analysis.losses import unscored_held_out
 from analysis.subject import SearchSubject, Subject
 from analysis.tables.leaderboard import FORMATS, terminal_frames
 from analysis.tables.markdown import table_markdown
@@ -73,6 +74,11 @@ def _board_frames(subject: Subject) -> list[pl.DataFrame]:
     return [compare(subject.board, subject.published).drop("at_chance")]
 
 
+def _remarks(subject: Subject) -> list[str]:
+    """Why held-out losses have no scores, and how the order compares with published numbers."""
+    return [*unscored_held_out(subject.results).values(), *_rank_correlations(subject)]
+
+
 def _rank_correlations(subject: Subject) -> list[str]:
     """How far the order of methods is that of the published numbers, a line a workload and optimizer; who lacks one."""
     if subject.published is None:
@@ -120,7 +126,7 @@ VIEWS: dict[type, View] = {
         forms={"md": _board_text("markdown"), **{form: _board_text(form) for form in ("csv", "json", "latex", "html")}},
         frames=_board_frames,
         write=_write_report,
-        remarks=_rank_correlations,
+        remarks=_remarks,
         page="leaderboard.html",
         page_text=_board_page,
         is_scored=True,

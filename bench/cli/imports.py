@@ -93,6 +93,8 @@ def import_(
     replaces its runs. bench leaderboard, report, scores, export, ui, verify and diff take
     the name of an import as they do a suite's.
     """
+    from analysis.report.views import view_of
+
     opened = open_store(store, tracking_uri)
     beside = _beside(suite, opened, allow_code)
     if remove:
@@ -104,6 +106,8 @@ def import_(
     options |= {"blown_up_margin": blown_up_margin}
     subject = _imported(file, ignore or (), opened, beside=beside, score=score, loss=loss, **options)
     print_board(subject, format)
+    for line in view_of(subject).remarks(subject):
+        say(line)
     if out is not None:
         from analysis.report.folder import write_report
 

@@ -6,6 +6,7 @@ The same import again replaces its runs: what did not change stays as it is.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -96,24 +97,58 @@ def end_status(stored: Stored, state: str) -> Literal["FINISHED", "FAILED", "KIL
 def _put(
     runs: ImportedRuns, texts: dict[str, str], store: Store, *, name: str, record: dict[str, Any], stored: Stored
 ) -> dict[str, str]:
-    """Make the store hold these runs as the import of that name; returns what it held of it before.
+    """Make the store hold these runs as the import of that name, or nothing new; returns what it held of it before.
 
-    `texts` and what is returned: results as JSON text, by trial id.
+    `texts` and what is returned: results as JSON text, by trial id. What a killed import of runs alone left is ended.
     """
     tracker = Tracker(store, stored.name)
     try:
         held = tracker.imported(name)
-        if held != texts or read_imports(store, stored.name).get(name) != record:
-            state = read_status(store, stored.name)["state"]
+        old_record = read_imports(store, stored.name).get(name)
+        state = read_status(store, stored.name)["state"]
+        is_whole = stored.suite is not None or state == "finished"
+        if held != texts or old_record != record or not is_whole:
             changed = {trial_id for trial_id, text in texts.items() if held.get(trial_id) != text}
-            _deliver(tracker, [result for result in runs.results if result.trial.id in changed])
-            tracker.remove(held.keys() - texts.keys())
-            tracker.log_import(name, record)
-            publish(read_grid(stored, store), store, tracker)
-            tracker.finish(end_status(stored, state))
+            try:
+                _deliver(tracker, [result for result in runs.results if result.trial.id in changed])
+                tracker.remove(held.keys() - texts.keys())
+                tracker.log_import(name, record)
+                publish(read_grid(stored, store), store, tracker)
+                tracker.finish(end_status(stored, state))
+            except StoreError:  # what the store did not take waits in the outbox: the same import goes on
+                raise
+            except BaseException:
+                _take_back(tracker, texts, held, old_record, store, name=name, stored=stored, state=state)
+                raise
     finally:
         tracker.close()
     return held
+
+
+def _take_back(
+    tracker: Tracker,
+    texts: dict[str, str],
+    held: dict[str, str],
+    old_record: dict[str, Any] | None,
+    store: Store,
+    *,
+    name: str,
+    stored: Stored,
+    state: str,
+) -> None:
+    """Make the store hold what it held of the import before; parameters as in `_put`."""
+    tracker.remove(texts.keys() - held.keys())
+    _deliver(tracker, [Result.from_dict(json.loads(text)) for one, text in held.items() if texts.get(one) != text])
+    if old_record is None:
+        tracker.forget_import(name, None)
+    else:
+        tracker.log_import(name, old_record)
+    if tracker.remove_empty_suite():
+        return
+    try:
+        publish(read_grid(stored, store), store, tracker)
+    finally:
+        tracker.finish(end_status(stored, state))
 
 
 def _read(

@@ -7,7 +7,14 @@ import pytest
 
 from analysis.curves import curves, loss_grids
 from analysis.figures.frames.aggregate import loss_summary, telling_lr
-from analysis.losses import EVALUATED_ELSEWHERE, SCORED_LOSSES, choose_loss, has_held_out
+from analysis.losses import (
+    EVALUATED_ELSEWHERE,
+    SCORED_LOSSES,
+    can_score_held_out,
+    choose_loss,
+    has_held_out,
+    unscored_held_out,
+)
 from analysis.scores.leaderboard import leaderboard
 from analysis.tables.leaderboard import reading_note
 from bench.entry import load_class
@@ -72,3 +79,17 @@ def test_optimizers_that_evaluate_other_weights_than_they_train_are_said_on_the_
     data = results(num_seeds=2).with_columns(optimizer=pl.lit("schedule_free_adamw(beta1=0.95)"))
     assert "schedule_free_adamw: training losses are those at y" in reading_note(leaderboard(data))
     assert "training losses are those at y" not in reading_note(leaderboard(results(num_seeds=2)))
+
+
+def test_a_held_out_loss_without_one_at_init_is_named_and_scores_nothing():
+    with_, without = with_held_out(results(num_seeds=1)), with_held_out(results(num_seeds=1))
+    nothing = pl.lit(None, dtype=pl.Float64)
+    without = without.with_columns(initial_val_loss=nothing, workload=pl.lit("other"))
+    both = pl.concat([with_, without])
+    reason = f"other: {without.height} of {without.height} trials with a held-out loss lack that at init"
+    assert [text.startswith(reason) for text in unscored_held_out(both).values()] == [True]
+    assert has_held_out(without)
+    assert not can_score_held_out(without)
+    assert can_score_held_out(with_)
+    with pytest.raises(UsageError, match=reason):
+        choose_loss(both, "validation")
