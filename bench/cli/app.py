@@ -50,7 +50,7 @@ from bench.cli.shared import (
     print_board,
     print_estimate,
     print_verification,
-    published_numbers,
+    read_named,
     run_and_print,
     say,
     say_missing,
@@ -135,11 +135,8 @@ def leaderboard(
 ) -> None:
     """Print the leaderboard of a suite from its results so far."""
     from analysis.report.views import view_of
-    from bench.results.subjects import read_subject
 
-    opened = open_store(store, tracking_uri)
-    stored = find(suite, opened, allow_code)
-    subject = read_subject(stored, opened, score=score, loss=loss, published=published_numbers(compare))
+    subject = read_named(suite, open_store(store, tracking_uri), allow_code, score, loss, compare)
     view = view_of(subject)
     if format not in ("table", *view.forms) or (compare and not view.is_scored):
         raise UsageError("the answers of searches come as --format table, csv, json or md, and without --compare")
@@ -162,11 +159,8 @@ def report(
 ) -> None:
     """Write tables, figures and one HTML page."""
     from analysis.report.views import view_of
-    from bench.results.subjects import read_subject
 
-    opened = open_store(store, tracking_uri)
-    stored = find(suite, opened, allow_code)
-    subject = read_subject(stored, opened, score=score, loss=loss, published=published_numbers(compare))
+    subject = read_named(suite, open_store(store, tracking_uri), allow_code, score, loss, compare)
     view = view_of(subject)
     if not view.is_scored and (compare, score, loss) != (None, "lr_sensitivity", "train"):
         raise UsageError(f"{subject.name} asks for a search, whose report takes no --compare, --score or --loss")

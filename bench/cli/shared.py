@@ -129,6 +129,16 @@ def find(text: str, store: Store, allow_code: bool) -> Stored:
     return find_stored(text, store, allow_code=allow_code)
 
 
+def read_named(
+    text: str, store: Store, allow_code: bool, score: str, loss: str, compare: str | None
+) -> Subject | SearchSubject:
+    """The results of what `find` finds, scored so, with the published numbers of `--compare`."""
+    from bench.results.subjects import read_subject
+
+    stored = find(text, store, allow_code)
+    return read_subject(stored, store, score=score, loss=loss, published=published_numbers(compare))
+
+
 def published_numbers(name: str | None) -> polars.DataFrame | None:
     """Those of this name in `--compare`, if any."""
     from analysis import references

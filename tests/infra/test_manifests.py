@@ -40,23 +40,21 @@ class TestKubernetes:
     )
     def test_object_matches_the_schema(self, item: dict[str, Any]) -> None:
         validate = pytest.importorskip("kubernetes_validate").validate
-        validate(item, KUBERNETES, strict=True)
+        assert validate(item, KUBERNETES, strict=True) == KUBERNETES
 
     @pytest.mark.parametrize("name", [name for name in PODS if name.startswith("ray")])
     def test_pod_template_of_ray_matches_the_schema(self, name: str) -> None:
         validate = pytest.importorskip("kubernetes_validate").validate
-        validate(
-            {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": PODS[name]},
-            KUBERNETES,
-            strict=True,
-        )
+        template = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": PODS[name]}
+        assert validate(template, KUBERNETES, strict=True) == KUBERNETES
 
     def test_container_of_the_autoscaler_matches_the_schema(self) -> None:
         validate = pytest.importorskip("kubernetes_validate").validate
         options = CLUSTER["autoscalerOptions"]
         container = {name: options[name] for name in ("resources", "securityContext", "volumeMounts")}
         spec = {"containers": [{"name": "autoscaler", "image": "x", **container}]}
-        validate({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}, KUBERNETES, strict=True)
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
+        assert validate(pod, KUBERNETES, strict=True) == KUBERNETES
 
     @pytest.mark.parametrize("folder", ["kuberay", "mlflow/kubernetes"])
     def test_kustomize_renders_every_object(self, folder: str) -> None:

@@ -16,10 +16,12 @@ def made(folder, **texts):
     return folder
 
 
-def test_new_empty_and_unchanged_folders_are_taken(tmp_path):
+def test_new_empty_and_unchanged_folders_are_taken_as_they_are(tmp_path):
     refuse_other_files(tmp_path / "new")
     refuse_other_files(tmp_path)
+    assert list(tmp_path.iterdir()) == []
     refuse_other_files(made(tmp_path, main="x", figures__f="y"))
+    assert ((tmp_path / "main").read_text(), (tmp_path / "figures/f").read_text()) == ("x", "y")
 
 
 def test_what_latex_leaves_beside_the_document_may_stay(tmp_path):

@@ -89,19 +89,19 @@ NEEDS_STORE = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("options", "said"), NEEDS_STORE)
 def test_unknown_scores_and_losses_are_one_line_and_write_nothing(stored, options, said):
-    _refused(stored, said, "stored.yaml", "--bundle", "new", "--store", "store", *options)
+    assert_refused(stored, said, "stored.yaml", "--bundle", "new", "--store", "store", *options)
 
 
 def test_bad_usage_is_one_line_and_writes_nothing(folder):
     (folder / "mine").mkdir()
     (folder / "mine/notes.md").write_text("mine")
-    _refused(folder, r"mine: holds 'notes\.md', which is no earlier bundle", "stored.yaml", "--bundle", "mine")
-    _refused(folder, r"search\.yaml: the answers of searches have no paper", "search.yaml", "--bundle", "new")
-    _refused(folder, r"did you mean 'paper'", "stored.yaml", "--bundle", "new", "--compare", "papr")
+    assert_refused(folder, r"mine: holds 'notes\.md', which is no earlier bundle", "stored.yaml", "--bundle", "mine")
+    assert_refused(folder, r"search\.yaml: the answers of searches have no paper", "search.yaml", "--bundle", "new")
+    assert_refused(folder, r"did you mean 'paper'", "stored.yaml", "--bundle", "new", "--compare", "papr")
     assert (folder / "mine/notes.md").read_text() == "mine"
 
 
-def _refused(folder: Path, said: str, *words: str) -> None:
+def assert_refused(folder: Path, said: str, *words: str) -> None:
     found = bench(folder, "export", *words)
     assert found.returncode == 2
     assert re.search(said, found.stderr)

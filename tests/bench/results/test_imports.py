@@ -5,10 +5,8 @@ An import draws its page, which takes seconds: most tests are slow ones.
 
 import hashlib
 import json
-import shutil
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,13 +15,8 @@ from analysis.imports.runs import imported_runs, plain_reading
 from analysis.imports.tidy_file import read_tidy
 from analysis.report.folder import write_report
 from analysis.scores.leaderboard import leaderboard
-from analysis.subject import Subject
 from bench.errors import UsageError
-from bench.results.imports import Imported, import_runs
-from bench.results.imports_removal import remove_imports
-from bench.results.publish import publish
-from bench.results.stored import Stored
-from bench.results.subjects import compared_subject, read_grid
+from bench.results.subjects import compared_subject
 from bench.results.verify import verify
 from bench.store import (
     Store,
@@ -38,105 +31,18 @@ from bench.store import (
 )
 from bench.store.outbox import Outbox
 from bench.suite import Context, Suite
-from bench.trial import Outcome, Result
+from tests.bench.results.imported_stores import (
+    PLAIN_SUITE,
+    imported_into,
+    read,
+    rows_of_database,
+    runs,
+    stored,
+    sweep,
+    train,
+)
 
 LABEL = "in_context_regression(num_steps=200)"
-PLAIN_SUITE = {
-    "name": "ours",
-    "workloads": [{"name": "in_context_regression", "num_steps": 200}],
-    "methods": ["softmax", "relu_kernel"],
-    "optimizers": ["sgd"],
-    "knobs": {"lr": [1e-3, 0.1], "weight_decay": 0.1},
-    "seeds": 2,
-    "probe_every": 20,
-}
-
-
-@pytest.fixture
-def suite() -> Suite:
-    return Suite.model_validate(PLAIN_SUITE, context=Context(allow_code=False))
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory) -> Path:
-    home = tmp_path_factory.mktemp("empty")
-    Store(home, f"sqlite:///{home / 'mlflow.db'}", warn=pytest.fail).create()
-    return home / "mlflow.db"
-
-
-@pytest.fixture
-def store(tmp_path, empty_database, monkeypatch) -> Store:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", raising=False)
-    (tmp_path / "home").mkdir()
-    shutil.copy(empty_database, tmp_path / "home/mlflow.db")
-    return Store(tmp_path / "home", warn=pytest.fail)
-
-
-def runs(folder: Path, losses: dict[tuple[str, float, int], float], *, name: str = "theirs", extra: str = "") -> Path:
-    path = folder / f"{name}.csv"
-    lines = [f"{method},{lr},{seed},{loss},4.0{extra and ',x 2025'}" for (method, lr, seed), loss in losses.items()]
-    path.write_text("\n".join([f"method,lr,seed,loss,initial_loss{extra and ',source'}", *lines]) + "\n")
-    return path
-
-
-def sweep(method: str = "softmax", bump: float = 0.0) -> dict[tuple[str, float, int], float]:
-    return {(method, lr, seed): 1.0 + lr + seed / 10 + bump for lr in (1e-3, 0.1) for seed in (0, 1)}
-
-
-def stored(suite: Suite | str) -> Stored:
-    return Stored.of(suite) if isinstance(suite, Suite) else Stored(name=suite, suite=None)
-
-
-def imported_into(store: Store, path: Path, suite: Suite | str | None = None, **options) -> Imported:
-    return import_runs(read_tidy(path), store, beside=None if suite is None else stored(suite), **options)
-
-
-def read(suite: Suite | str, store: Store) -> Subject:
-    return read_grid(stored(suite), store)
-
-
-def train(store: Store, suite: Suite) -> None:
-    """As a run of the suite would leave it."""
-    tracker = Tracker(store, suite.name)
-    results = [
-        Result(trial=one, outcome=Outcome.COMPLETED, initial_loss=4.0, final_loss=0.5 + number / 7, wall_s=0.5)
-        for number, one in enumerate(suite.expand())
-    ]
-    tracker.put(results, {})
-    tracker.deliver()
-    publish(read(suite, store), store, tracker)
-    tracker.finish("FINISHED")
-    tracker.close()
-
-
-@pytest.fixture(scope="session")
-def imported_home(empty_database, tmp_path_factory) -> Path:
-    """A home that theirs.csv was imported into, to be copied; the file lies beside it."""
-    folder = tmp_path_factory.mktemp("imported")
-    (folder / "home").mkdir()
-    shutil.copy(empty_database, folder / "home/mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.delenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", raising=False)
-        path = runs(folder, sweep() | sweep("mega"), extra="source")
-        done = imported_into(Store(folder / "home", warn=pytest.fail), path)
-    assert (done.subject.name, done.num_new, done.num_replaced, done.num_removed) == ("theirs", 8, 0, 0)
-    return folder
-
-
-@pytest.fixture
-def imported(imported_home, store) -> tuple[Store, Path]:
-    """A store that holds an import, and its file."""
-    shutil.rmtree(store.home)
-    shutil.copytree(imported_home / "home", store.home)
-    return store, imported_home / "theirs.csv"
-
-
-def rows_of_database(store: Store) -> list[tuple]:
-    with closing(sqlite3.connect(store.database or "")) as connection:
-        tables = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
-        return [(table, *row) for table in sorted(tables) for row in connection.execute(f"select * from {table}")]
 
 
 def test_runs_stand_in_a_suite_of_their_own(imported):
@@ -326,87 +232,6 @@ def test_verify_finds_nothing_wrong_with_imports_alone_and_what_is_lost_of_them(
     found = verify(stored("theirs"), store).findings
     assert ("import theirs", "7 runs, but 8 were imported") in {(one.where, one.text) for one in found}
     assert all(one.is_wrong for one in found)
-
-
-def test_an_import_that_is_removed_leaves_nothing_and_can_come_again(imported):
-    store, path = imported
-    assert remove_imports(store, "theirs", beside=None) == {"theirs": 8}
-    assert read_runs(store, "theirs") == []
-    assert (read_imports(store, "theirs"), imported_trials(store, "theirs"), read_status(store, "theirs")) == (
-        {}, {}, {"state": "waiting"},
-    )  # fmt: skip
-    before = rows_of_database(store)
-    with pytest.raises(UsageError, match=r"sqlite:.*: nothing was imported as 'theirs'$"):
-        remove_imports(store, "theirs", beside=None)
-    assert rows_of_database(store) == before
-    tracker = Tracker(store, "theirs")
-    assert tracker.imported("theirs") == {}
-    tracker.close()
-    assert path.is_file()
-
-
-def test_a_removal_that_was_killed_is_ended_by_the_next(imported, monkeypatch):
-    store, _ = imported
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Tracker, "forget_import", killed)
-        with pytest.raises(KeyboardInterrupt):
-            remove_imports(store, "theirs", beside=None)
-    assert not imported_trials(store, "theirs")
-    assert remove_imports(store, "theirs", beside=None) == {"theirs": 0}
-    assert not read_imports(store, "theirs")
-
-
-def test_what_was_never_imported_is_named_with_what_was(imported):
-    store, _ = imported
-    before = rows_of_database(store)
-    with pytest.raises(UsageError, match=r"nothing was imported as 'thiers'; there are theirs$"):
-        remove_imports(store, "thiers", beside=None)
-    with pytest.raises(UsageError, match=r"no import 'mine' in suite 'theirs'; there are theirs$"):
-        remove_imports(store, "mine", beside=stored("theirs"))
-    assert rows_of_database(store) == before
-
-
-@pytest.mark.slow
-def test_one_import_of_a_suite_is_removed_and_the_other_stays(store, tmp_path):
-    for name in ("first", "second"):
-        imported_into(store, runs(tmp_path, sweep(), name=name), "board")
-    with pytest.raises(UsageError, match=r"suite 'board' has an import of that name, which --suite board removes"):
-        remove_imports(store, "first", beside=None)
-    assert remove_imports(store, "first", beside=stored("board")) == {"first": 4}
-    assert read("board", store).board["method"].to_list() == ["softmax(imported=second)"]
-    assert set(json.loads(read_manifest(store, "board") or "")["imports"]) == set(read_imports(store, "board"))
-    assert set(read_imports(store, "board")) == {"second"}
-    assert verify(stored("board"), store).findings == ()
-    labels = [run.tags["bench.method"] for run in read_runs(store, "board") if records.is_kind(run.tags, "method")]
-    assert labels == ["softmax(imported=second)"]
-
-
-@pytest.mark.slow
-def test_removing_what_stands_beside_our_trials_leaves_ours_as_they_were(store, tmp_path, suite):
-    train(store, suite)
-    before, ours = read(suite, store), trial_runs(store)
-    for name in ("first", "second"):
-        imported_into(store, runs(tmp_path, sweep(), name=name), suite)
-    with pytest.raises(UsageError, match=r"^ours: .* has 8 trials of this suite that were trained here; required its"):
-        remove_imports(store, "ours", beside=None)
-    assert remove_imports(store, "first", beside=stored(suite)) == {"first": 4}
-    assert remove_imports(store, "second", beside=stored(suite)) == {"second": 4}
-    assert trial_runs(store) == ours
-    board = read(suite, store)
-    assert board.board.equals(before.board)
-    assert board.results.sort("trial_id").equals(before.results.sort("trial_id"))
-    assert verify(stored(suite), store).findings == ()
-    assert "imports" not in json.loads(read_manifest(store, "ours") or "{}")
-    assert read_status(store, "ours")["state"] == "finished"
-
-
-def trial_runs(store: Store) -> set[str]:
-    """Ids of the runs of trials in the suite 'ours'."""
-    return {run.run_id for run in read_runs(store, "ours") if records.is_kind(run.tags, "trial")}
 
 
 @pytest.mark.slow
