@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import entry_label, require_columns
+from analysis.scores.controls import CONTROL
 from analysis.scores.flags import flags_of, has_learned
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
 from analysis.scores.rank_ranges import place_of_best, rank_text
@@ -21,7 +22,7 @@ def summary_sentences(board: pl.DataFrame) -> list[str]:
     """A few sentences for each workload of a leaderboard, as plain text; workloads are named if there are several.
 
     They say of the best, the entry that tables print in bold, from whom the seeds tell it apart, by its rank range;
-    who has no rank, and why.
+    who has no rank, and why. A/A controls are no entries of theirs.
     """
     require_columns(board, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     parts = board.partition_by("workload", maintain_order=True)
@@ -30,7 +31,7 @@ def summary_sentences(board: pl.DataFrame) -> list[str]:
 
 def _sentences(part: pl.DataFrame) -> str:
     has_optimizers = part["optimizer"].n_unique() > 1
-    rows = part.to_dicts()
+    rows = [row for row in part.to_dicts() if CONTROL not in flags_of(row["flags"])]
     names = [_name(row["method"], row["optimizer"] if has_optimizers else "", row["knobs"]) for row in rows]
     best = place_of_best(rows)
     if best is None:

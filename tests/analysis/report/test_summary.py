@@ -128,3 +128,9 @@ def test_workloads_are_named_where_there_are_several(board):
     told = summary_sentences(two)
     assert [sentence.partition(":")[0] for sentence in told] == ["On in_context_regression", "On other"]
     assert len(METHODS) == board.height
+
+
+def test_a_control_is_not_spoken_of(board):
+    with_control = with_rows(board, [1, None, 2], ["", "control", ""])
+    without = with_rows(board, [1, 2, 2], ["", "", ""])[[0, 2]]
+    assert summary_sentences(with_control) == summary_sentences(without)
