@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,9 @@ import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
 from analysis.imports.cells import UNNAMED, checked_numbers, checked_text, spread_knobs, wrong_cell
+from analysis.imports.names import LOSS_FALLBACKS, likely_columns
 from analysis.imports.tidy_file import TidyFile
+from analysis.imports.wishes import options_text
 from analysis.scores.flags import with_flag
 from analysis.spelling import with_one_spelling
 from bench.errors import UsageError, did_you_mean
@@ -121,14 +124,37 @@ def _known_columns(file: TidyFile, reading: Reading) -> pl.DataFrame:
     for theirs, ours in ALIASES.items():
         if theirs in columns and ours in columns:
             raise UsageError(f"{file.shown}: columns {ours!r} and {theirs!r} mean the same; required one of them")
-    for place, name in enumerate(columns):
-        if name not in (*KNOWN_COLUMNS, *ALIASES, *reading.settings):
-            hint = did_you_mean(name.lower(), (*KNOWN_COLUMNS, *ALIASES))
-            raise UsageError(
-                f"{file.shown}: column {place + 1} ({name!r}) is not known{hint}; `bench import` takes --setting "
-                f"{name!r} where it keeps runs apart, --ignore {name!r} where not; known: {', '.join(KNOWN_COLUMNS)}"
-            )
+    if unknown := [name for name in columns if name not in (*KNOWN_COLUMNS, *ALIASES, *reading.settings)]:
+        raise UsageError(_unknown_columns(file, unknown, reading))
     return file.cells.rename(ALIASES, strict=False)
+
+
+def _unknown_columns(file: TidyFile, unknown: list[str], reading: Reading) -> str:
+    """All that is not known of a file's columns, what it lacks, and options that would read it."""
+    columns = file.cells.columns
+    first, *rest = (f"column {columns.index(name) + 1} ({name!r})" for name in unknown)
+    hint = did_you_mean(unknown[0].lower(), (*KNOWN_COLUMNS, *ALIASES))
+    more = f", nor {', '.join(rest)}" if rest else ""
+    parts = [f"{file.shown}: {first} is not known{more or hint}"]
+    ours = [ALIASES.get(name, name) for name in columns]
+    missing = [name for name in REQUIRED_COLUMNS if name not in ours]
+    if reading.initial_loss is not None and "initial_loss" in missing:
+        missing.remove("initial_loss")
+    likely = likely_columns(unknown, missing)
+    others = likely_columns(unknown, LOSS_FALLBACKS)
+    if "final_loss" in missing and "final_loss" not in likely and others:
+        likely["final_loss"] = next(iter(others.values()))
+    if missing:
+        parts.append(f"no column {', '.join(map(repr, missing))}")
+    left = [name for name in unknown if name not in likely.values()]
+    ways = [options_text(likely, left)]
+    ways += [f"--set {name}=..." for name in missing if name not in likely and name in ("method", "seed")]
+    ways += ["--initial-loss X"] if "initial_loss" in missing and "initial_loss" not in likely else []
+    parts.append(
+        f"`bench import` takes {' '.join(filter(None, ways))} (--ignore leaves out what tells no runs apart, --setting "
+        f"keeps them apart by it, as in --setting {shlex.quote(unknown[-1])})"
+    )
+    return f"{'; '.join(parts)}; known: {', '.join(KNOWN_COLUMNS)}"
 
 
 def _require(cells: pl.DataFrame, shown: str, reading: Reading) -> None:

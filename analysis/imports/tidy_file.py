@@ -8,10 +8,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -26,6 +27,7 @@ MAX_COLUMNS = 200
 REQUIRED = "required a CSV or Parquet file, a row a run"
 
 _PARQUET = b"PAR1"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,22 +38,31 @@ class TidyFile:
     name: str  # of the file, without its folder
     sha256: str
     cells: pl.DataFrame
+    notes: tuple[str, ...] = ()  # what was made of the file, in words
 
 
 def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
-    """The cells of a CSV or Parquet file, told apart by what is in it; columns in `ignore` are left out.
+    """The cells of a CSV, JSON or Parquet file, told apart by what is in it; columns in `ignore` are left out.
+
+    A first column of CSV without a name that counts 0 ... n - 1 is an index of pandas: left out, as `notes` say.
 
     Raises UsageError with the first problem: no such file, too large, neither CSV nor Parquet, a row of another length,
     a column without a name, of a name that was there already, or without rows.
     """
     shown = printable(str(path))
     content = _read(path, shown)
-    read = _read_parquet if content.startswith(_PARQUET) else _read_csv
+    first = content.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1]
+    read = _read_parquet if content.startswith(_PARQUET) else _read_json if first in (b"{", b"[") else _read_csv
     names, columns = read(content, shown, ignore)
+    notes = ()
+    if names[0] == "":
+        if list(columns[0]) != [str(place) for place in range(len(columns[0]))]:
+            raise UsageError(f"{shown}: column 1 has no name; required one in the header")
+        names, columns, notes = names[1:], columns[1:], ("column 1 has no name and counts rows: left out as an index",)
     cells = pl.DataFrame(dict(zip(names, columns, strict=True)), schema=dict.fromkeys(names, pl.String))
     stripped = cells.with_columns(pl.all().str.strip_chars()).with_columns(pl.all().replace("", None))
     digest = hashlib.sha256(content).hexdigest()
-    return TidyFile(shown=shown, name=printable(path.name), sha256=digest, cells=stripped)
+    return TidyFile(shown=shown, name=printable(path.name), sha256=digest, cells=stripped, notes=notes)
 
 
 def printable(text: str) -> str:
@@ -111,6 +122,45 @@ def _read_csv(content: bytes, shown: str, ignore: Collection[str]) -> tuple[list
     return [names[place] for place in kept], columns
 
 
+def _read_json(content: bytes, shown: str, ignore: Collection[str]) -> tuple[list[str], list[Sequence[str | None]]]:
+    """Objects, one a line or in one list; an object within one spreads its names, with / between as Ray Tune does."""
+    rows = [_flat(one) for one in _json_objects(content, shown)]
+    if not 1 <= len(rows) <= MAX_RUNS:
+        raise UsageError(f"{shown}: {len(rows):,} rows; required 1 to {MAX_RUNS:,}: a row a run, not a step")
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    names = _checked_names(header, shown)
+    kept = _kept(names, ignore, shown)
+    columns: list[Sequence[str | None]] = []
+    for place in kept:
+        values = [row.get(header[place]) for row in rows]
+        if any(isinstance(value, list) for value in values):
+            raise UsageError(f"{shown}: column {place + 1} ({names[place]!r}) holds lists; required numbers or text")
+        columns.append([None if value is None else value if isinstance(value, str) else str(value) for value in values])
+    return [names[place] for place in kept], columns
+
+
+def _json_objects(content: bytes, shown: str) -> list[dict[str, Any]]:
+    try:
+        text = content.decode("utf-8-sig")
+        if text.lstrip().startswith("["):
+            found = json.loads(text)
+        else:
+            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{shown}: can't be read as JSON, one object a line or a list of them: {error}") from None
+    wrong = next((place for place, one in enumerate(found, 1) if not isinstance(one, dict)), None)
+    if wrong is not None:
+        raise UsageError(f"{shown}: row {wrong}: required a JSON object, a row a run")
+    return found
+
+
+def _flat(plain: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        flat |= _flat(value, f"{before}{name}/") if isinstance(value, dict) else {f"{before}{name}": value}
+    return flat
+
+
 def _read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> tuple[list[str], list[Sequence[str | None]]]:
     # Polars' own reader panics, with a backtrace, on some damaged files.
     import pyarrow
@@ -158,7 +208,7 @@ def _checked_names(header: Sequence[str], shown: str) -> list[str]:
         if len(names) == 1 and separator in header[0]:
             raise UsageError(f"{shown}: line 1: cells are separated by {word}; required commas")
     for place, name in enumerate(names):
-        if not name:
+        if not name and (place or len(names) == 1):
             raise UsageError(f"{shown}: column {place + 1} has no name; required one in the header")
         if not name.isprintable():
             raise UsageError(f"{shown}: column {place + 1} is named {printable(name[:60])}; required plain text")

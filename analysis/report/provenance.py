@@ -39,4 +39,5 @@ def _import_words(record: Mapping[str, Any]) -> str:
     sources = "; ".join(record["sources"]) or "not stated"
     assumed = ", ".join(f"{name} {value}" for name, value in record["assumed"].items()) or "nothing"
     runs = f"{record['num_runs']} runs of {record['file']}, sha256 {record['sha256']}"
-    return f"{runs}; source: {sources}; assumed: {assumed}"
+    notes = "".join(f"; {note}" for note in record["notes"]) if "notes" in record else ""
+    return f"{runs}; source: {sources}; assumed: {assumed}{notes}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +25,8 @@ from bench.cli.shared import (
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from analysis.imports.runs import ImportedRuns
+    from analysis.imports.wishes import Wishes
     from analysis.subject import Subject
     from bench.results.imports import Imported
     from bench.results.stored import Stored
@@ -55,7 +58,28 @@ MarginOption = Annotated[
         help="a completed run blew up if it ends above its loss at init by more than this share of it (0.1)",
     ),
 ]
-IgnoreOption = Annotated[list[str] | None, typer.Option("--ignore", help="a column to leave out; repeatable")]
+IgnoreOption = Annotated[
+    list[str] | None, typer.Option("--ignore", help="columns to leave out, with commas between; repeatable")
+]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="what our columns are called there: lr=learning_rate,method=attention; repeatable"),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="a column of ours that holds for all runs of the file: method=softmax; repeatable"),
+]
+RunNamesOption = Annotated[
+    str | None,
+    typer.Option("--run-names", help="what the name of a run says, for a chart export: '{method}-lr{lr}-s{seed}'"),
+]
+WithoutLossOption = Annotated[
+    Literal["diverged", "lost"] | None,
+    typer.Option("--without-loss", help="what a finished run without a final loss is; else left out, and said"),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="show how the file is read, what is left out and the command; store nothing")
+]
 RemoveOption = Annotated[
     bool, typer.Option("--remove", help="take all imported under the name FILE out again, or that import of --suite")
 ]
@@ -73,6 +97,11 @@ def import_(
     initial_loss: InitialLossOption = None,
     setting: SettingOption = None,
     ignore: IgnoreOption = None,
+    map: MapOption = None,
+    set: SetOption = None,
+    run_names: RunNamesOption = None,
+    without_loss: WithoutLossOption = None,
+    dry_run: DryRunOption = False,
     blown_up_margin: MarginOption = None,
     remove: RemoveOption = False,
     format: FormatOption = "table",
@@ -85,14 +114,20 @@ def import_(
 ) -> None:
     """Put other people's runs on a leaderboard, marked as imported.
 
-    Required columns: method, lr, seed, final_loss (or loss), initial_loss. Known as well: workload, optimizer,
-    schedule, outcome (completed or diverged; else a run diverged where its loss is not finite), num_steps,
+    FILE is read as what it is recognised to be: a runs table or a chart export of Weights & Biases, MLflow's
+    search_runs, Optuna's trials_dataframe, Ray Tune's results, a table with a row a checkpoint, or our own tidy form,
+    as CSV, Parquet or JSON lines. What is read as what, left out (lost runs above all) or assumed is said with counts;
+    --dry-run says it and stores nothing.
+
+    Required columns of the tidy form: method, lr, seed, final_loss (or loss), initial_loss. Known as well: workload,
+    optimizer, schedule, outcome (completed or diverged; else a run diverged where its loss is not finite), num_steps,
     warmup_steps, weight_decay, grad_clip, init_scale, knobs, diverged_step, initial_val_loss, val_loss,
-    least_val_loss, least_val_loss_step, val_accuracy, val_calibration_error, wall_s, source. The same file again
-    changes nothing; a corrected file of the same name
+    least_val_loss, least_val_loss_step, val_accuracy, val_calibration_error, wall_s, source. Other names are read by
+    --map, what a file does not say by --set. The same file again changes nothing; a corrected file of the same name
     replaces its runs. bench leaderboard, report, scores, export, ui, verify and diff take
     the name of an import as they do a suite's.
     """
+    from analysis.imports.wishes import Wishes, names_of, pairs_of
     from analysis.report.views import view_of
 
     opened = open_store(store, tracking_uri)
@@ -104,7 +139,18 @@ def import_(
         raise UsageError("--out is for imports alone; bench report shows those beside a suite's trials")
     options = {"workload": workload, "initial_loss": initial_loss, "settings": tuple(setting or ())}
     options |= {"blown_up_margin": blown_up_margin}
-    subject = _imported(file, ignore or (), opened, beside=beside, score=score, loss=loss, **options)
+    wishes = Wishes(
+        columns=pairs_of(map or (), "--map"),
+        constants=pairs_of(set or (), "--set"),
+        ignored=names_of(ignore or ()),
+        settings=options["settings"],
+        run_names=run_names,
+        without_loss=without_loss,
+    )
+    if dry_run:
+        _show_reading(file, wishes, beside=beside, score=score, loss=loss, **options)
+        return
+    subject = _imported(file, wishes, opened, beside=beside, score=score, loss=loss, **options)
     print_board(subject, format)
     for line in view_of(subject).remarks(subject):
         say(line)
@@ -114,11 +160,12 @@ def import_(
         say(f"wrote {write_report(subject, out)[0]}")
 
 
-def _imported(file: str, ignore: Sequence[str], store: Store, *, score: str, loss: str, **options: Any) -> Subject:
+def _imported(file: str, wishes: Wishes, store: Store, *, score: str, loss: str, **options: Any) -> Subject:
     """Where the runs of a file stand after their import, or those of the import of this name.
 
     `options` are the others of `import_runs`.
     """
+    from analysis.imports.formats import as_tidy
     from analysis.imports.tidy_file import read_tidy
     from bench.results.imports import import_runs
     from bench.results.stored import Stored
@@ -126,10 +173,28 @@ def _imported(file: str, ignore: Sequence[str], store: Store, *, score: str, los
 
     if not Path(file).is_file() and "/" not in file and not Path(file).suffix:
         return read_grid(Stored(name=file, suite=None), store, score=score, loss=loss)
-    tidy = read_tidy(Path(file), ignore)
+    tidy = as_tidy(read_tidy(Path(file)), wishes)
+    for note in tidy.notes:
+        say(f"{tidy.name}: {note}")
     imported = import_runs(tidy, store, score=score, loss=loss, **options)
     _say_imported(imported, tidy.name)
     return imported.subject
+
+
+def _show_reading(file: str, wishes: Wishes, **options: Any) -> None:
+    """Prints how a file is read and the command that imports it; `options` are those of `check_runs`."""
+    from analysis.imports.formats import as_tidy, format_of
+    from analysis.imports.tidy_file import read_tidy
+    from bench.results.imports import check_runs
+
+    plain = read_tidy(Path(file))
+    tidy = as_tidy(plain, wishes)
+    runs = check_runs(tidy, **options)
+    lines = [f"format: {format_of(plain.cells)}", *tidy.notes, f"columns read: {', '.join(tidy.cells.columns)}"]
+    lines += [f"would import: {_counted(runs)}", *_unsaid(runs)]
+    typer.echo("\n".join(lines))
+    words = [word for word in sys.argv[1:] if word != "--dry-run"]
+    typer.echo(f"to import: bench {shlex.join(words)}")
 
 
 def _remove(name: str, store: Store, beside: Stored | None) -> None:
@@ -154,20 +219,32 @@ def _beside(suite: str | None, store: Store, allow_code: bool) -> Stored | None:
 
 def _say_imported(imported: Imported, file: str) -> None:
     from analysis.text import counted
-    from bench.results.imports import plain_value
 
-    results = imported.runs.results
-    runs = counted(len(results), "run")
-    methods = counted(len({result.trial.method.label for result in results}), "method")
+    runs = imported.runs
     if imported.is_unchanged:
-        say(f"{imported.subject.name} holds the {runs} of {file} already; nothing changed")
+        held = counted(len(runs.results), "run")
+        say(f"{imported.subject.name} holds the {held} of {file} already; nothing changed")
         return
     say(
-        f"{file}: {runs} of {methods} imported into {imported.subject.name}: "
+        f"{file}: {_counted(runs)} imported into {imported.subject.name}: "
         f"{imported.num_new} new, {imported.num_replaced} replaced, {imported.num_removed} removed"
     )
-    if imported.runs.assumed:
-        assumed = ", ".join(f"{name} {plain_value(value)}" for name, value in imported.runs.assumed.items())
-        say(f"not stated, so taken as: {assumed}")
-    if not imported.runs.sources:
-        say("no source is stated: a column `source` says whose runs these are")
+    for line in _unsaid(runs):
+        say(line)
+
+
+def _counted(runs: ImportedRuns) -> str:
+    """In words how many runs there are of how many methods."""
+    from analysis.text import counted
+
+    methods = {result.trial.method.label for result in runs.results}
+    return f"{counted(len(runs.results), 'run')} of {counted(len(methods), 'method')}"
+
+
+def _unsaid(runs: ImportedRuns) -> list[str]:
+    """What the file does not say, and what counts instead."""
+    from bench.results.imports import plain_value
+
+    assumed = ", ".join(f"{name} {plain_value(value)}" for name, value in runs.assumed.items())
+    lines = [f"not stated, so taken as: {assumed}"] if assumed else []
+    return lines if runs.sources else [*lines, "no source is stated: a column `source` says whose runs these are"]

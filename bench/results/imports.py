@@ -66,11 +66,9 @@ def import_runs(
     Raises UsageError for a file that is not right, before anything is stored, for a name that our own trials have, and
     while the suite is being run.
     """
-    name = _import_name(file)
-    stored = Stored(name=name, suite=None) if beside is None else beside
-    _check_name(stored)
-    runs = _read(file, name, stored, workload, initial_loss, settings)
-    leaderboard(runs.frame, score, loss)  # what can't be scored is not stored
+    name, stored = _place(file, beside)
+    options = {"workload": workload, "initial_loss": initial_loss, "settings": settings}
+    runs = check_runs(file, beside=beside, score=score, loss=loss, **options)
     store.create()
     if stored.suite is None:
         _refuse_own_trials(store, stored.name)
@@ -85,6 +83,32 @@ def import_runs(
         num_replaced=sum(held[trial_id] != texts[trial_id] for trial_id in held.keys() & texts.keys()),
         num_removed=len(held.keys() - texts.keys()),
     )
+
+
+def check_runs(
+    file: TidyFile,
+    *,
+    beside: Stored | None,
+    workload: str | None = None,
+    initial_loss: float | None = None,
+    settings: tuple[str, ...] = (),
+    blown_up_margin: float | None = None,
+    score: str = "lr_sensitivity",
+    loss: str = "train",
+) -> ImportedRuns:
+    """The runs that `import_runs` would store; parameters, and errors of a file, as there."""
+    name, stored = _place(file, beside)
+    runs = _read(file, name, stored, workload, initial_loss, settings)
+    leaderboard(runs.frame, score, loss)  # what can't be scored is not stored
+    return runs
+
+
+def _place(file: TidyFile, beside: Stored | None) -> tuple[str, Stored]:
+    """The name of the import of a file, and what it stands in."""
+    name = _import_name(file)
+    stored = Stored(name=name, suite=None) if beside is None else beside
+    _check_name(stored)
+    return name, stored
 
 
 def end_status(stored: Stored, state: str) -> Literal["FINISHED", "FAILED", "KILLED"]:
@@ -210,13 +234,18 @@ def _deliver(tracker: Tracker, results: list[Result]) -> None:
 def _record(file: TidyFile, runs: ImportedRuns, blown_up_margin: float | None) -> dict[str, Any]:
     """What is kept of an import: plain data for JSON."""
     margin = {} if blown_up_margin is None else {"blown_up_margin": blown_up_margin}
-    return margin | {
-        "file": file.name,
-        "sha256": file.sha256,
-        "sources": list(runs.sources),
-        "num_runs": len(runs.results),
-        "assumed": {name: plain_value(value) for name, value in runs.assumed.items()},
-    }
+    notes = {"notes": list(file.notes)} if file.notes else {}
+    return (
+        margin
+        | notes
+        | {
+            "file": file.name,
+            "sha256": file.sha256,
+            "sources": list(runs.sources),
+            "num_runs": len(runs.results),
+            "assumed": {name: plain_value(value) for name, value in runs.assumed.items()},
+        }
+    )
 
 
 def plain_value(value: Any) -> Any:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from analysis.blown_up import with_margin
+from analysis.imports.formats import as_tidy
 from analysis.imports.runs import imported_runs, named_apart, plain_reading
 from analysis.imports.tidy_file import printable, read_tidy
+from analysis.imports.wishes import Wishes
 from analysis.subject import SearchSubject, Subject
 from bench.entry import build, load_class
 from bench.errors import UsageError
@@ -246,7 +248,7 @@ def _of_file(
     score: str,
     loss: str,
 ) -> Subject:
-    file = read_tidy(path)
+    file = as_tidy(read_tidy(path), Wishes())
     results = imported_runs(file, plain_reading(name if import_name is None else import_name)).frame
     return Subject(
         name=printable(name),

@@ -1,0 +1,87 @@
+"""FORMATS: every way of others to write runs that is read, by name. A further one is an entry here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+from analysis.imports.checkpoints import is_by_step, is_chart, read_chart, read_checkpoints
+from analysis.imports.exports import EXPORTS, Export, read_export
+from analysis.imports.runs import ALIASES, KNOWN_COLUMNS
+from analysis.imports.tidy_file import TidyFile
+from analysis.imports.wishes import Wishes, with_wishes
+from bench.errors import UsageError
+
+# (cells, wishes, the file's name in messages) -> our columns, a row a run, and what was made of the file in words
+Read = Callable[[pl.DataFrame, Wishes, str], tuple[pl.DataFrame, tuple[str, ...]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """recognise: whether a file, as text cells under its own names, is written so; read: its runs."""
+
+    recognise: Callable[[pl.DataFrame], bool]
+    read: Read
+
+
+def _has_marks(cells: pl.DataFrame, export: Export) -> bool:
+    return export.marks <= set(cells.columns)
+
+
+def _read_export(
+    cells: pl.DataFrame, wishes: Wishes, shown: str, export: Export
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    return read_export(export, cells, wishes)
+
+
+def _is_tidy(cells: pl.DataFrame) -> bool:
+    return True
+
+
+def _read_tidy(cells: pl.DataFrame, wishes: Wishes, shown: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    return cells, ()
+
+
+# The first that recognises a file reads it.
+FORMATS: dict[str, Format] = {
+    **{
+        name: Format(recognise=partial(_has_marks, export=export), read=partial(_read_export, export=export))
+        for name, export in EXPORTS.items()
+    },
+    "wandb chart": Format(recognise=is_chart, read=read_chart),
+    "checkpoints": Format(recognise=is_by_step, read=read_checkpoints),
+    "tidy": Format(recognise=_is_tidy, read=_read_tidy),
+}
+
+
+def format_of(cells: pl.DataFrame) -> str:
+    """The name of the format that text cells are in."""
+    return next(name for name, one in FORMATS.items() if one.recognise(cells))
+
+
+def as_tidy(file: TidyFile, wishes: Wishes) -> TidyFile:
+    """The file in our own form, a row a run; `notes` say what was made of it and what was left out.
+
+    Raises UsageError as the format's reader and `with_wishes` do, and for a file of which no run is left.
+    """
+    name = format_of(file.cells)
+    ours = (*KNOWN_COLUMNS, *ALIASES)
+    there = [column for column in wishes.ignored if column in file.cells.columns]
+    first = dataclasses.replace(wishes, ignored=there)
+    cells = with_wishes(file.cells, first, file.shown, ours)
+    if name == "checkpoints" and not is_by_step(cells):  # its steps are ignored, or read as something else
+        name = "tidy"
+    read, notes = FORMATS[name].read(cells, first, file.shown)
+    for column in wishes.ignored:
+        if column not in file.cells.columns and column not in read.columns:
+            raise UsageError(f"{file.shown}: no column {column!r} to ignore; it has {', '.join(file.cells.columns)}")
+    read = read.drop([column for column in wishes.ignored if column in read.columns])
+    if read.is_empty():
+        raise UsageError(f"{file.shown}: no finished run is left; {'; '.join(notes)}")
+    if wishes.ignored:
+        notes = (*notes, f"ignored, as asked: {', '.join(wishes.ignored)}")
+    return dataclasses.replace(file, cells=read, notes=(*file.notes, *notes))
