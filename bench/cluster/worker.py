@@ -107,12 +107,15 @@ class PackTrainable(tune.Trainable):
         self._next_checkpoint = time.monotonic() + self._every_s
 
     def _start_run(self) -> PackRun:
-        """A pack from its last checkpoint, if there is one."""
+        """A pack from its last checkpoint, if there is one that this version can continue."""
         pack = self._queue[0]
         run = PackRun(pack, device=self._device, is_reference=self._is_reference)
         state = self._checkpoints.load(pack.id) if self._checkpoints else None
         if state is not None:
-            run.load(state)
+            try:
+                run.load(state)
+            except ValueError as error:
+                self._warning = f"{error}: the pack begins anew"
         return run
 
     def _checkpoint_if_due(self) -> None:

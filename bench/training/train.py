@@ -19,7 +19,7 @@ from bench.training.lane import Gradients, Lane, LaneProgram
 from bench.training.lanes import StackedProgram, freeze_non_finite, knob_tensors
 from bench.training.pack import Pack
 from bench.training.parts import MeanGradients
-from bench.training.tree import copy_tensors, map_tensors
+from bench.training.tree import copy_tensors, has_form, map_tensors
 from bench.trial import Result
 
 if TYPE_CHECKING:
@@ -151,9 +151,15 @@ class PackRun:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a `state` of the same pack. Raises ValueError for another pack's."""
+        """Continue from a `state` of the same pack.
+
+        Raises ValueError for another pack's, and for one of a version that keeps something else; then nothing changed.
+        """
         if state["pack"] != self.pack.id:
             raise ValueError(f"checkpoint of pack {state['pack']}, this is pack {self.pack.id}")
+        kept = {"lanes": self._lanes, "history": self._history.tensors}
+        if not has_form(kept, {name: state.get(name) for name in kept}):
+            raise ValueError(f"checkpoint of pack {self.pack.id} is of a version that keeps something else")
         self.step, self.wall_s = state["step"], state["wall_s"]
         self._is_measured = self.step > 0
         copy_tensors(self._lanes, state["lanes"])

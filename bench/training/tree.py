@@ -24,6 +24,17 @@ def tensors_of(tree: Any) -> list[Tensor]:
     return tensors
 
 
+def has_form(tree: Any, other: Any) -> bool:
+    """Whether both have the same names, lengths, shapes and dtypes all the way down."""
+    if isinstance(tree, dict):
+        same = isinstance(other, dict) and tree.keys() == other.keys()
+        return same and all(has_form(branch, other[name]) for name, branch in tree.items())
+    if isinstance(tree, list | tuple):
+        same = isinstance(other, list | tuple) and len(tree) == len(other)
+        return same and all(has_form(*pair) for pair in zip(tree, other, strict=True))
+    return hasattr(other, "shape") and (tree.shape, tree.dtype) == (other.shape, other.dtype)
+
+
 def copy_tensors(target: Any, source: Any) -> None:
     """Into the tensors of `target`, in place, those of a `source` of the same form."""
     for to, value in zip(tensors_of(target), tensors_of(source), strict=True):

@@ -113,6 +113,24 @@ def test_a_state_of_another_pack_is_refused():
         other.load(read(states_of("plain")[6]))
 
 
+@pytest.mark.parametrize("part", ["lanes", "history"])
+def test_a_state_of_a_version_that_keeps_something_else_is_refused_and_changes_nothing(part):
+    """A further tensor, one less, or one of another shape, as an earlier version's probes had."""
+    run = PackRun(pack_of("plain"))
+    before, state = run.state(), read(states_of("plain")[6])
+    name = next(name for name, tensor in state[part].items() if isinstance(tensor, torch.Tensor))
+    others = [
+        {**state[part], "more": torch.zeros(1)},
+        {key: value for key, value in state[part].items() if key != name},
+        {**state[part], name: torch.zeros(1, 2, 3, 4, 5)},
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="is of a version that keeps something else"):
+            run.load({**state, part: other})
+    assert run.step == 0
+    torch.testing.assert_close(run.state()["lanes"], before["lanes"], rtol=0, atol=0)
+
+
 def test_a_dry_step_keeps_nothing():
     run = PackRun(pack_of("momentum_and_kept_vectors"))
     before = run.state()
