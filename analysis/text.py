@@ -52,6 +52,11 @@ def escape_markdown(text: str) -> str:
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def escape_controls(text: str) -> str:
+    """Text that can't steer a terminal: letters that don't print, as escapes and line breaks, in Python's notation."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def counted(number: int, noun: str) -> str:
     """One run, 2 runs."""
     return f"one {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -102,12 +102,14 @@ class Column:
     """The title, with the unit, and whether what stands below are names, to the left, or numbers, to the right.
 
     `name` is what a page's styles call it; `ends`, if any, are the values at the ends of an axis that drawings share.
+    `leaves`: of the columns that a narrow terminal leaves out, the one with the least goes first; 0: it stays.
     """
 
     title: str
     is_name: bool
     name: str = ""
     ends: tuple[str, str] | None = None
+    leaves: int = 0
 
     @property
     def side(self) -> str:
@@ -117,12 +119,16 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A heading, columns, and rows with a cell a column. `kind`: what a page's styles call the table."""
+    """A heading, columns, and rows with a cell a column. `kind`: what a page's styles call the table.
+
+    `same`: titles and texts of columns that say the same on every row, and so are none of the columns.
+    """
 
     heading: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     kind: str = ""
+    same: tuple[tuple[str, str], ...] = ()
 
     @property
     def titles(self) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ from bench.cli.shared import (
     SuiteArgument,
     TimeoutOption,
     UriOption,
+    WideOption,
     fail,
     find,
     load,
@@ -85,6 +86,7 @@ def run(
         bool, typer.Option("--reference", help="attention by the dense reference alone, no fast path")
     ] = False,
     figures: FiguresOption = True,
+    wide: WideOption = False,
     allow_code: AllowCode = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would take and train nothing")] = False,
     budget: Annotated[int | None, typer.Option(min=1, help="most trials of each adaptive search")] = None,
@@ -100,6 +102,7 @@ def run(
         loaded,
         open_store(store, tracking_uri),
         suite,
+        is_wide=wide,
         address=address,
         is_insecure=insecure,
         num_gpus=gpus,
@@ -126,6 +129,7 @@ add_diff_command(app)
 def leaderboard(
     suite: StoredArgument,
     format: Annotated[Literal["table", "csv", "json", "md", "latex", "html"], typer.Option("--format")] = "table",
+    wide: WideOption = False,
     compare: CompareOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
@@ -141,7 +145,7 @@ def leaderboard(
     if format not in ("table", *view.forms) or (compare and not view.is_scored):
         raise UsageError("the answers of searches come as --format table, csv, json or md, and without --compare")
     say_missing(subject)
-    print_board(subject, format)
+    print_board(subject, format, is_wide=wide)
     for line in view.remarks(subject):
         say(line)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.shared import DEFAULT_STORE, AllowCode, LossOption, StoreOption, UriOption, open_store, say
+from bench.cli.shared import DEFAULT_STORE, AllowCode, LossOption, StoreOption, UriOption, WideOption, open_store, say
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def compare(
     sides: SidesArgument,
     score: AnyScoreOption = "lr_sensitivity",
     format: FormatOption = "table",
+    wide: WideOption = False,
     out: OutOption = None,
     loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
@@ -62,7 +63,7 @@ def compare(
         _make(out)
     subjects = compared_subjects(sides, open_store(store, tracking_uri), loss=loss, allow_code=allow_code)
     board = across_board(conditions({name: one.results for name, one in subjects.items()}, loss), score)
-    _print(board, format)
+    _print(board, format, is_wide=wide)
     if out is not None:
         written = _write(board, out)
         for path in written:
@@ -77,11 +78,11 @@ def _make(out: Path) -> None:
         raise UsageError(f"--out {out}: required a folder, or a place to make one: {error.strerror}") from None
 
 
-def _print(board: AcrossBoard, format: str) -> None:
+def _print(board: AcrossBoard, format: str, *, is_wide: bool) -> None:
     from analysis.tables.across import board_csv, board_json, board_latex, board_markdown, verdict
 
     forms: dict[str, Callable[[AcrossBoard], str]] = {
-        "table": _terminal,
+        "table": lambda board: _terminal(board, is_wide=is_wide),
         "csv": board_csv,
         "json": board_json,
         "md": board_markdown,
@@ -92,11 +93,11 @@ def _print(board: AcrossBoard, format: str) -> None:
         say("\n".join(verdict(board)))
 
 
-def _terminal(board: AcrossBoard) -> str:
+def _terminal(board: AcrossBoard, *, is_wide: bool) -> str:
     from analysis.tables.across import board_tables, reading_note, verdict
-    from bench.cli.progress import terminal_text
+    from bench.cli.terminal import table_text
 
-    parts = [terminal_text(table, numbers="left") for table in board_tables(board)]
+    parts = [table_text(table, numbers="left", is_wide=is_wide) for table in board_tables(board)]
     return "\n".join([*parts, *verdict(board), "", reading_note(board), ""])
 
 

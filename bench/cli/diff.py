@@ -15,6 +15,7 @@ from bench.cli.shared import (
     ScoreOption,
     StoreOption,
     UriOption,
+    WideOption,
     open_store,
     say,
 )
@@ -52,6 +53,7 @@ def diff(
     b: OtherSideArgument,
     workloads: WorkloadsOption = None,
     format: FormatOption = "table",
+    wide: WideOption = False,
     fail_on_change: FailOption = False,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
@@ -76,7 +78,7 @@ def diff(
     second = compared_subject(b, other, allow_code=allow_code, score=score, loss=loss)
     results = first.results, second.results
     found = moved(*(results if workloads is None else _of_workloads(results, workloads)), score=score, loss=loss)
-    _print_moved(found, format, first, second)
+    _print_moved(found, format, first, second, is_wide=wide)
     if fail_on_change and found.is_beyond_noise:
         raise typer.Exit(EXIT_CHANGED)
 
@@ -92,7 +94,7 @@ def _of_workloads(
     return of_workload(a, label_a, name, "A"), of_workload(b, label_b, name, "B")
 
 
-def _print_moved(found: Moved, format: str, a: Subject, b: Subject) -> None:
+def _print_moved(found: Moved, format: str, a: Subject, b: Subject, *, is_wide: bool) -> None:
     from analysis.tables.difference import (
         diff_json,
         diff_markdown,
@@ -100,11 +102,12 @@ def _print_moved(found: Moved, format: str, a: Subject, b: Subject) -> None:
         summary_lines,
         terminal_frames,
     )
-    from bench.cli.progress import terminal_table
+    from bench.cli.terminal import frame_text
 
     manifests, names = manifest_differences(a.plain_manifest, b.plain_manifest), (a.origin, b.origin)
     if format == "table":
-        print("\n".join(map(terminal_table, terminal_frames(found, manifests))), end="")
+        frames = terminal_frames(found, manifests)
+        print("\n".join(frame_text(frame, is_wide=is_wide) for frame in frames), end="")
         say("\n".join([f"A: {names[0]}", f"B: {names[1]}", *summary_lines(found)]))
     elif format == "csv":
         print(found.entries.write_csv(), end="")

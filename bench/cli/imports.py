@@ -17,6 +17,7 @@ from bench.cli.shared import (
     ScoreOption,
     StoreOption,
     UriOption,
+    WideOption,
     load,
     open_store,
     print_board,
@@ -105,6 +106,7 @@ def import_(
     blown_up_margin: MarginOption = None,
     remove: RemoveOption = False,
     format: FormatOption = "table",
+    wide: WideOption = False,
     out: ReportOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
@@ -151,7 +153,7 @@ def import_(
         _show_reading(file, wishes, beside=beside, score=score, loss=loss, **options)
         return
     subject = _imported(file, wishes, opened, beside=beside, score=score, loss=loss, **options)
-    print_board(subject, format)
+    print_board(subject, format, is_wide=wide)
     for line in view_of(subject).remarks(subject):
         say(line)
     if out is not None:

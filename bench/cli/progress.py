@@ -1,19 +1,14 @@
-"""What a person watches on a terminal: progress on stderr, the leaderboard as a table. Computes nothing."""
+"""What a person watches on a terminal while trials train: progress on stderr. Computes nothing."""
 
 from __future__ import annotations
 
-import io
-import os
-import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import polars
     from rich.progress import Progress as Bar
 
-    from analysis.tables.table import Table
     from bench.cluster.connect import Resources
     from bench.cluster.schedule import Progress
 
@@ -63,32 +58,6 @@ class ProgressDisplay:
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_SECONDS
             self._console.print(text, highlight=False, soft_wrap=True)
-
-
-def terminal_table(frame: polars.DataFrame) -> str:
-    """A frame as tables for people, one for each value of its column `workload`; numbers are rounded."""
-    from analysis.tables.frames import frame_tables
-
-    return "\n".join(map(terminal_text, frame_tables(frame)))
-
-
-def terminal_text(table: Table, *, numbers: Literal["left", "right"] = "right") -> str:
-    """The heading, then a table for people; NO_COLOR is honoured."""
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    shown = RichTable(box=None, pad_edge=False)
-    for column in table.columns:
-        shown.add_column(column.title, justify="left" if column.is_name else numbers, overflow="fold")
-    for row in table.texts:
-        shown.add_row(*row)
-    buffer = io.StringIO()
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    width = None if sys.stdout.isatty() else 200
-    # Names are text, whatever brackets and colons they have.
-    console = Console(file=buffer, force_terminal=colour, width=width, no_color=not colour, markup=False, emoji=False)
-    console.print(shown)
-    return f"{table.heading}\n{buffer.getvalue()}"
 
 
 def _duration(seconds: float) -> str:

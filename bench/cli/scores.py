@@ -16,6 +16,7 @@ from bench.cli.shared import (
     StoredArgument,
     StoreOption,
     UriOption,
+    WideOption,
     find,
     open_store,
     say,
@@ -43,6 +44,7 @@ def add_scores_commands(app: typer.Typer) -> None:
 def scores(
     suite: StoredArgument,
     format: FormatOption = "table",
+    wide: WideOption = False,
     differences: DifferencesOption = None,
     loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
@@ -60,22 +62,24 @@ def scores(
     why_not = "{name} asks for a search, which has no whole grid to score; see bench leaderboard"
     subject = read_grid(stored, opened, why_not=why_not, loss=loss)
     say_missing(subject)
-    _print_scores(subject.entries, format, differences, loss)
+    _print_scores(subject.entries, format, differences, loss, is_wide=wide)
 
 
-def _print_scores(entries: Sequence[ScoredEntry], format: str, differences: str | None, loss: str) -> None:
+def _print_scores(
+    entries: Sequence[ScoredEntry], format: str, differences: str | None, loss: str, *, is_wide: bool
+) -> None:
     from analysis.scores.table import score_differences, score_table_of
 
     if differences is not None:
-        print(_forms(score_differences(entries, differences))[format](), end="")
+        print(_forms(score_differences(entries, differences), is_wide=is_wide)[format](), end="")
         return
     table = score_table_of(entries, loss)
     if format == "md":
         print(_markdown(table, entries), end="")
         return
-    print(_forms(table)[format](), end="")
+    print(_forms(table, is_wide=is_wide)[format](), end="")
     if format == "table":
-        _say_agreement(table, entries)
+        _say_agreement(table, entries, is_wide=is_wide)
 
 
 def power(
@@ -90,19 +94,19 @@ def power(
     print(f"more than {MAX_SEEDS}" if needed is None else needed)
 
 
-def _forms(frame: polars.DataFrame) -> dict[str, Callable[[], str]]:
+def _forms(frame: polars.DataFrame, *, is_wide: bool) -> dict[str, Callable[[], str]]:
     """A frame of scores or of differences as text, by --format."""
     return {
-        "table": lambda: _terminal(frame),
+        "table": lambda: _terminal(frame, is_wide=is_wide),
         "csv": frame.write_csv,
         "json": lambda: json.dumps(frame.to_dicts(), indent=1, allow_nan=False) + "\n",
         "md": lambda: _markdown_of_differences(frame),
     }
 
 
-def _terminal(frame: polars.DataFrame) -> str:
+def _terminal(frame: polars.DataFrame, *, is_wide: bool) -> str:
     """For people: sorted by score, names once."""
-    from bench.cli.progress import terminal_table
+    from bench.cli.terminal import frame_text
     from bench.lazy import polars
 
     if frame.is_empty():
@@ -119,7 +123,7 @@ def _terminal(frame: polars.DataFrame) -> str:
     columns = ["workload", "score", *(name for name in shown.columns if name not in ("workload", "score"))]
     is_repeated = polars.col("score") == polars.col("score").shift(1).over("workload")
     once = polars.when(is_repeated).then(polars.lit("")).otherwise(polars.col("score")).alias("score")
-    return terminal_table(shown.select(columns).with_columns(once))
+    return frame_text(shown.select(columns).with_columns(once), is_wide=is_wide)
 
 
 def _markdown_of_differences(frame: polars.DataFrame) -> str:
@@ -148,8 +152,8 @@ def _agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> list[
     return [*rank_tables(ranking), *correlation_tables(score_correlations(ranking)), *aggregate_tables(ranking)]
 
 
-def _say_agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> None:
-    from bench.cli.progress import terminal_text
+def _say_agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry], *, is_wide: bool) -> None:
+    from bench.cli.terminal import table_text
 
     for agreement in _agreement(table, entries):
-        say("\n" + terminal_text(agreement, numbers="left"))
+        say("\n" + table_text(agreement, numbers="left", is_wide=is_wide))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.shared import DEFAULT_STORE, AllowCode, StoreOption, UriOption, open_store, run_and_print
+from bench.cli.shared import DEFAULT_STORE, AllowCode, StoreOption, UriOption, WideOption, open_store, run_and_print
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -46,13 +46,14 @@ def _command(search: str) -> Callable[..., None]:
         num_steps: StepsOption = None,
         store: StoreOption = DEFAULT_STORE,
         tracking_uri: UriOption = None,
+        wide: WideOption = False,
         allow_code: AllowCode = False,
     ) -> None:
         workload_entry: dict[str, object] = {"name": workload}
         if num_steps is not None:
             workload_entry["num_steps"] = num_steps
         suite = _suite(search, method, workload_entry, optimizer, (low, high), budget, seeds, allow_code=allow_code)
-        run_and_print(suite, open_store(store, tracking_uri), None)
+        run_and_print(suite, open_store(store, tracking_uri), None, is_wide=wide)
 
     return command
 

@@ -62,13 +62,18 @@ FiguresOption = Annotated[
     bool,
     typer.Option("--figures/--no-figures", help="on the suite's page in MLflow; without, nothing draws"),
 ]
+WideOption = Annotated[
+    bool, typer.Option("--wide", help="every column of a table, however narrow the terminal is; else COLUMNS decides")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 DEFAULT_STORE = Path(".bench")
 DEFAULT_PORT = 5000  # of `bench ui`
 
 
-def run_and_print(loaded: Suite, opened: Store, shown: str | None, **options: Any) -> NoReturn:
+def run_and_print(
+    loaded: Suite, opened: Store, shown: str | None, *, is_wide: bool = False, **options: Any
+) -> NoReturn:
     """Run a suite and print its leaderboard, or the answers of its searches. `options`: those of bench.driver.run."""
     from bench.cli.progress import ProgressDisplay
     from bench.driver.run import Options, run_suite
@@ -86,7 +91,7 @@ def run_and_print(loaded: Suite, opened: Store, shown: str | None, **options: An
         fail("stopped; finished packs are kept, the same command goes on from there", EXIT_INTERRUPTED)
     _say_summary(loaded, opened, summary)
     if summary.subject is not None:
-        print(terminal_text(summary.subject), end="")
+        print(terminal_text(summary.subject, is_wide=is_wide), end="")
         if shown is not None:
             say(f"\nNext:  bench report {shown} --out report/    tables and figures")
         say(f"       {_ui_words(loaded.name, opened)}")
@@ -158,23 +163,24 @@ def open_store(home: Path, uri: str | None) -> Store:
     return Store(home.expanduser(), uri, warn=say)
 
 
-def terminal_text(subject: Subject | SearchSubject) -> str:
+def terminal_text(subject: Subject | SearchSubject, *, is_wide: bool = False) -> str:
     """The board of a subject as tables for people, and under them how far its A/A controls lie from their methods."""
     from analysis.report.views import view_of
     from analysis.scores.controls import floor_sentences
     from analysis.subject import Subject
-    from bench.cli.progress import terminal_table
+    from bench.cli.terminal import frame_text
 
-    tables = "\n".join(map(terminal_table, view_of(subject).frames(subject)))
+    tables = "\n".join(frame_text(frame, is_wide=is_wide) for frame in view_of(subject).frames(subject))
     floors = floor_sentences(subject.board) if isinstance(subject, Subject) else []
     return tables + "".join(f"\n{sentence}\n" for sentence in floors)
 
 
-def print_board(subject: Subject | SearchSubject, format: str) -> None:
+def print_board(subject: Subject | SearchSubject, format: str, *, is_wide: bool = False) -> None:
     """The board of a subject, beside the published numbers that it has."""
     from analysis.report.views import view_of
 
-    print(terminal_text(subject) if format == "table" else view_of(subject).forms[format](subject), end="")
+    is_table = format == "table"
+    print(terminal_text(subject, is_wide=is_wide) if is_table else view_of(subject).forms[format](subject), end="")
 
 
 def print_verification(checked: Verification) -> None:

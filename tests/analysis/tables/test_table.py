@@ -74,3 +74,4 @@ def test_frames_are_a_table_a_workload_without_what_is_the_same_on_every_row():
     assert first.titles == ("score",)
     assert first.texts == (("1",), ("-",))
     assert not first.columns[0].is_name
+    assert second.texts == (("x", "2"),)

@@ -1,11 +1,10 @@
-"""What a person watches: lines and a bar on stderr, tables on a terminal."""
+"""What a person watches: lines and a bar on stderr."""
 
 import time
 
-import polars as pl
 import pytest
 
-from bench.cli.progress import ProgressDisplay, terminal_table
+from bench.cli.progress import ProgressDisplay
 from bench.cluster.connect import Resources
 from bench.cluster.retries import Part
 from bench.cluster.schedule import Progress
@@ -72,9 +71,3 @@ def test_on_a_terminal_there_is_a_bar(capfd, monkeypatch):
     assert "training" in drawn.err
     assert "━" in drawn.err
     assert "5/10 done, 1 diverged, 1 failed, 2 running, 1 min 40 s left" in drawn.err
-
-
-@pytest.mark.parametrize("name", ["[/b]", "[bold]softmax[/bold]", ":smile:", "[1, 2]"])
-def test_a_name_is_shown_as_it_is(name):
-    table = terminal_table(pl.DataFrame({"workload": ["w"], "method": [name], "score": [1.5]}))
-    assert [line.split() for line in table.splitlines()] == [["w"], ["method", "score"], [*name.split(), "1.5"]]
