@@ -16,7 +16,7 @@ _LEAVE_FIRST = ("loss", "source", "note", "definition", "num_trials", "blown_up_
 _LEAVE_LAST = ("flags", "best_lr")
 _STAY = ("rank", "method", "optimizer", "knobs", "score", "side", "first", "second", "value", "verdict", "field")
 # Shown on every row, even if it says the same on all; a column with an interval is, too.
-_NEVER_THE_SAME = ("rank", "method", "score", "side", "first", "second", "field")
+_NEVER_THE_SAME = ("rank", "method", "score", "side", "first", "second", "field", "verdict", "compared")
 _NOTHINGS = {"", "-"}  # what an empty cell is
 _LOW, _HIGH, _CENSORED = "ci_low", "ci_high", "ci_censored"  # what names of columns of an interval end in
 _RATE_UNITS = ("lr", "value of the knob")  # which always have three significant digits

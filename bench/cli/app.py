@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +25,7 @@ from bench.cli.search import add_search_commands
 from bench.cli.shared import (
     DEFAULT_PORT,
     DEFAULT_STORE,
+    EXIT_INTERRUPTED,
     AllowCode,
     AsJson,
     CheckpointSecondsOption,
@@ -57,6 +57,7 @@ from bench.cli.shared import (
     say_missing,
     ui_address,
 )
+from bench.cli.streams import open_streams
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -283,12 +284,13 @@ def doctor(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
 
 
 def main() -> None:
-    """Entry point: an error of ours is one line and its exit code."""
+    """Entry point: an error of ours, of the disk or of a path is one line and its exit code."""
     # A scan of all installed packages for pydantic plugins takes a tenth of the time of `bench validate`.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        app()
+        with open_streams():
+            app()
     except BenchError as error:
         fail(str(error), error.exit_code)
-    except BrokenPipeError:  # `bench ... | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        fail("stopped", EXIT_INTERRUPTED)

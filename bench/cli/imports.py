@@ -84,7 +84,9 @@ DryRunOption = Annotated[
 RemoveOption = Annotated[
     bool, typer.Option("--remove", help="take all imported under the name FILE out again, or that import of --suite")
 ]
-ReportOption = Annotated[Path | None, typer.Option("--out", help="folder for a report of the imports alone")]
+ReportOption = Annotated[
+    Path | None, typer.Option("--out", file_okay=False, help="folder for a report of the imports alone")
+]
 
 
 def add_import_commands(app: typer.Typer) -> None:

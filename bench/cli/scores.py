@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,6 @@ from bench.cli.shared import (
     WideOption,
     find,
     open_store,
-    say,
     say_missing,
 )
 
@@ -156,4 +156,4 @@ def _say_agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry], *, i
     from bench.cli.terminal import table_text
 
     for agreement in _agreement(table, entries):
-        say("\n" + table_text(agreement, numbers="left", is_wide=is_wide))
+        print("\n" + table_text(agreement, numbers="left", is_wide=is_wide), file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ stdout is data, stderr is progress. Heavy imports happen inside functions.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -34,7 +35,7 @@ UriOption = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow server or database instead of the embedded store")
 ]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="import `package.module:Class` entries of the suite")]
-OutOption = Annotated[Path, typer.Option("--out", help="folder to write, made if missing")]
+OutOption = Annotated[Path, typer.Option("--out", file_okay=False, help="folder to write, made if missing")]
 FormatOption = Annotated[Literal["table", "csv", "json", "md"], typer.Option("--format")]
 CompareOption = Annotated[str | None, typer.Option("--compare", help="published numbers to set beside ours: paper")]
 ScoreOption = Annotated[str, typer.Option("--score", help="lr_sensitivity, or lr_sensitivity_seedwise")]
@@ -118,7 +119,11 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    """Writes a message to stderr, where it can't steer a terminal; a stderr that can't be written stops nothing."""
+    from analysis.text import escape_controls
+
+    with contextlib.suppress(OSError):
+        print("\n".join(map(escape_controls, message.split("\n"))), file=sys.stderr, flush=True)
 
 
 def load(name: str, allow_code: bool) -> Suite:

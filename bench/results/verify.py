@@ -53,15 +53,16 @@ class Verification:
 
 
 def verify(stored: Stored, store: Store) -> Verification:
-    """Read and check all that the store holds of a suite, or of imports; nothing is changed.
+    """Read and check all that the store holds of a suite, or of imports; nothing is changed, and nothing written.
 
     Of imports alone beside what is checked of every run: that each import has as many runs as were recorded with it.
 
     Raises UsageError while the suite is being run, StoreError if the store can't be read.
     """
     suite_name = stored.name
-    store.schema()  # before the lock, which makes a folder
-    with store.lock(suite_name):
+    if not store.is_made() or store.experiment(suite_name) is None:
+        return _nothing_yet(stored, store)
+    with store.shared_lock(suite_name):
         runs = read_runs(store, suite_name)
         trials = [run for run in runs if records.is_kind(run.tags, "trial")]
         ended = [run for run in trials if run.status in records.ENDED]
@@ -90,6 +91,21 @@ def verify(stored: Stored, store: Store) -> Verification:
         num_traces=sum(records.TRACE in run.tags for run in ended),
         num_unsigned=num_unsigned,
         num_waiting=sum(map(len, waiting)),
+    )
+
+
+def _nothing_yet(stored: Stored, store: Store) -> Verification:
+    """Of a suite that the store holds no runs of: none of its trials has a result that was delivered."""
+    waiting = [result for entry in store.outbox(stored.name).load_all() for result in entry.results]
+    text = f"no results of suite {stored.name!r} yet"
+    return Verification(
+        findings=(Finding(where=store.shown_uri, text=text, is_wrong=False),),
+        num_trials=len(_wanted(stored, {})),
+        num_results=0,
+        num_runs=0,
+        num_traces=0,
+        num_unsigned=0,
+        num_waiting=len(waiting),
     )
 
 

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import unquote, urlsplit
 
 from bench.errors import StoreError, UsageError
@@ -97,6 +97,10 @@ class Store:
             if not database.is_made(self.database):
                 database.make_sqlite(self.database, self.artifact_root or "")
 
+    def is_made(self) -> bool:
+        """Whether its SQLite database is there; servers and other databases say so when they are asked."""
+        return self.database is None or database.is_made(self.database)
+
     def schema(self) -> str | None:
         """The schema of the database, None where a server has it.
 
@@ -170,18 +174,27 @@ class Store:
     @contextlib.contextmanager
     def lock(self, suite_name: str) -> Iterator[None]:
         """Holds the suite for this process. Raises UsageError if another process holds it."""
-        path = self.home / "locks" / f"{self._slug(suite_name)}.lock"
+        path = self._lock_path(suite_name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                raise UsageError(f"suite {suite_name!r} is already being run by process {holder}") from error
+            _hold(file, suite_name, fcntl.LOCK_EX)
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
+            yield
+
+    @contextlib.contextmanager
+    def shared_lock(self, suite_name: str) -> Iterator[None]:
+        """Keeps others from running the suite while it is read, and writes nothing.
+
+        A suite that was never run from this home has nothing to hold. Raises UsageError if another process runs it.
+        """
+        path = self._lock_path(suite_name)
+        if not path.exists():
+            yield
+            return
+        with path.open() as file:
+            _hold(file, suite_name, fcntl.LOCK_SH)
             yield
 
     def run_folder(self, experiment: ExperimentRecord, run_id: str) -> Path | None:
@@ -207,6 +220,9 @@ class Store:
     def _is_postgres(self) -> bool:
         return self.uri.startswith("postgresql")
 
+    def _lock_path(self, suite_name: str) -> Path:
+        return self.home / "locks" / f"{self._slug(suite_name)}.lock"
+
     def _slug(self, suite_name: str) -> str:
         """A file name for a suite in this store; the same after the home was moved."""
         where = self.shown_uri
@@ -214,6 +230,19 @@ class Store:
             where = str(self.database.relative_to(self.home))
         digest = hashlib.sha256(canonical_json([suite_name, where]).encode()).hexdigest()
         return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', suite_name)[:40]}-{digest[:8]}"
+
+
+def _hold(file: TextIO, suite_name: str, kind: int) -> None:
+    """Locks the file, exclusively or with other readers. Raises UsageError if another process is in the way."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            raise UsageError(f"suite {suite_name!r} is being verified by another process") from error
+        raise UsageError(f"suite {suite_name!r} is already being run by process {holder}") from error
 
 
 @contextlib.contextmanager

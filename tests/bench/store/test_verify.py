@@ -196,3 +196,34 @@ def test_a_search_is_verified_round_by_round(fresh_database, tmp_path):
     found = lines(store, searched)
     assert any("metric final_loss 1.0, but its result says 2.9" in line for line in found)
     assert any("but the results give" in line or "never trained" in line for line in found)  # another search
+
+
+def test_nothing_is_written(delivered, suite):
+    shutil.rmtree(delivered.home / "locks", ignore_errors=True)
+    before = everything(delivered.home)
+    assert lines(delivered, suite) == []
+    assert everything(delivered.home) == before
+
+
+def everything(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Time of the last change and size of all files and folders."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in (folder, *folder.rglob("*"))}
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_suite_without_results_is_merely_missing(fresh_database, suite, tmp_path, has_store):
+    home = tmp_path / "home"
+    if has_store:
+        home.mkdir()
+        shutil.copy(fresh_database, home / "mlflow.db")
+    checked = verify(Stored.of(suite), Store(home, warn=pytest.fail))
+    assert [(one.text, one.is_wrong) for one in checked.findings] == [("no results of suite 'suite' yet", False)]
+    assert (checked.num_trials, checked.num_results) == (suite.num_trials, 0)
+    assert home.exists() == has_store
+
+
+def test_readers_share_a_suite_and_keep_runs_away(delivered, suite):
+    with delivered.shared_lock(suite.name):
+        assert lines(delivered, suite) == []
+        with pytest.raises(UsageError, match="is being verified by another process"), delivered.lock(suite.name):
+            pass

@@ -1,0 +1,101 @@
+"""A closed or full stdout, full disks and wrong paths are one line and an exit code, and messages steer no terminal."""
+
+import contextlib
+import errno
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench.cli import app
+from bench.cli.shared import say
+from bench.cli.streams import open_streams
+from bench.errors import BudgetError, UsageError
+from tests.command_line import bench_here
+
+SUITE = (
+    "name: small\nworkloads: [{name: in_context_regression, num_steps: 10}]\nmethods: [softmax]\noptimizers: [sgd]\n"
+)
+
+
+def ended(words: list[str]) -> int | str | None:
+    """The exit code of `bench WORDS` with the streams as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["bench", *words])
+        with pytest.raises(SystemExit) as end:
+            app.main()
+    return end.value.code
+
+
+def test_a_full_disk_behind_stdout_is_a_line_and_exit_code_5(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert ended(["schema"]) == 5
+    assert capsys.readouterr().err == "stdout: No space left on device\n"
+
+
+def test_a_closed_stdout_is_a_line_and_exit_code_2(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert ended(["schema"]) == 2
+    sys.stdout.close()
+    assert capsys.readouterr().err.startswith("stdout is closed")
+
+
+@pytest.mark.parametrize(("shell", "code"), [(">&-", 2), ("2>&-", 0), (">/dev/full", 5), ("| head -c 1", 0)])
+def test_streams_as_a_shell_leaves_them(tmp_path, shell, code):
+    command = f"set -o pipefail; {sys.executable} -m bench.cli schema {shell}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "code"),
+    [(errno.ENOSPC, BudgetError, 5), (errno.EROFS, BudgetError, 5), (errno.EACCES, UsageError, 2)],
+)
+def test_what_the_disk_refuses_names_the_path(number, kind, code):
+    with pytest.raises(kind, match="some/path: ") as caught, open_streams():
+        raise OSError(number, os.strerror(number), "some/path")
+    assert caught.value.exit_code == code
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(ConnectionRefusedError), open_streams():
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+
+def test_ctrl_c_anywhere_is_a_word_and_exit_code_130(monkeypatch, capsys):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app", interrupted)
+    assert ended(["leaderboard", "quickstart"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.parametrize("command", ["report", "compare", "figures"])
+def test_out_that_names_a_file_is_one_line(tmp_path, command):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "small.yaml").write_text(SUITE)
+    done = bench_here(tmp_path, command, "small.yaml", "--out", "file")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "file" in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_message_cannot_steer_the_terminal():
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        say("two\nlines \x1b[2J\x1b]0;title\x07 größer ≤ \r")
+    assert err.getvalue() == "two\nlines \\x1b[2J\\x1b]0;title\\x07 größer ≤ \\r\n"
+
+
+def test_an_error_cannot_steer_the_terminal(tmp_path):
+    done = bench_here(tmp_path, "validate", "no\x1b[2Jfile.yaml")
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
