@@ -297,14 +297,14 @@ class PackRun:
         step.add_(1)
 
     def _callable(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], None], *, num_calls: int
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], Any], *, num_calls: int
     ) -> Callable[[], Any]:
         """`function` of fixed tensors, compiled; what it gives is handed to `keep`, which writes in place."""
         run = compile_for(self.device, function, arguments, num_calls=num_calls)[0]
         return self._repeated(run, arguments, keep)
 
     def _repeated(
-        self, run: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], None]
+        self, run: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], Any]
     ) -> Callable[[], Any]:
         """What is compiled as a callable without arguments, in the memory that all calls of the pack share."""
         return repeatable(self.device, lambda: keep(run(*arguments)), lambda: run(*arguments), self._pool)
