@@ -113,7 +113,7 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
         title, subtitle = f"Attention entropy of every layer {where}", f"{place}\n{_LAYER_NOTE}"
         draw = partial(entropy_by_layer, layers, num_keys=num_keys, title=title, subtitle=subtitle)
         yield Drawn(kind="entropy_by_layer", title=title, place=place, draw=draw, summary=layers)
-    if heads.height and (layers["value"] - heads["value"]).max() > _ROUNDING:  # more than one head
+    if heads.height and ((layers["value"] - heads["value"]) > _ROUNDING).any():  # more than one head
         title, subtitle = f"Attention entropy of every layer's least head {where}", f"{place}\n{_HEAD_NOTE}"
         draw = partial(entropy_by_layer, heads, num_keys=num_keys, title=title, subtitle=subtitle)
         yield Drawn(kind="entropy_by_head", title=title, place=place, draw=draw, summary=heads)
