@@ -112,9 +112,6 @@ def one_a_point(results: pl.DataFrame, point: list[str]) -> pl.DataFrame:
     trials = _one_a_trial(results)
     found, lost = trials.filter(pl.col("final_loss").is_not_null()), trials.filter(pl.col("final_loss").is_null())
     _refuse_rivals(found, point)
-    without_initial = found.filter(~pl.col("initial_loss").is_finite().fill_null(False))
-    if without_initial.height:
-        raise UsageError(f"trial {without_initial['trial_id'][0]} has a result but no finite loss at init")
     only_lost = lost.unique(point, keep="first", maintain_order=True).join(
         found, on=point, how="anti", nulls_equal=True
     )
@@ -136,18 +133,29 @@ def _one_a_trial(results: pl.DataFrame) -> pl.DataFrame:
 
 @once_a_frame
 def loss_grids(curve_frame: pl.DataFrame) -> dict[tuple[str, ...], LossGrid]:
-    """The LossGrid of every entry that has a result, by its ENTRY key; keys ascending. Takes the frame of `curves`."""
+    """The LossGrid of every entry that `can_be_scored`, by its ENTRY key, ascending. Takes the frame of `curves`."""
     require_columns(curve_frame, CURVE_COLUMNS, "the curves frame")
     grids = {}
-    for key, group in curve_frame.sort(*ENTRY, "lr", "seed").group_by(ENTRY, maintain_order=True):
+    scored = curve_frame.filter(can_be_scored())
+    for key, group in scored.sort(*ENTRY, "lr", "seed").group_by(ENTRY, maintain_order=True):
         found = group.filter(pl.col("final_loss").is_not_null())
         if found.height:
             grids[tuple(str(part) for part in key)] = _loss_grid(group, found)
     return grids
 
 
+def can_be_scored() -> pl.Expr:
+    """True on every row of an entry that has a result, and a finite loss at init of each trial that has one.
+
+    Scores clip losses at the loss at init, so that an entry has none where that is not finite.
+    """
+    is_result = pl.col("final_loss").is_not_null()
+    is_clipped = pl.col("initial_loss").is_finite().fill_null(False)
+    return (is_result.any() & (is_clipped | ~is_result).all()).over(*ENTRY)
+
+
 def entries_by_workload(results: pl.DataFrame) -> list[Entries]:
-    """The LossGrid of every entry that has a result, by its ENTRY key, a dict a workload."""
+    """The LossGrid of every entry that `can_be_scored`, by its ENTRY key, a dict a workload."""
     workloads: dict[str, Entries] = {}
     for key, grid in loss_grids(curves(results)).items():
         workloads.setdefault(key[0], {})[key] = grid

@@ -45,7 +45,7 @@ def compare(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame
         _AT_CHANCE.alias("at_chance"),
         "source",
         "note",
-    ).sort(*_GROUP, "lr_sensitivity", "method")
+    ).sort(*_GROUP, "lr_sensitivity", "method", nulls_last=True)
 
 
 def rank_correlations(compared: pl.DataFrame) -> pl.DataFrame:
@@ -57,7 +57,7 @@ def rank_correlations(compared: pl.DataFrame) -> pl.DataFrame:
     require_columns(compared, (*_GROUP, "lr_sensitivity", "paper_lr_sensitivity", "at_chance"), "the comparison frame")
     rows = []
     for key, group in compared.group_by(_GROUP, maintain_order=True):
-        rows_of_key = group.filter(~pl.col("at_chance"))
+        rows_of_key = group.filter(~pl.col("at_chance"), pl.col("lr_sensitivity").is_not_null())
         agreement = rank_agreement(rows_of_key["lr_sensitivity"], rows_of_key["paper_lr_sensitivity"])
         rows.append((*key, *agreement, rows_of_key.height))
     schema = dict.fromkeys(_GROUP, pl.String) | {"spearman": pl.Float64, "kendall": pl.Float64}
@@ -66,9 +66,16 @@ def rank_correlations(compared: pl.DataFrame) -> pl.DataFrame:
 
 def unranked(compared: pl.DataFrame) -> str:
     """In words which entries of the frame of `compare` have no rank; "" if all have."""
-    left_out = compared.filter("at_chance").select("method", "optimizer", "knobs", "workload")
-    named = [f"{place_of(key[:3])} on {key[3]}" for key in left_out.iter_rows()]
-    return f"at chance, so without a rank and left out of the correlations: {'; '.join(named)}" if named else ""
+    left_out = compared.filter(pl.col("at_chance") | pl.col("lr_sensitivity").is_null())
+    named = {"at chance": list[str](), "without a score": list[str]()}
+    for row in left_out.iter_rows(named=True):
+        why = "at chance" if row["at_chance"] else "without a score"
+        named[why].append(f"{place_of(row[name] for name in ('method', 'optimizer', 'knobs'))} on {row['workload']}")
+    return "\n".join(
+        f"{why}, so without a rank and left out of the correlations: {'; '.join(names)}"
+        for why, names in named.items()
+        if names
+    )
 
 
 def _rank(score: str) -> pl.Expr:

@@ -59,6 +59,7 @@ def rank_correlations(board: pl.DataFrame) -> pl.DataFrame:
     methods or equal scores. A score without a sense of its uncertainty: see the intervals of `optimizer_matrix`.
     """
     matrix = optimizer_matrix(board).filter(~pl.col("at_chance") & ~pl.col("learned_little"))
+    matrix = matrix.filter(pl.col("lr_sensitivity").is_not_null())
     rows = []
     for key, group in matrix.group_by(_GROUP, maintain_order=True):
         for first, second in itertools.combinations(group["optimizer"].unique().sort(), 2):

@@ -117,15 +117,17 @@ def optimizer_matrix_chart(frame: pl.DataFrame, *, title: str, subtitle: str = "
     """Learning-rate sensitivity by method and optimizer: number and interval in each cell, coloured by the number.
 
     `frame` is that of `optimizer_matrix` for one workload and knobs; methods are ordered by their mean, the most robust
-    on top; a cell where little or nothing was learned is grey.
+    on top; a cell where little or nothing was learned, or that has no score, is grey.
     """
     scores = ("lr_sensitivity", "ci_low", "ci_high", "method_mean")
     check_rows(frame, ("method", "optimizer", *scores, "at_chance", "learned_little"), "the optimizer matrix")
     methods = frame.sort("method_mean", "method", nulls_last=True)["method"].unique(maintain_order=True).to_list()
-    frame = frame.with_columns(is_grey=pl.col("at_chance") | pl.col("learned_little"))
+    frame = frame.with_columns(
+        is_grey=pl.col("at_chance") | pl.col("learned_little") | pl.col("lr_sensitivity").is_null()
+    )
     low, high = _limits(frame.filter(~pl.col("is_grey"))["lr_sensitivity"])
     dark_until = low + _DARK_SHARE * (high - low)
-    places = decimals(frame["lr_sensitivity"], 3)
+    places = decimals(frame["lr_sensitivity"].drop_nulls(), 3)
     texts = [_cell_text(row, places) for row in frame.iter_rows(named=True)]
     rows = frame.with_columns(
         cell=pl.Series("cell", texts, pl.String),
@@ -187,6 +189,8 @@ def _limits(values: pl.Series) -> tuple[float, float]:
 
 
 def _cell_text(row: dict[str, Any], places: int) -> str:
+    if row["lr_sensitivity"] is None:
+        return "no score"
     if row["is_grey"]:
         return "at chance" if row["at_chance"] else "learned\nlittle"
     places = interval_decimals(row["ci_low"], row["ci_high"], places)

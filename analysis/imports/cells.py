@@ -54,7 +54,7 @@ NUMBERS: dict[str, Number] = {
     "lr": _POSITIVE,
     "seed": Number(required=f"{_STEP}, at least 0", is_right=lambda x: 0 <= x < _WHOLE, is_whole=True),
     "final_loss": _LOSS,
-    "initial_loss": Number(required="the finite loss before any update", is_right=math.isfinite),
+    "initial_loss": Number(required="the loss before any update; inf or nan where it was", is_right=lambda x: True),
     "warmup_steps": _NOT_NEGATIVE,
     "weight_decay": _NOT_NEGATIVE,
     "grad_clip": Number(required="a number above 0; inf for no clipping", is_right=lambda x: x > 0),

@@ -125,7 +125,7 @@ def _matrix_parts(cells: pl.DataFrame, what: str, note: str, *, first: int) -> l
     optimizers = cells["optimizer"].unique().sort().to_list()
     down, across = ("method", "optimizer") if len(methods) >= len(optimizers) else ("optimizer", "method")
     names_down, names_across = (methods, optimizers) if down == "method" else (optimizers, methods)
-    places = decimals(cells["lr_sensitivity"], 3)
+    places = decimals(cells["lr_sensitivity"].drop_nulls(), 3)
     found = {(row[down], row[across]): _matrix_cell(row, places) for row in cells.iter_rows(named=True)}
     title = f"LR sensitivity of methods with each optimizer on {what}"
     caption = (

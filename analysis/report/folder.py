@@ -15,6 +15,7 @@ from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
 from analysis.losses import has_held_out
 from analysis.report.drawing import write, write_figures
+from analysis.report.fates import fates
 from analysis.report.page import (
     DIVERGENCE_SECTION,
     LOSS_SECTION,
@@ -28,7 +29,6 @@ from analysis.report.page import (
 from analysis.report.provenance import provenance_of
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
-from analysis.report.summary import summary_sentences
 from analysis.subject import Subject
 from analysis.tables.leaderboard import FORMATS
 from analysis.text import escape_markdown
@@ -76,6 +76,7 @@ def write_report(
     contents = Contents(
         title=subject.title,
         board=board,
+        fates=fates(subject.scored, board),
         curves=loss_summary(subject.scored),
         compared=compared,
         divergence=_divergence(subject.results),
@@ -102,7 +103,7 @@ def _texts(
 ) -> dict[str, str]:
     """The text files beside the page, by name."""
     texts = {f"leaderboard.{suffix}": FORMATS[form](contents.board) for suffix, form in TABLE_FILES.items()}
-    summary = "".join(f"{escape_markdown(sentence)}\n\n" for sentence in summary_sentences(contents.board))
+    summary = "".join(f"{escape_markdown(sentence)}\n\n" for sentence in contents.lead)
     texts["leaderboard.md"] = summary + texts["leaderboard.md"]
     texts["report.md"] = markdown_page(contents)
     columns = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome", "knobs"]

@@ -11,7 +11,7 @@ from analysis.figures.sparklines import interval_axis, spark_plot, sparkline, wh
 from analysis.scores.flags import FLAGS, used_flags, word_of
 from analysis.tables.html import part
 from analysis.tables.leaderboard import reading_note, workload_tables
-from analysis.tables.table import Column, Drawing, Table
+from analysis.tables.table import NOTHING, Column, Drawing, Table
 
 # The drawn cells come after the cell of this column.
 _DRAWN_AFTER = "interval"
@@ -41,9 +41,11 @@ def flags_html(board: pl.DataFrame, more: set[str]) -> str:
 
 
 def _with_drawings(table: Table, entries: pl.DataFrame, curves: pl.DataFrame) -> Table:
-    """The table with each entry's interval and curve; `entries` has the rows of the table."""
+    """The table with each entry's interval and curve; `entries` has the rows of the table. As it is without curves."""
+    if curves.is_empty():
+        return table
     ends = [*entries["ci_low"].drop_nulls(), *entries["ci_high"].drop_nulls()]
-    low, high = axis = interval_axis(entries["lr_sensitivity"].to_list(), ends)
+    low, high = axis = interval_axis(entries["lr_sensitivity"].drop_nulls().to_list(), ends)
     drawn = (
         Column(title="Interval drawn", is_name=True, name="drawn", ends=(f"{low:.2g}", f"{high:.2g}")),
         Column(title="Loss against lr", is_name=True, name="curve"),
@@ -52,6 +54,9 @@ def _with_drawings(table: Table, entries: pl.DataFrame, curves: pl.DataFrame) ->
     place = next(place for place, column in enumerate(table.columns, 1) if column.name == _DRAWN_AFTER)
     rows = []
     for row, entry in zip(table.rows, entries.iter_rows(named=True), strict=True):
+        if entry["lr_sensitivity"] is None:
+            rows.append((*row[:place], NOTHING, NOTHING, *row[place:]))
+            continue
         interval = whisker(entry["lr_sensitivity"], entry["ci_low"], entry["ci_high"], axis)
         of_entry = by_entry[tuple(entry[name] for name in ENTRY[1:])]
         curve = sparkline(of_entry, plot, best_lr=entry["best_lr"])

@@ -43,17 +43,24 @@ class Figure:
 class Contents:
     """What the page says, figures aside.
 
+    `fates`: what became of entries that came to nothing (analysis.report.fates).
     `curves` is the frame of `loss_summary` behind the leaderboard `board`; `compared` that of `compare`; `divergence`
     says in words how many trials diverged, by workload.
     """
 
     title: str
     board: pl.DataFrame
+    fates: Sequence[str] = ()
     curves: pl.DataFrame
     compared: pl.DataFrame | None
     divergence: Mapping[str, str]
     sections: Sequence[Section]
     provenance: Mapping[str, Any]
+
+    @property
+    def lead(self) -> list[str]:
+        """The sentences above everything else."""
+        return [*summary_sentences(self.board), *self.fates]
 
     @property
     def groups(self) -> list[tuple[str, Group]]:
@@ -87,8 +94,7 @@ def markdown_page(contents: Contents) -> str:
     told = [(title, group_markdown(group)) for title, group in contents.groups]
     told += [(section.title, section.markdown) for section in contents.sections]
     lines += [f"\n## {escape_markdown(title)}\n\n{text}" for title, text in told]
-    lead = summary_sentences(contents.board)
-    return offline_markdown(contents.title, lead, lines, contents.definitions, contents.provenance)
+    return offline_markdown(contents.title, contents.lead, lines, contents.definitions, contents.provenance)
 
 
 def offline_markdown(
@@ -115,7 +121,7 @@ def html_page(contents: Contents, *, figures: Sequence[Figure], files: Sequence[
     assert {figure.section for figure in figures} <= titles, (titles, [figure.section for figure in figures])
     drawn = {title: "".join(map(figure_html, (one for one in figures if one.section == title))) for title in titles}
     shown = [(title, f"{body}{drawn[title]}") for title, body in chapters if body or drawn[title]]
-    return offline_page(contents.title, summary_sentences(contents.board), shown, is_linked=is_linked)
+    return offline_page(contents.title, contents.lead, shown, is_linked=is_linked)
 
 
 def offline_page(title: str, lead: Iterable[str], chapters: Sequence[tuple[str, str]], *, is_linked: bool) -> str:

@@ -12,7 +12,7 @@ from analysis.report.section import Section
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES
 from analysis.scores.parts import ScoredEntry
-from analysis.scores.table import score_differences, score_table_of
+from analysis.scores.table import SCORE_DIFFERENCE_COLUMNS, score_differences, score_table_of
 from analysis.tables.scores import aggregate_tables, correlation_tables, rank_tables, scores_tables
 from analysis.tables.table import Group
 
@@ -49,7 +49,9 @@ def other_scores(entries: Sequence[ScoredEntry], loss: str) -> Section:
     names = tested["score"].unique(maintain_order=True)
     frames = {
         "scores.csv": table,
-        "score_differences.csv": pl.concat([score_differences(entries, name) for name in names]),
+        "score_differences.csv": pl.concat(
+            [pl.DataFrame(schema=SCORE_DIFFERENCE_COLUMNS), *(score_differences(entries, name) for name in names)]
+        ),
         "score_correlations.csv": correlations,
     }
     more = _TRACED_NOTE if any(entry.is_traced for entry in entries) else _UNTRACED_NOTE

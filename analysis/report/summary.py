@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.curves import entry_label, require_columns
 from analysis.scores.controls import CONTROL
-from analysis.scores.flags import flags_of, has_learned
+from analysis.scores.flags import flags_of, has_flag, has_learned
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
 from analysis.scores.rank_ranges import place_of_best, rank_text
 from analysis.tables.table import Number
@@ -30,29 +30,32 @@ def summary_sentences(board: pl.DataFrame) -> list[str]:
 
 
 def _sentences(part: pl.DataFrame) -> str:
-    has_optimizers = part["optimizer"].n_unique() > 1
-    rows = [row for row in part.to_dicts() if CONTROL not in flags_of(row["flags"])]
-    names = [_name(row["method"], row["optimizer"] if has_optimizers else "", row["knobs"]) for row in rows]
+    compared = part.filter(~has_flag(CONTROL))
+    rows, names = compared.to_dicts(), names_of(compared)
     best = place_of_best(rows)
     if best is None:
-        return f"None of {_count(len(rows))} learned enough to be called robust.{_blown_up(rows, names)}"
+        more = _unscored(rows, names) + _blown_up(rows, names)
+        return f"None of {_count(len(rows))} learned enough to be called robust.{more}"
     learned = [place for place, row in enumerate(rows) if has_learned(row["flags"])]
     told = f"{names[best]} is the most robust to the learning rate ({_score(rows[best], part)})"
     if len(learned) == 1:
         told = f"{names[best]} is the only entry that learned ({_score(rows[best], part)})"
     alone = [names[place] for place in learned if rows[place]["rank"] is None and place != best]
     unpaired = [names[place] for place in learned if "unpaired" in flags_of(rows[place]["flags"])]
-    little = [names[place] for place in range(len(rows)) if place not in learned]
-    more = _little(little) + _blown_up(rows, names)
+    more = _unlearned(rows, names) + _blown_up(rows, names)
     if rows[best]["rank"] is None:
         return f"{told}{'; with one seed no difference can be tested' if alone else ''}.{more}"
     return f"{told}{_apart(best, rows, names)}{_alone(alone)}{_unpaired(unpaired)}{more}"
 
 
-def _name(method: str, optimizer: str, knobs: str) -> str:
-    """The method, and in parentheses what else names the entry: commas divide entries."""
-    more = entry_label("", optimizer, knobs)
-    return f"{method} ({more})" if more else method
+def names_of(part: pl.DataFrame) -> list[str]:
+    """What sentences call each row of a workload's leaderboard: the method, with what else names it in parentheses."""
+    has_optimizers = part["optimizer"].n_unique() > 1
+    named = []
+    for method, optimizer, knobs in part.select("method", "optimizer", "knobs").iter_rows():
+        more = entry_label("", optimizer if has_optimizers else "", knobs)
+        named.append(f"{method} ({more})" if more else method)
+    return named
 
 
 def _apart(best: int, rows: list[dict[str, Any]], names: list[str]) -> str:
@@ -86,10 +89,20 @@ def _unpaired(names: list[str]) -> str:
     return f" Compared unpaired, by seeds that the others do not have: {listed(names)}." if names else ""
 
 
-def _little(names: list[str]) -> str:
-    if not names:
-        return ""
-    return f" Learned too little to be compared: {listed(names)}."
+def _unlearned(rows: list[dict[str, Any]], names: list[str]) -> str:
+    """Who learned too little, and who has no score at all."""
+    little = [
+        name
+        for row, name in zip(rows, names, strict=True)
+        if row["lr_sensitivity"] is not None and not has_learned(row["flags"])
+    ]
+    told = f" Learned too little to be compared: {listed(little)}." if little else ""
+    return told + _unscored(rows, names)
+
+
+def _unscored(rows: list[dict[str, Any]], names: list[str]) -> str:
+    unscored = [name for row, name in zip(rows, names, strict=True) if row["lr_sensitivity"] is None]
+    return f" Without a score: {listed(unscored)}." if unscored else ""
 
 
 def _blown_up(rows: list[dict[str, Any]], names: list[str]) -> str:
@@ -109,7 +122,7 @@ def _large(loss: float) -> str:
 
 def _score(row: dict[str, Any], part: pl.DataFrame) -> str:
     value, low, high = (row[name] for name in ("lr_sensitivity", "ci_low", "ci_high"))
-    cell = Number(value=value, low=low, high=high, decimals=decimals(part["lr_sensitivity"], 3))
+    cell = Number(value=value, low=low, high=high, decimals=decimals(part["lr_sensitivity"].drop_nulls(), 3))
     return f"LR sensitivity {cell.digits}" + ("" if cell.ends is None else f", 95% interval {' to '.join(cell.ends)}")
 
 

@@ -37,12 +37,17 @@ FLAGS: dict[str, str] = {
     "unless the suite or the import sets another): no divergence, which is a loss that is not finite, and no training.",
     "other_grid": "The learning rates, or values of the knob, differ from those of most entries of the workload: the "
     "score is a mean over them, so compare with care.",
+    "no_init_loss": "The loss before any update, at which scores clip, is not finite or not known for some of its "
+    "trials: no score and no rank. Of a knob's score: values of the knob at which it is so are left out.",
+    "no_result": "None of its trials has a result: all crashed, ran out of memory or timed out. No score and no rank.",
     "imported": "Runs of others, imported from a file: trained elsewhere, without traces, and what the file does not "
     "say is assumed (manifest, imports).",
 }
 
 # Who bears one of these did not learn enough for its score to count.
 NOT_LEARNED: tuple[str, ...] = ("at_chance", "learned_little")
+# Who bears one of these has no score at all.
+NOT_SCORED: tuple[str, ...] = ("no_init_loss", "no_result")
 
 _BETWEEN = ","
 
@@ -58,8 +63,8 @@ def flags_of(text: str) -> tuple[str, ...]:
 
 
 def has_learned(text: str) -> bool:
-    """Whether none of NOT_LEARNED is among the flags of the text."""
-    return set(NOT_LEARNED).isdisjoint(flags_of(text))
+    """Whether none of NOT_LEARNED and NOT_SCORED is among the flags of the text."""
+    return {*NOT_LEARNED, *NOT_SCORED}.isdisjoint(flags_of(text))
 
 
 def has_flag(flag: str) -> pl.Expr:

@@ -87,6 +87,7 @@ def knob_flags(found: KnobMap, usual_values: Sequence[float], places: Sequence[i
         "few_seeds": len(found.seeds) < _FEW_SEEDS,
         "incomplete": not found.is_complete,
         "lost_trials": found.num_lost > 0,
+        "no_init_loss": found.num_unclipped > 0,
         "other_grid": tuple(found.x_values) != tuple(usual_values),
     }
     return {word for word, is_raised in raised.items() if is_raised}

@@ -42,6 +42,7 @@ class KnobMap:
     losses: np.ndarray
     initial_losses: np.ndarray
     num_lost: int
+    num_unclipped: int  # trials at values of a knob that were left out, for a loss at init there is not finite
     is_complete: bool  # every pair of values of the entry has a result for every seed of the entry
 
     @property
@@ -64,7 +65,8 @@ def knob_maps(results: pl.DataFrame, x: str, y: str | None = None) -> dict[tuple
     """The KnobMap of every entry that has a result, by its ENTRY key, keys ascending; of one knob if `y` is None.
 
     `results` has RESULT_COLUMNS, and the loss that was chosen (analysis.losses). Trials without a value of a knob are
-    left out. Raises UsageError as `curves` and `knob_values` do.
+    left out, as are values of the knobs at which the loss at init of some trial is not finite. Raises UsageError as
+    `curves` and `knob_values` do.
     """
     require_columns(results, tuple(name for name in RESULT_COLUMNS if name != "settings"), "the results frame")
     if x == y:
@@ -80,12 +82,17 @@ def knob_maps(results: pl.DataFrame, x: str, y: str | None = None) -> dict[tuple
     points = one_a_point(named, [*ENTRY, "_x", "_y", "seed"])
     beside_lr = [column for column, knob in (("_x", x), ("_y", y)) if knob != "lr"]
     mean_initial = pl.col("initial_loss").filter(pl.col("final_loss").is_not_null()).mean()
-    points = points.with_columns(initial_loss=mean_initial.over(*ENTRY, *beside_lr, "seed"))
+    is_clipped = pl.col("initial_loss").is_finite().fill_null(False) | pl.col("final_loss").is_null()
+    points = points.with_columns(
+        initial_loss=mean_initial.over(*ENTRY, *beside_lr, "seed"),
+        is_clipped=is_clipped.all().over(*ENTRY, *beside_lr),
+    )
     maps = {}
     for key, group in points.group_by(ENTRY, maintain_order=True):
-        found = group.filter(pl.col("final_loss").is_not_null())
+        found = group.filter(pl.col("final_loss").is_not_null(), "is_clipped")
         if found.height:
-            maps[tuple(str(part) for part in key)] = _knob_map(group, found)
+            num_unclipped = int((~group["is_clipped"]).sum())
+            maps[tuple(str(part) for part in key)] = _knob_map(group.filter("is_clipped"), found, num_unclipped)
     return dict(sorted(maps.items()))
 
 
@@ -129,7 +136,7 @@ def map_interval(score: MapScore, knob_map: KnobMap) -> Interval:
     return interval_over_seeds(of_seeds, knob_map.losses, knob_map.initial_losses, knob_map.x_values)
 
 
-def _knob_map(group: pl.DataFrame, found: pl.DataFrame) -> KnobMap:
+def _knob_map(group: pl.DataFrame, found: pl.DataFrame, num_unclipped: int) -> KnobMap:
     axes = {name: found[name].unique().sort().to_numpy() for name in ("_x", "_y", "seed")}
     losses = matrices(axes, found, ("final_loss", "initial_loss"))
     return KnobMap(
@@ -139,5 +146,6 @@ def _knob_map(group: pl.DataFrame, found: pl.DataFrame) -> KnobMap:
         losses=losses["final_loss"],
         initial_losses=losses["initial_loss"],
         num_lost=group.height - found.height,
+        num_unclipped=num_unclipped,
         is_complete=found.height == group["_x"].n_unique() * group["_y"].n_unique() * group["seed"].n_unique(),
     )

@@ -21,6 +21,7 @@ from analysis.scores.pairing import how_compared
 from analysis.scores.rank_ranges import Compared, compared_pairs, rank_ranges
 from analysis.scores.robustness import SENSITIVITIES, Score
 from analysis.scores.separation import learned_entries
+from analysis.scores.unscored import unscored_rows
 from bench.errors import unknown
 
 # Of SCORE_KINDS. The first, which orders the entries, may be any of SENSITIVITIES: the column `definition` says which.
@@ -61,7 +62,8 @@ def leaderboard(
     seeds (null with one seed). rank and rank_worst are the ends of the entry's rank range (`rank_ranges`), among the
     entries of the workload. An entry at chance or with one seed has no rank (null) and outranks nobody: the sensitivity
     of the one says nothing, the place of the other can't be told. blown_up_loss is the largest final loss of the trials
-    that blew up, null if none did. Entries without any result are left out.
+    that blew up, null if none did. An entry without any result, or without a finite loss at init, comes last in its
+    workload, flagged by one of NOT_SCORED: no rank, no score but its diverged_share.
     HELD_OUT_MEASURES are at the entry's best_lr, whichever loss chose it, and null where the workload has no held-out
     data. `controls`: methods that are A/A controls, by label, and the label of what each is a control of; they have no
     rank, and no other entry is compared with them. COST_COLUMNS are null: `with_costs` fills them. Raises UsageError as
@@ -70,8 +72,10 @@ def leaderboard(
     _sensitivity(score)
     controls = controls or {}
     scored = choose_loss(results, loss)
-    rows = [{**row, "loss": loss} for entries in entries_by_workload(scored) for row in _rows(entries, score, controls)]
-    board = pl.DataFrame(rows, schema=_SCORE_COLUMNS).sort("workload", "lr_sensitivity", "method", "optimizer", "knobs")
+    rows = [row for entries in entries_by_workload(scored) for row in _rows(entries, score, controls)]
+    rows = [{**row, "loss": loss} for row in (*rows, *unscored_rows(curves(scored), score, controls))]
+    order = ("workload", "lr_sensitivity", "method", "optimizer", "knobs")
+    board = pl.DataFrame(rows, schema=_SCORE_COLUMNS).sort(*order, nulls_last=True)
     board = _with_blown_up(board, curves(scored))
     most_steps = pl.col("num_steps").max().cast(pl.Float64).fill_null(math.inf)
     num_steps = dict(results.group_by("workload").agg(most_steps).iter_rows())

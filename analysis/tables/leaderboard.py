@@ -22,7 +22,7 @@ from analysis.tables.held_out import held_out_group
 from analysis.tables.html import group_html, tables_html
 from analysis.tables.latex import NEEDS, floated, group_latex, line_latex, row_latex
 from analysis.tables.markdown import group_markdown, pipe_table
-from analysis.tables.table import Cell, Column, Flags, Interval, Name, Number, Table
+from analysis.tables.table import NOTHING, Cell, Column, Flags, Interval, Name, Number, Table
 from analysis.text import decimals, entry_name, escape_latex, escape_markdown, interval_decimals
 
 COLUMN_TITLES: dict[str, str] = {
@@ -187,11 +187,15 @@ def _columns(leaderboard: pl.DataFrame) -> tuple[Column, ...]:
 
 
 def _rows(group: pl.DataFrame, columns: tuple[Column, ...]) -> tuple[tuple[Cell, ...], ...]:
-    digits = {name: decimals(group[name], 3) for name in ("lr_sensitivity", "best_loss")}
+    digits = {name: decimals(group[name].drop_nulls(), 3) for name in ("lr_sensitivity", "best_loss")}
     entries = group.to_dicts()
     best = place_of_best(entries)
     cells = [_cells(entry, digits, is_best=place == best) for place, entry in enumerate(entries)]
     return tuple(tuple(of_entry[column.name] for column in columns) for of_entry in cells)
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.0%}"
 
 
 def _cells(entry: dict[str, Any], digits: dict[str, int], *, is_best: bool) -> dict[str, Cell]:
@@ -210,8 +214,7 @@ def _cells(entry: dict[str, Any], digits: dict[str, int], *, is_best: bool) -> d
         "best_loss": Number(value=entry["best_loss"], decimals=digits["best_loss"]),
         "best_lr": Number(value=entry["best_lr"]),
         "stable_decades": Number(value=entry["stable_decades"], decimals=1),
-        "diverged_share": f"{entry['diverged_share']:.0%}",
-        "blown_up_share": f"{entry['blown_up_share']:.0%}",
+        **{name: _share(entry[name]) for name in ("diverged_share", "blown_up_share")},
         "seeds": str(entry["num_seeds"]),
         "flags": Flags(flags=flags_of(entry["flags"])),
     }

@@ -36,7 +36,7 @@ def optimizer_group(board: pl.DataFrame) -> Group:
 
 def _matrix_table(place: str, group: pl.DataFrame) -> Table:
     optimizers = group["optimizer"].unique().sort().to_list()
-    digits = decimals(group["lr_sensitivity"], 3)
+    digits = decimals(group["lr_sensitivity"].drop_nulls(), 3)
     rows = []
     for (method,), of_method in group.group_by("method", maintain_order=True):
         cells = {row["optimizer"]: _cell(row, digits) for row in of_method.iter_rows(named=True)}

@@ -52,6 +52,7 @@ def scores(
     allow_code: AllowCode = False,
 ) -> None:
     """Print every score of every method, with its 95% interval over seeds, and how far scores agree."""
+    from analysis.report.fates import fates
     from analysis.scores.table import score_kind
     from bench.results.subjects import read_grid
 
@@ -63,6 +64,8 @@ def scores(
     subject = read_grid(stored, opened, why_not=why_not, loss=loss)
     say_missing(subject)
     _print_scores(subject.entries, format, differences, loss, is_wide=wide)
+    for sentence in fates(subject.scored, subject.board):
+        say(sentence)
 
 
 def _print_scores(

@@ -169,15 +169,19 @@ def open_store(home: Path, uri: str | None) -> Store:
 
 
 def terminal_text(subject: Subject | SearchSubject, *, is_wide: bool = False) -> str:
-    """The board of a subject as tables for people, and under them how far its A/A controls lie from their methods."""
+    """The board of a subject as tables for people, and under them how far its A/A controls lie from their methods, and
+    what became of entries without a score, or whose every trial diverged."""
+    from analysis.report.fates import fates
     from analysis.report.views import view_of
     from analysis.scores.controls import floor_sentences
     from analysis.subject import Subject
     from bench.cli.terminal import frame_text
 
     tables = "\n".join(frame_text(frame, is_wide=is_wide) for frame in view_of(subject).frames(subject))
-    floors = floor_sentences(subject.board) if isinstance(subject, Subject) else []
-    return tables + "".join(f"\n{sentence}\n" for sentence in floors)
+    if not isinstance(subject, Subject):
+        return tables
+    sentences = floor_sentences(subject.board) + fates(subject.scored, subject.board)
+    return tables + "".join(f"\n{sentence}\n" for sentence in sentences)
 
 
 def print_board(subject: Subject | SearchSubject, format: str, *, is_wide: bool = False) -> None:

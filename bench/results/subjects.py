@@ -41,7 +41,7 @@ def read_subject(
 ) -> Subject | SearchSubject:
     """What the store holds of it. score, loss, published: as Subject has them; they say nothing of a search.
 
-    Raises UsageError if it holds no result.
+    Raises UsageError if it holds no trial that ended.
     """
     if stored.suite is not None and stored.suite.search is not None:
         return _of_search(stored.suite, store)
@@ -114,7 +114,7 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
     results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted.keys()) | is_beside)
     results = _labelled(results, wanted)
     finished = _finished(results)
-    if finished.is_empty():
+    if results.is_empty():
         why = f"{store.shown_uri}: no trial of suite {suite.name!r} has a result yet; run it first"
         raise UsageError(why + _of_earlier_version(suite, store))
     num_missing = len(wanted.keys() - set(finished["trial_id"]))
@@ -192,7 +192,7 @@ def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
         )
     imported = imported_trials(store, name)
     results = named_apart(read_results(store, name), imported)
-    if _finished(results).is_empty():
+    if results.is_empty():
         raise UsageError(f"{store.shown_uri}: no trial of suite {name!r} has a result")
     return Subject(
         name=name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def read_traces(
 ) -> polars.DataFrame:
     """Traces of the given trials: trial_id and TRACE_COLUMNS; those that wait in the outbox are included.
 
-    A trial that is unknown or left no trace has no rows.
+    A trial that is unknown or left no trace has no rows; nor has one whose file is gone or broken, with a warning.
     """
     return polars.concat([empty_traces(), *trace_lots(store, suite_name, trial_ids, quantities)])
 
@@ -99,7 +99,7 @@ def trace_lots(
         runs = {trial_id: run for trial_id, run in _trial_runs(store, experiment).items() if trial_id in wanted}
         paths = list(_trace_paths(store, experiment, runs).items())
         for start in range(0, len(paths), _TRIALS_A_LOT):
-            yield _read_files(dict(paths[start : start + _TRIALS_A_LOT]), kept)
+            yield _read_files(dict(paths[start : start + _TRIALS_A_LOT]), kept, store.warn)
 
 
 def read_manifest(store: Store, suite_name: str) -> str | None:
@@ -187,12 +187,25 @@ def _download(store: Store, experiment: ExperimentRecord, run: RunRecord) -> Pat
     return path
 
 
-def _read_files(paths: Mapping[str, Path], kept: polars.Expr) -> polars.DataFrame:
-    names = polars.DataFrame({"path": [str(path) for path in paths.values()], "trial_id": list(paths)})
+def _read_files(paths: Mapping[str, Path], kept: polars.Expr, warn: Callable[[str], None]) -> polars.DataFrame:
+    """The rows of all files that can be read; what can't is said."""
     try:
-        rows = polars.scan_parquet(list(paths.values()), include_file_paths="path").filter(kept).collect()
-    except (polars.exceptions.PolarsError, OSError) as error:
-        raise StoreError(f"a trace can't be read: {error}") from error
+        return _rows(paths, kept)
+    except (polars.exceptions.PolarsError, OSError):
+        found, unreadable = [empty_traces()], list[str]()
+        for trial_id, path in paths.items():
+            try:
+                found.append(_rows({trial_id: path}, kept))
+            except (polars.exceptions.PolarsError, OSError) as error:
+                unreadable.append(f"trial {trial_id}: {(str(error) or type(error).__name__).splitlines()[0]}")
+        left_out = f"{len(unreadable)} of {len(paths)} traces left out that can't be read ({unreadable[0]})"
+        warn(f"{left_out}; see bench verify")
+        return polars.concat(found)
+
+
+def _rows(paths: Mapping[str, Path], kept: polars.Expr) -> polars.DataFrame:
+    names = polars.DataFrame({"path": [str(path) for path in paths.values()], "trial_id": list(paths)})
+    rows = polars.scan_parquet(list(paths.values()), include_file_paths="path").filter(kept).collect()
     return rows.join(names, on="path", how="left").select("trial_id", *TRACE_COLUMNS)
 
 

@@ -99,10 +99,15 @@ def board_metrics_names(board: polars.DataFrame) -> list[str]:
     return [name for name, kind in board.schema.items() if kind.is_numeric()]
 
 
+def board_lines(board: polars.DataFrame) -> polars.DataFrame:
+    """The first line of each workload, method and optimizer of a leaderboard: what their one method run shows."""
+    return board.unique(["workload", "method", "optimizer"], keep="first", maintain_order=True)
+
+
 def board_metrics(board: polars.DataFrame) -> Iterator[tuple[MethodKey, dict[str, float]]]:
-    """The finite numbers of each line of a leaderboard, which has the columns workload, method and optimizer."""
+    """The finite numbers of each of `board_lines`."""
     names = board_metrics_names(board)
-    for row in board.iter_rows(named=True):
+    for row in board_lines(board).iter_rows(named=True):
         key = MethodKey(workload=row["workload"], method=row["method"], optimizer=row["optimizer"])
         yield key, {name: row[name] for name in names if row[name] is not None and math.isfinite(row[name])}
 

@@ -101,7 +101,7 @@ class Tracker:
             return len(self.outbox.entries())
 
     def log_leaderboard(self, board: polars.DataFrame) -> None:
-        """Puts each line's numbers on its method run as metrics and `flags` as a tag, and stores the view that
+        """Puts the numbers of each of `board_lines` on its method run, and `flags` as a tag; stores the view that
         `leaderboard_link` opens. Needs the columns workload, method, optimizer and flags. A number that is no longer
         finite becomes NaN, which the UI sorts last; one that never was is left out, as is a column without any.
         """
@@ -109,9 +109,10 @@ class Tracker:
 
         now_ms = time.time_ns() // 1_000_000
         columns = records.board_metrics_names(board)
+        flags_of = records.board_lines(board)["flags"]
         shown_columns = [name for name in columns if board[name].is_not_null().any()]
         with self._writing, self._store.reported():
-            for (key, finite), flags in zip(records.board_metrics(board), board["flags"], strict=True):
+            for (key, finite), flags in zip(records.board_metrics(board), flags_of, strict=True):
                 run_id = self._writer.method_run(key)
                 stale = self._writer.client.get_run(run_id).data.metrics.keys() & set(columns) - finite.keys()
                 metrics = finite | dict.fromkeys(stale, math.nan)

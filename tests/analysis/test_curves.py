@@ -83,9 +83,12 @@ def test_wrong_type_is_named():
         curves(frame([row("softmax", 0.1, 0, 1.0)]).with_columns(lr=pl.lit("0.1")))
 
 
-def test_result_without_initial_loss_is_refused():
-    with pytest.raises(UsageError, match="no finite loss at init"):
-        curves(frame([row("softmax", 0.1, 0, 1.0, initial_loss=None)]))
+@pytest.mark.parametrize("initial_loss", [None, math.nan, math.inf])
+def test_an_entry_with_a_result_without_a_finite_loss_at_init_has_no_grid_and_others_keep_theirs(initial_loss):
+    rows = [row("softmax", 0.1, 0, 1.0), row("m", 0.1, 0, 1.0), row("m", 0.1, 1, math.inf, initial_loss=initial_loss)]
+    found = curves(frame(rows))
+    assert found.height == 3
+    assert [key[1] for key in loss_grids(found)] == ["softmax"]
 
 
 def test_entry_of_lost_trials_alone_has_no_grid():

@@ -8,7 +8,6 @@ import pytest
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.table import NOT_SEPARATED, score_differences, score_table, scored_entries
-from bench.errors import UsageError
 from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row
 
 INF, NAN = math.inf, math.nan
@@ -151,11 +150,13 @@ def test_ties_share_their_rank_range_and_are_not_separated():
 
 def test_no_result_at_all_gives_empty_frames():
     lost = suite({lr: [None, None] for lr in GOLDEN})
+    assert leaderboard(lost).select("flags", "num_trials", "lr_sensitivity").row(0) == ("no_result", 0, None)
+    assert leaderboard(frame([])).height == 0
     for data in (lost, frame([])):
-        assert leaderboard(data).height == 0
         assert score_table(data, NO_TRACES, 21, "train").height == 0
 
 
-def test_a_result_without_a_finite_loss_at_init_is_refused():
-    with pytest.raises(UsageError, match="no finite loss at init"):
-        leaderboard(suite(GOLDEN, initial_loss=NAN))
+def test_without_a_finite_loss_at_init_there_is_a_line_without_scores():
+    (line,) = leaderboard(suite(GOLDEN, initial_loss=NAN)).to_dicts()
+    assert [line[name] for name in ("rank", "lr_sensitivity", "best_loss")] == [None] * 3
+    assert line["flags"] == "no_init_loss"

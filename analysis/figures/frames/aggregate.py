@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import polars as pl
 
-from analysis.curves import ENTRY, curves, require_columns
+from analysis.curves import ENTRY, can_be_scored, curves, require_columns
 from analysis.scores.traces import COLLAPSE_SHARE
 from bench.errors import UsageError
 from bench.trace import TRACE_COLUMNS
@@ -47,13 +47,13 @@ _LINE = ["method", "outcome"]
 
 
 def loss_summary(results: pl.DataFrame) -> pl.DataFrame:
-    """Final loss against lr, one row an entry and lr: what `loss_against_lr` draws.
+    """Final loss against lr, one row an lr and entry that `can_be_scored`: what `loss_against_lr` draws.
 
     Columns: ENTRY, lr, loss_mean, loss_low, loss_high (mean, least and largest over seeds of the final loss clipped at
     the seed's own loss at init, so a diverged seed counts as that), initial_loss (mean over the entry's seeds),
     num_diverged, num_blown_up, num_seeds.
     """
-    found = curves(results).filter(pl.col("final_loss").is_not_null())
+    found = curves(results).filter(can_be_scored(), pl.col("final_loss").is_not_null())
     clipped = pl.min_horizontal("final_loss", "initial_loss")
     return (
         found.sort(*ENTRY, "lr", "seed")
