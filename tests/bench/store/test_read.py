@@ -72,3 +72,20 @@ def test_results_can_be_read_before_delivery(store, open_tracker):
     assert_holds(store, first + second)
     assert read_results(store, "suite", undelivered=False).height == 4
     assert tracker.finished() == {one.trial.id for one in first + second}
+
+
+@pytest.mark.parametrize("broken", [Path.unlink, lambda path: path.write_bytes(b"no Parquet")])
+def test_traces_that_are_gone_or_broken_are_said_and_the_others_read(store, open_tracker, broken):
+    finished = finished_packs.results(range(3))
+    tracker = open_tracker(store)
+    put(tracker, finished)
+    tracker.deliver()
+    ids = [result.trial.id for result in finished]
+    paths = sorted(store.home.rglob("*.parquet"))
+    assert len(paths) == 3
+    broken(paths[0])
+    warnings: list[str] = []
+    found = read_traces(Store(store.home, warn=warnings.append), "suite", ids)
+    assert found["trial_id"].n_unique() == 2
+    (warning,) = warnings
+    assert warning.startswith("1 of 3 traces left out that can't be read (trial ")
