@@ -20,6 +20,7 @@ from bench.cli.shared import (
     WideOption,
     find,
     open_store,
+    say,
     say_missing,
 )
 
