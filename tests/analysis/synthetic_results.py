@@ -110,13 +110,15 @@ def traces(results: pl.DataFrame, *, num_keys: int = 21, num_layers: int = 5, se
             **{("uniform_entropy", layer): np.full(len(t), math.log(num_keys)) for layer in range(num_layers)},
             **{("frobenius_norm", layer): norm[layer] for layer in range(num_layers)},
         }
-        for (quantity, layer), value in values.items():
-            parts.append(
-                pl.DataFrame(
-                    {"trial_id": trial["trial_id"], "step": t, "quantity": quantity, "layer": layer, "value": value},
-                    schema=TRACE_SCHEMA,
-                )
-            )
+        place = np.repeat(np.arange(len(values)), len(t))  # of each row among the quantities
+        columns = {
+            "trial_id": pl.repeat(trial["trial_id"], len(place), eager=True),
+            "step": np.tile(t, len(values)),
+            "quantity": pl.Series([quantity for quantity, _ in values]).gather(place),
+            "layer": np.array([layer for _, layer in values])[place],
+            "value": np.concatenate(list(values.values())),
+        }
+        parts.append(pl.DataFrame(columns, schema=TRACE_SCHEMA))
     return pl.concat(parts)
 
 
