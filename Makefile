@@ -1,5 +1,6 @@
 # make quickstart: install and run the main job.  make test: install and run the tests.  make check: style, types, layers.
 # make test-kernels: what must hold whatever kernels a processor makes libraries choose, with those of other processors.
+# make test-repetitions: properties that make test proves of one method of each kind, of all the others.
 # make test-stores: Postgres, S3 and an MLflow server with authentication, where they are installed.
 # make faults: kill everything that can be killed, for an hour or two; make faults-short: a few minutes of it.
 # make mutants: one-place changes of the core modules, a seeded sample, and the share that tests notice; minutes.
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: quickstart test test-kernels test-stores test-all check faults faults-short mutants install install-dev
+.PHONY: quickstart test test-kernels test-repetitions test-stores test-all check faults faults-short mutants install install-dev
 
 quickstart: install
 	$(BIN)/bench run suites/quickstart.yaml
@@ -23,9 +24,13 @@ KERNELS := MKL_CBWR=AVX2 MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2
 test-kernels: install-dev
 	set -e; for kernels in $(KERNELS); do \
 		echo "with $$kernels"; \
-		env $$kernels $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		env $$kernels $(BIN)/python -m pytest -m "not slow and not gpu and not stores" \
+			-n 2 --dist loadfile --no-loadscope-reorder \
 			tests/bench/training tests/conformance/test_methods.py tests/conformance/test_workloads.py; \
 	done
+
+test-repetitions: install-dev
+	$(BIN)/python -m pytest -m "repetition and not slow" -n 2 --dist loadfile
 
 test-stores: install-dev
 	$(BIN)/python -m pytest -m "stores and not slow" -n 2 --dist loadfile

@@ -23,6 +23,7 @@ from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Outcome, Trial
+from tests.repetitions import one_of_each_kind
 from tests.trials import lane_of, language_trial, trial
 
 A, B, C = trial(lr=0.1), trial(lr=0.4, seed=1), trial(lr=0.02, init_scale=3)
@@ -30,6 +31,17 @@ BAD = trial(lr=1e6, seed=1)
 # Relative, of a lane in float32 from its solo run in float64. Measured over 8 steps: 3e-5 of norm_softmax, at most 8e-6
 # of the others; a kick of one unit in the last place of every batched product adds as much again.
 ROUNDING = 1e-3
+
+
+# One that is fused, of sums over keys, dense, with kept vectors, with limits on projections, with further projections,
+# with draws, and with learned tensors of its own.
+KINDS = {
+    "softmax", "relu_kernel", "sigmoid_attention", "sigma_reparam", "qk_clip", "gated_attention", "favor_plus",
+    "qk_layernorm_gradient_clipped",
+}  # fmt: skip
+# The first of each file, too: others of a file differ from it in a constant or in which layers they wrap.
+FIRST = {target.partition(":")[0]: name for name, target in reversed(METHODS.items())}
+EVERY_METHOD = one_of_each_kind(METHODS, {*FIRST.values(), *KINDS})
 
 
 @functools.cache
@@ -77,12 +89,12 @@ def beside(method: str) -> tuple[Trial, tuple[Trial, ...]]:
     return a, (b, a, bad)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY_METHOD)
 def test_lane_matches_solo_run_for_every_method(method):
     assert_lane_is_solo_run(*beside(method))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", one_of_each_kind(METHODS, KINDS))
 def test_a_lane_is_the_same_whatever_its_neighbours_do(method):
     """Neighbours of other seeds, knobs and endings."""
     a, pack = beside(method)
@@ -90,7 +102,7 @@ def test_a_lane_is_the_same_whatever_its_neighbours_do(method):
     assert_same_lane(a, pack, (others[0], a, others[1]))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EVERY_METHOD)
 def test_traces_hold_every_quantity_within_its_bounds(method):
     one, pack = beside(method)
     result, trace = lane_of(one, *pack)
