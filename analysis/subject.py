@@ -19,6 +19,7 @@ from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries, trials_to_measure
 from analysis.scores.traces import MEASURED_QUANTITIES, lot_measures
 from analysis.spelling import with_one_spelling
+from analysis.text import counted
 from bench.trace import TRACE_COLUMNS
 from bench.trial import BLOWN_UP_MARGIN
 
@@ -142,4 +143,6 @@ class SearchSubject(_Run):
     @property
     def missing(self) -> str:
         """In words how many trials have no result; empty if all have."""
-        return f"{self.num_missing} trials of the last rounds have no result yet" if self.num_missing else ""
+        have = "has" if self.num_missing == 1 else "have"
+        missing = f"{counted(self.num_missing, 'trial')} of the last rounds {have} no result yet"
+        return missing if self.num_missing else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any, Literal, TypeAlias
 
 import polars as pl
@@ -27,6 +28,7 @@ _DECADES = (
     "datum.value < 0.001 ? format(datum.value, '.0e') : format(datum.value, '~r')"
 )
 _FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
+LINE_LETTERS = 125  # of a figure's subtitle
 _MAX_ROWS = 5000
 
 
@@ -127,12 +129,19 @@ def check_size(rows: pl.DataFrame) -> None:
         raise UsageError(f"a figure draws at most {_MAX_ROWS} rows, got {rows.height}; draw fewer methods at a time")
 
 
+def subtitle_lines(text: str) -> list[str]:
+    """A line of a subtitle as lines of at most LINE_LETTERS between words: a longer one would widen the figure."""
+    if len(text) <= LINE_LETTERS:
+        return [text] if text else []
+    return textwrap.wrap(text, LINE_LETTERS, break_long_words=False, break_on_hyphens=False)
+
+
 def styled(chart: Any, title: str, subtitle: str) -> Any:
-    """The chart itself, in our style, below its title and the lines of its subtitle.
+    """The chart itself, in our style, below its title and the lines of its subtitle, which breaks where it is long.
 
     Each of Altair's configure_... would copy all of it, panels and layers, anew.
     """
-    lines = [line for line in subtitle.split("\n") if line]
+    lines = [line for long in subtitle.split("\n") for line in subtitle_lines(long)]
     chart.title = alt.TitleParams(title, subtitle=lines, anchor="start", fontSize=15, subtitleFontSize=11.5, offset=12)
     chart.config = alt.Config(
         font=_FONT,

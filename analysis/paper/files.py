@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.figures.chart_style import subtitle_lines
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
 from analysis.figures.of_a_suite import Drawn
 from analysis.tables.html import templates
@@ -42,7 +43,8 @@ def figure_tex(path: str, inches: float, drawn: Drawn) -> str:
     """A figure at its own width, over both columns if it is wider than one; its caption has the words of the title."""
     star = "*" if inches > COLUMN_INCHES else ""
     chart: Any = drawn.chart
-    notes = [str(line).rstrip(".") for line in chart.title.subtitle if line != drawn.place]
+    of_place = subtitle_lines(drawn.place)
+    notes = [str(line).rstrip(".") for line in chart.title.subtitle if line not in of_place]
     caption = ". ".join([f"{drawn.title}: {drawn.place}", *notes]) + "."
     name = path.rpartition("/")[2].removesuffix(".pdf").replace("_", "-")
     lines = [

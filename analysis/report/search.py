@@ -19,7 +19,7 @@ from analysis.tables.html import part
 from analysis.tables.markdown import table_markdown
 from analysis.tables.rows import Row, fixed, table_of, text
 from analysis.tables.table import NOTHING, Cell, Column, Group, Table, bracketed
-from analysis.text import escape_markdown, interval_decimals, lr_text, number
+from analysis.text import counted, escape_markdown, interval_decimals, lr_text, number
 from bench.errors import UsageError
 
 _GROUP = ("workload", "method", "optimizer", "knobs")
@@ -87,7 +87,9 @@ def search_sentences(answers: pl.DataFrame) -> list[str]:
     sentences = [(f"On {part['workload'][0]}: " if len(parts) > 1 else "") + _best(part) for part in parts]
     num_open = answers.filter(flags=_UNFINISHED).height
     waiting = f" {num_open} of them are not finished." if num_open else ""
-    return [*sentences, f"{answers['num_trials'].sum()} trials, in {answers.height} searches.{waiting}"]
+    spent = counted(int(answers["num_trials"].sum()), "trial")
+    searches = "one search" if answers.height == 1 else f"{answers.height} searches"
+    return [*sentences, f"{spent[0].upper()}{spent[1:]}, in {searches}.{waiting}"]
 
 
 def answer_tables(answers: pl.DataFrame) -> list[Table]:
@@ -224,7 +226,7 @@ def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchCh
     )
     state = "So far" if row["flags"] == _UNFINISHED else "Answer"
     sentence = f"{state}: {kind.title.format(knob=row['knob']).lower()} {_answer_words(row)}"
-    sentence += f", from {row['num_trials']} trials in {row['num_rounds']} rounds. "
+    sentence += f", from {counted(row['num_trials'], 'trial')} in {counted(row['num_rounds'], 'round')}. "
     sentence += f"{row['note'].capitalize()}." if state != "Answer" else f"It stopped because: {row['note']}."
     return SearchChapter(
         title=f"Search: {name}",

@@ -71,6 +71,23 @@ app = typer.Typer(
 app.add_typer(data_app)
 
 
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        print(f"bench {version('attention-robustness-bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def bench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and end")
+    ] = False,
+) -> None:
+    """How robust is an attention method to its hyperparameters?"""
+
+
 @app.command()
 def run(
     suite: SuiteArgument,
@@ -244,17 +261,25 @@ def schema() -> None:
 @app.command("list")
 def list_entries(
     kind: Annotated[
-        Literal["methods", "workloads", "optimizers", "schedules", "probes", "knobs", "searches", "suites", "scores"],
-        typer.Argument(),
-    ],
+        Literal["methods", "workloads", "optimizers", "schedules", "probes", "knobs", "searches", "suites", "scores"]
+        | None,
+        typer.Argument(help="else the names of all kinds"),
+    ] = None,
     format: Annotated[
         Literal["text", "md"], typer.Option("--format", help="md: a Markdown table, as in suites/README.md")
     ] = "text",
     as_json: AsJson = False,
 ) -> None:
     """List what can be named in a suite, with parameters and sources, and scores with their definitions."""
-    from bench.suite.catalog import list_markdown, list_rows
+    from bench.suite.catalog import list_markdown, list_rows, overview
 
+    if kind is None:
+        if format == "md":
+            raise UsageError("--format md takes one kind, such as bench list methods --format md")
+        names = overview()
+        lines = (f"{each}: {', '.join(of_kind)}" for each, of_kind in names.items())
+        print(json.dumps(names, indent=2) if as_json else "\n".join(lines))
+        return
     if format == "md":
         if as_json:
             raise UsageError("--json and --format md are two formats; name one")

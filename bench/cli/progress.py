@@ -40,8 +40,11 @@ class ProgressDisplay:
 
     def start(self, num_trials: int, num_packs: int, resources: Resources) -> None:
         """The run begins."""
+        from analysis.text import counted
+
         share = f"{resources.gpus:.2g} GPU" if resources.gpus else f"{resources.cpus:g} CPU"
-        self._console.print(f"{num_trials} trials to run, in {num_packs} packs of {share} each", highlight=False)
+        packs = f"{counted(num_packs, 'pack')} of {share}{' each' if num_packs > 1 else ''}"
+        self._console.print(f"{counted(num_trials, 'trial')} to run, in {packs}", highlight=False)
         self._bar.update(self._task, description="training")
 
     def update(self, progress: Progress) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.shared import DEFAULT_STORE, AllowCode, StoreOption, UriOption, WideOption, open_store, run_and_print
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.suite import Suite
@@ -49,6 +50,8 @@ def _command(search: str) -> Callable[..., None]:
         wide: WideOption = False,
         allow_code: AllowCode = False,
     ) -> None:
+        if not 0 < low < high:
+            raise UsageError(f"required 0 < --low < --high, got --low {low:g} and --high {high:g}")
         workload_entry: dict[str, object] = {"name": workload}
         if num_steps is not None:
             workload_entry["num_steps"] = num_steps

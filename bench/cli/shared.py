@@ -194,30 +194,34 @@ def print_board(subject: Subject | SearchSubject, format: str, *, is_wide: bool 
 
 def print_verification(checked: Verification) -> None:
     """What was found, a line each, and how much was checked; ends with an exit code where anything was found."""
+    from analysis.text import counted
+
     for finding in checked.findings:
         print(f"{finding.where}: {finding.text}")
     say(
         f"{checked.num_results} of {checked.num_trials} trials have a result; checked {checked.num_runs} runs, "
         f"{checked.num_traces} traces ({checked.num_unsigned} without a checksum), {checked.num_waiting} trials wait "
-        f"in the outbox: {len(checked.findings)} findings"
+        f"in the outbox: {counted(len(checked.findings), 'finding')}"
     )
     if checked.findings:
         raise typer.Exit(EXIT_STORE if any(one.is_wrong for one in checked.findings) else EXIT_TRIALS_FAILED)
 
 
 def _say_summary(suite: Suite, store: Store, summary: Summary) -> None:
+    from analysis.text import counted
+
     if summary.num_found:
         say(f"{summary.num_found} of {summary.num_trials} trials were finished already")
     if summary.progress is not None:
         done = summary.progress
         say(f"{done.completed} completed, {done.diverged} diverged, {done.failed} failed")
         for reason, count in done.failures.most_common(MAX_REASONS):
-            say(f"  {count} trials: {reason}")
+            say(f"  {counted(count, 'trial')}: {reason}")
     say(", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary.phases.items()))
     if summary.was_interrupted:
         say(f"stopped early; the same command runs what is left of {suite.name}")
     if summary.num_waiting:
-        say(f"{store.shown_uri} did not take {summary.num_waiting} packs; the next run delivers them")
+        say(f"{store.shown_uri} did not take {counted(summary.num_waiting, 'pack')}; the next run delivers what waits")
 
 
 def _exit_code(summary: Summary) -> int:
@@ -229,11 +233,12 @@ def _exit_code(summary: Summary) -> int:
 
 
 def print_estimate(suite: Suite) -> None:
+    from analysis.text import counted
     from bench.driver.estimate import estimate
 
     guess = estimate(suite, max_lanes=None)
     share = suite.most_trials / suite.num_trials
-    trials = f"{guess.num_trials} trials in {guess.num_packs} packs"
+    trials = f"{counted(guess.num_trials, 'trial')} in {counted(guess.num_packs, 'pack')}"
     print(
         f"{suite.name}: {trials if suite.search is None else f'at most {suite.most_trials} trials in rounds'}, about "
         f"{share * guess.seconds:.0f} s of training on this machine's {guess.device}, about "

@@ -87,6 +87,11 @@ LISTS: dict[str, Callable[[], Rows]] = {
 }
 
 
+def overview() -> dict[str, list[str]]:
+    """The names of everything that LISTS has, by kind; of knobs the lane knobs, as all others are of one entry."""
+    return {kind: [row["name"] for row in rows() if " " not in row["name"]] for kind, rows in LISTS.items()}
+
+
 def list_rows(kind: str) -> Rows:
     """The rows of one of LISTS for text and JSON: what a method controls and sources say that they are that."""
     words = {"controls": "controls ", "quantities": "traces ", "source": "source: "}

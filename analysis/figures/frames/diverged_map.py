@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.curves import ENTRY, one_a_point, require_columns, with_knobs
+from analysis.text import counted
 from bench.trial import RESULT_COLUMNS, Outcome
 
 COMPLETED, DIVERGED = Outcome.COMPLETED.value, Outcome.DIVERGED.value
@@ -38,10 +39,10 @@ def divergence_words(cells: pl.DataFrame) -> str:
     num_blown_up = cells.filter(state=BLOWN_UP).height
     lost = (f" {num_blown_up} completed, but ended above their loss at init." if num_blown_up else "") + lost
     if diverged.is_empty():
-        return f"None of {total} trials diverged.{lost}"
+        return f"None of {counted(total, 'trial')} diverged.{lost}"
     steps = diverged["step"].drop_nulls().sort().to_list()
     when = ""
     if steps:
         half = steps[(len(steps) - 1) // 2]
         when = f", the first at step {steps[0]:,}, half of them by step {half:,}, the last at step {steps[-1]:,}"
-    return f"{diverged.height} of {total} trials diverged{when}.{lost}"
+    return f"{diverged.height} of {counted(total, 'trial')} diverged{when}.{lost}"

@@ -1,0 +1,33 @@
+"""What the command line says of itself: its version, an overview of all names, arguments that can't be."""
+
+import json
+from importlib.metadata import version
+
+import pytest
+
+from bench.methods import METHODS
+from bench.suite.catalog import LISTS
+from tests.command_line import bench_here
+
+
+def test_version(tmp_path):
+    assert bench_here(tmp_path, "--version").stdout == f"bench {version('attention-robustness-bench')}\n"
+
+
+def test_list_alone_is_an_overview_of_all_kinds(tmp_path):
+    lines = bench_here(tmp_path, "list").stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == list(LISTS)
+    assert lines[0] == f"methods: {', '.join(METHODS)}"
+    names = json.loads(bench_here(tmp_path, "list", "--json").stdout)
+    assert names["methods"] == list(METHODS)
+    assert names["knobs"] == ["lr", "warmup_steps", "weight_decay", "grad_clip", "init_scale"]
+    assert bench_here(tmp_path, "list", "--format", "md").returncode == 2
+
+
+@pytest.mark.parametrize("command", ["edge", "tune"])
+@pytest.mark.parametrize(("low", "high"), [("1", "0.1"), ("0.1", "0.1"), ("0", "1"), ("nan", "1")])
+def test_a_range_of_learning_rates_goes_up(tmp_path, command, low, high):
+    done = bench_here(tmp_path, command, "softmax", "--low", low, "--high", high)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"required 0 < --low < --high, got --low {low} and --high {high}\n"
+    assert list(tmp_path.iterdir()) == []
