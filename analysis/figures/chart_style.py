@@ -28,7 +28,7 @@ _DECADES = (
     "datum.value < 0.001 ? format(datum.value, '.0e') : format(datum.value, '~r')"
 )
 _FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
-LINE_LETTERS = 125  # of a figure's subtitle
+LINE_LETTERS = 160  # of a figure's subtitle
 _MAX_ROWS = 5000
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.figures.chart_style import LINE_LETTERS
+_LINE_LETTERS = 125  # of a figure's subtitle
 
 
 def diverged_words(rows: pl.DataFrame) -> dict[str, str]:
@@ -41,7 +41,7 @@ def _wrapped(start: str, parts: list[str]) -> str:
     """The parts with semicolons between, in lines that break between parts."""
     lines = [start]
     for part in parts:
-        if len(lines[-1]) + len(part) > LINE_LETTERS and lines[-1] != start:
+        if len(lines[-1]) + len(part) > _LINE_LETTERS and lines[-1] != start:
             lines.append("")
         lines[-1] += f"{part}; "
     return "\n".join(line.strip() for line in lines).removesuffix(";")
