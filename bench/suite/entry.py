@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import inspect
 import os
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -29,6 +27,7 @@ from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
 from bench.suite.errors import problem, reject, relocated, show, suggest
 from bench.suite.file import Loc
+from bench.suite.own_code import code_digest
 from bench.trial import Choice, canonical_json
 from bench.workloads import WORKLOADS
 
@@ -221,11 +220,10 @@ def _digest(kind: Kind, name: str, entry: Any, loc: Loc) -> str:
     if name in kind.entries:
         return digest
     try:
-        source = Path(inspect.getsourcefile(type(entry)) or "").read_bytes()
-    except (OSError, TypeError) as error:
+        return code_digest(type(entry)) + digest
+    except (OSError, TypeError, SyntaxError) as error:
         message = f"the source file of {show(name)} must be readable: {error}"
         raise ValidationError.from_exception_data("suite", [problem(message, loc=loc)]) from error
-    return hashlib.sha256(source).hexdigest() + digest
 
 
 def _plain(value: Any) -> str:
