@@ -179,14 +179,22 @@ def report(
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Write tables, figures and one HTML page."""
+    """Write tables, figures and one HTML page.
+
+    The folder is new, empty, or an earlier report's, whose files that this report has not are removed.
+    """
+    from analysis.report.own_folder import keep_to, refuse_other_folder
     from analysis.report.views import view_of
+
+    refuse_other_folder(out)  # before results are read, which may take long
 
     subject = read_named(suite, open_store(store, tracking_uri), allow_code, score, loss, compare)
     view = view_of(subject)
     if not view.is_scored and (compare, score, loss) != (None, "lr_sensitivity", "train"):
         raise UsageError(f"{subject.name} asks for a search, whose report takes no --compare, --score or --loss")
     paths = view.write(subject, out)
+    for gone in keep_to(out, paths):
+        say(f"{gone}: removed, this report has none")
     say(f"wrote {len(paths)} files; open the first:")
     print(paths[0])
 

@@ -132,6 +132,7 @@ def import_(
     the name of an import as they do a suite's.
     """
     from analysis.imports.wishes import Wishes, names_of, pairs_of
+    from analysis.report.own_folder import keep_to, refuse_other_folder
     from analysis.report.views import view_of
 
     opened = open_store(store, tracking_uri)
@@ -141,6 +142,8 @@ def import_(
         return
     if out is not None and beside is not None and beside.suite is not None:
         raise UsageError("--out is for imports alone; bench report shows those beside a suite's trials")
+    if out is not None:
+        refuse_other_folder(out)
     options = {"workload": workload, "initial_loss": initial_loss, "settings": tuple(setting or ())}
     options |= {"blown_up_margin": blown_up_margin}
     wishes = Wishes(
@@ -161,7 +164,9 @@ def import_(
     if out is not None:
         from analysis.report.folder import write_report
 
-        say(f"wrote {write_report(subject, out)[0]}")
+        paths = write_report(subject, out)
+        keep_to(out, paths)
+        say(f"wrote {paths[0]}")
 
 
 def _imported(file: str, wishes: Wishes, store: Store, *, score: str, loss: str, **options: Any) -> Subject:
