@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,13 +71,29 @@ def ray_cluster(address: str | None = None, *, is_insecure: bool = False) -> Ite
     logging.getLogger("ray").setLevel(logging.ERROR)
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        with _importable():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
         raise StoreError(f"Ray cluster {address!r} can't be reached: {' '.join(str(error).split())[:300]}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _importable() -> Iterator[None]:
+    """Workers of a cluster that is started in the block find what is imported here, such as methods beside a suite."""
+    before = os.environ.get("PYTHONPATH")
+    own = [path for path in sys.path if not path.startswith((sys.prefix, sys.base_prefix))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, (*own, before))))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def has_gpu() -> bool:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import os
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -56,8 +58,11 @@ ENTRY_FIELDS: dict[str, Kind] = KINDS | {
 }
 
 
-def resolve(kind: Kind, value: Any, *, allow_code: bool) -> Choice:
-    """The choice that an entry of a suite stands for. Raises ValidationError with every problem of the entry."""
+def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = None) -> Choice:
+    """The choice that an entry of a suite stands for; code is looked for in `folder`, too.
+
+    Raises ValidationError with every problem of the entry.
+    """
     if isinstance(value, Choice):
         value = {"name": value.name, **value.params}
     loc: Loc = ("name",) if isinstance(value, Mapping) else ()
@@ -69,7 +74,7 @@ def resolve(kind: Kind, value: Any, *, allow_code: bool) -> Choice:
         name, allow_code = f"{name.__module__}:{name.__qualname__}", True
     if not isinstance(name, str) or not name:
         reject(problem(f"a {kind.word} must be a name or a mapping with one, got {show(name)}", value=name, loc=loc))
-    entry_class = _entry_class(kind, name, loc, allow_code=allow_code)
+    entry_class = _entry_class(kind, name, loc, allow_code=allow_code, folder=folder)
     defaults, params = _params(kind, name, entry_class, given)
     entry = _construct(name, entry_class, params)
     differing = [f"{key}={_plain(params[key])}" for key in params if params[key] != defaults.get(key)]
@@ -107,7 +112,7 @@ def _object(properties: dict[str, Any], *, description: str, closed: bool) -> di
     }
 
 
-def _entry_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool) -> type:
+def _entry_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool, folder: Path | None) -> type:
     if name in kind.entries:
         return load_class(kind.entries[name])
     if ":" not in name:
@@ -118,18 +123,25 @@ def _entry_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool) -> type:
     if not allow_code:
         message = f"{kind.word} {show(name)} is code that would be imported; pass --allow-code if you trust it"
         reject(problem(message, value=name, loc=loc))
-    return _import(kind, name, loc)
+    return _import(kind, name, loc, folder)
 
 
-def _import(kind: Kind, name: str, loc: Loc) -> type:
-    """The user's class; the current directory is searched too, as `python -m` does."""
+def _import(kind: Kind, name: str, loc: Loc, folder: Path | None) -> type:
+    """The user's class; the folder of the suite and then the current directory are searched before all else."""
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.insert(0, os.getcwd())
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
     try:
         entry_class = load_class(name)
     except (Exception, SystemExit) as error:  # whatever a user's module raises
         reason = " ".join(str(error).split()) or "no message"
-        message = f"{show(name)} can't be imported: {type(error).__name__}: {reason[:200]}; expected {kind.word} code"
+        looked = " and ".join(dict.fromkeys(map(str, filter(None, (folder, os.getcwd())))))
+        message = (
+            f"{show(name)} can't be imported: {type(error).__name__}: {reason[:200]}; expected {kind.word} code; "
+            f"looked in {looked} and where Python does"
+        )
         raise ValidationError.from_exception_data("suite", [problem(message, value=name, loc=loc)]) from error
     base = load_class(kind.base)
     shown_base = kind.base.replace(":", ".")
@@ -137,6 +149,8 @@ def _import(kind: Kind, name: str, loc: Loc) -> type:
         reject(problem(f"{show(name)} must be a subclass of {shown_base}, got {_described(entry_class)}", loc=loc))
     if "__dataclass_fields__" not in vars(entry_class):
         reject(problem(f"{show(name)} must be a dataclass: decorate it with @dataclass(frozen=True)", loc=loc))
+    if kind.word == "method" and inspect.getattr_static(entry_class, "weights") is vars(base)["weights"]:
+        reject(problem(f"{show(name)} must override `weights`, which gives the attention probabilities", loc=loc))
     odd = odd_overrides(entry_class, base)
     if odd:
         words = [f"{of}{taken} must be {of}{expected}" for of, (taken, expected) in odd.items()]

@@ -7,6 +7,7 @@ than what it shows.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ class Document:
     data: dict[str, Any]
     keys: dict[Loc, Position]
     values: dict[Loc, Position]
+    folder: Path | None = None  # that the file lies in; None of a text that lies in none
 
     def position(self, loc: Loc, *, at_key: bool) -> Position:
         """Where the key or the value at `loc` stands; the nearest value around it if the file does not write it."""
@@ -73,7 +75,8 @@ class Document:
 
 def read_document(path: str | Path) -> Document:
     """The data of a suite file. Raises UsageError with the first problem of reading or of YAML."""
-    return parse_document(_read_text(Path(path)), _printable(str(path)))
+    document = parse_document(_read_text(Path(path)), _printable(str(path)))
+    return dataclasses.replace(document, folder=Path(path).resolve().parent)
 
 
 def parse_document(text: str, shown: str) -> Document:

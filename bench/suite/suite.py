@@ -77,7 +77,9 @@ def _resolve(value: Any, info: ValidationInfo) -> Choice:
     """The choice that an entry of the field stands for."""
     assert info.field_name is not None
     kind = ENTRY_FIELDS[info.field_name]
-    choice = resolve(kind, value, allow_code=info.context is not None and info.context.allow_code)
+    document = None if info.context is None else info.context.document
+    folder = None if document is None else document.folder
+    choice = resolve(kind, value, allow_code=info.context is not None and info.context.allow_code, folder=folder)
     if kind.word == "workload" and info.context is not None and info.context.document is not None:
         for name, path in _leaving_paths(choice):
             reject(problem(f"{name} {show(path)} leaves the folder that suites run in; {PATH_ADVICE}", loc=(name,)))

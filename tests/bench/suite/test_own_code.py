@@ -121,3 +121,29 @@ def test_knob_that_an_optimizer_does_not_read_is_refused(own, tmp_path):
         text = file_with(entry, "optimizers", knobs={"lr": 1, "weight_decay": decay})
         with pytest.raises(UsageError, match="weight_decay has no effect with optimizer"):
             load(tmp_path, text, allow_code=True)
+
+
+def test_a_method_beside_the_suite_is_found_from_any_folder_with_the_same_ids(own, tmp_path, monkeypatch):
+    text = file_with({"name": f"{own}:Own", "width": 2})
+    beside = load(tmp_path, text, allow_code=True).expand()
+    sys.modules.pop(own)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    with pytest.raises(UsageError, match="--allow-code"):
+        load(tmp_path, text)
+    assert [trial.id for trial in load(tmp_path, text, allow_code=True).expand()] == [trial.id for trial in beside]
+
+
+def test_an_error_says_where_code_was_looked_for(own, tmp_path):
+    with pytest.raises(UsageError, match=f"looked in {tmp_path}"):
+        load(tmp_path, file_with("no_such_module:Thing"), allow_code=True)
+
+
+def test_a_method_without_weights_is_refused_with_its_place(own, tmp_path):
+    text = "from dataclasses import dataclass\nfrom bench.methods.base import Method\n"
+    text += "@dataclass(frozen=True, kw_only=True)\nclass Scaled(Method):\n    source = 'made up'\n"
+    (tmp_path / f"{own}.py").write_text(text)
+    with pytest.raises(UsageError, match=r"x.yaml:1:\d+: .*Scaled' must override `weights`"):
+        load(tmp_path, file_with(f"{own}:Scaled"), allow_code=True)
