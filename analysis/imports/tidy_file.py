@@ -37,6 +37,7 @@ class TidyFile:
     shown: str  # the path as messages show it
     name: str  # of the file, without its folder
     sha256: str
+    place: str  # hash of the whole path, which tells files of one name apart and says nothing of folders
     cells: pl.DataFrame
     notes: tuple[str, ...] = ()  # what was made of the file, in words
 
@@ -62,7 +63,8 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
     cells = pl.DataFrame(dict(zip(names, columns, strict=True)), schema=dict.fromkeys(names, pl.String))
     stripped = cells.with_columns(pl.all().str.strip_chars()).with_columns(pl.all().replace("", None))
     digest = hashlib.sha256(content).hexdigest()
-    return TidyFile(shown=shown, name=printable(path.name), sha256=digest, cells=stripped, notes=notes)
+    place = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    return TidyFile(shown=shown, name=printable(path.name), sha256=digest, place=place, cells=stripped, notes=notes)
 
 
 def printable(text: str) -> str:

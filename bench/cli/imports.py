@@ -78,6 +78,9 @@ WithoutLossOption = Annotated[
     Literal["diverged", "lost"] | None,
     typer.Option("--without-loss", help="what a finished run without a final loss is; else left out, and said"),
 ]
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="let this file take the place of another one of its name")
+]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="show how the file is read, what is left out and the command; store nothing")
 ]
@@ -105,6 +108,7 @@ def import_(
     run_names: RunNamesOption = None,
     without_loss: WithoutLossOption = None,
     dry_run: DryRunOption = False,
+    replace: ReplaceOption = False,
     blown_up_margin: MarginOption = None,
     remove: RemoveOption = False,
     format: FormatOption = "table",
@@ -127,8 +131,9 @@ def import_(
     optimizer, schedule, outcome (completed or diverged; else a run diverged where its loss is not finite), num_steps,
     warmup_steps, weight_decay, grad_clip, init_scale, knobs, diverged_step, initial_val_loss, val_loss,
     least_val_loss, least_val_loss_step, val_accuracy, val_calibration_error, wall_s, source. Other names are read by
-    --map, what a file does not say by --set. The same file again changes nothing; a corrected file of the same name
-    replaces its runs. bench leaderboard, report, scores, export, ui, verify and diff take
+    --map, what a file does not say by --set. The same file again changes nothing; a corrected file in its place
+    replaces its runs, another file of its name only with
+    --replace. bench leaderboard, report, scores, export, ui, verify and diff take
     the name of an import as they do a suite's.
     """
     from analysis.imports.wishes import Wishes, names_of, pairs_of
@@ -157,6 +162,7 @@ def import_(
     if dry_run:
         _show_reading(file, wishes, beside=beside, score=score, loss=loss, **options)
         return
+    options |= {"replaces": replace}
     subject = _imported(file, wishes, opened, beside=beside, score=score, loss=loss, **options)
     print_board(subject, format, is_wide=wide)
     for line in view_of(subject).remarks(subject):

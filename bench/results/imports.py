@@ -55,6 +55,7 @@ def import_runs(
     initial_loss: float | None = None,
     settings: tuple[str, ...] = (),
     blown_up_margin: float | None = None,
+    replaces: bool = False,
     score: str = "lr_sensitivity",
     loss: str = "train",
 ) -> Imported:
@@ -63,13 +64,18 @@ def import_runs(
     beside: a suite of ours, beside whose trials they stand, or the name of imports alone (None: the file's).
     blown_up_margin: of these runs, kept with the import; None: that of the suite, or bench.trial.BLOWN_UP_MARGIN.
 
-    Raises UsageError for a file that is not right, before anything is stored, for a name that our own trials have, and
-    while the suite is being run.
+    replaces: whether the runs of another file of the same name may go; a corrected file in the same place replaces its
+    own.
+
+    Raises UsageError for a file that is not right, before anything is stored, for a name that our own trials or another
+    file have, and while the suite is being run.
     """
     name, stored = _place(file, beside)
     options = {"workload": workload, "initial_loss": initial_loss, "settings": settings}
     runs = check_runs(file, beside=beside, score=score, loss=loss, **options)
     store.create()
+    if not replaces:
+        _refuse_other_file(store, stored.name, name, file)
     if stored.suite is None:
         _refuse_own_trials(store, stored.name)
     texts = {result.trial.id: records.result_text(records.trial_tags(result)) for result in runs.results}
@@ -241,6 +247,7 @@ def _record(file: TidyFile, runs: ImportedRuns, blown_up_margin: float | None) -
         | {
             "file": file.name,
             "sha256": file.sha256,
+            "place": file.place,
             "sources": list(runs.sources),
             "num_runs": len(runs.results),
             "assumed": {name: plain_value(value) for name, value in runs.assumed.items()},
@@ -272,4 +279,14 @@ def _refuse_own_trials(store: Store, suite_name: str) -> None:
         raise UsageError(
             f"{store.shown_uri}: suite {suite_name!r} has {own} trials of our own; required --suite with its file, to "
             "stand beside them, or another name"
+        )
+
+
+def _refuse_other_file(store: Store, suite_name: str, name: str, file: TidyFile) -> None:
+    """Raises UsageError where the import of this name is of another file: of other content, from another place."""
+    held = read_imports(store, suite_name).get(name)
+    if held is not None and held["sha256"] != file.sha256 and ("place" not in held or held["place"] != file.place):
+        raise UsageError(
+            f"{file.shown}: import {name!r} holds {held['num_runs']} runs of another file of that name (sha256 "
+            f"{held['sha256'][:12]}, this one {file.sha256[:12]}); required a file of another name, or --replace"
         )

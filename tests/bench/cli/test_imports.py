@@ -61,7 +61,7 @@ DAMAGED: list[tuple[str, bytes, str]] = [
     ("loss_is_text", rows("a,0.1,0,low,2"), "row 1, column 'final_loss': 'low'"),
     ("loss_is_na", rows("a,0.1,0,NA,2"), "row 1, column 'final_loss': 'NA'; required a number; inf or nan where"),
     ("loss_is_empty", rows("a,0.1,0,,2"), "row 1, column 'final_loss': empty"),
-    ("initial_loss_is_nan", rows("a,0.1,0,1,nan"), "row 1, column 'initial_loss': 'nan'; required the finite loss"),
+    ("initial_loss_is_text", rows("a,0.1,0,1,high"), "row 1, column 'initial_loss': 'high'; required the loss before"),
     ("initial_loss_is_empty", rows("a,0.1,0,1,"), "row 1, column 'initial_loss': empty"),
     ("method_is_empty", rows(",0.1,0,1,2"), "row 1, column 'method': empty"),
     ("method_is_long", rows(f"{'a' * 201},0.1,0,1,2"), "row 1, column 'method': 'aaaa"),

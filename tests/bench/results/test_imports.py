@@ -58,6 +58,7 @@ def test_runs_stand_in_a_suite_of_their_own(imported):
     assert read_imports(store, "theirs")["theirs"] == {
         "file": "theirs.csv",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "place": read_tidy(path).place,
         "sources": ["x 2025"],
         "num_runs": 8,
         "assumed": {
@@ -85,10 +86,13 @@ def test_the_same_file_again_changes_nothing(imported):
 
 
 @pytest.mark.slow
-def test_a_corrected_file_replaces_its_predecessor(imported, tmp_path):
+def test_another_file_of_the_same_name_replaces_it_only_if_asked(imported, tmp_path):
     store, _ = imported
     corrected = sweep() | {("softmax", 0.1, 1): 3.25, ("softmax", 1.0, 0): 2.0}
-    done = imported_into(store, runs(tmp_path, corrected))
+    other = runs(tmp_path, corrected)
+    with pytest.raises(UsageError, match=r"import 'theirs' holds 8 runs of another file of that name .* or --replace"):
+        imported_into(store, other)
+    done = imported_into(store, other, replaces=True)
     assert (done.num_new, done.num_replaced, done.num_removed) == (1, 1, 4)
     found = read_results(store, "theirs")
     assert {(row["method"], row["lr"], row["seed"]): row["final_loss"] for row in found.to_dicts()} == corrected
