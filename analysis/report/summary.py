@@ -13,7 +13,7 @@ from analysis.scores.flags import flags_of, has_flag, has_learned
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
 from analysis.scores.rank_ranges import place_of_best, rank_text
 from analysis.tables.table import Number
-from analysis.text import decimals
+from analysis.text import counted, decimals
 
 _MOST_NAMES = 4
 
@@ -108,8 +108,8 @@ def _unscored(rows: list[dict[str, Any]], names: list[str]) -> str:
 def _blown_up(rows: list[dict[str, Any]], names: list[str]) -> str:
     """Which entries have trials that blew up, and how far at most."""
     told = [
-        f"{round(row['blown_up_share'] * row['num_trials'])} of {name}'s {row['num_trials']} trials ended above their "
-        f"loss at init (largest {_large(row['blown_up_loss'])})"
+        f"{round(row['blown_up_share'] * row['num_trials'])} of {name}'s {counted(row['num_trials'], 'trial')} ended "
+        f"above their loss at init (largest {_large(row['blown_up_loss'])})"
         for row, name in zip(rows, names, strict=True)
         if row["blown_up_share"]
     ]
