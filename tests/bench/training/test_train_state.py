@@ -35,8 +35,8 @@ def pack_of(kind: str) -> Pack:
 
 
 @functools.cache
-def states_of(kind: str) -> dict[int, bytes]:
-    """Files of the states on the way."""
+def run_of(kind: str) -> tuple[PackRun, dict[int, bytes]]:
+    """A run to the end, and files of its states on the way."""
     run, files = PackRun(pack_of(kind)), {}
     for step in STEPS:
         if step:
@@ -45,7 +45,11 @@ def states_of(kind: str) -> dict[int, bytes]:
         file = io.BytesIO()
         torch.save(run.state(), file)
         files[step] = file.getvalue()
-    return files
+    return run, files
+
+
+def states_of(kind: str) -> dict[int, bytes]:
+    return run_of(kind)[1]
 
 
 def read(file: bytes) -> dict:
@@ -66,8 +70,9 @@ def test_a_loaded_run_continues_bit_for_bit(kind, step):
     run.load(read(states_of(kind)[step]))
     assert run.step == step
     run.advance()
-    results, traces = trained(*pack.trials)
-    assert timeless(run.results()) == timeless(results)
+    whole = run_of(kind)[0]
+    assert timeless(run.results()) == timeless(whole.results())
+    traces = whole.traces()
     assert all(trace.equals(traces[trial_id]) for trial_id, trace in run.traces().items())
     final = pytree.tree_leaves(read(states_of(kind)[8])["lanes"])
     assert all(torch.equal(a, b) for a, b in zip(pytree.tree_leaves(run.state()["lanes"]), final, strict=True))
