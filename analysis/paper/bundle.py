@@ -49,7 +49,7 @@ def write_bundle(subject: Subject, out: Path, *, command: str = "analysis.paper.
     """
     target = Path(os.path.abspath(out))  # "." has no name and no parent
     refuse_other_files(out)
-    if subject.board.is_empty():
+    if subject.board["best_loss"].is_null().all():
         raise UsageError("there is nothing to export: no trial completed or diverged")
     imported = imported_rows(subject.results, subject.board)
     sections = report_sections(subject.results, subject.board, subject.score, subject.loss, subject.measures)

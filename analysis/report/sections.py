@@ -40,7 +40,9 @@ def report_sections(
     """
     chosen = choose_loss(results, loss)
     scores = other_scores(measured_entries(results, measures, loss), loss)
-    compared = chosen.filter(~pl.col("method").is_in(board.filter(pl.col("control_of") != "")["method"].to_list()))
+    controls = board.filter(pl.col("control_of") != "")["method"].to_list()
+    # The same frame where it can be: what is computed of it is kept by frame.
+    compared = chosen.filter(~pl.col("method").is_in(controls)) if controls else chosen
     sections = (_guards(compared, score), scores, _costs(board), _knobs(chosen, loss), _optimizers(board, loss))
     return [section for section in sections if section is not None and not section.is_empty]
 

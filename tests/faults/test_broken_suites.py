@@ -36,7 +36,12 @@ HINT = re.compile(
 # What replaces what in GOOD, where the error stands, and what it says.
 EDITS = {
     "unknown method": ("- softmax", "- softmx", "6:5", "unknown method 'softmx'; did you mean 'softmax'?"),
-    "unknown method, nothing near": ("- softmax", "- zzz", "6:5", "methods that exist: softmax, window_softmax"),
+    "unknown method, nothing near": (
+        "- softmax",
+        "- zzz",
+        "6:5",
+        "exist: softmax, softmax_control, window_softmax",
+    ),
     "method no": ("- softmax", "- no", "6:5", "unknown method 'no'"),
     "method off in a mapping": ("window_softmax", "off", "7:12", "unknown method 'off'"),
     "method is a number": ("- softmax", "- 3", "6:5", "must be a name or a mapping with one, got 3"),

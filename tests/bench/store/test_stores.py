@@ -192,9 +192,13 @@ def test_artifacts_that_are_gone_are_one_line(any_store, suite, open_tracker):
     (run,) = any_store.runs(experiment, "trial")
     repository = any_store.artifact_repository(experiment)
     repository.delete_artifacts(f"{run.run_id}/artifacts/trace.parquet")
-    with pytest.raises(StoreError) as caught:
-        read_traces(fresh(any_store), suite, [finished[0].trial.id])
-    assert "\n" not in str(caught.value)
+    told: list[str] = []
+    try:
+        read_traces(Store(any_store.home, any_store.uri, warn=told.append), suite, [finished[0].trial.id])
+    except StoreError as error:  # of a server: what it answers may pass, so the trace is not given up
+        told.append(str(error))
+    (line,) = told
+    assert "\n" not in line
 
 
 def test_every_kind_of_store_verifies_and_shows_a_changed_trace(any_store, open_tracker):

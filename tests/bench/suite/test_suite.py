@@ -225,7 +225,9 @@ def test_several_workloads_share_the_shortest_run_as_limit_of_warmup():
         suite(workloads=workloads, knobs={"lr": 1, "warmup_steps": 21})
 
 
-def test_shipped_suites_are_found_by_name_and_by_path():
+def test_shipped_suites_are_found_by_name_and_by_path(tmp_path, monkeypatch):
+    (tmp_path / "tinyshakespeare.txt").write_text("a text as suites after nanoGPT want it beside them\n" * 100)
+    monkeypatch.chdir(tmp_path)
     assert {"paper_table1", "quickstart"} <= set(shipped_suites())
     assert all(shipped_suites().values())
     assert find_suite("quickstart").name == "quickstart.yaml"
