@@ -132,9 +132,8 @@ def import_(
     warmup_steps, weight_decay, grad_clip, init_scale, knobs, diverged_step, initial_val_loss, val_loss,
     least_val_loss, least_val_loss_step, val_accuracy, val_calibration_error, wall_s, source. Other names are read by
     --map, what a file does not say by --set. The same file again changes nothing; a corrected file in its place
-    replaces its runs, another file of its name only with
-    --replace. bench leaderboard, report, scores, export, ui, verify and diff take
-    the name of an import as they do a suite's.
+    replaces its runs, another file of its name only with --replace. bench leaderboard, report, scores, export, ui,
+    verify and diff take the name of an import as they do a suite's.
     """
     from analysis.imports.wishes import Wishes, names_of, pairs_of
     from analysis.report.own_folder import keep_to, refuse_other_folder

@@ -22,13 +22,20 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
         refuse_other_folder(tmp_path)
 
 
-def test_new_and_empty_folders_and_earlier_reports_are_taken(tmp_path):
-    refuse_other_folder(tmp_path / "new")
-    refuse_other_folder(tmp_path)
-    filled(tmp_path, "index.html", "report.md", "curves.csv")
-    refuse_other_folder(tmp_path)
-    keep_to(tmp_path / "other", filled(tmp_path / "other", "index.html"))
-    refuse_other_folder(tmp_path / "other")
+def test_new_and_empty_folders_and_earlier_reports_are_taken_as_they_are(tmp_path):
+    """Also a report that was written before reports listed their files; none is touched by asking."""
+    empty, earlier, listed = (tmp_path / name for name in ("empty", "earlier", "listed"))
+    empty.mkdir()
+    filled(earlier, "index.html", "report.md", "curves.csv")
+    keep_to(listed, filled(listed, "index.html"))
+    before = sorted(tmp_path.rglob("*"))
+    for folder in (tmp_path / "new", empty, earlier, listed):
+        refuse_other_folder(folder)
+    assert sorted(tmp_path.rglob("*")) == before
+    filled(listed, "notes.txt")
+    (listed / "files.txt").unlink()
+    with pytest.raises(UsageError, match="which is no report"):
+        refuse_other_folder(listed)
 
 
 def test_files_of_an_earlier_report_go_and_those_of_others_stay(tmp_path):
