@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import os
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
@@ -54,4 +55,19 @@ def build(entries: Mapping[str, str], choice: Choice) -> Any:
     """
     entry_class = load_class(entries.get(choice.name, choice.name))
     earlier = {field.name: EARLIER[field.name] for field in dataclasses.fields(entry_class) if field.name in EARLIER}
-    return entry_class(**{**earlier, **choice.params})
+    return entry_class(**{**earlier, **located(entry_class, choice.params, choice.folder)})
+
+
+def located(entry_class: type, params: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Parameters of an entry, each of its `paths` that lies in `folder` as the path there; others are left as they are.
+
+    So data beside a suite are found wherever a command runs, and those in the current directory as well.
+    """
+    beside = {name: os.path.join(folder, params[name]) for name in data_paths(entry_class, params)} if folder else {}
+    return {**params, **{name: path for name, path in beside.items() if os.path.exists(path)}}
+
+
+def data_paths(entry_class: type, params: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters that name data by a path: of a class's `paths` those whose value is not among its `built_in`."""
+    paths = {name: params[name] for name in getattr(entry_class, "paths", ())}
+    return {name: path for name, path in paths.items() if path and path not in entry_class.built_in}

@@ -54,6 +54,8 @@ class Choice:
     digest: str = ""  # of the source file of an entry that is not ours, of data; the revision of one that changed
     label: str = ""  # what tables show; not part of the trial's id
     swept: tuple[str, ...] = ()  # the parameters that the suite varies as knobs; as the label, not part of the id
+    # Of the suite, where data that the parameters name may lie; what they are is in the digest, so no store keeps it.
+    folder: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", dict(sorted(self.params.items())))

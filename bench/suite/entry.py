@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import InitErrorDetails
 
-from bench.entry import load_class, odd_overrides, parameters
+from bench.entry import data_paths, load_class, located, odd_overrides, parameters
 from bench.errors import UsageError
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
@@ -59,7 +59,7 @@ ENTRY_FIELDS: dict[str, Kind] = KINDS | {
 
 
 def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = None) -> Choice:
-    """The choice that an entry of a suite stands for; code is looked for in `folder`, too.
+    """The choice that an entry of a suite stands for; code and data are looked for in `folder`, too.
 
     Raises ValidationError with every problem of the entry.
     """
@@ -76,13 +76,15 @@ def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = N
         reject(problem(f"a {kind.word} must be a name or a mapping with one, got {show(name)}", value=name, loc=loc))
     entry_class = _entry_class(kind, name, loc, allow_code=allow_code, folder=folder)
     defaults, params = _params(kind, name, entry_class, given)
-    entry = _construct(name, entry_class, params)
+    home = str(folder) if folder is not None and getattr(entry_class, "paths", ()) else ""
+    entry = _construct(name, entry_class, located(entry_class, params, home))
     differing = [f"{key}={_plain(params[key])}" for key in params if params[key] != defaults.get(key)]
     return Choice(
         name=name,
         params=params,
-        digest=_digest(kind, name, entry, loc),
+        digest=_digest(kind, name, entry, loc, home),
         label=f"{name}({', '.join(differing)})" if differing else name,
+        folder=home,
     )
 
 
@@ -137,10 +139,9 @@ def _import(kind: Kind, name: str, loc: Loc, folder: Path | None) -> type:
         entry_class = load_class(name)
     except (Exception, SystemExit) as error:  # whatever a user's module raises
         reason = " ".join(str(error).split()) or "no message"
-        looked = " and ".join(dict.fromkeys(map(str, filter(None, (folder, os.getcwd())))))
         message = (
             f"{show(name)} can't be imported: {type(error).__name__}: {reason[:200]}; expected {kind.word} code; "
-            f"looked in {looked} and where Python does"
+            f"looked in {_places(folder)} and where Python does"
         )
         raise ValidationError.from_exception_data("suite", [problem(message, value=name, loc=loc)]) from error
     base = load_class(kind.base)
@@ -156,6 +157,11 @@ def _import(kind: Kind, name: str, loc: Loc, folder: Path | None) -> type:
         words = [f"{of}{taken} must be {of}{expected}" for of, (taken, expected) in odd.items()]
         reject(problem(f"{show(name)} can't be called as {shown_base} is: {'; '.join(words)}", loc=loc))
     return entry_class
+
+
+def _places(folder: str | Path | None) -> str:
+    """Where code and data of a suite in `folder` are looked for, in this order."""
+    return " and ".join(dict.fromkeys(map(str, filter(None, (folder, os.getcwd())))))
 
 
 def _described(thing: object) -> str:
@@ -220,7 +226,7 @@ def _construct(name: str, entry_class: type, params: dict[str, Any]) -> Any:
         raise ValidationError.from_exception_data("suite", [problem(message)]) from error
 
 
-def _digest(kind: Kind, name: str, entry: Any, loc: Loc) -> str:
+def _digest(kind: Kind, name: str, entry: Any, loc: Loc, folder: str) -> str:
     """What the trial's identity has to know beside parameters.
 
     The code of a user's entry, the data of a workload, and the revision of an entry that changed.
@@ -230,7 +236,9 @@ def _digest(kind: Kind, name: str, entry: Any, loc: Loc) -> str:
         try:
             digest += entry.data_digest()
         except UsageError as error:
-            raise ValidationError.from_exception_data("suite", [problem(str(error), loc=loc)]) from error
+            is_found = all(map(os.path.exists, data_paths(type(entry), vars(entry)).values()))
+            message = str(error) if is_found else f"{error}; looked in {_places(folder)}"
+            raise ValidationError.from_exception_data("suite", [problem(message, loc=loc)]) from error
     if name in kind.entries:
         return digest
     try:

@@ -148,6 +148,7 @@ class Suite(BaseModel):
     _entries: dict[str, tuple[Choice, ...]] = PrivateAttr()
     _search: Any = PrivateAttr(None)  # a Search
     _text: str | None = PrivateAttr(None)  # of its file
+    _document: Document | None = PrivateAttr(None)  # that it was read from
 
     if TYPE_CHECKING:  # names, mappings and numbers stand for what the fields hold
 
@@ -197,7 +198,7 @@ class Suite(BaseModel):
             raise UsageError(f"--budget is for adaptive searches; suite {self.name!r} trains its whole grid")
         plain = self.model_dump(mode="json")
         plain["search"]["budget"] = budget
-        return Suite.model_validate(plain, context=Context(allow_code=allow_code))
+        return Suite.model_validate(plain, context=Context(document=self._document, allow_code=allow_code))
 
     def expand(self) -> tuple[Trial, ...]:
         """Every trial, each once, in the order of KINDS, other knobs, lr, seed."""
@@ -323,7 +324,7 @@ def _suite_of(document: Document, *, allow_code: bool) -> Suite:
             raise UsageError(
                 f"{document.shown}: {name} {show(value)} leaves the folder that suites run in; {PATH_ADVICE}"
             )
-    suite._text = document.text
+    suite._text, suite._document = document.text, document
     return suite
 
 

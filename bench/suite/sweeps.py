@@ -6,10 +6,12 @@ without the parameter stays as it is.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -86,12 +88,13 @@ def _variant(kind: str, choice: Choice, given: Mapping[str, Any], indices: Seque
         return choice
     params = {**choice.params, **{_key(name): value for name, value in given.items()}}
     try:
-        new = resolve(KINDS[kind], {"name": choice.name, **params}, allow_code=True)
+        folder = Path(choice.folder) if choice.folder else None
+        new = resolve(KINDS[kind], {"name": choice.name, **params}, allow_code=True, folder=folder)
     except ValidationError as error:
         raise ValidationError.from_exception_data("suite", _placed(error, given, indices)) from error
     is_same_task = kind != "workloads" or _num_keys(new) == _num_keys(choice)
     label = choice.label if is_same_task else new.label
-    return Choice(name=new.name, params=new.params, digest=new.digest, label=label, swept=tuple(given))
+    return dataclasses.replace(new, label=label, swept=tuple(given))
 
 
 def _num_keys(workload: Choice) -> int:

@@ -39,6 +39,7 @@ class Workload:
     sources: ClassVar[tuple[str, ...]] = ()  # BibTeX keys of analysis/references/sources.bib, if `source` names any
     measures: ClassVar[tuple[str, ...]] = ("val_loss",)  # of COMPUTED: what held-out data give, if there are any
     paths: ClassVar[tuple[str, ...]] = ()  # parameters that may be a path; in a suite file it stays below the folder
+    built_in: ClassVar[tuple[str, ...]] = ()  # values of `paths` that name data without being a path
 
     def __init_subclass__(cls) -> None:
         """Raises ValueError for `measures` that are not in COMPUTED, or what is computed and named by halves."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
 
-from bench.data.images import Images, open_images
+from bench.data.images import IMAGES, Images, open_images
 from bench.errors import UsageError
 from bench.lazy import torch
 from bench.models.attention import Tensors
@@ -42,6 +42,7 @@ class ImageClassification(Classifier):
     source = "ViT: Dosovitskiy et al. 2021"
     sources = ("dosovitskiy2021image",)
     paths = ("images",)
+    built_in = tuple(IMAGES)
 
     images: str = "digits"
     model: Literal["vit_digits", "vit_tiny"] = "vit_digits"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge
 
 from bench.data.corpus import Corpus, corpus_facts, open_corpus
+from bench.data.sources import BUILT_IN
 from bench.errors import UsageError
 from bench.lazy import torch
 from bench.models.attention import Tensors
@@ -43,6 +44,7 @@ class LanguageModeling(Classifier):
     source = "GPT-2: Radford et al. 2019; Llama: Touvron et al. 2023; small sizes: Wortsman et al. 2023"
     sources = ("radford2019language", "touvron2023llama", "wortsman2024small")
     paths = ("corpus",)
+    built_in = (BUILT_IN,)
 
     corpus: str = "python"
     tokenizer: Literal["bytes", "characters", "gpt2"] = "bytes"

@@ -1,9 +1,12 @@
 """A suite from elsewhere reads nothing outside of the folder that it runs in."""
 
+import pickle
+
 import pytest
 
 from bench.errors import UsageError
 from bench.suite import load_suite
+from bench.training.lane import LaneProgram
 
 SUITE = """
 name: reads
@@ -14,6 +17,7 @@ knobs: {{lr: [0.1]{knob}}}
 seeds: 1
 probe_every: 1
 """
+WRITTEN = (("mine",), ("", ", corpus: [mine]"))  # a corpus as a parameter, and as the value of a knob
 
 
 @pytest.fixture
@@ -53,3 +57,39 @@ def test_a_path_as_the_value_of_a_knob_is_refused_too(folder):
 def test_what_lies_below_or_is_linked_there_is_read(folder):
     (folder / "linked").symlink_to(folder.parent / "elsewhere")
     assert load(folder, "mine").num_trials == load(folder, "linked").num_trials == 1
+
+
+def test_data_beside_the_suite_are_found_from_any_folder_with_the_same_ids(folder, monkeypatch):
+    here = [load(folder, *words).expand()[0] for words in WRITTEN]
+    monkeypatch.chdir(folder.parent)
+    there = [load(folder, *words).expand()[0] for words in WRITTEN]
+    assert [trial.id for trial in there] == [trial.id for trial in here]
+    for trial in there:
+        workload = LaneProgram.of(pickle.loads(pickle.dumps(trial))).workload  # as a worker gets it
+        assert workload.corpus == str(folder / "mine")
+        assert str(folder) not in str(trial.to_dict())
+
+
+def test_data_beside_the_suite_go_before_those_in_the_current_folder(folder, monkeypatch):
+    beside = load(folder, "mine").expand()[0].id
+    (folder.parent / "mine").write_text("other text of the same name " * 200)
+    monkeypatch.chdir(folder.parent)
+    assert load(folder, "mine").expand()[0].id == beside
+    (folder / "mine").unlink()
+    assert load(folder, "mine").expand()[0].id != beside
+
+
+def test_a_file_named_like_built_in_data_changes_nothing(folder):
+    expected = load(folder, "python").expand()[0].id
+    (folder / "python").write_text("some text " * 200)
+    assert load(folder, "python").expand()[0].id == expected
+
+
+def test_an_error_says_where_data_were_looked_for(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    with pytest.raises(UsageError, match=f"missing: no such file .*; looked in {folder} and {folder.parent}"):
+        load(folder, "missing")
+    (folder / "empty").write_text("")
+    with pytest.raises(UsageError, match="the file is empty") as caught:
+        load(folder, "empty")
+    assert "looked in" not in str(caught.value)
