@@ -31,6 +31,7 @@ from bench.cli.shared import (
     CheckpointSecondsOption,
     CheckpointsOption,
     CompareOption,
+    CompileOption,
     FiguresOption,
     GpusOption,
     Insecure,
@@ -103,6 +104,7 @@ def run(
     reference: Annotated[
         bool, typer.Option("--reference", help="attention by the dense reference alone, no fast path")
     ] = False,
+    compiling: CompileOption = "auto",
     figures: FiguresOption = True,
     wide: WideOption = False,
     allow_code: AllowCode = False,
@@ -126,6 +128,7 @@ def run(
         num_gpus=gpus,
         max_lanes=max_lanes,
         is_reference=reference,
+        compiling=compiling,
         checkpoints=checkpoints,
         checkpoint_s=checkpoint_seconds,
         timeout_s=60 * timeout,

@@ -16,6 +16,7 @@ from bench.cli.shared import (
     AsJson,
     CheckpointSecondsOption,
     CheckpointsOption,
+    CompileOption,
     FiguresOption,
     GpusOption,
     Insecure,
@@ -53,6 +54,7 @@ def submit(
     checkpoint_seconds: CheckpointSecondsOption = 60.0,
     timeout: TimeoutOption = 30.0,
     max_lanes: MaxLanesOption = None,
+    compiling: CompileOption = "auto",
     wait: WaitOption = True,
     insecure: Insecure = False,
     figures: FiguresOption = True,
@@ -69,6 +71,7 @@ def submit(
     options += ["--gpus", str(gpus)] if gpus else []
     options += ["--checkpoints", checkpoints] if checkpoints else []
     options += ["--max-lanes", str(max_lanes)] if max_lanes else []
+    options += ["--compile", compiling] if compiling != "auto" else []
     options += [] if figures else ["--no-figures"]
     job = send(
         loaded,

@@ -179,6 +179,7 @@ def _inspection(
         traces,
         packs=company(trials, list(by_id.values()), device=device, num_slots=num_slots),
         device=device,
+        compiling=manifest.get("compiling", "auto"),
         steps=chosen.steps,
         on_progress=lambda method: say(f"looking into {method}, seed {seed}"),
     )

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.shared import DEFAULT_STORE, AllowCode, StoreOption, UriOption, WideOption, open_store, run_and_print
+from bench.cli.shared import (
+    DEFAULT_STORE,
+    AllowCode,
+    CompileOption,
+    StoreOption,
+    UriOption,
+    WideOption,
+    open_store,
+    run_and_print,
+)
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +56,7 @@ def _command(search: str) -> Callable[..., None]:
         num_steps: StepsOption = None,
         store: StoreOption = DEFAULT_STORE,
         tracking_uri: UriOption = None,
+        compiling: CompileOption = "auto",
         wide: WideOption = False,
         allow_code: AllowCode = False,
     ) -> None:
@@ -56,7 +66,7 @@ def _command(search: str) -> Callable[..., None]:
         if num_steps is not None:
             workload_entry["num_steps"] = num_steps
         suite = _suite(search, method, workload_entry, optimizer, (low, high), budget, seeds, allow_code=allow_code)
-        run_and_print(suite, open_store(store, tracking_uri), None, is_wide=wide)
+        run_and_print(suite, open_store(store, tracking_uri), None, is_wide=wide, compiling=compiling)
 
     return command
 

@@ -49,6 +49,12 @@ GpusOption = Annotated[
 MaxLanesOption = Annotated[
     int | None, typer.Option("--max-lanes", min=1, help="most trials in one pack; else by the device")
 ]
+CompileOption = Annotated[
+    Literal["auto", "never", "always"],
+    typer.Option(
+        "--compile", help="with Inductor what packs repeat: on a GPU where it pays; never; always, on a CPU too"
+    ),
+]
 CheckpointsOption = Annotated[
     str | None,
     typer.Option("--checkpoints", help="folder or s3://bucket/path that all nodes share; else in the store"),

@@ -34,6 +34,7 @@ from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.retries import Cause, Failure, Part, Retries
 from bench.cluster.worker import Finished, PackTrainable
 from bench.errors import BenchError
+from bench.training.inductor import Compiling
 from bench.training.pack import Pack
 from bench.trial import Outcome, Result
 
@@ -56,6 +57,7 @@ class Progress:
     steps: dict[Part, int] = field(default_factory=dict)  # in lane steps
     retries: int = 0  # attempts that failed
     warning: str = ""  # of a worker, about its checkpoints
+    uncompiled: dict[str, None] = field(default_factory=dict)  # what workers could not compile and why, in order
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -128,6 +130,7 @@ class DriverCallback(tune.Callback):
         part = self._part(trial)
         self._progress.steps[part] = result["steps"]
         self._progress.warning = result["warning"] or self._progress.warning
+        self._progress.uncompiled |= dict.fromkeys(result["uncompiled"])
         finished: Finished | None = result.pop("finished", None)
         if finished is not None:
             failures = self._retries.finished(part)
@@ -180,6 +183,7 @@ def run_packs(
     on_finished: Callable[[list[Result], dict[str, Any]], None],
     on_progress: Callable[[Progress], None],
     is_reference: bool = False,
+    compiling: Compiling = "auto",
 ) -> Progress:
     """Train packs on the connected Ray cluster until all are done or `stop` is set; then those in training finish.
 
@@ -203,6 +207,7 @@ def run_packs(
             packs=by_id,
             device=resources.device,
             is_reference=is_reference,
+            compiling=compiling,
             checkpoints=checkpoints,
             timeout_s=timeout_s,
         ),

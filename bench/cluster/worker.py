@@ -16,6 +16,7 @@ from ray import tune
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.retries import lost
 from bench.lazy import torch
+from bench.training.inductor import Compiling
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Outcome, Result
@@ -47,10 +48,12 @@ class PackTrainable(tune.Trainable):
         packs: Mapping[str, Pack],
         device: str,
         is_reference: bool,
+        compiling: Compiling,
         checkpoints: Checkpoints,
         timeout_s: float,
     ) -> None:
         self._packs, self._device, self._is_reference = packs, device, is_reference
+        self._compiling: Compiling = compiling
         self._timeout_s = timeout_s
         self._checkpoints, self._every_s, self._warning = checkpoints, checkpoints.every_s, ""
         if not checkpoints.is_shared():
@@ -79,6 +82,7 @@ class PackTrainable(tune.Trainable):
             if self._run is None:
                 self._run = self._start_run()
             self._run.advance(max_seconds=SLICE_SECONDS)
+            self._keep_uncompiled()
             if self._run.done:
                 self._results += self._run.results()
                 self._traces |= self._run.traces()
@@ -94,6 +98,7 @@ class PackTrainable(tune.Trainable):
             self._split(*lost_as)
         self._checkpoint_if_due()
         report = {"steps": self._lane_steps(), "done": not self._queue, "warning": self._warning}
+        report["uncompiled"] = self._uncompiled
         if not self._queue:
             report["finished"] = Finished(results=self._results, traces=self._traces)
         return report
@@ -104,12 +109,13 @@ class PackTrainable(tune.Trainable):
         self._run: PackRun | None = None
         self._results: list[Result] = []
         self._traces: dict[str, Any] = {}
+        self._uncompiled: tuple[str, ...] = ()
         self._next_checkpoint = time.monotonic() + self._every_s
 
     def _start_run(self) -> PackRun:
         """A pack from its last checkpoint, if there is one that this version can continue."""
         pack = self._queue[0]
-        run = PackRun(pack, device=self._device, is_reference=self._is_reference)
+        run = PackRun(pack, device=self._device, is_reference=self._is_reference, compiling=self._compiling)
         state = self._checkpoints.load(pack.id) if self._checkpoints else None
         if state is not None:
             try:
@@ -131,6 +137,7 @@ class PackTrainable(tune.Trainable):
 
     def _split(self, outcome: Outcome, message: str) -> None:
         """Halve a pack that did not fit, or whose code raised; a single lane that does so is an outcome."""
+        self._keep_uncompiled()
         self._run = None
         gc.collect()  # an interrupted trace leaves tensors in cycles
         torch.cuda.empty_cache()
@@ -140,6 +147,11 @@ class PackTrainable(tune.Trainable):
         else:
             middle = len(trials) // 2
             self._queue[:0] = [Pack(trials=trials[:middle]), Pack(trials=trials[middle:])]
+
+    def _keep_uncompiled(self) -> None:
+        """What Inductor failed at outlives the run."""
+        if self._run is not None:
+            self._uncompiled = tuple(dict.fromkeys((*self._uncompiled, *self._run.uncompiled)))
 
     def _lane_steps(self) -> int:
         finished = sum(result.trial.num_steps for result in self._results)

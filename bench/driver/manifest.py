@@ -23,6 +23,7 @@ from bench.methods.base import Method
 from bench.methods.fast.tiny import is_triton_installed
 from bench.store import records
 from bench.suite import Suite
+from bench.training.inductor import Compiling
 from bench.training.step_cost import step_cost
 from bench.trial import TRIAL_VERSION, Trial, canonical_json
 from bench.workloads import WORKLOADS
@@ -41,7 +42,9 @@ ENTRY_ERRORS = (
 PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
 
 
-def manifest(suite: Suite, *, device: str, has_gpu: bool, is_reference: bool = False) -> dict[str, Any]:
+def manifest(
+    suite: Suite, *, device: str, has_gpu: bool, is_reference: bool = False, compiling: Compiling = "auto"
+) -> dict[str, Any]:
     """Plain data for JSON. Of the environment it names versions and hardware, never paths, users or variables.
 
     device, has_gpu: what packs train on, in words, and whether those are GPUs.
@@ -66,6 +69,7 @@ def manifest(suite: Suite, *, device: str, has_gpu: bool, is_reference: bool = F
         "system": platform.system(),
         "costs": costs(suite),
         "attention": attention_paths(suite, has_gpu=has_gpu, is_reference=is_reference),
+        "compiling": compiling,
         "precision": "float32, TF32 off; bfloat16 autocast where a workload's `precision` says so",
         "determinism": determinism(),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -25,6 +25,7 @@ from bench.results.stored import Stored
 from bench.results.subjects import read_subject
 from bench.store import Store, Tracker, read_results
 from bench.suite import Suite
+from bench.training.inductor import Compiling
 from bench.training.pack import Pack, make_packs
 from bench.training.pack_size import busy_lanes
 from bench.trial import Result, Trial
@@ -53,6 +54,7 @@ class Options:
     num_gpus: GPUs to wait for, which an autoscaling cluster is asked for; else what is there is used.
     max_lanes: the most trials of a pack; else by the device.
     is_reference: attention by the dense reference alone, no fast path.
+    compiling: when Inductor compiles what packs repeat: auto, never or always.
     checkpoints: folder or s3://bucket/path that all nodes share; else in the store's home.
     checkpoint_s: seconds of training between two of them, the most that a lost node costs.
     timeout_s: a worker that gives no sign of life for so long is ended; 0: never.
@@ -64,6 +66,7 @@ class Options:
     num_gpus: int | None = None
     max_lanes: int | None = None
     is_reference: bool = False
+    compiling: Compiling = "auto"
     checkpoints: str | None = None
     checkpoint_s: float = 60.0
     timeout_s: float = 1800.0
@@ -167,13 +170,21 @@ class Training:
             stop_on_interrupt(self.stop, self.store.warn),
             wanted_gpus(options.num_gpus, self.store.warn),
         ):
-            plain = manifest(self.suite, device=device_name(), has_gpu=has_gpu(), is_reference=options.is_reference)
+            plain = manifest(
+                self.suite,
+                device=device_name(),
+                has_gpu=has_gpu(),
+                is_reference=options.is_reference,
+                compiling=options.compiling,
+            )
             self.tracker.start(json.dumps(plain, indent=2))
             placement = place(self.suite.expand(), max_lanes=options.max_lanes)
             phases.end("start")
             while trials and not self.stop.is_set():
                 rounds.append(self._train(trials, placement, queue))
                 trials = queue.next()
+            if uncompiled := list(dict.fromkeys(line for one in rounds for line in one.uncompiled)):
+                self.tracker.amend(json.dumps(plain | {"uncompiled": uncompiled}, indent=2))
             phases.end("training")
         return rounds
 
@@ -185,6 +196,16 @@ class Training:
             self.tracker.put(results, traces)
             queue.tell(results)
 
+        said: set[str] = set()
+
+        def tell(progress: Progress) -> None:
+            self.tracker.note({name: getattr(progress, name) for name in NOTED})
+            for line in progress.uncompiled:
+                if line not in said:
+                    self.store.warn(line)
+            said.update(progress.uncompiled)
+            self.on_progress(progress)
+
         checkpoints = self._checkpoints(placement.resources.device)
         with tempfile.TemporaryDirectory(prefix="bench-tune-", ignore_cleanup_errors=True) as storage:
             progress = run_packs(
@@ -195,8 +216,9 @@ class Training:
                 timeout_s=self.options.timeout_s,
                 stop=self.stop,
                 on_finished=keep,
-                on_progress=self._tell,
+                on_progress=tell,
                 is_reference=self.options.is_reference,
+                compiling=self.options.compiling,
             )
         if progress.warning:
             self.store.warn(progress.warning)
@@ -204,16 +226,13 @@ class Training:
             checkpoints.clear()
         return progress
 
-    def _tell(self, progress: Progress) -> None:
-        self.tracker.note({name: getattr(progress, name) for name in NOTED})
-        self.on_progress(progress)
-
     def _checkpoints(self, device: str) -> Checkpoints:
+        forced = [] if self.options.compiling == "auto" else [self.options.compiling]
         folder = self.options.checkpoints or str(self.store.home / "checkpoints")
         return Checkpoints(
             uri=f"{folder.rstrip('/')}/{self.tracker.outbox.folder.name}",
             token=secrets.token_hex(8),
-            variant=f"{device}-reference" if self.options.is_reference else device,
+            variant="-".join((device, *(["reference"] if self.options.is_reference else []), *forced)),
             every_s=self.options.checkpoint_s,
         )
 

@@ -39,6 +39,7 @@ class Tracker:
     def __init__(self, store: Store, suite_name: str) -> None:
         self._store = store
         self.outbox = store.outbox(suite_name)
+        self._start_name = ""
         self._start_files: dict[str, bytes] = {}
         self._writer = Writer(store, suite_name)
         self._writing = threading.RLock()
@@ -61,10 +62,15 @@ class Tracker:
         manifest: JSON text, what is run and where. The suite run keeps it as `manifest.json`, and that of every start
         as `starts/<time>.json`.
         """
-        name = time.strftime("starts/%Y%m%dT%H%M%SZ.json", time.gmtime())
-        self._start_files |= {name: manifest.encode(), MANIFEST_FILE: manifest.encode()}
+        self._start_name = time.strftime("starts/%Y%m%dT%H%M%SZ.json", time.gmtime())
+        self.amend(manifest)
         self._thread = threading.Thread(target=self._deliver_in_background, name="delivery", daemon=True)
         self._thread.start()
+
+    def amend(self, manifest: str) -> None:
+        """Has the suite run keep this manifest as that of this start, whatever `start` was given."""
+        with self._writing:
+            self._start_files |= {self._start_name: manifest.encode(), MANIFEST_FILE: manifest.encode()}
 
     def keep_suite(self, text: str) -> None:
         """Has the suite run keep the suite's file, with the manifest or else when the run ends."""

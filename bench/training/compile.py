@@ -7,20 +7,19 @@ long enough to pay for it, it goes through Inductor first.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
+from bench.training.inductor import Inductor
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.fx import GraphModule
 
-# Matrix products of which two of the three sizes are this small leave a GPU's matrix kernels almost empty (60% of a
-# step of the paper's model, width 4, on an H100); as a product and a sum, Inductor fuses them with their neighbours.
-SMALL_SIZE = 32
 # Inductor takes about 0.02 s an operation and saves 40 to 50% of a step (the paper's model in 95 lanes on an H100: 17 s
 # for softmax, 3.9 to 2.4 ms; 29 s for sigma-reparam, 4.6 to 2.6 ms; 23 s for ReLU, 4.9 to 2.5 ms). It pays for itself
 # where plain training takes 0.04 s an operation, sooner where other packs train meanwhile on the same GPU.
@@ -30,35 +29,45 @@ NUM_WARMUP_CALLS = 3  # before a capture: Inductor's autotuning and cuBLAS's wor
 
 
 def compile_for(
-    device: torch.device, function: Callable[..., Any], arguments: tuple[Any, ...], *, num_calls: int
+    device: torch.device,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    *,
+    num_calls: int,
+    inductor: Inductor,
 ) -> tuple[Callable[..., Any], Any]:
     """`function`, specialised to the shapes of `arguments`, nested dicts, lists and tuples of tensors; and an example
     of what it gives.
 
     num_calls: how often it will be called, which decides how much compiling pays.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx
     from torch.utils import _pytree as pytree
 
     leaves = pytree.tree_leaves(arguments)
+    run: Any
     with torch.no_grad():
         traced, out_spec = trace(function, arguments)
-        run: Any = traced
         example = traced(*leaves)
-        if device.type == "cuda" and pays(cost(traced), num_calls=num_calls):
-            from torch._inductor import compile as inductor
-
-            small = {torch.ops.aten.bmm.default: _small_product, torch.ops.aten.mm.default: _small_product}
-            traced = make_fx(traced, decomposition_table=small, tracing_mode="real")(*leaves)
-            torch.cuda.empty_cache()
-            # Not torch.compile: reading a trace once more took 9 of 52 s of the seven packs of Table 1 at once.
-            run = inductor(traced, leaves)
+        compiled = inductor.compiled(
+            name_of(function),
+            traced,
+            leaves,
+            pays=lambda: device.type == "cuda" and pays(cost(traced), num_calls=num_calls),
+        )
+        run = traced if compiled is None else compiled
 
     def call(*new_arguments: Any) -> Any:
         with torch.no_grad():
             return pytree.tree_unflatten(list(run(*pytree.tree_leaves(new_arguments))), out_spec)
 
     return call, pytree.tree_unflatten(list(example), out_spec)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """A function's name in words; of one with arguments filled in, that function's."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function.__name__.strip("_").replace("_", " ")
 
 
 def trace(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[GraphModule, Any]:
@@ -174,10 +183,3 @@ def repeatable(
     with torch.cuda.graph(graph, pool=pool):
         body()
     return graph.replay
-
-
-def _small_product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b, (..., M, K) by (..., K, N), as a sum of products where two of M, K and N are small."""
-    if sorted((a.shape[-2], a.shape[-1], b.shape[-1]))[1] > SMALL_SIZE:
-        return NotImplemented
-    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)

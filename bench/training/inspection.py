@@ -23,6 +23,7 @@ from bench.methods.base import Method
 from bench.models.attention import Tensors, method_state, part
 from bench.optimizers.layers import Layer
 from bench.probes.gains import Scales, gains
+from bench.training.inductor import Compiling
 from bench.training.pack import Pack, make_packs
 from bench.training.pack_size import busy_lanes, fit, widest_groups
 from bench.training.train import PackRun
@@ -113,14 +114,15 @@ def inspect(
     *,
     packs: Mapping[str, Pack],
     device: str,
+    compiling: Compiling = "auto",
     steps: Sequence[int] | None = None,
     on_progress: Callable[[str], None] = lambda method: None,
 ) -> tuple[Inspection, list[Agreement]]:
     """Train each trial, of one seed and of methods of their own, once more and look inside.
 
     results: RESULT_COLUMNS, rows of the trials. traces: the stored ones, TRACE_COLUMNS and trial_id. packs: by trial id
-    the one to train it in, as `company` has them. steps: where to look, as far as a trial got; else `look_steps`.
-    Raises UsageError as `check_inspectable`, and for steps that no trial has.
+    the one to train it in, as `company` has them. compiling: as in the run that stored them. steps: where to look, as
+    far as a trial got; else `look_steps`. Raises UsageError as `check_inspectable`, and for steps that no trial has.
     """
     outcomes = {row["trial_id"]: row for row in results.iter_rows(named=True)}
     seen = _Seen(gains=[], histograms=[], snapshots=[])
@@ -130,7 +132,8 @@ def inspect(
         wanted = _wanted(trial, outcomes[trial.id]["diverged_step"], steps)
         on_progress(trial.method.label)
         with _one_thread():
-            run = _run_and_look(packs[trial.id], trial, wanted, seen, device)
+            run = PackRun(packs[trial.id], device=device, compiling=compiling)
+            _look(run, trial, wanted, seen)
             # On to the end, so that all losses are compared; with steps of the caller's, those up to the last.
             run.advance(max_steps=None if steps is None else 1)
         stored = traces.filter(polars.col("trial_id") == trial.id)
@@ -178,9 +181,9 @@ def _wanted(trial: Trial, diverged_step: int | None, steps: Sequence[int] | None
     return sorted({step for step in steps if step <= reached[-1]}) or reached[-1:]
 
 
-def _run_and_look(pack: Pack, trial: Trial, wanted: Sequence[int], seen: _Seen, device: str) -> PackRun:
+def _look(run: PackRun, trial: Trial, wanted: Sequence[int], seen: _Seen) -> None:
     """Train up to the last wanted step."""
-    run, lane = PackRun(pack, device=device), pack.trials.index(trial)
+    lane = run.pack.trials.index(trial)
     kept = spread(wanted, NUM_LOOKS)
     for step in wanted:
         run.advance(max_steps=step - run.step)
@@ -196,7 +199,6 @@ def _run_and_look(pack: Pack, trial: Trial, wanted: Sequence[int], seen: _Seen, 
         if step in kept:
             p_ASHQK = numpy.stack([p_BHQK[:NUM_SEQUENCES] for p_BHQK in p_ABHQK])
             seen.snapshots.append(Snapshot(method=trial.method.label, step=step, p_ASHQK=p_ASHQK))
-    return run
 
 
 def agreement(method: str, stored: polars.DataFrame, seen: polars.DataFrame, num_steps: int) -> Agreement:

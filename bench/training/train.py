@@ -15,9 +15,10 @@ from bench.lazy import polars, torch
 from bench.training.chunk import Chunk, held_out_parts
 from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable, trace
 from bench.training.history import History
+from bench.training.inductor import Compiling, Inductor
 from bench.training.lane import Gradients, Lane, LaneProgram
 from bench.training.lanes import StackedProgram, freeze_non_finite, knob_tensors
-from bench.training.pack import Pack
+from bench.training.pack import Pack, pack_key
 from bench.training.parts import MeanGradients
 from bench.training.tree import copy_tensors, has_form, map_tensors
 from bench.trial import Result
@@ -36,10 +37,19 @@ def train_pack(pack: Pack, *, device: str = "cpu") -> tuple[list[Result], dict[s
 class PackRun:
     """A pack in training: `advance` it, save and load its `state`, read `results` and `traces` when `done`.
 
-    is_reference: attention by the dense reference alone. Raises UsageError if the data here are not the trials'.
+    is_reference: attention by the dense reference alone. compiling: when Inductor is used, as bench.training.inductor
+    has it. Raises UsageError if the data here are not the trials'.
     """
 
-    def __init__(self, pack: Pack, *, device: str = "cpu", dtype: str = "float32", is_reference: bool = False) -> None:
+    def __init__(
+        self,
+        pack: Pack,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        is_reference: bool = False,
+        compiling: Compiling = "auto",
+    ) -> None:
         self.pack = pack
         self.device = torch.device(device)
         self.program = LaneProgram.of(pack.trials[0], is_reference=is_reference)
@@ -60,11 +70,19 @@ class PackRun:
             name: torch.zeros(1, dtype=torch.int64, device=self.device)
             for name in ("step", "part", "batch", *self._history.observations)
         }
+        first = pack.trials[0]
+        label = f"{first.method.label} on {first.workload.label}"
+        self._inductor = Inductor(compiling=compiling, program=f"{device} {pack_key(first)}", label=label)
         self._is_compiled = self._is_measured = False  # measured: the initial loss
 
     @property
     def done(self) -> bool:
         return self.step >= self.num_steps
+
+    @property
+    def uncompiled(self) -> tuple[str, ...]:
+        """What Inductor failed at so far and why, a line each."""
+        return tuple(self._inductor.warnings)
 
     @property
     def num_diverged(self) -> int:
@@ -233,9 +251,7 @@ class PackRun:
         if self._held_out:
             arguments = (self._lanes, self._held_out, batch, step)
             num_calls = len(history.eval_rows) * next(iter(self._held_out.values())).shape[0]
-            evaluate, example = compile_for(
-                self.device, self._stacked.evaluate_held_out, arguments, num_calls=num_calls
-            )
+            evaluate, example = self._compiled(self._stacked.evaluate_held_out, arguments, num_calls=num_calls)
             self._measures = map_tensors(example, torch.zeros_like)
             del example
             keep = functools.partial(copy_tensors, self._measures)
@@ -300,8 +316,12 @@ class PackRun:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], Any], *, num_calls: int
     ) -> Callable[[], Any]:
         """`function` of fixed tensors, compiled; what it gives is handed to `keep`, which writes in place."""
-        run = compile_for(self.device, function, arguments, num_calls=num_calls)[0]
-        return self._repeated(run, arguments, keep)
+        return self._repeated(self._compiled(function, arguments, num_calls=num_calls)[0], arguments, keep)
+
+    def _compiled(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], *, num_calls: int
+    ) -> tuple[Callable[..., Any], Any]:
+        return compile_for(self.device, function, arguments, num_calls=num_calls, inductor=self._inductor)
 
     def _repeated(
         self, run: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], Any]

@@ -17,7 +17,8 @@ from bench.methods.fast.tiny import takes, tiny_attention
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel, SigmoidKernel
 from bench.methods.softmax import Softmax, WindowSoftmax
 from bench.suite import find_suite, load_suite
-from bench.training import compile as compiling
+from bench.training.compile import _is_view, cost, trace
+from bench.training.inductor import Compiling
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Trial
@@ -255,7 +256,7 @@ def test_a_second_derivative_raises(device):
 def operations(traced: GraphModule) -> list[str]:
     """By name, other than views."""
     nodes = [node for node in traced.graph.nodes if node.op == "call_function"]
-    return [str(node.target) for node in nodes if not compiling._is_view(node.target)]
+    return [str(node.target) for node in nodes if not _is_view(node.target)]
 
 
 @pytest.mark.parametrize("lanes", [(), (3,)], ids=["alone", "lanes"])
@@ -264,14 +265,14 @@ def test_a_trace_has_one_operation_forward_and_one_backward(lanes, device):
     run = pulled(tiny, Softmax(), mask_of("full", device))
     run = torch.func.vmap(run) if lanes else run
     with torch.no_grad():
-        traced, _ = compiling.trace(run, tensors)
+        traced, _ = trace(run, tensors)
     assert operations(traced) == ["bench.tiny_attention.default", "bench.tiny_attention_backward.default"]
     assert_close(tuple(traced(*tensors)), run(*tensors), 0)
     num_products = 2 + 5  # P and P V, and backward P again and the gradients of it, q, k and v
     pairs = tensors[0].numel() * TOKENS
-    assert compiling.cost(traced).flops == 2 * num_products * pairs
+    assert cost(traced).flops == 2 * num_products * pairs
     read = (*tensors[:3], *tensors)
-    assert compiling.cost(traced).num_bytes == 4 * sum(x.numel() for x in (*read, tensors[3], *tensors[:3]))
+    assert cost(traced).num_bytes == 4 * sum(x.numel() for x in (*read, tensors[3], *tensors[:3]))
 
 
 def test_what_the_kernels_take():
@@ -300,12 +301,15 @@ def test_the_manifest_names_the_path(has_gpu, is_reference, expected):
     assert set(by_method.values()) == {expected}
 
 
-def losses(trials: list[Trial], device: str, *, num_steps: int, is_reference: bool) -> tuple[torch.Tensor, list[str]]:
+def losses(
+    trials: list[Trial], device: str, *, num_steps: int, is_reference: bool, compiling: Compiling = "never"
+) -> tuple[torch.Tensor, list[str]]:
     """Of all steps and lanes, (steps, lanes), and the operations of a step."""
-    run = PackRun(Pack(trials=tuple(trials)), device=device, is_reference=is_reference)
+    run = PackRun(Pack(trials=tuple(trials)), device=device, is_reference=is_reference, compiling=compiling)
     run.advance(max_steps=num_steps)
     step = (run._lanes, run._chunk, run._knobs, run._counters["step"])
-    traced, _ = compiling.trace(run._stacked.train, step)
+    traced, _ = trace(run._stacked.train, step)
+    assert run.uncompiled == ()
     return run.state()["history"]["loss"][:num_steps].double(), operations(traced)
 
 
@@ -368,13 +372,11 @@ def test_interpreted_training_of_a_language_model_equals_the_reference():
         ("softmax", 1, True),
     ],
 )
-def test_training_on_cuda_equals_the_reference(method, num_lanes, is_compiled, monkeypatch):
-    """The reference captured; the kernels captured, or called by what Inductor compiled, which is the step alone."""
+def test_training_on_cuda_equals_the_reference(method, num_lanes, is_compiled):
+    """The reference captured; the kernels captured, or called by what Inductor compiled."""
     size = {"batch_size": 32, "depth": 2, "num_pairs": 20, "dimension": 3, "num_steps": 30}
     trials = [trial(method=method, seed=seed, lr=0.03, workload_params=size) for seed in range(num_lanes)]
     expected, without = losses(trials, "cuda", num_steps=10, is_reference=True)
-    if is_compiled:
-        threshold = 20 * compiling.H100.seconds_per_operation
-        monkeypatch.setattr(compiling, "MIN_PLAIN_SECONDS_PER_OPERATION", threshold)
-    actual, own = losses(trials, "cuda", num_steps=10, is_reference=False)
+    compiling: Compiling = "always" if is_compiled else "never"
+    actual, own = losses(trials, "cuda", num_steps=10, is_reference=False, compiling=compiling)
     assert_trained_alike(actual, own, expected, without, num_layers=2, rtol=2e-3)

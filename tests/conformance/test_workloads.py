@@ -22,77 +22,11 @@ from bench.probes.base import measured_by
 from bench.training.lane import LaneProgram
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
-from tests.trials import SMALL, SMALL_LANGUAGE, text
+from tests.conformance.workload_settings import CHANGES, ELSEWHERE, SETTINGS
+from tests.trials import text
 from tests.variants import differ
 
 PROBES = build_probes(None)
-
-# Small enough for a test.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "in_context_regression": SMALL,
-    "language_modeling": SMALL_LANGUAGE,
-    "image_classification": {"num_steps": 8, "batch_size": 6, "depth": 1, "width": 8, "num_heads": 2},
-}
-# What training reads from the workload, or what only saves memory; tested in tests/bench/test_train*.py.
-ELSEWHERE = {"final_loss_steps", "num_micro_batches", "checkpointing"}
-TRANSFORMER: dict[str, dict[str, Any]] = {
-    "depth": {"depth": 2},
-    "width": {"width": 12},
-    "num_heads": {"num_heads": 1},
-    "mlp": {"mlp": "swiglu"},
-    "mlp_width": {"mlp_width": 5},
-    "norm": {"norm": "rms"},
-    "norm_placement": {"norm_placement": "post"},
-    "norm_eps": {"norm_eps": 0.1},
-    "positions": {"positions": "none"},
-    "has_biases": {"has_biases": False},
-    "dropout": {"dropout": 0.5},
-    "attention_dropout": {"attention_dropout": 0.5},
-    "precision": {"precision": "bfloat16"},
-    "eval_every_steps": {"eval_every_steps": 2},
-    "probe_examples": {"probe_examples": 1},
-    "z_loss": {"z_loss": 0.1},
-    "num_steps": {"num_steps": 9},
-    "batch_size": {"batch_size": 5},
-}
-# Of every parameter another value, with the settings without which it would have no effect.
-CHANGES: dict[str, dict[str, dict[str, Any]]] = {
-    "in_context_regression": {
-        "num_steps": {"num_steps": 9},
-        "batch_size": {"batch_size": 5},
-        "dimension": {"dimension": 3},
-        "num_pairs": {"num_pairs": 6},
-        "depth": {"depth": 2},
-        "embedding": {"embedding": "learned"},
-        "width": {"width": 8, "embedding": "learned"},
-        "residual": {"residual": False, "depth": 2},
-        "logit_scale": {"logit_scale": 2.0},
-        "divide_by_keys": {"divide_by_keys": True},
-        "query_is_key": {"query_is_key": True, "embedding": "pass_through"},
-        "merged_query_key": {"merged_query_key": True},
-        "initial_gain": {"initial_gain": 0.5},
-    },
-    "language_modeling": TRANSFORMER
-    | {
-        "corpus": {"corpus": "other"},
-        "tokenizer": {"tokenizer": "bytes"},
-        "model": {"model": "wortsman_2m"},
-        "context": {"context": 9},
-        "ties_embeddings": {"ties_embeddings": False},
-        "initialisation": {"initialisation": "fan_in"},
-        "vocabulary_size": {"vocabulary_size": 30},
-        "eval_batches": {"eval_batches": 3},
-    },
-    "image_classification": TRANSFORMER
-    | {
-        "images": {"images": "mnist_5000", "patch": 4},
-        "model": {"model": "vit_tiny"},
-        "initialisation": {"initialisation": "gpt2"},
-        "patch": {"patch": 4},
-        "pool": {"pool": "mean"},
-        "eval_batch_size": {"eval_batch_size": 100},
-    },
-}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -170,7 +104,7 @@ def test_every_parameter_changes_training(name, parameter):
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_parameter_is_covered_above(name):
     declared = parameters(load_class(WORKLOADS[name])).keys()
-    assert CHANGES[name].keys() == declared - ELSEWHERE
+    assert CHANGES[name].keys() == declared - ELSEWHERE.keys()
 
 
 def test_held_out_data_give_the_declared_measures_within_their_bounds(workload):

@@ -20,6 +20,7 @@ from bench.methods.fast.fused import heads_of, linear_attention, softmax_attenti
 from bench.methods.fast.tiny import takes
 from bench.methods.kernel import KernelAttention
 from bench.training.compile import NUM_WARMUP_CALLS, compile_for, new_pool, repeatable
+from bench.training.inductor import Inductor
 
 NAMES = ("softmax", "window_softmax", "relu_kernel", "elu_kernel")
 KINDS = ("full", "causal")
@@ -61,7 +62,9 @@ class Runner:
 
     def __init__(self, function: Callable, inputs: tuple[torch.Tensor, ...], num_calls: int) -> None:
         self.device = inputs[0].device
-        self.compiled, example = compile_for(self.device, function, inputs, num_calls=num_calls)
+        self.compiled, example = compile_for(
+            self.device, function, inputs, num_calls=num_calls, inductor=Inductor(compiling="auto")
+        )
         self.out = [torch.zeros_like(grad) for grad in example]
         del example
         self.memory = self._peak(inputs)

@@ -13,10 +13,8 @@ from bench.optimizers.schedules import Cosine
 from bench.training.compile import (
     H100,
     MIN_PLAIN_SECONDS_PER_OPERATION,
-    SMALL_SIZE,
     Cost,
     Speed,
-    _small_product,
     compile_for,
     cost,
     new_pool,
@@ -24,10 +22,12 @@ from bench.training.compile import (
     repeatable,
     trace,
 )
+from bench.training.inductor import SMALL_SIZE, Inductor, small_product
 from bench.training.lane import LaneProgram
 from bench.workloads.in_context_regression import InContextRegression
 
 CPU = torch.device("cpu")
+NEVER = Inductor(compiling="never")
 
 
 def randn(seed: int, *shape: int) -> torch.Tensor:
@@ -51,13 +51,13 @@ def assert_equal(one, other) -> None:
 
 
 def test_compiled_equals_eager_on_new_values():
-    compiled, _ = compile_for(CPU, nested, nested_arguments(0), num_calls=1)
+    compiled, _ = compile_for(CPU, nested, nested_arguments(0), num_calls=1, inductor=NEVER)
     for seed in (0, 10, 20):
         assert_equal(compiled(*nested_arguments(seed)), nested(*nested_arguments(seed)))
 
 
 def test_the_example_is_what_the_function_gives():
-    _, example = compile_for(CPU, nested, nested_arguments(0), num_calls=1)
+    _, example = compile_for(CPU, nested, nested_arguments(0), num_calls=1, inductor=NEVER)
     assert_equal(example, nested(*nested_arguments(0)))
 
 
@@ -65,13 +65,13 @@ def test_gradients_under_vmap_compile_to_the_same_values():
     def grads(weights, x):
         return torch.func.vmap(torch.func.grad(lambda w, x: (x @ w).square().sum()), in_dims=(0, None))(weights, x)
 
-    compiled, _ = compile_for(CPU, grads, (randn(0, 4, 3, 2), randn(1, 5, 3)), num_calls=1)
+    compiled, _ = compile_for(CPU, grads, (randn(0, 4, 3, 2), randn(1, 5, 3)), num_calls=1, inductor=NEVER)
     assert_equal(compiled(randn(2, 4, 3, 2), randn(3, 5, 3)), grads(randn(2, 4, 3, 2), randn(3, 5, 3)))
 
 
 def test_arguments_are_not_written_and_outputs_carry_no_gradient():
     arguments = nested_arguments(0)
-    compiled, _ = compile_for(CPU, nested, arguments, num_calls=1)
+    compiled, _ = compile_for(CPU, nested, arguments, num_calls=1, inductor=NEVER)
     arguments[0]["a"].requires_grad_()
     out = compiled(*arguments)
     assert not any(leaf.requires_grad for leaf in pytree.tree_leaves(out))
@@ -92,7 +92,7 @@ def test_a_compiled_train_step_equals_the_eager_one(name):
     def batch(step: int) -> dict[str, torch.Tensor]:
         return {key: tensor[0] for key, tensor in workload.batches(seeds, torch.tensor([step])).items()}
 
-    compiled, _ = compile_for(CPU, step_lanes, (lanes, batch(0), knobs, torch.tensor(0)), num_calls=1)
+    compiled, _ = compile_for(CPU, step_lanes, (lanes, batch(0), knobs, torch.tensor(0)), num_calls=1, inductor=NEVER)
     for step in range(3):
         arguments = (lanes, batch(step), knobs, torch.tensor(step))
         expected = step_lanes(*arguments)
@@ -146,12 +146,12 @@ def test_compiling_pays_after_enough_calls_and_sooner_where_a_call_does_more():
 
 
 @pytest.mark.parametrize("shapes", [((3, 4), (4, 5)), ((2, 3, 16), (2, 16, 5)), ((3, 1), (1, 1)), ((2, 99), (99, 3))])
-def test_a_small_product_equals_the_matrix_product(shapes):
+def test_asmall_product_equals_the_matrix_product(shapes):
     a, b = (randn(seed, *shape).double() for seed, shape in enumerate(shapes))
-    torch.testing.assert_close(_small_product(a, b), a @ b, rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(small_product(a, b), a @ b, rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("large", [(0, 1), (0, 2), (1, 2), (0, 1, 2)])
 def test_a_product_of_which_two_sizes_are_large_is_left_to_matrix_kernels(large):
     rows, inner, columns = (SMALL_SIZE + 1 if size in large else 2 for size in range(3))
-    assert _small_product(randn(0, rows, inner), randn(1, inner, columns)) is NotImplemented
+    assert small_product(randn(0, rows, inner), randn(1, inner, columns)) is NotImplemented

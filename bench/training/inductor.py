@@ -1,0 +1,96 @@
+"""Inductor turns a trace into fused kernels; where it fails, the trace runs as it is and a warning says why."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from analysis.text import escape_controls
+from bench.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.fx import GraphModule
+
+Compiling = Literal["auto", "never", "always"]
+
+# Matrix products of which two of the three sizes are this small leave a GPU's matrix kernels almost empty (60% of a
+# step of the paper's model, width 4, on an H100); as a product and a sum, Inductor fuses them with their neighbours.
+SMALL_SIZE = 32
+LONGEST_CAUSE = 300  # letters
+# What Inductor failed at in this process, (program, function): parts of a pack that was split, and the packs that
+# follow, go on without waiting minutes for the same failure.
+_FAILED: set[tuple[str, str]] = set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inductor:
+    """When the functions of one program go through Inductor, and what it failed at.
+
+    compiling: auto (on a GPU, where the calls would take long enough to pay for it), never, or always, on a CPU too.
+    program: what is trained, to the letter; label: the same as a person knows it. warnings: one line a failure.
+    """
+
+    compiling: Compiling
+    program: str = ""
+    label: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    def compiled(
+        self, name: str, traced: GraphModule, leaves: Sequence[Tensor], *, pays: Callable[[], bool]
+    ) -> Callable[..., Any] | None:
+        """`traced` as fused kernels, tried once; None where that is not wanted, failed, or failed before.
+
+        name: of the function that was traced. pays: whether its calls are worth the time; asked only where it matters.
+        """
+        if self.compiling == "never" or (self.program, name) in _FAILED:
+            return None
+        if self.compiling == "auto" and not pays():
+            return None
+        try:
+            return _compiled(traced, leaves)
+        except Exception as error:  # noqa: BLE001  (a compiler may raise anything)
+            out_of_memory, why = is_out_of_memory(error), cause(error)
+        gc.collect()  # outside `except`, whose traceback holds tensors
+        torch.cuda.empty_cache()
+        if out_of_memory:  # fewer lanes may find the room
+            self.warnings.append(f"{self.label}: no memory left to compile {name}, which goes on uncompiled ({why})")
+        else:
+            _FAILED.add((self.program, name))
+            self.warnings.append(f"{self.label}: Inductor failed at {name}, which goes on uncompiled ({why})")
+        return None
+
+
+def _compiled(traced: GraphModule, leaves: Sequence[Tensor]) -> Callable[..., Any]:
+    from torch._inductor import compile as inductor
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    small = {torch.ops.aten.bmm.default: small_product, torch.ops.aten.mm.default: small_product}
+    traced = make_fx(traced, decomposition_table=small, tracing_mode="real")(*leaves)
+    torch.cuda.empty_cache()
+    # Not torch.compile: reading a trace once more took 9 of 52 s of the seven packs of Table 1 at once.
+    run: Any = inductor(traced, list(leaves))
+    run(*leaves)  # kernels are built, and may fail, at the first call
+    return run
+
+
+def small_product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b, (..., M, K) by (..., K, N), as a sum of products where two of M, K and N are small."""
+    if sorted((a.shape[-2], a.shape[-1], b.shape[-1]))[1] > SMALL_SIZE:
+        return NotImplemented
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory of a device ran out; Inductor gives the error that it met as text in its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "OutOfMemoryError" in str(error)
+
+
+def cause(error: Exception) -> str:
+    """What was raised, in one line that can't steer a terminal and names no folder."""
+    first, *_ = str(error).splitlines() or [""]
+    named = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return escape_controls(re.sub(r"(?:/[^\s/'\":,;]+)+/", "", named))[:LONGEST_CAUSE]
