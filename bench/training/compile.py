@@ -72,10 +72,9 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def trace(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[GraphModule, Any]:
     """`function` as a flat graph from the leaves of its arguments to those of what it gives, and the tree of those."""
-    from torch._guards import TracingContext, tracing
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.fx.experimental.proxy_tensor import make_fx
     from torch.utils import _pytree as pytree
+
+    from bench.training.recording import record
 
     leaves, spec = pytree.tree_flatten(arguments)
     out_spec: list[Any] = []
@@ -85,12 +84,7 @@ def trace(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Gra
         out_spec[:] = [spec_of_out]
         return out
 
-    # One mode for the shapes of all values; left to itself make_fx makes one for each, which takes half of its time.
-    with torch.no_grad(), tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
-        traced = make_fx(flat, tracing_mode="real")(*leaves)
-    traced.graph.eliminate_dead_code()
-    traced.recompile()
-    return traced, out_spec[0]
+    return record(flat, leaves), out_spec[0]
 
 
 @dataclass(frozen=True, kw_only=True)
