@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import hashlib
 import json
 import math
@@ -88,6 +89,10 @@ class Knobs:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, float(getattr(self, field.name)))
 
+    def to_dict(self) -> dict[str, float]:
+        """The knobs by name."""
+        return {name: getattr(self, name) for name in KNOB_NAMES}
+
 
 KNOB_NAMES: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Knobs))
 
@@ -140,7 +145,7 @@ class Trial(Choices):
         entries = self.choices.values()
         return {name: choice.params[name.rpartition(".")[2]] for choice in entries for name in choice.swept}
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """16 hexadecimal digits: SHA-256 of the canonical JSON of all fields but labels."""
         return hashlib.sha256(canonical_json(self.to_dict(labels=False)).encode()).hexdigest()[:16]
@@ -155,7 +160,7 @@ class Trial(Choices):
         return {
             "version": TRIAL_VERSION,
             **{kind: choice.to_dict(labels=labels) for kind, choice in self.choices.items()},
-            "knobs": {name: _plain_float(number) for name, number in dataclasses.asdict(self.knobs).items()},
+            "knobs": {name: _plain_float(number) for name, number in self.knobs.to_dict().items()},
             "seed": self.seed,
             "probe_every": self.probe_every,
             **({} if self.probes is None else {"probes": [probe.to_dict(labels=labels) for probe in self.probes]}),
@@ -219,7 +224,7 @@ class Result:
         return {
             "trial_id": trial.id,
             **trial.labels,
-            **dataclasses.asdict(trial.knobs),
+            **trial.knobs.to_dict(),
             "settings": canonical_json(trial.settings),
             "seed": trial.seed,
             "num_steps": trial.num_steps,

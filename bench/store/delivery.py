@@ -1,25 +1,26 @@
 """Delivery: writes finished packs from the outbox to MLflow, so that doing it twice is doing it once.
 
 One experiment a suite; in it one suite run, under it one method run a (workload, method, optimizer), under it one run a
-trial. Runs are found again by their tags. A trial's run is created RUNNING and ended last: that is the commit point. A
-kill before it leaves a run that is filled again with the same rows (their timestamps come from the outbox entry), a
-kill after it a trial that is skipped.
+trial. Runs are found again by their tags. Into a database all trials of an entry go in one transaction (bench.store.
+new_runs). Through a server a trial's run is created RUNNING and ended last: that is the commit point. A kill before it
+leaves a run that is filled again with the same rows (their timestamps come from the outbox entry), a kill after it a
+trial that is skipped.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
+import dataclasses
 import tempfile
-from collections.abc import Mapping, Set
+import uuid
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from bench.lazy import polars
 from bench.store import records
 from bench.store.database import WriteAheadLog
+from bench.store.new_runs import NewRun, insert_runs, known_runs, new_runs, run_id_of, trash_runs
 from bench.store.outbox import Entry, sync_folder, write_durably
 from bench.store.records import MethodKey
 from bench.store.runs import ExperimentRecord, RunRecord
@@ -28,7 +29,6 @@ from bench.trial import Outcome, Result
 
 MANIFEST_FILE = "manifest.json"
 SUITE_FILE = "suite.yaml"
-TRACE_FILE = "trace.parquet"
 
 
 @dataclass(kw_only=True)
@@ -67,6 +67,7 @@ class Writer:
         self._index: Index | None = None
         self._experiment: ExperimentRecord
         self._log: WriteAheadLog | None = None  # of the embedded store
+        self._sessions: Callable[..., Any] | None = None  # MLflow's, of a database that runs are inserted into
 
     def forget(self) -> None:
         """Reads the runs anew before the next write: after a failure nobody knows what was written."""
@@ -83,6 +84,7 @@ class Writer:
             _ = self.client  # checks the database before anything else opens it
             if self._store.database is not None and self._log is None:
                 self._log = WriteAheadLog(self._store.database).__enter__()
+            self._sessions = self._store.sessions()
             self._find_experiment()
             self._index = self._read_index()
         return self._index
@@ -95,18 +97,12 @@ class Writer:
 
     def write_entry(self, entry: Entry) -> None:
         """Writes every trial of an entry that MLflow does not hold; on return all of it survives a power cut."""
-        from mlflow.entities import Metric
-
-        numbers: dict[str, list[Metric]] = {result.trial.id: [] for result in entry.results}
-        starts = {result.trial.id: (_start_ms(entry, result), result) for result in entry.results}
-        for trial_id, quantity, step, value in records.curves(entry.traces).iter_rows():
-            start_ms, result = starts[trial_id]
-            seconds = result.wall_s * step / max(result.trial.num_steps, 1)
-            numbers[trial_id].append(Metric(quantity, value, start_ms + int(1000 * seconds), step))
-        traces = entry.traces.partition_by("trial_id", as_dict=True, include_key=False)
-        for result in entry.results:
-            trial_id = result.trial.id
-            self._write_trial(entry, result, numbers[trial_id], traces.get((trial_id,)))
+        wanted = [(result, new) for result, new in new_runs(entry) if self._is_wanted(result, new)]
+        if self._sessions is None:
+            for result, new in wanted:
+                self._write_run(result, new)
+        elif wanted:
+            self._insert(entry, wanted)
         if self._log is not None:
             self._log.sync()
 
@@ -128,8 +124,7 @@ class Writer:
     def delete_trials(self, trial_ids: Set[str]) -> None:
         """Deletes trials, and the method runs that no trial is left of."""
         gone = {MethodKey.of_text(self.index.trials[trial_id].text).digest for trial_id in trial_ids}
-        for trial_id in trial_ids:
-            self.client.delete_run(self.index.trials.pop(trial_id).run_id)
+        self._delete_runs([self.index.trials.pop(trial_id).run_id for trial_id in trial_ids])
         self._delete_methods((gone - self._methods_of_trials()) if gone else set())
 
     def delete_idle_methods(self) -> None:
@@ -140,13 +135,11 @@ class Writer:
         return {MethodKey.of_text(run.text).digest for run in self.index.trials.values()}
 
     def _delete_methods(self, digests: Set[str]) -> None:
-        for digest in digests & self.index.methods.keys():
-            self.client.delete_run(self.index.methods.pop(digest))
+        self._delete_runs([self.index.methods.pop(digest) for digest in digests & self.index.methods.keys()])
 
     def delete_suite(self) -> None:
         """Deletes the suite run and its method runs; the next write would make a new one."""
-        for run_id in (*self.index.methods.values(), self.index.suite):
-            self.client.delete_run(run_id)
+        self._delete_runs([*self.index.methods.values(), self.index.suite])
         self.forget()
 
     def tag_experiment(self, name: str, value: str) -> None:
@@ -179,55 +172,71 @@ class Writer:
                 parent = PurePosixPath(run_id, "artifacts", name).parent
                 self._store.artifact_repository(self._experiment).log_artifact(str(path), str(parent))
 
-    def _write_trial(self, entry: Entry, result: Result, points: list[Any], trace: polars.DataFrame | None) -> None:
+    def _is_wanted(self, result: Result, new: NewRun) -> bool:
+        """Whether MLflow lacks the result: not if a run ended with it, nor if it is lost and a run has another."""
+        known = self.index.trials.get(result.trial.id)
+        if known is None:
+            return True
+        is_held = known.is_ended and known.text == records.result_text(new.tags)
+        return not is_held and (result.outcome.is_result or not known.is_finished)
+
+    def _insert(self, entry: Entry, wanted: list[tuple[Result, NewRun]]) -> None:
+        """Puts all runs into the database, whole and in one transaction, in place of those that it has of the trials.
+
+        Their files are written before it, so that a run that is there has its own.
+        """
+        assert self._sessions is not None
+        trials = {result.trial.id: (result, self._with_parent(result, new)) for result, new in wanted}
+        ids = {trial_id: run_id_of(entry, result) for trial_id, (result, _) in trials.items()}
+        with self._sessions() as session:
+            taken = known_runs(session, ids.values())  # in the trash, where a user put them
+        ids = {trial_id: uuid.uuid4().hex if run_id in taken else run_id for trial_id, run_id in ids.items()}
+        runs = {ids[trial_id]: new for trial_id, (_, new) in trials.items()}
+        for run_id, new in runs.items():
+            if new.files:
+                self.write_files(run_id, new.files)
+        replaced = [self.index.trials[trial_id].run_id for trial_id in trials if trial_id in self.index.trials]
+        with self._sessions(read_only=False) as session:
+            insert_runs(session, self._experiment, runs, replaced=replaced)
+        for trial_id, (result, new) in trials.items():
+            self.index.trials[trial_id] = _trial_run(ids[trial_id], result, new)
+
+    def _with_parent(self, result: Result, new: NewRun) -> NewRun:
+        return dataclasses.replace(new, tags={**new.tags, records.PARENT: self.method_run(MethodKey.of(result))})
+
+    def _write_run(self, result: Result, new: NewRun) -> None:
+        """Begins a run, or takes the one that a kill left of this result, fills it and ends it last."""
         from mlflow.entities import Metric, Param, RunTag
 
-        tags = records.trial_tags(result)
-        run = self._run_to_fill(result, records.result_text(tags))
-        if run is None:
-            return
-        files = {} if trace is None else {TRACE_FILE: _parquet(trace)}
-        for name, content in files.items():
-            tags |= {records.TRACE: name, records.TRACE_SHA256: hashlib.sha256(content).hexdigest()}
-        late_tags = []
-        if run.run_id:  # another version may have made the run
-            late_tags = [RunTag(name, value) for name, value in tags.items()]
-        else:
-            tags[records.PARENT] = self.method_run(MethodKey.of(result))
-            run.run_id = self._create_run(result, tags, _start_ms(entry, result))
-        singles = [
-            Metric(name, value, entry.created_ms, result.trial.num_steps or 0)  # imported: maybe unknown
-            for name, value in records.trial_metrics(result).items()
-        ]
-        params = [Param(name, value) for name, value in records.trial_params(result).items()]
-        exact = {(single.key, single.step) for single in singles}  # a curve's last point is the same, but rounded
-        metrics = [point for point in points if (point.key, point.step) not in exact] + singles
-        self.client.log_batch(run.run_id, metrics=metrics, params=params, tags=late_tags)
-        if files:
-            self.write_files(run.run_id, files)
-        status = "FINISHED" if result.outcome.is_result else "FAILED"
-        self.client.set_terminated(run.run_id, status, end_time=entry.created_ms)
-        run.status = status
-        self.index.trials[result.trial.id] = run
-
-    def _run_to_fill(self, result: Result, text: str) -> TrialRun | None:
-        """The run that a kill left open, or one without id that is to be created, or None if nothing is to be done."""
+        new = self._with_parent(result, new)
         known = self.index.trials.get(result.trial.id)
-        if known is not None:
-            if known.is_ended and known.text == text:
-                return None
-            if known.is_finished and not result.outcome.is_result:
-                return None  # a lost trial never replaces a result
-            if known.text == text:
-                return known
+        if known is not None and known.text != records.result_text(new.tags):
             self.client.delete_run(known.run_id)  # the newer result replaces it: params and metrics can't be unwritten
             del self.index.trials[result.trial.id]
-        return TrialRun(run_id="", text=text, outcome=result.outcome, status="RUNNING")
+            known = None
+        if known is None:
+            run = self.client.create_run(
+                self._experiment.experiment_id, start_time=new.start_ms, tags=dict(new.tags), run_name=new.name
+            )
+            run_id, late_tags = run.info.run_id, []
+        else:  # another version may have made the run
+            run_id, late_tags = known.run_id, [RunTag(name, value) for name, value in new.tags.items()]
+        metrics = [Metric(*point) for point in new.points]
+        params = [Param(name, value) for name, value in new.params.items()]
+        self.client.log_batch(run_id, metrics=metrics, params=params, tags=late_tags)
+        if new.files:
+            self.write_files(run_id, new.files)
+        self.client.set_terminated(run_id, new.status, end_time=new.end_ms)
+        self.index.trials[result.trial.id] = _trial_run(run_id, result, new)
 
-    def _create_run(self, result: Result, tags: dict[str, str], start_ms: int) -> str:
-        name = records.trial_name(result)
-        run = self.client.create_run(self._experiment.experiment_id, start_time=start_ms, tags=tags, run_name=name)
-        return run.info.run_id
+    def _delete_runs(self, run_ids: Collection[str]) -> None:
+        """Moves runs to MLflow's trash."""
+        if self._sessions is not None:
+            with self._sessions(read_only=False) as session:
+                trash_runs(session, run_ids)
+            return
+        for run_id in run_ids:
+            self.client.delete_run(run_id)
 
     def _find_experiment(self) -> None:
         version = str(records.SCHEMA_VERSION)
@@ -280,11 +289,5 @@ class Writer:
         trials[trial_id] = better
 
 
-def _start_ms(entry: Entry, result: Result) -> int:
-    return entry.created_ms - int(1000 * result.wall_s)
-
-
-def _parquet(trace: polars.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    trace.write_parquet(buffer, compression="zstd", statistics=False)
-    return buffer.getvalue()
+def _trial_run(run_id: str, result: Result, new: NewRun) -> TrialRun:
+    return TrialRun(run_id=run_id, text=records.result_text(new.tags), outcome=result.outcome, status=new.status)

@@ -33,6 +33,7 @@ IMPORT = "bench.import."  # and that name; on the suite run: JSON, what was impo
 TRACE = "bench.trace"  # name of the trace's artifact; no tag if there is no trace
 TRACE_SHA256 = "bench.trace_sha256"  # of that file, since schema 2
 PARENT = "mlflow.parentRunId"
+RUN_NAME = "mlflow.runName"
 CLASSIC = {"workflowType": "machine_learning"}  # of links to MLflow's UI; without it pages open among LLM traces
 LABELS = ("bench.workload", "bench.method", "bench.optimizer")  # of a method run, and of all of them on the suite run
 
@@ -171,7 +172,7 @@ def result_from_tags(tags: Mapping[str, str]) -> Result:
 def trial_params(result: Result) -> dict[str, str]:
     trial = result.trial
     labels = {kind: choice.label for kind, choice in trial.choices.items()}
-    numbers = {**dataclasses.asdict(trial.knobs), "seed": trial.seed, "num_steps": trial.num_steps}
+    numbers = {**trial.knobs.to_dict(), "seed": trial.seed, "num_steps": trial.num_steps}
     return {name: shown(str(value), _MAX_PARAM) for name, value in {**labels, **numbers, **trial.settings}.items()}
 
 

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 from bench.errors import StoreError, UsageError
@@ -127,6 +127,15 @@ class Store:
                 quiet()  # importing MLflow sets the levels of its loggers
                 self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
+
+    def sessions(self) -> Callable[..., Any] | None:
+        """What makes MLflow's own sessions on its database; None if a server has it or its tables are not known."""
+        if self.is_remote or not can_read(self.schema()):
+            return None
+        with self.reported():
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            return SqlAlchemyStore(self.uri, self.artifact_root or "").ManagedSessionMaker
 
     @property
     def reader(self) -> Reader:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -56,20 +57,20 @@ def everything(store: Store) -> tuple:
     )
 
 
-def kill_in_an_open_run(store: Store, child: subprocess.Popen[bytes]) -> None:
-    """SIGKILL while a trial's run is begun and not ended: the process is stopped until one is seen to be open."""
+def traces_of(store: Store) -> list[Path]:
+    return list(store.artifacts.glob("*/artifacts/trace.parquet"))
 
-    def is_open() -> bool:
-        return bool(rows(store, "select 1 from runs where status = 'RUNNING' and name like '%seed=%'"))
 
-    while not is_open():
+def kill_before_the_transaction(store: Store, child: subprocess.Popen[bytes]) -> None:
+    """SIGKILL while files of trials are written, before their rows: the process is stopped until one is seen."""
+    while not traces_of(store):
         child.send_signal(signal.SIGCONT)
         time.sleep(0.002)
-        assert child.poll() is None, "delivered before a run was seen open: the test proves nothing"
+        assert child.poll() is None, "delivered before a file was seen: the test proves nothing"
         child.send_signal(signal.SIGSTOP)
     child.kill()
     child.communicate()
-    assert is_open()
+    assert rows(store, "select 1 from runs where name like '%seed=%'") == []
 
 
 def test_delivered_results_come_back_exactly(store, open_tracker):
@@ -111,7 +112,7 @@ def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker
         )
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-        kill_in_an_open_run(store, child)
+        kill_before_the_transaction(store, child)
         assert len(tracker.outbox.entries()) == 1
         assert_holds(store, finished)
     tracker = open_tracker(store)
@@ -119,6 +120,7 @@ def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker
     assert tracker.deliver() == 0
     assert_holds(store, finished)
     assert runs_by_kind(store) == {"suite": 1, "method": 2, "trial": 30}
+    assert len(traces_of(store)) == 30  # what the killed left was written over
 
     (tmp_path / "undisturbed").mkdir()
     shutil.copy(fresh_database, tmp_path / "undisturbed" / "mlflow.db")
