@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
@@ -77,30 +76,3 @@ def _words(seed: Tensor, stream: str, step: Tensor, numel: int) -> tuple[Tensor,
     # it has to read, here of zeros, makes a number of 64 bits of it.
     block = block | (step_1 & 0)
     return philox((block, step_1 + 0 * block, number, torch.zeros_like(block)), key)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dropout:
-    """Dropout whose mask is a function of (seed, step, stream); with rate 0 or no seed it does nothing."""
-
-    rate: float = 0.0
-    seed: Tensor | None = None
-    step: Tensor | None = None
-
-    @property
-    def acts(self) -> bool:
-        """Whether it drops anything."""
-        return self.rate > 0 and self.seed is not None and self.step is not None
-
-    def with_rate(self, rate: float) -> Dropout:
-        """The same seed and step, another rate."""
-        return replace(self, rate=rate)
-
-    def __call__(self, stream: str, x: Tensor) -> Tensor:
-        """`x` with elements of 0 at the rate, the others times 1 / (1 - rate): a mask for each stream."""
-        if not self.acts:
-            return x
-        assert self.seed is not None
-        assert self.step is not None
-        word = integers(self.seed, "dropout." + stream, self.step, tuple(x.shape), 2**24)
-        return x * (word >= self.rate * 2**24) / (1 - self.rate)

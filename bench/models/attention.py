@@ -19,7 +19,7 @@ from bench.probes.base import Attention, Probe, merge, observe
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.randomness import Dropout
+    from bench.models.dropout import Dropout
 
 Tensors = dict[str, "Tensor"]
 # Elements of one logits tensor while observing (64 MiB of float32): a large model is never observed all heads at once.

@@ -13,9 +13,9 @@ from bench.lazy import torch
 from bench.methods.base import Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
+from bench.models.dropout import Dropout
 from bench.models.projections import Projection, init_projections, project, refresh_projections
 from bench.models.transformer import Transformer
-from bench.randomness import Dropout
 
 if TYPE_CHECKING:
     from torch import Tensor

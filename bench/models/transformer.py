@@ -37,7 +37,7 @@ from bench.optimizers.layers import Layer, layers_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.randomness import Dropout
+    from bench.models.dropout import Dropout
 
 ROTARY_BASE = 10_000.0  # Su et al. 2021
 

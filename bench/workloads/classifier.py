@@ -15,10 +15,10 @@ from bench.methods.base import Heads, MaskKind, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
 from bench.models.classify import HELD_OUT_MEASURES, cross_entropy, measures
+from bench.models.dropout import Dropout
 from bench.models.limits import limit_projections
 from bench.models.transformer import Transformer
 from bench.optimizers.layers import Layer
-from bench.randomness import Dropout
 from bench.workloads.base import Forward, Workload
 
 if TYPE_CHECKING:

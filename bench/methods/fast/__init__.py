@@ -1,1 +1,1 @@
-"""Attention without the matrix P: fused softmax, sums over keys, kernels for tiny sequences, and when they pay."""
+"""Attention without the matrix P: fused softmax, sums over keys, tiny sequences, when they pay; masks of dropout."""

@@ -1,4 +1,4 @@
-"""Triton kernels of tiny.py: every thread keeps a row of attention to itself, so P is never in memory.
+"""Triton kernels of tiny.py: every thread keeps a row of attention to itself, so P is never in memory. And of masks.py.
 
 Rows of all sequences follow one another, ROWS of them a program, whichever sequences they belong to. What the loop over
 the keys of a row, or the queries of a key, reads of a sequence stays in the nearest cache.
@@ -229,3 +229,34 @@ def backward_keys(
         dv_RW += p_R[:, None] * do_RW
     tl.store(dk_NKW + own_RW, dk_RW, mask=is_there_R[:, None])
     tl.store(dv_NKW + own_RW, dv_RW, mask=is_there_R[:, None])
+
+
+@triton.jit(do_not_specialize=["stream", "threshold"])
+def keep(
+    kept_NW,
+    seed_N,
+    step_N,
+    stream,
+    threshold,
+    num_words,
+    SEED_STRIDE: tl.constexpr,
+    STEP_STRIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Four bytes of the mask of seed n as a word: 1 where the upper 24 bits of a random word reach the threshold.
+
+    A thread draws four words in registers. Shapes: N seeds, W words.
+    """
+    n = tl.program_id(1)
+    word_W = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    none_W = tl.zeros([BLOCK], tl.uint32)
+    step_W = none_W + tl.load(step_N + n * STEP_STRIDE).to(tl.uint32)
+    stream_W = none_W + stream.to(tl.uint32)
+    seed = tl.load(seed_N + n * SEED_STRIDE)
+    w0, w1, w2, w3 = tl.philox(seed, word_W.to(tl.uint32), step_W, stream_W, none_W)
+    kept_W = (w0 >> 8 >= threshold).to(tl.uint32)
+    kept_W |= (w1 >> 8 >= threshold).to(tl.uint32) << 8
+    kept_W |= (w2 >> 8 >= threshold).to(tl.uint32) << 16
+    kept_W |= (w3 >> 8 >= threshold).to(tl.uint32) << 24
+    own_W = kept_NW + n.to(tl.int64) * num_words + word_W
+    tl.store(own_W, kept_W.to(tl.int32, bitcast=True), mask=word_W < num_words)

@@ -9,7 +9,7 @@ from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.models.attention_only import AttentionOnly
 from bench.models.decoder import decoder
-from bench.randomness import Dropout
+from bench.models.dropout import Dropout
 from tests.bench.methods.naive import FULL, queries_and_keys, randn
 
 STEP = {"step": torch.tensor(0)}

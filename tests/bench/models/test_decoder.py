@@ -8,7 +8,8 @@ import torch
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.models.decoder import PRESETS, Decoder, decoder
-from bench.randomness import Dropout, normal
+from bench.models.dropout import Dropout
+from bench.randomness import normal
 
 CONTEXT, VOCABULARY = 1024, 50257
 

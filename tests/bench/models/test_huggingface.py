@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
-from bench.randomness import Dropout
+from bench.models.dropout import Dropout
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Trial

@@ -15,8 +15,8 @@ from bench.methods import METHODS
 from bench.methods.base import Mask
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode, attend
+from bench.models.dropout import Dropout
 from bench.models.transformer import Transformer
-from bench.randomness import Dropout
 
 BATCH, TOKENS, WIDTH, HEADS, LAYERS = 3, 7, 8, 2, 2
 BASE: dict[str, Any] = {

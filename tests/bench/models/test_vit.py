@@ -10,8 +10,8 @@ from torch.nn import functional
 from bench.methods.linear import PlainLinear, SigmaReparam
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
+from bench.models.dropout import Dropout
 from bench.models.vit import PRESETS, patches_of, vit
-from bench.randomness import Dropout
 
 SHAPE = (6, 4, 3)
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0}

@@ -16,7 +16,7 @@ from bench.data.corpus import open_corpus
 from bench.held_out import COMPUTED, HELD_OUT_COLUMNS
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
-from bench.randomness import Dropout
+from bench.models.dropout import Dropout
 from bench.training.history import History
 from bench.training.pack import Pack
 from bench.training.train import PackRun

@@ -17,10 +17,10 @@ from bench.data.write import write_corpus
 from bench.errors import UsageError
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
+from bench.models.dropout import Dropout
 from bench.optimizers.adam import AdamW
 from bench.optimizers.schedules import Constant
 from bench.probes import build_probes
-from bench.randomness import Dropout
 from bench.training.lane import LaneProgram
 from bench.workloads import language_modeling
 from bench.workloads.language_modeling import LanguageModeling
