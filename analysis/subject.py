@@ -95,6 +95,11 @@ class Subject(_Run):
         return mark_imported(with_costs(board, self.plain_manifest), self.results, self.imported)
 
     @property
+    def compared(self) -> pl.DataFrame:
+        """The results of the entries that are compared as methods: all but A/A controls."""
+        return self.results.filter(~pl.col("method").is_in(list(self.controls))) if self.controls else self.results
+
+    @property
     def scored(self) -> pl.DataFrame:
         """The results with the scored loss as initial_loss and final_loss, which curves are made of."""
         return choose_loss(self.results, self.loss)

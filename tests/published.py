@@ -30,6 +30,20 @@ def differences(suite: str, score: str) -> pl.DataFrame:
     return score_differences(measured_entries(frame, None, "train"), score)
 
 
+@functools.cache
+def precision_differences(score: str) -> pl.DataFrame:
+    """Of each method, lm_small's score in bfloat16 minus that in float32, paired by seed, under decay of matrices."""
+    frames = [
+        imported_runs(read_tidy(RESULTS / suite / "curves.csv"), plain_reading(suite))
+        .frame.filter(pl.col("optimizer") == "adamw(beta2=0.95)")
+        .with_columns(optimizer=pl.lit(precision), workload=pl.lit("lm_small"))
+        for suite, precision in (("lm_small", "bfloat16"), ("lm_small_float32", "float32"))
+    ]
+    pairs = score_differences(measured_entries(pl.concat(frames, how="diagonal"), None, "train"), score)
+    method = pl.col("first").str.split(", ").list.first()
+    return pairs.filter(method == pl.col("second").str.split(", ").list.first()).with_columns(method=method)
+
+
 def comparison(suite: str, score: str, better: str, other: str) -> dict[str, Any]:
     """The row of a pair, its difference that of the better entry minus the other."""
     pairs = differences(suite, score)

@@ -6,7 +6,15 @@ import re
 import polars
 import pytest
 
-from tests.published import RESULTS, board, claims, comparison, correlations_with_table_1, differences
+from tests.published import (
+    RESULTS,
+    board,
+    claims,
+    comparison,
+    correlations_with_table_1,
+    differences,
+    precision_differences,
+)
 
 README = (RESULTS / "README.md").read_text(encoding="utf-8")
 NANOGPT_LEAST, NANOGPT_LAPTOP = 1.4697, 1.901  # held-out losses that nanoGPT's README states
@@ -77,8 +85,55 @@ def test_as_many_pairs_are_separated_as_is_said():
     vit, small = (differences(suite, "lr_sensitivity") for suite in ("vit_digits", "lm_small"))
     of_vit, of_small = (pairs.filter(polars.col("p_holm") < 0.05) for pairs in (vit, small))
     assert stated(r"Of (\d+) pairs the seeds separate (\d+)") == [vit.height, of_vit.height]
-    assert stated(r"Three seeds separate (\d+) pair of (\d+)") == [of_small.height, small.height]
+    assert stated(r"Of (\d+) pairs of the board the seeds separate (\d+) by sensitivity") == [
+        small.height,
+        of_small.height,
+    ]
     assert all(name.startswith("sigma_reparam") for end in ("first", "second") for name in of_vit[end])
+
+
+def test_float32_changes_no_method_of_the_language_model():
+    found = precision_differences("lr_sensitivity")
+    assert found.height == 8
+    assert stated(r"differences of (-0\.\d+) to (0\.\d+)") == [
+        round(min(found["difference"].to_list()), 3),
+        round(max(found["difference"].to_list()), 3),
+    ]
+    for score in ("lr_sensitivity", "best_loss"):
+        assert (precision_differences(score)["ci_low"] < 0).all()
+        assert (precision_differences(score)["ci_high"] > 0).all()
+
+
+def test_no_decay_policy_is_told_apart_on_the_language_model():
+    entries = [row["method"] for row in board("lm_small") if row["optimizer"] == "adamw(beta2=0.95)"]
+    pairs = {
+        name: comparison(
+            "lm_small", "lr_sensitivity", f"{name}, adamw(beta2=0.95)", f"{name}, adamw(decays=all, beta2=0.95)"
+        )
+        for name in entries
+    }
+    assert all(pair["p_holm"] > 0.05 for pair in pairs.values())
+    softmax = pairs["softmax"]
+    expected = [round(softmax[name], 3) for name in ("difference", "ci_low", "ci_high")]
+    assert stated(r"softmax's \((0\.\d+) \[(0\.\d+), (0\.\d+)\]\)") == expected
+    largest = sorted(pairs, key=lambda name: -abs(pairs[name]["difference"]))[:2]
+    assert set(largest) == {"softmax", "softmax_control"}
+
+
+def test_the_table_of_what_changed_holds_todays_scores():
+    today = {(row["method"], row["optimizer"]): float(row["lr_sensitivity"]) for row in board("lm_small")}
+    exact = {row["method"]: float(row["lr_sensitivity"]) for row in board("lm_small_float32")}
+    rows = re.findall(r"^\| (\w+) \| [\d.]+ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.MULTILINE)
+    assert len(rows) == 7
+    for method, *said in rows:
+        found = [today[method, f"adamw({policy}beta2=0.95)"] for policy in ("decays=all, ", "")] + [exact[method]]
+        assert [float(number) for number in said] == pytest.approx(found, abs=0.0051)
+
+
+def test_nothing_diverged_on_the_language_model():
+    rows = [*board("lm_small"), *board("lm_small_float32")]
+    assert {float(row["diverged_share"]) for row in rows} == {0}
+    assert stated(r"Nothing diverged in the (\d+) trials") == [sum(int(row["num_trials"]) for row in rows)]
 
 
 def test_the_floor_is_the_difference_of_softmax_and_its_control():

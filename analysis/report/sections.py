@@ -40,10 +40,12 @@ def report_sections(
     """
     chosen = choose_loss(results, loss)
     scores = other_scores(measured_entries(results, measures, loss), loss)
-    controls = board.filter(pl.col("control_of") != "")["method"].to_list()
+    is_control = pl.col("control_of") != ""
+    controls = board.filter(is_control)["method"].to_list()
     # The same frame where it can be: what is computed of it is kept by frame.
     compared = chosen.filter(~pl.col("method").is_in(controls)) if controls else chosen
-    sections = (_guards(compared, score), scores, _costs(board), _knobs(chosen, loss), _optimizers(board, loss))
+    methods = board.filter(~is_control)
+    sections = (_guards(compared, score), scores, _costs(board), _knobs(chosen, loss), _optimizers(methods, loss))
     return [section for section in sections if section is not None and not section.is_empty]
 
 

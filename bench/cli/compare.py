@@ -62,7 +62,7 @@ def compare(
     if out is not None:
         _make(out)
     subjects = compared_subjects(sides, open_store(store, tracking_uri), loss=loss, allow_code=allow_code)
-    board = across_board(conditions({name: one.results for name, one in subjects.items()}, loss), score)
+    board = across_board(conditions({name: one.compared for name, one in subjects.items()}, loss), score)
     _print(board, format, is_wide=wide)
     if out is not None:
         written = _write(board, out)

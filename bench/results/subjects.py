@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from analysis.blown_up import with_margin
 from analysis.imports.formats import as_tidy
 from analysis.imports.runs import imported_runs, named_apart, plain_reading
 from analysis.imports.tidy_file import printable, read_tidy
 from analysis.imports.wishes import Wishes
 from analysis.subject import SearchSubject, Subject
-from bench.entry import build, load_class
+from bench.entry import build
 from bench.errors import UsageError
 from bench.lazy import polars
-from bench.methods import METHODS
+from bench.results.controls import controls_named, controls_of
+from bench.results.margins import margin_of, with_margins
 from bench.results.standings import answers, groups, stand, trail
 from bench.results.stored import Stored
 from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, suite_names, trace_lots
@@ -124,7 +124,7 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
         origin=_in_store(suite.name, store),
         description=suite.description,
         facts=_facts(suite, f"{len(wanted) - num_missing} of {len(wanted)} finished"),
-        results=_with_margins(named_apart(results, imported), imported, store, suite.name, suite.blown_up_margin),
+        results=with_margins(named_apart(results, imported), imported, store, suite.name, suite.blown_up_margin),
         imported=imported,
         num_trials=len(wanted),
         num_missing=num_missing,
@@ -132,17 +132,10 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
         score=score,
         loss=loss,
         published=published,
-        controls=_controls(suite),
+        controls=controls_of(suite),
         read_manifest=functools.partial(manifest_with_imports, store, suite.name),
         trace_lots=functools.partial(trace_lots, store, suite.name),
     )
-
-
-def _controls(suite: Suite) -> dict[str, str]:
-    """Labels of the suite's A/A controls, and of its first entry of the method that each is a control of."""
-    first = {choice.name: choice.label for choice in reversed(suite.methods)}
-    named = {choice.label: load_class(METHODS.get(choice.name, choice.name)).control_of for choice in suite.methods}
-    return {label: first[name] for label, name in named.items() if name in first}
 
 
 def _labelled(results: polars.DataFrame, labels: Mapping[str, Mapping[str, str]]) -> polars.DataFrame:
@@ -172,9 +165,10 @@ def _of_imports(name: str, store: Store, *, score: str, loss: str, published: po
         title=f"{name} (imported)",
         origin=_in_store(name, store),
         description="Runs of others, imported.",
-        results=_with_margins(named_apart(results, imported), imported, store, name, BLOWN_UP_MARGIN),
+        results=with_margins(named_apart(results, imported), imported, store, name, BLOWN_UP_MARGIN),
         imported=imported,
         num_keys=dict.fromkeys(results["workload"], NO_NUM_KEYS),
+        controls=controls_named(results),
         score=score,
         loss=loss,
         published=published,
@@ -198,7 +192,8 @@ def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
         name=name,
         title=name,
         origin=_in_store(name, store),
-        results=_with_margins(results, imported, store, name, _margin_of(read_manifest(store, name))),
+        results=with_margins(results, imported, store, name, margin_of(read_manifest(store, name))),
+        controls=controls_named(results),
         imported=imported,
         score=score,
         loss=loss,
@@ -256,31 +251,12 @@ def _of_file(
         origin=origin or file.shown,
         results=results,
         num_keys=dict.fromkeys(results["workload"], NO_NUM_KEYS),
+        controls=controls_named(results),
         score=score,
         loss=loss,
-        blown_up_margin=_margin_of(read_manifest()),
+        blown_up_margin=margin_of(read_manifest()),
         read_manifest=read_manifest,
     )
-
-
-def _with_margins(
-    results: polars.DataFrame, imported: Mapping[str, str], store: Store, name: str, margin: float
-) -> polars.DataFrame:
-    """The results with the margin beyond which a trial blew up; an import that was given one has its own."""
-    records = read_imports(store, name) if imported else {}
-    margins = {
-        trial_id: records[of_import]["blown_up_margin"]
-        for trial_id, of_import in imported.items()
-        if "blown_up_margin" in records.get(of_import, {})
-    }
-    own = polars.col("trial_id").replace_strict(margins, default=margin, return_dtype=polars.Float64)
-    return with_margin(results, own if margins else margin)
-
-
-def _margin_of(manifest: str | None) -> float:
-    """The margin that the suite of a manifest sets."""
-    suite = json.loads(manifest or "{}").get("suite")
-    return suite.get("blown_up_margin", BLOWN_UP_MARGIN) if isinstance(suite, dict) else BLOWN_UP_MARGIN
 
 
 def _manifest_text(path: Path) -> str | None:

@@ -85,3 +85,11 @@ def test_no_section_compares_methods_with_a_control():
     assert "softmax_control" not in guards.files["seeds_to_separate.csv"]
     (without, *_) = report_sections(data, leaderboard(data), "lr_sensitivity", "train")
     assert "softmax_control" in without.files["seeds_to_separate.csv"]
+
+
+def test_a_control_is_no_method_of_the_matrix_of_optimizers():
+    other = with_control().with_columns(pl.col("trial_id") + "-other", optimizer=pl.lit("other"))
+    data = pl.concat([with_control(), other])
+    sections = report_sections(data, leaderboard(data, controls=CONTROLS), "lr_sensitivity", "train")
+    (matrix,) = (each.data["optimizer_matrix.csv"] for each in sections if "optimizer_matrix.csv" in each.data)
+    assert set(matrix["method"]) == {"softmax", "other"}
