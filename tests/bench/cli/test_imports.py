@@ -211,7 +211,7 @@ def test_diff_finds_the_method_that_moved(bench, tmp_path):
 def test_diff_of_two_committed_suites_compares_what_they_share(bench):
     code, printed, said = bench("diff", COMMITTED / "paper_table1", COMMITTED / "optimizer_matrix")
     assert code == 0
-    assert "in one alone, 10 of 56" in printed
+    assert "in one alone, 10 of 57" in printed
     assert "suite.workloads.in_context_regression.num_steps  10000" in printed
     assert "workload in_context_regression of A is compared with in_context_regression(num_steps=1000) of B" in said
     assert "7 entries in both" in said
