@@ -21,7 +21,7 @@ from bench.errors import StoreError, UsageError
 from bench.results.publish import publish
 from bench.results.stored import Stored
 from bench.results.subjects import NO_GRID, read_grid
-from bench.store import Store, Tracker, imported_trials, read_imports, read_results, read_status, records
+from bench.store import Store, Tracker, own_trials, read_imports, read_status, records
 from bench.suite import Suite
 from bench.suite.errors import suggest
 from bench.trial import KINDS, KNOB_NAMES, Result
@@ -274,11 +274,10 @@ def _check_name(stored: Stored) -> None:
 
 
 def _refuse_own_trials(store: Store, suite_name: str) -> None:
-    own = read_results(store, suite_name).height - len(imported_trials(store, suite_name))
-    if own:
+    if own := own_trials(store, suite_name):
         raise UsageError(
-            f"{store.shown_uri}: suite {suite_name!r} has {own} trials of our own; required --suite with its file, to "
-            "stand beside them, or another name"
+            f"{store.shown_uri}: suite {suite_name!r} has {len(own)} trials of our own; required --suite with its "
+            "file, to stand beside them, or another name"
         )
 
 

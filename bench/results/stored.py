@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.errors import UsageError
-from bench.store import Store, imported_trials, read_imports, read_results, read_suite_text, suite_names
+from bench.store import Store, imported_trials, own_trials, read_imports, read_suite_text, suite_names
 from bench.suite import Suite, find_suite, load_suite, parse_suite
 
 
@@ -57,13 +57,11 @@ def holds_imports(store: Store, name: str) -> bool:
 
     Raises UsageError for one with trials of ours, which their suite alone tells from what else they stand among.
     """
-    num_imported, num_runs = len(imported_trials(store, name)), read_results(store, name).height
-    if num_runs > num_imported:
+    if own := own_trials(store, name):
         raise UsageError(
-            f"{name}: {store.shown_uri} has {num_runs - num_imported} trials of this suite that were trained "
-            "here; required its file"
+            f"{name}: {store.shown_uri} has {len(own)} trials of this suite that were trained here; required its file"
         )
-    return num_imported > 0
+    return bool(imported_trials(store, name))
 
 
 def suites_of_imports(store: Store) -> list[str]:

@@ -4,6 +4,7 @@ from bench.store import records
 from bench.store.audit import examine_artifacts, read_runs
 from bench.store.read import (
     imported_trials,
+    own_trials,
     read_imports,
     read_manifest,
     read_results,
@@ -25,6 +26,7 @@ __all__ = [
     "examine_artifacts",
     "imported_trials",
     "leaderboard_link",
+    "own_trials",
     "read_imports",
     "read_manifest",
     "read_results",

@@ -41,10 +41,17 @@ def is_made(database: Path) -> bool:
 
 
 def make_sqlite(database: Path, artifact_root: str) -> None:
-    """Makes MLflow's database, whole or not at all. Only under a lock."""
+    """Makes MLflow's database, whole or not at all. Only under a lock.
+
+    Its tables are those that the migrations of its known version leave, which take seconds; another version migrates.
+    """
     for leftover in database.parent.glob(f"{database.name}.new-*"):
         leftover.unlink()
     temporary = database.with_name(f"{database.name}.new-{os.getpid()}")
+    script = Path(__file__).with_name(f"tables_{newest_schema()}.sql")
+    if script.exists():
+        with contextlib.closing(sqlite3.connect(temporary)) as connection:
+            connection.executescript(f"begin;\n{script.read_text(encoding='utf-8')}commit;")
     _initialise(f"sqlite:///{temporary}", artifact_root)
     temporary.rename(database)
     sync_folder(database.parent)

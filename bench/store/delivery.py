@@ -253,7 +253,7 @@ class Writer:
 
     def _read_index(self) -> Index:
         index = Index(suite="")
-        for run in self._store.runs(self._experiment):
+        for run in self._store.runs(self._experiment, tags_only=True):
             tags = run.tags
             records.check_schema(tags, f"{self._store.shown_uri}: run {run.run_id}")
             match tags.get(records.KIND):

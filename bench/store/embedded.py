@@ -67,8 +67,8 @@ class EmbeddedReader:
                 values,
             ).fetchall()
             tags = _texts(connection, "tags", chosen, values)
-            params = _texts(connection, "params", chosen, values)
-            metrics = _numbers(connection, chosen, values)
+            params = {} if wanted.tags_only else _texts(connection, "params", chosen, values)
+            metrics = {} if wanted.tags_only else _numbers(connection, chosen, values)
         return [
             RunRecord(
                 run_id=run_id,
@@ -77,8 +77,8 @@ class EmbeddedReader:
                 start_ms=start_ms,
                 end_ms=end_ms,
                 tags=tags[run_id],
-                params=params[run_id],
-                metrics=metrics[run_id],
+                params=params.get(run_id, {}),
+                metrics=metrics.get(run_id, {}),
             )
             for run_id, name, status, start_ms, end_ms in rows
         ]

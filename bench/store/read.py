@@ -53,11 +53,22 @@ def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> 
 
 def imported_trials(store: Store, suite_name: str) -> dict[str, str]:
     """The name of its import by the id of each imported trial of a suite."""
+    imports = _imports_of_trials(store, suite_name, tag=records.IMPORTED)
+    return {trial_id: name for trial_id, name in imports.items() if name is not None}
+
+
+def own_trials(store: Store, suite_name: str) -> set[str]:
+    """Ids of the trials of a suite that were trained here and ended, with a result or lost."""
+    return {trial_id for trial_id, name in _imports_of_trials(store, suite_name).items() if name is None}
+
+
+def _imports_of_trials(store: Store, suite_name: str, tag: str | None = None) -> dict[str, str | None]:
+    """The name of its import by the id of each trial that ended, None for our own. tag: of those that have it alone."""
     experiment = store.experiment(suite_name)
-    runs = [] if experiment is None else store.runs(experiment, "trial", is_ended=True, tag=records.IMPORTED)
-    names = {run.tags[records.TRIAL_ID]: run.tags[records.IMPORTED] for run in runs}
+    runs = [] if experiment is None else store.runs(experiment, "trial", is_ended=True, tag=tag, tags_only=True)
     waiting = [result.trial for entry in _waiting(store, suite_name) for result in entry.results]
-    return names | {trial.id: name for trial in waiting if (name := import_name(trial.method.name)) is not None}
+    names = {run.tags[records.TRIAL_ID]: run.tags.get(records.IMPORTED) for run in runs}
+    return names | {trial.id: import_name(trial.method.name) for trial in waiting}
 
 
 def read_imports(store: Store, suite_name: str) -> dict[str, dict[str, Any]]:
@@ -65,7 +76,7 @@ def read_imports(store: Store, suite_name: str) -> dict[str, dict[str, Any]]:
     experiment = store.experiment(suite_name)
     if experiment is None:
         return {}
-    suites = store.runs(experiment, "suite")
+    suites = store.runs(experiment, "suite", tags_only=True)
     tags = {name: text for run in reversed(suites) for name, text in run.tags.items()}
     return {
         name.removeprefix(records.IMPORT): json.loads(text)
@@ -120,7 +131,7 @@ def _read_file(store: Store, suite_name: str, name: str) -> str | None:
     experiment = store.experiment(suite_name)
     if experiment is None:
         return None
-    for run in store.runs(experiment, "suite"):
+    for run in store.runs(experiment, "suite", tags_only=True):
         with tempfile.TemporaryDirectory() as temporary, store.reported():
             folder = store.run_folder(experiment, run.run_id)
             if folder is None:
@@ -143,7 +154,9 @@ def _check_manifest(text: str, what: str) -> None:
 
 def suite_names(store: Store) -> list[str]:
     """Names of all suites that the store holds."""
-    return sorted(experiment.name for experiment in store.experiments() if store.runs(experiment, "suite"))
+    return sorted(
+        experiment.name for experiment in store.experiments() if store.runs(experiment, "suite", tags_only=True)
+    )
 
 
 def _waiting(store: Store, suite_name: str) -> list[Entry]:
@@ -154,7 +167,7 @@ def _trial_runs(store: Store, experiment: ExperimentRecord | None) -> Mapping[st
     """The run of each trial that ended: the newest with a result, or else the newest."""
     if experiment is None:
         return {}
-    runs = store.runs(experiment, "trial", is_ended=True)
+    runs = store.runs(experiment, "trial", is_ended=True, tags_only=True)
     runs.sort(key=lambda run: (run.status == "FINISHED", run.end_ms))
     return {run.tags[records.TRIAL_ID]: run for run in runs}
 

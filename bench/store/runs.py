@@ -48,12 +48,13 @@ class Wanted:
     """Which runs of an experiment are asked for.
 
     kind: suite, method or trial; None: any. is_ended: only those that neither run nor were killed. tag: the name of a
-    tag that they have, not empty.
+    tag that they have, not empty. tags_only: their params and metrics may be left out.
     """
 
     kind: str | None = None
     is_ended: bool = False
     tag: str | None = None
+    tags_only: bool = False
 
 
 class Reader(Protocol):

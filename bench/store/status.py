@@ -28,7 +28,8 @@ def read_status(store: Store, suite_name: str) -> dict[str, Any]:
     experiment = store.experiment(suite_name)
     if experiment is None:
         return {"state": "waiting"}
-    runs, trials = store.runs(experiment, "suite"), store.runs(experiment, "trial", is_ended=True)
+    runs = store.runs(experiment, "suite", tags_only=True)
+    trials = store.runs(experiment, "trial", is_ended=True, tags_only=True)
     outcomes = {run.tags[records.TRIAL_ID]: run.tags[records.OUTCOME] for run in trials}
     counts = dict(sorted(Counter(outcomes.values()).items()))
     if not runs:

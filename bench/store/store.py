@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -64,7 +65,7 @@ class Store:
     def is_remote(self) -> bool:
         return self.uri.startswith(("http:", "https:"))
 
-    @property
+    @functools.cached_property
     def shown_uri(self) -> str:
         """The tracking URI without its password."""
         return without_secrets(self.uri)
@@ -161,11 +162,18 @@ class Store:
         return found
 
     def runs(
-        self, experiment: ExperimentRecord, kind: str | None = None, *, is_ended: bool = False, tag: str | None = None
+        self,
+        experiment: ExperimentRecord,
+        kind: str | None = None,
+        *,
+        is_ended: bool = False,
+        tag: str | None = None,
+        tags_only: bool = False,
     ) -> list[RunRecord]:
         """Runs of an experiment, the latest start first; arguments as `Wanted` has them."""
+        wanted = Wanted(kind=kind, is_ended=is_ended, tag=tag, tags_only=tags_only)
         with self.reported():
-            return self.reader.runs(experiment.experiment_id, Wanted(kind=kind, is_ended=is_ended, tag=tag))
+            return self.reader.runs(experiment.experiment_id, wanted)
 
     def experiments(self) -> list[ExperimentRecord]:
         """Experiments of all suites, and of other programs if they use the store too."""
