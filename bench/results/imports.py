@@ -21,7 +21,7 @@ from bench.errors import StoreError, UsageError
 from bench.results.publish import publish
 from bench.results.stored import Stored
 from bench.results.subjects import NO_GRID, read_grid
-from bench.store import Store, Tracker, own_trials, read_imports, read_status, records
+from bench.store import Store, Tracker, own_trials, read_import, read_imports, read_status, records
 from bench.suite import Suite
 from bench.suite.errors import suggest
 from bench.trial import KINDS, KNOB_NAMES, Result
@@ -133,7 +133,7 @@ def _put(
     """
     tracker = Tracker(store, stored.name)
     try:
-        held = tracker.imported(name)
+        held = read_import(store, stored.name, name)
         old_record = read_imports(store, stored.name).get(name)
         state = read_status(store, stored.name)["state"]
         is_whole = stored.suite is not None or state == "finished"

@@ -14,6 +14,7 @@ from bench.store import (
     Store,
     Tracker,
     imported_trials,
+    read_import,
     read_imports,
     read_manifest,
     read_results,
@@ -69,7 +70,7 @@ def _none_of_that_name(store: Store, suite_name: str, name: str, held: set[str])
 
 def _remove(store: Store, tracker: Tracker, suite_name: str, name: str) -> int:
     """Deletes the runs of an import, and last its record, so that a killed removal is seen and ended."""
-    trials = tracker.imported(name).keys()
+    trials = read_import(store, suite_name, name).keys()
     tracker.remove(trials)
     manifest = json.loads(read_manifest(store, suite_name) or "{}")
     imports = manifest.pop("imports", {})

@@ -5,6 +5,7 @@ from bench.store.audit import examine_artifacts, read_runs
 from bench.store.read import (
     imported_trials,
     own_trials,
+    read_import,
     read_imports,
     read_manifest,
     read_results,
@@ -27,6 +28,7 @@ __all__ = [
     "imported_trials",
     "leaderboard_link",
     "own_trials",
+    "read_import",
     "read_imports",
     "read_manifest",
     "read_results",

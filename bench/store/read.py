@@ -71,6 +71,13 @@ def _imports_of_trials(store: Store, suite_name: str, tag: str | None = None) ->
     return names | {trial.id: import_name(trial.method.name) for trial in waiting}
 
 
+def read_import(store: Store, suite_name: str, name: str) -> dict[str, str]:
+    """Results of an import that MLflow holds, as JSON text by trial id."""
+    runs = _trial_runs(store, store.experiment(suite_name), tag=records.IMPORTED)
+    tags = {trial_id: run.tags for trial_id, run in runs.items() if run.tags[records.IMPORTED] == name}
+    return {trial_id: records.result_text(of_run) for trial_id, of_run in tags.items()}
+
+
 def read_imports(store: Store, suite_name: str) -> dict[str, dict[str, Any]]:
     """What was imported into a suite, by the name of each import: file, checksum, sources, and what it leaves open."""
     experiment = store.experiment(suite_name)
@@ -163,11 +170,11 @@ def _waiting(store: Store, suite_name: str) -> list[Entry]:
     return list(store.outbox(suite_name).load_all())
 
 
-def _trial_runs(store: Store, experiment: ExperimentRecord | None) -> Mapping[str, RunRecord]:
-    """The run of each trial that ended: the newest with a result, or else the newest."""
+def _trial_runs(store: Store, experiment: ExperimentRecord | None, tag: str | None = None) -> Mapping[str, RunRecord]:
+    """The run of each trial that ended, of those with the tag: the newest with a result, or else the newest."""
     if experiment is None:
         return {}
-    runs = store.runs(experiment, "trial", is_ended=True, tags_only=True)
+    runs = store.runs(experiment, "trial", is_ended=True, tag=tag, tags_only=True)
     runs.sort(key=lambda run: (run.status == "FINISHED", run.end_ms))
     return {run.tags[records.TRIAL_ID]: run for run in runs}
 

@@ -129,12 +129,6 @@ class Tracker:
                 )
             self._writer.tag_experiment(VIEW_TAG, leaderboard_view(shown_columns))
 
-    def imported(self, name: str) -> dict[str, str]:
-        """The trials of an import that MLflow holds: their results as JSON text, by id."""
-        with self._writing, self._store.reported():
-            held = {trial_id: run.text for trial_id, run in self._writer.index.trials.items() if run.is_finished}
-        return {trial_id: text for trial_id, text in held.items() if records.import_of_text(text) == name}
-
     def remove(self, trial_ids: Set[str]) -> None:
         """Deletes trials, and the method runs that none is left of."""
         with self._writing, self._store.reported():

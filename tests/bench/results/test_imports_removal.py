@@ -11,6 +11,7 @@ from bench.store import (
     Store,
     Tracker,
     imported_trials,
+    read_import,
     read_imports,
     read_manifest,
     read_runs,
@@ -31,9 +32,7 @@ def test_an_import_that_is_removed_leaves_nothing_and_can_come_again(imported):
     with pytest.raises(UsageError, match=r"sqlite:.*: nothing was imported as 'theirs'$"):
         remove_imports(store, "theirs", beside=None)
     assert rows_of_database(store) == before
-    tracker = Tracker(store, "theirs")
-    assert tracker.imported("theirs") == {}
-    tracker.close()
+    assert read_import(store, "theirs", "theirs") == {}
     assert path.is_file()
 
 

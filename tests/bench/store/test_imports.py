@@ -2,7 +2,7 @@
 
 from analysis.imports.runs import imported_runs, plain_reading
 from analysis.imports.tidy_file import read_tidy
-from bench.store import imported_trials, read_imports, read_results, read_runs, records
+from bench.store import imported_trials, read_import, read_imports, read_results, read_runs, records
 
 RUNS = "method,lr,seed,loss,initial_loss\na,0.1,0,1.0,4.0\nb,0.1,0,2.0,4.0\n"
 
@@ -20,8 +20,8 @@ def test_imported_trials_are_told_from_ours(any_store, open_tracker, tmp_path):
     assert imported_trials(any_store, "imports") == dict.fromkeys(ids, "runs")  # they wait in the outbox
     assert tracker.deliver() == 0
     assert imported_trials(any_store, "imports") == dict.fromkeys(ids, "runs")
-    assert tracker.imported("runs").keys() == ids
-    assert tracker.imported("others") == {}
+    assert read_import(any_store, "imports", "runs").keys() == ids
+    assert read_import(any_store, "imports", "others") == {}
     tracker.log_import("runs", {"file": "runs.csv"})
     assert read_imports(any_store, "imports") == {"runs": {"file": "runs.csv"}}
 
