@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class BenchError(Exception):
@@ -30,6 +32,19 @@ class BudgetError(BenchError):
     exit_code = 5
 
 
+# What the code of an entry may raise.
+ENTRY_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    BenchError,
+)
+
+
 def did_you_mean(got: str, options: Iterable[str]) -> str:
     """The words `; did you mean 'softmax'?` of the option nearest to what was got; "" if none is near."""
     near = difflib.get_close_matches(got, list(options), n=1)
@@ -40,3 +55,13 @@ def unknown(what: str, got: str, options: Iterable[str]) -> UsageError:
     """The error for a name that is none of the options, which it names."""
     names = list(options)
     return UsageError(f"unknown {what} {got!r}{did_you_mean(got, names)} (there are {', '.join(names)})")
+
+
+def reason(error: Exception, file: str = "") -> str:
+    """What was raised and where, in one line: in `file` if it came by there, else where PyTorch was called."""
+    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((frame for frame in reversed(frames) if "torch" not in Path(frame.filename).parts), frames[-1])
+    frame = next((own for own in reversed(frames) if own.filename == file), frame)
+    place = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+    return f"{text[-1][:500] if text else type(error).__name__} ({place})"

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.check import add_check_command
 from bench.cli.cluster import add_cluster_commands
 from bench.cli.compare import add_compare_command
 from bench.cli.data import data_app
@@ -249,16 +250,23 @@ def ui(
 
 @app.command()
 def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJson = False) -> None:
-    """Check a suite file and say what it holds."""
+    """Check a suite file and say what it holds; of entries of your own a sample of what `bench check` does, too."""
     from bench.suite.entry import KINDS
 
     loaded = load(suite, allow_code)
+    if loaded.own_entries:
+        from bench.testing.check import refuse_broken
+
+        refuse_broken(loaded)
     counts = {
         "suite": loaded.name,
         **{axis: len(getattr(loaded, axis)) for axis in (*KINDS, "seeds")},
         **({"trials": loaded.num_trials} if loaded.search is None else {"trials at most": loaded.most_trials}),
     }
     print(json.dumps(counts) if as_json else ", ".join(f"{name}: {value}" for name, value in counts.items()))
+
+
+add_check_command(app)
 
 
 @app.command()

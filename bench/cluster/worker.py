@@ -5,16 +5,15 @@ from __future__ import annotations
 import faulthandler
 import gc
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.retries import lost
+from bench.errors import reason
 from bench.lazy import torch
 from bench.training.inductor import Compiling
 from bench.training.pack import Pack
@@ -161,12 +160,3 @@ class PackTrainable(tune.Trainable):
 def is_gpu_failure(error: Exception) -> bool:
     """Whether an exception comes from a GPU whose process is of no use any more."""
     return isinstance(error, torch.AcceleratorError) or any(word in str(error) for word in GPU_FAILURES)
-
-
-def reason(error: Exception) -> str:
-    """What was raised and where, in one line; of an error inside of PyTorch, where PyTorch was called."""
-    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    frames = traceback.extract_tb(error.__traceback__)
-    frame = next((frame for frame in reversed(frames) if "torch" not in Path(frame.filename).parts), frames[-1])
-    place = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
-    return f"{text[-1][:500] if text else type(error).__name__} ({place})"

@@ -16,7 +16,7 @@ from typing import Any
 
 import bench
 from bench.entry import build
-from bench.errors import BenchError
+from bench.errors import ENTRY_ERRORS
 from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
@@ -28,17 +28,6 @@ from bench.training.step_cost import step_cost
 from bench.trial import TRIAL_VERSION, Trial, canonical_json
 from bench.workloads import WORKLOADS
 
-# What the code of an entry may raise.
-ENTRY_ERRORS = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    BenchError,
-)
 PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
 
 

@@ -101,12 +101,17 @@ def run_suite(
     on_start gets the number of missing trials, of packs, and what each pack takes. The first Ctrl-C lets packs in
     training finish; the second, or a SIGTERM, raises KeyboardInterrupt, and what was finished is kept.
 
-    Raises UsageError if the suite is being run already, or figures are wanted and what draws them is not installed;
-    StoreError if store or cluster can't be reached.
+    Raises UsageError if the suite is being run already, if an entry of the user's own lacks a property that a sample of
+    bench.testing tries, or figures are wanted and what draws them is not installed; StoreError if store or cluster
+    can't be reached.
     """
     phases = Phases()
     if options.has_figures:
         check_renderer()
+    if suite.own_entries:
+        from bench.testing.check import refuse_broken  # which loads torch
+
+        refuse_broken(suite)
     store.create()
     tracker = Tracker(store, suite.name)
     stop = threading.Event()

@@ -55,6 +55,7 @@ class Method:
     control_of: ClassVar[str] = ""  # of an A/A control: the name of the method whose function it has
     controls: ClassVar[str] = "nothing"  # what the method holds back: variance, norm, spectral norm, rows
     rows_sum_to_one: ClassVar[bool] = True
+    rows_are_signed: ClassVar[bool] = False  # P may be negative, as where rows are subtracted
     ties_query_and_key: ClassVar[bool] = False  # one projection serves both
     reads_max_logits: ClassVar[bool] = False  # `limit_projections` is to be called after every update
     roles: ClassVar[tuple[str, ...]] = ()  # further projections of a layer's input, as wide as its queries
@@ -95,7 +96,10 @@ class Method:
         return q_BHQD @ k_BHKD.mT
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        """P >= 0, (B, H, Q, K): masked keys get 0; rows sum to 1 unless `rows_sum_to_one` is False."""
+        """P, (B, H, Q, K): masked keys get 0; rows sum to 1 unless `rows_sum_to_one` is False.
+
+        P >= 0 unless `rows_are_signed`; entropies are then those of |P|, each row divided by its sum.
+        """
         raise NotImplementedError
 
     def fast_path(self, heads: Heads, kind: MaskKind, *, has_tiny: bool) -> FastPath:

@@ -93,15 +93,26 @@ def attend(
 
 
 def observe_attention(
-    probes: Sequence[Probe], method: Method, q_BHTD: Tensor, k_BHTD: Tensor, mask: Mask, state: Tensors
+    probes: Sequence[Probe],
+    method: Method,
+    q_BHTD: Tensor,
+    k_BHTD: Tensor,
+    mask: Mask,
+    state: Tensors,
+    *,
+    max_elements: int | None = None,
 ) -> Tensor:
-    """All that the probes measure in a layer, (quantities,), at most MAX_OBSERVED_ELEMENTS of logits at a time."""
+    """All that the probes measure in a layer, (quantities,), at most `max_elements` of logits at a time.
+
+    max_elements: MAX_OBSERVED_ELEMENTS unless given.
+    """
+    most = MAX_OBSERVED_ELEMENTS if max_elements is None else max_elements
     with without_autocast(q_BHTD):
         q_BHTD, k_BHTD = widened(q_BHTD), widened(k_BHTD)
         num_batch, num_heads = q_BHTD.shape[:2]
         num_logits = mask.allowed_QK.numel()
-        heads_step = _largest_divisor(num_heads, MAX_OBSERVED_ELEMENTS // num_logits)
-        batch_step = _largest_divisor(num_batch, MAX_OBSERVED_ELEMENTS // (num_logits * num_heads))
+        heads_step = _largest_divisor(num_heads, most // num_logits)
+        batch_step = _largest_divisor(num_batch, most // (num_logits * num_heads))
         parts = []
         for h in range(0, num_heads, heads_step):
             own = {name: _of_heads(x, h, heads_step, num_heads) for name, x in state.items()}
@@ -113,6 +124,7 @@ def observe_attention(
                     p_BHQK=method.weights(q, k, mask.allowed_QK, own),
                     mask_QK=mask.allowed_QK,
                     rows_sum_to_one=method.rows_sum_to_one,
+                    rows_are_signed=method.rows_are_signed,
                 )
                 of_batch.append(observe(probes, layer))
             parts.append(of_batch)

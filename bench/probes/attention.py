@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 def row_entropies(layer: Attention) -> Tensor:
     """Entropy of every row in nats, in [0, log K]: (B, H, Q). Source: Zhai et al. 2023, Ent(A_i).
 
-    Of rows that need not sum to 1, the entropy of the row divided by its sum; a row of zeros has 0.
+    Of rows that need not sum to 1, the entropy of the row divided by its sum; a row of zeros has 0. Of signed rows, of
+    their absolute values divided by the sum of these.
     """
-    p_BHQK = layer.p_BHQK
-    if not layer.rows_sum_to_one:
+    p_BHQK = layer.p_BHQK.abs() if layer.rows_are_signed else layer.p_BHQK
+    if layer.rows_are_signed or not layer.rows_sum_to_one:
         p_BHQK = p_BHQK / p_BHQK.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(p_BHQK.dtype).tiny)
     return torch.special.entr(p_BHQK).sum(dim=-1)
 
@@ -78,7 +79,8 @@ class Entropy(Probe):
             low=0.0,
             high=math.log,
             definition="H = mean over rows of -sum_j P_ij log P_ij (Zhai et al. 2023), batch and heads averaged; of a "
-            "method whose rows do not sum to 1, the entropy of the row divided by its sum",
+            "method whose rows do not sum to 1, the entropy of the row divided by its sum; where rows are signed, of "
+            "absolute values divided by their sum",
             per_layer=True,
         ),
         "entropy_mean": Quantity(

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """What a layer's attention was on one batch: logits, weights, which keys were allowed, whether rows sum to 1."""
+    """What a layer's attention was on one batch: logits, weights, which keys were allowed, what the method declares."""
 
     z_BHQK: Tensor
     p_BHQK: Tensor
     mask_QK: Tensor
     rows_sum_to_one: bool = True
+    rows_are_signed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

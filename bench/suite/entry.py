@@ -128,22 +128,32 @@ def _entry_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool, folder: P
     return _import(kind, name, loc, folder)
 
 
-def _import(kind: Kind, name: str, loc: Loc, folder: Path | None) -> type:
-    """The user's class; the folder of the suite and then the current directory are searched before all else."""
+def import_own(name: str, expected: str, folder: Path | None = None) -> Any:
+    """What `module`, or `module:Class`, of a user's own names, of which code of an `expected` kind is hoped for.
+
+    The folder of the suite and then the current directory are searched before all else. Raises UsageError, of one line.
+    """
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.insert(0, os.getcwd())
     if folder is not None and str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
     try:
-        entry_class = load_class(name)
+        return load_class(name) if ":" in name else importlib.import_module(name)
     except (Exception, SystemExit) as error:  # whatever a user's module raises
         reason = " ".join(str(error).split()) or "no message"
-        message = (
-            f"{show(name)} can't be imported: {type(error).__name__}: {reason[:200]}; expected {kind.word} code; "
+        raise UsageError(
+            f"{show(name)} can't be imported: {type(error).__name__}: {reason[:200]}; expected {expected} code; "
             f"looked in {_places(folder)} and where Python does"
-        )
-        raise ValidationError.from_exception_data("suite", [problem(message, value=name, loc=loc)]) from error
+        ) from error
+
+
+def _import(kind: Kind, name: str, loc: Loc, folder: Path | None) -> type:
+    """The user's class."""
+    try:
+        entry_class = import_own(name, kind.word, folder)
+    except UsageError as error:
+        raise ValidationError.from_exception_data("suite", [problem(str(error), value=name, loc=loc)]) from error
     base = load_class(kind.base)
     shown_base = kind.base.replace(":", ".")
     if not (isinstance(entry_class, type) and issubclass(entry_class, base)):

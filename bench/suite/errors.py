@@ -57,15 +57,17 @@ def relocated(details: Any, key: str) -> InitErrorDetails:
     return InitErrorDetails(type=kind, loc=(key, *details["loc"]), input=details["input"], ctx=context)
 
 
-def explain(error: ValidationError, fields_at: Sequence[Iterable[str]], document: Document | None) -> UsageError:
-    """The error that a user sees. fields_at: the keys that exist at each depth of a suite."""
+def explain(
+    error: ValidationError, fields_at: Sequence[Iterable[str]], document: Document | None, *, of: str = "Suite"
+) -> UsageError:
+    """The error that a user sees. fields_at: the keys that exist at each depth. of: what has no document."""
     placed: list[tuple[tuple[bool, int, int], str]] = []
     for details in error.errors(include_url=False):
         if details["type"] == "too_short" and details["input"]:
             continue  # pydantic does not count items that are wrong; they have lines of their own
         loc, message = details["loc"], _message(details, fields_at, document)
         if document is None:
-            line, column, place = 0, 0, f"Suite: {dotted(loc)}" if loc else "Suite"
+            line, column, place = 0, 0, f"{of}: {dotted(loc)}" if loc else of
         else:
             at_key = details["type"] == "extra_forbidden" or details.get("ctx", {}).get("at_key", False)
             line, column = document.position(loc, at_key=at_key)

@@ -37,7 +37,7 @@ from bench.optimizers.base import Optimizer
 from bench.probes import DEFAULT_PROBES, PROBES
 from bench.suite.entry import ENTRY_FIELDS, KINDS, entry_schema, resolve
 from bench.suite.errors import dotted, explain, problem, reject, show
-from bench.suite.file import Document, parse_document, read_document
+from bench.suite.file import Document, Loc, parse_document, read_document
 from bench.suite.knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
@@ -199,6 +199,23 @@ class Suite(BaseModel):
         plain = self.model_dump(mode="json")
         plain["search"]["budget"] = budget
         return Suite.model_validate(plain, context=Context(document=self._document, allow_code=allow_code))
+
+    @property
+    def own_entries(self) -> dict[tuple[str, int], Choice]:
+        """The entries that are not shipped, under the field of the suite and the index there that each stands at."""
+        return {
+            (field, index): choice
+            for field, kind in ENTRY_FIELDS.items()
+            for index, choice in enumerate(getattr(self, field))
+            if choice.name not in kind.entries
+        }
+
+    def place(self, loc: Loc) -> str:
+        """Where a part such as ("methods", 1) stands: file, line and column; `methods[1]` of a suite made in Python."""
+        if self._document is None:
+            return f"Suite: {dotted(loc)}"
+        line, column = self._document.position(loc, at_key=False)
+        return f"{self._document.shown}:{line}:{column}"
 
     def expand(self) -> tuple[Trial, ...]:
         """Every trial, each once, in the order of KINDS, other knobs, lr, seed."""

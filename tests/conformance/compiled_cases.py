@@ -12,12 +12,12 @@ from bench.methods import METHODS
 from bench.models import decoder, vit
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
+from bench.testing.variants import options
 from bench.training.pack import Pack
 from bench.trial import Choice, Knobs, Trial
 from bench.workloads import WORKLOADS
 from tests.conformance.workload_settings import CHANGES, ELSEWHERE
 from tests.trials import LEAN, choice, corpus
-from tests.variants import options
 
 NUM_STEPS = 20
 LENGTH = {"num_steps": NUM_STEPS, "final_loss_steps": 3}

@@ -5,21 +5,12 @@ from unittest.mock import patch
 import pytorch_optimizer
 import torch
 
-SHAPES = {
-    "layers.*.query.weight": (4, 3),
-    "layers.*.key.weight": (2, 5),
-    "layers.*.value.weight": (3, 3),
-    "layers.*.query.bias": (5,),
-    "layers.*.method.gamma_q": (1, 1, 4),
-    "layers.*.query.gamma": (),
-    "embed.tokens": (6, 2),
-    "embed.class_token": (1, 4),
-    "readout.weight": (3, 7),
-}
+from bench.testing.optimizer_steps import NO_MATRICES, SHAPES
+
 HIDDEN = [name for name in SHAPES if name.startswith("layers") and name.endswith("weight")]
 # What does not decay, by the optimizer's `decays`; here as text, by hand.
 EXEMPT = {
-    "matrices": ["layers.*.query.bias", "layers.*.method.gamma_q", "layers.*.query.gamma"],
+    "matrices": [*NO_MATRICES],
     "all": [],
     "all_but_embeddings": ["embed.tokens", "embed.class_token"],
 }

@@ -13,17 +13,26 @@ import torch
 from bench.entry import load_class
 from bench.methods import METHODS
 from bench.methods.base import Heads, Mask, MaskKind, Method
-from bench.methods.fast.fused import CHUNK_TOKENS, SDPA_MIN_KEYS
 from bench.methods.fast.tiny import TINY_MAX_KEYS, TINY_MAX_WIDTH
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel
-from bench.methods.precision import as_multiplied
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax, WindowSoftmax, masked_softmax
+from bench.testing.paths import (
+    EXACT,
+    KINDS,
+    LONG,
+    NUM_HEADS,
+    SHORT,
+    WIDTH,
+    both_paths,
+    inputs,
+    mask_of,
+    output_and_gradients,
+    randn,
+    runs,
+    state_of,
+)
 
-NUM_HEADS, WIDTH = 2, 4
-SHORT, LONG = 20, 2 * CHUNK_TOKENS + 13  # below and above every threshold; no multiple of a chunk
-KINDS = ("full", "causal", "custom")
-EXACT = 1e-13  # of float64, by the largest of what is compared: sums of some hundred terms in another order
 ROUNDING = {torch.float32: 3e-6, torch.bfloat16: 8e-3}  # by the largest too; 25 units in the last place, and 1
 
 
@@ -32,88 +41,9 @@ def method(request) -> Method:
     return load_class(METHODS[request.param])()
 
 
-def randn(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
-
-
-def mask_of(kind: str, num_tokens: int) -> Mask:
-    allowed_TT = torch.ones(num_tokens, num_tokens, dtype=torch.bool)
-    if kind == "causal":
-        allowed_TT = allowed_TT.tril()
-    if kind == "custom":
-        allowed_TT = (randn(9, num_tokens, num_tokens) > 0) | torch.eye(num_tokens, dtype=torch.bool)
-    return Mask(allowed_QK=allowed_TT, kind=kind)
-
-
-def state_of(method: Method, num_tokens: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Learned tensors a little away from their start, and buffers."""
-    heads = Heads(num_heads=NUM_HEADS, width=WIDTH, num_keys=num_tokens)
-    buffers = method.init_buffers(heads, lambda name, shape: randn(7, *shape))
-    learned = {name: t.double() + 0.1 * randn(8, *t.shape) for name, t in method.init_params(heads).items()}
-    return {name: t.to(dtype) for name, t in (buffers | learned).items()} | {"step": torch.tensor(3)}
-
-
-def inputs(num_tokens: int, *, seed: int = 0, dtype=torch.float64, num_batch: int = 2) -> tuple[torch.Tensor, ...]:
-    """Queries, keys and values; queries small enough for rows of some hundred keys to differ."""
-    q, k, v = (randn(seed + i, num_batch, NUM_HEADS, num_tokens, WIDTH, dtype=dtype) for i in range(3))
-    return q / 2, k, v
-
-
-def output_and_gradients(run: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """run(*tensors) and, for a fixed cotangent without a pattern, its gradients."""
-
-    def objective(*tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        output = run(*tensors)
-        cotangent = torch.arange(output.numel(), dtype=torch.float64).square().cos().reshape(output.shape)
-        return (output * cotangent.to(output.dtype)).sum(), output
-
-    grads, (_, output) = torch.func.grad_and_value(objective, tuple(range(len(tensors))), has_aux=True)(*tensors)
-    return output, *grads
-
-
-def runs(
-    method: Method, mask: Mask, state: dict[str, torch.Tensor], is_mixed: bool = False
-) -> tuple[Callable, Callable]:
-    """The dense reference and the automatic path, as functions of q, k, v and the method's floating state.
-
-    is_mixed: as a model under autocast calls them, whose gradients are taken outside of it.
-    """
-    names = [name for name, tensor in state.items() if tensor.is_floating_point()]
-
-    def run(attend: Callable) -> Callable:
-        def of(q, k, v, *tensors):
-            own = state | dict(zip(names, tensors, strict=True))
-            q, k = method.normalize(q, k, own)
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_mixed, cache_enabled=False):
-                q, k, v = (as_multiplied(x, like=v) for x in (q, k, v))
-                return attend(method, q, k, v, method.restrict(mask), own)
-
-        return of
-
-    return run(Method.attend), run(type(method).attend)
-
-
-def both_paths(
-    method: Method, mask: Mask, qkv: tuple[torch.Tensor, ...], *, is_mixed: bool = False
-) -> tuple[tuple[torch.Tensor, ...], ...]:
-    """Output and gradients with respect to q, k, v and state: of the dense reference, and of the automatic path."""
-    state = state_of(method, mask.allowed_QK.shape[-1], qkv[0].dtype)
-    floating = [tensor for tensor in state.values() if tensor.is_floating_point()]
-    reference, automatic = (output_and_gradients(run, *qkv, *floating) for run in runs(method, mask, state, is_mixed))
-    assert [t.dtype for t in reference] == [t.dtype for t in automatic]
-    return reference, automatic
-
-
 def assert_close(actual: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...], tolerance: float) -> None:
     for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(b.abs().max().item(), 1e-30))
-
-
-@pytest.mark.parametrize("num_tokens", [SHORT, SDPA_MIN_KEYS, LONG])
-@pytest.mark.parametrize("kind", KINDS)
-def test_attend_equals_the_reference(method, kind, num_tokens):
-    reference, automatic = both_paths(method, mask_of(kind, num_tokens), inputs(num_tokens))
-    assert_close(automatic, reference, EXACT)
 
 
 @pytest.mark.parametrize(

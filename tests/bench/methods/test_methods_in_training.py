@@ -1,7 +1,6 @@
 """Every method trains, every declared parameter and learned tensor of it matters there, and layers start apart."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,15 +12,14 @@ from bench.entry import load_class
 from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.methods.softmax import Softmax
-from bench.optimizers.schedules import Constant
-from bench.optimizers.sgd import SGD
 from bench.probes import build_probes
 from bench.randomness import normal
+from bench.testing.methods import training_of
+from bench.testing.variants import ignored_parameters
 from bench.training.lane import LaneProgram
 from bench.trial import Trial
 from bench.workloads.in_context_regression import InContextRegression
 from tests.trials import language_trial
-from tests.variants import ignored_parameters
 
 PROBES = build_probes(None)
 
@@ -29,28 +27,6 @@ PROBES = build_probes(None)
 @pytest.fixture(params=METHODS)
 def method(request) -> Method:
     return load_class(METHODS[request.param])()
-
-
-def training(method: Method) -> list:
-    """Parameters and loss after each of three steps of a small model."""
-    workload = InContextRegression(num_pairs=12, batch_size=4, dimension=2, depth=2, initial_gain=0.5)
-    program = LaneProgram(workload=workload, method=method, optimizer=SGD(), schedule=Constant())
-    seed = torch.tensor(0)
-    lane = program.start(seed, torch.tensor(1.0, dtype=torch.float64))
-    knobs = {"lr": 0.01, "warmup_steps": 0.0, "weight_decay": 0.0, "grad_clip": math.inf}
-    knobs = {name: torch.tensor(value, dtype=torch.float64) for name, value in knobs.items()}
-    seen = []
-    for step in range(3):
-        batches = workload.batches(seed[None], torch.tensor([step]))
-        batch = {name: tensor[0, 0].double() for name, tensor in batches.items()}
-        lane, loss, _ = program.train(lane, batch, knobs, torch.tensor(step))
-        assert lane["alive"]
-        seen.append((lane["params"], loss))
-    return seen
-
-
-def test_every_parameter_changes_training(method):
-    assert ignored_parameters(method, training) == set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +39,7 @@ class OneIgnored(Softmax):
 
 
 def test_an_ignored_parameter_is_found():
-    assert ignored_parameters(OneIgnored(), training) == {"sharpness"}
-
-
-def test_every_learned_tensor_moves_in_training(method):
-    """Of the method itself and of the reparametrised layers: each gets a gradient."""
-    first, last = training(method)[0][0], training(method)[2][0]
-    for name, tensor in first.items():
-        assert not torch.equal(tensor, last[name]), name
+    assert ignored_parameters(OneIgnored(), training_of) == {"sharpness"}
 
 
 def test_draws_of_a_model_differ_by_layer_and_role(method):

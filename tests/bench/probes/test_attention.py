@@ -153,3 +153,11 @@ def test_equal_logits_have_no_variance():
     z_BHQK = torch.full((2, 1, 3, 3), 7.5, dtype=torch.float64)
     layer = Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK, mask_QK=torch.ones(3, 3, dtype=torch.bool).tril())
     assert logit_variance(layer).item() == 0
+
+
+def test_entropy_of_signed_rows_is_that_of_absolute_values():
+    p_BHQK = torch.tensor([[1.5, -0.5], [0.5, 0.5], [2.0, -1.0]], dtype=torch.float64)[None, None]
+    mask_QK = torch.ones(3, 2, dtype=torch.bool)
+    layer = Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=mask_QK, rows_are_signed=True)
+    by_hand = [math.log(4) - 3 / 4 * math.log(3), math.log(2), math.log(3) - 2 / 3 * math.log(2)]
+    torch.testing.assert_close(row_entropies(layer)[0, 0], torch.tensor(by_hand, dtype=torch.float64))

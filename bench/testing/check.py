@@ -1,0 +1,102 @@
+"""check_entry(): every property of an entry's kind, with its numbers; refuse_broken(): a sample of them, of a suite's
+own entries, before it trains.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.entry import build
+from bench.errors import ENTRY_ERRORS, UsageError, reason
+from bench.methods.base import Heads
+from bench.suite import Suite
+from bench.suite.entry import ENTRY_FIELDS
+from bench.testing.method_case import HEADS, MethodCase
+from bench.testing.methods import METHOD_PROPERTIES
+from bench.testing.optimizers import OPTIMIZER_PROPERTIES
+from bench.testing.probes import PROBE_PROPERTIES
+from bench.testing.properties import Property, PropertyError
+from bench.testing.schedules import SCHEDULE_PROPERTIES
+from bench.testing.workloads import PARAMETERS_OF_A_WORKLOAD, WORKLOAD_PROPERTIES
+from bench.workloads import WORKLOADS
+
+MAX_SAMPLED_KEYS = 32  # of a method that is tried in the shapes of a suite's workload
+
+# By the fields of a suite that hold entries.
+PROPERTIES: dict[str, Mapping[str, Property]] = {
+    "workloads": WORKLOAD_PROPERTIES | PARAMETERS_OF_A_WORKLOAD,
+    "methods": METHOD_PROPERTIES,
+    "optimizers": OPTIMIZER_PROPERTIES,
+    "schedules": SCHEDULE_PROPERTIES,
+    "probes": PROBE_PROPERTIES,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Whether an entry has a property: `text` has the numbers, or what is wrong and where."""
+
+    property: str
+    has_passed: bool
+    text: str
+
+
+def check_entry(field: str, entry: Any) -> Iterator[Finding]:
+    """A finding for each property of the kind of entry that a field of a suite holds."""
+    subject = MethodCase(method=entry) if field == "methods" else entry
+    for name, one in PROPERTIES[field].items():
+        yield _finding(name, one, entry, subject)
+
+
+def refuse_broken(suite: Suite) -> None:
+    """Raises UsageError for entries of a suite that are a user's own and lack a property of the sample.
+
+    Methods are tried in the shapes of the suite's first workload. What is shipped is not tried again.
+    """
+    broken: list[str] = []
+    for (field, index), choice in suite.own_entries.items():
+        entry = build(ENTRY_FIELDS[field].entries, choice)
+        subject = _sampled_case(suite, entry) if field == "methods" else entry
+        sampled = {name: one for name, one in PROPERTIES[field].items() if one.is_sampled}
+        for finding in (_finding(name, one, entry, subject) for name, one in sampled.items()):
+            if not finding.has_passed:
+                place = suite.place((field, index))
+                broken.append(f"{place}: {choice.label} lacks a property, {finding.property!r}: {finding.text}")
+                break  # what follows from the first is not said again
+    if broken:
+        raise UsageError("\n".join(broken))
+
+
+def _sampled_case(suite: Suite, method: Any) -> MethodCase:
+    heads: Heads = build(WORKLOADS, suite.entries["workloads"][0]).attention[0]
+    num_keys = max(HEADS.num_keys, min(heads.num_keys, MAX_SAMPLED_KEYS))
+    return MethodCase(method=method, heads=dataclasses.replace(heads, num_keys=num_keys), is_single=True)
+
+
+def _finding(name: str, one: Property, entry: Any, subject: Any) -> Finding:
+    try:
+        return Finding(property=name, has_passed=True, text=one.check(subject))
+    except PropertyError as error:
+        return Finding(property=name, has_passed=False, text=f"{error}{_place(type(entry), one.of)}")
+    except ENTRY_ERRORS as error:
+        file = inspect.getsourcefile(type(entry)) or ""
+        return Finding(property=name, has_passed=False, text=reason(error, file))
+
+
+def _place(entry_class: type, of: str) -> str:
+    """The file and line of the class's own function that a property is about; of the class if it has none."""
+    thing: Any = inspect.getattr_static(entry_class, of, entry_class)
+    owner = next((each for each in entry_class.__mro__ if of in vars(each)), entry_class)
+    if not inspect.isfunction(thing) or owner.__module__.startswith("bench."):
+        thing, of = entry_class, entry_class.__name__
+    try:
+        lines, first = inspect.getsourcelines(thing)
+        shift = next((index for index, line in enumerate(lines) if line.lstrip().startswith(("def ", "class "))), 0)
+        return f" ({Path(inspect.getsourcefile(thing) or '').name}:{first + shift} in {of})"
+    except (OSError, TypeError):
+        return ""

@@ -1,0 +1,125 @@
+"""What every probe keeps to: PROBE_PROPERTIES, by what they say.
+
+Shapes: B batch, H heads, Q queries, K keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from bench.lazy import torch
+from bench.probes.base import MERGES, Attention, Probe, measured_by, merge, observe, quantities_of
+from bench.testing.method_case import mask_named
+from bench.testing.properties import Property, require, require_close
+from bench.training.history import OVER_LAYERS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH, HEADS, TOKENS = 4, 2, 5
+MASKS = ("full", "causal", "last_key_hidden")
+ROWS = ("sum_to_one", "need_not")
+
+
+def attention(seed: int, mask: str = "causal", rows: str = "sum_to_one") -> Attention:
+    """Made-up logits and their softmax, whose rows are scaled where they need not sum to 1."""
+    generator, allowed_QK = torch.Generator().manual_seed(seed), mask_named(mask, TOKENS).allowed_QK
+    z_BHQK = 3 * torch.randn(BATCH, HEADS, TOKENS, TOKENS, generator=generator, dtype=torch.float64)
+    p_BHQK = z_BHQK.masked_fill(~allowed_QK, -math.inf).softmax(dim=-1)
+    if rows == "need_not":
+        p_BHQK = p_BHQK * torch.rand(BATCH, HEADS, TOKENS, 1, generator=generator, dtype=torch.float64)
+    return Attention(z_BHQK=z_BHQK, p_BHQK=p_BHQK, mask_QK=allowed_QK, rows_sum_to_one=rows == "sum_to_one")
+
+
+def quantities_are_declared_whole(probe: Probe) -> str:
+    """Each is measured in every layer, or sums up one of the same probe that is."""
+    require(bool(measured_by([probe])), "declares no quantity that is per_layer")
+    for name, quantity in probe.quantities.items():
+        words = (quantity.title, quantity.unit, quantity.definition)
+        require(all(words), f"{name}: title, unit and definition must not be empty")
+        require(quantity.low <= quantity.high(TOKENS), f"{name}: low {quantity.low} above high {quantity.high(TOKENS)}")
+        merges = (quantity.merge, quantity.merge_heads or "mean")
+        require(MERGES.keys() >= set(merges), f"{name}: merge must be one of {', '.join(MERGES)}")
+        if quantity.over_layers is not None:
+            require(quantity.over_layers[1] in OVER_LAYERS, f"{name}: over_layers must be {' or '.join(OVER_LAYERS)}")
+    return ", ".join(probe.quantities)
+
+
+def measures_what_is_declared_within_bounds(probe: Probe) -> str:
+    """A scalar for each quantity that is per layer, for rows that sum to 1 and that need not."""
+    seen: dict[str, list[float]] = {name: [] for name in measured_by([probe])}
+    for mask, rows in ((mask, rows) for mask in MASKS for rows in ROWS):
+        measured = probe.measure(attention(0, mask, rows))
+        declared = ", ".join(seen)
+        require(measured.keys() == seen.keys(), f"measures {', '.join(measured)}; declares {declared} per layer")
+        for name, value in measured.items():
+            quantity = quantities_of([probe])[name]
+            low, high = quantity.low, quantity.high(TOKENS)
+            require(value.shape == (), f"{name} has shape {tuple(value.shape)}, required a scalar")
+            require(
+                low - 1e-12 <= value.item() <= high + 1e-12, f"{name} is {value.item():.4g}, not in [{low}, {high}]"
+            )
+            seen[name].append(value.item())
+    return ", ".join(f"{name} {min(values):.3g} to {max(values):.3g}" for name, values in seen.items())
+
+
+def equal_parts_merge_to_the_whole(probe: Probe) -> str:
+    """Of batch and heads, as each quantity's `merge` says."""
+    found = ""
+    for size, rows in ((size, rows) for size in (1, 2, 4) for rows in ROWS):
+        layer = attention(1, rows=rows)
+        parts = [[observe([probe], part) for part in of_head] for of_head in _parts(layer, size)]
+        what = f"parts of {size} sequences and one head merged, and the whole"
+        found = require_close(merge([probe], parts), observe([probe], layer), what, rtol=1e-13, atol=0)
+    return found
+
+
+def lanes_equal_a_loop(probe: Probe) -> str:
+    """To rounding: a probe is batched over the lanes of a pack."""
+    found = ""
+    for rows in ROWS:
+        layers = [attention(seed, rows=rows) for seed in range(3)]
+
+        def of(z_BHQK: Tensor, p_BHQK: Tensor, like: Attention = layers[0]) -> Tensor:
+            return observe([probe], dataclasses.replace(like, z_BHQK=z_BHQK, p_BHQK=p_BHQK))
+
+        z_LBHQK, p_LBHQK = (torch.stack([getattr(layer, name) for layer in layers]) for name in ("z_BHQK", "p_BHQK"))
+        expected = torch.stack([observe([probe], layer) for layer in layers])
+        together = torch.func.vmap(of)(z_LBHQK, p_LBHQK)
+        found = require_close(together, expected, "lanes together and one by one", rtol=1e-13, atol=0)
+    return found
+
+
+def masked_logits_change_nothing(probe: Probe) -> str:
+    """Logits of keys that are not allowed hold anything."""
+    for mask in ("causal", "last_key_hidden"):
+        layer = attention(2, mask)
+        changed = dataclasses.replace(layer, z_BHQK=layer.z_BHQK.masked_fill(~layer.mask_QK, 1e30))
+        what = f"a quantity depends on logits that the mask {mask} hides"
+        require(torch.equal(observe([probe], layer), observe([probe], changed)), what)
+    return "2 masks"
+
+
+PROBE_PROPERTIES: dict[str, Property] = {
+    "quantities are declared whole": Property(of="quantities", check=quantities_are_declared_whole, is_sampled=True),
+    "what is declared is measured, within bounds": Property(
+        of="measure", check=measures_what_is_declared_within_bounds, is_sampled=True
+    ),
+    "equal parts merge to the whole": Property(of="measure", check=equal_parts_merge_to_the_whole),
+    "lanes equal a loop": Property(of="measure", check=lanes_equal_a_loop),
+    "masked logits change nothing": Property(of="measure", check=masked_logits_change_nothing),
+}
+
+
+def _parts(layer: Attention, size: int) -> Iterator[Iterator[Attention]]:
+    """For each head, parts of `size` sequences."""
+    for h in range(HEADS):
+        yield (
+            dataclasses.replace(
+                layer, z_BHQK=layer.z_BHQK[b : b + size, h : h + 1], p_BHQK=layer.p_BHQK[b : b + size, h : h + 1]
+            )
+            for b in range(0, BATCH, size)
+        )
