@@ -6,6 +6,10 @@ import re
 import polars
 import pytest
 
+from analysis.report.summary import summary_sentences
+from analysis.text import escape_markdown
+from bench.results.subjects import compared_subject
+from bench.store import Store
 from tests.published import (
     RESULTS,
     board,
@@ -35,6 +39,14 @@ def stated(pattern: str) -> list[float]:
     match = re.search(pattern, " ".join(README.split()))
     assert match is not None, pattern
     return [float(number) for number in match.groups()]
+
+
+@pytest.mark.parametrize("folder", [path.parent.name for path in sorted(RESULTS.glob("*/curves.csv"))])
+def test_every_page_says_of_its_board_what_its_curves_say(folder, tmp_path):
+    subject = compared_subject(str(RESULTS / folder), Store(tmp_path, warn=pytest.fail), loss="train", allow_code=False)
+    page = (RESULTS / folder / "leaderboard.md").read_text(encoding="utf-8")
+    for sentence in summary_sentences(subject.board):
+        assert escape_markdown(sentence) in page
 
 
 def test_nanogpts_minimum_is_reached():

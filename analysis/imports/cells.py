@@ -16,7 +16,7 @@ from bench.errors import UsageError
 from bench.held_out import HELD_OUT, INITIAL, Measure
 from bench.trial import KINDS, OPTIONAL_KINDS
 
-MAX_TEXT = 200
+MAX_TEXT = 2000  # a workload with many settings has a long label
 MAX_SOURCE = 500
 
 _WHOLE = 2**32  # seeds and steps lie below it

@@ -1,4 +1,4 @@
-"""A leaderboard in words: who is the most robust, and from whom it can't be told apart."""
+"""A leaderboard in words: whose score is the least, and from whom the seeds tell it apart."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def _sentences(part: pl.DataFrame) -> str:
         more = _unscored(rows, names) + _blown_up(rows, names)
         return f"None of {_count(len(rows))} learned enough to be called robust.{more}"
     learned = [place for place, row in enumerate(rows) if has_learned(row["flags"])]
-    told = f"{names[best]} is the most robust to the learning rate ({_score(rows[best], part)})"
+    told = f"{names[best]} has the least LR sensitivity ({_score(rows[best], part)})"
     if len(learned) == 1:
-        told = f"{names[best]} is the only entry that learned ({_score(rows[best], part)})"
+        told = f"{names[best]} is the only entry that learned (LR sensitivity {_score(rows[best], part)})"
     alone = [names[place] for place in learned if rows[place]["rank"] is None and place != best]
     unpaired = [names[place] for place in learned if "unpaired" in flags_of(rows[place]["flags"])]
     more = _unlearned(rows, names) + _blown_up(rows, names)
@@ -69,14 +69,14 @@ def _apart(best: int, rows: list[dict[str, Any]], names: list[str]) -> str:
         return f"; its rank is {ranks}, behind what learned too little."
     if not num_tied:
         whom = listed(names[place] for place in others) if len(others) <= _MOST_NAMES else f"all other {len(others)}"
-        return f"; its seeds tell it apart from {whom}."
+        return f"; it is the most robust to the learning rate: its seeds tell it apart from {whom}."
     if num_tied == len(others) > 1:
-        return f", but its seeds can't tell it apart from any of the other {num_tied}."
+        return f"; its seeds do not tell it apart from any of the other {num_tied}."
     tied = [names[place] for place in others if rows[place]["rank"] == 1]
     if len(tied) == num_tied:
-        return f", but its seeds can't tell it apart from {listed(tied)}."
+        return f"; its seeds do not tell it apart from {listed(tied)}."
     among = f", {listed(tied)} among them" if tied else ""
-    return f", but its seeds can't tell it apart from {num_tied} of the other {len(others)}{among}."
+    return f"; its seeds do not tell it apart from {num_tied} of the other {len(others)}{among}."
 
 
 def _alone(names: list[str]) -> str:
@@ -123,7 +123,7 @@ def _large(loss: float) -> str:
 def _score(row: dict[str, Any], part: pl.DataFrame) -> str:
     value, low, high = (row[name] for name in ("lr_sensitivity", "ci_low", "ci_high"))
     cell = Number(value=value, low=low, high=high, decimals=decimals(part["lr_sensitivity"].drop_nulls(), 3))
-    return f"LR sensitivity {cell.digits}" + ("" if cell.ends is None else f", 95% interval {' to '.join(cell.ends)}")
+    return cell.digits + ("" if cell.ends is None else f", 95% interval {' to '.join(cell.ends)}")
 
 
 def _count(number_of: int) -> str:

@@ -183,7 +183,7 @@ def test_markdown_says_the_same_as_the_page(page):
         "quickstart",
         "Stable decades",
         "None of 4 trials diverged",
-        "is the most robust",
+        "has the least LR sensitivity",
     ):
         assert words in text
         assert words in shown

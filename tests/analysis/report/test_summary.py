@@ -32,21 +32,24 @@ def test_who_is_tied_is_named(board):
     value, low, high = (board[name][0] for name in ("lr_sensitivity", "ci_low", "ci_high"))
     told = summary_sentences(with_rows(board, [1, 1, 3], ["", "", ""], [2, 2, 3]))
     assert told == [
-        f"{first} is the most robust to the learning rate (LR sensitivity {value:.2f}, 95% interval {low:.2f} to "
-        f"{high:.2f}), but its seeds can't tell it apart from {second}."
+        f"{first} has the least LR sensitivity ({value:.2f}, 95% interval {low:.2f} to {high:.2f}); its seeds do not "
+        f"tell it apart from {second}."
     ]
     assert third not in told[0]
+    assert "most robust" not in told[0]
 
 
 def test_all_tied(board):
     (told,) = summary_sentences(with_rows(board, [1, 1, 1], ["", "", ""], [3, 3, 3]))
-    assert told.endswith("but its seeds can't tell it apart from any of the other 2.")
+    assert told.endswith("; its seeds do not tell it apart from any of the other 2.")
 
 
 def test_alone_at_the_top(board):
     second, third = board["method"].to_list()[1:3]
     (told,) = summary_sentences(with_rows(board, [1, 2, 3], ["", "", ""]))
-    assert told.endswith(f"; its seeds tell it apart from {second} and {third}.")
+    assert told.endswith(
+        f"; it is the most robust to the learning rate: its seeds tell it apart from {second} and {third}."
+    )
 
 
 def test_ties_that_no_rank_of_1_names_are_counted(board):
@@ -59,14 +62,14 @@ def test_who_has_one_seed_or_others_is_named(board):
     second, third = board["method"].to_list()[1:3]
     (told,) = summary_sentences(with_rows(board, [1, 2, None], ["", "unpaired", "few_seeds"]))
     assert told.endswith(
-        f"; its seeds tell it apart from {second}. {third} has one seed: no rank, no difference can be tested. "
+        f": its seeds tell it apart from {second}. {third} has one seed: no rank, no difference can be tested. "
         f"Compared unpaired, by seeds that the others do not have: {second}."
     )
 
 
 def test_an_entry_with_one_seed_is_not_the_best_beside_others(board):
     (told,) = summary_sentences(with_rows(board, [None, 1, 2], ["few_seeds", "", ""]))
-    assert told.startswith(f"{board['method'][1]} is the most robust")
+    assert told.startswith(f"{board['method'][1]} has the least LR sensitivity")
 
 
 def test_entries_that_learned_too_little_are_not_called_robust(board):
@@ -119,7 +122,7 @@ def test_optimizers_and_knobs_stand_in_parentheses(board):
         optimizer=pl.Series(["sgd", "adamw"]), knobs=pl.lit("clip=1.0")
     )
     (told,) = summary_sentences(two)
-    assert told.startswith(f"{first} (sgd, clip=1.0) is the most robust")
+    assert told.startswith(f"{first} (sgd, clip=1.0) has the least LR sensitivity")
     assert told.endswith(f"apart from {second} (adamw, clip=1.0).")
 
 
