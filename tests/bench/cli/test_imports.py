@@ -2,9 +2,9 @@
 
 import io
 import json
-import re
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
