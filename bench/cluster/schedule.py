@@ -34,7 +34,7 @@ from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.retries import Cause, Failure, Part, Retries
 from bench.cluster.worker import Finished, PackTrainable
 from bench.errors import BenchError
-from bench.training.inductor import Compiling
+from bench.training.inductor import Compiling, Uncompiled
 from bench.training.pack import Pack
 from bench.trial import Outcome, Result
 
@@ -57,7 +57,7 @@ class Progress:
     steps: dict[Part, int] = field(default_factory=dict)  # in lane steps
     retries: int = 0  # attempts that failed
     warning: str = ""  # of a worker, about its checkpoints
-    uncompiled: dict[str, None] = field(default_factory=dict)  # what workers could not compile and why, in order
+    uncompiled: dict[Uncompiled, None] = field(default_factory=dict)  # what workers failed to compile, in order
     started: float = field(default_factory=time.monotonic)
 
     @property

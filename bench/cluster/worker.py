@@ -15,7 +15,7 @@ from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.retries import lost
 from bench.errors import reason
 from bench.lazy import torch
-from bench.training.inductor import Compiling
+from bench.training.inductor import Compiling, Uncompiled
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Outcome, Result
@@ -108,7 +108,7 @@ class PackTrainable(tune.Trainable):
         self._run: PackRun | None = None
         self._results: list[Result] = []
         self._traces: dict[str, Any] = {}
-        self._uncompiled: tuple[str, ...] = ()
+        self._uncompiled: tuple[Uncompiled, ...] = ()
         self._next_checkpoint = time.monotonic() + self._every_s
 
     def _start_run(self) -> PackRun:

@@ -188,7 +188,7 @@ class Training:
             while trials and not self.stop.is_set():
                 rounds.append(self._train(trials, placement, queue))
                 trials = queue.next()
-            if uncompiled := list(dict.fromkeys(line for one in rounds for line in one.uncompiled)):
+            if uncompiled := list(dict.fromkeys(str(what) for one in rounds for what in one.uncompiled)):
                 self.tracker.amend(json.dumps(plain | {"uncompiled": uncompiled}, indent=2))
             phases.end("training")
         return rounds
@@ -205,10 +205,10 @@ class Training:
 
         def tell(progress: Progress) -> None:
             self.tracker.note({name: getattr(progress, name) for name in NOTED})
-            for line in progress.uncompiled:
-                if line not in said:
-                    self.store.warn(line)
-            said.update(progress.uncompiled)
+            for what in progress.uncompiled:
+                if what.cause not in said:  # what else fails for the same cause is in the manifest
+                    said.add(what.cause)
+                    self.store.warn(str(what))
             self.on_progress(progress)
 
         checkpoints = self._checkpoints(placement.resources.device)

@@ -99,6 +99,8 @@ class Tracker:
         can't be reached.
         """
         with self._writing:
+            if self._thread is not None:
+                self._announce()  # an amended manifest is there before it is read
             for entry in self.outbox.load_all():
                 if time.monotonic() > self._deadline:
                     break

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.text import escape_controls
 from bench.lazy import torch
+from bench.methods.fast.tiny import is_triton_installed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,17 +28,31 @@ _FAILED: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
+class Uncompiled:
+    """A function of a program, as a person knows it, that goes on as it was traced, and why; as text one line."""
+
+    program: str
+    function: str
+    cause: str
+    is_memory: bool  # whether it was memory that ran out
+
+    def __str__(self) -> str:
+        how = "no memory was left to compile" if self.is_memory else "Inductor failed at"
+        return f"{self.program}: {how} {self.function}, which goes on uncompiled ({self.cause})"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inductor:
     """When the functions of one program go through Inductor, and what it failed at.
 
     compiling: auto (on a GPU, where the calls would take long enough to pay for it), never, or always, on a CPU too.
-    program: what is trained, to the letter; label: the same as a person knows it. warnings: one line a failure.
+    program: what is trained, to the letter; label: the same as a person knows it.
     """
 
     compiling: Compiling
     program: str = ""
     label: str = ""
-    warnings: list[str] = field(default_factory=list)
+    uncompiled: list[Uncompiled] = field(default_factory=list)
 
     def compiled(
         self, name: str, traced: GraphModule, leaves: Sequence[Tensor], *, pays: Callable[[], bool]
@@ -53,14 +68,12 @@ class Inductor:
         try:
             return _compiled(traced, leaves)
         except Exception as error:  # noqa: BLE001  (a compiler may raise anything)
-            out_of_memory, why = is_out_of_memory(error), cause(error)
+            is_memory, why = is_out_of_memory(error), cause(error)
         gc.collect()  # outside `except`, whose traceback holds tensors
         torch.cuda.empty_cache()
-        if out_of_memory:  # fewer lanes may find the room
-            self.warnings.append(f"{self.label}: no memory left to compile {name}, which goes on uncompiled ({why})")
-        else:
+        if not is_memory:  # fewer lanes may find the room
             _FAILED.add((self.program, name))
-            self.warnings.append(f"{self.label}: Inductor failed at {name}, which goes on uncompiled ({why})")
+        self.uncompiled.append(Uncompiled(program=self.label, function=name, cause=why, is_memory=is_memory))
         return None
 
 
@@ -68,6 +81,7 @@ def _compiled(traced: GraphModule, leaves: Sequence[Tensor]) -> Callable[..., An
     from torch._inductor import compile as inductor
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    _find_compiler(leaves[0].device)
     small = {torch.ops.aten.bmm.default: small_product, torch.ops.aten.mm.default: small_product}
     traced = make_fx(traced, decomposition_table=small, tracing_mode="real")(*leaves)
     torch.cuda.empty_cache()
@@ -75,6 +89,16 @@ def _compiled(traced: GraphModule, leaves: Sequence[Tensor]) -> Callable[..., An
     run: Any = inductor(traced, list(leaves))
     run(*leaves)  # kernels are built, and may fail, at the first call
     return run
+
+
+def _find_compiler(device: torch.device) -> None:
+    """Raises at once where Inductor would after minutes, about to write its first kernel."""
+    if device.type == "cpu":
+        from torch._inductor.cpp_builder import get_cpp_compiler
+
+        get_cpp_compiler()
+    elif not is_triton_installed():
+        raise ModuleNotFoundError("Triton is not installed")
 
 
 def small_product(a: Tensor, b: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from bench.lazy import polars, torch
 from bench.training.chunk import Chunk, held_out_parts
 from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable, trace
 from bench.training.history import History
-from bench.training.inductor import Compiling, Inductor
+from bench.training.inductor import Compiling, Inductor, Uncompiled
 from bench.training.lane import Gradients, Lane, LaneProgram
 from bench.training.lanes import StackedProgram, freeze_non_finite, knob_tensors
 from bench.training.pack import Pack, pack_key
@@ -80,9 +80,9 @@ class PackRun:
         return self.step >= self.num_steps
 
     @property
-    def uncompiled(self) -> tuple[str, ...]:
-        """What Inductor failed at so far and why, a line each."""
-        return tuple(self._inductor.warnings)
+    def uncompiled(self) -> tuple[Uncompiled, ...]:
+        """What Inductor failed at so far, and why."""
+        return tuple(self._inductor.uncompiled)
 
     @property
     def num_diverged(self) -> int:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,8 +63,8 @@ COLUMNS = (
 )
 
 
-def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONWARNINGS": "default", "COLUMNS": "200"}
+def bench(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONWARNINGS": "default", "COLUMNS": "200"} | variables
     environment.pop("MLFLOW_TRACKING_URI", None)
     command = [sys.executable, "-m", "bench.cli", *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
@@ -79,7 +80,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def first_run(folder) -> subprocess.CompletedProcess[str]:
-    return bench(folder, "run", "tiny.yaml", "--allow-code")
+    return bench(folder, "run", "tiny.yaml", "--allow-code", "--compile", "always", CXX="no-such-compiler")
 
 
 def test_run_trains_every_trial_and_prints_the_leaderboard(first_run):
@@ -87,6 +88,12 @@ def test_run_trains_every_trial_and_prints_the_leaderboard(first_run):
     assert "12 completed, 6 diverged, 0 failed" in first_run.stderr
     assert all(method in first_run.stdout for method in ("softmax", "relu_kernel", "my_attention:Cauchy"))
     assert "Traceback" not in first_run.stderr
+
+
+def test_what_cannot_be_compiled_trains_all_the_same_and_its_cause_is_said_once(first_run):
+    """As it would be on a GPU without Triton; the manifest, tested with the report, has every function."""
+    assert first_run.stderr.count("No working C++ compiler found") == 1
+    assert "Inductor failed at train, which goes on uncompiled (" in first_run.stderr
 
 
 def test_run_again_trains_nothing(first_run, folder):
@@ -114,7 +121,13 @@ def test_report_is_written(first_run, folder):
     assert {"index.html", "leaderboard.tex", "leaderboard.md", "leaderboard.csv", "curves.csv"} <= written
     assert {path.suffix for path in (folder / "out/figures").iterdir()} == {".svg", ".png", ".pdf", ".csv"}
     assert "charts.html" in written
-    assert json.loads((folder / "out/manifest.json").read_text())["suite"]["name"] == "tiny"
+    manifest = json.loads((folder / "out/manifest.json").read_text())
+    assert (manifest["suite"]["name"], manifest["compiling"]) == ("tiny", "always")
+    methods = ("softmax", "relu_kernel", "my_attention:Cauchy")
+    uncompiled = [re.match(r"(\S+) on .*: Inductor failed at (\w+), which", line) for line in manifest["uncompiled"]]
+    assert {match and match.groups() for match in uncompiled} == {
+        (method, function) for method in methods for function in ("train", "observe", "loss")
+    }
 
 
 def store_of(folder: Path, name: str, **held_out: float) -> Path:
@@ -196,6 +209,7 @@ def test_code_needs_the_flag(folder):
         (("leaderboard", "tiny.yaml", "--format", "pdf"), "'pdf' is not one of"),
         (("leaderboard", "tiny.yaml", "--loss", "test"), "'test' is not one of"),
         (("run", "tiny.yaml", "--max-lanes", "0"), "--max-lanes"),
+        (("run", "tiny.yaml", "--compile", "sometimes"), "auto"),
         (("run", "tiny.yaml", "--allow-code", "--tracking-uri", "ftp://x"), "ftp"),
         (("nonsense",), "nonsense"),
     ],
