@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -113,14 +113,14 @@ class LaneProgram:
         buffers = refreshed | self._counters(lane, step, part)
         mode = Mode(is_training=True, max_logits=self.method.reads_max_logits, is_reference=self.is_reference)
 
-        def objective(params: Tensors) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
+        def objective(params: Tensors) -> tuple[Tensor, tuple[Tensor, list[Tensor], Tensors]]:
             forward = self.workload.loss(self.method, params, buffers, batch, mode)
-            return self.method.scale_loss(forward.objective, step), (forward.loss, forward.watched)
+            value = self.method.scale_loss(forward.objective, step)
+            grads = _gradients(value, list(params.values()))
+            return value, (forward.loss, forward.watched, dict(zip(params, grads, strict=True)))
 
-        pulled: Any = torch.func.vjp(objective, lane["params"], has_aux=True)
-        value, pullback, (loss, max_logits) = pulled
-        with torch.no_grad():  # torch.func.grad would keep all that a second derivative needs
-            (grads,) = pullback(torch.ones_like(value), retain_graph=False)
+        differentiated: Any = torch.func.vjp(objective, lane["params"], has_aux=True)
+        loss, max_logits, grads = differentiated[2]
         return {"grads": grads, "loss": loss, "buffers": refreshed, "max_logits": max_logits}
 
     def update(self, lane: Lane, gradients: Gradients, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
@@ -239,6 +239,17 @@ class LaneProgram:
 
     def _counters(self, lane: Lane, step: Tensor, part: Tensor) -> Tensors:
         return {"step": step, "seed": lane["seed"], "draw": step * self.workload.num_micro_batches + part}
+
+
+def _gradients(value: Tensor, params: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Of a number by params, 0 where it does not depend on them; inside of the function that torch.func transforms.
+
+    What torch.func.vjp gives for it imports Dynamo: seconds of every process that trains.
+    """
+    if not value.requires_grad:
+        return [torch.zeros_like(p) for p in params]
+    with torch.no_grad():  # else all is kept that a second derivative needs
+        return torch.autograd.grad(value, params, allow_unused=True, materialize_grads=True)
 
 
 def _choose(condition: Tensor, new: Any, old: Any) -> Any:
