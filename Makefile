@@ -14,8 +14,8 @@ export RAY_USAGE_STATS_ENABLED = 0
 
 quickstart: install
 	$(BIN)/bench run suites/quickstart.yaml
-	$(BIN)/bench report suites/quickstart.yaml --out report
-	@echo "Open report/index.html in a browser; '$(BIN)/bench ui' serves traces and leaderboard in MLflow."
+	$(BIN)/bench report suites/quickstart.yaml
+	@echo "Open reports/quickstart/index.html in a browser; '$(BIN)/bench ui' serves traces and leaderboard in MLflow."
 
 test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

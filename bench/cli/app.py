@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -48,6 +47,7 @@ from bench.cli.shared import (
     WideOption,
     fail,
     find,
+    folder_of,
     load,
     open_store,
     print_board,
@@ -59,7 +59,7 @@ from bench.cli.shared import (
     say_missing,
     ui_address,
 )
-from bench.cli.streams import open_streams
+from bench.cli.streams import open_streams, prints_aside
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -175,7 +175,7 @@ def leaderboard(
 @app.command()
 def report(
     suite: StoredArgument,
-    out: OutOption = Path("report"),
+    out: OutOption = None,
     compare: CompareOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
@@ -183,21 +183,22 @@ def report(
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Write tables, figures and one HTML page.
+    """Write tables, figures and one HTML page, into reports/SUITE or --out.
 
     The folder is new, empty, or an earlier report's, whose files that this report has not are removed.
     """
     from analysis.report.own_folder import keep_to, refuse_other_folder
     from analysis.report.views import view_of
 
-    refuse_other_folder(out)  # before results are read, which may take long
-
-    subject = read_named(suite, open_store(store, tracking_uri), allow_code, score, loss, compare)
+    opened = open_store(store, tracking_uri)
+    folder = folder_of(out, "reports", find(suite, opened, allow_code).name)
+    refuse_other_folder(folder)  # before results are read, which may take long
+    subject = read_named(suite, opened, allow_code, score, loss, compare)
     view = view_of(subject)
     if not view.is_scored and (compare, score, loss) != (None, "lr_sensitivity", "train"):
         raise UsageError(f"{subject.name} asks for a search, whose report takes no --compare, --score or --loss")
-    paths = view.write(subject, out)
-    for gone in keep_to(out, paths):
+    paths = view.write(subject, folder)
+    for gone in keep_to(folder, paths):
         say(f"{gone}: removed, this report has none")
     say(f"wrote {len(paths)} files; open the first:")
     print(paths[0])
@@ -257,7 +258,8 @@ def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJso
     if loaded.own_entries:
         from bench.testing.check import refuse_broken
 
-        refuse_broken(loaded)
+        with prints_aside():
+            refuse_broken(loaded)
     counts = {
         "suite": loaded.name,
         **{axis: len(getattr(loaded, axis)) for axis in (*KINDS, "seeds")},

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.shared import AsJson, say
+from bench.cli.streams import made_aside
 
 EXIT_FAILED = 1
 
@@ -36,10 +37,10 @@ def add_check_command(app: typer.Typer) -> None:
         from bench.testing.named import entries_named
 
         rows: list[dict[str, str | bool]] = []
-        for named in entries_named(entry, settings or []):
+        for named in made_aside(entries_named(entry, settings or [])):
             if not as_json:
                 print(named.words)
-            for found in check_entry(named.field, named.entry):
+            for found in made_aside(check_entry(named.field, named.entry)):
                 rows.append(
                     {"entry": named.choice.label, "kind": named.field, "property": found.property}
                     | {"passed": found.has_passed, "text": found.text}

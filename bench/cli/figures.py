@@ -17,9 +17,11 @@ from bench.cli.shared import (
     StoreOption,
     UriOption,
     find,
+    folder_of,
     open_store,
     say,
 )
+from bench.cli.streams import prints_aside
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def add_figures_command(app: typer.Typer) -> None:
 
 def _figures(
     suite: StoredArgument,
-    out: OutOption = Path("figures"),
+    out: OutOption = None,
     lr: LrOption = None,
     seed: SeedOption = None,
     steps: StepsOption = None,
@@ -74,6 +76,8 @@ def _figures(
 ) -> None:
     """Draw the figures of Hong & Lee 2025 that a suite has data for, each as SVG, PNG and PDF with its CSV.
 
+    They go into figures/SUITE or --out.
+
     Figs. 8 and 11 and `rows` show what no run stores: one run of each method is trained once more and looked into, and
     its losses are held against the stored ones.
     """
@@ -83,10 +87,11 @@ def _figures(
     stored = find(suite, opened, allow_code)
     keys = _keys(only, [*FIGURES, *THEORY_FIGURES])
     chosen = Choices(lr=lr, seed=seed, steps=_steps(steps), keys=keys, device=device)
-    out.mkdir(parents=True, exist_ok=True)
+    folder = folder_of(out, "figures", stored.name)
+    folder.mkdir(parents=True, exist_ok=True)
     num_drawn = 0
     for stem, drawn in _all_drawn(stored, opened, chosen):
-        for path in _save(drawn, out, stem):
+        for path in _save(drawn, folder, stem):
             print(path, flush=True)
         num_drawn += 1
     if not num_drawn:
@@ -173,16 +178,17 @@ def _inspection(
     except UsageError as error:
         return None, str(error)
     num_slots = num_cpus(manifest) if device == "cpu" else None
-    inspection, agreements = inspect(
-        trials,
-        rows,
-        traces,
-        packs=company(trials, list(by_id.values()), device=device, num_slots=num_slots),
-        device=device,
-        compiling=manifest.get("compiling", "auto"),
-        steps=chosen.steps,
-        on_progress=lambda method: say(f"looking into {method}, seed {seed}"),
-    )
+    with prints_aside():
+        inspection, agreements = inspect(
+            trials,
+            rows,
+            traces,
+            packs=company(trials, list(by_id.values()), device=device, num_slots=num_slots),
+            device=device,
+            compiling=manifest.get("compiling", "auto"),
+            steps=chosen.steps,
+            on_progress=lambda method: say(f"looking into {method}, seed {seed}"),
+        )
     for line in _agreement_lines(agreements):
         say(line)
     return inspection, ""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from bench.cli.streams import prints_aside
+
 if TYPE_CHECKING:
     import polars
 
@@ -35,7 +37,10 @@ UriOption = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow server or database instead of the embedded store")
 ]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="import `package.module:Class` entries of the suite")]
-OutOption = Annotated[Path, typer.Option("--out", file_okay=False, help="folder to write, made if missing")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", file_okay=False, help="folder to write, made if missing; else one with the suite's name"),
+]
 FormatOption = Annotated[Literal["table", "csv", "json", "md"], typer.Option("--format")]
 CompareOption = Annotated[str | None, typer.Option("--compare", help="published numbers to set beside ours: paper")]
 ScoreOption = Annotated[str, typer.Option("--score", help="lr_sensitivity, or lr_sensitivity_seedwise")]
@@ -86,7 +91,7 @@ def run_and_print(
     from bench.driver.run import Options, run_suite
 
     try:
-        with ProgressDisplay() as display:
+        with ProgressDisplay() as display, prints_aside():
             summary = run_suite(
                 loaded,
                 opened,
@@ -100,7 +105,7 @@ def run_and_print(
     if summary.subject is not None:
         print(terminal_text(summary.subject, is_wide=is_wide), end="")
         if shown is not None:
-            say(f"\nNext:  bench report {shown} --out report/    tables and figures")
+            say(f"\nNext:  bench report {shown}    tables and figures")
         say(f"       {_ui_words(loaded.name, opened)}")
     raise typer.Exit(_exit_code(summary))
 
@@ -135,14 +140,21 @@ def say(message: str) -> None:
 def load(name: str, allow_code: bool) -> Suite:
     from bench.suite import find_suite, load_suite
 
-    return load_suite(find_suite(name), allow_code=allow_code)
+    with prints_aside():
+        return load_suite(find_suite(name), allow_code=allow_code)
 
 
 def find(text: str, store: Store, allow_code: bool) -> Stored:
     """What a SUITE argument names: a suite file, a shipped suite, or a suite or imports in the store by name."""
     from bench.results.stored import find_stored
 
-    return find_stored(text, store, allow_code=allow_code)
+    with prints_aside():
+        return find_stored(text, store, allow_code=allow_code)
+
+
+def folder_of(out: Path | None, kind: str, name: str) -> Path:
+    """Where a command writes: `--out`, else KIND/NAME."""
+    return Path(kind) / name if out is None else out
 
 
 def read_named(

@@ -6,10 +6,12 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Iterable, Iterator
+from typing import TextIO, TypeVar
 
 from bench.errors import BudgetError, UsageError
+
+T = TypeVar("T")
 
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 _OF_A_PATH = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
@@ -47,6 +49,25 @@ def open_streams() -> Iterator[None]:
         if error.errno in _OF_A_PATH:
             raise UsageError(f"{where}: {error.strerror}") from error
         raise
+
+
+@contextlib.contextmanager
+def prints_aside() -> Iterator[None]:
+    """What code of a user's prints in the block goes to stderr: stdout is for what the command prints."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def made_aside(items: Iterable[T]) -> Iterator[T]:
+    """The items; what is printed while each is made goes to stderr."""
+    iterator = iter(items)
+    while True:
+        with prints_aside():
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
 
 
 def _lead_nowhere(stream: TextIO) -> None:

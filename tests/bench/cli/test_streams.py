@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from tests.command_line import bench_here
 SUITE = (
     "name: small\nworkloads: [{name: in_context_regression, num_steps: 10}]\nmethods: [softmax]\noptimizers: [sgd]\n"
 )
+
+KNOBS = "knobs: {lr: [0.1]}\nseeds: 1\nprobe_every: 5\n"
 
 
 def ended(words: list[str]) -> int | str | None:
@@ -75,6 +78,32 @@ def test_ctrl_c_anywhere_is_a_word_and_exit_code_130(monkeypatch, capsys):
     monkeypatch.setattr(app, "app", interrupted)
     assert ended(["leaderboard", "quickstart"]) == 130
     assert capsys.readouterr().err == "stopped\n"
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_a_word_too():
+    interrupted = (
+        "import sys\nclass Finder:\n    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\nfrom bench.cli import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
+
+
+def test_what_a_users_code_prints_is_no_part_of_what_a_command_prints(tmp_path):
+    (tmp_path / "loud.py").write_text(
+        "from dataclasses import dataclass\nfrom bench.methods.softmax import Softmax\nprint('imported')\n\n\n"
+        "@dataclass(frozen=True)\nclass Loud(Softmax):\n"
+        "    def weights(self, q, k, mask, state):\n        print('weights')\n"
+        "        return super().weights(q, k, mask, state)\n"
+    )
+    (tmp_path / "small.yaml").write_text(SUITE.replace("softmax", "'loud:Loud'") + KNOBS)
+    done = bench_here(tmp_path, "validate", "small.yaml", "--allow-code", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["methods"] == 1
+    assert set(done.stderr.split()) == {"imported", "weights"}
+    checked = bench_here(tmp_path, "check", "loud:Loud", "--json")
+    assert {row["entry"] for row in json.loads(checked.stdout)} == {"loud:Loud"}
 
 
 @pytest.mark.parametrize("command", ["report", "compare", "figures"])
