@@ -252,7 +252,7 @@ def ui(
 @app.command()
 def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJson = False) -> None:
     """Check a suite file and say what it holds; of entries of your own a sample of what `bench check` does, too."""
-    from bench.suite.entry import KINDS
+    from bench.suite.kinds import KINDS
 
     loaded = load(suite, allow_code)
     if loaded.own_entries:
@@ -291,9 +291,14 @@ def list_entries(
     ] = "text",
     as_json: AsJson = False,
 ) -> None:
-    """List what can be named in a suite, with parameters and sources, and scores with their definitions."""
-    from bench.suite.catalog import list_markdown, list_rows, overview
+    """List what can be named in a suite, with parameters and sources, and scores with their definitions.
 
+    Entries of installed packages (plug-ins) come last, with package and version.
+    """
+    from bench.suite.catalog import list_markdown, list_rows, overview, refusals
+
+    for refusal in refusals():
+        say(refusal)
     if kind is None:
         if format == "md":
             raise UsageError("--format md takes one kind, such as bench list methods --format md")

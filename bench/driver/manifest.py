@@ -23,6 +23,7 @@ from bench.methods.base import Method
 from bench.methods.fast.tiny import is_triton_installed
 from bench.store import records
 from bench.suite import Suite
+from bench.suite.kinds import ENTRY_FIELDS
 from bench.training.inductor import Compiling
 from bench.training.step_cost import step_cost
 from bench.trial import TRIAL_VERSION, Trial, canonical_json
@@ -47,6 +48,7 @@ def manifest(
         "suite_sha256": hashlib.sha256(canonical_json(plain).encode()).hexdigest(),
         "num_trials": suite.num_trials,
         "seeds": list(suite.seeds),
+        **({"plug_ins": plug_ins} if (plug_ins := packages_of_plug_ins(suite)) else {}),
         "data_sha256": {choice.label: choice.digest for choice in suite.entries["workloads"] if choice.digest},
         "trial_version": TRIAL_VERSION,
         "bench": bench.__version__,
@@ -128,6 +130,12 @@ def git_state(folder: Path) -> str:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return "not a git checkout"
+
+
+def packages_of_plug_ins(suite: Suite) -> dict[str, str]:
+    """Package and version of each entry that an installed package declares, by label."""
+    own = [(ENTRY_FIELDS[field].plug_in_at(choice.name), choice) for (field, _), choice in suite.own_entries.items()]
+    return {choice.label: plug_in.package for plug_in, choice in own if plug_in is not None}
 
 
 def _version(package: str) -> str | None:

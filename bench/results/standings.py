@@ -16,7 +16,7 @@ from typing import Any
 from bench.lazy import polars
 from bench.search.base import Answer, Ask, Point, Search, Setting, replay
 from bench.suite import Suite
-from bench.suite.entry import KINDS
+from bench.suite.kinds import KINDS
 from bench.trial import KNOB_NAMES, Knobs, Outcome, Trial
 
 Rows = Mapping[str, Mapping[str, Any]]  # rows of RESULT_COLUMNS by trial id

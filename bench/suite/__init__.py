@@ -2,7 +2,8 @@
 
 from bench.suite.file import find_suite, shipped_suites
 from bench.suite.knobs import KnobGrid, LogGrid
-from bench.suite.suite import Context, Suite, json_schema, load_suite, parse_suite
+from bench.suite.schema import json_schema
+from bench.suite.suite import Context, Suite, load_suite, parse_suite
 
 __all__ = [
     "Context",

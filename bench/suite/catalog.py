@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from pydantic import ValidationError
 
 from analysis.text import escape_markdown
 from bench.entry import load_class, parameters
+from bench.errors import ENTRY_ERRORS, reason
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
 from bench.search import SEARCHES
 from bench.suite import KnobGrid, shipped_suites
-from bench.suite.entry import KINDS
+from bench.suite.entry_class import find_class
+from bench.suite.kinds import ENTRY_FIELDS, KINDS, Kind
 from bench.suite.search import FROM_SUITE
 from bench.suite.sweeps import NOT_KNOBS
 from bench.workloads import WORKLOADS
@@ -23,18 +28,41 @@ ROW_SUMS = "rows sum to 1"  # a column of Markdown alone
 
 def entry_rows(entries: Mapping[str, str], *, hidden: Collection[str] = ()) -> Rows:
     """Name, summary, parameters with defaults, source; of a method what it controls, of a probe what it traces."""
+    return [_entry_row(name, load_class(target), hidden) for name, target in entries.items()]
+
+
+def plug_in_rows(kind: Kind) -> Rows:
+    """As `entry_rows`, of what installed packages declare, with package and version; else why it is no entry."""
     rows = []
-    for name, target in entries.items():
-        entry = load_class(target)
-        params = ", ".join(f"{key}={default!r}" for key, (_, default) in parameters(entry).items() if key not in hidden)
-        summary = (entry.__doc__ or "").strip().splitlines()[0].partition(" Source: ")[0]
-        row = {"name": name, "summary": summary, "parameters": params}
-        if hasattr(entry, "controls"):
-            row |= {"controls": entry.controls, ROW_SUMS: "yes" if entry.rows_sum_to_one else "no"}
-        if hasattr(entry, "quantities"):
-            row["quantities"] = ", ".join(entry.quantities)
-        rows.append(row | ({"source": entry.source} if hasattr(entry, "source") else {}))
+    for name, plug_in in kind.plug_ins.items():
+        try:
+            row = _entry_row(name, find_class(kind, name, (), allow_code=False, folder=None).entry_class, ())
+        except ValidationError as error:
+            row = {"name": name, "summary": error.errors()[0]["msg"]}
+        except (*ENTRY_ERRORS, NameError) as error:
+            row = {"name": name, "summary": f"its parameters can't be read: {reason(error)}"}
+        rows.append(row | {"package": plug_in.package})
     return rows
+
+
+def refusals() -> list[str]:
+    """What is said of each plug-in whose name can't be used."""
+    return [
+        f"{kind.word} {one.name!r} of {one.package} can't be named so: {one.refusal}; write {one.target}"
+        for kind in ENTRY_FIELDS.values()
+        for one in kind.refused_plug_ins
+    ]
+
+
+def _entry_row(name: str, entry: Any, hidden: Collection[str]) -> dict[str, str]:
+    params = ", ".join(f"{key}={default!r}" for key, (_, default) in parameters(entry).items() if key not in hidden)
+    summary = (entry.__doc__ or "").strip().partition("\n")[0].partition(" Source: ")[0]
+    row = {"name": name, "summary": summary, "parameters": params}
+    if hasattr(entry, "controls"):
+        row |= {"controls": entry.controls, ROW_SUMS: "yes" if entry.rows_sum_to_one else "no"}
+    if hasattr(entry, "quantities"):
+        row["quantities"] = ", ".join(entry.quantities)
+    return row | ({"source": entry.source} if hasattr(entry, "source") else {})
 
 
 def knob_rows() -> Rows:
@@ -88,19 +116,26 @@ LISTS: dict[str, Callable[[], Rows]] = {
 
 
 def overview() -> dict[str, list[str]]:
-    """The names of everything that LISTS has, by kind; of knobs the lane knobs, as all others are of one entry."""
-    return {kind: [row["name"] for row in rows() if " " not in row["name"]] for kind, rows in LISTS.items()}
+    """The names of everything that LISTS has, by kind; of knobs the lane knobs, as all others are of one entry.
+
+    Then those of plug-ins, each with its package and version.
+    """
+    names = {kind: [row["name"] for row in rows() if " " not in row["name"]] for kind, rows in LISTS.items()}
+    for field, kind in ((field, kind) for field, kind in ENTRY_FIELDS.items() if field in names):
+        names[field] += [f"{name} ({plug_in.package})" for name, plug_in in kind.plug_ins.items()]
+    return names
 
 
 def list_rows(kind: str) -> Rows:
-    """The rows of one of LISTS for text and JSON: what a method controls and sources say that they are that."""
+    """The rows of one of LISTS for text and JSON, and of plug-ins: some values say what they are."""
     words = {"controls": "controls ", "quantities": "traces ", "source": "source: "}
-    words |= {"unit": "unit: ", "range": "range: ", "better": "better: "}
-    return [{key: words.get(key, "") + value for key, value in row.items() if key != ROW_SUMS} for row in LISTS[kind]()]
+    words |= {"unit": "unit: ", "range": "range: ", "better": "better: ", "package": "package: "}
+    rows = LISTS[kind]() + (plug_in_rows(ENTRY_FIELDS[kind]) if kind in ENTRY_FIELDS else [])
+    return [{key: words.get(key, "") + value for key, value in row.items() if key != ROW_SUMS} for row in rows]
 
 
 def list_markdown(kind: str) -> str:
-    """One of LISTS as a pipe table: names and parameters as code, no column in which every cell is empty."""
+    """One of LISTS, of what is shipped, as a pipe table: names and parameters as code, no column that is empty."""
     rows = LISTS[kind]()
     columns = [key for key in dict.fromkeys(key for row in rows for key in row) if any(row.get(key) for row in rows)]
     cells = [[_cell(column, row.get(column, "")) for column in columns] for row in rows]

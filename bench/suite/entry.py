@@ -1,20 +1,16 @@
 """Named entries of a suite: from `softmax` or {name: window_softmax, width: 4} to a Choice with every parameter.
 
 Parameters are checked against the annotations of the entry's dataclass: strictly, but a whole number may stand for a
-float. `package.module:Class` is imported only if code is allowed.
+float.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import inspect
 import os
-import re
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,40 +18,16 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import InitErrorDetails
 
-from bench.entry import data_paths, load_class, located, odd_overrides, parameters
+from bench.entry import data_paths, load_class, located, parameters
 from bench.errors import UsageError
-from bench.methods import METHODS
-from bench.optimizers import OPTIMIZERS, SCHEDULES
-from bench.probes import PROBES
+from bench.suite.entry_class import find_class, places
 from bench.suite.errors import problem, reject, relocated, show, suggest
 from bench.suite.file import Loc
+from bench.suite.kinds import Kind
 from bench.suite.own_code import code_digest
 from bench.trial import Choice, canonical_json
-from bench.workloads import WORKLOADS
 
-TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """A kind of entry: its word, the entries that exist, and the class that a user's own must derive from."""
-
-    word: str
-    entries: Mapping[str, str]
-    base: str
-
-
-KINDS: dict[str, Kind] = {
-    "workloads": Kind(word="workload", entries=WORKLOADS, base="bench.workloads.base:Workload"),
-    "methods": Kind(word="method", entries=METHODS, base="bench.methods.base:Method"),
-    "optimizers": Kind(word="optimizer", entries=OPTIMIZERS, base="bench.optimizers.base:Optimizer"),
-    "schedules": Kind(word="schedule", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),
-}
-# By the fields of a suite that hold entries: one of each of KINDS makes a trial; every trial has all probes.
-ENTRY_FIELDS: dict[str, Kind] = KINDS | {
-    "probes": Kind(word="probe", entries=PROBES, base="bench.probes.base:Probe"),
-}
 
 
 def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = None) -> Choice:
@@ -74,24 +46,32 @@ def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = N
         name, allow_code = f"{name.__module__}:{name.__qualname__}", True
     if not isinstance(name, str) or not name:
         reject(problem(f"a {kind.word} must be a name or a mapping with one, got {show(name)}", value=name, loc=loc))
-    entry_class = _entry_class(kind, name, loc, allow_code=allow_code, folder=folder)
-    defaults, params = _params(kind, name, entry_class, given)
+    found = find_class(kind, name, loc, allow_code=allow_code, folder=folder)
+    entry_class, shown = found.entry_class, found.shown
+    defaults, params = _params(kind, shown, entry_class, given)
     home = str(folder) if folder is not None and getattr(entry_class, "paths", ()) else ""
-    entry = _construct(name, entry_class, located(entry_class, params, home))
+    entry = _construct(shown, entry_class, located(entry_class, params, home))
     differing = [f"{key}={_plain(params[key])}" for key in params if params[key] != defaults.get(key)]
     return Choice(
-        name=name,
+        name=found.name,
         params=params,
-        digest=_digest(kind, name, entry, loc, home),
-        label=f"{name}({', '.join(differing)})" if differing else name,
+        digest=_digest(kind, found.name, entry, loc, home),
+        label=f"{shown}({', '.join(differing)})" if differing else shown,
         folder=home,
     )
 
 
 def entry_schema(kind: Kind) -> dict[str, Any]:
     """JSON Schema of an entry: the names that exist, then one object for each with its parameters."""
-    named = {"enum": list(kind.entries), "description": f"a {kind.word} with its default parameters"}
-    own = {"type": "string", "pattern": ":", "description": "package.module:Class, read with --allow-code"}
+    names = [*kind.entries, *kind.plug_ins]
+    named = {"enum": names, "description": f"a {kind.word} with its default parameters"}
+    own: dict[str, Any] = {
+        "type": "string",
+        "pattern": ":",
+        "description": "package.module:Class, read with --allow-code",
+    }
+    if kind.plug_ins:
+        own = {"anyOf": [own, {"enum": list(kind.plug_ins), "description": "of an installed package"}]}
     schemas: list[dict[str, Any]] = [named, own]
     for name, target in kind.entries.items():
         entry_class = load_class(target)
@@ -112,70 +92,6 @@ def _object(properties: dict[str, Any], *, description: str, closed: bool) -> di
         "required": ["name"],
         "additionalProperties": not closed,
     }
-
-
-def _entry_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool, folder: Path | None) -> type:
-    if name in kind.entries:
-        return load_class(kind.entries[name])
-    if ":" not in name:
-        hint = suggest(name, kind.entries, existing=f"{kind.word}s that exist")
-        reject(problem(f"unknown {kind.word} {show(name)}; {hint}", value=name, loc=loc))
-    if not TARGET.fullmatch(name):
-        reject(problem(f"a {kind.word} of your own must be package.module:Class, got {show(name)}", loc=loc))
-    if not allow_code:
-        message = f"{kind.word} {show(name)} is code that would be imported; pass --allow-code if you trust it"
-        reject(problem(message, value=name, loc=loc))
-    return _import(kind, name, loc, folder)
-
-
-def import_own(name: str, expected: str, folder: Path | None = None) -> Any:
-    """What `module`, or `module:Class`, of a user's own names, of which code of an `expected` kind is hoped for.
-
-    The folder of the suite and then the current directory are searched before all else. Raises UsageError, of one line.
-    """
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.insert(0, os.getcwd())
-    if folder is not None and str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-        importlib.invalidate_caches()
-    try:
-        return load_class(name) if ":" in name else importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # whatever a user's module raises
-        reason = " ".join(str(error).split()) or "no message"
-        raise UsageError(
-            f"{show(name)} can't be imported: {type(error).__name__}: {reason[:200]}; expected {expected} code; "
-            f"looked in {_places(folder)} and where Python does"
-        ) from error
-
-
-def _import(kind: Kind, name: str, loc: Loc, folder: Path | None) -> type:
-    """The user's class."""
-    try:
-        entry_class = import_own(name, kind.word, folder)
-    except UsageError as error:
-        raise ValidationError.from_exception_data("suite", [problem(str(error), value=name, loc=loc)]) from error
-    base = load_class(kind.base)
-    shown_base = kind.base.replace(":", ".")
-    if not (isinstance(entry_class, type) and issubclass(entry_class, base)):
-        reject(problem(f"{show(name)} must be a subclass of {shown_base}, got {_described(entry_class)}", loc=loc))
-    if "__dataclass_fields__" not in vars(entry_class):
-        reject(problem(f"{show(name)} must be a dataclass: decorate it with @dataclass(frozen=True)", loc=loc))
-    if kind.word == "method" and inspect.getattr_static(entry_class, "weights") is vars(base)["weights"]:
-        reject(problem(f"{show(name)} must override `weights`, which gives the attention probabilities", loc=loc))
-    odd = odd_overrides(entry_class, base)
-    if odd:
-        words = [f"{of}{taken} must be {of}{expected}" for of, (taken, expected) in odd.items()]
-        reject(problem(f"{show(name)} can't be called as {shown_base} is: {'; '.join(words)}", loc=loc))
-    return entry_class
-
-
-def _places(folder: str | Path | None) -> str:
-    """Where code and data of a suite in `folder` are looked for, in this order."""
-    return " and ".join(dict.fromkeys(map(str, filter(None, (folder, os.getcwd())))))
-
-
-def _described(thing: object) -> str:
-    return f"the class {thing.__name__}" if isinstance(thing, type) else f"a {type(thing).__name__}"
 
 
 @functools.cache
@@ -247,7 +163,7 @@ def _digest(kind: Kind, name: str, entry: Any, loc: Loc, folder: str) -> str:
             digest += entry.data_digest()
         except UsageError as error:
             is_found = all(map(os.path.exists, data_paths(type(entry), vars(entry)).values()))
-            message = str(error) if is_found else f"{error}; looked in {_places(folder)}"
+            message = str(error) if is_found else f"{error}; looked in {places(folder)}"
             raise ValidationError.from_exception_data("suite", [problem(message, loc=loc)]) from error
     if name in kind.entries:
         return digest

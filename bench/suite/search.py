@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serial
 
 from bench.entry import build
 from bench.search import SEARCHES
-from bench.suite.entry import Kind, resolve
+from bench.suite.entry import resolve
 from bench.suite.errors import problem, reject, relocated, show, suggest
+from bench.suite.kinds import Kind
 
 if TYPE_CHECKING:
     from bench.search.base import Search

@@ -35,10 +35,11 @@ from bench.errors import UsageError
 from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
 from bench.probes import DEFAULT_PROBES, PROBES
-from bench.suite.entry import ENTRY_FIELDS, KINDS, entry_schema, resolve
+from bench.suite.entry import resolve
 from bench.suite.errors import dotted, explain, problem, reject, show
 from bench.suite.file import Document, Loc, parse_document, read_document
-from bench.suite.knobs import OFF, STRICT, KnobGrid, LogGrid, distinct, listed
+from bench.suite.kinds import ENTRY_FIELDS, KINDS
+from bench.suite.knobs import STRICT, KnobGrid, LogGrid, distinct, listed
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
 from bench.trace import TRAINING_QUANTITIES
@@ -343,24 +344,3 @@ def _suite_of(document: Document, *, allow_code: bool) -> Suite:
             )
     suite._text, suite._document = document.text, document
     return suite
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of a suite file, for completion and checks in an editor."""
-    schema = Suite.model_json_schema()
-    for field, kind in ENTRY_FIELDS.items():
-        schema["properties"][field]["items"] = entry_schema(kind)
-    seeds = schema["properties"]["seeds"]
-    many = {key: seeds.pop(key) for key in ("type", "items", "minItems")} | {"uniqueItems": True}
-    seeds["anyOf"] = [{"type": "integer", "minimum": 1, "maximum": MAX_TRIALS}, many]
-    for name, knob in schema["$defs"]["KnobGrid"]["properties"].items():
-        one, minimum = knob.pop("items"), knob.pop("minItems")
-        del knob["type"]
-        if name == "grad_clip":
-            one = {"anyOf": [one, {"const": OFF}]}
-        many = {"type": "array", "items": one, "minItems": minimum, "uniqueItems": True}
-        knob["anyOf"] = [one, many, {"$ref": "#/$defs/LogGrid"}]
-        if "default" in knob:
-            knob["default"] = OFF if name == "grad_clip" else knob["default"][0]
-    schema["$defs"]["LogGrid"] = LogGrid.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

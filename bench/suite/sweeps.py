@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
 from bench.entry import build
-from bench.suite.entry import KINDS, resolve
+from bench.suite.entry import resolve
 from bench.suite.errors import OURS, problem, show, suggest
+from bench.suite.kinds import KINDS
 from bench.trial import Choice
 
 MAX_VARIANTS = 10_000  # of the entries of one kind

@@ -15,7 +15,7 @@ from bench.entry import build
 from bench.errors import ENTRY_ERRORS, UsageError, reason
 from bench.methods.base import Heads
 from bench.suite import Suite
-from bench.suite.entry import ENTRY_FIELDS
+from bench.suite.kinds import ENTRY_FIELDS
 from bench.testing.method_case import HEADS, MethodCase
 from bench.testing.methods import METHOD_PROPERTIES
 from bench.testing.optimizers import OPTIMIZER_PROPERTIES
@@ -59,7 +59,8 @@ def refuse_broken(suite: Suite) -> None:
     Methods are tried in the shapes of the suite's first workload. What is shipped is not tried again.
     """
     broken: list[str] = []
-    for (field, index), choice in suite.own_entries.items():
+    own = {place: choice for place, choice in suite.own_entries.items() if place[0] in PROPERTIES}
+    for (field, index), choice in own.items():
         entry = build(ENTRY_FIELDS[field].entries, choice)
         subject = _sampled_case(suite, entry) if field == "methods" else entry
         sampled = {name: one for name, one in PROPERTIES[field].items() if one.is_sampled}

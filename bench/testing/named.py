@@ -11,9 +11,11 @@ from pydantic import ValidationError
 
 from bench.entry import build, load_class
 from bench.errors import UsageError, did_you_mean
-from bench.suite.entry import ENTRY_FIELDS, import_own, resolve
+from bench.suite.entry import resolve
+from bench.suite.entry_class import import_own
 from bench.suite.errors import explain
 from bench.suite.file import parse_document
+from bench.suite.kinds import ENTRY_FIELDS
 from bench.trial import Choice
 
 
@@ -32,13 +34,13 @@ class Named:
 
 
 def entries_named(text: str, settings: Sequence[str]) -> list[Named]:
-    """What is named `module:Class`, all entries that a module defines, or what is shipped under a name.
+    """What is named `module:Class`, all entries that a module defines, or what is shipped or installed under a name.
 
     settings: `parameter=value` each, the value as in a suite file. Raises UsageError.
     """
     given = _given(settings)
-    if shipped := [(field, text) for field, kind in ENTRY_FIELDS.items() if text in kind.entries]:
-        return [_named(field, name, given) for field, name in shipped]
+    if fields := [field for field, kind in ENTRY_FIELDS.items() if text in kind.entries or text in kind.plug_ins]:
+        return [_named(field, text, given) for field in fields]
     if ":" in text:
         return [_named(_field_of(text, import_own(text, "entry")), text, given)]
     targets = [

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from bench.suite import load_suite
-from bench.suite.entry import KINDS as KINDS_OF_SUITES
+from bench.suite.kinds import KINDS as KINDS_OF_SUITES
 from bench.trial import KINDS
 from tests.bench.copied_code import ROOT, run_changed
 
@@ -25,7 +25,7 @@ EARLIER = {
 FIFTH = (
     ("bench/trial.py", "    schedule: Choice\n", "    intervention: Choice | None = None\n"),
     (
-        "bench/suite/entry.py",
+        "bench/suite/kinds.py",
         '    "schedules": Kind(word="schedule", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),\n',
         '    "interventions": Kind(word="intervention", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),'
         "\n",

@@ -7,7 +7,7 @@ import pytest
 from bench.entry import load_class, odd_overrides
 from bench.errors import UsageError
 from bench.suite import load_suite
-from bench.suite.entry import KINDS
+from bench.suite.kinds import KINDS
 from tests.command_line import bench_here
 
 CODE = """

@@ -26,7 +26,7 @@ from bench.suite import (
     load_suite,
     shipped_suites,
 )
-from bench.suite.entry import KINDS
+from bench.suite.kinds import KINDS
 from bench.trial import KNOB_NAMES, Choice, Knobs
 from tests.bench.suite.small_suite import FIELDS, load, suite
 
