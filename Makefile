@@ -20,13 +20,16 @@ quickstart: install
 test: install-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# What a processor's kernels can change: that a lane is its solo run, that a resume and a second look are the run itself,
+# that parts of a batch are the whole; of every method. What reads, plans, records or refuses is the same on all.
 KERNELS := MKL_CBWR=AVX2 MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2
+OF_KERNELS := $(addprefix tests/bench/training/test_,company.py inspection.py train.py train_held_out.py train_memory.py \
+	train_probes.py train_state.py) tests/conformance/test_methods.py tests/conformance/test_workloads.py
 test-kernels: install-dev
 	set -e; for kernels in $(KERNELS); do \
 		echo "with $$kernels"; \
 		env $$kernels $(BIN)/python -m pytest -m "not slow and not gpu and not stores" \
-			-n 2 --dist loadfile --no-loadscope-reorder \
-			tests/bench/training tests/conformance/test_methods.py tests/conformance/test_workloads.py; \
+			-n 2 --dist loadfile --no-loadscope-reorder $(OF_KERNELS); \
 	done
 
 test-repetitions: install-dev
@@ -57,11 +60,17 @@ check: install-dev
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
 
+# pip compiles every module of what it installed, one after the other; here all cores do.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV) || true
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable .
+	@$(COMPILE)
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+$(VENV)/installed-dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	@$(COMPILE)
+	touch $(VENV)/installed $@
