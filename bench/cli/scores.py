@@ -34,6 +34,7 @@ DifferencesOption = Annotated[
     str | None,
     typer.Option("--differences", metavar="SCORE", help="instead: every pair of methods under this score, by seed"),
 ]
+AT_CHANCE = "at chance: nothing was learned"  # the note of an entry without a rank
 _HIDDEN = ("higher_is_better", "at_chance", "loss")  # in a table for people; csv and json have them
 
 
@@ -120,6 +121,11 @@ def _terminal(frame: polars.DataFrame, *, is_wide: bool) -> str:
         from analysis.scores.kinds import SCORE_KINDS
 
         order = polars.col("score").replace_strict({name: place for place, name in enumerate(SCORE_KINDS)})
+    if "at_chance" in frame.columns:
+        said = polars.concat_str(
+            [polars.lit(AT_CHANCE), polars.col("note").replace("", None)], separator="; ", ignore_nulls=True
+        )
+        frame = frame.with_columns(note=polars.when("at_chance").then(said).otherwise("note"))
     constant = [name for name in ("optimizer", "knobs") if name in frame.columns and frame[name].n_unique() == 1]
     shown = frame.drop(*constant, *(name for name in _HIDDEN if name in frame.columns)).sort(
         "workload", order, maintain_order=True

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -38,16 +39,14 @@ def trace(final: float, collapses: bool) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("scores")
-    (folder / "scored.yaml").write_text(SUITE)
-    results, traces = [], {}
-    for trial in load_suite(folder / "scored.yaml", allow_code=False).expand():
+def results(suite: Path) -> list[Result]:
+    """Of all trials of the suite: softmax diverges at the largest rate, ReLU and ELU learn less."""
+    made = []
+    for trial in load_suite(suite, allow_code=False).expand():
         place = ["softmax", "relu_kernel", "elu_kernel"].index(trial.method.name)
         diverged = trial.knobs.lr == 1.0 and place == 0
         loss = 1 + place / 2 + abs(math.log10(trial.knobs.lr) + 1) / 2 + trial.seed / 50
-        results.append(
+        made.append(
             Result(
                 trial=trial,
                 outcome=Outcome.DIVERGED if diverged else Outcome.COMPLETED,
@@ -57,11 +56,19 @@ def folder(tmp_path_factory) -> Path:
                 wall_s=2.0,
             )
         )
-        traces[trial.id] = trace(loss, diverged)
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("scores")
+    (folder / "scored.yaml").write_text(SUITE)
+    made = results(folder / "scored.yaml")
+    traces = {one.trial.id: trace(min(one.final_loss, 3.0), one.outcome is Outcome.DIVERGED) for one in made}
     tracker = Tracker(
         Store(folder / "store", f"sqlite:///{folder / 'store' / 'mlflow.db'}", warn=pytest.fail), "scored"
     )
-    tracker.put(results, traces)
+    tracker.put(made, traces)
     assert tracker.close() == 0
     return folder
 
@@ -77,9 +84,9 @@ def scores(folder: Path, *words: str) -> tuple[int, str, str]:
 
 def test_csv_and_json_are_the_score_table(folder):
     store = Store(folder / "store", None, warn=pytest.fail)
-    results = read_results(store, "scored")
+    stored = read_results(store, "scored")
     # In-context regression of 5 pairs and a query has 6 keys.
-    expected = score_table(results, read_traces(store, "scored", results["trial_id"].to_list()), 6, "train")
+    expected = score_table(stored, read_traces(store, "scored", stored["trial_id"].to_list()), 6, "train")
     code, text, _ = scores(folder, "--format", "csv")
     assert (code, text) == (0, expected.write_csv())
     assert json.loads(scores(folder, "--format", "json")[1]) == expected.to_dicts()
@@ -93,6 +100,18 @@ def test_table_shows_every_score_and_how_far_they_agree(folder):
     assert all(name in out for name in SCORE_KINDS)
     assert "Rank under each score on in_context_regression" in err
     assert "Rank correlation with LR sensitivity" in err
+
+
+def test_an_entry_at_chance_is_said_to_be(folder, tmp_path):
+    (tmp_path / "scored.yaml").write_text(SUITE)
+    tracker = Tracker(Store(tmp_path / "store", warn=pytest.fail), "scored")
+    made = results(tmp_path / "scored.yaml")
+    tracker.put([replace(one, final_loss=4.1) if one.trial.method.name == "elu_kernel" else one for one in made], {})
+    assert tracker.close() == 0
+    lines = [line for line in scores(tmp_path, "--wide")[1].splitlines() if line.strip()]
+    told = [line for line in lines if "at chance: nothing was learned" in line]
+    assert len(told) == len(SCORE_KINDS)
+    assert all("elu_kernel" in line for line in told)
 
 
 def test_markdown_holds_tables_alone(folder):
