@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bench.cluster.schedule import Progress
 
 PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
+BAR_WIDTH = 20
+MAX_NAMED = 3  # methods in training, by name
 
 
 class ProgressDisplay:
@@ -22,13 +24,15 @@ class ProgressDisplay:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
 
         self._console = Console(stderr=True)
-        self._bar: Bar = Bar(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=self._console
-        )
+        text = TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+        columns = (TextColumn("{task.description}"), BarColumn(BAR_WIDTH), text)
+        self._bar: Bar = Bar(*columns, console=self._console)
         self._task = self._bar.add_task("starting", total=None, text="")
         self._next_line = 0.0
+        self._began = time.monotonic()
 
     def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal:
@@ -38,29 +42,62 @@ class ProgressDisplay:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
 
+    def wait(self, what: str) -> None:
+        """Something begins that trains nothing."""
+        if self._console.is_terminal:
+            self._bar.update(self._task, description=what)
+        else:
+            self._print(what)
+
     def start(self, num_trials: int, num_packs: int, resources: Resources) -> None:
-        """The run begins."""
+        """Training begins."""
         from analysis.text import counted
 
         share = f"{resources.gpus:.2g} GPU" if resources.gpus else f"{resources.cpus:g} CPU"
         packs = f"{counted(num_packs, 'pack')} of {share}{' each' if num_packs > 1 else ''}"
-        self._console.print(f"{counted(num_trials, 'trial')} to run, in {packs}", highlight=False)
+        self._print(f"{counted(num_trials, 'trial')} to run, in {packs}")
         self._bar.update(self._task, description="training")
 
     def update(self, progress: Progress) -> None:
-        """The run goes on."""
-        left = progress.seconds_left
-        left_text = "" if left is None else f", {_duration(left)} left"
-        text = (
-            f"{progress.done}/{progress.total} done, {progress.diverged} diverged, {progress.failed} failed, "
-            f"{progress.running} running{left_text}"
-        )
+        """Training goes on."""
+        lines = (_counts(progress), _pace(progress, time.monotonic() - self._began))
         if self._console.is_terminal:
             steps = sum(progress.steps.values())
+            text = "\n".join(lines)
             self._bar.update(self._task, total=progress.total_steps, completed=steps, text=text)
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_SECONDS
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._print("; ".join(lines))
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _counts(progress: Progress) -> str:
+    left = progress.seconds_left
+    left_text = "" if left is None else f", {_duration(left)} left"
+    return f"{progress.done}/{progress.total} done, {progress.diverged} diverged, {progress.failed} failed{left_text}"
+
+
+def _pace(progress: Progress, elapsed_s: float) -> str:
+    """What trains and how fast; until the first step, what that waits for."""
+    names = _methods(progress)
+    if not progress.steps and not progress.done:
+        doing = f"workers start, trace and compile {names}" if names else "workers start"
+        return f"{doing}, {_duration(elapsed_s)} elapsed"
+    pace = progress.done / max(progress.seconds, 1e-9)
+    rate = f"{pace:.2g} trials/s" if pace >= 0.1 or not pace else f"{60 * pace:.2g} trials/min"
+    return f"{progress.running} running{f' ({names})' if names else ''}, {rate}, {_duration(elapsed_s)} elapsed"
+
+
+def _methods(progress: Progress) -> str:
+    """The methods in training, the first few by name; of several workloads, with theirs."""
+    firsts = [part.trials[0] for part in progress.parts]
+    has_one = len({trial.workload.label for trial in firsts}) <= 1
+    labels = (trial.method.label if has_one else f"{trial.method.label} on {trial.workload.name}" for trial in firsts)
+    names = sorted(set(labels))
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def _duration(seconds: float) -> str:

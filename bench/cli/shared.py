@@ -98,6 +98,7 @@ def run_and_print(
                 Options(**options),
                 on_start=display.start,
                 on_progress=display.update,
+                on_wait=display.wait,
             )
     except KeyboardInterrupt:
         fail("stopped; finished packs are kept, the same command goes on from there", EXIT_INTERRUPTED)

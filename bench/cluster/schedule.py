@@ -52,6 +52,7 @@ class Progress:
     diverged: int = 0
     failed: int = 0
     running: int = 0
+    parts: tuple[Part, ...] = ()  # in training
     failures: Counter[str] = field(default_factory=Counter)  # why trials failed, in words
     total_steps: int = 0
     steps: dict[Part, int] = field(default_factory=dict)  # in lane steps
@@ -149,7 +150,8 @@ class DriverCallback(tune.Callback):
             self._take(given_up, {})
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        self._progress.running = sum(len(part.trials) for part in self._retries.running)
+        self._progress.parts = tuple(self._retries.running)
+        self._progress.running = sum(len(part.trials) for part in self._progress.parts)
         self._on_progress(self._progress)
 
     def __getstate__(self) -> dict[str, Any]:

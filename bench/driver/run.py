@@ -93,12 +93,14 @@ def run_suite(
     *,
     on_start: Callable[[int, int, Resources], None],
     on_progress: Callable[[Progress], None],
+    on_wait: Callable[[str], None],
 ) -> Summary:
     """Train what the store does not hold yet, deliver it, compute and publish the leaderboard.
 
     A suite with a search is trained round by round, until every search is done.
 
-    on_start gets the number of missing trials, of packs, and what each pack takes. The first Ctrl-C lets packs in
+    on_start gets the number of missing trials, of packs, and what each pack takes; on_wait what is done before and
+    after training, in words, as it begins. The first Ctrl-C lets packs in
     training finish; the second, or a SIGTERM, raises KeyboardInterrupt, and what was finished is kept.
 
     Raises UsageError if the suite is being run already, if an entry of the user's own lacks a property that a sample of
@@ -112,6 +114,7 @@ def run_suite(
         from bench.testing.check import refuse_broken  # which loads torch
 
         refuse_broken(suite)
+    on_wait("opening the store")
     store.create()
     tracker = Tracker(store, suite.name)
     stop = threading.Event()
@@ -129,11 +132,14 @@ def run_suite(
                 stop=stop,
                 on_start=on_start,
                 on_progress=on_progress,
+                on_wait=on_wait,
             )
             progress = training.run(queue, trials, phases)
+        on_wait("delivering results")
         if tracker.deliver() == 0:
             phases.end("delivery")
             if not tracker.finished().isdisjoint(queue.trial_ids()):
+                on_wait("computing the leaderboard")
                 subject = read_subject(Stored.of(suite), store)
                 publish(subject, store, tracker, has_figures=options.has_figures)
             tracker.finish("KILLED" if stop.is_set() else "FINISHED")
@@ -166,10 +172,12 @@ class Training:
     stop: threading.Event
     on_start: Callable[[int, int, Resources], None]
     on_progress: Callable[[Progress], None]
+    on_wait: Callable[[str], None]
 
     def run(self, queue: Queue, trials: Sequence[Trial], phases: Phases) -> list[Progress]:
         """Train `trials` and then what else the queue asks for; the progress of every round."""
         options, rounds = self.options, []
+        self.on_wait("connecting to Ray" if options.address else "starting Ray")
         with (
             ray_cluster(options.address, is_insecure=options.is_insecure),
             stop_on_interrupt(self.stop, self.store.warn),
@@ -183,6 +191,7 @@ class Training:
                 compiling=options.compiling,
             )
             self.tracker.start(json.dumps(plain, indent=2))
+            self.on_wait("finding how many trials fit into a pack")
             placement = place(self.suite.expand(), max_lanes=options.max_lanes)
             phases.end("start")
             while trials and not self.stop.is_set():

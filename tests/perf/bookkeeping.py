@@ -83,6 +83,7 @@ def main() -> None:
             suite,
             store,
             Options(max_lanes=args.max_lanes),
+            on_wait=lambda what: None,
             on_start=lambda num_trials, num_packs, resources: packs.append(num_packs),
             on_progress=on_progress,
         )
