@@ -1,8 +1,8 @@
 """Send a suite to a Ray cluster as a job, and look after it: the only file that knows Ray Jobs.
 
-What travels is this program's own packages, the suite file and, with --allow-code, the files of the user's methods; the
-cluster's image has what they need (torch, MLflow, ...). Secrets never travel: a job shows its environment to whoever
-may look, so that passwords belong into the environment of the cluster.
+What travels is this program's own packages, the suite file, small data beside it and, with --allow-code, the files of
+the user's own entries; the cluster's image has what they need (torch, MLflow, plug-ins, ...). Secrets never travel: a
+job shows its environment to whoever may look, so that passwords belong into the environment of the cluster.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ import analysis
 import bench
 import suites
 from bench.cluster.connect import is_loopback
+from bench.entry import data_paths, load_class
 from bench.errors import StoreError, UsageError
 from bench.store.failures import one_line
 from bench.store.outbox import write_durably
+from bench.suite.own_code import own_files
+from bench.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 HTTP_SECONDS = 10.0
 AGENT_SECONDS = 120.0
 PASSWORD = r"://\S*:\S*@|[?&](password|passwd|pwd|token|secret)="  # in a URI; it may hold / and @
+MAX_DATA_BYTES = 32 * 2**20  # of data that travel with a job; Ray takes packages of 100 MiB
 SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", "results")
 
 
@@ -234,6 +238,10 @@ def _stage(suite: Suite, path: Path, folder: Path, *, allow_code: bool) -> None:
     if (folder / path.name).exists():
         raise UsageError(f"{path}: a suite file can't be named like a package of this program")
     shutil.copy(path, folder / path.name)
+    for name, source in _data(suite).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, folder / name)
     if allow_code:
         for name in sorted(_user_modules(suite)):
             source = _source(name)
@@ -242,10 +250,28 @@ def _stage(suite: Suite, path: Path, folder: Path, *, allow_code: bool) -> None:
                 copy(source, folder / source.name)
 
 
+def _data(suite: Suite) -> dict[str, Path]:
+    """Files and folders beside the suite that its workloads name, by the paths there; large ones are left out."""
+    found: dict[str, Path] = {}
+    for choice in suite.entries["workloads"]:
+        entry_class = load_class(WORKLOADS.get(choice.name, choice.name))
+        for path in data_paths(entry_class, choice.params).values():
+            source = Path(choice.folder) / path
+            if choice.folder and source.exists() and _num_bytes(source) <= MAX_DATA_BYTES:
+                found[path] = source
+    return found
+
+
+def _num_bytes(source: Path) -> int:
+    files = source.rglob("*") if source.is_dir() else [source]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def _user_modules(suite: Suite) -> set[str]:
-    """Top-level modules of the suite's `package.module:Class` entries."""
-    choices = [choice for entries in suite.entries.values() for choice in entries]
-    return {choice.name.partition(":")[0].partition(".")[0] for choice in choices if ":" in choice.name}
+    """Top-level modules of the suite's `package.module:Class` entries, and of what their files import of the user's."""
+    names = {choice.name for choice in suite.own_entries.values()}
+    modules = {module for name in names for module in (name.partition(":")[0], *own_files(load_class(name)))}
+    return {module.partition(".")[0] for module in modules}
 
 
 def _source(module: str) -> Path | None:

@@ -23,7 +23,21 @@ def code_digest(entry_class: type) -> str:
 
     Raises OSError or TypeError where the source of the class can't be read.
     """
-    start = Path(inspect.getsourcefile(entry_class) or "").resolve()
+    start = _source_file(entry_class)
+    source = start.read_bytes()
+    files = own_files(entry_class)
+    others = {name: content for name, path in files.items() if path != start and (content := path.read_bytes()).strip()}
+    if not others:
+        return hashlib.sha256(source).hexdigest()
+    digest = hashlib.sha256(source)
+    for name, content in sorted(others.items()):
+        digest.update(f"\0{name}\0{hashlib.sha256(content).hexdigest()}".encode())
+    return digest.hexdigest()
+
+
+def own_files(entry_class: type) -> dict[str, Path]:
+    """The files of the user's modules that `code_digest` reads beside the class's own, by the names of the modules."""
+    start = _source_file(entry_class)
     top = start.parents[entry_class.__module__.count(".") + (start.name == "__init__.py")]
     found: dict[str, Path] = {}
     waiting = [(entry_class.__module__, start)]
@@ -33,14 +47,11 @@ def code_digest(entry_class: type) -> str:
             if name not in found and (file := _own_file(name, entry_class.__module__, top)) is not None:
                 found[name] = file
                 waiting.append((name, file))
-    source = start.read_bytes()
-    others = {name: content for name, path in found.items() if path != start and (content := path.read_bytes()).strip()}
-    if not others:
-        return hashlib.sha256(source).hexdigest()
-    digest = hashlib.sha256(source)
-    for name, content in sorted(others.items()):
-        digest.update(f"\0{name}\0{hashlib.sha256(content).hexdigest()}".encode())
-    return digest.hexdigest()
+    return found
+
+
+def _source_file(entry_class: type) -> Path:
+    return Path(inspect.getsourcefile(entry_class) or "").resolve()
 
 
 def _imported(module: str, path: Path) -> set[str]:

@@ -1,10 +1,13 @@
 """What travels with a job, what never does, and whom a suite is not sent to."""
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bench.cluster import jobs
 from bench.cluster.connect import is_loopback
 from bench.cluster.jobs import Job, _stage, _url, recall, submit
 from bench.errors import StoreError, UsageError
@@ -30,11 +33,13 @@ class Softer(Softmax):
 
 
 @pytest.fixture
-def suite_file(tmp_path, monkeypatch) -> Path:
+def suite_file(tmp_path, monkeypatch) -> Iterator[Path]:
     (tmp_path / "mine.py").write_text(METHOD)
     (tmp_path / "sent.yaml").write_text(SUITE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path / "sent.yaml"
+    yield tmp_path / "sent.yaml"
+    for name in ("mine", "mine_rows"):
+        sys.modules.pop(name, None)
 
 
 def send(suite_file: Path, **changes):
@@ -60,6 +65,30 @@ def test_the_program_the_suite_and_the_users_code_travel_and_nothing_else(suite_
     assert (folder / "bench" / "methods" / "softmax.py").exists()
     assert not list(folder.rglob("__pycache__")) + list(folder.rglob("results"))
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 3e6
+
+
+def test_what_the_users_code_imports_and_data_beside_the_suite_travel(suite_file, tmp_path, monkeypatch):
+    """So that the staged suite stands for the same trials."""
+    (tmp_path / "mine.py").write_text(f"from mine_rows import softer\n{METHOD}")
+    (tmp_path / "mine_rows.py").write_text("softer = 2\n")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "small").write_text("some text of my own " * 200)
+    (tmp_path / "large").write_text("some text of my own " * 200)
+    data = "name: language_modeling, num_steps: 2, final_loss_steps: 1, context: 8"
+    workloads = f"[{{{data}, corpus: texts/small}}, {{{data}, corpus: large}}]"
+    workload = "[{name: in_context_regression, num_steps: 2, final_loss_steps: 1}]"
+    suite_file.write_text(SUITE.replace(workload, workloads))
+    monkeypatch.setattr(jobs, "MAX_DATA_BYTES", (tmp_path / "large").stat().st_size)
+    (tmp_path / "large").write_text("some text of my own " * 201)
+    folder = tmp_path / "staged"
+    folder.mkdir()
+    suite = load_suite(suite_file, allow_code=True)
+    jobs._stage(suite, suite_file, folder, allow_code=True)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"analysis", "bench", "mine.py", "mine_rows.py", "sent.yaml", "suites", "texts"}
+    (folder / "large").write_text((tmp_path / "large").read_text())
+    there = load_suite(folder / "sent.yaml", allow_code=True)
+    assert [trial.id for trial in there.expand()] == [trial.id for trial in suite.expand()]
 
 
 def test_code_stays_here_unless_it_is_allowed(suite_file, tmp_path):
