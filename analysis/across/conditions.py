@@ -66,18 +66,19 @@ class _Condition:
         return f"{entry_label(self.workload, self.optimizer, self.knobs)} of {self.side}"
 
 
-def conditions(sides: Mapping[str, pl.DataFrame], loss: str) -> Conditions:
+def conditions(sides: Mapping[str, pl.DataFrame], loss: str, *, keeps_same: bool = False) -> Conditions:
     """The conditions of all sides, in their order; `sides` has RESULT_COLUMNS by name, `loss` is one of SCORED_LOSSES.
 
     A method that learned little, less than half of what the best one did, ranks with those at chance: its sensitivity
     comes as easily. Left out are conditions that compare nothing, with a single method or with none that learned, and
-    those whose runs an earlier side has (equal final losses). Raises UsageError as `choose_loss` does.
+    those whose runs an earlier side has (equal final losses), unless `keeps_same`. Raises UsageError as `choose_loss`
+    does.
     """
     sides = dict(zip(sides, with_one_spelling(*sides.values()), strict=True))
     kept: list[_Condition] = []
     notes = []
     for one in itertools.chain.from_iterable(_of_side(name, results, loss) for name, results in sides.items()):
-        reason = _reason_to_leave_out(one, kept)
+        reason = _reason_to_leave_out(one, [] if keeps_same else kept)
         if reason:
             notes.append(f"left out: {one.place}: {reason}")
         else:
@@ -139,19 +140,22 @@ def _reason_to_leave_out(one: _Condition, earlier: Sequence[_Condition]) -> str:
         return f"it has a single method, {next(iter(one.entries))}"
     if all(one.flags.values()):
         return "no method learned there"
-    same = next((other for other in earlier if other.side != one.side and _are_same_runs(one, other)), None)
-    return f"its runs are those of {same.place}" if same else ""
+    for other in earlier:
+        alike = _alike(one, other) if other.side != one.side else []
+        if alike and float(np.mean(alike)) > _SAME_SHARE:
+            equal = f"{sum(alike)} of {len(alike)} end in the same loss to the last bit at the same method, lr and seed"
+            return f"its runs are those of {other.place}: {equal}; --keep-same compares them"
+    return ""
 
 
-def _are_same_runs(one: _Condition, other: _Condition) -> bool:
-    """Whether most of the runs at the same method, lr and seed end in the same loss to the last bit."""
-    alike = [
+def _alike(one: _Condition, other: _Condition) -> list[bool]:
+    """Of the runs that both have at a method, lr and seed, whether they end in the same loss to the last bit."""
+    return [
         same
         for method, entry in one.entries.items()
         if method in other.entries
         for same in _same_losses(entry.grid, other.entries[method].grid)
     ]
-    return bool(alike) and float(np.mean(alike)) > _SAME_SHARE
 
 
 def _same_losses(first: LossGrid, second: LossGrid) -> list[bool]:

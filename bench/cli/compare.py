@@ -26,6 +26,10 @@ SidesArgument = Annotated[
 ]
 FormatOption = Annotated[Literal["table", "csv", "json", "md", "latex"], typer.Option("--format")]
 AnyScoreOption = Annotated[str, typer.Option("--score", help="any score that needs no traces, as bench scores has it")]
+KeepSameOption = Annotated[
+    bool,
+    typer.Option("--keep-same", help="also the conditions whose runs an earlier side has, which else count once"),
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="folder for every table as CSV and the figures, made if missing")
 ]
@@ -40,6 +44,7 @@ def compare(
     score: AnyScoreOption = "lr_sensitivity",
     format: FormatOption = "table",
     wide: WideOption = False,
+    keep_same: KeepSameOption = False,
     out: OutOption = None,
     loss: LossOption = "train",
     store: StoreOption = DEFAULT_STORE,
@@ -62,7 +67,8 @@ def compare(
     if out is not None:
         _make(out)
     subjects = compared_subjects(sides, open_store(store, tracking_uri), loss=loss, allow_code=allow_code)
-    board = across_board(conditions({name: one.compared for name, one in subjects.items()}, loss), score)
+    frames = {name: one.compared for name, one in subjects.items()}
+    board = across_board(conditions(frames, loss, keeps_same=keep_same), score)
     _print(board, format, is_wide=wide)
     if out is not None:
         written = _write(board, out)

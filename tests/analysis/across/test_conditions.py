@@ -1,5 +1,7 @@
 """Which trials of several sides make a condition, what it is called, and what is left out."""
 
+import re
+
 import polars as pl
 import pytest
 
@@ -98,7 +100,13 @@ def test_the_same_runs_count_once_whatever_their_side_calls_the_workload():
     again = runs.with_columns(workload=pl.lit("v"), trial_id=pl.format("{}-again", "trial_id"))
     found = conditions({"one": runs, "two": again}, "train")
     assert found.frame["side"].to_list() == ["one"]
-    assert found.notes == ("left out: v, sgd of two: its runs are those of w, sgd of one",)
+    (note,) = found.notes
+    assert re.fullmatch(
+        r"left out: v, sgd of two: its runs are those of w, sgd of one: (\d+) of \1 end in the same loss to the last bit "
+        "at the same method, lr and seed; --keep-same compares them",
+        note,
+    )
+    assert conditions({"one": runs, "two": again}, "train", keeps_same=True).frame["side"].to_list() == ["one", "two"]
 
 
 def test_runs_that_share_some_losses_by_chance_stay():

@@ -192,7 +192,10 @@ def test_a_workload_may_be_called_as_a_column_is(bench, tmp_path, name):
         (["one.csv"], "a comparison takes two workloads or conditions at least, got 1 (w)"),
         (["one.csv", "one.csv"], "one.csv is given 2 times; required each side once"),
         (["one.csv", "./one.csv"], "one.csv is given 2 times; required each side once"),
-        (["one.csv", "copy.csv"], "got 1 (w); left out: w, unknown of copy: its runs are those of w, unknown of one"),
+        (
+            ["one.csv", "copy.csv"],
+            "got 1 (w); left out: w, unknown of copy: its runs are those of w, unknown of one: ",
+        ),
         (["one.csv", "other.csv"], "methods must overlap: required two at least on all 2 conditions (w, u), got none"),
         (["one.csv", "none.csv"], "none.csv: no such file"),
         (["one.csv", "empty"], "empty: no curves.csv in this folder; required that of a report"),
