@@ -102,8 +102,8 @@ def test_the_same_runs_count_once_whatever_their_side_calls_the_workload():
     assert found.frame["side"].to_list() == ["one"]
     (note,) = found.notes
     assert re.fullmatch(
-        r"left out: v, sgd of two: its runs are those of w, sgd of one: (\d+) of \1 end in the same loss to the last bit "
-        "at the same method, lr and seed; --keep-same compares them",
+        r"left out: v, sgd of two: its runs are those of w, sgd of one: (\d+) of \1 end in the same loss to the last "
+        "bit at the same method, lr and seed; --keep-same compares them",
         note,
     )
     assert conditions({"one": runs, "two": again}, "train", keeps_same=True).frame["side"].to_list() == ["one", "two"]
