@@ -1,19 +1,24 @@
 """The READMEs: what their generated parts must hold. `python -m tests.documentation` writes those parts anew.
 
 A part stands between `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND is `bench list KIND --format md`, or
-`python -m tests.documentation flags`, `rooms PACKAGE`, `claims` or `board SUITE`, which print the same text.
+`python -m tests.documentation flags`, `formats`, `rooms PACKAGE`, `claims` or `board SUITE`, which print the same.
 """
 
 import ast
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from analysis.imports.formats import as_tidy
+from analysis.imports.tidy_file import read_tidy
+from analysis.imports.wishes import Wishes
 from analysis.scores.flags import FLAGS
 from bench.suite.catalog import list_markdown, prose_markdown
+from tests.analysis.imports.files_of_others import EXAMPLES
 from tests.published import board, claims, comparison
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +62,22 @@ def rooms_markdown(package: str) -> str:
     return _table(("room", "what it is for"), [(f"`{name}`", _first_line(path)) for name, path in _rooms(package)])
 
 
+def formats_markdown() -> str:
+    """Every format that `bench import` reads: rows of its file in the tests, runs, traces, and what was left out."""
+    rows = []
+    for name, (text, wishes) in EXAMPLES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "file")
+            path.write_text(text, encoding="utf-8")
+            plain = read_tidy(path)
+            file = as_tidy(plain, Wishes(**wishes))
+        left = [note for note in file.notes if note.startswith("left out")]
+        words = "; ".join(note.removeprefix("left out").lstrip(",: ").partition(" (")[0] for note in left)
+        num_traces = file.traces["row"].n_unique()
+        rows.append((name, str(plain.cells.height), str(file.cells.height), str(num_traces), words or "none"))
+    return _table(("format", "rows", "runs", "traces", "left out"), rows)
+
+
 def claims_markdown() -> str:
     """Every claim of suites/results/claims.yaml with its comparison: better minus other, interval, corrected p."""
     rows = []
@@ -93,6 +114,7 @@ def board_markdown(suite: str) -> str:
 NO_RANK = "-"
 PRINTERS: dict[str, Callable[..., str]] = {
     "flags": flags_markdown,
+    "formats": formats_markdown,
     "rooms": rooms_markdown,
     "claims": claims_markdown,
     "board": board_markdown,

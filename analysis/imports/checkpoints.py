@@ -1,4 +1,4 @@
-"""Losses by step as a row a run: tables with a row a checkpoint, and charts with a column a run.
+"""Losses by step as a row a run and a trace, of tables with a row a checkpoint.
 
 A run's loss at step 0 is that at init, its last is the final one, and one that is not finite is a divergence. A run
 that ends before the others with a finite loss, although it would have been due to log again, was cut short: it is lost.
@@ -8,25 +8,40 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from analysis.imports.names import STEPS, SYNONYMS, likely_columns
+from analysis.imports.tidy_file import TRACE_ROWS, Rows
 from analysis.imports.wishes import Wishes
 from bench.errors import UsageError
-from bench.held_out import INITIAL
+from bench.held_out import COMPUTED, HELD_OUT, INITIAL
+from bench.trace import WHOLE_MODEL
 from bench.trial import KINDS, KNOB_NAMES
 
-_CHART_COLUMN = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<bound>__MIN|__MAX)?")
-_MEASURED = ("final_loss", "val_loss", "val_accuracy")
-_CARRIED = (*INITIAL, "initial_loss", "least_val_loss", "least_val_loss_step", "val_calibration_error", "wall_s",
-            "outcome", "diverged_step", "source")  # fmt: skip
-_TELLING = (*KINDS, *KNOB_NAMES, "seed", "num_steps", "knobs")
-_AT_INIT = {"final_loss": "initial_loss", "val_loss": "initial_val_loss"}
-_NUMBER = r"[0-9.eE+-]+"
+MAX_VALUES = 2_000_000  # of all lists of a file
+
+_MEASURED = {"loss": "final_loss", **{name: name for name in HELD_OUT if name in COMPUTED}}  # column by quantity
+_CARRIED = (*INITIAL, "initial_loss", "least_val_loss", "least_val_loss_step", "wall_s", "outcome", "diverged_step",
+            "source")  # fmt: skip
+TELLING = (*KINDS, *KNOB_NAMES, "seed", "num_steps", "knobs")
+_AT_INIT = {"loss": "initial_loss", **{name: one.initial for name, one in HELD_OUT.items() if one.initial}}
+_MAX_STEP = 2**31  # of a trace
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """A run as its rows leave it. end: its last step; gap: the longest way between two rows."""
+
+    cells: dict[str, str | None]
+    end: float
+    gap: float
+    is_diverged: bool
+    points: list[tuple[int, str, float]]  # step, quantity, value
+    words: str
 
 
 def step_column(names: Sequence[str]) -> str | None:
@@ -39,38 +54,7 @@ def is_by_step(cells: pl.DataFrame) -> bool:
     return step_column(cells.columns) is not None
 
 
-def is_chart(cells: pl.DataFrame) -> bool:
-    """Whether it is a chart of Weights & Biases: a step, then '<run> - <metric>', and the same with __MIN and __MAX."""
-    others = [name for name in cells.columns if name not in ("Step", "Relative Time (Process)", "Wall Time")]
-    return len(others) < len(cells.columns) and bool(others) and all(map(_CHART_COLUMN.fullmatch, others))
-
-
-def read_chart(cells: pl.DataFrame, wishes: Wishes, shown: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """A row a run of a chart export. Raises UsageError without a pattern for the names of runs, or with a wrong one."""
-    step = cells.columns[0]
-    columns = {name: match for name in cells.columns[1:] if (match := _CHART_COLUMN.fullmatch(name))}
-    metrics = sorted({match["metric"] for match in columns.values()})
-    if len(metrics) > 1:
-        raise UsageError(f"{shown}: a chart export of {', '.join(metrics)}; required one measure a file, a loss")
-    runs = {name: match["run"] for name, match in columns.items() if not match["bound"]}
-    what = f"a chart export of Weights & Biases, a row a step and a column for each of {len(runs)} runs"
-    if wishes.run_names is None:
-        raise UsageError(
-            f"{shown}: {what}; required the export of the runs table instead, or what a run's name says, such as "
-            f"--run-names '{{method}}-lr{{lr}}-s{{seed}}' for {next(iter(runs.values()))!r}"
-        )
-    said = {name: _parts(run, wishes.run_names, shown) for name, run in runs.items()}
-    frames = [
-        cells.select(step=step, final_loss=name).with_columns(
-            pl.lit(value).alias(key) for key, value in said[name].items()
-        )
-        for name in runs
-    ]
-    rows, notes = read_checkpoints(pl.concat(frames), wishes, shown)
-    return rows, (f"read as {what}; its {len(columns) - len(runs)} columns __MIN and __MAX are no runs", *notes[1:])
-
-
-def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     """A row a run of a table with a row a checkpoint, and in words what was made of them.
 
     Whatever is known and no measure tells runs apart, and the columns of `wishes.settings`. Raises UsageError for a
@@ -78,30 +62,120 @@ def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> tuple[p
     """
     step = step_column(cells.columns)
     assert step is not None
-    wanted = [ours for ours in SYNONYMS if ours not in cells.columns]
-    likely = likely_columns([name for name in cells.columns if name != step], wanted)
+    likely = _likely(cells, step)
     rows = cells.rename({theirs: ours for ours, theirs in likely.items()})
-    names = [name for name in rows.columns if name in _TELLING or name in wishes.settings]
-    if "final_loss" not in rows.columns or not names:
-        return rows.drop(step), (f"read as a row a checkpoint, by {step!r}",)
-    rows = rows.with_columns(_steps(rows[step], shown))
-    measured = [name for name in _MEASURED if name in rows.columns]
-    carried = [name for name in rows.columns if name in _CARRIED]
-    groups = rows.group_by(names, maintain_order=True)
-    runs = [_ends(group.sort(step), step, measured, carried, names, shown) for _, group in groups]
-    whole, cut = _told_apart(runs)
-    frame = pl.DataFrame([run["cells"] for run in whole], schema=_schema(whole, names)) if whole else rows.head(0)
+    names = [name for name in rows.columns if name in TELLING or name in wishes.settings]
+    if not names or not {"final_loss", "val_loss"} & set(rows.columns):
+        return Rows(cells=rows.drop(step), notes=(f"read as a row a checkpoint, by {step!r}",))
+    kept = [name for name in rows.columns if name in (step, *names, *_MEASURED.values(), *_CARRIED)]
+    read = one_row_a_run(rows.select(kept), names, step, shown)
     notes = [
-        f"read as a row a checkpoint: {rows.height} rows of {len(runs)} runs, told apart by {', '.join(names)}; the "
-        f"last loss of each is final, that at {step} 0 the one at init"
+        f"read as a row a checkpoint: {rows.height} rows of {rows.select(names).n_unique()} runs, told apart by "
+        f"{', '.join(names)}; the last loss of each is final, that at {step} 0 the one at init"
     ]
-    if unused := [name for name in rows.columns if name not in (step, *measured, *carried, *names)]:
+    if unused := [name for name in rows.columns if name not in kept]:
         notes.append(f"columns left out: {len(unused)} that tell no runs apart ({', '.join(unused)})")
     if moved := ", ".join(f"{ours} from {theirs}" for ours, theirs in likely.items() if ours != theirs):
         notes.append(f"columns: {moved}")
-    if cut:
-        notes.append(f"left out, cut short and lost: {len(cut)} ({'; '.join(run['words'] for run in cut[:8])})")
-    return frame, tuple(notes)
+    return Rows(cells=read.cells.drop(step), notes=(*notes, *read.notes), traces=read.traces)
+
+
+def last_of(cells: pl.DataFrame, run: str, shown: str) -> Rows:
+    """The last row of each run, of a table with several; `run` tells them apart. Raises UsageError without it."""
+    if run not in cells.columns:
+        raise UsageError(f"{shown}: no column {run!r} that tells runs apart; it has {', '.join(cells.columns)}")
+    step = step_column([name for name in cells.columns if name != run])
+    read = one_row_a_run(cells, [run], step, shown)
+    by = f"by {step!r}" if step else "in the file's order"
+    note = f"{cells.height} rows of {cells[run].n_unique()} runs, told apart by {run}; the last of each, {by}, is final"
+    counted = [name for name in (run, step) if name is not None and name not in SYNONYMS]
+    return Rows(cells=read.cells.drop(counted), notes=(note, *read.notes), traces=read.traces)
+
+
+def one_row_a_run(rows: pl.DataFrame, run: Sequence[str], step: str | None, shown: str) -> Rows:
+    """The last row of each run, told apart by columns `run`, with its losses by step; runs cut short are left out.
+
+    step: the column that counts them; None: rows are in order, and give no traces. Raises UsageError as
+    `read_checkpoints` does.
+    """
+    columns = {ours: theirs for ours, theirs in _likely(rows, step).items() if ours in _MEASURED.values()}
+    columns |= {name: name for name in _MEASURED.values() if name in rows.columns}
+    measured = {quantity: columns[ours] for quantity, ours in _MEASURED.items() if ours in columns}
+    if step is not None:
+        rows = rows.with_columns(_steps(rows[step], shown))
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows.iter_rows(named=True):
+        groups.setdefault(tuple(row[name] for name in run), []).append(row)
+    runs = [_ended(group, run, step, measured, shown) for group in groups.values()]
+    most = max(one.end for one in runs)
+    gap = max(one.gap for one in runs)
+    is_cut = [not one.is_diverged and one.end < most and one.end + (one.gap or gap) <= most for one in runs]
+    whole = [one for one, cut in zip(runs, is_cut, strict=True) if not cut]
+    short = [f"{one.words} of {most:g}" for one, cut in zip(runs, is_cut, strict=True) if cut]
+    more = f"; and {len(short) - 8} more" if len(short) > 8 else ""
+    schema = dict.fromkeys([*rows.columns, *(name for one in whole for name in one.cells)], pl.String)
+    points = [
+        (row, at, quantity, WHOLE_MODEL, value) for row, one in enumerate(whole) for at, quantity, value in one.points
+    ]
+    return Rows(
+        cells=pl.DataFrame([one.cells for one in whole], schema=schema),
+        notes=(f"left out, cut short and lost: {len(short)} ({'; '.join(short[:8])}{more})",) if short else (),
+        traces=pl.DataFrame(points, schema=TRACE_ROWS, orient="row"),
+    )
+
+
+def _ended(
+    group: list[dict[str, Any]], run: Sequence[str], step: str | None, measured: Mapping[str, str], shown: str
+) -> _Run:
+    """A run by its rows, which end at its first loss that is not finite, or else at its last loss."""
+    words = ", ".join(f"{name} {group[0][name]}" for name in run)
+    if step is None:
+        steps = [float(place) for place in range(len(group))]
+    else:
+        group = sorted(group, key=lambda row: row[step])
+        steps = [row[step] for row in group]
+        if len(set(steps)) < len(steps):
+            raise UsageError(
+                f"{shown}: two checkpoints of {words} at one {step}; required a column that tells runs apart "
+                "(--setting)"
+            )
+    loss = next(iter(measured.values()), None)
+    # Text that is no number counts as a loss here: it is named, with its row, where cells are checked.
+    losses = [0.0 if loss is None else row[loss] and (number(row[loss]) or 0.0) for row in group]
+    bad = next((place for place, one in enumerate(losses) if one is not None and not math.isfinite(one)), None)
+    last = max((place for place, one in enumerate(losses) if one is not None), default=0) if bad is None else bad
+    cells = {name: next((row[name] for row in group[last::-1] if row[name] is not None), None) for name in group[0]}
+    cells |= {name: group[last][name] for name in measured.values()}
+    if step is not None:
+        cells[step] = f"{steps[last]:g}"
+        cells |= _at_init(group, steps, measured)
+        if bad is not None and steps[bad].is_integer() and cells.get("diverged_step") is None:
+            cells["diverged_step"] = str(int(steps[bad]))
+    is_counted = step is not None and all(at.is_integer() and 0 <= at < _MAX_STEP for at in steps)
+    points = [
+        (int(at), quantity, value)
+        for at, row in zip(steps[: last + 1], group, strict=False)
+        for quantity, column in measured.items()
+        if is_counted and (value := number(row[column])) is not None
+    ]
+    gap = max((b - a for a, b in itertools.pairwise(steps)), default=0.0)
+    where = f"{words}: ends at {step or 'row'} {steps[last]:g}"
+    return _Run(cells=cells, end=steps[last] if step else 0.0, gap=gap, is_diverged=bad is not None, points=points,
+                words=where)  # fmt: skip
+
+
+def _at_init(group: list[dict[str, Any]], steps: list[float], measured: Mapping[str, str]) -> dict[str, Any]:
+    """What was measured at step 0, by the names of its columns, where none is there already."""
+    if steps[0] != 0 or len(steps) == 1:
+        return {}
+    named = {_AT_INIT[quantity]: column for quantity, column in measured.items() if quantity in _AT_INIT}
+    return {name: group[0][column] for name, column in named.items() if name not in group[0]}
+
+
+def _likely(cells: pl.DataFrame, step: str | None) -> dict[str, str]:
+    """What columns may be of ours that are not there; at a checkpoint the last loss is final, whatever its name."""
+    wanted = [ours for ours in SYNONYMS if ours not in cells.columns]
+    return likely_columns([name for name in cells.columns if name != step], wanted)
 
 
 def _steps(texts: pl.Series, shown: str) -> pl.Series:
@@ -114,70 +188,9 @@ def _steps(texts: pl.Series, shown: str) -> pl.Series:
     return steps
 
 
-def _ends(
-    group: pl.DataFrame, step: str, measured: Sequence[str], carried: Sequence[str], names: Sequence[str], shown: str
-) -> dict[str, Any]:
-    """The end of one run: its cells, its last step, whether it diverged, the longest way between its checkpoints."""
-    told = {name: group[name][0] for name in names}
-    steps = group[step].to_list()
-    words = ", ".join(f"{name} {value}" for name, value in told.items())
-    if len(set(steps)) < len(steps):
-        raise UsageError(
-            f"{shown}: two checkpoints of {words} at one {step}; required a column that tells runs apart (--setting)"
-        )
-    cells: dict[str, Any] = told | {name: group[name].drop_nulls().last() for name in carried}
-    texts = group["final_loss"].to_list()
-    losses = [None if text is None else _number(text) for text in texts]
-    present = [place for place, loss in enumerate(losses) if loss is not None]
-    bad = next((place for place in present if not math.isfinite(losses[place] or 0.0)), None)
-    last = bad if bad is not None else present[-1] if present else 0
-    for name in measured:
-        cells[name] = group[name][last]
-        if name in _AT_INIT and steps[0] == 0 and len(steps) > 1:
-            cells[_AT_INIT[name]] = group[name][0]
-    if bad is not None and steps[bad].is_integer():
-        cells["diverged_step"] = str(int(steps[bad]))
-    gaps = [b - a for a, b in itertools.pairwise(steps)]
-    end = steps[last] if present else steps[0]
-    return {"cells": cells, "end": end, "diverged": bad is not None, "gap": max(gaps, default=0.0),
-            "words": f"{words}: ends at {step} {end:g}"}  # fmt: skip
-
-
-def _told_apart(runs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Whole runs, and those that were cut short."""
-    most = max((run["end"] for run in runs), default=0.0)
-    gap = max((run["gap"] for run in runs), default=0.0)
-    is_cut = [not run["diverged"] and run["end"] < most and run["end"] + (run["gap"] or gap) <= most for run in runs]
-    whole = [run for run, cut in zip(runs, is_cut, strict=True) if not cut]
-    short = [{**run, "words": f"{run['words']} of {most:g}"} for run, cut in zip(runs, is_cut, strict=True) if cut]
-    return whole, short
-
-
-def _schema(runs: list[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
-    keys = [*names, *(key for run in runs for key in run["cells"])]
-    return dict.fromkeys(keys, pl.String)
-
-
-def _number(text: str) -> float:
+def number(text: str | None) -> float | None:
+    """The number that a cell says; None for none."""
     try:
-        return float(text)
+        return None if text is None else float(text)
     except ValueError:
-        return 0.0  # text that is no number is named, with its row, where cells are checked
-
-
-def _parts(run: str, pattern: str, shown: str) -> dict[str, str]:
-    """What a run's name says: {'method': 'softmax', 'lr': '0.01', 'seed': '0'}."""
-    pieces = re.split(r"\{(\w+)\}", pattern)
-    unknown = [name for name in pieces[1::2] if name not in SYNONYMS]
-    if unknown or len(pieces) < 3 or len(set(pieces[1::2])) < len(pieces[1::2]):
-        raise UsageError(
-            f"--run-names {pattern!r}: required names of columns in braces, each once, of {', '.join(SYNONYMS)}"
-        )
-    texts = [re.escape(piece) for piece in pieces]
-    for place in range(1, len(pieces), 2):
-        kind = _NUMBER if pieces[place] in ("lr", "seed") else ".+"
-        texts[place] = f"(?P<{pieces[place]}>{kind})"
-    match = re.fullmatch("".join(texts), run)
-    if match is None:
-        raise UsageError(f"{shown}: the run {run!r} is not named as --run-names {pattern!r} says")
-    return match.groupdict()
+        return None

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from analysis.imports.checkpoints import last_of
 from analysis.imports.names import SYNONYMS, likely_columns
+from analysis.imports.tidy_file import Rows
 from analysis.imports.wishes import Wishes
 
 MLFLOW_INF = 1.797e308  # MLflow keeps inf as the largest number of 64 bits
@@ -27,7 +29,8 @@ class Export:
     is none; finished: values of it that are results, in lower case. untold: those that may be a loss that was not
     finite or a crash. prefixes: before the names of settings and of measures. record: whether a column is about the run
     and nothing that it was given or measured. measure: whether it is something measured, which tells no runs apart.
-    names: columns of its own by ours. empty: what a finished run without a final loss may be.
+    names: columns of its own by ours. empty: what a finished run without a final loss may be. run: the column that
+    tells runs apart where they have several rows, the last of which is final.
     """
 
     title: str
@@ -40,18 +43,23 @@ class Export:
     measure: Callable[[str], bool]
     names: Mapping[str, str]
     empty: str = "NaN or never logged"
+    run: str | None = None
 
 
-def read_export(export: Export, cells: pl.DataFrame, wishes: Wishes) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def read_export(cells: pl.DataFrame, wishes: Wishes, shown: str, *, export: Export) -> Rows:
     """Our columns of the finished runs, and what was made of the rest, in words.
 
-    `cells` is text with the columns of `wishes` under our names already.
+    `cells` is text with the columns of `wishes` under our names already. Raises UsageError as `last_of` does.
     """
     notes = [f"read as {export.title}"]
+    if export.run is not None and cells[export.run].is_duplicated().any():
+        last = last_of(cells, export.run, shown)
+        rows = _telling(export, _renamed(export, last.cells, notes), notes)
+        return Rows(cells=rows, notes=(*notes, *last.notes), traces=last.traces)
     rows = _renamed(export, cells, notes)
     rows = _finished(export, rows, notes)
     rows = _with_outcome(export, rows, wishes, notes)
-    return _telling(export, rows, notes), tuple(notes)
+    return Rows(cells=_telling(export, rows, notes), notes=tuple(notes))
 
 
 def _renamed(export: Export, cells: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
@@ -249,12 +257,13 @@ EXPORTS: dict[str, Export] = {
         empty="Optuna fails a trial whose value is NaN as it does one that crashed",
     ),
     "ray results": Export(
-        title="results of Ray Tune, the last of each trial",
+        title="results of Ray Tune",
         marks=frozenset({"trial_id", "training_iteration"}),
         state=None,
         prefixes=("config/",),
         record=lambda name: name in _RAY,
         measure=lambda name: not name.startswith("config/"),
         names={},
+        run="trial_id",
     ),
 }

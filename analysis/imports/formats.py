@@ -9,15 +9,16 @@ from functools import partial
 
 import polars as pl
 
-from analysis.imports.checkpoints import is_by_step, is_chart, read_chart, read_checkpoints
+from analysis.imports.charts import has_lists, is_chart, is_tensorboard, read_chart, read_lists, read_tensorboard
+from analysis.imports.checkpoints import is_by_step, last_of, read_checkpoints
 from analysis.imports.exports import EXPORTS, Export, read_export
 from analysis.imports.runs import ALIASES, KNOWN_COLUMNS
-from analysis.imports.tidy_file import TidyFile
+from analysis.imports.tidy_file import Rows, TidyFile
 from analysis.imports.wishes import Wishes, with_wishes
 from bench.errors import UsageError
 
 # (cells, wishes, the file's name in messages) -> our columns, a row a run, and what was made of the file in words
-Read = Callable[[pl.DataFrame, Wishes, str], tuple[pl.DataFrame, tuple[str, ...]]]
+Read = Callable[[pl.DataFrame, Wishes, str], Rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,27 +33,23 @@ def _has_marks(cells: pl.DataFrame, export: Export) -> bool:
     return export.marks <= set(cells.columns)
 
 
-def _read_export(
-    cells: pl.DataFrame, wishes: Wishes, shown: str, export: Export
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    return read_export(export, cells, wishes)
-
-
 def _is_tidy(cells: pl.DataFrame) -> bool:
     return True
 
 
-def _read_tidy(cells: pl.DataFrame, wishes: Wishes, shown: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    return cells, ()
+def _read_tidy(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+    return Rows(cells=cells)
 
 
 # The first that recognises a file reads it.
 FORMATS: dict[str, Format] = {
     **{
-        name: Format(recognise=partial(_has_marks, export=export), read=partial(_read_export, export=export))
+        name: Format(recognise=partial(_has_marks, export=export), read=partial(read_export, export=export))
         for name, export in EXPORTS.items()
     },
+    "tensorboard": Format(recognise=is_tensorboard, read=read_tensorboard),
     "wandb chart": Format(recognise=is_chart, read=read_chart),
+    "lists": Format(recognise=has_lists, read=read_lists),
     "checkpoints": Format(recognise=is_by_step, read=read_checkpoints),
     "tidy": Format(recognise=_is_tidy, read=_read_tidy),
 }
@@ -75,13 +72,34 @@ def as_tidy(file: TidyFile, wishes: Wishes) -> TidyFile:
     cells = with_wishes(file.cells, first, file.shown, ours)
     if name == "checkpoints" and not is_by_step(cells):  # its steps are ignored, or read as something else
         name = "tidy"
-    read, notes = FORMATS[name].read(cells, first, file.shown)
+    last = Rows(cells=cells)
+    if wishes.last_of is not None:
+        last = last_of(cells, wishes.last_of, file.shown)
+        name = "tidy" if name == "checkpoints" else name
+    rows = FORMATS[name].read(last.cells, first, file.shown)
+    read, notes = rows.cells, (*last.notes, *rows.notes)
+    traces = last.traces if read.height == last.cells.height and rows.traces.is_empty() else rows.traces
     for column in wishes.ignored:
         if column not in file.cells.columns and column not in read.columns:
             raise UsageError(f"{file.shown}: no column {column!r} to ignore; it has {', '.join(file.cells.columns)}")
     read = read.drop([column for column in wishes.ignored if column in read.columns])
     if read.is_empty():
         raise UsageError(f"{file.shown}: no finished run is left; {'; '.join(notes)}")
+    if wishes.loss == "validation":
+        read, notes = _with_held_out_alone(read, notes)
     if wishes.ignored:
         notes = (*notes, f"ignored, as asked: {', '.join(wishes.ignored)}")
-    return dataclasses.replace(file, cells=read, notes=(*file.notes, *notes))
+    return dataclasses.replace(file, cells=read, notes=(*file.notes, *notes), traces=traces)
+
+
+def _with_held_out_alone(cells: pl.DataFrame, notes: tuple[str, ...]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The cells with the held-out loss where there is no training loss, which is asked for in no score then."""
+    ours = [ALIASES.get(name, name) for name in cells.columns]
+    there = {"final_loss": "val_loss", "initial_loss": "initial_val_loss"}
+    added = {name: theirs for name, theirs in there.items() if name not in ours and theirs in ours}
+    if "final_loss" not in added:
+        return cells, notes
+    words = " and ".join(f"{theirs} stands for {name}" for name, theirs in added.items())
+    return cells.with_columns(**{name: pl.col(theirs) for name, theirs in added.items()}), (
+        *notes, f"no training loss: {words}"
+    )  # fmt: skip

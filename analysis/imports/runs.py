@@ -25,6 +25,7 @@ from analysis.scores.flags import with_flag
 from analysis.spelling import with_one_spelling
 from bench.errors import UsageError, did_you_mean
 from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
+from bench.trace import TRACE_COLUMNS
 from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, import_mark
 
 REQUIRED_COLUMNS = ("method", "lr", "seed", "final_loss", "initial_loss")
@@ -62,17 +63,30 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedRuns:
-    """A file's runs as results; its sources, as it cites them; and what it does not say, with what counts instead."""
+    """A file's runs as results; its sources, as it cites them; and what it does not say, with what counts instead.
+
+    traces: TRACE_COLUMNS by trial id, of the runs that the file has values by step of.
+    """
 
     results: tuple[Result, ...]
     sources: tuple[str, ...]
     assumed: dict[str, Any]
+    traces: Mapping[str, pl.DataFrame]
 
     @property
     def frame(self) -> pl.DataFrame:
         """RESULT_COLUMNS, a row a run."""
         schema = {column: getattr(pl, kind) for column, kind in RESULT_COLUMNS.items()}
         return pl.DataFrame([result.row() for result in self.results], schema=schema)
+
+    def trace_lots(self, trial_ids: Collection[str], quantities: Collection[str] | None) -> list[pl.DataFrame]:
+        """The traces as a Subject reads them, a frame a trial."""
+        wanted = {trial_id: self.traces[trial_id] for trial_id in trial_ids if trial_id in self.traces}
+        kept = pl.lit(True) if quantities is None else pl.col("quantity").is_in(list(quantities))
+        return [
+            trace.filter(kept).select(pl.lit(trial_id).alias("trial_id"), *TRACE_COLUMNS)
+            for trial_id, trace in wanted.items()
+        ]
 
 
 def plain_reading(name: str) -> Reading:
@@ -110,7 +124,9 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
     assumed = {name: value for name, value in absent.items() if name not in cells.columns}
     if reading.workload is not None:
         del assumed["workload"]
-    return ImportedRuns(results=results, sources=sources, assumed=assumed)
+    by_row = file.traces.partition_by("row", as_dict=True, include_key=False)
+    traces = {result.trial.id: by_row[(row,)] for row, result in enumerate(results) if (row,) in by_row}
+    return ImportedRuns(results=results, sources=sources, assumed=assumed, traces=traces)
 
 
 def _known_columns(file: TidyFile, reading: Reading) -> pl.DataFrame:

@@ -10,40 +10,61 @@ import hashlib
 import io
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
+from analysis.imports.columns import (
+    MAX_BYTES,
+    MAX_RUNS,
+    REQUIRED,
+    check_size,
+    checked_names,
+    kept_places,
+    printable,
+)
+from analysis.imports.event_files import event_files, read_scalars
+from analysis.imports.parquet_file import read_parquet
 from bench.errors import UsageError
+from bench.trace import TRACE_COLUMNS
 
-if TYPE_CHECKING:
-    import pyarrow
-
-MAX_BYTES = 64 * 2**20
-MAX_RUNS = 100_000
-MAX_COLUMNS = 200
-REQUIRED = "required a CSV or Parquet file, a row a run"
+# What was measured by step: the place of the run's row, from 0, and TRACE_COLUMNS.
+TRACE_ROWS: dict[str, Any] = {"row": pl.Int64, **{name: getattr(pl, kind) for name, kind in TRACE_COLUMNS.items()}}
 
 _PARQUET = b"PAR1"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
+def no_traces() -> pl.DataFrame:
+    """No rows of TRACE_ROWS."""
+    return pl.DataFrame(schema=TRACE_ROWS)
+
+
 @dataclass(frozen=True, kw_only=True)
-class TidyFile:
+class Rows:
+    """Cells of a file, a row a run, what was made of it in words, and TRACE_ROWS where it holds values by step."""
+
+    cells: pl.DataFrame
+    notes: tuple[str, ...] = ()
+    traces: pl.DataFrame = field(default_factory=no_traces)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TidyFile(Rows):
     """What a file says. `cells` holds text alone, null where a cell is empty; rows count from 1 below the header."""
 
     shown: str  # the path as messages show it
     name: str  # of the file, without its folder
     sha256: str
     place: str  # hash of the whole path, which tells files of one name apart and says nothing of folders
-    cells: pl.DataFrame
-    notes: tuple[str, ...] = ()  # what was made of the file, in words
 
 
 def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
     """The cells of a CSV, JSON or Parquet file, told apart by what is in it; columns in `ignore` are left out.
+
+    Of TensorBoard's event files, or a folder with such, a row a run and step.
 
     A first column of CSV without a name that counts 0 ... n - 1 is an index of pandas: left out, as `notes` say.
 
@@ -51,9 +72,14 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
     a column without a name, of a name that was there already, or without rows.
     """
     shown = printable(str(path))
+    place = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    if files := event_files(path):
+        names, columns, digest = read_scalars(path, files, shown)
+        cells = pl.DataFrame(dict(zip(checked_names(names, shown), columns, strict=True)))
+        return TidyFile(shown=shown, name=printable(path.resolve().name), sha256=digest, place=place, cells=cells)
     content = _read(path, shown)
     first = content.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1]
-    read = _read_parquet if content.startswith(_PARQUET) else _read_json if first in (b"{", b"[") else _read_csv
+    read = read_parquet if content.startswith(_PARQUET) else _read_json if first in (b"{", b"[") else _read_csv
     names, columns = read(content, shown, ignore)
     notes = ()
     if names[0] == "":
@@ -63,13 +89,7 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
     cells = pl.DataFrame(dict(zip(names, columns, strict=True)), schema=dict.fromkeys(names, pl.String))
     stripped = cells.with_columns(pl.all().str.strip_chars()).with_columns(pl.all().replace("", None))
     digest = hashlib.sha256(content).hexdigest()
-    place = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
     return TidyFile(shown=shown, name=printable(path.name), sha256=digest, place=place, cells=stripped, notes=notes)
-
-
-def printable(text: str) -> str:
-    """Text as a message shows it on one line."""
-    return text if text.isprintable() else repr(text)
 
 
 def _read(path: Path, shown: str) -> bytes:
@@ -106,7 +126,7 @@ def _read_csv(content: bytes, shown: str, ignore: Collection[str]) -> tuple[list
         header = next(reader)
         while not header:
             header = next(reader)
-        names = _checked_names(header, shown)
+        names = checked_names(header, shown)
         for row in reader:
             if row and len(row) != len(names):
                 where = f"{shown}: row {len(rows) + 1} (line {reader.line_num})"
@@ -119,7 +139,8 @@ def _read_csv(content: bytes, shown: str, ignore: Collection[str]) -> tuple[list
         raise UsageError(f"{shown}: line {reader.line_num}, after row {len(rows)}: not CSV ({error})") from None
     if not rows:
         raise UsageError(f"{shown}: no rows below the header; {REQUIRED}")
-    kept = _kept(names, ignore, shown)
+    kept = kept_places(names, ignore, shown)
+    check_size(len(rows), len(kept), shown)
     columns: list[Sequence[str | None]] = [[row[place] for row in rows] for place in kept]
     return [names[place] for place in kept], columns
 
@@ -130,13 +151,12 @@ def _read_json(content: bytes, shown: str, ignore: Collection[str]) -> tuple[lis
     if not 1 <= len(rows) <= MAX_RUNS:
         raise UsageError(f"{shown}: {len(rows):,} rows; required 1 to {MAX_RUNS:,}: a row a run, not a step")
     header = list(dict.fromkeys(name for row in rows for name in row))
-    names = _checked_names(header, shown)
-    kept = _kept(names, ignore, shown)
+    names = checked_names(header, shown)
+    kept = kept_places(names, ignore, shown)
+    check_size(len(rows), len(kept), shown)
     columns: list[Sequence[str | None]] = []
     for place in kept:
         values = [row.get(header[place]) for row in rows]
-        if any(isinstance(value, list) for value in values):
-            raise UsageError(f"{shown}: column {place + 1} ({names[place]!r}) holds lists; required numbers or text")
         columns.append([None if value is None else value if isinstance(value, str) else str(value) for value in values])
     return [names[place] for place in kept], columns
 
@@ -161,68 +181,3 @@ def _flat(plain: dict[str, Any], before: str = "") -> dict[str, Any]:
     for name, value in plain.items():
         flat |= _flat(value, f"{before}{name}/") if isinstance(value, dict) else {f"{before}{name}": value}
     return flat
-
-
-def _read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> tuple[list[str], list[Sequence[str | None]]]:
-    # Polars' own reader panics, with a backtrace, on some damaged files.
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(io.BytesIO(content))
-        num_rows = file.metadata.num_rows
-        header = list(file.schema_arrow.names)
-        if not 1 <= num_rows <= MAX_RUNS:
-            raise UsageError(f"{shown}: {num_rows:,} rows; required 1 to {MAX_RUNS:,}: a row a run, not a step")
-        names = _checked_names(header, shown)
-        kept = _kept(names, ignore, shown)
-        table = file.read(columns=[header[place] for place in kept])
-        columns: list[Sequence[str | None]] = [
-            _text_cells(table.column(header[place]), shown, place, names[place]) for place in kept
-        ]
-    except (pyarrow.ArrowException, pl.exceptions.PolarsError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{shown}: damaged, can't be read as Parquet ({reason}); {REQUIRED}") from None
-    return [names[place] for place in kept], columns
-
-
-def _text_cells(column: pyarrow.ChunkedArray, shown: str, place: int, name: str) -> list[str | None]:
-    """The shortest text that gives each number back: 0.001, whether it was kept in 32 or in 64 bits."""
-    from pyarrow import types
-
-    kind = column.type
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if types.is_floating(kind):
-        narrow = pl.Float64 if types.is_float64(kind) else pl.Float32
-        return pl.Series(column.to_pylist(), dtype=narrow).cast(pl.String).to_list()
-    readable = (types.is_integer, types.is_string, types.is_large_string, types.is_boolean, types.is_decimal)
-    if not (types.is_null(kind) or types.is_string_view(kind) or any(check(kind) for check in readable)):
-        raise UsageError(f"{shown}: column {place + 1} ({name!r}) holds {kind}; required numbers or text")
-    return [None if value is None else str(value) for value in column.to_pylist()]
-
-
-def _checked_names(header: Sequence[str], shown: str) -> list[str]:
-    names = [name.strip() for name in header]
-    if len(names) > MAX_COLUMNS:
-        raise UsageError(f"{shown}: {len(names)} columns; required at most {MAX_COLUMNS}: a row a run")
-    for separator, word in ((";", "semicolons"), ("\t", "tabs")):
-        if len(names) == 1 and separator in header[0]:
-            raise UsageError(f"{shown}: line 1: cells are separated by {word}; required commas")
-    for place, name in enumerate(names):
-        if not name and (place or len(names) == 1):
-            raise UsageError(f"{shown}: column {place + 1} has no name; required one in the header")
-        if not name.isprintable():
-            raise UsageError(f"{shown}: column {place + 1} is named {printable(name[:60])}; required plain text")
-        if name in names[:place]:
-            first = names.index(name) + 1
-            raise UsageError(f"{shown}: columns {first} and {place + 1} are both named {name!r}; required one of each")
-    return names
-
-
-def _kept(names: Sequence[str], ignore: Collection[str], shown: str) -> list[int]:
-    """Places of the columns that are not ignored. Raises UsageError for one to ignore that is not there."""
-    for name in ignore:
-        if name not in names:
-            raise UsageError(f"{shown}: no column {name!r} to ignore; it has {', '.join(names)}")
-    return [place for place, name in enumerate(names) if name not in ignore]

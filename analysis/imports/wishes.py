@@ -19,7 +19,8 @@ class Wishes:
     columns: theirs by ours (`--map`). constants: a value for all runs by our column (`--set`). ignored: columns to
     leave out. settings: columns that keep runs apart. run_names: a pattern for what the name of a run says, such as
     '{method}-lr{lr}-s{seed}'. without_loss: what a finished run without a final loss is, where its file can't tell;
-    None: left out, and said.
+    None: left out, and said. last_of: the column that tells runs apart where each has several rows, the last final.
+    loss: the one of SCORED_LOSSES that the runs are to be scored by.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -28,6 +29,8 @@ class Wishes:
     settings: Collection[str] = ()
     run_names: str | None = None
     without_loss: Literal["diverged", "lost"] | None = None
+    last_of: str | None = None
+    loss: str = "train"
 
 
 def pairs_of(texts: Sequence[str], option: str) -> dict[str, str]:

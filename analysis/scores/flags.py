@@ -40,8 +40,8 @@ FLAGS: dict[str, str] = {
     "no_init_loss": "The loss before any update, at which scores clip, is not finite or not known for some of its "
     "trials: no score and no rank. Of a knob's score: values of the knob at which it is so are left out.",
     "no_result": "None of its trials has a result: all crashed, ran out of memory or timed out. No score and no rank.",
-    "imported": "Runs of others, imported from a file: trained elsewhere, without traces, and what the file does not "
-    "say is assumed (manifest, imports).",
+    "imported": "Runs of others, imported from a file: trained elsewhere, with traces only where the file has values "
+    "by step; what it does not say is assumed (manifest, imports).",
 }
 
 # Who bears one of these did not learn enough for its score to count.

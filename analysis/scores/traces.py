@@ -87,7 +87,9 @@ def lot_measures(lots: Iterable[pl.DataFrame], trials: pl.DataFrame) -> pl.DataF
     A trial that is in no lot has no row.
     """
     nothing = pl.DataFrame(schema={"trial_id": pl.String, **MEASURES})
-    found = [trial_measures(lot, trials.filter(pl.col("trial_id").is_in(lot["trial_id"].unique()))) for lot in lots]
+    found = [
+        trial_measures(lot, trials.filter(pl.col("trial_id").is_in(lot["trial_id"].unique().to_list()))) for lot in lots
+    ]
     return pl.concat([nothing, *found])
 
 

@@ -74,6 +74,10 @@ RunNamesOption = Annotated[
     str | None,
     typer.Option("--run-names", help="what the name of a run says, for a chart export: '{method}-lr{lr}-s{seed}'"),
 ]
+LastOfOption = Annotated[
+    str | None,
+    typer.Option("--last-of", help="the column that tells runs apart, where each has several rows; the last is final"),
+]
 WithoutLossOption = Annotated[
     Literal["diverged", "lost"] | None,
     typer.Option("--without-loss", help="what a finished run without a final loss is; else left out, and said"),
@@ -92,8 +96,27 @@ ReportOption = Annotated[
 ]
 
 
+HELP = """
+Put other people's runs on a leaderboard, marked as imported.
+
+FILE is read as what it is recognised to be: a runs table or a chart export of Weights & Biases, MLflow's
+search_runs, Optuna's trials_dataframe, Ray Tune's results, scalars of TensorBoard (a folder with event files, or a
+downloaded CSV), a table with a row a checkpoint or with lists in cells, whose values by step become traces, or our own
+tidy form, as CSV, Parquet or JSON lines. What is read as what, left out (lost runs above all) or assumed is said with
+counts; --dry-run says it and stores nothing.
+
+Required columns of the tidy form: method, lr, seed, final_loss (or loss), initial_loss. Known as well: workload,
+optimizer, schedule, outcome (completed or diverged; else a run diverged where its loss is not finite), num_steps,
+warmup_steps, weight_decay, grad_clip, init_scale, knobs, diverged_step, initial_val_loss, val_loss,
+least_val_loss, least_val_loss_step, val_accuracy, val_calibration_error, wall_s, source. Other names are read by
+--map, what a file does not say by --set. The same file again changes nothing; a corrected file in its place
+replaces its runs, another file of its name only with --replace. bench leaderboard, report, scores, export, ui,
+verify and diff take the name of an import as they do a suite's.
+"""
+
+
 def add_import_commands(app: typer.Typer) -> None:
-    app.command("import")(import_)
+    app.command("import", help=HELP)(import_)
 
 
 def import_(
@@ -106,6 +129,7 @@ def import_(
     map: MapOption = None,
     set: SetOption = None,
     run_names: RunNamesOption = None,
+    last_of: LastOfOption = None,
     without_loss: WithoutLossOption = None,
     dry_run: DryRunOption = False,
     replace: ReplaceOption = False,
@@ -120,77 +144,84 @@ def import_(
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Put other people's runs on a leaderboard, marked as imported.
-
-    FILE is read as what it is recognised to be: a runs table or a chart export of Weights & Biases, MLflow's
-    search_runs, Optuna's trials_dataframe, Ray Tune's results, a table with a row a checkpoint, or our own tidy form,
-    as CSV, Parquet or JSON lines. What is read as what, left out (lost runs above all) or assumed is said with counts;
-    --dry-run says it and stores nothing.
-
-    Required columns of the tidy form: method, lr, seed, final_loss (or loss), initial_loss. Known as well: workload,
-    optimizer, schedule, outcome (completed or diverged; else a run diverged where its loss is not finite), num_steps,
-    warmup_steps, weight_decay, grad_clip, init_scale, knobs, diverged_step, initial_val_loss, val_loss,
-    least_val_loss, least_val_loss_step, val_accuracy, val_calibration_error, wall_s, source. Other names are read by
-    --map, what a file does not say by --set. The same file again changes nothing; a corrected file in its place
-    replaces its runs, another file of its name only with --replace. bench leaderboard, report, scores, export, ui,
-    verify and diff take the name of an import as they do a suite's.
-    """
-    from analysis.imports.wishes import Wishes, names_of, pairs_of
-    from analysis.report.own_folder import keep_to, refuse_other_folder
-    from analysis.report.views import view_of
-
     opened = open_store(store, tracking_uri)
     beside = _beside(suite, opened, allow_code)
     if remove:
-        _remove(file, opened, beside)
-        return
+        return _remove(file, opened, beside)
+    _check_report(out, beside)
+    wishes = _wishes(map, set, ignore, setting, run_names, without_loss=without_loss, last_of=last_of, loss=loss)
+    options = {"beside": beside, "workload": workload, "initial_loss": initial_loss, "settings": wishes.settings}
+    options |= {"blown_up_margin": blown_up_margin, "score": score, "loss": loss}
+    if dry_run:
+        return _show_reading(file, wishes, **options)
+    _show(_imported(file, wishes, opened, replaces=replace, **options), format, wide, out)
+
+
+def _wishes(
+    columns: list[str] | None,
+    constants: list[str] | None,
+    ignored: list[str] | None,
+    settings: list[str] | None,
+    run_names: str | None,
+    **others: Any,
+) -> Wishes:
+    """What the options say of columns; `others` as Wishes has them."""
+    from analysis.imports.wishes import Wishes, names_of, pairs_of
+
+    return Wishes(
+        columns=pairs_of(columns or (), "--map"),
+        constants=pairs_of(constants or (), "--set"),
+        ignored=names_of(ignored or ()),
+        settings=tuple(settings or ()),
+        run_names=run_names,
+        **others,
+    )
+
+
+def _check_report(out: Path | None, beside: Stored | None) -> None:
+    """Raises UsageError for a report beside a suite's trials, and for a folder that is not a report's."""
+    from analysis.report.own_folder import refuse_other_folder
+
     if out is not None and beside is not None and beside.suite is not None:
         raise UsageError("--out is for imports alone; bench report shows those beside a suite's trials")
     if out is not None:
         refuse_other_folder(out)
-    options = {"workload": workload, "initial_loss": initial_loss, "settings": tuple(setting or ())}
-    options |= {"blown_up_margin": blown_up_margin}
-    wishes = Wishes(
-        columns=pairs_of(map or (), "--map"),
-        constants=pairs_of(set or (), "--set"),
-        ignored=names_of(ignore or ()),
-        settings=options["settings"],
-        run_names=run_names,
-        without_loss=without_loss,
-    )
-    if dry_run:
-        _show_reading(file, wishes, beside=beside, score=score, loss=loss, **options)
-        return
-    options |= {"replaces": replace}
-    subject = _imported(file, wishes, opened, beside=beside, score=score, loss=loss, **options)
-    print_board(subject, format, is_wide=wide)
+
+
+def _show(subject: Subject, format: str, is_wide: bool, out: Path | None) -> None:
+    """Prints the board and its remarks, and writes a report if a folder is given."""
+    from analysis.report.folder import write_report
+    from analysis.report.own_folder import keep_to
+    from analysis.report.views import view_of
+
+    print_board(subject, format, is_wide=is_wide)
     for line in view_of(subject).remarks(subject):
         say(line)
     if out is not None:
-        from analysis.report.folder import write_report
-
         paths = write_report(subject, out)
         keep_to(out, paths)
         say(f"wrote {paths[0]}")
 
 
-def _imported(file: str, wishes: Wishes, store: Store, *, score: str, loss: str, **options: Any) -> Subject:
+def _imported(file: str, wishes: Wishes, store: Store, **options: Any) -> Subject:
     """Where the runs of a file stand after their import, or those of the import of this name.
 
-    `options` are the others of `import_runs`.
+    `options` are those of `import_runs`.
     """
+    from analysis.imports.event_files import event_files
     from analysis.imports.formats import as_tidy
     from analysis.imports.tidy_file import read_tidy
     from bench.results.imports import import_runs
     from bench.results.stored import Stored
     from bench.results.subjects import read_grid
 
-    if not Path(file).is_file() and "/" not in file and not Path(file).suffix:
-        return read_grid(Stored(name=file, suite=None), store, score=score, loss=loss)
+    is_there = Path(file).is_file() or event_files(Path(file))
+    if not is_there and "/" not in file and not Path(file).suffix:
+        return read_grid(Stored(name=file, suite=None), store, score=options["score"], loss=options["loss"])
     tidy = as_tidy(read_tidy(Path(file)), wishes)
     for note in tidy.notes:
         say(f"{tidy.name}: {note}")
-    imported = import_runs(tidy, store, score=score, loss=loss, **options)
+    imported = import_runs(tidy, store, **options)
     _say_imported(imported, tidy.name)
     return imported.subject
 

@@ -6,27 +6,25 @@ The same import again replaces its runs: what did not change stays as it is.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from analysis.imports.runs import ABSENT, ImportedRuns, Reading, imported_runs
 from analysis.imports.tidy_file import TidyFile
 from analysis.scores.leaderboard import leaderboard
 from analysis.subject import Subject
-from bench.errors import StoreError, UsageError
-from bench.results.publish import publish
+from bench.errors import UsageError
+from bench.results.imports_delivery import put_import
 from bench.results.stored import Stored
 from bench.results.subjects import NO_GRID, read_grid
-from bench.store import Store, Tracker, own_trials, read_import, read_imports, read_status, records
+from bench.store import Store, own_trials, read_imports, records
 from bench.suite import Suite
 from bench.suite.errors import suggest
-from bench.trial import KINDS, KNOB_NAMES, Result
+from bench.trial import KINDS, KNOB_NAMES
 
-RUNS_AT_ONCE = 1000  # of one entry of the outbox
 SUITE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 
 
@@ -80,7 +78,7 @@ def import_runs(
         _refuse_own_trials(store, stored.name)
     texts = {result.trial.id: records.result_text(records.trial_tags(result)) for result in runs.results}
     record = _record(file, runs, blown_up_margin)
-    held = _put(runs, texts, store, name=name, record=record, stored=stored)
+    held = put_import(runs, texts, store, name=name, record=record, stored=stored)
     return Imported(
         name=name,
         runs=runs,
@@ -115,70 +113,6 @@ def _place(file: TidyFile, beside: Stored | None) -> tuple[str, Stored]:
     stored = Stored(name=name, suite=None) if beside is None else beside
     _check_name(stored)
     return name, stored
-
-
-def end_status(stored: Stored, state: str) -> Literal["FINISHED", "FAILED", "KILLED"]:
-    """What the suite run was before; an import neither ends a run nor makes up for one that was stopped."""
-    if stored.suite is None or state == "finished":
-        return "FINISHED"
-    return "FAILED" if state == "failed" else "KILLED"
-
-
-def _put(
-    runs: ImportedRuns, texts: dict[str, str], store: Store, *, name: str, record: dict[str, Any], stored: Stored
-) -> dict[str, str]:
-    """Make the store hold these runs as the import of that name, or nothing new; returns what it held of it before.
-
-    `texts` and what is returned: results as JSON text, by trial id. What a killed import of runs alone left is ended.
-    """
-    tracker = Tracker(store, stored.name)
-    try:
-        held = read_import(store, stored.name, name)
-        old_record = read_imports(store, stored.name).get(name)
-        state = read_status(store, stored.name)["state"]
-        is_whole = stored.suite is not None or state == "finished"
-        if held != texts or old_record != record or not is_whole:
-            changed = {trial_id for trial_id, text in texts.items() if held.get(trial_id) != text}
-            try:
-                _deliver(tracker, [result for result in runs.results if result.trial.id in changed])
-                tracker.remove(held.keys() - texts.keys())
-                tracker.log_import(name, record)
-                publish(read_grid(stored, store), store, tracker)
-                tracker.finish(end_status(stored, state))
-            except StoreError:  # what the store did not take waits in the outbox: the same import goes on
-                raise
-            except BaseException:
-                _take_back(tracker, texts, held, old_record, store, name=name, stored=stored, state=state)
-                raise
-    finally:
-        tracker.close()
-    return held
-
-
-def _take_back(
-    tracker: Tracker,
-    texts: dict[str, str],
-    held: dict[str, str],
-    old_record: dict[str, Any] | None,
-    store: Store,
-    *,
-    name: str,
-    stored: Stored,
-    state: str,
-) -> None:
-    """Make the store hold what it held of the import before; parameters as in `_put`."""
-    tracker.remove(texts.keys() - held.keys())
-    _deliver(tracker, [Result.from_dict(json.loads(text)) for one, text in held.items() if texts.get(one) != text])
-    if old_record is None:
-        tracker.forget_import(name, None)
-    else:
-        tracker.log_import(name, old_record)
-    if tracker.remove_empty_suite():
-        return
-    try:
-        publish(read_grid(stored, store), store, tracker)
-    finally:
-        tracker.finish(end_status(stored, state))
 
 
 def _read(
@@ -230,20 +164,15 @@ def _check_workloads(file: TidyFile, runs: ImportedRuns, suite: Suite) -> None:
             )
 
 
-def _deliver(tracker: Tracker, results: list[Result]) -> None:
-    for start in range(0, len(results), RUNS_AT_ONCE):
-        tracker.put(results[start : start + RUNS_AT_ONCE], {})
-    if num_waiting := tracker.deliver():
-        raise StoreError(f"the store did not take {num_waiting} packs of the import; the same import delivers them")
-
-
 def _record(file: TidyFile, runs: ImportedRuns, blown_up_margin: float | None) -> dict[str, Any]:
     """What is kept of an import: plain data for JSON."""
     margin = {} if blown_up_margin is None else {"blown_up_margin": blown_up_margin}
     notes = {"notes": list(file.notes)} if file.notes else {}
+    traces = {"traces": len(runs.traces)} if runs.traces else {}
     return (
         margin
         | notes
+        | traces
         | {
             "file": file.name,
             "sha256": file.sha256,

@@ -6,7 +6,7 @@ import json
 
 from bench.errors import StoreError, UsageError
 from bench.lazy import polars
-from bench.results.imports import end_status
+from bench.results.imports_delivery import end_status
 from bench.results.publish import publish
 from bench.results.stored import Stored, holds_imports, suites_of_imports
 from bench.results.subjects import read_subject

@@ -12,7 +12,7 @@ from analysis.imports.formats import as_tidy
 from analysis.imports.runs import imported_runs, named_apart, plain_reading
 from analysis.imports.tidy_file import printable, read_tidy
 from analysis.imports.wishes import Wishes
-from analysis.subject import SearchSubject, Subject
+from analysis.subject import SearchSubject, Subject, TraceLots, no_traces
 from bench.entry import build
 from bench.errors import UsageError
 from bench.lazy import polars
@@ -173,7 +173,14 @@ def _of_imports(name: str, store: Store, *, score: str, loss: str, published: po
         loss=loss,
         published=published,
         read_manifest=functools.partial(manifest_with_imports, store, name),
+        trace_lots=_lots_of_imports(store, name),
     )
+
+
+def _lots_of_imports(store: Store, name: str) -> TraceLots:
+    """What reads the traces of imports; none where no file had values by step."""
+    has_traces = any("traces" in record for record in read_imports(store, name).values())
+    return functools.partial(trace_lots, store, name) if has_traces else no_traces
 
 
 def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
@@ -244,7 +251,8 @@ def _of_file(
     loss: str,
 ) -> Subject:
     file = as_tidy(read_tidy(path), Wishes())
-    results = imported_runs(file, plain_reading(name if import_name is None else import_name)).frame
+    runs = imported_runs(file, plain_reading(name if import_name is None else import_name))
+    results = runs.frame
     return Subject(
         name=printable(name),
         title=printable(name),
@@ -256,6 +264,7 @@ def _of_file(
         loss=loss,
         blown_up_margin=margin_of(read_manifest()),
         read_manifest=read_manifest,
+        trace_lots=runs.trace_lots if runs.traces else no_traces,
     )
 
 

@@ -122,7 +122,8 @@ class Writer:
                 run.status = "KILLED"
 
     def delete_trials(self, trial_ids: Set[str]) -> None:
-        """Deletes trials, and the method runs that no trial is left of."""
+        """Deletes those trials that there are, and the method runs that no trial is left of."""
+        trial_ids = trial_ids & self.index.trials.keys()
         gone = {MethodKey.of_text(self.index.trials[trial_id].text).digest for trial_id in trial_ids}
         self._delete_runs([self.index.trials.pop(trial_id).run_id for trial_id in trial_ids])
         self._delete_methods((gone - self._methods_of_trials()) if gone else set())

@@ -115,7 +115,7 @@ def _curves(entry: Entry) -> dict[str, list[Point]]:
     found: dict[str, list[Point]] = {trial_id: [] for trial_id in results}
     for trial_id, quantity, step, value in records.curves(entry.traces).iter_rows():
         result = results[trial_id]
-        seconds = result.wall_s * step / max(result.trial.num_steps, 1)
+        seconds = result.wall_s * step / (result.trial.num_steps or step or 1)
         found[trial_id].append(Point(quantity, value, _start_ms(entry, result) + int(1000 * seconds), step))
     return found
 

@@ -1,6 +1,7 @@
 """Files of others as they write them, small and made up, for tests of how they are read."""
 
 import itertools
+import json
 
 # name, State, method, optimizer.lr, seed, _step, train/loss, val/loss of a runs table; - is an empty cell
 _WANDB_RUNS = """\
@@ -139,6 +140,13 @@ PANDAS_INDEX = """\
 16,soft_capping,0.1,1,1.6028,3.0
 17,soft_capping,0.1,2,1.608,3.0
 """
+OPTUNA_TRIALS = """\
+,number,value,datetime_start,datetime_complete,duration,params_lr,user_attrs_seed,state
+0,0,1.5,2026,2026,0 days,0.1,0,COMPLETE
+1,1,1.2,2026,2026,0 days,0.2,0,COMPLETE
+2,2,,2026,2026,0 days,0.4,0,FAIL
+3,3,2.5,2026,2026,0 days,0.3,0,PRUNED
+"""
 RENAMED = """\
 attention,learning_rate,random_seed,eval_loss,grad_norm,tokens_seen,gpu,note
 vanilla,0.0001,11,3.0883,1.359,32768000,a100,
@@ -195,3 +203,29 @@ def wandb_chart() -> str:
         step, *losses = line.split()
         rows.append([step, *itertools.chain.from_iterable([loss.strip("-")] * 3 for loss in losses)])
     return "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows)
+
+
+def ray_results() -> str:
+    """Ray Tune's result.json, a row an iteration: three trials, of which a scheduler stopped the last."""
+    rows = [
+        {"loss": 3 - at / 10 + lr, "training_iteration": at, "trial_id": f"t{lr}", "done": at == last, "pid": 7,
+         "config": {"lr": lr, "seed": 0, "method": "softmax", "model": {"depth": 4}}}
+        for lr, last in ((0.1, 9), (0.2, 9), (0.4, 3))
+        for at in range(1, last + 1)
+    ]  # fmt: skip
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+# A file of each of FORMATS, by its name: its text, and what has to be said of it beside.
+EXAMPLES: dict[str, tuple[str, dict]] = {
+    "wandb runs": (wandb_runs(), {}),
+    "mlflow runs": (mlflow_runs(), {}),
+    "optuna trials": (OPTUNA_TRIALS, {"constants": {"method": "softmax"}}),
+    "ray results": (ray_results(), {}),
+    "tensorboard": ("Wall time,Step,Value\n1.5,0,4.0\n2.5,10,3.0\n3.5,20,2.5\n",
+                    {"constants": {"method": "softmax", "lr": "0.1", "seed": "0"}}),
+    "wandb chart": (wandb_chart(), {"run_names": "{method}-lr{lr}-s{seed}"}),
+    "lists": ('method,lr,seed,step,loss\na,0.1,0,"[0, 9]","[4, 3]"\na,0.2,0,"[0, 9]","[4, nan]"\n', {}),
+    "checkpoints": (LONG_CHECKPOINTS, {}),
+    "tidy": (PANDAS_INDEX, {}),
+}  # fmt: skip

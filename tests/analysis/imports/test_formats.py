@@ -163,10 +163,7 @@ def test_what_is_no_pair_is_refused(text):
 
 
 def test_trials_of_optuna(tmp_path):
-    header = ",number,value,datetime_start,datetime_complete,duration,params_lr,user_attrs_seed,state"
-    rows = ["0,0,1.5,2026,2026,0 days,0.1,0,COMPLETE", "1,1,1.2,2026,2026,0 days,0.2,0,COMPLETE",
-            "2,2,,2026,2026,0 days,0.4,0,FAIL", "3,3,2.5,2026,2026,0 days,0.3,0,PRUNED"]  # fmt: skip
-    text = "\n".join([header, *rows]) + "\n"
+    text = files.OPTUNA_TRIALS
     constants = {"method": "softmax", "initial_loss": "3"}
     file = tidy(tmp_path, text, constants=constants)
     assert board_of(file)["softmax"]["num_trials"] == 2
@@ -196,22 +193,15 @@ def test_json_lines_of_the_tidy_form_say_what_csv_says(tmp_path):
     pl.DataFrame(rows).write_csv(tmp_path / "same.csv")
     assert lines.cells.equals(as_tidy(read_tidy(tmp_path / "same.csv"), Wishes()).cells)
     assert listed.cells.equals(lines.cells)
-    for text in ('{"a": 1\n', "[1, 2]", '{"a": [1]}\n', "[]"):
+    for text in ('{"a": 1\n', "[1, 2]", '{"a": ["x"]}\n', "[]"):
         with pytest.raises(UsageError):
             tidy(tmp_path, text, "wrong.json")
 
 
 def test_every_format_recognises_its_own_file_first(tmp_path):
-    written = {
-        "wandb runs": files.wandb_runs(),
-        "mlflow runs": files.mlflow_runs(),
-        "wandb chart": files.wandb_chart(),
-        "checkpoints": files.LONG_CHECKPOINTS,
-        "tidy": files.RENAMED,
-        "optuna trials": "number,value,datetime_start,params_lr,state\n0,1,2026,0.1,COMPLETE\n",
-        "ray results": "loss,trial_id,training_iteration,config/lr\n1,a,9,0.1\n",
-    }
-    assert set(written) == set(FORMATS)
-    for name, text in written.items():
-        (tmp_path / "file.csv").write_text(text)
-        assert format_of(read_tidy(tmp_path / "file.csv").cells) == name
+    assert list(files.EXAMPLES) == list(FORMATS)
+    for name, (text, wishes) in files.EXAMPLES.items():
+        (tmp_path / "file").write_text(text)
+        file = read_tidy(tmp_path / "file")
+        assert format_of(file.cells) == name
+        assert as_tidy(file, Wishes(**wishes)).cells.height > 0

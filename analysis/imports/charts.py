@@ -1,0 +1,163 @@
+"""Losses by step where a run has a name, or a cell all its values: charts of Weights & Biases, TensorBoard, lists."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from analysis.imports.checkpoints import TELLING, number, one_row_a_run, read_checkpoints, step_column
+from analysis.imports.names import SYNONYMS
+from analysis.imports.tidy_file import Rows
+from analysis.imports.wishes import Wishes
+from bench.errors import UsageError
+
+RUN = "run"  # the column of a run's name
+MAX_VALUES = 2_000_000  # of all lists of a file
+
+_CHART_COLUMN = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<bound>__MIN|__MAX)?")
+_TENSORBOARD_CSV = {"Wall time", "Step", "Value"}
+_NUMBER = r"[0-9.eE+-]+"
+
+
+def is_chart(cells: pl.DataFrame) -> bool:
+    """Whether it is a chart of Weights & Biases: a step, then '<run> - <metric>', and the same with __MIN and __MAX."""
+    others = [name for name in cells.columns if name not in ("Step", "Relative Time (Process)", "Wall Time")]
+    return len(others) < len(cells.columns) and bool(others) and all(map(_CHART_COLUMN.fullmatch, others))
+
+
+def is_tensorboard(cells: pl.DataFrame) -> bool:
+    """Whether it has scalars of TensorBoard: what its download button writes, or event files as they are read."""
+    return set(cells.columns) >= _TENSORBOARD_CSV or cells.columns[:2] == [RUN, "step"]
+
+
+def has_lists(cells: pl.DataFrame) -> bool:
+    """Whether a cell holds a list: all values of a run."""
+    return bool(_lists(cells))
+
+
+def read_chart(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+    """A row a run of a chart export. Raises UsageError without a pattern for the names of runs, or with a wrong one."""
+    columns = {name: match for name in cells.columns[1:] if (match := _CHART_COLUMN.fullmatch(name))}
+    metrics = sorted({match["metric"] for match in columns.values()})
+    if len(metrics) > 1:
+        raise UsageError(f"{shown}: a chart export of {', '.join(metrics)}; required one measure a file, a loss")
+    runs = {name: match["run"] for name, match in columns.items() if not match["bound"]}
+    if not runs:
+        raise UsageError(f"{shown}: a chart export with columns __MIN and __MAX alone; required those of the runs")
+    what = f"a chart export of Weights & Biases, a row a step and a column for each of {len(runs)} runs"
+    if wishes.run_names is None:
+        raise UsageError(
+            f"{shown}: {what}; required the export of the runs table instead, or "
+            f"{_pattern_for(next(iter(runs.values())))}"
+        )
+    frames = [
+        cells.select(pl.lit(run).alias(RUN), step=cells.columns[0], final_loss=name) for name, run in runs.items()
+    ]
+    read = _read_named(pl.concat(frames), wishes, shown)
+    note = f"read as {what}; its {len(columns) - len(runs)} columns __MIN and __MAX are no runs"
+    return Rows(cells=read.cells, notes=(note, *read.notes), traces=read.traces)
+
+
+def read_tensorboard(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+    """A row a run of TensorBoard's scalars. Raises UsageError where nothing says what the runs are."""
+    if set(cells.columns) >= _TENSORBOARD_CSV:
+        run = re.sub(r"run-(.*?)-tag-.*", r"\1", re.split(r"[/\\]", shown)[-1].removesuffix(".csv"))
+        cells = (
+            cells.rename({"Step": "step", "Value": "final_loss"}).drop("Wall time").with_columns(pl.lit(run).alias(RUN))
+        )
+    runs = cells[RUN].unique(maintain_order=True).to_list()
+    if wishes.run_names is None and (len(runs) > 1 or not {"method", "lr", "seed"} & set(cells.columns)):
+        also = "" if len(runs) > 1 else "--set method=...,lr=...,seed=..., or "
+        raise UsageError(f"{shown}: scalars of TensorBoard of {len(runs)} runs; required {also}{_pattern_for(runs[0])}")
+    read = _read_named(cells, wishes, shown)
+    return Rows(
+        cells=read.cells, notes=(f"read as scalars of TensorBoard, {len(runs)} runs", *read.notes), traces=read.traces
+    )
+
+
+def read_lists(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+    """A row a run of a file whose cells hold all values of a run.
+
+    Raises UsageError for lists of unequal lengths, and for one of what a run has one of.
+    """
+    for place, name in enumerate(cells.columns, 1):
+        if name in _lists(cells) and name in TELLING:
+            raise UsageError(f"{shown}: column {place} ({name!r}) holds lists; required one number or text a run")
+    lists = {
+        name: [_listed(text, shown, row, name) for row, text in enumerate(cells[name], 1)] for name in _lists(cells)
+    }
+    lengths = [max(map(len, of_row)) for of_row in zip(*lists.values(), strict=True)]
+    if sum(lengths) > MAX_VALUES:
+        raise UsageError(f"{shown}: lists of {sum(lengths):,} values; required at most {MAX_VALUES:,}")
+    for name, values in lists.items():
+        for row, (one, length) in enumerate(zip(values, lengths, strict=True), 1):
+            if len(one) not in (0, length):
+                raise UsageError(f"{shown}: row {row}: {name!r} has {len(one)} values, another list {length}")
+    row_of = [row for row, length in enumerate(lengths) for _ in range(max(length, 1))]
+    spread = [
+        pl.Series(
+            name, [value for one, n in zip(of, lengths, strict=True) for value in one or [None] * max(n, 1)], pl.String
+        )
+        for name, of in lists.items()
+    ]
+    rows = cells[row_of].with_columns(pl.Series(RUN, map(str, row_of)), *spread)
+    step = step_column([*lists])
+    if step is None:
+        step = "step"
+        rows = rows.with_columns((pl.int_range(pl.len()) + 1).over(RUN).cast(pl.String).alias(step))
+    read = one_row_a_run(rows, [RUN], step, shown)
+    note = f"read as lists in cells ({', '.join(lists)}), their last values final, their steps "
+    note += "counted from 1" if step not in lists else f"those of {step}"
+    return Rows(cells=read.cells.drop(RUN, step), notes=(note, *read.notes), traces=read.traces)
+
+
+def _read_named(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+    """A row a run of rows by step whose column RUN names it."""
+    if wishes.run_names is not None:
+        said = {run: _parts(run, wishes.run_names, shown) for run in cells[RUN].unique(maintain_order=True)}
+        names = next(iter(said.values()))
+        cells = cells.with_columns(
+            pl.col(RUN).replace_strict({run: parts[name] for run, parts in said.items()}).alias(name) for name in names
+        )
+    read = read_checkpoints(cells.drop(RUN), wishes, shown)
+    return Rows(cells=read.cells, notes=read.notes[1:], traces=read.traces)
+
+
+def _lists(cells: pl.DataFrame) -> list[str]:
+    """Columns with lists: every cell that is not empty begins as one."""
+    is_list = {
+        name: (cells[name].str.starts_with("[") & cells[name].str.ends_with("]")).all() for name in cells.columns
+    }
+    return [name for name, of_all in is_list.items() if of_all and cells[name].is_not_null().any()]
+
+
+def _listed(text: str | None, shown: str, row: int, name: str) -> list[str | None]:
+    """The values of a list in a cell, as text. Raises UsageError for what is no list of numbers."""
+    words = (text or "[]")[1:-1].replace(",", " ").split()
+    wrong = next((word for word in words if word not in ("None", "null") and number(word) is None), None)
+    if wrong is not None:
+        raise UsageError(f"{shown}: row {row}, column {name!r}: {wrong[:40]!r} in a list; required numbers")
+    return [None if word in ("None", "null") else word for word in words]
+
+
+def _pattern_for(run: str) -> str:
+    return f"what a run's name says, such as --run-names '{{method}}-lr{{lr}}-s{{seed}}' for {run!r}"
+
+
+def _parts(run: str, pattern: str, shown: str) -> dict[str, str]:
+    """What a run's name says: {'method': 'softmax', 'lr': '0.01', 'seed': '0'}."""
+    pieces = re.split(r"\{(\w+)\}", pattern)
+    unknown = [name for name in pieces[1::2] if name not in SYNONYMS]
+    if unknown or len(pieces) < 3 or len(set(pieces[1::2])) < len(pieces[1::2]):
+        raise UsageError(
+            f"--run-names {pattern!r}: required names of columns in braces, each once, of {', '.join(SYNONYMS)}"
+        )
+    texts = [re.escape(piece) for piece in pieces]
+    for place in range(1, len(pieces), 2):
+        kind = _NUMBER if pieces[place] in ("lr", "seed") else ".+"
+        texts[place] = f"(?P<{pieces[place]}>{kind})"
+    match = re.fullmatch("".join(texts), run)
+    if match is None:
+        raise UsageError(f"{shown}: the run {run!r} is not named as --run-names {pattern!r} says")
+    return match.groupdict()

@@ -1,0 +1,51 @@
+"""Columns of a file of runs: their names, and how many cells there may be."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from bench.errors import UsageError
+
+MAX_BYTES = 64 * 2**20
+MAX_RUNS = 100_000
+MAX_COLUMNS = 200
+MAX_CELLS = 4_000_000  # of about 60 bytes each once they are text
+REQUIRED = "required a CSV or Parquet file, a row a run"
+
+
+def printable(text: str) -> str:
+    """Text as a message shows it on one line."""
+    return text if text.isprintable() else repr(text)
+
+
+def check_size(num_rows: int, num_columns: int, shown: str) -> None:
+    """Raises UsageError for a table that would not fit into a quarter of a gigabyte as text."""
+    if num_rows * num_columns > MAX_CELLS:
+        raise UsageError(f"{shown}: {num_rows * num_columns:,} cells; required at most {MAX_CELLS:,}: a row a run")
+
+
+def checked_names(header: Sequence[str], shown: str) -> list[str]:
+    """The names of columns without spaces around. Raises UsageError for one that is missing, odd or there twice."""
+    names = [name.strip() for name in header]
+    if len(names) > MAX_COLUMNS:
+        raise UsageError(f"{shown}: {len(names)} columns; required at most {MAX_COLUMNS}: a row a run")
+    for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+        if len(names) == 1 and separator in header[0]:
+            raise UsageError(f"{shown}: line 1: cells are separated by {word}; required commas")
+    for place, name in enumerate(names):
+        if not name and (place or len(names) == 1):
+            raise UsageError(f"{shown}: column {place + 1} has no name; required one in the header")
+        if not name.isprintable():
+            raise UsageError(f"{shown}: column {place + 1} is named {printable(name[:60])}; required plain text")
+        if name in names[:place]:
+            first = names.index(name) + 1
+            raise UsageError(f"{shown}: columns {first} and {place + 1} are both named {name!r}; required one of each")
+    return names
+
+
+def kept_places(names: Sequence[str], ignore: Collection[str], shown: str) -> list[int]:
+    """Places of the columns that are not ignored. Raises UsageError for one to ignore that is not there."""
+    for name in ignore:
+        if name not in names:
+            raise UsageError(f"{shown}: no column {name!r} to ignore; it has {', '.join(names)}")
+    return [place for place, name in enumerate(names) if name not in ignore]
