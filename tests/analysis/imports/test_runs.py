@@ -128,7 +128,7 @@ def test_a_byte_order_mark_blank_lines_and_spaces_do_no_harm(tmp_path):
 
 def test_what_is_ignored_need_not_be_known(tmp_path):
     path = tmp_path / "runs.parquet"
-    rows = {"method": ["a"], "lr": [0.1], "seed": [0], "loss": [1.0], "initial_loss": [2.0], "curve": [[1.0, 2.0]]}
+    rows = {"method": ["a"], "lr": [0.1], "seed": [0], "loss": [1.0], "initial_loss": [2.0], "curve": [{"a": 1.0}]}
     pl.DataFrame(rows).write_parquet(path)
     assert len(imported_runs(read_tidy(path, ["curve"]), plain_reading("runs")).results) == 1
     with pytest.raises(UsageError, match=r"runs\.parquet: column 6 \('curve'\) holds"):

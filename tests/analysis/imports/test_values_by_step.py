@@ -2,14 +2,13 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from tensorboardX import FileWriter
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.proto.tensor_pb2 import TensorProto
+from tensorboardX.proto import event_pb2, summary_pb2, tensor_pb2
 
 from analysis.imports.formats import as_tidy
 from analysis.imports.runs import ImportedRuns, imported_runs, plain_reading
@@ -43,20 +42,26 @@ def curves(runs: ImportedRuns, quantity: str = "loss") -> dict[tuple, list[tuple
     }
 
 
-def scalar(tag: str, value: float) -> Summary.Value:
-    return Summary.Value(tag=tag, simple_value=value)
+def message(module: Any, name: str, **fields: Any) -> Any:
+    """A message of a generated module, whose names type checkers don't see."""
+    return getattr(module, name)(**fields)
 
 
-def tensor(tag: str, value: float) -> Summary.Value:
-    content = np.float64(value).tobytes()
-    return Summary.Value(tag=tag, tensor=TensorProto(dtype=2, tensor_content=content))
+def scalar(tag: str, value: float) -> Any:
+    return message(summary_pb2, "Summary").Value(tag=tag, simple_value=value)
+
+
+def tensor(tag: str, value: float) -> Any:
+    content = message(tensor_pb2, "TensorProto", dtype=2, tensor_content=np.float64(value).tobytes())
+    return message(summary_pb2, "Summary").Value(tag=tag, tensor=content)
 
 
 def write_events(folder, values: dict[int, list]) -> None:
     """An event file as TensorBoard's writers make it."""
     writer = FileWriter(str(folder))
     for step, of_step in values.items():
-        writer.add_event(Event(step=step, summary=Summary(value=of_step)), step=step)
+        summary = message(summary_pb2, "Summary", value=of_step)
+        writer.add_event(message(event_pb2, "Event", step=step, summary=summary), step=step)
     writer.close()
 
 
