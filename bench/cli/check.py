@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.shared import AsJson, say
-from bench.cli.streams import made_aside
+from bench.cli.streams import made_aside, prints_aside
 
 EXIT_FAILED = 1
 
@@ -37,7 +37,9 @@ def add_check_command(app: typer.Typer) -> None:
         from bench.testing.named import entries_named
 
         rows: list[dict[str, str | bool]] = []
-        for named in made_aside(entries_named(entry, settings or [])):
+        with prints_aside():
+            chosen = list(entries_named(entry, settings or []))
+        for named in chosen:
             if not as_json:
                 print(named.words)
             for found in made_aside(check_entry(named.field, named.entry)):

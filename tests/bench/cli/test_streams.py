@@ -104,6 +104,7 @@ def test_what_a_users_code_prints_is_no_part_of_what_a_command_prints(tmp_path):
     assert set(done.stderr.split()) == {"imported", "weights"}
     checked = bench_here(tmp_path, "check", "loud:Loud", "--json")
     assert {row["entry"] for row in json.loads(checked.stdout)} == {"loud:Loud"}
+    assert "imported\n" in checked.stderr
 
 
 @pytest.mark.parametrize("command", ["report", "compare", "figures"])
