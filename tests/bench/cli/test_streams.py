@@ -102,8 +102,9 @@ def test_what_a_users_code_prints_is_no_part_of_what_a_command_prints(tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["methods"] == 1
     assert set(done.stderr.split()) == {"imported", "weights"}
-    checked = bench_here(tmp_path, "check", "loud:Loud", "--json")
-    assert {row["entry"] for row in json.loads(checked.stdout)} == {"loud:Loud"}
+    (tmp_path / "another.py").write_text((tmp_path / "loud.py").read_text())
+    checked = bench_here(tmp_path, "check", "another:Loud", "--json")
+    assert {row["entry"] for row in json.loads(checked.stdout)} == {"another:Loud"}
     assert "imported\n" in checked.stderr
 
 
