@@ -256,7 +256,7 @@ def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJso
 
     loaded = load(suite, allow_code)
     if loaded.own_entries:
-        from bench.testing.check import refuse_broken
+        from bench.testing import refuse_broken
 
         with prints_aside():
             refuse_broken(loaded)

@@ -33,7 +33,7 @@ def add_check_command(app: typer.Typer) -> None:
         Imports the module that it names. Prints one line a property: passed, with numbers, or FAILED, with what is
         wrong, what to change and the line. Exit codes: 0 all passed, 1 some failed, 2 there is no such entry.
         """
-        from bench.testing.check import check_entry
+        from bench.testing import check_entry
         from bench.testing.named import entries_named
 
         rows: list[dict[str, str | bool]] = []

@@ -111,7 +111,7 @@ def run_suite(
     if options.has_figures:
         check_renderer()
     if suite.own_entries:
-        from bench.testing.check import refuse_broken  # which loads torch
+        from bench.testing import refuse_broken  # which loads torch
 
         refuse_broken(suite)
     on_wait("opening the store")

@@ -1,6 +1,4 @@
-"""check_entry(): every property of an entry's kind, with its numbers; refuse_broken(): a sample of them, of a suite's
-own entries, before it trains.
-"""
+"""check_entry(): all properties of the kind of an entry; refuse_broken(): a sample of them before a suite trains."""
 
 from __future__ import annotations
 
