@@ -18,6 +18,7 @@ from bench.trial import KINDS, OPTIONAL_KINDS
 
 MAX_TEXT = 2000  # a workload with many settings has a long label
 MAX_SOURCE = 500
+MAX_PROBLEMS = 12  # that are told at once
 
 _WHOLE = 2**32  # seeds and steps lie below it
 
@@ -73,8 +74,20 @@ _TEXTS_WITH_GAPS = (*OPTIONAL_KINDS, "outcome", "source")
 UNNAMED = {kind: "" if kind in OPTIONAL_KINDS else "unknown" for kind in KINDS}  # labels where a file says nothing
 
 
-def checked_text(cells: pl.DataFrame, shown: str) -> dict[str, list[str | None]]:
-    """The columns of TEXTS that are there. Raises UsageError for an empty, overlong or unprintable cell."""
+def checked_cells(cells: pl.DataFrame, shown: str) -> dict[str, list[Any]]:
+    """The columns of TEXTS and NUMBERS that are there, as text and numbers. Raises UsageError, a line a wrong cell."""
+    problems: list[UsageError] = []
+    found = {**_checked_text(cells, shown, problems), **_checked_numbers(cells, shown, problems)}
+    if problems:
+        lines = [*map(str, problems[:MAX_PROBLEMS])]
+        if len(problems) > MAX_PROBLEMS:
+            lines.append(f"{shown}: and {len(problems) - MAX_PROBLEMS} more problems")
+        raise UsageError("\n".join(lines))
+    return found
+
+
+def _checked_text(cells: pl.DataFrame, shown: str, problems: list[UsageError]) -> dict[str, list[Any]]:
+    """The columns of TEXTS; `problems` gets every empty, overlong or unprintable cell."""
     found = {}
     for name in TEXTS:
         if name in cells.columns:
@@ -82,15 +95,15 @@ def checked_text(cells: pl.DataFrame, shown: str) -> dict[str, list[str | None]]
             limit = MAX_SOURCE if name == "source" else MAX_TEXT
             for row, value in enumerate(values, 1):
                 if value is None and name not in _TEXTS_WITH_GAPS:
-                    raise _wrong(shown, row, name, None, "text in every row, or no such column")
+                    problems.append(_wrong(shown, row, name, None, "text in every row, or no such column"))
                 if value is not None and (len(value) > limit or not value.isprintable()):
-                    raise _wrong(shown, row, name, value, f"at most {limit} printable letters")
+                    problems.append(_wrong(shown, row, name, value, f"at most {limit} printable letters"))
             found[name] = values
     return found
 
 
-def checked_numbers(cells: pl.DataFrame, shown: str) -> dict[str, list[Any]]:
-    """The columns of NUMBERS that are there, as numbers. Raises UsageError for a cell that is no such number."""
+def _checked_numbers(cells: pl.DataFrame, shown: str, problems: list[UsageError]) -> dict[str, list[Any]]:
+    """The columns of NUMBERS, as numbers; `problems` gets every cell that is no such number."""
     found = {}
     for name, rule in NUMBERS.items():
         if name in cells.columns:
@@ -98,10 +111,12 @@ def checked_numbers(cells: pl.DataFrame, shown: str) -> dict[str, list[Any]]:
             values = _numbers(cells[name])
             for number, (text, value) in enumerate(zip(texts, values, strict=True), 1):
                 if text is None and not rule.has_gaps:
-                    raise _wrong(shown, number, name, None, f"{rule.required}, in every row")
+                    problems.append(_wrong(shown, number, name, None, f"{rule.required}, in every row"))
                 if text is not None and not _is_right(rule, value):
-                    raise _wrong(shown, number, name, text, rule.required)
-            found[name] = [None if value is None else int(value) for value in values] if rule.is_whole else values
+                    problems.append(_wrong(shown, number, name, text, rule.required))
+            if rule.is_whole and not problems:
+                values = [None if value is None else int(value) for value in values]
+            found[name] = values
     return found
 
 

@@ -88,8 +88,7 @@ def last_of(cells: pl.DataFrame, run: str, shown: str) -> Rows:
     read = one_row_a_run(cells, [run], step, shown)
     by = f"by {step!r}" if step else "in the file's order"
     note = f"{cells.height} rows of {cells[run].n_unique()} runs, told apart by {run}; the last of each, {by}, is final"
-    counted = [name for name in (run, step) if name is not None and name not in SYNONYMS]
-    return Rows(cells=read.cells.drop(counted), notes=(note, *read.notes), traces=read.traces)
+    return Rows(cells=read.cells, notes=(note, *read.notes), traces=read.traces)
 
 
 def one_row_a_run(rows: pl.DataFrame, run: Sequence[str], step: str | None, shown: str) -> Rows:

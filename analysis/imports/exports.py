@@ -52,7 +52,7 @@ def read_export(cells: pl.DataFrame, wishes: Wishes, shown: str, *, export: Expo
     `cells` is text with the columns of `wishes` under our names already. Raises UsageError as `last_of` does.
     """
     notes = [f"read as {export.title}"]
-    if export.run is not None and cells[export.run].is_duplicated().any():
+    if export.run is not None and export.run in cells.columns and cells[export.run].is_duplicated().any():
         last = last_of(cells, export.run, shown)
         rows = _telling(export, _renamed(export, last.cells, notes), notes)
         return Rows(cells=rows, notes=(*notes, *last.notes), traces=last.traces)

@@ -10,7 +10,7 @@ from functools import partial
 import polars as pl
 
 from analysis.imports.charts import has_lists, is_chart, is_tensorboard, read_chart, read_lists, read_tensorboard
-from analysis.imports.checkpoints import is_by_step, last_of, read_checkpoints
+from analysis.imports.checkpoints import is_by_step, last_of, read_checkpoints, step_column
 from analysis.imports.exports import EXPORTS, Export, read_export
 from analysis.imports.runs import ALIASES, KNOWN_COLUMNS
 from analysis.imports.tidy_file import Rows, TidyFile
@@ -75,7 +75,12 @@ def as_tidy(file: TidyFile, wishes: Wishes) -> TidyFile:
     last = Rows(cells=cells)
     if wishes.last_of is not None:
         last = last_of(cells, wishes.last_of, file.shown)
-        name = "tidy" if name == "checkpoints" else name
+        if name in ("checkpoints", "tidy"):
+            name = "tidy"
+            counted = {wishes.last_of, step_column(cells.columns)} - {*ours, *wishes.settings}
+            last = dataclasses.replace(
+                last, cells=last.cells.drop([one for one in last.cells.columns if one in counted])
+            )
     rows = FORMATS[name].read(last.cells, first, file.shown)
     read, notes = rows.cells, (*last.notes, *rows.notes)
     traces = last.traces if read.height == last.cells.height and rows.traces.is_empty() else rows.traces

@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
-from analysis.imports.cells import UNNAMED, checked_numbers, checked_text, spread_knobs, wrong_cell
+from analysis.imports.cells import UNNAMED, checked_cells, spread_knobs, wrong_cell
 from analysis.imports.names import LOSS_FALLBACKS, likely_columns
 from analysis.imports.tidy_file import TidyFile
 from analysis.imports.wishes import options_text
@@ -105,9 +105,8 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
     named = _known_columns(file, reading)
     cells, settings = spread_knobs(named, file.shown, reading.settings)
     _require(cells, file.shown, reading)
-    texts = checked_text(cells, file.shown)
-    numbers = checked_numbers(cells, file.shown)
-    sources = tuple(sorted({source for source in texts.get("source", []) if source is not None}))
+    checked = checked_cells(cells, file.shown)
+    sources = tuple(sorted({source for source in checked.get("source", []) if source is not None}))
     if len(sources) > MAX_SOURCES:
         raise UsageError(
             f"{file.shown}: column 'source': {len(sources)} sources; required at most {MAX_SOURCES} a file"
@@ -116,8 +115,8 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
     if reading.workload is not None:
         absent["workload"] = reading.workload
     if reading.initial_loss is not None:
-        numbers["initial_loss"] = [reading.initial_loss] * cells.height
-    rows = with_one_spelling(pl.DataFrame({**texts, **numbers}))[0].to_dicts()
+        checked["initial_loss"] = [reading.initial_loss] * cells.height
+    rows = with_one_spelling(pl.DataFrame(checked))[0].to_dicts()
     _check_outcomes(rows, file.shown)
     _refuse_duplicates(rows, settings, file.shown)
     results = tuple(_result(row, of_row, absent, reading) for row, of_row in zip(rows, settings, strict=True))

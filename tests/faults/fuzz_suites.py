@@ -11,6 +11,7 @@ import random
 import re
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import UsageError
@@ -25,14 +26,14 @@ MAX_SECONDS = 1.0
 MORE = re.compile(r"and \d+ more problems")
 
 
-def damaged(text: str, draw: random.Random) -> str:
-    """A text with one to six random changes."""
-    for _ in range(draw.randint(1, 6)):
+def damaged(text: str, draw: random.Random, words: Sequence[str] = tuple(WORDS.split()), most: int = 6) -> str:
+    """A text with one to `most` random changes; `words` are put in."""
+    for _ in range(draw.randint(1, most)):
         place, end = sorted(draw.randrange(len(text) + 1) for _ in range(2))
         lines = text.splitlines(keepends=True)
         match draw.randrange(8):
             case 0:
-                text = text[:place] + draw.choice(WORDS.split()) + text[place:]
+                text = text[:place] + draw.choice(words) + text[place:]
             case 1:
                 text = text[:place] + text[min(end, place + 9) :]
             case 2:
@@ -53,7 +54,7 @@ def damaged(text: str, draw: random.Random) -> str:
             case 6 if lines:
                 line = draw.randrange(len(lines))
                 key = lines[line].partition(":")[0]
-                lines[line] = f"{key}: {draw.choice(WORDS.split())}\n"
+                lines[line] = f"{key}: {draw.choice(words)}\n"
                 text = "".join(lines)
             case _:
                 text = (

@@ -156,3 +156,21 @@ def test_only_imported_entries_are_flagged():
     assert marked.drop("flags").equals(board.drop("flags"))
     alone = mark_imported(board.with_columns(flags=pl.lit("")), results, results["trial_id"].to_list())
     assert alone["flags"].to_list() == ["imported", "imported"]
+
+
+def test_all_wrong_cells_are_told_at_once(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("method,lr,seed,loss,initial_loss\n,0,0,1,2\na,0.1,x,1,2\na,0.1,0,much,\n")
+    with pytest.raises(UsageError) as raised:
+        imported_runs(read_tidy(path), plain_reading("runs"))
+    lines = str(raised.value).splitlines()
+    assert [line.removeprefix(f"{path}: ").partition(";")[0] for line in lines] == [
+        "row 1, column 'method': empty",
+        "row 1, column 'lr': '0'",
+        "row 2, column 'seed': 'x'",
+        "row 3, column 'final_loss': 'much'",
+        "row 3, column 'initial_loss': empty",
+    ]
+    path.write_text("method,lr,seed,loss,initial_loss\n" + "a,0,0,1,2\n" * 30)
+    with pytest.raises(UsageError, match="and 18 more problems"):
+        imported_runs(read_tidy(path), plain_reading("runs"))
