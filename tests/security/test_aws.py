@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from ray.autoscaler._private.aws import config as aws
-from ray.autoscaler._private.aws.node_provider import TAG_RAY_CLUSTER_NAME
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler.tags import TAG_RAY_CLUSTER_NAME
 from ruamel.yaml import YAML
 
 RAY = Path(__file__).parents[2] / "infra/ray"
