@@ -117,7 +117,7 @@ def run(
     if budget is not None:
         loaded = loaded.with_budget(budget, allow_code=allow_code)
     if dry_run:
-        print_estimate(loaded)
+        print_estimate(loaded, max_lanes=max_lanes, compiling=compiling)
         return
     run_and_print(
         loaded,

@@ -251,15 +251,27 @@ def _exit_code(summary: Summary) -> int:
     return EXIT_TRIALS_FAILED if summary.progress is not None and summary.progress.failed else 0
 
 
-def print_estimate(suite: Suite) -> None:
+def print_estimate(suite: Suite, *, max_lanes: int | None, compiling: Literal["auto", "never", "always"]) -> None:
     from analysis.text import counted
     from bench.driver.estimate import estimate
 
-    guess = estimate(suite, max_lanes=None)
-    share = suite.most_trials / suite.num_trials
-    trials = f"{counted(guess.num_trials, 'trial')} in {counted(guess.num_packs, 'pack')}"
+    guess = estimate(suite, max_lanes=max_lanes, compiling=compiling)
+    trials, packs = counted(guess.num_trials, "trial"), counted(guess.num_packs, "pack")
+    if suite.search is not None:
+        trials = f"about {trials} in rounds, at most {guess.most_trials},"
+    at_once = f", {guess.num_slots} at a time" if 1 < guess.num_slots < guess.num_packs else ""
+    what = "GPU" if guess.device == "cuda" else "CPU"
     print(
-        f"{suite.name}: {trials if suite.search is None else f'at most {suite.most_trials} trials in rounds'}, about "
-        f"{share * guess.seconds:.0f} s of training on this machine's {guess.device}, about "
-        f"{share * guess.num_bytes / 1e6:.0f} MB on disk"
+        f"{suite.name}: {trials} in {packs}{at_once}; about {span_text(guess.seconds)} on this machine's {what} "
+        f"({span_text(guess.low)} to {span_text(guess.high)}), from start to leaderboard; about "
+        f"{guess.num_bytes / 1e6:.0f} MB on disk"
     )
+    if guess.device == "cpu":
+        say("PyTorch finds no GPU here; on one, packs of up to 128 trials train together")
+
+
+def span_text(seconds: float) -> str:
+    """Seconds, minutes or hours, in two digits or so."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.3g} h"

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 ENVIRONMENT = {
@@ -30,28 +29,21 @@ import ray  # noqa: E402  (reads its environment when imported)
 from ray.exceptions import RayError  # noqa: E402
 
 from bench.errors import StoreError, UsageError  # noqa: E402
-from bench.training.pack_size import Fit, fit, most_lanes, widest_groups  # noqa: E402
-from bench.trial import Choice, Trial  # noqa: E402
+from bench.training.pack_size import (  # noqa: E402
+    Fit,
+    Placement,
+    Resources,
+    fit,
+    most_lanes,
+    placed,
+    slots,
+    widest_groups,
+)
+from bench.trial import Trial  # noqa: E402
 
-# Processes share a GPU by turns: some compile while another trains. On an H100 with 16 cores the seven packs of Table 1
-# took 79 s all at once, 102 s four at a time.
-MAX_PACKS_PER_GPU = 8
-GPU_HEADROOM = 1.25  # on the measured memory of a pack
 CONNECT_SECONDS = 5.0
 GPU_WAIT_SECONDS = 1200.0  # a cloud's machine with a GPU takes minutes to start
 OBJECT_STORE_BYTES = 256 * 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What one pack takes."""
-
-    cpus: float
-    gpus: float
-
-    @property
-    def device(self) -> str:
-        return "cuda" if self.gpus else "cpu"
 
 
 @contextmanager
@@ -160,17 +152,14 @@ def device_name() -> str:
 
 def num_slots(resources: Resources) -> int:
     """Packs that the connected cluster can train at once."""
+    num_cpus, num_gpus = _machines()
+    return slots(resources, num_cpus=num_cpus, num_gpus=num_gpus)
+
+
+def _machines() -> tuple[float, float]:
+    """CPUs and GPUs of the connected cluster."""
     cluster = ray.cluster_resources()
-    by_cpu = cluster.get("CPU", 1) // resources.cpus
-    return max(1, int(min(by_cpu, cluster["GPU"] // resources.gpus) if resources.gpus else by_cpu))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placement:
-    """What every pack takes, and the most lanes of a pack by its workload."""
-
-    resources: Resources
-    lanes: dict[Choice, int]
+    return cluster.get("CPU", 1), cluster.get("GPU", 0)
 
 
 def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement:
@@ -178,8 +167,7 @@ def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement
 
     A pack takes a CPU, and a share of a GPU by measured memory if the cluster has any.
     """
-    cluster = ray.cluster_resources()
-    num_gpus, num_cpus = cluster.get("GPU", 0), cluster.get("CPU", 1)
+    num_cpus, num_gpus = _machines()
     probe: Any = ray.remote(num_cpus=1, num_gpus=1 if num_gpus else 0)(fit)  # pyright: ignore
     device = "cuda" if num_gpus else "cpu"
     fits = {}
@@ -188,19 +176,7 @@ def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement
             fits[workload] = ray.get(probe.remote(largest, device=device, max_lanes=max_lanes))
         except RayError:  # a method that crashes: training it gives the outcome
             fits[workload] = Fit(num_lanes=most_lanes(largest, device=device, max_lanes=max_lanes))
-    lanes = {workload: found.num_lanes for workload, found in fits.items()}
-    if not num_gpus:
-        return Placement(resources=Resources(cpus=1, gpus=0), lanes=lanes)
-    shares = [
-        max(
-            GPU_HEADROOM * found.num_bytes / found.total_bytes,
-            1 / MAX_PACKS_PER_GPU,
-            num_gpus / num_cpus,
-        )
-        for found in fits.values()
-    ]
-    share = max(shares)
-    return Placement(resources=Resources(cpus=1, gpus=1.0 if share > 0.5 else 1 / int(1 / share)), lanes=lanes)
+    return placed(fits, num_cpus=num_cpus, num_gpus=num_gpus)
 
 
 def _knock(address: str) -> None:

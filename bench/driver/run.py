@@ -14,9 +14,10 @@ from pathlib import Path
 
 from analysis.subject import SearchSubject, Subject
 from bench.cluster.checkpoints import Checkpoints
-from bench.cluster.connect import Placement, Resources, device_name, has_gpu, num_slots, place, ray_cluster, wanted_gpus
+from bench.cluster.connect import device_name, has_gpu, place, ray_cluster, wanted_gpus
 from bench.cluster.schedule import Progress, run_packs, stop_on_interrupt
 from bench.driver.manifest import manifest
+from bench.driver.plan import plan
 from bench.driver.queues import GridQueue, Queue, SearchQueue
 from bench.errors import StoreError
 from bench.lazy import polars
@@ -26,8 +27,7 @@ from bench.results.subjects import read_subject
 from bench.store import Store, Tracker, read_results
 from bench.suite import Suite
 from bench.training.inductor import Compiling
-from bench.training.pack import Pack, make_packs
-from bench.training.pack_size import busy_lanes
+from bench.training.pack_size import Placement, Resources
 from bench.trial import Result, Trial
 
 NOTED = ("total", "completed", "diverged", "failed", "running", "retries")  # of the progress, on the suite run
@@ -270,22 +270,3 @@ def _sum(rounds: list[Progress]) -> Progress | None:
         total.failed += one.failed
         total.failures.update(one.failures)
     return total
-
-
-def plan(suite: Suite, missing: Sequence[Trial], placement: Placement) -> list[Pack]:
-    """Packs of the trials to train.
-
-    Those of a grid are made of all its trials and then lose the finished ones: a resume trains what is left in the same
-    packs.
-    """
-    trials = suite.expand() if suite.search is None else missing
-    lanes = placement.lanes
-    if placement.resources.device == "cpu":
-        lanes = busy_lanes(lanes, num_trials=len(trials), num_slots=num_slots(placement.resources))
-    wanted = {trial.id for trial in missing}
-    packs = []
-    for pack in make_packs(trials, max_lanes=lambda trial: lanes[trial.workload]):
-        left = tuple(trial for trial in pack.trials if trial.id in wanted)
-        if left:
-            packs.append(Pack(trials=left))
-    return packs

@@ -131,7 +131,7 @@ def inspect(
         check_inspectable(trial, device)
         wanted = _wanted(trial, outcomes[trial.id]["diverged_step"], steps)
         on_progress(trial.method.label)
-        with _one_thread():
+        with one_thread():
             run = PackRun(packs[trial.id], device=device, compiling=compiling)
             _look(run, trial, wanted, seen)
             # On to the end, so that all losses are compared; with steps of the caller's, those up to the last.
@@ -160,7 +160,7 @@ class _Seen:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """As the processes have that train packs: sums over two threads round otherwise, and small tensors gain nothing."""
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -139,6 +139,22 @@ class PackRun:
             if self._held_out:
                 self._stacked.evaluate_held_out(self._lanes, self._held_out, counters["batch"], counters["step"])
 
+    def time_step(self, *, max_seconds: float) -> tuple[float, float]:
+        """Seconds until a step can be repeated, and of one, repeated for so long; the run is of no use afterwards.
+
+        On a CPU those of this process, whatever else the machine does.
+        """
+        clock = time.process_time if self.device.type == "cpu" else time.monotonic
+        began = clock()
+        self._pool = new_pool(self.device)
+        self._compile_step()
+        ready, num_steps = clock(), 0
+        while num_steps == 0 or (clock() - ready < max_seconds and num_steps < self.num_steps):
+            self._step_once()
+            num_steps += 1
+            _ = self.num_diverged  # waits for a GPU
+        return ready - began, (clock() - ready) / num_steps
+
     def look(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
         """Params, buffers and P of every layer (L, B, H, Q, K) on the probed part, as the coming step sees them.
 

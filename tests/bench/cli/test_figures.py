@@ -42,7 +42,7 @@ def folder(tmp_path_factory) -> Path:
     store = Store(home, warn=pytest.fail)
     store.create()
     tracker = Tracker(store, suite.name)
-    with inspection._one_thread():
+    with inspection.one_thread():
         for pack in make_packs(suite.expand(), max_lanes=8):
             tracker.put(*train_pack(pack))
     tracker.deliver()

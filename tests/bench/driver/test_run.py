@@ -6,9 +6,10 @@ import warnings
 
 import pytest
 
-from bench.cluster.connect import Placement, Resources, num_slots, place, ray_cluster
-from bench.driver.run import plan
+from bench.cluster.connect import num_slots, place, ray_cluster
+from bench.driver.plan import plan
 from bench.suite import Suite
+from bench.training.pack_size import Placement, Resources
 from tests.trials import language_trial, trial
 
 GPU = Resources(cpus=1, gpus=0.5)
@@ -35,7 +36,7 @@ def all_ids(packs) -> list[str]:
 
 def test_every_missing_trial_is_in_one_pack_of_at_most_the_lanes_of_its_workload():
     trials = SUITE.expand()
-    packs = plan(SUITE, trials, Placement(resources=GPU, lanes={SHORT: 4, LONG: 9}))
+    packs = plan(SUITE, trials, Placement(resources=GPU, lanes={SHORT: 4, LONG: 9}, num_slots=2))
     assert all_ids(packs) == sorted(one.id for one in trials)
     sizes = {workload: [] for workload in SUITE.workloads}
     for pack in packs:
@@ -46,7 +47,7 @@ def test_every_missing_trial_is_in_one_pack_of_at_most_the_lanes_of_its_workload
 
 
 def test_a_resume_trains_what_is_left_in_the_packs_of_the_first_start():
-    trials, placement = SUITE.expand(), Placement(resources=GPU, lanes={SHORT: 4, LONG: 4})
+    trials, placement = SUITE.expand(), Placement(resources=GPU, lanes={SHORT: 4, LONG: 4}, num_slots=2)
     packs = ids(plan(SUITE, trials, placement))
     finished = {*packs[0], packs[1][0], packs[-1][-1]}
     left = plan(SUITE, [one for one in trials if one.id not in finished], placement)
@@ -57,7 +58,7 @@ def test_a_resume_trains_what_is_left_in_the_packs_of_the_first_start():
 def test_a_round_of_a_search_is_planned_by_itself():
     search = Suite(**FIELDS | {"knobs": {"lr": [0.01, 1.0]}, "search": {"name": "edge"}})
     asked = [trial(lr=lr, seed=seed) for lr in (0.02, 0.3) for seed in range(2)]
-    packs = plan(search, asked, Placement(resources=GPU, lanes={asked[0].workload: 3}))
+    packs = plan(search, asked, Placement(resources=GPU, lanes={asked[0].workload: 3}, num_slots=2))
     assert all_ids(packs) == sorted(one.id for one in asked)
     assert [len(pack.trials) for pack in packs] == [2, 2]
 
@@ -76,7 +77,8 @@ def cluster():
 def test_a_cpu_is_not_left_idle_for_fuller_packs():
     trials, resources = SUITE.expand(), Resources(cpus=1, gpus=0)
     share = max(1, -(-len(trials) // num_slots(resources)))
-    packs = plan(SUITE, trials, Placement(resources=resources, lanes={SHORT: 100, LONG: 100}))
+    placement = Placement(resources=resources, lanes={SHORT: 100, LONG: 100}, num_slots=num_slots(resources))
+    packs = plan(SUITE, trials, placement)
     assert max(len(pack.trials) for pack in packs) <= share
     assert all_ids(packs) == sorted(one.id for one in trials)
 

@@ -129,7 +129,7 @@ def test_looking_leaves_the_number_of_threads_as_it_was():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with inspection._one_thread():
+        with inspection.one_thread():
             inside = torch.get_num_threads()
         assert (inside, torch.get_num_threads()) == (1, 2)
     finally:
@@ -149,7 +149,7 @@ def test_a_run_that_diverged_is_seen_up_to_the_step_before():
 
 def test_entropies_of_snapshots_are_those_that_were_traced():
     """Of the whole probed batch, so that both are means over the same rows; float32."""
-    with inspection._one_thread():
+    with inspection.one_thread():
         looked = PackRun(Pack(trials=(METHOD_TRIALS["window_softmax"],)))
     for step in (0, 3, 21):
         looked.advance(max_steps=step - looked.step)
