@@ -39,6 +39,8 @@ ENTRY_ERRORS = (
     TypeError,
     LookupError,
     AttributeError,
+    NameError,
+    ImportError,
     ArithmeticError,
     AssertionError,
     BenchError,
@@ -57,7 +59,7 @@ def unknown(what: str, got: str, options: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {what} {got!r}{did_you_mean(got, names)} (there are {', '.join(names)})")
 
 
-def reason(error: Exception, file: str = "") -> str:
+def reason(error: BaseException, file: str = "") -> str:
     """What was raised and where, in one line: in `file` if it came by there, else where PyTorch was called."""
     text = "".join(traceback.format_exception_only(error)).strip().splitlines()
     frames = traceback.extract_tb(error.__traceback__)

@@ -39,7 +39,7 @@ def plug_in_rows(kind: Kind) -> Rows:
             row = _entry_row(name, find_class(kind, name, (), allow_code=False, folder=None).entry_class, ())
         except ValidationError as error:
             row = {"name": name, "summary": error.errors()[0]["msg"]}
-        except (*ENTRY_ERRORS, NameError) as error:
+        except ENTRY_ERRORS as error:
             row = {"name": name, "summary": f"its parameters can't be read: {reason(error)}"}
         rows.append(row | {"package": plug_in.package})
     return rows

@@ -72,19 +72,31 @@ def refuse_broken(suite: Suite) -> None:
 
 
 def _sampled_case(suite: Suite, method: Any) -> MethodCase:
-    heads: Heads = build(WORKLOADS, suite.entries["workloads"][0]).attention[0]
+    """Raises UsageError if the workload, a user's own, can't say which attention it has."""
+    workload = suite.entries["workloads"][0]
+    try:
+        heads: Heads = build(WORKLOADS, workload).attention[0]
+    except ENTRY_ERRORS as error:
+        raise UsageError(f"{suite.place(('workloads', 0))}: attention of {workload.label}: {reason(error)}") from error
     num_keys = max(HEADS.num_keys, min(heads.num_keys, MAX_SAMPLED_KEYS))
     return MethodCase(method=method, heads=dataclasses.replace(heads, num_keys=num_keys), is_single=True)
 
 
 def _finding(name: str, one: Property, entry: Any, subject: Any) -> Finding:
     try:
-        return Finding(property=name, has_passed=True, text=one.check(subject))
+        return Finding(property=name, has_passed=True, text=_numbers(one, entry, subject))
     except PropertyError as error:
-        return Finding(property=name, has_passed=False, text=f"{error}{_place(type(entry), one.of)}")
-    except ENTRY_ERRORS as error:
-        file = inspect.getsourcefile(type(entry)) or ""
-        return Finding(property=name, has_passed=False, text=reason(error, file))
+        return Finding(property=name, has_passed=False, text=str(error))
+
+
+def _numbers(one: Property, entry: Any, subject: Any) -> str:
+    """What the check of a property gives. Raises PropertyError with the line, whatever the code of the entry raises."""
+    try:
+        return one.check(subject)
+    except PropertyError as error:
+        raise PropertyError(f"{error}{_place(type(entry), one.of)}") from error
+    except (Exception, SystemExit) as error:
+        raise PropertyError(reason(error, inspect.getsourcefile(type(entry)) or "")) from error
 
 
 def _place(entry_class: type, of: str) -> str:

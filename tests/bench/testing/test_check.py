@@ -95,6 +95,12 @@ class WrongSum(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Misspelt(Softmax):
+    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
+        return softmx(q_BHQD @ k_BHKD.mT)  # noqa: F821
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecaysAll(SGD):
     decays: str = "all"
 
@@ -150,6 +156,7 @@ class Unseeded(InContextRegression):
         ("methods", OtherFastPath(), "the fast path equals the reference", "attend and weights @ v, of 20 tokens"),
         ("methods", Idle(), "every parameter changes training", "no other value of temperature changes training"),
         ("methods", WrongSum(), "weights have their shape and dtype", "RuntimeError: The size of tensor"),
+        ("methods", Misspelt(), "masked keys get nothing", "NameError: name 'softmx' is not defined"),
         ("optimizers", DecaysAll(), "knobs change what they should", "weight_decay changes layers.*bias.*Decaying"),
         ("optimizers", Growing(), "state keeps its structure, inputs their values", "the state of .* last"),
         ("optimizers", Dividing(), "zeros leave all finite", "not finite after step 0 from parameters of zero"),
@@ -182,6 +189,18 @@ def test_a_suite_with_entries_that_lack_a_property_is_refused_in_one_line_each()
     assert louder.startswith(f"Suite: methods[1]: {__name__}:Louder lacks a property, 'rows sum to what is declared'")
     assert sharpened.startswith(f"Suite: methods[2]: {__name__}:Sharpened lacks a property, 'weights are not negative'")
     assert above.startswith(f"Suite: schedules[0]: {__name__}:Above1 lacks a property, 'factors lie in 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unstated(InContextRegression):
+    @property
+    def attention(self):
+        raise NotImplementedError
+
+
+def test_a_workload_that_does_not_state_its_attention_is_refused_with_its_place():
+    with pytest.raises(UsageError, match=r"Suite: workloads\[0\]: attention of .*Unstated.*: NotImplementedError"):
+        refuse_broken(suite(workloads=[{"name": Unstated, "num_steps": 50}], methods=[SignedSharpened]))
 
 
 def test_a_suite_whose_entries_keep_to_the_sample_is_taken():
