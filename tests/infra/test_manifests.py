@@ -142,6 +142,22 @@ class TestKubernetes:
                     assert "ipBlock" not in source
                     assert source.get("namespaceSelector") != {}  # every namespace
 
+    def test_names_are_asked_of_the_clusters_own_service_alone(self) -> None:
+        asked = [rule for _, rule in egress_rules() if 53 in [port["port"] for port in rule.get("ports", [])]]
+        assert len(asked) == 2  # of each namespace
+        dns = {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        }
+        assert all(rule["to"] == [dns] for rule in asked)
+
+    def test_nothing_may_call_whom_no_rule_names(self) -> None:
+        for name, rule in egress_rules():
+            assert rule.get("to"), name
+            blocks = [to["ipBlock"]["cidr"] for to in rule["to"] if "ipBlock" in to]
+            assert all(block.endswith("/32") for block in blocks), "single addresses"
+            assert not blocks or name == "head-egress"
+
     def test_dashboard_and_gcs_are_reached_from_the_namespace_and_the_operator_alone(self) -> None:
         policy = next(item for _, item in PLAIN if item["metadata"]["name"] == "ray-ingress")["spec"]
         assert policy["podSelector"]["matchLabels"] == {"ray.io/cluster": "bench"}
@@ -156,6 +172,12 @@ class TestKubernetes:
     def test_services_are_not_published(self) -> None:
         types = {item["spec"].get("type", "ClusterIP") for _, item in PLAIN if item["kind"] == "Service"}
         assert types | {CLUSTER["headGroupSpec"]["serviceType"]} == {"ClusterIP"}
+
+
+def egress_rules() -> list[tuple[str, dict[str, Any]]]:
+    """Of every policy its name and each rule of what may be called."""
+    policies = [item for _, item in PLAIN if item["kind"] == "NetworkPolicy"]
+    return [(item["metadata"]["name"], rule) for item in policies for rule in item["spec"].get("egress", [])]
 
 
 def check_container(security: dict[str, Any]) -> None:
