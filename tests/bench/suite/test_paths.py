@@ -93,3 +93,11 @@ def test_an_error_says_where_data_were_looked_for(folder, monkeypatch):
     with pytest.raises(UsageError, match="the file is empty") as caught:
         load(folder, "empty")
     assert "looked in" not in str(caught.value)
+
+
+def test_another_budget_of_a_search_reads_the_same_data(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    text = SUITE.format(corpus="corpus: mine", knob="").replace("lr: [0.1]", "lr: [0.1, 1]")
+    (folder / "searched.yaml").write_text(f"{text}search: edge\n")
+    suite = load_suite(folder / "searched.yaml")
+    assert suite.with_budget(7).workloads == suite.workloads
