@@ -244,9 +244,9 @@ def ui(
         print(f"{name}, page and charts: {suite_link(opened, name, base)}", flush=True)
     if opened.is_remote:
         return
-    command = ui_command(opened, port)
+    command, environment = ui_command(opened, port)
     say("serving until Ctrl-C")
-    os.execv(command[0], command)
+    os.execve(command[0], command, environment)
 
 
 @app.command()

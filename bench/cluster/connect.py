@@ -29,6 +29,7 @@ import ray  # noqa: E402  (reads its environment when imported)
 from ray.exceptions import RayError  # noqa: E402
 
 from bench.errors import StoreError, UsageError  # noqa: E402
+from bench.secrecy import without_secret_variables  # noqa: E402
 from bench.training.pack_size import (  # noqa: E402
     Fit,
     Placement,
@@ -63,7 +64,7 @@ def ray_cluster(address: str | None = None, *, is_insecure: bool = False) -> Ite
     logging.getLogger("ray").setLevel(logging.ERROR)
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
     try:
-        with _importable():
+        with _importable(), without_secret_variables():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except Exception as error:  # Ray has no kind of its own for processes of its that do not start in time
         what = "Ray did not start here" if address == "local" else f"Ray cluster {address!r} can't be reached"

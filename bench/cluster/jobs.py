@@ -31,6 +31,7 @@ import suites
 from bench.cluster.connect import is_loopback
 from bench.entry import data_paths, load_class
 from bench.errors import StoreError, UsageError
+from bench.secrecy import holds_secret
 from bench.store.failures import one_line
 from bench.store.outbox import write_durably
 from bench.suite.own_code import own_files
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 HTTP_SECONDS = 10.0
 AGENT_SECONDS = 120.0
-PASSWORD = r"://\S*:\S*@|[?&](password|passwd|pwd|token|secret)="  # in a URI; it may hold / and @
 MAX_DATA_BYTES = 32 * 2**20  # of data that travel with a job; Ray takes packages of 100 MiB
 SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", "results")
 
@@ -78,14 +78,16 @@ def submit(
     home: folder here that remembers jobs. store: folder on the cluster, on a disk that outlives the head. options:
     further words of `bench run`.
 
-    Raises UsageError for a cluster that lets anybody in (unless `is_insecure`) or a secret in the tracking URI,
+    Raises UsageError for a cluster that lets anybody in (unless `is_insecure`) or a secret in what a job shows,
     StoreError for one that can't be reached or runs another version of Ray.
     """
-    if tracking_uri is not None and re.search(PASSWORD, tracking_uri, re.IGNORECASE):
-        raise UsageError(
-            "the tracking URI holds a password, which a job would show; set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD (or PGPASSWORD) in the cluster's environment instead"
-        )
+    for what, text in (("tracking URI", tracking_uri), ("place of the store", store), ("command", shlex.join(options))):
+        if text is not None and holds_secret(text):
+            raise UsageError(
+                f"the {what} holds a password, token or key, which a job would show; set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD (or PGPASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) in the "
+                "cluster's environment instead"
+            )
     address = _url(address)
     if not is_insecure and not is_loopback(address):
         _refuse_open(address)

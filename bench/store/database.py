@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
+from bench.secrecy import without_secrets
 from bench.store import embedded
-from bench.store.failures import without_secrets
 from bench.store.outbox import sync_folder
 from bench.store.quiet import quiet
 

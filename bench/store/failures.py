@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sqlite3
 import sys
 
-SECRETS = (
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "PGPASSWORD",
-    "RAY_AUTH_TOKEN",
-)  # variables whose values are never shown
+from bench.secrecy import without_secrets
 
 _LONGEST = 300
 
@@ -50,13 +40,3 @@ def one_line(error: Exception) -> str:
     elif isinstance(error, ImportError):
         text = f"a driver is not installed ({text}); the extras [postgres] and [s3] have those of Postgres and S3"
     return without_secrets(text)[:_LONGEST] or type(error).__name__
-
-
-def without_secrets(text: str) -> str:
-    """Text without the user and password of URIs, passwords among their parameters, and what SECRETS hold."""
-    text = re.sub(r"://[^\s'\"]*@", "://***@", text)
-    text = re.sub(r"([?&](?:password|passwd|pwd|token|secret)=)[^&\s'\"]*", r"\1***", text, flags=re.IGNORECASE)
-    for name in SECRETS:
-        if value := os.environ.get(name):
-            text = text.replace(value, "***")
-    return text

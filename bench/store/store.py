@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 from bench.errors import StoreError, UsageError
+from bench.secrecy import without_secrets
 from bench.store import database, records
 from bench.store.embedded import EmbeddedReader, can_read
-from bench.store.failures import failures, one_line, without_secrets
+from bench.store.failures import failures, one_line
 from bench.store.outbox import Outbox
 from bench.store.quiet import quiet
 from bench.store.runs import ClientReader, ExperimentRecord, Reader, RunRecord, Wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
@@ -21,14 +22,18 @@ _QUERY = {
 }
 
 
-def ui_command(store: Store, port: int) -> list[str]:
-    """Command line that serves the store's pages on 127.0.0.1. Raises UsageError if a server does already."""
+def ui_command(store: Store, port: int) -> tuple[list[str], dict[str, str]]:
+    """Command line that serves the store's pages on 127.0.0.1, and its environment, which holds what may be secret.
+
+    Raises UsageError if a server does already.
+    """
     if store.is_remote:
         raise UsageError(f"{store.shown_uri} is a server already; open it in a browser")
     store.schema()
     address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    kept = ["--backend-store-uri", store.uri, "--default-artifact-root", store.artifact_root or ""]
-    return [sys.executable, "-m", "mlflow", "server", *address, *kept, "--no-serve-artifacts"]
+    kept = ["--default-artifact-root", store.artifact_root or "", "--no-serve-artifacts"]
+    words = [sys.executable, "-m", "mlflow", "server", *address, *kept]
+    return words, {**os.environ, "MLFLOW_BACKEND_STORE_URI": store.uri}
 
 
 def leaderboard_link(store: Store, suite_name: str, base_url: str) -> str:

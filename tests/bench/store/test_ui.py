@@ -58,6 +58,14 @@ def test_remote_store_needs_no_server(tmp_path):
         ui_command(Store(tmp_path, "http://127.0.0.1:9", warn=pytest.fail), 5000)
 
 
+def test_the_database_of_the_server_is_in_its_environment_not_on_its_command_line(store, open_tracker):
+    """Any user of the machine sees command lines, and the address of a database may hold a password."""
+    open_tracker(store).finished()
+    command, environment = ui_command(store, 5000)
+    assert not [word for word in command if store.uri in word]
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == store.uri
+
+
 @pytest.mark.slow
 def test_browser_shows_the_leaderboard(store, board, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")
@@ -68,8 +76,10 @@ def test_browser_shows_the_leaderboard(store, board, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (tmp_path / "server.log").open("wb") as log:
-        command = ui_command(store, port)
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=tmp_path)
+        command, environment = ui_command(store, port)
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, cwd=tmp_path, env=environment
+        )
     try:
         deadline = time.monotonic() + 60
         while True:

@@ -1,0 +1,47 @@
+"""What a secret is: variables, and parts of addresses, that are never shown, stored, sent, or given to workers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_WORDS = r"(?:pass|pwd|token|secret|api_?key|access_?key|private_?key|signature|credential)"
+_VARIABLE = re.compile(_WORDS, re.IGNORECASE)
+_PARAMETER = re.compile(rf"([?&;][^=&;\s'\"]*{_WORDS}[^=&;\s'\"]*=)[^&;\s'\"]*", re.IGNORECASE)
+_USER = re.compile(r"://[^\s'\"]*@")  # a password may hold / and @
+_PASSWORD = re.compile(r"://[^\s'\"]*:[^\s'\"]*@")
+_TOKEN = re.compile(r"\bhttps?://[^\s'\"]+@", re.IGNORECASE)  # for whom a user alone is a token
+_OF_WORKERS = ("AWS_", "RAY_")  # checkpoints in S3 and Ray itself need theirs
+
+
+def is_secret(variable: str) -> bool:
+    """Whether the name of an environment variable says that its value is a secret."""
+    return bool(_VARIABLE.search(variable))
+
+
+def holds_secret(text: str) -> bool:
+    """Whether an address, or a command with addresses, holds a password, a token or a key."""
+    return any(pattern.search(text) for pattern in (_PASSWORD, _TOKEN, _PARAMETER))
+
+
+def without_secrets(text: str) -> str:
+    """Text without users and passwords of addresses, secrets among their parameters, and values of such variables."""
+    text = _PARAMETER.sub(r"\1***", _USER.sub("://***@", text))
+    for name, value in os.environ.items():
+        if is_secret(name) and len(value) > 3:  # "1" is none, and stands everywhere
+            text = text.replace(value, "***")
+    return text
+
+
+@contextmanager
+def without_secret_variables() -> Iterator[None]:
+    """Processes that are started in the block inherit no secret but what workers need: those of S3 and of Ray."""
+    hidden = {name: value for name, value in os.environ.items() if is_secret(name) and not name.startswith(_OF_WORKERS)}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
