@@ -32,11 +32,14 @@ test-kernels: install-dev
 			-n 2 --dist loadfile --no-loadscope-reorder $(OF_KERNELS); \
 	done
 
+# Of all files alone those that have such tests: to read the others takes as long as these tests.
 test-repetitions: install-dev
-	$(BIN)/python -m pytest -m "repetition and not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "repetition and not slow" -n 2 --dist loadfile \
+		$$(grep -rl --include='test_*.py' repetition tests)
 
 test-stores: install-dev
-	$(BIN)/python -m pytest -m "stores and not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "stores and not slow" -n 2 --dist loadfile \
+		$$(grep -rlE --include='test_*.py' 'any_store|mark\.stores' tests)
 
 test-all: install-dev
 	$(BIN)/python -m pytest -m ""

@@ -7,7 +7,14 @@ import sys
 import pytest
 
 # Files that take longest, which a worker must not begin last.
-FIRST = ("test_app.py", "test_company.py", "test_train.py", "test_folder.py", "test_delivery.py", "test_fast_paths.py")
+FIRST = (
+    "test_app.py",
+    "test_light_doors.py",
+    "test_fast_paths.py",
+    "test_folder.py",
+    "test_delivery.py",
+    "test_company.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
