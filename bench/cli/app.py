@@ -48,7 +48,7 @@ from bench.cli.shared import (
     fail,
     find,
     folder_of,
-    load,
+    load_to_train,
     open_store,
     print_board,
     print_estimate,
@@ -59,7 +59,7 @@ from bench.cli.shared import (
     say_missing,
     ui_address,
 )
-from bench.cli.streams import open_streams, prints_aside
+from bench.cli.streams import open_streams
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -113,7 +113,7 @@ def run(
     budget: Annotated[int | None, typer.Option(min=1, help="most trials of each adaptive search")] = None,
 ) -> None:
     """Train what the store does not hold yet, and print the leaderboard."""
-    loaded = load(suite, allow_code)
+    loaded = load_to_train(suite, allow_code)
     if budget is not None:
         loaded = loaded.with_budget(budget, allow_code=allow_code)
     if dry_run:
@@ -254,12 +254,7 @@ def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJso
     """Check a suite file and say what it holds; of entries of your own a sample of what `bench check` does, too."""
     from bench.suite.kinds import KINDS
 
-    loaded = load(suite, allow_code)
-    if loaded.own_entries:
-        from bench.testing import refuse_broken
-
-        with prints_aside():
-            refuse_broken(loaded)
+    loaded = load_to_train(suite, allow_code)
     counts = {
         "suite": loaded.name,
         **{axis: len(getattr(loaded, axis)) for axis in (*KINDS, "seeds")},

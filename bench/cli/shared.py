@@ -145,6 +145,17 @@ def load(name: str, allow_code: bool) -> Suite:
         return load_suite(find_suite(name), allow_code=allow_code)
 
 
+def load_to_train(name: str, allow_code: bool) -> Suite:
+    """The suite, whose entries of a user's own keep to a sample of what `bench check` tries. Raises UsageError."""
+    loaded = load(name, allow_code)
+    if loaded.own_entries:
+        from bench.testing import refuse_broken
+
+        with prints_aside():
+            refuse_broken(loaded)
+    return loaded
+
+
 def find(text: str, store: Store, allow_code: bool) -> Stored:
     """What a SUITE argument names: a suite file, a shipped suite, or a suite or imports in the store by name."""
     from bench.results.stored import find_stored

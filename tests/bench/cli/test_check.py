@@ -98,15 +98,15 @@ def test_a_shipped_entry_is_checked_with_parameters(folder):
 def test_what_can_not_be_checked_ends_with_2_and_one_line(words, message, folder):
     done = bench_here(folder, "check", *words)
     assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.strip().splitlines()
+    (line,) = done.stderr.splitlines()
     assert re.search(message, line), line
 
 
-@pytest.mark.parametrize("command", ["validate", "run"])
-def test_a_suite_is_refused_before_training_with_its_place_and_the_line_to_change(command, folder):
-    done = bench_here(folder, command, "checked.yaml", "--allow-code")
+@pytest.mark.parametrize("words", [["validate"], ["run"], ["run", "--dry-run"]])
+def test_a_suite_is_refused_before_training_with_its_place_and_the_line_to_change(words, folder):
+    done = bench_here(folder, *words, "checked.yaml", "--allow-code")
     assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.strip().splitlines()
+    (line,) = done.stderr.splitlines()
     assert line.startswith(
         "checked.yaml:6:5: own_check:Sharpened(a=0.5) lacks a property, 'weights are not negative': "
     )
