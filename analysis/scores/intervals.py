@@ -87,20 +87,27 @@ def wider_error(left_out_XS: np.ndarray, alone_XS: np.ndarray) -> np.ndarray:
 def leave_one_out(score: Score, losses_XLS: np.ndarray, initial_XS: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
     """The score without each seed in turn: (X..., S)."""
     num_seeds = losses_XLS.shape[-1]
-    kept = [np.delete(np.arange(num_seeds), seed) for seed in range(num_seeds)]
-    return np.stack([score(losses_XLS[..., seeds], initial_XS[..., seeds], lrs_L) for seeds in kept], -1)
+    kept_SM = [np.delete(np.arange(num_seeds), seed) for seed in range(num_seeds)]
+    return _subset_scores(score, losses_XLS, initial_XS, lrs_L, np.stack(kept_SM))
 
 
 def single_seed_scores(score: Score, losses_XLS: np.ndarray, initial_XS: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
     """The score of each seed alone: (X..., S)."""
-    seeds = np.arange(losses_XLS.shape[-1])
-    return np.stack([score(losses_XLS[..., [seed]], initial_XS[..., [seed]], lrs_L) for seed in seeds], -1)
+    return _subset_scores(score, losses_XLS, initial_XS, lrs_L, np.arange(losses_XLS.shape[-1])[:, None])
 
 
 def half_scores(score: Score, losses_XLS: np.ndarray, initial_XS: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
     """The score of half of the seeds, for H halves in which each seed is as often: (X..., H)."""
-    halves_HM = _halves(losses_XLS.shape[-1])
-    return np.stack([score(losses_XLS[..., seeds], initial_XS[..., seeds], lrs_L) for seeds in halves_HM], -1)
+    return _subset_scores(score, losses_XLS, initial_XS, lrs_L, _halves(losses_XLS.shape[-1]))
+
+
+def _subset_scores(
+    score: Score, losses_XLS: np.ndarray, initial_XS: np.ndarray, lrs_L: np.ndarray, seeds_KM: np.ndarray
+) -> np.ndarray:
+    """The score of each of K subsets of M seeds, (X..., K): at once, unless each cell of a map has its loss at init."""
+    if initial_XS.ndim == losses_XLS.ndim:
+        return np.stack([score(losses_XLS[..., seeds], initial_XS[..., seeds], lrs_L) for seeds in seeds_KM], -1)
+    return score(np.moveaxis(losses_XLS[..., seeds_KM], -2, -3), initial_XS[..., seeds_KM], lrs_L)
 
 
 def half_error(scores_XH: np.ndarray, num_seeds: int) -> np.ndarray:
