@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 import os
+import secrets
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 ENVIRONMENT = {
@@ -26,6 +28,7 @@ ENVIRONMENT = {
 os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
 
 import ray  # noqa: E402  (reads its environment when imported)
+from ray._private import ray_constants  # noqa: E402
 from ray.exceptions import RayError  # noqa: E402
 
 from bench.errors import StoreError, UsageError  # noqa: E402
@@ -51,8 +54,8 @@ OBJECT_STORE_BYTES = 256 * 2**20
 def ray_cluster(address: str | None = None, *, is_insecure: bool = False) -> Iterator[None]:
     """Connect to a Ray cluster: `address`, or RAY_ADDRESS, or one started here for as long as the block lasts.
 
-    Raises UsageError for a cluster beyond this machine without token authentication, unless `is_insecure`: whoever
-    reaches it runs code on it. Raises StoreError where it can't be reached.
+    Raises UsageError for one without token authentication, unless `is_insecure`: whoever reaches it runs code on it.
+    Raises StoreError where it can't be reached.
     """
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if not is_insecure and not is_loopback(address) and os.environ.get("RAY_AUTH_MODE") != "token":
@@ -60,19 +63,51 @@ def ray_cluster(address: str | None = None, *, is_insecure: bool = False) -> Ite
             f"Ray cluster {address!r}: no token authentication, so whoever reaches it runs code on it; set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here and there, or pass --insecure"
         )
+    if address == "local" and not is_insecure and os.environ.get("RAY_AUTH_MODE") == "disabled":
+        raise UsageError(
+            "RAY_AUTH_MODE=disabled: whoever has an account on this machine would run code as you; unset it, or pass "
+            "--insecure"
+        )
     _knock(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
-    try:
-        with _importable(), without_secret_variables():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    except Exception as error:  # Ray has no kind of its own for processes of its that do not start in time
-        what = "Ray did not start here" if address == "local" else f"Ray cluster {address!r} can't be reached"
-        raise StoreError(f"{what}: {' '.join(str(error).split())[:300]}") from error
+    with _of_this_process() if address == "local" else nullcontext():
+        try:
+            with _importable(), without_secret_variables():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        except Exception as error:  # Ray has no kind of its own for processes of its that do not start in time
+            what = "Ray did not start here" if address == "local" else f"Ray cluster {address!r} can't be reached"
+            raise StoreError(f"{what}: {' '.join(str(error).split())[:300]}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _of_this_process() -> Iterator[None]:
+    """A Ray that is started in the block is reached from this machine alone, and with a token that only it knows.
+
+    Ray binds everything to loopback where it was told that there is no cluster, as it does on macOS and Windows. It
+    keeps the first token that a process uses, and without one writes its own where every user may read it.
+    """
+    variables = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    if os.environ.get("RAY_AUTH_MODE") != "disabled":
+        variables["RAY_AUTH_TOKEN"] = os.environ.get("RAY_AUTH_TOKEN") or _own_token()
+    before = {name: os.environ.get(name) for name in (*variables, "RAY_AUTH_MODE")}  # which Ray sets where it is not
+    os.environ.update(variables)
+    has_clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
         yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = has_clusters
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@functools.cache
+def _own_token() -> str:
+    return secrets.token_hex(32)
 
 
 @contextmanager

@@ -1,0 +1,91 @@
+"""The Ray of a run on one machine: from where it is reached, and by whom."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench.cluster.connect import ray_cluster
+from bench.errors import UsageError
+
+STARTED = """
+import json, os, subprocess, sys
+import psutil, ray
+from bench.cluster.connect import ray_cluster
+
+STRANGER = "from ray._raylet import GcsClient; print(GcsClient(%r).check_alive([], timeout=20), 'alive')"
+
+with ray_cluster():
+    address = ray.get_runtime_context().gcs_address
+    me = psutil.Process()
+    listening = sorted(
+        (one.name(), socket.laddr.ip)
+        for one in (me, *me.children(recursive=True))
+        for socket in one.net_connections(kind="inet")
+        if socket.status == psutil.CONN_LISTEN
+    )
+    tried = {}
+    for who, token in (("without", None), ("wrong", "0" * 64), ("own", os.environ["RAY_AUTH_TOKEN"])):
+        environment = {"PATH": os.environ["PATH"], "HOME": os.environ["STRANGERS_HOME"]}
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {"RAY_AUTH_MODE": "disabled"}
+        words = [sys.executable, "-c", STRANGER % address]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, cwd="/")
+        tried[who] = (done.returncode, done.stdout + done.stderr)
+    environments = [f"/proc/{one.pid}/environ" for one in (me, *me.children(recursive=True))]
+    read = subprocess.run(
+        ["cat", *environments], capture_output=True, user=65534 if os.getuid() == 0 else None, cwd="/"
+    ).stdout
+    tried["environments"] = (len(environments), os.environ["RAY_AUTH_TOKEN"] in read.decode(errors="replace"))
+print(json.dumps({"listening": listening, "tried": tried, "mode": os.environ.get("RAY_AUTH_MODE")}))
+"""
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """What was seen of a Ray that a run of a user with a fresh home started."""
+    home, strangers = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("stranger")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    environment |= {"HOME": str(home), "STRANGERS_HOME": str(strangers)}
+    done = subprocess.run([sys.executable, "-c", STARTED], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]) | {"home": home}
+
+
+def test_everything_listens_on_loopback_alone(started):
+    assert {name for name, _ in started["listening"]} >= {"gcs_server", "raylet"}
+    assert {ip for _, ip in started["listening"]} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+@pytest.mark.parametrize("who", ["without", "wrong"])
+def test_whoever_has_not_the_token_gets_nothing(started, who):
+    code, said = started["tried"][who]
+    assert code != 0
+    assert "alive" not in said
+    assert "token" in said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
+def test_another_user_reads_the_token_from_no_process(started):
+    number_of, was_found = started["tried"]["environments"]
+    assert number_of > 3
+    assert not was_found
+
+
+def test_the_token_is_what_opens_it(started):
+    code, said = started["tried"]["own"]
+    assert code == 0, said
+    assert "alive" in said
+
+
+def test_no_token_is_written_where_others_may_read_it(started):
+    assert not list(started["home"].rglob("auth_token"))
+    assert started["mode"] is None, "what it was before"
+
+
+def test_a_ray_for_everybody_is_refused(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UsageError, match="--insecure"), ray_cluster():
+        pass
