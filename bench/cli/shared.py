@@ -282,7 +282,8 @@ def print_estimate(suite: Suite, *, max_lanes: int | None, compiling: Literal["a
 
 
 def span_text(seconds: float) -> str:
-    """Seconds, minutes or hours, in two digits or so."""
+    """Seconds, minutes or hours, in about two digits."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.3g} h"
+    hours = seconds / 3600
+    return f"{seconds / 60:.0f} min" if hours < 1.5 else f"{hours:.1f} h" if hours < 10 else f"{hours:,.0f} h"

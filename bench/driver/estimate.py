@@ -28,7 +28,7 @@ from bench.trial import Outcome, Result, Trial
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
 
-PROBE_SECONDS = 4.0  # of probing and timing, for the whole suite
+PROBE_SECONDS = 3.0  # of probing and timing, for the whole suite
 STEP_SECONDS = 0.4  # of steps, for each program that is timed
 # Of a command on two quiet cores, beside training: MLflow's store, Ray and the manifest; processes that load PyTorch,
 # in every round of a search anew; delivery, leaderboard and the page in MLflow.
@@ -40,7 +40,7 @@ TRACES = 2.0  # of a pack, in those of its step
 # Inductor takes so long an operation, and leaves so much of a step's time (bench.training.compile).
 COMPILE_SECONDS, COMPILED = 0.02, 0.55
 # Operations of a step beyond which it is not tried: it takes seconds, and one lane fills the device.
-MAX_FLOPS = {"cpu": 2e10, "cuda": 1e14}
+MAX_FLOPS = {"cpu": 5e9, "cuda": 1e14}
 FLOPS_SHARE = {"cpu": 0.5, "cuda": 0.4}  # of the rate of large products, which training reaches
 LOW, HIGH = 0.75, 1.5  # what the estimate may be off by
 BYTES_PER_TRACE_VALUE = 4.5  # in a Parquet artifact, measured
@@ -201,10 +201,13 @@ def _time(pack: Pack, device: str, compiling: Compiling) -> PackTime:
 def _round_seconds(packs: Sequence[Pack], times: dict[str, PackTime], placement: Placement) -> float:
     """Of packs that are trained in their order, as many at once as there are slots; those on a GPU step by turns."""
     ready, steps = [], []
+    passes: dict[str, float] = {}
     for pack in packs:
-        found = times[pack_key(pack.trials[0])]
-        ready.append(TRACES * found.ready_s)
-        steps.append(found.lane_step_s * len(pack.trials) * _num_passes(pack))
+        key = pack_key(pack.trials[0])
+        if key not in passes:
+            passes[key] = _num_passes(pack)
+        ready.append(TRACES * times[key].ready_s)
+        steps.append(times[key].lane_step_s * len(pack.trials) * passes[key])
     if placement.resources.device == "cuda":
         return _makespan(ready, placement.num_slots) + sum(steps) / torch.cuda.device_count()
     return _makespan([a + b for a, b in zip(ready, steps, strict=True)], placement.num_slots)
@@ -247,25 +250,32 @@ def _step_flops(trial: Trial) -> float:
 
 def _rate(device: str, *, size: int = 1024) -> float:
     """Operations a second that training reaches, from those of a large product."""
-    a = torch.ones(size, size, device=device)
+    a, clock = torch.ones(size, size, device=device), time.process_time if device == "cpu" else time.monotonic
     seconds = []
     for _ in range(3):
-        started = time.monotonic()
+        started = clock()
         (a @ a).sum().item()
-        seconds.append(time.monotonic() - started)
+        seconds.append(clock() - started)
     return FLOPS_SHARE[device] * 2 * size**3 / min(seconds)
 
 
 def _num_bytes(packs: Sequence[Pack]) -> int:
     """On disk. Held-out data as if they were traced with the losses."""
-    num_values = 0
+    num_values: dict[str, int] = {}
+    total = 0
     for pack in packs:
-        trial = pack.trials[0]
-        num_layers = build(WORKLOADS, trial.workload).num_layers
-        of_trial = len(TRAINING_QUANTITIES) * (trial.num_steps // trial.probe_every + 1)
-        for each in observations(trial).values():
-            quantities = quantities_of(each.probes).values()
-            of_trial += sum(num_layers if one.per_layer else 1 for one in quantities) * len(each.steps)
-        num_values += of_trial * len(pack.trials)
-    num_trials = sum(len(pack.trials) for pack in packs)
-    return int(num_values * BYTES_PER_TRACE_VALUE + num_trials * BYTES_PER_TRIAL)
+        key = pack_key(pack.trials[0])
+        if key not in num_values:
+            num_values[key] = _num_traced(pack.trials[0])
+        total += num_values[key] * len(pack.trials)
+    return int(total * BYTES_PER_TRACE_VALUE + sum(len(pack.trials) for pack in packs) * BYTES_PER_TRIAL)
+
+
+def _num_traced(trial: Trial) -> int:
+    """Values in a trial's trace."""
+    num_layers = build(WORKLOADS, trial.workload).num_layers
+    num_values = len(TRAINING_QUANTITIES) * (trial.num_steps // trial.probe_every + 1)
+    for each in observations(trial).values():
+        quantities = quantities_of(each.probes).values()
+        num_values += sum(num_layers if one.per_layer else 1 for one in quantities) * len(each.steps)
+    return num_values

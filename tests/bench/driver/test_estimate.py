@@ -90,6 +90,8 @@ def test_seconds_of_a_round_are_of_what_was_timed():
     assert estimating._round_seconds(packs, times, placement) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(7.4, "7 s"), (90, "2 min"), (3000, "50 min"), (5400, "1.5 h")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(7.4, "7 s"), (90, "2 min"), (3000, "50 min"), (5400, "1.5 h"), (9e6, "2,500 h")]
+)
 def test_a_span_is_read_at_a_glance(seconds, text):
     assert span_text(seconds) == text
