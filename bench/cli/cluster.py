@@ -58,15 +58,20 @@ def submit(
     wait: WaitOption = True,
     insecure: Insecure = False,
     figures: FiguresOption = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list what would be sent and send nothing")] = False,
     allow_code: AllowCode = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Train a suite on a Ray cluster; submitting it again trains what is left."""
-    from bench.cluster.jobs import follow
+    from bench.cluster.jobs import follow, shipped
     from bench.cluster.jobs import submit as send
     from bench.suite import find_suite
 
     loaded = load(suite, allow_code)
+    if dry_run:
+        for path, num_bytes in shipped(loaded, find_suite(suite), allow_code=allow_code).items():
+            print(f"{num_bytes:>9}  {path}")
+        return
     options = ["--checkpoint-seconds", f"{checkpoint_seconds:g}", "--timeout", f"{timeout:g}"]
     options += ["--gpus", str(gpus)] if gpus else []
     options += ["--checkpoints", checkpoints] if checkpoints else []

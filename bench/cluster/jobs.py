@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 import analysis
 import bench
 import suites
-from bench.cluster.connect import is_loopback
 from bench.entry import data_paths, load_class
 from bench.errors import StoreError, UsageError
 from bench.secrecy import holds_secret
@@ -89,8 +88,8 @@ def submit(
                 "cluster's environment instead"
             )
     address = _url(address)
-    if not is_insecure and not is_loopback(address):
-        _refuse_open(address)
+    if not is_insecure:
+        _refuse_open(address)  # whatever its address: a tunnel makes every cluster loopback
     words = ["python", "-m", "bench.cli", "run", path.name, "--address", "auto", "--store", store, *options]
     words += ["--tracking-uri", tracking_uri] if tracking_uri is not None else []
     words += ["--allow-code"] if allow_code else []
@@ -232,6 +231,14 @@ def _token() -> dict[str, str]:
     return get_auth_headers_if_auth_enabled({})
 
 
+def shipped(suite: Suite, path: Path, *, allow_code: bool) -> dict[str, int]:
+    """What `submit` would send, by path in the job's folder: its bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        _stage(suite, path, Path(folder), allow_code=allow_code)
+        files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
+        return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+
+
 def _stage(suite: Suite, path: Path, folder: Path, *, allow_code: bool) -> None:
     """The working directory of a job."""
     for package in (bench, analysis, suites):
@@ -242,14 +249,25 @@ def _stage(suite: Suite, path: Path, folder: Path, *, allow_code: bool) -> None:
     shutil.copy(path, folder / path.name)
     for name, source in _data(suite).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, folder / name)
+        _copy(source, folder / name)
     if allow_code:
         for name in sorted(_user_modules(suite)):
             source = _source(name)
             if source is not None and not (folder / source.name).exists():
-                copy = shutil.copytree if source.is_dir() else shutil.copy
-                copy(source, folder / source.name)
+                _copy(source, folder / source.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A file, or a folder without what is hidden (.env, .git), compiled, or a link: what links point to stays here."""
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=_private)
+    else:
+        shutil.copy(source, target)
+
+
+def _private(folder: str, names: list[str]) -> set[str]:
+    left = {name for name in names if name.startswith(".") or (Path(folder) / name).is_symlink()}
+    return left | SKIPPED(folder, names)
 
 
 def _data(suite: Suite) -> dict[str, Path]:

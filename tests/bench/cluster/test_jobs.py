@@ -2,14 +2,17 @@
 
 import json
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from bench.cluster import jobs
 from bench.cluster.connect import is_loopback
-from bench.cluster.jobs import Job, _stage, _url, recall, submit
+from bench.cluster.jobs import Job, _stage, _url, recall, shipped, submit
 from bench.errors import StoreError, UsageError
 from bench.suite import load_suite
 
@@ -134,6 +137,51 @@ def test_what_is_no_address_is_refused(address):
 )
 def test_what_is_of_this_machine_alone(address, expected):
     assert is_loopback(address) is expected
+
+
+def test_a_cluster_behind_a_tunnel_is_asked_for_its_token_too(suite_file):
+    """Loopback is where a tunnel ends: the cluster answers whether it wants a token, not the address."""
+    with dashboard(200) as address, pytest.raises(UsageError, match="asks for no token"):
+        send(suite_file, address=address)
+
+
+def test_nothing_private_of_a_users_package_travels(tmp_path, suite_file, monkeypatch):
+    package = tmp_path / "mine_package"
+    package.mkdir()
+    (package / "__init__.py").write_text(METHOD)
+    (package / ".env").write_text("TOKEN=hunter2")
+    (package / ".git").mkdir()
+    (package / ".git" / "config").write_text("hunter2")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "key").write_text("hunter2")
+    (package / "linked").symlink_to(tmp_path / "elsewhere")
+    (package / "key").symlink_to(tmp_path / "elsewhere" / "key")
+    suite_file.write_text(suite_file.read_text().replace("mine:", "mine_package:"))
+    monkeypatch.syspath_prepend(tmp_path)
+    sent = shipped(load_suite(suite_file, allow_code=True), suite_file, allow_code=True)
+    assert [path for path in sent if path.startswith("mine_package/")] == ["mine_package/__init__.py"]
+    assert sent["sent.yaml"] == suite_file.stat().st_size
+    sys.modules.pop("mine_package", None)
+
+
+@contextmanager
+def dashboard(status: int) -> Iterator[str]:
+    """The address of a server that answers every request so, as Ray's dashboard does without or with a token."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_dead_head_is_one_line(suite_file):
