@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.driver.manifest import ENTRY_ERRORS
 from bench.driver.plan import plan
 from bench.driver.queues import SearchQueue
 from bench.entry import build
@@ -22,7 +23,7 @@ from bench.training.history import History, observations
 from bench.training.inductor import Compiling
 from bench.training.inspection import num_parameters, one_thread
 from bench.training.pack import Pack, pack_key
-from bench.training.pack_size import Fit, Placement, fit, placed, widest_groups
+from bench.training.pack_size import Fit, Placement, fit, most_lanes, placed, widest_groups
 from bench.training.train import PackRun
 from bench.trial import Outcome, Result, Trial
 from bench.workloads import WORKLOADS
@@ -116,7 +117,11 @@ def place_here(trials: Sequence[Trial], *, max_lanes: int | None, deadline: floa
         elif workload.name in by_name and time.monotonic() > deadline:
             fits[workload] = by_name[workload.name]
         else:
-            fits[workload] = by_name[workload.name] = fit(group, device=device, max_lanes=max_lanes)
+            try:
+                found = fit(group, device=device, max_lanes=max_lanes)
+            except ENTRY_ERRORS:  # training gives the outcome
+                found = Fit(num_lanes=most_lanes(group, device=device, max_lanes=max_lanes))
+            fits[workload] = by_name[workload.name] = found
     num_gpus = torch.cuda.device_count() if device == "cuda" else 0
     return placed(fits, num_cpus=os.cpu_count() or 1, num_gpus=num_gpus)
 
@@ -163,11 +168,14 @@ def timed(packs: Sequence[Pack], placement: Placement, compiling: Compiling, *, 
     for key in sorted(keys, key=lambda key: first[key] is not _widest(first, keys, key)):
         workload = first[key].trials[0].workload.label
         if workload not in seen or time.monotonic() < deadline:
-            found[key] = _time(first[key], device, compiling)
+            try:
+                found[key] = _time(first[key], device, compiling)
+            except ENTRY_ERRORS:  # training gives the outcome
+                continue
             seen.setdefault(workload, []).append(found[key])
+    every = list(found.values()) or [PackTime(ready_s=0.0, lane_step_s=0.0)]  # nothing can be trained
     for key in keys:
-        of_workload = seen[first[key].trials[0].workload.label]
-        found.setdefault(key, _mean(of_workload))
+        found.setdefault(key, _mean(seen.get(first[key].trials[0].workload.label, every)))
     return found
 
 

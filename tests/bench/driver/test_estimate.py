@@ -1,5 +1,6 @@
 """What a suite would take: the packs of a run, timed where that is quick, and added up as they would be trained."""
 
+import dataclasses
 import math
 import time
 
@@ -66,6 +67,18 @@ def test_a_large_model_is_not_tried():
     (found,) = timed([Pack(trials=(one,))], placement, "auto", deadline=math.inf).values()
     assert time.process_time() - began < 20
     assert 20 < found.lane_step_s < found.ready_s
+
+
+def test_what_cannot_be_tried_takes_no_estimate_away():
+    """Of trials whose data are not those that are here: others stand for them."""
+    good, plain = trial(), language_trial()
+    broken = dataclasses.replace(plain, workload=dataclasses.replace(plain.workload, digest="0" * 64))
+    placement = estimating.place_here([good, broken], max_lanes=None, deadline=math.inf)
+    assert placement.lanes == {good.workload: 1, broken.workload: 1}
+    packs = [Pack(trials=(one,)) for one in (broken, good)]
+    times = timed(packs, placement, "auto", deadline=math.inf)
+    assert times[pack_key(broken)] == times[pack_key(good)]
+    assert timed(packs[:1], placement, "auto", deadline=math.inf)[pack_key(broken)].lane_step_s == 0
 
 
 def test_passes_are_those_of_steps_the_loss_at_init_observations_and_held_out_data():
