@@ -10,7 +10,7 @@ Legend: L learning rates, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,7 +70,13 @@ class Moved:
         return not self.only.is_empty() or self.entries["verdict"].is_in(["higher", "lower"]).any()
 
 
-def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss: str = "train") -> Moved:
+def moved(
+    a: pl.DataFrame,
+    b: pl.DataFrame,
+    score: str = "lr_sensitivity",
+    loss: str = "train",
+    controls: Collection[str] = (),
+) -> Moved:
     """Compare two frames of RESULT_COLUMNS. Raises UsageError as `leaderboard` does.
 
     Scores, ranks and trials are over the learning rates that both sides of an entry have: num_lrs, but for the
@@ -80,7 +86,7 @@ def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss:
     weights and data), otherwise unpaired. num_trials are those of both, by lr and seed; of these num_equal have
     bit-equal final losses (two divergences are equal), num_outcomes_differ diverged on one side alone; largest_change
     is of the final losses of those that diverged on neither. Ranks are rank ranges among the entries compared, rank_a
-    to rank_worst_a in A.
+    to rank_worst_a in A; `controls` are methods, by label, that are A/A controls and have none.
     """
     if score not in SENSITIVITIES:
         raise unknown("score", score, SENSITIVITIES)
@@ -104,7 +110,8 @@ def moved(a: pl.DataFrame, b: pl.DataFrame, score: str = "lr_sensitivity", loss:
     }
     scores = _score_columns(compared, SENSITIVITIES[score])
     trials = _trial_columns(curves_a, curves_b)
-    ranks_a, ranks_b = _ranks(named_a, compared, score), _ranks(named_b, compared, score)
+    ranked = {key: grids for key, grids in compared.items() if key[1] not in controls}
+    ranks_a, ranks_b = _ranks(named_a, ranked, score), _ranks(named_b, ranked, score)
     rows = []
     for key, lrs_L in shared.items():
         row = {**dict(zip(ENTRY, key, strict=True)), "num_lrs": len(lrs_L), "verdict": "not compared"}

@@ -77,7 +77,8 @@ def diff(
     other = open_store(store_b or store, tracking_uri_b if has_other else tracking_uri)
     second = compared_subject(b, other, allow_code=allow_code, score=score, loss=loss)
     results = first.results, second.results
-    found = moved(*(results if workloads is None else _of_workloads(results, workloads)), score=score, loss=loss)
+    named = results if workloads is None else _of_workloads(results, workloads)
+    found = moved(*named, score=score, loss=loss, controls={*first.controls, *second.controls})
     _print_moved(found, format, first, second, is_wide=wide)
     if fail_on_change and found.is_beyond_noise:
         raise typer.Exit(EXIT_CHANGED)

@@ -18,6 +18,7 @@ from analysis.imports.runs import (
 from analysis.imports.tidy_file import read_tidy
 from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
+from bench.results.controls import controls_named
 from bench.trial import RESULT_COLUMNS, Result
 from tests.analysis.synthetic_results import frame, row
 
@@ -35,7 +36,8 @@ def read_runs(folder: Path, text: str, **reading):
 @pytest.mark.parametrize("name", ["paper_table1", "lm_lr_warmup"])
 def test_our_own_curves_come_back_with_the_committed_scores(name):
     file = read_tidy(COMMITTED / name / "curves.csv")
-    board = leaderboard(imported_runs(file, plain_reading(name)).frame)
+    frame = imported_runs(file, plain_reading(name)).frame
+    board = leaderboard(frame, controls=controls_named(frame))
     ours = pl.read_csv(COMMITTED / name / "leaderboard.csv").with_columns(pl.col("knobs").fill_null(""))
     ours = ours.with_columns(pl.col("ci_low").clip(lower_bound=0.0))  # older than intervals that keep to the domain
     entry = ["workload", "method", "optimizer", "knobs"]

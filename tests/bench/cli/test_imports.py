@@ -190,8 +190,11 @@ def test_diff_of_a_folder_with_itself_finds_nothing(bench):
     folder = COMMITTED / "paper_table1"
     code, printed, said = bench("diff", folder, folder, "--fail-on-change")
     assert code == 0
-    assert printed.count(" identical ") == 7
-    assert "665 trials in both: 665 end the same" in said
+    assert printed.count(" identical ") == 8
+    assert "760 trials in both: 760 end the same" in said
+    entries = json.loads(bench("diff", folder, folder, "--format", "json")[1])["entries"]
+    unranked = [entry["method"] for entry in entries if entry["rank_a"] is None or entry["rank_b"] is None]
+    assert unranked == ["softmax_control"]
 
 
 def test_diff_finds_the_method_that_moved(bench, tmp_path):
