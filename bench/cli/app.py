@@ -20,6 +20,7 @@ from bench.cli.diff import add_diff_command
 from bench.cli.export import add_export_commands
 from bench.cli.figures import add_figures_command
 from bench.cli.imports import add_import_commands
+from bench.cli.lists import add_list_commands
 from bench.cli.scores import add_scores_commands
 from bench.cli.search import add_search_commands
 from bench.cli.shared import (
@@ -266,52 +267,7 @@ def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJso
 add_check_command(app)
 
 
-@app.command()
-def schema() -> None:
-    """Print the JSON Schema of suite files, for completion and checks in an editor."""
-    from bench.suite import json_schema
-
-    print(json.dumps(json_schema(), indent=2))
-
-
-@app.command("list")
-def list_entries(
-    kind: Annotated[
-        Literal["methods", "workloads", "optimizers", "schedules", "probes", "knobs", "searches", "suites", "scores"]
-        | None,
-        typer.Argument(help="else the names of all kinds"),
-    ] = None,
-    format: Annotated[
-        Literal["text", "md"], typer.Option("--format", help="md: a Markdown table, as in suites/README.md")
-    ] = "text",
-    as_json: AsJson = False,
-) -> None:
-    """List what can be named in a suite, with parameters and sources, and scores with their definitions.
-
-    Entries of installed packages (plug-ins) come last, with package and version.
-    """
-    from bench.suite.catalog import list_markdown, list_rows, overview, refusals
-
-    for refusal in refusals():
-        say(refusal)
-    if kind is None:
-        if format == "md":
-            raise UsageError("--format md takes one kind, such as bench list methods --format md")
-        names = overview()
-        lines = (f"{each}: {', '.join(of_kind)}" for each, of_kind in names.items())
-        print(json.dumps(names, indent=2) if as_json else "\n".join(lines))
-        return
-    if format == "md":
-        if as_json:
-            raise UsageError("--json and --format md are two formats; name one")
-        print(list_markdown(kind), end="")
-        return
-    rows = list_rows(kind)
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        print(f"{row.pop('name')}: {'; '.join(str(value) for value in row.values() if value)}")
+add_list_commands(app)
 
 
 @app.command()
