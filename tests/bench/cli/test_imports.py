@@ -343,7 +343,7 @@ def test_the_links_to_an_import_are_those_of_its_experiment(bench, imported, mon
     def end(path: str, command: list[str]) -> None:
         raise SystemExit(0)
 
-    monkeypatch.setattr(os, "execv", end)  # by MLflow's server
+    monkeypatch.setattr(os, "execve", end)  # by MLflow's server
     code, printed, _ = bench("ui", "theirs", "--store", "store")
     store = Store(Path("store"), warn=pytest.fail)
     base = "http://127.0.0.1:5000"
