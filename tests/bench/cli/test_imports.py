@@ -340,7 +340,7 @@ def test_a_bundle_of_an_import_is_refused_in_one_line(bench, imported):
 
 
 def test_the_links_to_an_import_are_those_of_its_experiment(bench, imported, monkeypatch):
-    def end(path: str, command: list[str]) -> None:
+    def end(path: str, command: list[str], environment: dict[str, str]) -> None:
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execve", end)  # by MLflow's server
