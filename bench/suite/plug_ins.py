@@ -45,7 +45,7 @@ def with_target(group: str, shipped: Mapping[str, str], target: str) -> PlugIn |
 
 @functools.cache
 def _judged(group: str, shipped: tuple[str, ...]) -> tuple[PlugIn, ...]:
-    of_group = sorted((one for one in _declared() if one.group == group), key=lambda one: (one.name, one.package))
+    of_group = sorted((one for one in _declared() if one.group == group), key=lambda one: one.package)
     return tuple(replace(one, refusal=_refusal(one, of_group, shipped)) for one in of_group)
 
 
