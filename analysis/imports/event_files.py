@@ -1,15 +1,18 @@
 """Scalars of TensorBoard's event files: of one file, or of a folder with a folder a run.
 
-A file is TFRecords (length, its checksum, an event, its checksum), an event a message of Protocol Buffers. It is read
-by hand, as every library for it loads a framework. Source: tensorflow's event.proto, summary.proto and tensor.proto.
+A file is TFRecords (length, its checksum, an event, its checksum), an event a message of Protocol Buffers. Of the
+messages those fields are declared that scalars need: the libraries for event files load a framework. Source:
+tensorflow's event.proto, summary.proto and tensor.proto.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UsageError
 
@@ -18,10 +21,15 @@ MAX_FILES = 10_000
 MAX_POINTS = 1_000_000
 MAX_BYTES = 512 * 2**20  # of one file
 
-_STEP, _SUMMARY = 2, 5  # of an event
-_TAG, _SIMPLE, _TENSOR = 1, 2, 8  # of a value of a summary
-_CONTENT, _FLOATS, _DOUBLES = 4, 5, 6  # of a tensor
-_DOUBLE = 2  # its type of 64 bits
+# Field by name: number, and type or message.
+_MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
+    "Event": {"step": (2, "INT64"), "summary": (5, "Summary")},
+    "Summary": {"value": (1, "Value")},
+    "Value": {"tag": (1, "BYTES"), "simple_value": (2, "FLOAT"), "tensor": (8, "Tensor")},
+    "Tensor": {"dtype": (1, "INT64"), "content": (4, "BYTES"), "floats": (5, "FLOAT"), "doubles": (6, "DOUBLE")},
+}
+_REPEATED = ("value", "floats", "doubles")
+_DOUBLE = 2  # a tensor's dtype of 64 bits
 _MOST_OF_32_BITS = 3e38
 
 
@@ -38,6 +46,8 @@ def read_scalars(path: Path, files: Sequence[Path], shown: str) -> tuple[list[st
     A run is the folder of its files below `path`. Raises UsageError for damaged files, ones without a scalar, and more
     than MAX_FILES files or MAX_POINTS points.
     """
+    from google.protobuf.message import DecodeError
+
     if len(files) > MAX_FILES:
         raise UsageError(f"{shown}: {len(files):,} event files; required at most {MAX_FILES:,}")
     digest = hashlib.sha256()
@@ -53,7 +63,7 @@ def read_scalars(path: Path, files: Sequence[Path], shown: str) -> tuple[list[st
                 num_points += 1
                 if num_points > MAX_POINTS:
                     raise UsageError(f"{shown}: over {MAX_POINTS:,} scalars; required at most that")
-        except (ValueError, struct.error, IndexError) as error:
+        except (ValueError, DecodeError) as error:
             raise UsageError(f"{shown}: {file.name}: damaged, no event file of TensorBoard ({error})") from None
     tags = list(dict.fromkeys(tag for of_row in table.values() for tag in of_row))
     if not tags:
@@ -85,7 +95,7 @@ def _content(file: Path, shown: str) -> bytes:
 
 def _scalars(content: bytes) -> Iterator[tuple[int, str, float]]:
     """(step, tag, value) of every scalar; what a killed writer left of its last record is left out."""
-    start = 0
+    read, start = _event(), 0
     while start + 12 <= len(content):
         (length,) = struct.unpack_from("<Q", content, start)
         event, start = content[start + 12 : start + 12 + length], start + 16 + length
@@ -93,71 +103,41 @@ def _scalars(content: bytes) -> Iterator[tuple[int, str, float]]:
             if start - 16 - length == 0:
                 raise ValueError("its first record is longer than it")
             return
-        step, values = 0, list[bytes]()
-        for field, value in _fields(event):
-            if field == _STEP and isinstance(value, int):
-                step = value
-            elif field == _SUMMARY and isinstance(value, bytes):
-                values += [one for _, one in _fields(value) if isinstance(one, bytes)]
-        for one in values:
-            tag, number = _tag_and_number(one)
+        message = read.FromString(event)
+        for one in message.summary.value:
+            tag, number = one.tag.decode(errors="replace"), _number(one)
             if number is not None and tag.isprintable() and tag.strip():
-                yield step, tag.strip(), number
+                yield message.step, tag.strip(), number
 
 
-def _tag_and_number(value: bytes) -> tuple[str, float | None]:
-    """The tag of a value and its number; None for what is no scalar."""
-    tag, number = "", None
-    for field, one in _fields(value):
-        if field == _TAG and isinstance(one, bytes):
-            tag = one.decode(errors="replace")
-        elif field == _SIMPLE and isinstance(one, bytes) and len(one) == 4:
-            (number,) = struct.unpack("<f", one)
-        elif field == _TENSOR and isinstance(one, bytes):
-            number = _scalar_of(one)
-    return tag, number
+def _number(value: Any) -> float | None:
+    """Of a value of a summary: its number, or that of a tensor that holds one alone; None for what is no scalar."""
+    if value.HasField("simple_value"):
+        return value.simple_value
+    tensor = value.tensor
+    form = "<d" if tensor.dtype == _DOUBLE else "<f"
+    content = struct.unpack(form, tensor.content) if len(tensor.content) == struct.calcsize(form) else ()
+    numbers = [*tensor.floats, *tensor.doubles, *content]
+    return numbers[0] if len(numbers) == 1 else None
 
 
-def _scalar_of(tensor: bytes) -> float | None:
-    """The number of a tensor that holds one alone, of 32 or 64 bits."""
-    fields = dict(_fields(tensor))
-    for field, form in ((_FLOATS, "<f"), (_DOUBLES, "<d"), (_CONTENT, "<d" if fields.get(1) == _DOUBLE else "<f")):
-        found = fields.get(field)
-        if isinstance(found, bytes) and len(found) == struct.calcsize(form):
-            return struct.unpack(form, found)[0]
-    return None
+@functools.cache
+def _event() -> Any:
+    """The class of the message `Event`."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field: an int for a varint, else its bytes."""
-    place = 0
-    while place < len(message):
-        key, place = _varint(message, place)
-        kind = key & 7
-        if kind == 0:
-            value, place = _varint(message, place)
-            yield key >> 3, value
-            continue
-        if kind == 2:
-            size, place = _varint(message, place)
-        elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"a field of wire type {kind}")
-        if place + size > len(message):
-            raise ValueError("a field beyond its message")
-        yield key >> 3, message[place : place + size]
-        place += size
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[place]
-        value |= (byte & 127) << shift
-        place += 1
-        if byte < 128:
-            return (value - 2**64 if value >= 2**63 else value), place
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of over 64 bits")
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="bench/event.proto", package="bench")
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, (place, kind) in fields.items():
+            message.field.add(
+                name=field,
+                number=place,
+                label=kinds.LABEL_REPEATED if field in _REPEATED else kinds.LABEL_OPTIONAL,
+                type=kinds.TYPE_MESSAGE if kind in _MESSAGES else getattr(kinds, f"TYPE_{kind}"),
+                type_name=f".bench.{kind}" if kind in _MESSAGES else None,
+            )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("bench.Event"))
