@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _WORDS = r"(?:pass|pwd|token|secret|api_?key|access_?key|private_?key|signature|credential)"
 _VARIABLE = re.compile(_WORDS, re.IGNORECASE)
@@ -35,13 +33,6 @@ def without_secrets(text: str) -> str:
     return text
 
 
-@contextmanager
-def without_secret_variables() -> Iterator[None]:
-    """Processes that are started in the block inherit no secret but what workers need: those of S3 and of Ray."""
-    hidden = {name: value for name, value in os.environ.items() if is_secret(name) and not name.startswith(_OF_WORKERS)}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
+def kept_from_workers() -> list[str]:
+    """The variables here that hold a secret which no worker needs: all but those of S3 and of Ray."""
+    return [name for name in os.environ if is_secret(name) and not name.startswith(_OF_WORKERS)]

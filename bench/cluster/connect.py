@@ -10,7 +10,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -32,7 +32,7 @@ from ray._private import ray_constants  # noqa: E402
 from ray.exceptions import RayError  # noqa: E402
 
 from bench.errors import StoreError, UsageError  # noqa: E402
-from bench.secrecy import without_secret_variables  # noqa: E402
+from bench.secrecy import kept_from_workers  # noqa: E402
 from bench.training.pack_size import (  # noqa: E402
     Fit,
     Placement,
@@ -73,7 +73,7 @@ def ray_cluster(address: str | None = None, *, is_insecure: bool = False) -> Ite
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
     with _of_this_process() if address == "local" else nullcontext():
         try:
-            with _importable(), without_secret_variables():
+            with _environment({"PYTHONPATH": _import_path(), **dict.fromkeys(kept_from_workers())}):
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
         except Exception as error:  # Ray has no kind of its own for processes of its that do not start in time
             what = "Ray did not start here" if address == "local" else f"Ray cluster {address!r} can't be reached"
@@ -91,18 +91,16 @@ def _of_this_process() -> Iterator[None]:
     Ray binds everything to loopback where it was told that there is no cluster, as it does on macOS and Windows. It
     keeps the first token that a process uses, and without one writes its own where every user may read it.
     """
-    variables = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    variables: dict[str, str | None] = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     if os.environ.get("RAY_AUTH_MODE") != "disabled":
         variables["RAY_AUTH_TOKEN"] = os.environ.get("RAY_AUTH_TOKEN") or _own_token()
-    before = {name: os.environ.get(name) for name in (*variables, "RAY_AUTH_MODE")}  # which Ray sets where it is not
-    os.environ.update(variables)
+    variables["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE")  # which Ray sets where it is not
     has_clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
-        yield
+        with _environment(variables):
+            yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = has_clusters
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 @functools.cache
@@ -110,19 +108,26 @@ def _own_token() -> str:
     return secrets.token_hex(32)
 
 
-@contextmanager
-def _importable() -> Iterator[None]:
-    """Workers of a cluster that is started in the block find what is imported here, such as methods beside a suite."""
-    before = os.environ.get("PYTHONPATH")
+def _import_path() -> str:
+    """By which workers of a cluster that is started here find what is imported here, such as methods beside a suite."""
     own = [path for path in sys.path if not path.startswith((sys.prefix, sys.base_prefix))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, (*own, before))))
+    return os.pathsep.join(dict.fromkeys(filter(None, (*own, os.environ.get("PYTHONPATH")))))
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """In the block these variables have these values, None for none at all; after it those of before."""
+    before = {name: os.environ.get(name) for name in variables}
+    _set(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def has_gpu() -> bool:
