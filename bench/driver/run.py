@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.subject import SearchSubject, Subject
@@ -100,50 +100,35 @@ def run_suite(
     A suite with a search is trained round by round, until every search is done.
 
     on_start gets the number of missing trials, of packs, and what each pack takes; on_wait what is done before and
-    after training, in words, as it begins. The first Ctrl-C lets packs in
-    training finish; the second, or a SIGTERM, raises KeyboardInterrupt, and what was finished is kept.
+    after training, in words, as it begins. The first Ctrl-C lets packs in training finish; the second, or a SIGTERM,
+    raises KeyboardInterrupt, and what was finished is kept.
 
     Raises UsageError if the suite is being run already, if an entry of the user's own lacks a property that a sample of
     bench.testing tries, or figures are wanted and what draws them is not installed; StoreError if store or cluster
     can't be reached.
     """
     phases = Phases()
-    if options.has_figures:
-        check_renderer()
-    if suite.own_entries:
-        from bench.testing import refuse_broken  # which loads torch
-
-        refuse_broken(suite)
+    _check_first(suite, options)
     on_wait("opening the store")
     store.create()
-    tracker = Tracker(store, suite.name)
-    stop = threading.Event()
-    progress: list[Progress] = []
-    subject = None
+    training = Training(
+        suite=suite,
+        store=store,
+        tracker=Tracker(store, suite.name),
+        options=options,
+        stop=threading.Event(),
+        on_start=on_start,
+        on_progress=on_progress,
+        on_wait=on_wait,
+    )
+    tracker, stop = training.tracker, training.stop
     tracker.keep_suite(suite.text)
+    progress: list[Progress] = []
     try:
         queue = _queue(suite, store, tracker)
         if trials := queue.next():
-            training = Training(
-                suite=suite,
-                store=store,
-                tracker=tracker,
-                options=options,
-                stop=stop,
-                on_start=on_start,
-                on_progress=on_progress,
-                on_wait=on_wait,
-            )
             progress = training.run(queue, trials, phases)
-        on_wait("delivering results")
-        if tracker.deliver() == 0:
-            phases.end("delivery")
-            if not tracker.finished().isdisjoint(queue.trial_ids()):
-                on_wait("computing the leaderboard")
-                subject = read_subject(Stored.of(suite), store)
-                publish(subject, store, tracker, has_figures=options.has_figures)
-            tracker.finish("KILLED" if stop.is_set() else "FINISHED")
-            phases.end("leaderboard")
+        subject = training.publish(queue, phases)
     except KeyboardInterrupt:
         with contextlib.suppress(StoreError):
             tracker.finish("KILLED")
@@ -161,9 +146,19 @@ def run_suite(
     )
 
 
+def _check_first(suite: Suite, options: Options) -> None:
+    """Raises UsageError for what would end a run after it has trained, or make its results worthless."""
+    if options.has_figures:
+        check_renderer()
+    if suite.own_entries:
+        from bench.testing import refuse_broken  # which loads torch
+
+        refuse_broken(suite)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """From trials to results in the outbox, on a Ray cluster."""
+    """One run of a suite: from trials to results in the outbox, on a Ray cluster, and from there to the board."""
 
     suite: Suite
     store: Store
@@ -173,6 +168,7 @@ class Training:
     on_start: Callable[[int, int, Resources], None]
     on_progress: Callable[[Progress], None]
     on_wait: Callable[[str], None]
+    said: set[str] = field(default_factory=set)  # why something was not compiled
 
     def run(self, queue: Queue, trials: Sequence[Trial], phases: Phases) -> list[Progress]:
         """Train `trials` and then what else the queue asks for; the progress of every round."""
@@ -202,6 +198,20 @@ class Training:
             phases.end("training")
         return rounds
 
+    def publish(self, queue: Queue, phases: Phases) -> Subject | SearchSubject | None:
+        """Deliver what was finished and publish the board; None if the store can't be reached or has no result."""
+        subject = None
+        self.on_wait("delivering results")
+        if self.tracker.deliver() == 0:
+            phases.end("delivery")
+            if not self.tracker.finished().isdisjoint(queue.trial_ids()):
+                self.on_wait("computing the leaderboard")
+                subject = read_subject(Stored.of(self.suite), self.store)
+                publish(subject, self.store, self.tracker, has_figures=self.options.has_figures)
+            self.tracker.finish("KILLED" if self.stop.is_set() else "FINISHED")
+            phases.end("leaderboard")
+        return subject
+
     def _train(self, trials: Sequence[Trial], placement: Placement, queue: Queue) -> Progress:
         packs = plan(self.suite, trials, placement)
         self.on_start(len(trials), len(packs), placement.resources)
@@ -209,16 +219,6 @@ class Training:
         def keep(results: Sequence[Result], traces: Mapping[str, polars.DataFrame]) -> None:
             self.tracker.put(results, traces)
             queue.tell(results)
-
-        said: set[str] = set()
-
-        def tell(progress: Progress) -> None:
-            self.tracker.note({name: getattr(progress, name) for name in NOTED})
-            for what in progress.uncompiled:
-                if what.cause not in said:  # what else fails for the same cause is in the manifest
-                    said.add(what.cause)
-                    self.store.warn(str(what))
-            self.on_progress(progress)
 
         checkpoints = self._checkpoints(placement.resources.device)
         with tempfile.TemporaryDirectory(prefix="bench-tune-", ignore_cleanup_errors=True) as storage:
@@ -230,7 +230,7 @@ class Training:
                 timeout_s=self.options.timeout_s,
                 stop=self.stop,
                 on_finished=keep,
-                on_progress=tell,
+                on_progress=self._tell,
                 is_reference=self.options.is_reference,
                 compiling=self.options.compiling,
             )
@@ -239,6 +239,14 @@ class Training:
         if not self.stop.is_set():
             checkpoints.clear()
         return progress
+
+    def _tell(self, progress: Progress) -> None:
+        self.tracker.note({name: getattr(progress, name) for name in NOTED})
+        for what in progress.uncompiled:
+            if what.cause not in self.said:  # what else fails for the same cause is in the manifest
+                self.said.add(what.cause)
+                self.store.warn(str(what))
+        self.on_progress(progress)
 
     def _checkpoints(self, device: str) -> Checkpoints:
         forced = [] if self.options.compiling == "auto" else [self.options.compiling]
