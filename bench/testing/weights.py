@@ -36,8 +36,8 @@ EXTREMES: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 }
 
 
-def are_finite_with_their_gradients(case: MethodCase, q_BHQD: Tensor, k_BHKD: Tensor, mask: Mask, at: str) -> None:
-    """Raises PropertyError if P or a gradient of it is not finite, or rows that sum to 1 no longer do."""
+def finite_weights(case: MethodCase, q_BHQD: Tensor, k_BHKD: Tensor, mask: Mask, at: str) -> Tensor:
+    """P (B, H, Q, K). Raises PropertyError if it or a gradient is not finite, or rows that sum to 1 no longer do."""
     params = {name: p.requires_grad_() for name, p in case.learned(1).items()}
     q_BHQD, k_BHKD = (x.detach().clone().requires_grad_() for x in (q_BHQD, k_BHKD))
     p_BHQK = case.weights(q_BHQD, k_BHKD, mask, params | case.fixed(1))
@@ -50,6 +50,7 @@ def are_finite_with_their_gradients(case: MethodCase, q_BHQD: Tensor, k_BHKD: Te
     grads = torch.autograd.grad((p_BHQK * cotangent).sum(), list(inputs.values()), materialize_grads=True)
     for name, grad in zip(inputs, grads, strict=True):
         require(is_finite(grad), f"the gradient of {name} is not finite {at}")
+    return p_BHQK.detach()
 
 
 def are_finite_at_extremes(case: MethodCase) -> str:
@@ -59,7 +60,7 @@ def are_finite_at_extremes(case: MethodCase) -> str:
         for name, mask in single.masks.items():
             q_BHQD, k_BHKD = change(*single.queries_and_keys(0, mask))
             at = f"where queries and keys are {extreme.replace('_', ' ')}, under the mask {name}"
-            are_finite_with_their_gradients(single, q_BHQD, k_BHKD, mask, at)
+            finite_weights(single, q_BHQD, k_BHKD, mask, at)
     return f"at {len(EXTREMES)} extremes under {len(single.masks)} masks"
 
 

@@ -14,7 +14,7 @@ from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.testing.method_case import HEADS, MASK_NAMES, MethodCase
 from bench.testing.methods import METHOD_PROPERTIES
-from bench.testing.weights import are_finite_with_their_gradients
+from bench.testing.weights import finite_weights
 
 NUM_TOKENS = HEADS.num_keys
 DEPENDS_ON_POSITIONS = {"window_softmax", "cosformer"}
@@ -89,7 +89,11 @@ def test_weights_and_gradients_are_finite_at_every_scale(name, seed, scale, sign
     q_BHQD, k_BHKD = case.queries_and_keys(seed, mask)
     if sign is not None:
         q_BHQD, k_BHKD = sign * q_BHQD.abs(), sign * k_BHKD.abs()
-    are_finite_with_their_gradients(case, scale * q_BHQD, scale * k_BHKD, mask, f"at scale {scale:g}")
+    p_BHQK = finite_weights(case, scale * q_BHQD, scale * k_BHKD, mask, f"at scale {scale:g}")
+    assert p_BHQK.isfinite().all()
+    assert (p_BHQK >= 0).all()
+    if case.method.rows_sum_to_one:
+        torch.testing.assert_close(p_BHQK.sum(dim=-1), torch.ones(p_BHQK.shape[:-1]), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS.keys() - DEPENDS_ON_POSITIONS))

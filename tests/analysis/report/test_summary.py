@@ -104,7 +104,7 @@ def test_trials_that_ended_above_their_loss_at_init_are_counted():
         for seed, loss in enumerate(of_lr)
     ]
     (told,) = summary_sentences(leaderboard(frame(rows)))
-    assert told.endswith(" 2 of softmax's 12 trials ended above their loss at init (largest 48,210).")
+    assert told.endswith(" Ended above their loss at init: 2 of softmax's 12 trials (largest 48,210).")
 
 
 def test_many_names_are_counted():

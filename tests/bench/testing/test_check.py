@@ -204,7 +204,11 @@ def test_a_workload_that_does_not_state_its_attention_is_refused_with_its_place(
 
 
 def test_a_suite_whose_entries_keep_to_the_sample_is_taken():
-    refuse_broken(suite(methods=["softmax", SignedSharpened, DeclaredLouder, LooksAtValues]))
+    taken = ["softmax", SignedSharpened, DeclaredLouder, LooksAtValues]
+    assert refuse_broken(suite(methods=taken)) is None
+    with pytest.raises(UsageError, match="Sharpened") as refused:  # one more, which does not, alone is named
+        refuse_broken(suite(methods=[*taken, Sharpened]))
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_every_kind_has_properties_that_say_something():
