@@ -108,12 +108,12 @@ def _unscored(rows: list[dict[str, Any]], names: list[str]) -> str:
 def _blown_up(rows: list[dict[str, Any]], names: list[str]) -> str:
     """Which entries have trials that blew up, and how far at most."""
     told = [
-        f"{round(row['blown_up_share'] * row['num_trials'])} of {name}'s {counted(row['num_trials'], 'trial')} ended "
-        f"above their loss at init (largest {_large(row['blown_up_loss'])})"
+        f"{round(row['blown_up_share'] * row['num_trials'])} of {name}'s {counted(row['num_trials'], 'trial')} "
+        f"(largest {_large(row['blown_up_loss'])})"
         for row, name in zip(rows, names, strict=True)
         if row["blown_up_share"]
     ]
-    return f" {listed(told)}." if told else ""
+    return f" Ended above their loss at init: {listed(told)}." if told else ""
 
 
 def _large(loss: float) -> str:
