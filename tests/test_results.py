@@ -142,6 +142,23 @@ def test_the_table_of_what_changed_holds_todays_scores():
         assert [float(number) for number in said] == pytest.approx(found, abs=0.0051)
 
 
+def test_soft_capping_is_not_told_apart_from_softmax_in_best_loss():
+    for suite in ("lm_small", "lm_small_float32"):
+        pair = comparison(suite, "best_loss", "soft_capping, adamw(beta2=0.95)", "softmax, adamw(beta2=0.95)")
+        assert pair["p_holm"] > 0.05
+
+
+def test_whose_least_head_collapses_on_the_language_model():
+    """Collapse: below a tenth of the entropy of uniform rows, as the figure draws it."""
+    heads = polars.read_csv(RESULTS / "lm_small/figures/entropy_by_head.csv")
+    collapsed = heads.filter(polars.col("value") < polars.col("uniform_entropy") / 10)
+    first = collapsed.filter(method="softmax", layer=0)["step"].min()
+    assert stated(r"has collapsed after (\d+) steps") == [first]
+    assert first == heads.filter(polars.col("step") > 0)["step"].min()
+    never = set(heads["method"].unique()) - set(collapsed["method"].unique())
+    assert never == {"relu_kernel", "soft_capping", "qk_layernorm_free", "sigma_reparam"}
+
+
 def test_nothing_diverged_on_the_language_model():
     rows = [*board("lm_small"), *board("lm_small_float32")]
     assert {float(row["diverged_share"]) for row in rows} == {0}
