@@ -49,6 +49,7 @@ from bench.cli.shared import (
     fail,
     find,
     folder_of,
+    load,
     load_to_train,
     open_store,
     print_board,
@@ -114,7 +115,7 @@ def run(
     budget: Annotated[int | None, typer.Option(min=1, help="most trials of each adaptive search")] = None,
 ) -> None:
     """Train what the store does not hold yet, and print the leaderboard."""
-    loaded = load_to_train(suite, allow_code)
+    loaded = load_to_train(suite, allow_code) if dry_run else load(suite, allow_code)  # a run tries entries itself
     if budget is not None:
         loaded = loaded.with_budget(budget, allow_code=allow_code)
     if dry_run:

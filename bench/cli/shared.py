@@ -266,7 +266,8 @@ def print_estimate(suite: Suite, *, max_lanes: int | None, compiling: Literal["a
     from analysis.text import counted
     from bench.driver.estimate import estimate
 
-    guess = estimate(suite, max_lanes=max_lanes, compiling=compiling)
+    with prints_aside():
+        guess = estimate(suite, max_lanes=max_lanes, compiling=compiling)
     trials, packs = counted(guess.num_trials, "trial"), counted(guess.num_packs, "pack")
     if suite.search is not None:
         trials = f"about {trials} in rounds, at most {guess.most_trials},"

@@ -102,6 +102,9 @@ def test_what_a_users_code_prints_is_no_part_of_what_a_command_prints(tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["methods"] == 1
     assert set(done.stderr.split()) == {"imported", "weights"}
+    planned = bench_here(tmp_path, "run", "small.yaml", "--allow-code", "--dry-run", "--store", "store")
+    assert planned.stdout.startswith("small: one trial in one pack; about ")
+    assert planned.stdout.count("\n") == 1
     (tmp_path / "another.py").write_text((tmp_path / "loud.py").read_text())
     checked = bench_here(tmp_path, "check", "another:Loud", "--json")
     assert {row["entry"] for row in json.loads(checked.stdout)} == {"another:Loud"}
