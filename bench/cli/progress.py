@@ -40,7 +40,8 @@ class ProgressDisplay:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:  # else the bar, never started, would print an empty line
+            self._bar.stop()
 
     def wait(self, what: str) -> None:
         """Something begins that trains nothing."""

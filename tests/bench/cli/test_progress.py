@@ -36,7 +36,7 @@ def printed(capfd) -> list[str]:
     """The lines on stderr; stdout is for data."""
     out, err = capfd.readouterr()
     assert out == ""
-    return err.strip().splitlines()
+    return err.splitlines()
 
 
 @pytest.mark.parametrize(("gpus", "share"), [(0, "1 CPU"), (0.25, "0.25 GPU")])
