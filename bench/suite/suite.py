@@ -32,9 +32,8 @@ from pydantic import (
 
 from bench.entry import load_class
 from bench.errors import UsageError
-from bench.optimizers import OPTIMIZERS
-from bench.optimizers.base import Optimizer
-from bench.probes import DEFAULT_PROBES, PROBES
+from bench.probes import DEFAULT_PROBES
+from bench.suite.contradictions import MAX_TRIALS, axes, idle_knobs, probes_of_one_quantity, too_large, warmups_too_long
 from bench.suite.entry import resolve
 from bench.suite.errors import dotted, explain, problem, reject, show
 from bench.suite.file import Document, Loc, parse_document, read_document
@@ -42,14 +41,12 @@ from bench.suite.kinds import ENTRY_FIELDS, KINDS
 from bench.suite.knobs import STRICT, KnobGrid, LogGrid, distinct, listed
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
-from bench.trace import TRAINING_QUANTITIES
 from bench.trial import BLOWN_UP_MARGIN, KNOB_NAMES, Choice, Knobs, Trial
 from bench.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from bench.search.base import Search
 
-MAX_TRIALS = 1_000_000
 PATH_ADVICE = (
     "a suite from elsewhere must not read what it likes: link the data below it, or `bench data prepare` it there"
 )
@@ -168,7 +165,7 @@ class Suite(BaseModel):
     def num_trials(self) -> int:
         """Length of `expand()`."""
         entries = [sum(self._sweeps.num_variants(kind, choice) for choice in getattr(self, kind)) for kind in KINDS]
-        return math.prod(number or 1 for number in entries) * math.prod(self._axes().values())
+        return math.prod(number or 1 for number in entries) * math.prod(axes(self).values())
 
     @property
     def most_trials(self) -> int:
@@ -248,13 +245,13 @@ class Suite(BaseModel):
     def _check(self) -> Suite:
         choices = {kind: getattr(self, kind) for kind in KINDS}
         self._sweeps, problems = assign(self.knobs.swept, choices, KNOB_NAMES)
-        if problems := problems or self._size_problems():
+        if problems := problems or too_large(self):
             reject(*problems)
         self._entries = {
             kind: tuple(variant for choice in entries for variant in self._sweeps.variants(kind, choice))
             for kind, entries in choices.items()
         }
-        if problems := [*self._warmup_problems(), *self._idle_knob_problems(), *self._probe_problems()]:
+        if problems := [*warmups_too_long(self), *idle_knobs(self), *probes_of_one_quantity(self)]:
             reject(*problems)
         if self.search is not None:
             values = getattr(self.knobs, self.search.knob, ())
@@ -270,59 +267,6 @@ class Suite(BaseModel):
         except ValidationError as error:
             known = (cls.model_fields, KnobGrid.model_fields, LogGrid.model_fields)
             raise explain(error, known, info.context.document if info.context else None) from None
-
-    def _axes(self) -> dict[tuple[str, ...], int]:
-        """Lengths of what is crossed with the entries."""
-        return {("seeds",): len(self.seeds)} | {("knobs", name): len(getattr(self.knobs, name)) for name in KNOB_NAMES}
-
-    def _size_problems(self) -> list[Any]:
-        if self.num_trials <= MAX_TRIALS:
-            return []
-        entries: dict[tuple[str, ...], int] = {(name,): len(getattr(self, name)) for name in KINDS}
-        swept: dict[tuple[str, ...], int] = {("knobs", name): len(values) for name, values in self.knobs.swept.items()}
-        axes = {loc: length for loc, length in (entries | self._axes() | swept).items() if length > 1}
-        product = " x ".join(f"{length} {loc[-1]}" for loc, length in axes.items())
-        message = f"{product} = {self.num_trials:,} trials; a suite must have at most {MAX_TRIALS:,}"
-        return [problem(message, loc=max(axes, key=lambda loc: axes[loc]))]
-
-    def _warmup_problems(self) -> list[Any]:
-        """A warmup longer than the run never reaches its learning rate."""
-        shortest = min(workload.params["num_steps"] for workload in self.entries["workloads"])
-        return [
-            problem(
-                f"warmup_steps must be at most num_steps of every workload ({shortest}), got {steps:g}",
-                loc=("knobs", "warmup_steps", index),
-            )
-            for index, steps in enumerate(self.knobs.warmup_steps)
-            if steps > shortest
-        ]
-
-    def _idle_knob_problems(self) -> list[Any]:
-        """Knobs of `Optimizer.knobs` are the optimizer's to read; a value for one that it does not read is refused."""
-        problems = []
-        for index, choice in enumerate(self.optimizers):
-            read = load_class(OPTIMIZERS.get(choice.name, choice.name)).knobs
-            for knob in (knob for knob in Optimizer.knobs if knob not in read):
-                values = getattr(self.knobs, knob)
-                if len(values) > 1 or (values != KnobGrid.model_fields[knob].default and knob != "lr"):
-                    place = dotted(("optimizers", index))
-                    message = f"{knob} has no effect with optimizer {choice.label!r} ({place}); remove one of them"
-                    problems.append(problem(message, loc=("knobs", knob), at_key=True))
-        return problems
-
-    def _probe_problems(self) -> list[Any]:
-        """A trace has one column for each quantity, so two probes must not measure one of the same name."""
-        problems, taken = [], dict.fromkeys(TRAINING_QUANTITIES, "every trial")
-        for index, choice in enumerate(self.probes):
-            quantities = load_class(PROBES.get(choice.name, choice.name)).quantities
-            if not quantities:
-                problems.append(problem(f"{choice.label} declares no quantities", loc=("probes", index)))
-            for name in quantities:
-                if name in taken:
-                    message = f"{choice.label} measures {name!r}, which {taken[name]} traces; remove one of them"
-                    problems.append(problem(message, loc=("probes", index)))
-                taken.setdefault(name, choice.label)
-        return problems
 
 
 def load_suite(path: str | Path, *, allow_code: bool = False) -> Suite:
