@@ -11,9 +11,10 @@ from typing import Any
 import polars as pl
 
 from analysis.blown_up import with_margin
-from analysis.imports.runs import mark_imported
+from analysis.curves import ENTRY, with_knobs
 from analysis.losses import choose_loss
 from analysis.scores.costs import with_costs
+from analysis.scores.flags import with_flag
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries, trials_to_measure
@@ -151,3 +152,11 @@ class SearchSubject(_Run):
         have = "has" if self.num_missing == 1 else "have"
         missing = f"{counted(self.num_missing, 'trial')} of the last rounds {have} no result yet"
         return missing if self.num_missing else ""
+
+
+def mark_imported(board: pl.DataFrame, results: pl.DataFrame, imported: Collection[str]) -> pl.DataFrame:
+    """A leaderboard of `results` with the flag `imported`, the last, on the entries of imported trials."""
+    entries = with_knobs(results).filter(pl.col("trial_id").is_in(list(imported))).select(ENTRY).unique()
+    marked = board.join(entries.with_columns(imported=True), on=ENTRY, how="left", maintain_order="left")
+    flags = pl.when("imported").then(with_flag("imported")).otherwise("flags")
+    return marked.with_columns(flags=flags).select(board.columns)

@@ -120,6 +120,8 @@ class Choices:
 
 KINDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Choices))
 OPTIONAL_KINDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Choices) if field.default is None)
+# What tables show of a kind of runs of others that do not say which entry it was.
+UNNAMED: dict[str, str] = {kind: "" if kind in OPTIONAL_KINDS else "unknown" for kind in KINDS}
 
 
 @dataclass(frozen=True, kw_only=True)

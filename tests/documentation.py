@@ -13,12 +13,12 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.imports.formats import as_tidy
-from analysis.imports.tidy_file import read_tidy
-from analysis.imports.wishes import Wishes
 from analysis.scores.flags import FLAGS
+from bench.imports.formats import as_tidy
+from bench.imports.tidy_file import read_tidy
+from bench.imports.wishes import Wishes
 from bench.suite.catalog import list_markdown, prose_markdown
-from tests.analysis.imports.files_of_others import EXAMPLES
+from tests.bench.imports.files_of_others import EXAMPLES
 from tests.published import board, claims, comparison
 
 ROOT = Path(__file__).parents[1]

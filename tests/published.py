@@ -9,9 +9,9 @@ import polars as pl
 from ruamel.yaml import YAML
 from scipy.stats import spearmanr
 
-from analysis.imports.runs import imported_runs, plain_reading
-from analysis.imports.tidy_file import read_tidy
 from analysis.scores.table import measured_entries, score_differences
+from bench.imports.runs import imported_runs, plain_reading
+from bench.imports.tidy_file import read_tidy
 
 RESULTS = Path(__file__).parents[1] / "suites/results"
 TABLE_1 = Path(__file__).parents[1] / "analysis/references/hong_lee_2025_table1.csv"

@@ -11,7 +11,6 @@ from pathlib import Path
 import polars as pl
 
 from analysis.across.comparison import compare
-from analysis.imports.runs import ABSENT
 from analysis.paper.bibliography import bibtex, keys_of, scores_in, why_uncited
 from analysis.paper.figures import Saved, bundle_figures, save_figures
 from analysis.paper.files import (
@@ -38,7 +37,7 @@ from analysis.tables.latex import ON_PAGE, group_latex
 from analysis.tables.leaderboard import FORMATS
 from analysis.tables.published import comparison
 from bench.errors import UsageError
-from bench.trial import RESULT_COLUMNS
+from bench.trial import RESULT_COLUMNS, UNNAMED
 
 
 def write_bundle(subject: Subject, out: Path, *, command: str = "analysis.paper.bundle.write_bundle") -> list[Path]:
@@ -153,7 +152,7 @@ def _uncited(subject: Subject, imported: pl.DataFrame) -> dict[str, str]:
     found: dict[str, str] = {}
     for frame, reason in ((imported, "imported: add its source"), (own, "the suite's own code: add its source")):
         for kind in ("method", "optimizer", "schedule", "workload"):
-            named = frame.filter(pl.col(kind) != ABSENT["workload"])[kind]
+            named = frame.filter(pl.col(kind) != UNNAMED[kind])[kind]
             found |= _without_keys(kind, named.unique().sort(), reason)
     return found | _without_keys("score", [subject.score], "add its source")
 

@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import ENTRY, with_knobs
-from analysis.imports.runs import IMPORTED
 from analysis.paper.prose import Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.flags import has_flag
 from analysis.text import counted
@@ -21,7 +20,7 @@ _LABELS = {"workload": "on", "optimizer": "with the optimizer", "schedule": "wit
 
 def imported_rows(results: pl.DataFrame, board: pl.DataFrame) -> pl.DataFrame:
     """The results of those entries that the leaderboard flags as imported."""
-    entries = board.filter(has_flag(IMPORTED)).select(ENTRY)
+    entries = board.filter(has_flag("imported")).select(ENTRY)
     return with_knobs(results).join(entries, on=ENTRY, how="semi", maintain_order="left").select(results.columns)
 
 
@@ -36,7 +35,7 @@ def divergence_rule(*, has_own: bool, has_imported: bool) -> str:
 
 def divergence_rule_of(board: pl.DataFrame) -> str:
     """That of the entries of a leaderboard."""
-    flagged = board.select(has_flag(IMPORTED)).to_series()
+    flagged = board.select(has_flag("imported")).to_series()
     return divergence_rule(has_own=not flagged.all(), has_imported=flagged.any())
 
 

@@ -26,9 +26,9 @@ from bench.cli.shared import (
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from analysis.imports.runs import ImportedRuns
-    from analysis.imports.wishes import Wishes
     from analysis.subject import Subject
+    from bench.imports.runs import ImportedRuns
+    from bench.imports.wishes import Wishes
     from bench.results.imports import Imported
     from bench.results.stored import Stored
     from bench.store import Store
@@ -166,7 +166,7 @@ def _wishes(
     **others: Any,
 ) -> Wishes:
     """What the options say of columns; `others` as Wishes has them."""
-    from analysis.imports.wishes import Wishes, names_of, pairs_of
+    from bench.imports.wishes import Wishes, names_of, pairs_of
 
     return Wishes(
         columns=pairs_of(columns or (), "--map"),
@@ -208,9 +208,9 @@ def _imported(file: str, wishes: Wishes, store: Store, **options: Any) -> Subjec
 
     `options` are those of `import_runs`.
     """
-    from analysis.imports.event_files import event_files
-    from analysis.imports.formats import as_tidy
-    from analysis.imports.tidy_file import read_tidy
+    from bench.imports.event_files import event_files
+    from bench.imports.formats import as_tidy
+    from bench.imports.tidy_file import read_tidy
     from bench.results.imports import import_runs
     from bench.results.stored import Stored
     from bench.results.subjects import read_grid
@@ -228,8 +228,8 @@ def _imported(file: str, wishes: Wishes, store: Store, **options: Any) -> Subjec
 
 def _show_reading(file: str, wishes: Wishes, **options: Any) -> None:
     """Prints how a file is read and the command that imports it; `options` are those of `check_runs`."""
-    from analysis.imports.formats import as_tidy, format_of
-    from analysis.imports.tidy_file import read_tidy
+    from bench.imports.formats import as_tidy, format_of
+    from bench.imports.tidy_file import read_tidy
     from bench.results.imports import check_runs
 
     plain = read_tidy(Path(file))

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.imports.runs import ABSENT, ImportedRuns, Reading, imported_runs
-from analysis.imports.tidy_file import TidyFile
 from analysis.scores.leaderboard import leaderboard
 from analysis.subject import Subject
 from bench.errors import UsageError
+from bench.imports.runs import ABSENT, ImportedRuns, Reading, imported_runs
+from bench.imports.tidy_file import TidyFile
 from bench.results.imports_delivery import put_import
 from bench.results.stored import Stored
 from bench.results.subjects import NO_GRID, read_grid

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.imports.runs import ImportedRuns
 from bench.errors import StoreError
+from bench.imports.runs import ImportedRuns
 from bench.lazy import polars
 from bench.results.publish import publish
 from bench.results.stored import Stored

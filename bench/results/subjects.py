@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from analysis.imports.formats import as_tidy
-from analysis.imports.runs import imported_runs, named_apart, plain_reading
-from analysis.imports.tidy_file import printable, read_tidy
-from analysis.imports.wishes import Wishes
 from analysis.subject import SearchSubject, Subject, TraceLots, no_traces
 from bench.entry import build
 from bench.errors import UsageError
+from bench.imports.formats import as_tidy
+from bench.imports.runs import imported_runs, named_apart, plain_reading
+from bench.imports.tidy_file import printable, read_tidy
+from bench.imports.wishes import Wishes
 from bench.lazy import polars
 from bench.results.controls import controls_named, controls_of
 from bench.results.margins import margin_of, with_margins

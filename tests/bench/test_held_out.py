@@ -23,8 +23,8 @@ ADDED = (
 )
 PROGRAM = """
 import json, pathlib, polars as pl
-from analysis.imports.runs import imported_runs, plain_reading
-from analysis.imports.tidy_file import read_tidy
+from bench.imports.runs import imported_runs, plain_reading
+from bench.imports.tidy_file import read_tidy
 from analysis.scores.leaderboard import leaderboard
 from bench.store.records import trial_metrics
 from bench.suite import Suite

@@ -20,12 +20,12 @@ from typing import Any
 
 import polars as pl
 
-from analysis.imports.formats import as_tidy
-from analysis.imports.runs import imported_runs, plain_reading
-from analysis.imports.tidy_file import read_tidy
-from analysis.imports.wishes import Wishes
 from bench.errors import UsageError
-from tests.analysis.imports.files_of_others import EXAMPLES
+from bench.imports.formats import as_tidy
+from bench.imports.runs import imported_runs, plain_reading
+from bench.imports.tidy_file import read_tidy
+from bench.imports.wishes import Wishes
+from tests.bench.imports.files_of_others import EXAMPLES
 from tests.faults.fuzz_suites import damaged
 
 PLAIN = """

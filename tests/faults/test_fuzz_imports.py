@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from analysis.imports.tidy_file import read_tidy
 from bench.errors import UsageError
+from bench.imports.tidy_file import read_tidy
 from tests.faults.fuzz_imports import fuzz, sources
 
 

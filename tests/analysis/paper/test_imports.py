@@ -5,11 +5,11 @@ import math
 import polars as pl
 import pytest
 
-from analysis.imports.runs import mark_imported
 from analysis.paper.bundle import write_bundle
 from analysis.paper.imports import divergence_rule, divergence_rule_of, imported_rows, imported_text
 from analysis.paper.prose import cited_keys, text_markdown
 from analysis.scores.leaderboard import leaderboard
+from analysis.subject import mark_imported
 from tests.analysis.synthetic_results import frame, row, subject
 
 OWN = "A trial has diverged as soon as its loss or gradient norm is not finite"

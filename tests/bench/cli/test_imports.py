@@ -259,7 +259,7 @@ def test_diff_of_two_workloads_of_one_file(bench, tmp_path):
 @pytest.fixture(scope="module")
 def imported_home(tmp_path_factory) -> Path:
     """A folder with theirs.csv, and a store that it was imported into."""
-    from analysis.imports.tidy_file import read_tidy
+    from bench.imports.tidy_file import read_tidy
     from bench.results.imports import import_runs
 
     folder = tmp_path_factory.mktemp("imported")

@@ -4,8 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from analysis.imports.tidy_file import read_tidy
 from analysis.subject import Subject
+from bench.imports.tidy_file import read_tidy
 from bench.results.imports import Imported, import_runs
 from bench.results.publish import publish
 from bench.results.stored import Stored

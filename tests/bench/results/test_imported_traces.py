@@ -3,10 +3,10 @@
 import polars as pl
 import pytest
 
-from analysis.imports.formats import as_tidy
-from analysis.imports.tidy_file import read_tidy
-from analysis.imports.wishes import Wishes
 from analysis.scores.table import score_table_of
+from bench.imports.formats import as_tidy
+from bench.imports.tidy_file import read_tidy
+from bench.imports.wishes import Wishes
 from bench.results.imports import import_runs
 from bench.results.stored import Stored
 from bench.results.subjects import compared_subject, read_grid

@@ -11,11 +11,11 @@ from contextlib import closing
 import polars as pl
 import pytest
 
-from analysis.imports.runs import imported_runs, plain_reading
-from analysis.imports.tidy_file import read_tidy
 from analysis.report.folder import write_report
 from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
+from bench.imports.runs import imported_runs, plain_reading
+from bench.imports.tidy_file import read_tidy
 from bench.results.subjects import compared_subject
 from bench.results.verify import verify
 from bench.store import (

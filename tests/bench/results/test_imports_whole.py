@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.imports.tidy_file import read_tidy
+from bench.imports.tidy_file import read_tidy
 from bench.results.imports import import_runs
 from bench.results.stored import Stored
 from bench.results.verify import verify

@@ -1,7 +1,7 @@
 """What is imported is found again in every kind of store, replaced, and deleted as a whole."""
 
-from analysis.imports.runs import imported_runs, plain_reading
-from analysis.imports.tidy_file import read_tidy
+from bench.imports.runs import imported_runs, plain_reading
+from bench.imports.tidy_file import read_tidy
 from bench.store import imported_trials, read_import, read_imports, read_results, read_runs, records
 
 RUNS = "method,lr,seed,loss,initial_loss\na,0.1,0,1.0,4.0\nb,0.1,0,2.0,4.0\n"

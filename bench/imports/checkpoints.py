@@ -14,11 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from analysis.imports.names import STEPS, SYNONYMS, likely_columns
-from analysis.imports.tidy_file import TRACE_ROWS, Rows
-from analysis.imports.wishes import Wishes
 from bench.errors import UsageError
 from bench.held_out import COMPUTED, HELD_OUT, INITIAL
+from bench.imports.names import STEPS, SYNONYMS, likely_columns
+from bench.imports.tidy_file import TRACE_ROWS, Rows
+from bench.imports.wishes import Wishes
 from bench.trace import WHOLE_MODEL
 from bench.trial import KINDS, KNOB_NAMES
 

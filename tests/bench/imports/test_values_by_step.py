@@ -10,14 +10,14 @@ import pytest
 from tensorboardX import FileWriter
 from tensorboardX.proto import event_pb2, summary_pb2, tensor_pb2
 
-from analysis.imports.formats import as_tidy
-from analysis.imports.runs import ImportedRuns, imported_runs, plain_reading
-from analysis.imports.tidy_file import TidyFile, read_tidy
-from analysis.imports.wishes import Wishes
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.traces import TRIAL_COLUMNS, trial_measures
 from bench.errors import UsageError
-from tests.analysis.imports import files_of_others as files
+from bench.imports.formats import as_tidy
+from bench.imports.runs import ImportedRuns, imported_runs, plain_reading
+from bench.imports.tidy_file import TidyFile, read_tidy
+from bench.imports.wishes import Wishes
+from tests.bench.imports import files_of_others as files
 
 NAMES = "{method}-lr{lr}-s{seed}"
 

@@ -6,11 +6,11 @@ import re
 
 import polars as pl
 
-from analysis.imports.checkpoints import TELLING, number, one_row_a_run, read_checkpoints, step_column
-from analysis.imports.names import SYNONYMS
-from analysis.imports.tidy_file import Rows
-from analysis.imports.wishes import Wishes
 from bench.errors import UsageError
+from bench.imports.checkpoints import TELLING, number, one_row_a_run, read_checkpoints, step_column
+from bench.imports.names import SYNONYMS
+from bench.imports.tidy_file import Rows
+from bench.imports.wishes import Wishes
 
 RUN = "run"  # the column of a run's name
 MAX_VALUES = 2_000_000  # of all lists of a file

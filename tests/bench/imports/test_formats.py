@@ -7,13 +7,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.imports.formats import FORMATS, as_tidy, format_of
-from analysis.imports.runs import ABSENT, Reading, imported_runs
-from analysis.imports.tidy_file import TidyFile, read_tidy
-from analysis.imports.wishes import Wishes, names_of, pairs_of
 from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
-from tests.analysis.imports import files_of_others as files
+from bench.imports.formats import FORMATS, as_tidy, format_of
+from bench.imports.runs import ABSENT, Reading, imported_runs
+from bench.imports.tidy_file import TidyFile, read_tidy
+from bench.imports.wishes import Wishes, names_of, pairs_of
+from tests.bench.imports import files_of_others as files
 
 HEADER = "method,lr,seed,final_loss,initial_loss"
 

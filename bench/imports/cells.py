@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import CIRCUMSTANCES
-from analysis.imports.tidy_file import printable
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT, INITIAL, Measure
-from bench.trial import KINDS, OPTIONAL_KINDS
+from bench.imports.tidy_file import printable
+from bench.trial import KINDS, OPTIONAL_KINDS, UNNAMED
 
 MAX_TEXT = 2000  # a workload with many settings has a long label
 MAX_SOURCE = 500
@@ -71,7 +71,6 @@ NUMBERS: dict[str, Number] = {
 
 TEXTS = (*KINDS, "outcome", "source")
 _TEXTS_WITH_GAPS = (*OPTIONAL_KINDS, "outcome", "source")
-UNNAMED = {kind: "" if kind in OPTIONAL_KINDS else "unknown" for kind in KINDS}  # labels where a file says nothing
 
 
 def checked_cells(cells: pl.DataFrame, shown: str) -> dict[str, list[Any]]:

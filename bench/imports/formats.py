@@ -9,13 +9,13 @@ from functools import partial
 
 import polars as pl
 
-from analysis.imports.charts import has_lists, is_chart, is_tensorboard, read_chart, read_lists, read_tensorboard
-from analysis.imports.checkpoints import is_by_step, last_of, read_checkpoints, step_column
-from analysis.imports.exports import EXPORTS, Export, read_export
-from analysis.imports.runs import ALIASES, KNOWN_COLUMNS
-from analysis.imports.tidy_file import Rows, TidyFile
-from analysis.imports.wishes import Wishes, with_wishes
 from bench.errors import UsageError
+from bench.imports.charts import has_lists, is_chart, is_tensorboard, read_chart, read_lists, read_tensorboard
+from bench.imports.checkpoints import is_by_step, last_of, read_checkpoints, step_column
+from bench.imports.exports import EXPORTS, Export, read_export
+from bench.imports.runs import ALIASES, KNOWN_COLUMNS
+from bench.imports.tidy_file import Rows, TidyFile
+from bench.imports.wishes import Wishes, with_wishes
 
 # (cells, wishes, the file's name in messages) -> our columns, a row a run, and what was made of the file in words
 Read = Callable[[pl.DataFrame, Wishes, str], Rows]

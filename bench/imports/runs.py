@@ -16,17 +16,15 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import ENTRY, with_knobs
-from analysis.imports.cells import UNNAMED, checked_cells, spread_knobs, wrong_cell
-from analysis.imports.names import LOSS_FALLBACKS, likely_columns
-from analysis.imports.tidy_file import TidyFile
-from analysis.imports.wishes import options_text
-from analysis.scores.flags import with_flag
 from analysis.spelling import with_one_spelling
 from bench.errors import UsageError, did_you_mean
 from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
+from bench.imports.cells import checked_cells, spread_knobs, wrong_cell
+from bench.imports.names import LOSS_FALLBACKS, likely_columns
+from bench.imports.tidy_file import TidyFile
+from bench.imports.wishes import options_text
 from bench.trace import TRACE_COLUMNS
-from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Choice, Knobs, Outcome, Result, Trial, import_mark
+from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, UNNAMED, Choice, Knobs, Outcome, Result, Trial, import_mark
 
 REQUIRED_COLUMNS = ("method", "lr", "seed", "final_loss", "initial_loss")
 ALIASES: dict[str, str] = {"loss": "final_loss", "learning_rate": "lr"}
@@ -37,7 +35,6 @@ ABSENT: dict[str, Any] = {
     "num_steps": None,
 }
 MAX_SOURCES = 10
-IMPORTED = "imported"  # the flag of a leaderboard's entry
 
 _IMPORT_SCHEMA = {"trial_id": pl.String, "import": pl.String}
 _DERIVED = ("trial_id", "settings")  # of RESULT_COLUMNS; a file has the column `knobs` or those of its settings instead
@@ -268,11 +265,3 @@ def named_apart(results: pl.DataFrame, imported: Mapping[str, str]) -> pl.DataFr
     renamed = pl.format("{}(imported={})", pl.col("method"), pl.col("import"))
     method = pl.when(is_shared & pl.col("import").is_not_null()).then(renamed).otherwise(pl.col("method"))
     return with_names.with_columns(method=method).drop("import")
-
-
-def mark_imported(board: pl.DataFrame, results: pl.DataFrame, imported: Collection[str]) -> pl.DataFrame:
-    """A leaderboard of `results` with the flag `imported`, the last, on the entries of imported trials."""
-    entries = with_knobs(results).filter(pl.col("trial_id").is_in(list(imported))).select(ENTRY).unique()
-    marked = board.join(entries.with_columns(imported=True), on=ENTRY, how="left", maintain_order="left")
-    flags = pl.when("imported").then(with_flag(IMPORTED)).otherwise("flags")
-    return marked.with_columns(flags=flags).select(board.columns)

@@ -16,7 +16,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.imports.columns import (
+from bench.errors import UsageError
+from bench.imports.columns import (
     MAX_BYTES,
     MAX_RUNS,
     REQUIRED,
@@ -25,9 +26,8 @@ from analysis.imports.columns import (
     kept_places,
     printable,
 )
-from analysis.imports.event_files import event_files, read_scalars
-from analysis.imports.parquet_file import read_parquet
-from bench.errors import UsageError
+from bench.imports.event_files import event_files, read_scalars
+from bench.imports.parquet_file import read_parquet
 from bench.trace import TRACE_COLUMNS
 
 # What was measured by step: the place of the run's row, from 0, and TRACE_COLUMNS.

@@ -6,18 +6,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analysis.imports.cells import NUMBERS
-from analysis.imports.runs import (
+from analysis.scores.leaderboard import leaderboard
+from analysis.subject import mark_imported
+from bench.errors import UsageError
+from bench.imports.cells import NUMBERS
+from bench.imports.runs import (
     ABSENT,
     Reading,
     imported_runs,
-    mark_imported,
     named_apart,
     plain_reading,
 )
-from analysis.imports.tidy_file import read_tidy
-from analysis.scores.leaderboard import leaderboard
-from bench.errors import UsageError
+from bench.imports.tidy_file import read_tidy
 from bench.results.controls import controls_named
 from bench.trial import RESULT_COLUMNS, Result
 from tests.analysis.synthetic_results import frame, row

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from analysis.imports.columns import MAX_BYTES, MAX_RUNS, REQUIRED, check_size, checked_names, kept_places
 from bench.errors import UsageError
+from bench.imports.columns import MAX_BYTES, MAX_RUNS, REQUIRED, check_size, checked_names, kept_places
 
 if TYPE_CHECKING:
     import pyarrow

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.imports.checkpoints import last_of
-from analysis.imports.names import SYNONYMS, likely_columns
-from analysis.imports.tidy_file import Rows
-from analysis.imports.wishes import Wishes
+from bench.imports.checkpoints import last_of
+from bench.imports.names import SYNONYMS, likely_columns
+from bench.imports.tidy_file import Rows
+from bench.imports.wishes import Wishes
 
 MLFLOW_INF = 1.797e308  # MLflow keeps inf as the largest number of 64 bits
 _POINT = ("method", "lr", "seed")
