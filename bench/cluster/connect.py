@@ -72,16 +72,30 @@ def ray_cluster(address: str | None = None, *, is_insecure: bool = False) -> Ite
     logging.getLogger("ray").setLevel(logging.ERROR)
     local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
     with _of_this_process() if address == "local" else nullcontext():
-        try:
-            with _environment({"PYTHONPATH": _import_path(), **dict.fromkeys(kept_from_workers())}):
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
-        except Exception as error:  # Ray has no kind of its own for processes of its that do not start in time
-            what = "Ray did not start here" if address == "local" else f"Ray cluster {address!r} can't be reached"
-            raise StoreError(f"{what}: {' '.join(str(error).split())[:300]}") from error
+        with _environment({"PYTHONPATH": _import_path(), **dict.fromkeys(kept_from_workers())}):
+            _connect(address, local)
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _connect(address: str, local: Mapping[str, Any]) -> None:
+    """ray.init; one that is started here has a second try: Ray waits 30 s for its own start, too few on a busy machine.
+
+    Raises StoreError.
+    """
+    is_local = address == "local"
+    for is_last in (not is_local, True):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+            return
+        except Exception as error:  # Ray has no kind of its own for processes of its that do not start in time
+            if not is_last and "timed out during startup" in str(error):
+                ray.shutdown()
+                continue
+            what = "Ray did not start here" if is_local else f"Ray cluster {address!r} can't be reached"
+            raise StoreError(f"{what}: {' '.join(str(error).split())[:300]}") from error
 
 
 @contextmanager
