@@ -1,5 +1,7 @@
 """Ray that does not start in its own time is started once more."""
 
+import socket
+
 import pytest
 import ray
 
@@ -36,7 +38,8 @@ def test_a_cluster_that_is_not_ours_is_asked_once(monkeypatch):
         raise Exception(LATE)
 
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr("bench.cluster.connect._knock", lambda address: None)
-    with pytest.raises(StoreError, match="can't be reached"), ray_cluster("127.0.0.1:1", is_insecure=True):
-        pass
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = "127.0.0.1:{1}".format(*server.getsockname())
+        with pytest.raises(StoreError, match="can't be reached"), ray_cluster(address, is_insecure=True):
+            pass
     assert len(tries) == 1
