@@ -15,7 +15,8 @@ import importlib.util
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from bench.secrecy import without_secrets
 from bench.store import embedded
 from bench.store.outbox import sync_folder
 from bench.store.quiet import quiet
+from bench.store.table_writer import Statements
 
 # SQLite's write-ahead log needs memory shared by all that open the database: no network file system.
 LOCAL_FILE_SYSTEMS = {"apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"}
@@ -32,6 +34,12 @@ LOCAL_FILE_SYSTEMS = {"apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay"
 _REVISION = re.compile(r'^(down_)?revision\s*=\s*"(\w+)"', re.MULTILINE)  # of a migration of alembic's
 _ADVISORY_LOCK = 7_233_907_412  # any number that other programs on the same server don't use
 _CONNECT_SECONDS = 10
+_BUSY_SECONDS = 30.0  # to wait for a process that writes
+_DEFAULT_EXPERIMENT = """
+insert into experiments
+    (experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time, workspace)
+values (0, 'Default', :location, 'active', :now_ms, :now_ms, 'default')
+"""  # without it MLflow's UI does not open
 _SCHEMA = "select max(version_num) from alembic_version"
 
 
@@ -52,7 +60,11 @@ def make_sqlite(database: Path, artifact_root: str) -> None:
     if script.exists():
         with contextlib.closing(sqlite3.connect(temporary)) as connection:
             connection.executescript(f"begin;\n{script.read_text(encoding='utf-8')}commit;")
-    _initialise(f"sqlite:///{temporary}", artifact_root)
+            values = {"location": f"{artifact_root.rstrip('/')}/0", "now_ms": time.time_ns() // 1_000_000}
+            connection.execute(_DEFAULT_EXPERIMENT, values)
+            connection.commit()
+    else:
+        _initialise(f"sqlite:///{temporary}", artifact_root)
     temporary.rename(database)
     sync_folder(database.parent)
 
@@ -109,7 +121,7 @@ def has_tables(uri: str) -> bool:
 
 
 class WriteAheadLog:
-    """Inside the block SQLite commits to its write-ahead log without waiting for the disk; `sync` waits for all of it.
+    """A connection that commits to SQLite's write-ahead log without waiting for the disk; `sync` waits for all of it.
 
     A power cut before `sync` may lose commits, the last first; the database is whole at any moment. Where the log can't
     be used every commit waits, as usual. Afterwards the database is one file again, unless another process uses it.
@@ -117,30 +129,32 @@ class WriteAheadLog:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        self._engine: Any = None
+        self._connection = sqlite3.connect(
+            database, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._connection.execute("pragma foreign_keys = on")
+        if _is_local(database):
+            with contextlib.suppress(sqlite3.OperationalError):  # another process uses the database without
+                if self._connection.execute("pragma journal_mode = wal").fetchone()[0] == "wal":
+                    self._connection.execute("pragma synchronous = normal")
 
-    def __enter__(self) -> WriteAheadLog:
-        if _is_local(self._database):
-            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-            from sqlalchemy import event
-
-            quiet()
-            self._engine = SqlAlchemyStore(f"sqlite:///{self._database}", "unused").engine  # that of every client
-            event.listen(self._engine, "connect", _use_log)
-            self._engine.dispose()  # connections that were made without
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._engine is None:
-            return
-        from sqlalchemy import event
-
-        if event.contains(self._engine, "connect", _use_log):  # not ended by another of this process
-            event.remove(self._engine, "connect", _use_log)
-        self._engine.dispose()
-        self._engine = None
+    def close(self) -> None:
+        """Ends the log, unless another process uses it."""
+        self._connection.close()
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self._database, timeout=0)) as own:
             own.execute("pragma journal_mode = delete")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Statements]:
+        """Begins one, committed at the end of the block, or undone where that raises."""
+        self._connection.execute("begin immediate")
+        try:
+            yield _OfSqlite(self._connection)
+            self._connection.execute("commit")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+            raise
 
     def sync(self) -> None:
         """Waits until every commit is on the disk.
@@ -157,11 +171,42 @@ class WriteAheadLog:
             sync_folder(self._database.parent)
 
 
-def _use_log(connection: Any, _: object) -> None:
-    with contextlib.suppress(sqlite3.OperationalError):  # another process uses the database without
-        mode = connection.execute("pragma journal_mode = wal").fetchone()[0]
-        if mode == "wal":
-            connection.execute("pragma synchronous = normal")
+class _OfSqlite:
+    """Statements of a connection of SQLite's own."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def write(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._connection.executemany(sql, rows)
+
+    def read(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, values).fetchall()
+
+
+@contextlib.contextmanager
+def session_transaction(sessions: Callable[..., Any]) -> Iterator[Statements]:
+    """A transaction in a session that MLflow makes on its database."""
+    with sessions(read_only=False) as session:
+        yield _OfSession(session)
+
+
+class _OfSession:
+    """Statements of a session of SQLAlchemy's."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def write(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        import sqlalchemy
+
+        if rows:
+            self._session.execute(sqlalchemy.text(sql), list(rows))
+
+    def read(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        import sqlalchemy
+
+        return [tuple(row) for row in self._session.execute(sqlalchemy.text(sql), dict(values))]
 
 
 def _is_local(database: Path) -> bool:

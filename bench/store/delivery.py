@@ -2,8 +2,8 @@
 
 One experiment a suite; in it one suite run, under it one method run a (workload, method, optimizer), under it one run a
 trial. Runs are found again by their tags. Into a database all trials of an entry go in one transaction (bench.store.
-new_runs). Through a server a trial's run is created RUNNING and ended last: that is the commit point. A kill before it
-leaves a run that is filled again with the same rows (their timestamps come from the outbox entry), a kill after it a
+table_writer). Through a server a trial's run is created RUNNING and ended last: that is the commit point. A kill before
+it leaves a run that is filled again with the same rows (their timestamps come from the outbox entry), a kill after it a
 trial that is skipped.
 """
 
@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from bench.store import records
 from bench.store.database import WriteAheadLog
-from bench.store.new_runs import NewRun, insert_runs, known_runs, new_runs, run_id_of, trash_runs
+from bench.store.new_runs import NewRun, new_runs, run_id_of
 from bench.store.outbox import Entry, sync_folder, write_durably
 from bench.store.records import MethodKey
+from bench.store.run_writers import RunWriter
 from bench.store.runs import ExperimentRecord, RunRecord
 from bench.store.store import Store
+from bench.store.table_writer import TableWriter
 from bench.trial import Outcome, Result
 
 MANIFEST_FILE = "manifest.json"
@@ -66,43 +68,47 @@ class Writer:
         self._suite_name = suite_name
         self._index: Index | None = None
         self._experiment: ExperimentRecord
-        self._log: WriteAheadLog | None = None  # of the embedded store
-        self._sessions: Callable[..., Any] | None = None  # MLflow's, of a database that runs are inserted into
+        self._log: WriteAheadLog | None = None  # of a SQLite database
+        self._writer: RunWriter | None = None
 
     def forget(self) -> None:
-        """Reads the runs anew before the next write: after a failure nobody knows what was written."""
+        """Opens the store and reads the runs anew before the next write: after a failure nobody knows what is there."""
         self._index = None
+        self.close()
 
     @property
-    def client(self) -> Any:
-        return self._store.client()
+    def runs(self) -> RunWriter:
+        """What writes into the store, which is made if there is none."""
+        if self._writer is None:
+            self._store.create()
+            self._store.schema()  # checks the database before anything else opens it
+            if self._store.database is not None:
+                self._log = WriteAheadLog(self._store.database)
+            self._writer = self._store.writer(self._log)
+        return self._writer
 
     @property
     def index(self) -> Index:
         if self._index is None:
-            self._store.create()
-            _ = self.client  # checks the database before anything else opens it
-            if self._store.database is not None and self._log is None:
-                self._log = WriteAheadLog(self._store.database).__enter__()
-            self._sessions = self._store.sessions()
             self._find_experiment()
             self._index = self._read_index()
         return self._index
 
     def close(self) -> None:
         """Leaves the database as one file."""
+        self._writer = None
         if self._log is not None:
-            self._log.__exit__()
+            self._log.close()
             self._log = None
 
     def write_entry(self, entry: Entry) -> None:
         """Writes every trial of an entry that MLflow does not hold; on return all of it survives a power cut."""
         wanted = [(result, new) for result, new in new_runs(entry) if self._is_wanted(result, new)]
-        if self._sessions is None:
+        if not isinstance(self.runs, TableWriter):
             for result, new in wanted:
                 self._write_run(result, new)
         elif wanted:
-            self._insert(entry, wanted)
+            self._insert(self.runs, entry, wanted)
         if self._log is not None:
             self._log.sync()
 
@@ -110,22 +116,32 @@ class Writer:
         """Run id of a method run, created if missing."""
         if key.digest not in self.index.methods:
             tags = {**key.tags(), records.PARENT: self.index.suite}
-            run = self.client.create_run(self._experiment.experiment_id, tags=tags, run_name=key.name)
-            self.index.methods[key.digest] = run.info.run_id
+            self.index.methods[key.digest] = self._create_run(key.name, tags)
         return self.index.methods[key.digest]
+
+    def method_runs(self) -> dict[str, RunRecord]:
+        """The method runs as the store holds them, by run id."""
+        methods = set(self.index.methods.values())
+        return {run.run_id: run for run in self._store.runs(self._experiment, "method") if run.run_id in methods}
+
+    def suite_tags(self) -> Mapping[str, str]:
+        """Tags of the suite run as the store holds them."""
+        suite = self.index.suite
+        runs = self._store.runs(self._experiment, "suite", tags_only=True)
+        return next((run.tags for run in runs if run.run_id == suite), {})
 
     def end_stale_trials(self, waiting: Set[str]) -> None:
         """Ends as KILLED the runs of trials that were begun and that no entry will fill. waiting: their trial ids."""
         for trial_id, run in self.index.trials.items():
             if run.status == "RUNNING" and trial_id not in waiting:
-                self.client.set_terminated(run.run_id, "KILLED")
+                self.runs.set_status(run.run_id, "KILLED", _now_ms())
                 run.status = "KILLED"
 
     def delete_trials(self, trial_ids: Set[str]) -> None:
         """Deletes those trials that there are, and the method runs that no trial is left of."""
         trial_ids = trial_ids & self.index.trials.keys()
         gone = {MethodKey.of_text(self.index.trials[trial_id].text).digest for trial_id in trial_ids}
-        self._delete_runs([self.index.trials.pop(trial_id).run_id for trial_id in trial_ids])
+        self.runs.delete_runs([self.index.trials.pop(trial_id).run_id for trial_id in trial_ids])
         self._delete_methods((gone - self._methods_of_trials()) if gone else set())
 
     def delete_idle_methods(self) -> None:
@@ -136,16 +152,16 @@ class Writer:
         return {MethodKey.of_text(run.text).digest for run in self.index.trials.values()}
 
     def _delete_methods(self, digests: Set[str]) -> None:
-        self._delete_runs([self.index.methods.pop(digest) for digest in digests & self.index.methods.keys()])
+        self.runs.delete_runs([self.index.methods.pop(digest) for digest in digests & self.index.methods.keys()])
 
     def delete_suite(self) -> None:
         """Deletes the suite run and its method runs; the next write would make a new one."""
-        self._delete_runs([*self.index.methods.values(), self.index.suite])
+        self.runs.delete_runs([*self.index.methods.values(), self.index.suite])
         self.forget()
 
     def tag_experiment(self, name: str, value: str) -> None:
         _ = self.index  # finds the experiment
-        self.client.set_experiment_tag(self._experiment.experiment_id, name, value)
+        self.runs.tag_experiment(self._experiment.experiment_id, name, value)
 
     def artifact_path(self, run_id: str, name: str) -> str:
         """Where MLflow's UI shows an artifact of a run, from its own root."""
@@ -157,6 +173,8 @@ class Writer:
         for name in files:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise ValueError(f"artifact {name!r}: required a path below the run's artifacts")
+        if not files:
+            return
         folder = self._store.run_folder(self._experiment, run_id)
         if folder is not None:
             for name, content in files.items():
@@ -181,24 +199,21 @@ class Writer:
         is_held = known.is_ended and known.text == records.result_text(new.tags)
         return not is_held and (result.outcome.is_result or not known.is_finished)
 
-    def _insert(self, entry: Entry, wanted: list[tuple[Result, NewRun]]) -> None:
+    def _insert(self, tables: TableWriter, entry: Entry, wanted: list[tuple[Result, NewRun]]) -> None:
         """Puts all runs into the database, whole and in one transaction, in place of those that it has of the trials.
 
         Their files are written before it, so that a run that is there has its own.
         """
-        assert self._sessions is not None
         trials = {result.trial.id: (result, self._with_parent(result, new)) for result, new in wanted}
         ids = {trial_id: run_id_of(entry, result) for trial_id, (result, _) in trials.items()}
-        with self._sessions() as session:
-            taken = known_runs(session, ids.values())  # in the trash, where a user put them
+        taken = tables.known_runs(ids.values())  # in the trash, where a user put them
         ids = {trial_id: uuid.uuid4().hex if run_id in taken else run_id for trial_id, run_id in ids.items()}
         runs = {ids[trial_id]: new for trial_id, (_, new) in trials.items()}
         for run_id, new in runs.items():
             if new.files:
                 self.write_files(run_id, new.files)
         replaced = [self.index.trials[trial_id].run_id for trial_id in trials if trial_id in self.index.trials]
-        with self._sessions(read_only=False) as session:
-            insert_runs(session, self._experiment, runs, replaced=replaced)
+        tables.insert_runs(self._experiment, runs, replaced=replaced)
         for trial_id, (result, new) in trials.items():
             self.index.trials[trial_id] = _trial_run(ids[trial_id], result, new)
 
@@ -207,48 +222,35 @@ class Writer:
 
     def _write_run(self, result: Result, new: NewRun) -> None:
         """Begins a run, or takes the one that a kill left of this result, fills it and ends it last."""
-        from mlflow.entities import Metric, Param, RunTag
-
         new = self._with_parent(result, new)
         known = self.index.trials.get(result.trial.id)
         if known is not None and known.text != records.result_text(new.tags):
-            self.client.delete_run(known.run_id)  # the newer result replaces it: params and metrics can't be unwritten
+            self.runs.delete_runs([known.run_id])  # the newer result replaces it: params and metrics can't be unwritten
             del self.index.trials[result.trial.id]
             known = None
         if known is None:
-            run = self.client.create_run(
-                self._experiment.experiment_id, start_time=new.start_ms, tags=dict(new.tags), run_name=new.name
-            )
-            run_id, late_tags = run.info.run_id, []
+            run_id, late_tags = self._create_run(new.name, new.tags, new.start_ms), {}
         else:  # another version may have made the run
-            run_id, late_tags = known.run_id, [RunTag(name, value) for name, value in new.tags.items()]
-        metrics = [Metric(*point) for point in new.points]
-        params = [Param(name, value) for name, value in new.params.items()]
-        self.client.log_batch(run_id, metrics=metrics, params=params, tags=late_tags)
+            run_id, late_tags = known.run_id, new.tags
+        self.runs.log(run_id, points=new.points, params=new.params, tags=late_tags)
         if new.files:
             self.write_files(run_id, new.files)
-        self.client.set_terminated(run_id, new.status, end_time=new.end_ms)
+        self.runs.set_status(run_id, new.status, new.end_ms)
         self.index.trials[result.trial.id] = _trial_run(run_id, result, new)
 
-    def _delete_runs(self, run_ids: Collection[str]) -> None:
-        """Moves runs to MLflow's trash."""
-        if self._sessions is not None:
-            with self._sessions(read_only=False) as session:
-                trash_runs(session, run_ids)
-            return
-        for run_id in run_ids:
-            self.client.delete_run(run_id)
+    def _create_run(self, name: str, tags: Mapping[str, str], start_ms: int | None = None) -> str:
+        """Id of a new run, which starts now unless start_ms says when."""
+        start_ms = _now_ms() if start_ms is None else start_ms
+        return self.runs.create_run(self._experiment, name=name, tags=tags, start_ms=start_ms)
 
     def _find_experiment(self) -> None:
-        version = str(records.SCHEMA_VERSION)
+        version, runs = str(records.SCHEMA_VERSION), self.runs  # made before it is read
         found = self._store.experiment(self._suite_name)
         if found is None:
-            self.client.create_experiment(
-                self._suite_name, artifact_location=self._store.artifact_root, tags={records.SCHEMA: version}
-            )
+            runs.create_experiment(self._suite_name, self._store.artifact_root, {records.SCHEMA: version})
             found = self._store.experiment(self._suite_name)
         elif records.SCHEMA not in found.tags or found.tags[records.SCHEMA] != version:
-            self.client.set_experiment_tag(found.experiment_id, records.SCHEMA, version)
+            runs.tag_experiment(found.experiment_id, records.SCHEMA, version)
         assert found is not None
         self._experiment = found
 
@@ -265,12 +267,8 @@ class Writer:
                 case "trial" if {records.TRIAL_ID, records.OUTCOME, records.RESULT} <= tags.keys():
                     self._add_trial(index.trials, tags[records.TRIAL_ID], run)
         if not index.suite:
-            run = self.client.create_run(
-                self._experiment.experiment_id,
-                tags={records.KIND: "suite", records.SCHEMA: str(records.SCHEMA_VERSION)},
-                run_name=records.shown(self._suite_name, 250),
-            )
-            index.suite = run.info.run_id
+            tags = {records.KIND: "suite", records.SCHEMA: str(records.SCHEMA_VERSION)}
+            index.suite = self._create_run(records.shown(self._suite_name, records.MAX_NAME), tags)
         return index
 
     def _add_trial(self, trials: dict[str, TrialRun], trial_id: str, run: RunRecord) -> None:
@@ -286,9 +284,13 @@ class Writer:
             trials[trial_id] = added
             return
         worse, better = sorted((added, known), key=lambda trial: (trial.is_finished, trial.is_ended))
-        self.client.delete_run(worse.run_id)
+        self.runs.delete_runs([worse.run_id])
         trials[trial_id] = better
 
 
 def _trial_run(run_id: str, result: Result, new: NewRun) -> TrialRun:
     return TrialRun(run_id=run_id, text=records.result_text(new.tags), outcome=result.outcome, status=new.status)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -14,17 +14,20 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import unquote, urlsplit
 
 from bench.errors import StoreError, UsageError
 from bench.secrecy import without_secrets
 from bench.store import database, records
+from bench.store.database import WriteAheadLog
 from bench.store.embedded import EmbeddedReader, can_read
 from bench.store.failures import failures, one_line
 from bench.store.outbox import Outbox
 from bench.store.quiet import quiet
+from bench.store.run_writers import ClientWriter, RunWriter
 from bench.store.runs import ClientReader, ExperimentRecord, Reader, RunRecord, Wanted
+from bench.store.table_writer import TableWriter
 from bench.trial import canonical_json
 
 if TYPE_CHECKING:
@@ -130,14 +133,19 @@ class Store:
                 self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
 
-    def sessions(self) -> Callable[..., Any] | None:
-        """What makes MLflow's own sessions on its database; None if a server has it or its tables are not known."""
-        if self.is_remote or not can_read(self.schema()):
-            return None
+    def writer(self, log: WriteAheadLog | None) -> RunWriter:
+        """What writes runs; log: of the SQLite database, None for any other. Raises StoreError as `client` does."""
+        has_known_tables = not self.is_remote and can_read(self.schema())
+        if log is not None and has_known_tables:
+            return TableWriter(log.transaction)
+        client = self.client()
+        if not (self._is_postgres and has_known_tables):
+            return ClientWriter(client)
         with self.reported():
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-            return SqlAlchemyStore(self.uri, self.artifact_root or "").ManagedSessionMaker
+            sessions = SqlAlchemyStore(self.uri, self.artifact_root or "").ManagedSessionMaker
+        return TableWriter(functools.partial(database.session_transaction, sessions))
 
     @property
     def reader(self) -> Reader:

@@ -18,6 +18,7 @@ from bench.store.delivery import MANIFEST_FILE, SUITE_FILE, Writer
 from bench.store.failures import failures, one_line
 from bench.store.outbox import Entry
 from bench.store.records import MethodKey
+from bench.store.run_writers import Point
 from bench.store.status import PROGRESS, progress_text
 from bench.store.store import Store
 from bench.store.ui import VIEW_TAG, leaderboard_view
@@ -113,22 +114,19 @@ class Tracker:
         `leaderboard_link` opens. Needs the columns workload, method, optimizer and flags. A number that is no longer
         finite becomes NaN, which the UI sorts last; one that never was is left out, as is a column without any.
         """
-        from mlflow.entities import Metric, RunTag
-
         now_ms = time.time_ns() // 1_000_000
         columns = records.board_metrics_names(board)
         flags_of = records.board_lines(board)["flags"]
         shown_columns = [name for name in columns if board[name].is_not_null().any()]
         with self._writing, self._store.reported():
-            for (key, finite), flags in zip(records.board_metrics(board), flags_of, strict=True):
-                run_id = self._writer.method_run(key)
-                stale = self._writer.client.get_run(run_id).data.metrics.keys() & set(columns) - finite.keys()
+            lines = [(self._writer.method_run(key), finite) for key, finite in records.board_metrics(board)]
+            held = self._writer.method_runs()
+            for (run_id, finite), flags in zip(lines, flags_of, strict=True):
+                stale = held[run_id].metrics.keys() & set(columns) - finite.keys()
                 metrics = finite | dict.fromkeys(stale, math.nan)
-                self._writer.client.log_batch(
-                    run_id,
-                    metrics=[Metric(name, value, now_ms, 0) for name, value in metrics.items()],
-                    tags=[RunTag("flags", records.shown(records.flags_text(flags), records.MAX_TAG))],
-                )
+                points = [Point(name, value, now_ms, 0) for name, value in metrics.items()]
+                shown = records.shown(records.flags_text(flags), records.MAX_TAG)
+                self._writer.runs.log(run_id, points=points, tags={"flags": shown})
             self._writer.tag_experiment(VIEW_TAG, leaderboard_view(shown_columns))
 
     def remove(self, trial_ids: Set[str]) -> None:
@@ -140,7 +138,7 @@ class Tracker:
         """Says on the suite run what was imported under this name; `read_imports` reads it."""
         with self._writing, self._store.reported():
             text = canonical_json(dict(record))
-            self._writer.client.set_tag(self._writer.index.suite, f"{records.IMPORT}{name}", text)
+            self._writer.runs.log(self._writer.index.suite, tags={f"{records.IMPORT}{name}": text})
 
     def forget_import(self, name: str, manifest: str | None) -> None:
         """Takes back what `log_import` said, and the method runs without a trial; keeps this manifest, if any."""
@@ -149,8 +147,8 @@ class Tracker:
             self._writer.delete_idle_methods()
             if manifest is not None:
                 self._writer.write_files(suite, {MANIFEST_FILE: manifest.encode()})
-            if f"{records.IMPORT}{name}" in self._writer.client.get_run(suite).data.tags:
-                self._writer.client.delete_tag(suite, f"{records.IMPORT}{name}")
+            if f"{records.IMPORT}{name}" in self._writer.suite_tags():
+                self._writer.runs.remove_tag(suite, f"{records.IMPORT}{name}")
 
     def remove_empty_suite(self) -> bool:
         """Deletes the suite run, where no trial is left below it; whether that was so. Nothing is written after it."""
@@ -164,10 +162,9 @@ class Tracker:
         """Tags the suite run and its method runs; the suite run says as well which labels its method runs have."""
         with self._writing, self._store.reported():
             labels: dict[str, set[str]] = {name: set() for name in records.LABELS}
-            for run_id in self._writer.index.methods.values():
-                held = self._writer.client.get_run(run_id).data.tags
+            for run_id, run in self._writer.method_runs().items():
                 for name in records.LABELS:
-                    labels[name].add(held[name])
+                    labels[name].add(run.tags[name])
                 self._set_tags(run_id, tags)
             joined = {name: ", ".join(sorted(found)) for name, found in labels.items()}
             self._set_tags(self._writer.index.suite, {**tags, **joined})
@@ -185,7 +182,7 @@ class Tracker:
             self._writer.write_files(suite, contents)
             pages = [f"[{name}]({self._writer.artifact_path(suite, name)})" for name in files if name.endswith(".html")]
             links = f"\n\nPages under Artifacts: {', '.join(pages)}\n" if pages else ""
-            self._writer.client.set_tag(suite, "mlflow.note.content", records.note(markdown, links))
+            self._writer.runs.log(suite, tags={"mlflow.note.content": records.note(markdown, links)})
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """Ends the suite run and its method runs, and the runs of trials that a killed driver began and nothing fills.
@@ -199,7 +196,7 @@ class Tracker:
             self._write_progress(is_last=True)
             index = self._writer.index
             for run_id in (*index.methods.values(), index.suite):
-                self._writer.client.set_terminated(run_id, status)
+                self._writer.runs.set_status(run_id, status, time.time_ns() // 1_000_000)
             self._is_finished = True
 
     def close(self, timeout_s: float = 60.0) -> int:
@@ -231,10 +228,8 @@ class Tracker:
         return len(self.outbox.entries())
 
     def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        shown = [RunTag(name, records.shown(value, records.MAX_TAG)) for name, value in tags.items()]
-        self._writer.client.log_batch(run_id, tags=shown)
+        shown = {name: records.shown(value, records.MAX_TAG) for name, value in tags.items()}
+        self._writer.runs.log(run_id, tags=shown)
 
     def _deliver_in_background(self) -> None:
         retry_s = _FIRST_RETRY_S
@@ -284,7 +279,7 @@ class Tracker:
         if self._progress and (is_last or age_s > _SIGN_OF_LIFE_S or (self._progress != text and age_s > _WAKE_S)):
             with self._writing, self._store.reported():
                 value = progress_text(self._progress)
-                self._writer.client.set_tag(self._writer.index.suite, PROGRESS, value)
+                self._writer.runs.log(self._writer.index.suite, tags={PROGRESS: value})
             self._noted = (self._progress, time.monotonic())
 
     def _announce(self) -> None:
@@ -293,6 +288,6 @@ class Tracker:
             return
         with self._writing, self._store.reported():
             suite = self._writer.index.suite
-            self._writer.client.update_run(suite, status="RUNNING")
+            self._writer.runs.set_status(suite, "RUNNING")
             self._writer.write_files(suite, self._start_files)
             self._start_files = {}

@@ -1,11 +1,14 @@
-"""Runs that are inserted at once are those that MLflow's client would have made, and all are there or none."""
+"""What is written into MLflow's tables is what its client would write, and all of an entry is there or nothing."""
 
 import re
 import shutil
 
+import polars as pl
 import pytest
 
+from bench.errors import StoreError
 from bench.store import Store, embedded
+from bench.store.table_writer import artifact_uri
 from bench.trial import Outcome
 from tests.bench.store import finished_packs
 from tests.bench.store.stored import assert_holds, put, rows, runs_by_kind
@@ -17,25 +20,43 @@ TABLES = {
     "params": "run_uuid, key, value",
     "metrics": "run_uuid, key, value, timestamp, step, is_nan",
     "latest_metrics": "run_uuid, key, value, timestamp, step, is_nan",
+    "experiments": "experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time",
+    "experiment_tags": "experiment_id, key, value",
 }
-TRIALS = "select run_uuid from runs where name like '%seed=%'"
+BOARD = {"workload": "regression", "optimizer": "adam", "flags": ["few_seeds"], "lr_sensitivity": 0.25, "best_lr": None}
 
 
 def tables(store: Store) -> dict[str, list[str]]:
-    """All rows of trials' runs, names instead of run ids."""
+    """All rows, names instead of run ids, and the times of now as one word: those of trials are of their entry."""
     names = dict(rows(store, "select run_uuid, name from runs"))
     home = store.home.as_uri()
 
     def plain(row: tuple) -> str:
-        return re.sub(r"\b[0-9a-f]{32}\b", lambda found: str(names[found[0]]), repr(row)).replace(home, "")
+        named = re.sub(r"\b[0-9a-f]{32}\b", lambda found: str(names[found[0]]), repr(row)).replace(home, "")
+        return named if "seed=" in named else re.sub(r"\b1[0-9]{12}\b", "now", named)
 
     return {
-        table: sorted(map(plain, rows(store, f"select {columns} from {table} where run_uuid in ({TRIALS})")))
-        for table, columns in TABLES.items()
+        table: sorted(map(plain, rows(store, f"select {columns} from {table}"))) for table, columns in TABLES.items()
     }
 
 
-def test_inserted_runs_are_those_of_mlflows_client(store, open_tracker, fresh_database, tmp_path, monkeypatch):
+def write_all(tracker) -> None:
+    """Delivers what waits, and writes all else that a driver writes; some of it twice, some taken back."""
+    assert tracker.deliver() == 0
+    for score in (0.5, 0.25):
+        tracker.log_leaderboard(pl.DataFrame([{**BOARD, "method": "softmax", "lr_sensitivity": score}]))
+    tracker.log_leaderboard(pl.DataFrame([{**BOARD, "method": "softmax", "best_lr": 0.1, "lr_sensitivity": None}]))
+    tracker.tag({"bench.version": "0.1.0"})
+    tracker.tag({"bench.version": "0.2.0", "bench.date": "2026"})
+    tracker.log_page("# Board", {"x.html": "<p>"})
+    for name in ("theirs", "others"):
+        tracker.log_import(name, {"file": name})
+    tracker.forget_import("others", "{}")
+    tracker.remove({finished_packs.result(3).trial.id})
+    tracker.finish("FAILED")
+
+
+def test_what_is_written_is_what_mlflows_client_writes(store, open_tracker, fresh_database, tmp_path, monkeypatch):
     awkward = finished_packs.result(40, method='it\'s "odd" ñ', workload="x" * 300)
     lost = finished_packs.result(41, outcome=Outcome.CRASHED, initial_loss=None, final_loss=None, message="m" * 9000)
     tracker = open_tracker(store)
@@ -45,13 +66,30 @@ def test_inserted_runs_are_those_of_mlflows_client(store, open_tracker, fresh_da
     other = Store(tmp_path / "other", warn=pytest.fail)
     through_client = open_tracker(other)
     shutil.copytree(tracker.outbox.folder, through_client.outbox.folder)
-    assert tracker.deliver() == 0
+    write_all(tracker)
     monkeypatch.setattr(embedded, "SCHEMA", "of another version")
-    assert through_client.deliver() == 0
-    inserted, made = tables(store), tables(other)
+    write_all(through_client)
+    written, made = tables(store), tables(other)
     for table in TABLES:
-        assert inserted[table] == made[table]
-    assert len(inserted["runs"]) == 9
+        assert written[table] == made[table]
+    assert len(written["runs"]) == 9 + 1 + 3, "trials, their suite and methods"
+
+
+@pytest.mark.parametrize("location", ["file:///a b/c", "s3://bucket/results", "s3://bucket", "/a/b/", "http://x/y?z=1"])
+def test_artifacts_are_where_mlflow_keeps_them(location):
+    from mlflow.utils.uri import append_to_uri_path
+
+    assert artifact_uri(location, "f" * 32) == append_to_uri_path(location, "f" * 32, "artifacts")
+
+
+def test_a_run_that_a_user_put_into_the_trash_is_not_written_to(store, open_tracker):
+    tracker = open_tracker(store)
+    put(tracker, finished_packs.results(range(2)))
+    tracker.deliver()
+    ((suite,),) = rows(store, "select run_uuid from runs where name = 'suite'")
+    store.client().delete_run(suite)
+    with pytest.raises(StoreError, match=f"run {suite}: in the trash of MLflow"):
+        tracker.log_page("# Board", {})
 
 
 def test_an_entry_that_fails_half_way_leaves_no_run(store, open_tracker, warnings_seen):
