@@ -19,9 +19,9 @@ import polars as pl
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, LossGrid, loss_grids, one_a_point, require_columns, with_knobs
 from analysis.losses import choose_loss
-from analysis.scores.intervals import CONFIDENCE, Difference, paired_difference
+from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.leaderboard import leaderboard
-from analysis.scores.pairing import corrected, how_compared, unpaired_difference
+from analysis.scores.pairing import Difference, corrected, entry_difference, unpaired_difference
 from analysis.scores.robustness import SENSITIVITIES, Score
 from analysis.spelling import with_one_spelling
 from bench.errors import UsageError, did_you_mean, unknown
@@ -161,14 +161,14 @@ def _score_columns(
             "p_value": found.p_value,
             "p_holm": p_holm,
             "verdict": "not separated" if not is_moved else "higher" if found.value > 0 else "lower",
-            "compared": how_compared(found),
+            "compared": found.compared,
         }
     return rows
 
 
 def _difference(score: Score, first: LossGrid, second: LossGrid) -> Difference:
     """Second minus first, paired by seed where both start from the same losses."""
-    compare = paired_difference if is_same_start(first, second) else unpaired_difference
+    compare = entry_difference if is_same_start(first, second) else unpaired_difference
     return compare(score, second, first)
 
 

@@ -25,7 +25,7 @@ from analysis.across.profiles import (
 from analysis.across.rank_tests import RankTest, mean_ranks, not_separated, rank_test, ranks
 from analysis.scores.kinds import SCORE_KINDS, ScoreKind
 from analysis.scores.parts import ScoredEntry
-from analysis.scores.table import score_differences, score_kind, score_table_of
+from analysis.scores.table import score_differences, score_kind, score_table
 from bench.errors import UsageError
 
 # Those that tell better from worse and need no traces.
@@ -126,7 +126,7 @@ def across_board(found: Conditions, score: str) -> AcrossBoard:
     profile. Raises UsageError for another score, fewer than two conditions, or fewer than two methods on all of them.
     """
     kind = compared_score(score)
-    table = score_table_of(found.entries, found.loss).filter(pl.col("score").is_in(list(COMPARED_SCORES)))
+    table = score_table(found.entries, found.loss).filter(pl.col("score").is_in(list(COMPARED_SCORES)))
     by_score = ranking_costs(table)
     of_score = by_score.filter(pl.col("score") == score, pl.col("cost").is_not_null())
     present = [name for name in found.frame["condition"] if name in set(of_score["workload"])]

@@ -30,7 +30,7 @@ from analysis.paper.prose import Text, cited_keys, text_latex, text_markdown
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
 from analysis.scores.flags import used_flags
-from analysis.scores.leaderboard import differences
+from analysis.scores.table import score_differences
 from analysis.subject import Subject
 from analysis.tables.held_out import held_out_group
 from analysis.tables.latex import ON_PAGE, group_latex
@@ -112,7 +112,7 @@ def _write_numbers(subject: Subject, sections: Iterable[Section], folder: Path) 
     """Every number behind tables and figures, with all digits; the names of the scores among them."""
     _write(folder / "numbers.csv", subject.results.select(*RESULT_COLUMNS).write_csv())
     _write(folder / "leaderboard.csv", FORMATS["csv"](subject.board))
-    _write(folder / "differences.csv", differences(subject.scored, subject.score).write_csv())
+    _write(folder / "differences.csv", score_differences(subject.entries, subject.score).write_csv())
     if subject.manifest is not None:
         _write(folder / "manifest.json", subject.manifest)
     further = {name: frame for part in sections for name, frame in part.frames.items()}

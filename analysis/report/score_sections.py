@@ -12,7 +12,7 @@ from analysis.report.section import Section
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES
 from analysis.scores.parts import ScoredEntry
-from analysis.scores.table import SCORE_DIFFERENCE_COLUMNS, score_differences, score_table_of
+from analysis.scores.table import SCORE_DIFFERENCE_COLUMNS, score_differences, score_table
 from analysis.tables.scores import aggregate_tables, correlation_tables, rank_tables, scores_tables
 from analysis.tables.table import Group
 
@@ -42,7 +42,7 @@ _AGGREGATE_NOTE = (
 
 def other_scores(entries: Sequence[ScoredEntry], loss: str) -> Section:
     """The section, its tables, and scores.csv, score_differences.csv and score_correlations.csv."""
-    table = score_table_of(entries, loss)
+    table = score_table(entries, loss)
     ranking = ranking_table(table, entries)
     correlations = score_correlations(ranking).filter(pl.col("spearman").is_not_null())
     tested = table.filter(pl.col("higher_is_better").is_not_null() & pl.col("value").is_not_null())

@@ -1,4 +1,4 @@
-"""95% intervals over few seeds for any score of an (lr x seed) loss matrix, and paired differences between methods.
+"""95% intervals over few seeds for any score of an (lr x seed) loss matrix.
 
 The standard error is the wider of two, with Student's t on S - 1 degrees of freedom, centred on the score:
 
@@ -20,11 +20,7 @@ Legend: L learning rates, S seeds, X any batch axes.
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
@@ -34,31 +30,6 @@ from analysis.scores.robustness import Score
 from analysis.scores.scales import Interval
 
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """First minus second, paired by seed: value, standard error and two-sided p-value; p is 1 if it can't be told."""
-
-    value: float
-    standard_error: float | None
-    p_value: float
-    num_seeds: int
-
-    @property
-    def half_width(self) -> float | None:
-        """Half the width of the 95% interval; None with fewer than two shared seeds."""
-        return None if self.standard_error is None else float(half_width(self.standard_error, self.num_seeds))
-
-    @property
-    def interval(self) -> Interval:
-        """The value with its 95% interval."""
-        return Interval.around(self.value, self.half_width)
-
-    def p_of(self, value: float) -> float:
-        """Two-sided p-value of this value with the standard error of the difference, which must have one."""
-        assert self.standard_error is not None
-        return two_sided(value, self.standard_error, self.num_seeds)
 
 
 def standard_error(
@@ -180,59 +151,6 @@ def mean_interval(values_S: np.ndarray) -> Interval:
     return _around(value, float(values_S.std(ddof=1)) / np.sqrt(num_seeds), num_seeds)
 
 
-def two_sided(value: float, error: float, num_seeds: int) -> float:
-    """p-value of Student's t on num_seeds - 1 degrees of freedom."""
-    return 0.0 if error == 0 else 2 * float(special.stdtr(num_seeds - 1, -abs(value) / error))
-
-
-def p_beyond(found: Difference, step: float) -> float:
-    """p-value of a difference larger than `step`, which the coarseness of a grid alone explains, in [0, 1]."""
-    beyond = abs(found.value) - step
-    if found.standard_error is None or not beyond > 1e-12 * step:
-        return 1.0
-    return found.p_of(beyond)
-
-
-def paired_difference(score: Score, first: LossGrid, second: LossGrid) -> Difference:
-    """Score of `first` minus that of `second` on the seeds they share, deleting the same seed from both at a time.
-
-    Sharing a seed means sharing weights and data, so what both owe to the seed cancels. With fewer than two shared
-    seeds nothing can be told: p is 1, as it is where the difference is mere rounding. Two entries
-    that differ by the same amount for every seed have p 0. Where the score is not a number for one of them, or for some
-    choice of seeds, there is no standard error and p is 1.
-    """
-    return paired_differences(score, [first, second])[0]
-
-
-def paired_differences(score: Score, grids: Sequence[LossGrid], *, jumps: bool = False) -> list[Difference]:
-    """`paired_difference` of every pair, in the order of itertools.combinations; each grid is scored once.
-
-    `jumps` as in `standard_error`.
-    """
-
-    @functools.cache
-    def scored(place: int, seeds: tuple[int, ...]) -> _Scored:
-        grid = grids[place] if len(seeds) < 2 else grids[place].of_seeds(seeds)
-        return _scored(score, grid, jumps=jumps)
-
-    found = []
-    for first, second in itertools.combinations(range(len(grids)), 2):
-        seeds = tuple(sorted(set(grids[first].seeds) & set(grids[second].seeds)))
-        kept = seeds if len(seeds) > 1 else ()
-        found.append(_difference(scored(first, kept), scored(second, kept), len(seeds)))
-    return found
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """p-values corrected for their number, in the order given, in [0, 1]. Source: Holm 1979, step-down Bonferroni."""
-    order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(p_values), 0, -1)
-    stepped = np.maximum.accumulate(np.asarray(p_values)[order] * factors) if len(p_values) else np.empty(0)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(stepped, 1.0)
-    return corrected.tolist()
-
-
 def _halves(num_seeds: int) -> np.ndarray:
     """Places of half of the seeds, rounded up, (H, M): arcs from every seed at every stride that visits all seeds."""
     strides = [stride for stride in range(1, num_seeds // 2 + 1) if math.gcd(stride, num_seeds) == 1]
@@ -242,43 +160,3 @@ def _halves(num_seeds: int) -> np.ndarray:
 
 def _around(value: float, error: float, num_seeds: int) -> Interval:
     return Interval.around(value, float(half_width(error, num_seeds)) if np.isfinite(error) else None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scored:
-    """The score of some seeds, without each in turn, of each alone, and of halves of them, none unless it jumps.
-
-    `scale`: their largest initial loss.
-    """
-
-    value: float
-    left_out_S: np.ndarray
-    alone_S: np.ndarray
-    of_half_H: np.ndarray
-    scale: float
-
-
-def _scored(score: Score, grid: LossGrid, *, jumps: bool) -> _Scored:
-    data = (grid.losses, grid.initial_losses, grid.lrs)
-    several = len(grid.seeds) > 1
-    return _Scored(
-        value=float(score(*data)),
-        left_out_S=leave_one_out(score, *data) if several else np.empty(0),
-        alone_S=single_seed_scores(score, *data) if several else np.empty(0),
-        of_half_H=half_scores(score, *data) if several and jumps else np.empty(0),
-        scale=float(np.abs(grid.initial_losses).max()),
-    )
-
-
-def _difference(first: _Scored, second: _Scored, num_seeds: int) -> Difference:
-    value = first.value - second.value
-    if num_seeds < 2:
-        return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=num_seeds)
-    error = float(wider_error(first.left_out_S - second.left_out_S, first.alone_S - second.alone_S))
-    if len(first.of_half_H):
-        error = max(error, float(half_error(first.of_half_H - second.of_half_H, num_seeds)))
-    if not np.isfinite(value + error):
-        return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=num_seeds)
-    is_rounding = abs(value) <= 1e-12 * max(first.scale, second.scale)
-    p_value = 1.0 if is_rounding else two_sided(value, error, num_seeds)
-    return Difference(value=value, standard_error=error, p_value=p_value, num_seeds=num_seeds)

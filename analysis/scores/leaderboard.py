@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from analysis.curves import ENTRY, Entries, curves, entries_by_workload, entry_label
+from analysis.curves import ENTRY, Entries, curves, entries_by_workload
 from analysis.losses import choose_loss
 from analysis.scores.controls import CONTROL, CONTROL_COLUMNS, control_columns, without_controls
 from analysis.scores.costs import COST_COLUMNS
@@ -17,9 +17,8 @@ from analysis.scores.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.scores.guards import board_flags
 from analysis.scores.intervals import interval
 from analysis.scores.kinds import SCORE_KINDS
-from analysis.scores.pairing import how_compared
-from analysis.scores.rank_ranges import Compared, compared_pairs, rank_ranges
-from analysis.scores.robustness import SENSITIVITIES, Score
+from analysis.scores.rank_ranges import rank_ranges
+from analysis.scores.robustness import SENSITIVITIES
 from analysis.scores.separation import learned_entries
 from analysis.scores.unscored import unscored_rows
 from bench.errors import unknown
@@ -69,7 +68,8 @@ def leaderboard(
     rank, and no other entry is compared with them. COST_COLUMNS are null: `with_costs` fills them. Raises UsageError as
     `choose_loss` does.
     """
-    _sensitivity(score)
+    if score not in SENSITIVITIES:
+        raise unknown("score", score, SENSITIVITIES)
     controls = controls or {}
     scored = choose_loss(results, loss)
     rows = [row for entries in entries_by_workload(scored) for row in _rows(entries, score, controls)]
@@ -81,21 +81,6 @@ def leaderboard(
     num_steps = dict(results.group_by("workload").agg(most_steps).iter_rows())
     measures = held_out(curves(results), board, num_steps)
     return board.join(measures, on=ENTRY, how="left", maintain_order="left").select(*LEADERBOARD_COLUMNS)
-
-
-def differences(results: pl.DataFrame, score: str = "lr_sensitivity") -> pl.DataFrame:
-    """Every pair of entries of a workload that learned, first minus second, of the loss that `results` have chosen.
-
-    Columns: workload, first and second (labels of method, optimizer, knobs), difference, ci_low, ci_high (uncorrected
-    95% interval), p_value, p_holm (corrected over the workload's pairs that can be tested), compared (paired by seed,
-    or unpaired where the seeds are not the same), num_seeds (of the entry with fewer).
-    """
-    definition = _sensitivity(score)
-    learned = map(learned_entries, entries_by_workload(results))
-    rows = [_difference_row(pair) for entries in learned for pair in compared_pairs(entries, definition)]
-    schema = dict.fromkeys(("workload", "first", "second"), pl.String)
-    schema |= dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64)
-    return pl.DataFrame(rows, schema={**schema, "compared": pl.String, "num_seeds": pl.Int64})
 
 
 def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dict[str, object]]:
@@ -140,22 +125,3 @@ def _with_blown_up(board: pl.DataFrame, curve_frame: pl.DataFrame) -> pl.DataFra
         for text, share in joined.select("flags", "blown_up_share").iter_rows()
     ]
     return joined.with_columns(flags=pl.Series(flags, dtype=pl.String))
-
-
-def _difference_row(pair: Compared) -> dict[str, object]:
-    return {
-        "workload": pair.first[0],
-        "first": entry_label(*pair.first[1:]),
-        "second": entry_label(*pair.second[1:]),
-        **pair.difference.interval.columns("difference", "ci"),
-        "p_value": pair.difference.p_value,
-        "p_holm": pair.p_holm,
-        "compared": how_compared(pair.difference),
-        "num_seeds": pair.difference.num_seeds,
-    }
-
-
-def _sensitivity(score: str) -> Score:
-    if score not in SENSITIVITIES:
-        raise unknown("score", score, SENSITIVITIES)
-    return SENSITIVITIES[score]

@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from analysis.curves import Entries
 from analysis.scores.flags import has_learned
-from analysis.scores.intervals import CONFIDENCE, Difference
+from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.pairing import corrected, entry_differences
 from analysis.scores.robustness import Score
 
 NO_RANK = "–"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """Two entries by their keys, first minus second, and the p-value corrected over the workload's pairs."""
-
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-    difference: Difference
-    p_holm: float
-
-
-def compared_pairs(entries: Entries, score: Score) -> list[Compared]:
-    """Every pair of entries of a workload, in the order of itertools.combinations."""
-    found = entry_differences(score, list(entries.values()))
-    return [
-        Compared(first=first, second=second, difference=difference, p_holm=p_holm)
-        for (first, second), difference, p_holm in zip(
-            itertools.combinations(entries, 2), found, corrected(found), strict=True
-        )
-    ]
 
 
 def rank_ranges(entries: Entries, score: Score) -> dict[tuple[str, ...], tuple[int, int]]:
@@ -47,10 +25,10 @@ def rank_ranges(entries: Entries, score: Score) -> dict[tuple[str, ...], tuple[i
     """
     tested = {key: grid for key, grid in entries.items() if len(grid.seeds) > 1}
     least, largest = dict.fromkeys(tested, 1), dict.fromkeys(tested, len(tested))
-    for pair in compared_pairs(tested, score):
-        if pair.p_holm < 1 - CONFIDENCE:
-            is_first_worse = pair.difference.value > 0
-            better, worse = (pair.second, pair.first) if is_first_worse else (pair.first, pair.second)
+    found = entry_differences(score, list(tested.values()))
+    for pair, difference, p_holm in zip(itertools.combinations(tested, 2), found, corrected(found), strict=True):
+        if p_holm < 1 - CONFIDENCE:
+            better, worse = reversed(pair) if difference.value > 0 else pair
             least[worse] += 1
             largest[better] -= 1
     return {key: (least[key], largest[key]) for key in tested}

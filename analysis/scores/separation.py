@@ -11,8 +11,8 @@ import polars as pl
 from scipy import special
 
 from analysis.curves import Entries, entries_by_workload, entry_label
-from analysis.scores.intervals import CONFIDENCE, Difference
-from analysis.scores.pairing import entry_difference, how_compared
+from analysis.scores.intervals import CONFIDENCE
+from analysis.scores.pairing import Difference, entry_difference
 from analysis.scores.robustness import SENSITIVITIES, Score, is_at_chance
 from bench.errors import UsageError
 
@@ -137,7 +137,7 @@ def _row(pair: Neighbours) -> dict[str, object]:
         "better": entry_label(*pair.first[1:]),
         "worse": entry_label(*pair.second[1:]),
         **found.interval.columns("difference", "ci"),
-        "compared": how_compared(found),
+        "compared": found.compared,
         "num_seeds": found.num_seeds,
         "num_seeds_needed": needed,
         "seeds_needed": "unknown" if error is None else f"more than {MAX_SEEDS}" if needed is None else str(needed),

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import special
 
 from analysis.curves import LossGrid
-from analysis.scores.intervals import CONFIDENCE, Difference, two_sided
-from analysis.scores.pairing import UnpairedDifference
+from analysis.scores.intervals import CONFIDENCE
+from analysis.scores.pairing import UNPAIRED, Difference, two_sided
 from analysis.scores.scales import Interval
 
 _LEAST_KURTOSIS = 0.3
@@ -54,16 +54,16 @@ def spread_difference(first: LossGrid, second: LossGrid) -> Difference:
     seeds, one_S, two_S = first.seeds, first.losses[0], second.losses[0]
     value = float(one_S.std(ddof=1) - two_S.std(ddof=1)) if len(seeds) > 1 else float("nan")
     if len(seeds) < 3:
-        return Difference(value=value, standard_error=None, p_value=1.0, num_seeds=len(seeds))
+        return Difference(value=value, num_seeds=len(seeds), freedom=0.0)
     sums_S, differences_S = one_S + two_S - (one_S + two_S).mean(), one_S - two_S - (one_S - two_S).mean()
     scale = float(np.linalg.norm(sums_S) * np.linalg.norm(differences_S))
     correlation = min(abs(float(sums_S @ differences_S)) / scale, 1.0) if scale else 0.0
     unexplained = np.sqrt((1 - correlation**2) / (len(seeds) - 2))
-    p_value = two_sided(correlation, float(unexplained), len(seeds) - 1)
-    return Difference(value=value, standard_error=None, p_value=p_value, num_seeds=len(seeds))
+    p_value = two_sided(correlation, float(unexplained), len(seeds) - 2)
+    return Difference(value=value, p_value=p_value, num_seeds=len(seeds), freedom=len(seeds) - 2)
 
 
-def _unpaired(one_S: np.ndarray, two_S: np.ndarray) -> UnpairedDifference:
+def _unpaired(one_S: np.ndarray, two_S: np.ndarray) -> Difference:
     num_seeds = min(len(one_S), len(two_S))
     spreads = [float(values_S.std(ddof=1)) if num_seeds > 1 else float("nan") for values_S in (one_S, two_S)]
     p_value = 1.0
@@ -71,8 +71,8 @@ def _unpaired(one_S: np.ndarray, two_S: np.ndarray) -> UnpairedDifference:
         freedoms = float(_freedom(one_S)), float(_freedom(two_S))
         ratio = (spreads[0] / spreads[1]) ** 2 if spreads[1] else np.inf
         p_value = min(1.0, 2 * float(min(special.fdtr(*freedoms, ratio), special.fdtrc(*freedoms, ratio))))
-    return UnpairedDifference(
-        value=spreads[0] - spreads[1], standard_error=None, p_value=p_value, num_seeds=num_seeds, freedom=0.0
+    return Difference(
+        value=spreads[0] - spreads[1], p_value=p_value, num_seeds=num_seeds, freedom=0.0, compared=UNPAIRED
     )
 
 

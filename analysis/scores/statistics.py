@@ -16,13 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.curves import LossGrid
-from analysis.scores.intervals import (
-    Difference,
-    interval,
-    p_beyond,
-    rounded_interval,
-)
-from analysis.scores.pairing import entry_differences
+from analysis.scores.intervals import interval, rounded_interval
+from analysis.scores.pairing import Difference, entry_differences
 from analysis.scores.robustness import Score
 from analysis.scores.scales import Interval
 from analysis.scores.spreads import spread_difference, spread_interval
@@ -112,7 +107,7 @@ def _stepped(score: Score, estimate: Callable[[LossGrid], Interval], step: Calla
     def differences(grids: Sequence[LossGrid]) -> list[Difference]:
         steps = [max(step(first), step(second)) for first, second in itertools.combinations(grids, 2)]
         found = entry_differences(score, grids)
-        return [dataclasses.replace(one, p_value=p_beyond(one, width)) for one, width in zip(found, steps, strict=True)]
+        return [dataclasses.replace(one, p_value=one.p_beyond(width)) for one, width in zip(found, steps, strict=True)]
 
     return Statistic(estimate=estimate, differences=differences, step=step)
 

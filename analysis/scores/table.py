@@ -14,14 +14,14 @@ import polars as pl
 from analysis.curves import ENTRY, Entries, LossGrid, curves, entry_label, loss_grids, matrices, one_a_point, with_knobs
 from analysis.losses import choose_loss
 from analysis.scores.definition import Extent
-from analysis.scores.intervals import CONFIDENCE, Difference
+from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.kinds import SCORE_KINDS, TARGET_SHARE, ScoreKind
-from analysis.scores.pairing import corrected, how_compared
+from analysis.scores.pairing import Difference, corrected
 from analysis.scores.parts import ScoredEntry, default_lrs
 from analysis.scores.robustness import best_loss, is_at_chance, is_chance
 from analysis.scores.scales import Interval
 from analysis.scores.separation import seeds_needed
-from analysis.scores.traces import MEASURES, TRIAL_COLUMNS, trial_measures
+from analysis.scores.traces import MEASURES, TRIAL_COLUMNS
 from bench.errors import UsageError, unknown
 from bench.trial import Outcome
 
@@ -65,24 +65,15 @@ class _Valued:
 _MEASURES = (*MEASURES, "target_s", "collapsed", "head_collapsed", "num_steps", "wall_s")
 
 
-def score_table(
-    results: pl.DataFrame, traces: pl.DataFrame | pl.LazyFrame | None, num_keys: int | Mapping[str, int], loss: str
-) -> pl.DataFrame:
+def score_table(entries: Sequence[ScoredEntry], loss: str) -> pl.DataFrame:
     """SCORE_TABLE_COLUMNS: one row an entry and score of SCORE_KINDS, in the order of both.
 
-    `results` has RESULT_COLUMNS; `traces` trial_id and TRACE_COLUMNS, None if there are none to read; `num_keys` is the
-    number of keys N of the workload's attention, or one a workload. Scores are of the `loss`, one of SCORED_LOSSES,
-    those from traces of the training loss. value is null where the score is not defined, and note says why; ci_low and
-    ci_high bound the 95% interval over num_seeds seeds, within the score's domain. They are null with one seed, or
-    where some choice of seeds leaves the score undefined, and equal, with a note, where all seeds are alike, which is
-    no certainty. at_chance: the entry learned hardly anything, so its scores mean little. Raises UsageError as
-    `choose_loss` does, and for a workload without a number of keys.
+    `entries` are those of `measured_entries` for the `loss`; scores from traces are of the training loss. value is null
+    where the score is not defined, and note says why; ci_low and ci_high bound the 95% interval over num_seeds seeds,
+    within the score's domain. They are null with one seed, or where some choice of seeds leaves the score undefined,
+    and equal, with a note, where all seeds are alike, which is no certainty. at_chance: the entry learned hardly
+    anything, so its scores mean little.
     """
-    return score_table_of(scored_entries(results, traces, num_keys, loss), loss)
-
-
-def score_table_of(entries: Sequence[ScoredEntry], loss: str) -> pl.DataFrame:
-    """`score_table` of what `scored_entries` gives for the loss."""
     rows = [{**_row(name, kind, entry), "loss": loss} for entry in entries for name, kind in SCORE_KINDS.items()]
     return pl.DataFrame(rows, schema=SCORE_TABLE_COLUMNS)
 
@@ -115,18 +106,13 @@ def score_kind(score: str) -> ScoreKind:
     return SCORE_KINDS[score]
 
 
-def scored_entries(
-    results: pl.DataFrame, traces: pl.DataFrame | pl.LazyFrame | None, num_keys: int | Mapping[str, int], loss: str
-) -> list[ScoredEntry]:
-    """What `score_table` and `score_differences` are computed from, by entry; arguments as `score_table` takes them."""
-    trials = trials_to_measure(results, num_keys)
-    return measured_entries(results, None if traces is None else trial_measures(traces, trials), loss)
+def trials_to_measure(results: pl.DataFrame, keys_of: Mapping[str, int]) -> pl.DataFrame:
+    """TRIAL_COLUMNS of analysis.scores.traces, one row a trial with a result.
 
-
-def trials_to_measure(results: pl.DataFrame, num_keys: int | Mapping[str, int]) -> pl.DataFrame:
-    """TRIAL_COLUMNS of analysis.scores.traces, one row a trial with a result; arguments as `score_table` takes them."""
+    `results` has RESULT_COLUMNS; `keys_of` is the number of keys N of the attention of each workload. Raises UsageError
+    for a workload without one.
+    """
     targets = _targets(loss_grids(curves(results)))
-    keys_of = dict.fromkeys(targets, num_keys) if isinstance(num_keys, int) else dict(num_keys)
     lacking = sorted(set(targets) - set(keys_of))
     if lacking:
         raise UsageError(f"num_keys lacks the workloads {', '.join(lacking)}; it has {', '.join(keys_of)}")
@@ -139,7 +125,11 @@ def trials_to_measure(results: pl.DataFrame, num_keys: int | Mapping[str, int]) 
 
 
 def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss: str) -> list[ScoredEntry]:
-    """`scored_entries` with what `trial_measures` says of the trials that have traces; None: there are none to read."""
+    """What scores and differences are computed from, by entry, of the `loss`, one of SCORED_LOSSES.
+
+    `results` has RESULT_COLUMNS; `measures` is what `trial_measures` says of the trials that have traces, None if there
+    are none to read. Raises UsageError as `choose_loss` does.
+    """
     curve_frame = curves(choose_loss(results, loss))
     grids, ended = loss_grids(curve_frame), curve_frame.filter(pl.col("final_loss").is_not_null())
     ends_of = {tuple(key): rows for key, rows in ended.partition_by(*ENTRY, as_dict=True).items()}
@@ -242,7 +232,7 @@ def _difference_rows(found: list[_Valued], score: str, kind: ScoreKind) -> list[
         names |= {"first": entry_label(*first.key[1:]), "second": entry_label(*second.key[1:])}
         verdict = _verdict(difference.value, p_holm, kind.higher_is_better)
         numbers = _numbers(difference, kind, first, second)
-        rows.append({**names, **numbers, "p_holm": p_holm, "verdict": verdict, "compared": how_compared(difference)})
+        rows.append({**names, **numbers, "p_holm": p_holm, "verdict": verdict, "compared": difference.compared})
     return rows
 
 

@@ -73,12 +73,12 @@ def scores(
 def _print_scores(
     entries: Sequence[ScoredEntry], format: str, differences: str | None, loss: str, *, is_wide: bool
 ) -> None:
-    from analysis.scores.table import score_differences, score_table_of
+    from analysis.scores.table import score_differences, score_table
 
     if differences is not None:
         print(_forms(score_differences(entries, differences), is_wide=is_wide)[format](), end="")
         return
-    table = score_table_of(entries, loss)
+    table = score_table(entries, loss)
     if format == "md":
         print(_markdown(table, entries), end="")
         return

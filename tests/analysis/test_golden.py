@@ -7,7 +7,8 @@ import pytest
 
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import leaderboard
-from analysis.scores.table import NOT_SEPARATED, score_differences, score_table, scored_entries
+from analysis.scores.table import NOT_SEPARATED, score_differences
+from tests.analysis.scored_results import scored_entries, scored_table
 from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row
 
 INF, NAN = math.inf, math.nan
@@ -23,7 +24,7 @@ def suite(losses: dict[float, list[float | None]], method: str = "a", **other) -
 
 
 def scores(data: pl.DataFrame) -> dict[str, float | None]:
-    found = score_table(data, NO_TRACES, 21, "train")
+    found = scored_table(data, NO_TRACES, 21, "train")
     return dict(found.filter(method="a").select("score", "value").iter_rows())
 
 
@@ -90,7 +91,7 @@ def test_missing_seeds_are_left_out_and_flagged():
 
 
 def test_one_seed_has_scores_without_intervals():
-    found = score_table(suite({lr: losses[1:] for lr, losses in GOLDEN.items()}), NO_TRACES, 21, "train")
+    found = scored_table(suite({lr: losses[1:] for lr, losses in GOLDEN.items()}), NO_TRACES, 21, "train")
     values = dict(found.select("score", "value").iter_rows())
     assert values["lr_sensitivity"] == pytest.approx(6.25 / 3 - 1.25)
     assert values["final_loss_spread"] is None
@@ -119,7 +120,7 @@ def test_everything_diverged():
     found = scores(data)
     assert {name: found[name] for name in expected} == expected
     assert (board(data)["rank"], board(data)["flags"].split(",")[0]) == (None, "at_chance")
-    assert score_table(data, NO_TRACES, 21, "train")["at_chance"].all()
+    assert scored_table(data, NO_TRACES, 21, "train")["at_chance"].all()
 
 
 def wanders(data: pl.DataFrame) -> bool:
@@ -153,7 +154,7 @@ def test_no_result_at_all_gives_empty_frames():
     assert leaderboard(lost).select("flags", "num_trials", "lr_sensitivity").row(0) == ("no_result", 0, None)
     assert leaderboard(frame([])).height == 0
     for data in (lost, frame([])):
-        assert score_table(data, NO_TRACES, 21, "train").height == 0
+        assert scored_table(data, NO_TRACES, 21, "train").height == 0
 
 
 def test_without_a_finite_loss_at_init_there_is_a_line_without_scores():

@@ -6,8 +6,9 @@ import pytest
 
 from analysis.scores.knob_maps import knob_maps
 from analysis.scores.leaderboard import leaderboard
-from analysis.scores.table import score_table_of, scored_entries
+from analysis.scores.table import score_table
 from analysis.spelling import with_one_spelling
+from tests.analysis.scored_results import scored_entries
 from tests.analysis.synthetic_results import frame, row, subject
 
 LRS = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
@@ -50,7 +51,7 @@ def test_neither_do_maps_scores_and_what_figures_are_drawn_from():
     for one, two in zip(knob_maps(data, "lr").values(), knob_maps(plain, "lr").values(), strict=True):
         assert one.x_values.tolist() == two.x_values.tolist() == LRS
         assert one.losses.tolist() == two.losses.tolist()
-    tables = [score_table_of(scored_entries(frame_, None, 1, "train"), "train") for frame_ in (data, plain)]
+    tables = [score_table(scored_entries(frame_, None, 1, "train"), "train") for frame_ in (data, plain)]
     assert tables[0].equals(tables[1])
     assert subject(data).results["lr"].unique().sort().to_list() == LRS
 

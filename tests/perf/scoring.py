@@ -76,7 +76,8 @@ def score(folder: Path) -> dict[str, float]:
     from analysis.across.disagreement import score_correlations
     from analysis.scores.kinds import SCORE_KINDS
     from analysis.scores.leaderboard import leaderboard
-    from analysis.scores.table import score_differences, score_table_of, scored_entries
+    from analysis.scores.table import score_differences, score_table
+    from tests.analysis.scored_results import scored_entries
 
     results = pl.read_parquet(folder / "results.parquet")
     traces = pl.scan_parquet(folder / "traces-*.parquet")
@@ -92,7 +93,7 @@ def score(folder: Path) -> dict[str, float]:
     lap("leaderboard, s")
     entries = scored_entries(results, traces, NUM_KEYS, "train")
     lap("traces to measures, s")
-    table = score_table_of(entries, "train")
+    table = score_table(entries, "train")
     score_correlations(table)
     lap("score table, s")
     for name in SCORE_KINDS:

@@ -9,7 +9,7 @@ from analysis.across.conditions import conditions
 from analysis.across.learned import ranking_costs, ranking_table, why_not_learned
 from analysis.across.ranking import across_board
 from analysis.scores.leaderboard import leaderboard
-from analysis.scores.table import measured_entries, score_table_of
+from analysis.scores.table import measured_entries, score_table
 from analysis.tables.scores import aggregate_tables
 from tests.analysis.across.side_frames import AT_CHANCE, LITTLE, side
 
@@ -28,7 +28,7 @@ def test_reasons_are_the_flags_of_the_leaderboard():
 
 def test_what_did_not_learn_costs_most_and_the_score_table_is_otherwise_as_it_was():
     entries = measured_entries(side(MIXED), None, "train")
-    table = score_table_of(entries, "train")
+    table = score_table(entries, "train")
     ranking = ranking_table(table, entries)
     assert ranking.drop("at_chance").equals(table.drop("at_chance"))
     assert dict(table.select("method", "at_chance").iter_rows()) == {"a": False, "b": True, "c": False, "d": False}
@@ -41,7 +41,7 @@ def test_a_report_and_a_comparison_of_the_same_runs_rank_alike():
     data = pl.concat([side(MIXED, workload="u"), side({"a": 0.2, "b": 0.3, "c": 0.1, "d": LITTLE}, workload="v",
                                                       floor=0.9)])  # fmt: skip
     entries = measured_entries(data, None, "train")
-    tables = aggregate_tables(ranking_table(score_table_of(entries, "train"), entries))
+    tables = aggregate_tables(ranking_table(score_table(entries, "train"), entries))
     (of_report,) = [table for table in tables if table.heading.startswith("LR sensitivity over")]
     compared = across_board(conditions({"one": data}, "train"), "lr_sensitivity")
     expected = {row["method"]: f"{row['mean_rank']:.2f}" for row in compared.methods.to_dicts()}

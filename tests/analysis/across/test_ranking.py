@@ -21,9 +21,9 @@ from analysis.across.ranking import (
 )
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.parts import NO_TRACES
-from analysis.scores.table import score_table
 from bench.errors import UsageError
 from tests.analysis.across.side_frames import AT_CHANCE, LITTLE, side
+from tests.analysis.scored_results import scored_table
 
 
 def board(*workloads: Mapping[str, float | str], score: str = "lr_sensitivity") -> AcrossBoard:
@@ -269,7 +269,7 @@ def test_agreement_is_the_mean_and_least_of_spearmans_rho_over_conditions():
 
 
 def test_compared_scores_are_those_with_a_direction_that_results_alone_give():
-    table = score_table(side(HAND[0], num_seeds=3, noise=0.01), None, 6, "train")
+    table = scored_table(side(HAND[0], num_seeds=3, noise=0.01), None, 6, "train")
     untraced = set(table.filter(pl.col("note") != NO_TRACES)["score"])
     assert set(COMPARED_SCORES) == {name for name in untraced if SCORE_KINDS[name].higher_is_better is not None}
     assert {kind.unit for kind in COMPARED_SCORES.values()} == set(REACHES)

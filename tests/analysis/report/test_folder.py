@@ -14,9 +14,9 @@ from analysis.figures.of_a_suite import trials_to_trace
 from analysis.losses import choose_loss, has_held_out
 from analysis.references import load
 from analysis.report.folder import write_report
-from analysis.scores.table import score_table
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT_COLUMNS
+from tests.analysis.scored_results import scored_table
 from tests.analysis.synthetic_results import (
     METHODS,
     frame,
@@ -194,7 +194,7 @@ def test_workloads_optimizers_and_knobs_have_their_own_figures(tmp_path):
 def test_measures_of_all_trials_add_the_scores_from_traces(tmp_path):
     data = results(num_seeds=2, methods=FEW)
     write_report(subject(data, traces(data), is_measured=True), tmp_path, formats=())
-    expected = score_table(data, traces(data), 21, "train")
+    expected = scored_table(data, traces(data), 21, "train")
     assert (tmp_path / "scores.csv").read_text(encoding="utf-8") == expected.write_csv()
     assert "Steps to target" in (tmp_path / "index.html").read_text(encoding="utf-8")
 

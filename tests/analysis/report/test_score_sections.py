@@ -6,7 +6,8 @@ import polars as pl
 
 from analysis.across.disagreement import score_correlations
 from analysis.report.score_sections import other_scores
-from analysis.scores.table import score_differences, score_table, scored_entries
+from analysis.scores.table import score_differences
+from tests.analysis.scored_results import scored_entries, scored_table
 from tests.analysis.synthetic_results import METHODS, frame, results, row, traces
 
 INF = math.inf
@@ -39,7 +40,7 @@ def learning(data: pl.DataFrame) -> pl.DataFrame:
 
 
 def table(data: pl.DataFrame) -> pl.DataFrame:
-    return score_table(data, None, 1, "train")
+    return scored_table(data, None, 1, "train")
 
 
 def told(data: pl.DataFrame):

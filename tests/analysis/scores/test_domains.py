@@ -13,7 +13,8 @@ from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.knobs import KNOB_SCORES, knob_sensitivity, lr_transfer
 from analysis.scores.leaderboard import HELD_OUT_MEASURES, leaderboard
 from analysis.scores.registry import REGISTRY
-from analysis.scores.table import score_differences, score_table_of, scored_entries
+from analysis.scores.table import score_differences, score_table
+from tests.analysis.scored_results import scored_entries
 from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row
 
 ALL_LRS = (3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3)
@@ -95,7 +96,7 @@ def test_scores_of_the_table(trials):
     entries = scored_entries(data, random_traces(data, np.random.default_rng(7)), 21, "train")
     extents = {entry.key[1]: entry.extent for entry in entries}
     lrs = data["lr"].min(), data["lr"].max()
-    found = score_table_of(entries, "train")
+    found = score_table(entries, "train")
     assert found["ci_low"].is_not_null().sum() > 20
     for line in found.iter_rows(named=True):
         kind, ends = SCORE_KINDS[line["score"]], (line["ci_low"], line["value"], line["ci_high"])

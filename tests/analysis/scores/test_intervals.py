@@ -1,6 +1,5 @@
-"""Intervals cover what they claim to, in simulated suites; differences and corrections by hand."""
+"""Intervals cover what they claim to, in simulated suites; those of rounded values by hand."""
 
-import itertools
 import math
 
 import numpy as np
@@ -11,16 +10,11 @@ from scipy import stats
 
 from analysis.curves import LossGrid
 from analysis.scores.intervals import (
-    Difference,
     Interval,
     half_error,
     half_scores,
-    holm,
     interval,
     mean_interval,
-    p_beyond,
-    paired_difference,
-    paired_differences,
     rounded_interval,
     standard_error,
 )
@@ -29,15 +23,13 @@ from analysis.scores.robustness import (
     best_loss,
     best_lr,
     diverged_share,
-    edge_lr,
     lr_sensitivity,
     lr_sensitivity_seedwise,
 )
-from tests.analysis.interval_coverage import LRS_L, SCENARIOS, coverage, simulate
+from tests.analysis.interval_coverage import SCENARIOS, coverage
 
 REPEATABLE = settings(deadline=None, derandomize=True)
 ORDINARY = SCENARIOS[:3]
-SEED_SETS = [(0, 1, 2), (0, 1, 2), (2, 5), (5,)]
 
 
 def grid(losses, initial, lrs=(0.1, 1.0), seeds=None) -> LossGrid:
@@ -110,59 +102,6 @@ def test_one_seed_has_no_interval():
     assert (found.value, found.low, found.high) == (pytest.approx(0.5), None, None)
 
 
-def test_paired_difference_by_hand():
-    # Scores of one seed are (a + b) / 2 - min(a, b). First: 1, 1.5, 2; second: 0.5, 0.5, 0.5.
-    first = grid([[1.0, 1.0, 1.0], [3.0, 4.0, 5.0]], [9.0] * 3)
-    second = grid([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]], [9.0] * 3)
-    found = paired_difference(lr_sensitivity, first, second)
-    # Differences 0.5, 1, 1.5: mean 1, s = 0.5, error 0.5 / sqrt(3), t = 3.46 on 2 degrees of freedom.
-    assert found.value == pytest.approx(1.0)
-    assert found.standard_error == pytest.approx(0.5 / math.sqrt(3))
-    assert found.p_value == pytest.approx(stats.ttest_1samp([0.5, 1.0, 1.5], 0.0)[1])
-
-
-def test_pairing_cancels_what_both_owe_to_the_seed():
-    noise = np.array([-3.0, 0.0, 1.0, 2.0])
-    first = grid([1.0 + 0 * noise, 5.0 + noise], np.full(4, 20.0))
-    second = grid([1.0 + 0 * noise, 5.2 + noise + [0.0, 0.01, -0.01, 0.0]], np.full(4, 20.0))
-    assert paired_difference(lr_sensitivity, first, second).p_value < 1e-4
-
-
-def test_only_shared_seeds_are_compared():
-    first = grid([[1.0, 1.0, 1.0], [3.0, 4.0, 5.0]], [9.0] * 3, seeds=(0, 1, 2))
-    second = grid([[1.0, 1.0], [2.0, 2.1]], [9.0] * 2, seeds=(2, 7))
-    found = paired_difference(lr_sensitivity, first, second)
-    assert (found.num_seeds, found.p_value, found.standard_error) == (1, 1.0, None)
-
-
-def test_rounding_is_no_difference():
-    losses = np.array([[1.0, 1.1, 0.9], [2.0, 2.1, 1.9]])
-    shifted = losses + np.array([0.1, 0.2, 0.7])
-    found = paired_difference(lr_sensitivity, grid(losses, [4.0] * 3), grid(shifted, [4.0] * 3))
-    assert found.value == pytest.approx(0.0, abs=1e-12)
-    assert found.p_value == 1.0
-
-
-def test_a_method_ties_with_itself():
-    same = grid([[1.0, 2.0], [3.0, 5.0]], [9.0] * 2)
-    assert paired_difference(lr_sensitivity, same, same).p_value == 1.0
-
-
-def test_several_grids_give_what_their_pairs_give():
-    rng = np.random.default_rng(4)
-    grids = [grid(rng.random((3, len(seeds))), [4.0] * len(seeds), (0.1, 1.0, 10.0), seeds) for seeds in SEED_SETS]
-    found = paired_differences(lr_sensitivity, grids)
-    assert found == [paired_difference(lr_sensitivity, *pair) for pair in itertools.combinations(grids, 2)]
-    assert [one.num_seeds for one in found] == [3, 1, 0, 1, 0, 1]
-
-
-def test_a_score_that_some_seeds_leave_undefined_has_no_error():
-    # The second entry has no stable lr.
-    first, second = grid([[1.0, 1.0], [4.0, 4.0]], [4.0] * 2), grid([[4.0, 4.0], [4.0, 4.0]], [4.0] * 2)
-    found = paired_difference(edge_lr, first, second)
-    assert (math.isnan(found.value), found.standard_error, found.p_value) == (True, None, 1.0)
-
-
 def test_error_of_rounded_values_by_hand():
     # Seeds 0, 0, 1 of four trials: shares 0, 0, 1/4; their variance 1/48 and that of the rounding 1/192, over 3.
     losses = [[math.inf, 1.0, 1.0], *([[1.0] * 3] * 3)]
@@ -176,37 +115,6 @@ def test_seeds_that_agree_on_a_step_are_as_uncertain_as_its_rounding():
     found = rounded_interval(diverged_share, grid([[math.inf] * 4, [1.0] * 4], [4.0] * 4), 0.5)
     assert found.high == pytest.approx(0.5 + stats.t.ppf(0.975, 3) * 0.5 / math.sqrt(48))
     assert rounded_interval(diverged_share, grid([[1.0]], [4.0], (0.1,)), 1.0).high is None
-
-
-def test_a_difference_must_pass_the_step_of_the_grid():
-    found = Difference(value=-1.5, standard_error=0.25, p_value=0.0, num_seeds=5)
-    assert p_beyond(found, 0.5) == pytest.approx(2 * stats.t.sf(4.0, 4))
-    assert p_beyond(found, 1.5) == 1.0
-    unknown = Difference(value=-1.5, standard_error=None, p_value=1.0, num_seeds=1)
-    assert p_beyond(unknown, 0.5) == 1.0
-
-
-def test_holm_by_hand():
-    # Sorted 0.01, 0.03, 0.04 times 3, 2, 1: 0.03, 0.06, 0.04 -> running maximum 0.03, 0.06, 0.06.
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([]) == []
-
-
-@REPEATABLE
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_lies_between_raw_and_bonferroni(p_values):
-    for raw, corrected in zip(p_values, holm(p_values), strict=True):
-        assert raw <= corrected <= min(1.0, raw * len(p_values))
-
-
-def test_equal_methods_are_seldom_told_apart():
-    # Two methods with the same law, 5 seeds: p < 0.05 in at most about 5% of 600 suites (standard error 0.9%).
-    rng = np.random.default_rng(3)
-    suites = [simulate(rng, SCENARIOS[1], 600, 5) for _ in range(2)]
-    first, second = ([grid(*suite, lrs=LRS_L) for suite in zip(*both, strict=True)] for both in suites)
-    pairs = zip(first, second, strict=True)
-    found = [paired_difference(lr_sensitivity, one, two).p_value < 0.05 for one, two in pairs]
-    assert np.mean(found) < 0.075
 
 
 def first_seed(losses_LS, initial_S, lrs_L):

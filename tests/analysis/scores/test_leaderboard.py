@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.scores.flags import FLAGS
-from analysis.scores.leaderboard import LEADERBOARD_COLUMNS, differences, leaderboard
+from analysis.scores.leaderboard import LEADERBOARD_COLUMNS, leaderboard
+from analysis.scores.table import score_differences
 from bench.errors import UsageError
-from tests.analysis.synthetic_results import METHODS, frame, results, row, with_held_out
+from tests.analysis.scored_results import scored_entries
+from tests.analysis.synthetic_results import frame, results, row, with_held_out
 
 PROMISED = ["rank", "rank_worst", "workload", "method", "optimizer", "lr_sensitivity", "ci_low", "ci_high"]
 PROMISED += ["best_loss", "best_lr", "stable_decades", "diverged_share", "blown_up_share", "blown_up_loss"]
@@ -112,7 +114,7 @@ def test_entries_of_other_seeds_are_compared_unpaired():
     assert board["lr_sensitivity"].to_list() == pytest.approx([0.1650, 0.3692], abs=5e-5)
     assert "needs_seeds" not in ",".join(board["flags"])
     assert sum("unpaired" in flags for flags in board["flags"]) == 1
-    pair = differences(disjoint_seeds()).row(0, named=True)
+    pair = score_differences(scored_entries(disjoint_seeds(), None, 1, "train"), "lr_sensitivity").row(0, named=True)
     assert (pair["first"], pair["compared"], pair["num_seeds"]) == ("narrow, sgd", "unpaired", 4)
     assert pair["difference"] == pytest.approx(0.2042, abs=5e-5)
     assert (pair["ci_low"], pair["ci_high"]) == pytest.approx((0.1975, 0.2109), abs=5e-5)
@@ -227,16 +229,6 @@ def test_held_out_columns_are_null_without_held_out_data():
     measures = [name for name in board.columns if name.startswith(("val_", "generalisation"))]
     assert len(measures) == 12
     assert board.select(measures).null_count().row(0) == (board.height,) * 12
-
-
-def test_differences_agree_with_the_leaderboard():
-    data = results(num_seeds=3)
-    scores = {f"{row['method']}, sgd": row["lr_sensitivity"] for row in leaderboard(data).iter_rows(named=True)}
-    pairs = differences(data)
-    assert pairs.height == len(METHODS) * (len(METHODS) - 1) // 2
-    for pair in pairs.iter_rows(named=True):
-        assert pair["difference"] == pytest.approx(scores[pair["first"]] - scores[pair["second"]])
-        assert pair["p_holm"] >= pair["p_value"]
 
 
 def test_a_leaderboard_does_not_wait_for_the_import_of_scipys_statistics():

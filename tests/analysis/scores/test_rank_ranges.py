@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.curves import LossGrid
-from analysis.scores.rank_ranges import compared_pairs, place_of_best, rank_ranges, rank_text
+from analysis.scores.pairing import corrected, entry_differences
+from analysis.scores.rank_ranges import place_of_best, rank_ranges, rank_text
 
 
 def mean_loss(losses_LS, initial_S, lrs_L):
@@ -54,7 +55,8 @@ def test_ranges_are_within_the_entries_and_hold_the_order_by_value(num_entries, 
     assert all(
         1 <= least <= rank <= largest <= num_entries for (least, largest), rank in zip(found, order, strict=True)
     )
-    num_separated = sum(pair.p_holm < 0.05 for pair in compared_pairs(entries(losses_KS), mean_loss))
+    pairs = entry_differences(mean_loss, list(entries(losses_KS).values()))
+    num_separated = sum(p_holm < 0.05 for p_holm in corrected(pairs))
     assert sum(least - 1 for least, _ in found) == sum(num_entries - largest for _, largest in found) == num_separated
 
 

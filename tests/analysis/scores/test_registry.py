@@ -13,7 +13,8 @@ from analysis.scores.knobs import KNOB_SCORES, KNOB_SENSITIVITY_COLUMNS, LR_TRAN
 from analysis.scores.parts import whole
 from analysis.scores.registry import REGISTRY
 from analysis.scores.statistics import smooth
-from analysis.scores.table import score_table_of, scored_entries
+from analysis.scores.table import score_table
+from tests.analysis.scored_results import scored_entries
 from tests.analysis.synthetic_results import results, traces
 
 NUM_KEYS = 21
@@ -30,7 +31,7 @@ def test_no_name_is_of_two_scores():
 
 
 def test_values_keep_to_the_bounds_of_their_score(entries):
-    for name, score, value in score_table_of(entries, "train").select("method", "score", "value").drop_nulls().rows():
+    for name, score, value in score_table(entries, "train").select("method", "score", "value").drop_nulls().rows():
         least, largest = SCORE_KINDS[score].bounds
         assert least <= value <= largest, (name, score)
 
@@ -61,7 +62,7 @@ def test_a_new_score_is_one_entry(entries, monkeypatch):
         spread=smooth,
     )
     monkeypatch.setitem(SCORE_KINDS, "worst_loss", kind)
-    table = score_table_of(entries, "train").filter(score="worst_loss")
+    table = score_table(entries, "train").filter(score="worst_loss")
     assert table["value"].to_list() == [pytest.approx(worst_loss(*_of(entry.grid))) for entry in entries]
     section = other_scores(entries, "train")
     assert section.definitions["worst_loss"] == kind.definition
@@ -72,7 +73,7 @@ def test_a_new_score_is_one_entry(entries, monkeypatch):
 def test_units_of_differences(entries):
     assert SCORE_KINDS["best_lr"].difference_unit == "decades"
     assert dataclasses.replace(SCORE_KINDS["best_lr"], unit="steps").difference_unit == "steps"
-    assert score_table_of(entries, "train")["unit"].dtype == pl.String
+    assert score_table(entries, "train")["unit"].dtype == pl.String
 
 
 def _of(grid):

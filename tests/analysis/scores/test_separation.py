@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.scores.leaderboard import differences, leaderboard
+from analysis.scores.leaderboard import leaderboard
 from analysis.scores.separation import SEPARATION_COLUMNS, seeds_for, seeds_needed, seeds_to_separate
+from analysis.scores.table import score_differences
 from bench.errors import UsageError
+from tests.analysis.scored_results import scored_entries
 from tests.analysis.synthetic_results import frame, results, row
 
 
@@ -106,7 +108,8 @@ def test_neighbours_share_optimizer_and_knobs_and_have_learned():
 @pytest.mark.parametrize("score", ["lr_sensitivity", "lr_sensitivity_seedwise"])
 def test_rows_are_the_leaderboards_neighbours_with_its_differences(score):
     data = results(num_seeds=3)
-    found, board, pairs = seeds_to_separate(data, score), leaderboard(data, score), differences(data, score)
+    found, board = seeds_to_separate(data, score), leaderboard(data, score)
+    pairs = score_differences(scored_entries(data, None, 1, "train"), score)
     order = [f"{method}, sgd" for method in board["method"]]
     assert [found["better"][0], *found["worse"]] == order
     sizes = {

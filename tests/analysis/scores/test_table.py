@@ -8,7 +8,7 @@ import pytest
 from analysis.curves import ENTRY
 from analysis.scores.intervals import mean_interval
 from analysis.scores.kinds import SCORE_KINDS
-from analysis.scores.leaderboard import differences, leaderboard
+from analysis.scores.leaderboard import leaderboard
 from analysis.scores.spreads import spread_interval
 from analysis.scores.table import (
     NOT_SEPARATED,
@@ -17,12 +17,11 @@ from analysis.scores.table import (
     measured_entries,
     score_differences,
     score_table,
-    score_table_of,
-    scored_entries,
     trials_to_measure,
 )
 from analysis.scores.traces import trial_measures
 from bench.errors import UsageError
+from tests.analysis.scored_results import scored_entries, scored_table
 from tests.analysis.synthetic_results import METHODS, TRACE_SCHEMA, frame, results, row, traces, with_held_out
 
 INF = math.inf
@@ -46,7 +45,7 @@ def scores_of(table: pl.DataFrame, method: str) -> dict[str, dict]:
 
 
 def table(data: pl.DataFrame, trace: pl.DataFrame | None = None, loss: str = "train") -> pl.DataFrame:
-    return score_table(data, trace, 21, loss)
+    return scored_table(data, trace, 21, loss)
 
 
 # Best at 0.01 with losses 1 and 2; 0.1 is stable, at 1 a seed diverges.
@@ -238,9 +237,9 @@ def test_every_score_of_a_whole_suite_has_a_value_and_an_interval_around_it():
 
 def test_num_keys_may_be_one_a_workload_and_must_know_each():
     data = suite({"a": A})
-    assert score_table(data, None, {"in_context_regression": 21}, "train").equals(table(data))
+    assert scored_table(data, None, {"in_context_regression": 21}, "train").equals(table(data))
     with pytest.raises(UsageError, match="num_keys lacks the workloads in_context_regression"):
-        score_table(data, None, {"other": 21}, "train")
+        scored_table(data, None, {"other": 21}, "train")
 
 
 def test_validation_scores_are_of_held_out_losses():
@@ -252,10 +251,13 @@ def test_validation_scores_are_of_held_out_losses():
 
 def test_differences_of_the_sensitivity_are_the_boards():
     data = results(num_seeds=3)
-    found, board = score_differences(scored_entries(data, None, 1, "train"), "lr_sensitivity"), differences(data)
+    found = score_differences(scored_entries(data, None, 1, "train"), "lr_sensitivity")
     assert found.schema == pl.Schema(SCORE_DIFFERENCE_COLUMNS)
-    for name in ("first", "second", "difference", "ci_low", "p_holm"):
-        assert found[name].to_list() == board[name].to_list()
+    scores = {f"{row['method']}, sgd": row["lr_sensitivity"] for row in leaderboard(data).iter_rows(named=True)}
+    assert found.height == len(METHODS) * (len(METHODS) - 1) // 2
+    for pair in found.iter_rows(named=True):
+        assert pair["difference"] == pytest.approx(scores[pair["first"]] - scores[pair["second"]])
+        assert pair["p_holm"] >= pair["p_value"]
 
 
 def difference(curves: dict[str, list[list[float | None]]], score: str) -> dict:
@@ -306,10 +308,10 @@ def test_an_unknown_score_is_named():
 def test_measures_made_before_give_the_same_scores():
     data = results(num_seeds=2, methods={name: METHODS[name] for name in ("softmax", "relu_kernel")})
     all_traces = traces(data)
-    measures = trial_measures(all_traces, trials_to_measure(data, 21))
-    assert score_table_of(measured_entries(data, measures, "train"), "train").equals(table(data, all_traces))
-    assert score_table_of(measured_entries(data, None, "train"), "train").equals(table(data))
+    measures = trial_measures(all_traces, trials_to_measure(data, dict.fromkeys(data["workload"], 21)))
+    assert score_table(measured_entries(data, measures, "train"), "train").equals(table(data, all_traces))
+    assert score_table(measured_entries(data, None, "train"), "train").equals(table(data))
     of_softmax = measures.join(data.filter(method="softmax"), on="trial_id", how="semi")
-    found = score_table_of(measured_entries(data, of_softmax, "train"), "train")
+    found = score_table(measured_entries(data, of_softmax, "train"), "train")
     assert scores_of(found, "softmax") == scores_of(table(data, all_traces), "softmax")
     assert scores_of(found, "relu_kernel")["spike_rate"]["note"] == "no traces"

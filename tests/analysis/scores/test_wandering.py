@@ -10,8 +10,9 @@ from scipy import optimize, special, stats
 
 from analysis.curves import LossGrid
 from analysis.scores.robustness import best_loss
-from analysis.scores.table import NOT_SEPARATED, score_differences, score_table, scored_entries
+from analysis.scores.table import NOT_SEPARATED, score_differences
 from analysis.scores.wandering import cliff_wanders, unseen_at, unseen_at_best
+from tests.analysis.scored_results import scored_entries, scored_table
 from tests.analysis.synthetic_results import frame, row
 
 INF = math.inf
@@ -129,7 +130,7 @@ def suite(edges: dict[str, list[float]]) -> list[dict]:
 
 def test_the_table_reaches_up_and_says_why():
     data = frame(suite({"wanders": [-3.5, -2.5, -1.5], "stays": [-2.5, -2.5, -2.5]}))
-    table = score_table(data, None, 21, "train").filter(score="best_loss")
+    table = scored_table(data, None, 21, "train").filter(score="best_loss")
     wanders, stays = table.filter(method="wanders").row(0, named=True), table.filter(method="stays").row(0, named=True)
     assert wanders["value"] == stays["value"]
     assert wanders["ci_low"] == stays["ci_low"]

@@ -5,9 +5,9 @@ import pytest
 
 from analysis.across.disagreement import score_correlations
 from analysis.across.learned import ranking_table
-from analysis.scores.table import score_table, scored_entries
 from analysis.tables.scores import aggregate_tables, correlation_tables, rank_tables, scores_tables
 from tests.analysis.report.test_score_sections import learning, suite, table
+from tests.analysis.scored_results import scored_entries, scored_table
 from tests.analysis.synthetic_results import METHODS, frame, results, row, traces
 
 
@@ -87,7 +87,7 @@ def test_a_method_that_did_not_learn_on_a_workload_ranks_last_there(loss):
 
 def test_wide_tables_go_on_in_others():
     data = results(num_seeds=2, methods={name: METHODS[name] for name in ("softmax", "relu_kernel")})
-    scored = score_table(data, traces(data), 21, "train")
+    scored = scored_table(data, traces(data), 21, "train")
     for tables in (scores_tables(scored), rank_tables(scored)):
         assert len(tables) > 1
         assert [one.heading.endswith(", continued") for one in tables] == [False] + [True] * (len(tables) - 1)

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from analysis.scores.kinds import SCORE_KINDS
-from analysis.scores.table import score_table
 from bench.results.publish import publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_grid
@@ -19,6 +18,7 @@ from bench.store import Store, Tracker, read_results, read_traces
 from bench.suite import load_suite
 from bench.trace import TRACE_COLUMNS
 from bench.trial import Outcome, Result
+from tests.analysis.scored_results import scored_table
 from tests.command_line import bench_here
 
 SUITE = """
@@ -86,7 +86,7 @@ def test_csv_and_json_are_the_score_table(folder):
     store = Store(folder / "store", None, warn=pytest.fail)
     stored = read_results(store, "scored")
     # In-context regression of 5 pairs and a query has 6 keys.
-    expected = score_table(stored, read_traces(store, "scored", stored["trial_id"].to_list()), 6, "train")
+    expected = scored_table(stored, read_traces(store, "scored", stored["trial_id"].to_list()), 6, "train")
     code, text, _ = scores(folder, "--format", "csv")
     assert (code, text) == (0, expected.write_csv())
     assert json.loads(scores(folder, "--format", "json")[1]) == expected.to_dicts()

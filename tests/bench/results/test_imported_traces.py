@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from analysis.scores.table import score_table_of
+from analysis.scores.table import score_table
 from bench.imports.formats import as_tidy
 from bench.imports.tidy_file import read_tidy
 from bench.imports.wishes import Wishes
@@ -41,7 +41,7 @@ def imported(tmp_path_factory):
 def test_scores_from_traces_are_those_of_the_file(imported):
     store, folder = imported
     subject = read_grid(Stored(name="theirs", suite=None), store)
-    scores = score_table_of(subject.entries, "train").filter(pl.col("score").is_in(["steps_to_target", "spike_rate"]))
+    scores = score_table(subject.entries, "train").filter(pl.col("score").is_in(["steps_to_target", "spike_rate"]))
     values = dict(scores.select("score", "value").rows())
     # Three quarters of the way from 4 to 1 is 1.75: the line is there at step 75, its mean of ten 9 steps later.
     assert values == {"steps_to_target": 84.0, "spike_rate": 0.0}
