@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 Range = tuple[float, float]  # the least and the largest
+# Of numbers, by what an entry's training bounds them; "any": nothing but their own definition does.
+Kind = Literal["any", "lr", "width in decades", "move in decades", "area", "steps", "seconds", "layer", "loss"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,68 +27,31 @@ class Extent:
     least_loss: float = -math.inf
     area: float = math.inf
 
-    @property
-    def decades(self) -> float:
-        """From the least learning rate to the largest."""
+    def range_of(self, kind: Kind) -> Range:
+        """The least and the largest that a number of this kind can be for the entry."""
         least, largest = self.lrs
-        return math.log10(largest / least) if least > 0 and largest < math.inf else math.inf
-
-
-Reach = Callable[[Extent], Range]
-
-
-def anywhere(extent: Extent) -> Range:
-    """The Reach of a score that nothing bounds but its own definition."""
-    return -math.inf, math.inf
-
-
-def tried_lrs(extent: Extent) -> Range:
-    """The Reach of a learning rate of the grid."""
-    return extent.lrs
-
-
-def tried_decades(extent: Extent) -> Range:
-    """The Reach of a width along the learning rates of the grid."""
-    return 0.0, extent.decades
-
-
-def moved_decades(extent: Extent) -> Range:
-    """The Reach of a move from one learning rate of the grid to another."""
-    return -extent.decades, extent.decades
-
-
-def tried_area(extent: Extent) -> Range:
-    """The Reach of an area of the grid of two knobs."""
-    return 0.0, extent.area
-
-
-def trained_steps(extent: Extent) -> Range:
-    """The Reach of a number of updates."""
-    return 0.0, extent.num_steps
-
-
-def trained_seconds(extent: Extent) -> Range:
-    """The Reach of a time in training."""
-    return 0.0, extent.seconds
-
-
-def present_layers(extent: Extent) -> Range:
-    """The Reach of a layer."""
-    return 0.0, extent.last_layer
-
-
-def losses(extent: Extent) -> Range:
-    """The Reach of a loss: not below 0 where none is."""
-    return extent.least_loss, math.inf
+        decades = math.log10(largest / least) if least > 0 and largest < math.inf else math.inf
+        ranges: dict[Kind, Range] = {
+            "any": (-math.inf, math.inf),
+            "lr": self.lrs,
+            "width in decades": (0.0, decades),
+            "move in decades": (-decades, decades),
+            "area": (0.0, self.area),
+            "steps": (0.0, self.num_steps),
+            "seconds": (0.0, self.seconds),
+            "layer": (0.0, self.last_layer),
+            "loss": (self.least_loss, math.inf),
+        }
+        return ranges[kind]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """One score in words, and its domain.
 
-    `bounds`: the least and the largest value that it can have, whatever is trained. `reach`: those that it can have for
-    an entry of an extent. higher_is_better: None if neither is. sources: BibTeX keys of references/sources.bib, none if
-    it is this project's.
+    `bounds`: the least and the largest value that it can have, whatever is trained. `kind`: by which the extent of an
+    entry bounds it further. higher_is_better: None if neither is. sources: BibTeX keys of references/sources.bib, none
+    if it is this project's.
     """
 
     title: str
@@ -95,7 +60,7 @@ class Definition:
     bounds: Range
     higher_is_better: bool | None
     sources: tuple[str, ...] = ()
-    reach: Reach = anywhere
+    kind: Kind = "any"
 
     @property
     def is_rate(self) -> bool:
@@ -109,7 +74,7 @@ class Definition:
 
     def domain(self, extent: Extent) -> Range:
         """The least and the largest value that it can have for an entry of this extent."""
-        low, high = self.reach(extent)
+        low, high = extent.range_of(self.kind)
         return max(self.bounds[0], low), min(self.bounds[1], high)
 
     def difference_domain(self, first: Extent, second: Extent) -> Range:

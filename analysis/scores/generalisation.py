@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, require_columns
-from analysis.scores.definition import Definition, Extent, anywhere, trained_steps
+from analysis.scores.definition import Definition, Extent
 from analysis.scores.intervals import mean_interval
 from bench.held_out import HELD_OUT
 
@@ -21,7 +21,7 @@ HELD_OUT_SCORES: dict[str, Definition] = {
             definition=measure.definition,
             unit=measure.unit,
             bounds=(measure.low, measure.high),
-            reach=trained_steps if measure.unit == "steps" else anywhere,
+            kind="steps" if measure.unit == "steps" else "any",
             higher_is_better=measure.higher_is_better,
             sources=measure.sources,
         )

@@ -39,15 +39,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from analysis.scores import robustness
-from analysis.scores.definition import (
-    Definition,
-    losses,
-    present_layers,
-    trained_seconds,
-    trained_steps,
-    tried_decades,
-    tried_lrs,
-)
+from analysis.scores.definition import Definition
 from analysis.scores.parts import (
     UNTRACED,
     PartOf,
@@ -145,27 +137,27 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         title="Stable decades",
         definition="width in log10 lr of the longest run of learning rates at which no seed diverged and the loss "
         "keeps at least half of what the best learning rate learns; edges midway between grid points",
-        unit="decades", bounds=_POSITIVE, reach=tried_decades, higher_is_better=True,
+        unit="decades", bounds=_POSITIVE, kind="width in decades", higher_is_better=True,
         part=whole, function=robustness.stable_decades, spread=on_grid,
     ),
     "edge_lr": ScoreKind(
         title="Edge",
         definition="largest learning rate at which no seed diverged and the loss keeps at least half of what the best "
         "learning rate learns; censored, a lower bound, where it is the largest of the grid",
-        unit="lr", bounds=_POSITIVE, reach=tried_lrs, higher_is_better=True, null_is_worst=True,
+        unit="lr", bounds=_POSITIVE, kind="lr", higher_is_better=True, null_is_worst=True,
         part=edged, function=robustness.edge_lr, spread=of_lr,
     ),
     "best_loss": ScoreKind(
         title="Best loss",
         definition="least over the learning rates of loss(lr), averaged over seeds, also where that lies above the "
         "loss at init; the loss at init if a seed diverged at every learning rate",
-        unit="loss", bounds=_ANY, reach=losses, higher_is_better=False,
+        unit="loss", bounds=_ANY, kind="loss", higher_is_better=False,
         part=best_losses, function=robustness.best_loss, spread=smooth,
     ),
     "best_lr": ScoreKind(
         title="Best lr",
         definition="learning rate of the best loss",
-        unit="lr", bounds=_POSITIVE, reach=tried_lrs, higher_is_better=None,
+        unit="lr", bounds=_POSITIVE, kind="lr", higher_is_better=None,
         part=whole, function=robustness.best_lr, spread=of_lr,
     ),
     "loss_at_default": ScoreKind(
@@ -173,7 +165,7 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         definition="mean over seeds of min(final loss, the seed's loss at init) at the default learning rate, the "
         "lower median of the best learning rates of all methods that learned with the same workload, optimizer and "
         "knobs: what a method reaches if nobody tunes it",
-        unit="loss", bounds=_ANY, reach=losses, higher_is_better=False,
+        unit="loss", bounds=_ANY, kind="loss", higher_is_better=False,
         part=losses_at_default, function=robustness.seed_mean, spread=smooth,
     ),
     "diverged_share": ScoreKind(
@@ -206,7 +198,7 @@ SCORE_KINDS: dict[str, ScoreKind] = {
     "steps_to_target": ScoreKind(
         title="Steps to target",
         definition=f"updates until the training loss is at the target, at the best learning rate; {_TARGET}",
-        unit="steps", bounds=_POSITIVE, reach=trained_steps, higher_is_better=False, null_is_worst=True,
+        unit="steps", bounds=_POSITIVE, kind="steps", higher_is_better=False, null_is_worst=True,
         sources=("dahl2023benchmarking",),
         part=at_best("target_step", _CENSORED), function=robustness.seed_mean, spread=positive_mean,
     ),
@@ -214,7 +206,7 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         title="Time to target",
         definition="steps_to_target times a trial's seconds a step, which are its share of those of the pack it "
         "trained in",
-        unit="s", bounds=_POSITIVE, reach=trained_seconds, higher_is_better=False, null_is_worst=True,
+        unit="s", bounds=_POSITIVE, kind="seconds", higher_is_better=False, null_is_worst=True,
         sources=("dahl2023benchmarking",),
         part=at_best("target_s", _CENSORED), function=robustness.seed_mean, spread=positive_mean,
     ),
@@ -234,13 +226,13 @@ SCORE_KINDS: dict[str, ScoreKind] = {
     "entropy_collapse_step": ScoreKind(
         title="Collapse step",
         definition=f"updates until {_COLLAPSE}; mean over the trials in which it does",
-        unit="steps", bounds=_POSITIVE, reach=trained_steps, higher_is_better=None, sources=(_ZHAI,),
+        unit="steps", bounds=_POSITIVE, kind="steps", higher_is_better=None, sources=(_ZHAI,),
         part=of_entropy(over_lrs("collapse_step", _NO_COLLAPSE)), function=robustness.seed_mean, spread=positive_mean,
     ),
     "entropy_collapse_layer": ScoreKind(
         title="Collapse layer",
         definition=f"the layer, from 0, where first {_COLLAPSE}; mean over the trials in which it does",
-        unit="layers", bounds=_POSITIVE, reach=present_layers, higher_is_better=None, sources=(_ZHAI,),
+        unit="layers", bounds=_POSITIVE, kind="layer", higher_is_better=None, sources=(_ZHAI,),
         part=of_entropy(over_lrs("collapse_layer", _NO_COLLAPSE)), function=robustness.seed_mean, spread=smooth,
     ),
     "lowest_entropy": ScoreKind(

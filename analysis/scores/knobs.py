@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from analysis.curves import ENTRY
-from analysis.scores.definition import Definition, Extent, moved_decades, tried_area
+from analysis.scores.definition import Definition, Extent
 from analysis.scores.flags import flag_text
 from analysis.scores.guards import knob_flags
 from analysis.scores.knob_maps import KnobMap, MapScore, clipped_map, knob_maps, least_mean, map_interval
@@ -69,13 +69,13 @@ KNOB_SCORES: dict[str, Definition] = {
         title="Stable area",
         definition="area of the cells at which no seed diverged and the loss keeps at least half of what the best "
         "cell learns; each cell reaches midway to its neighbours, none beyond the grid; higher is more robust",
-        unit="decades or grid steps of each knob", bounds=(0.0, math.inf), reach=tried_area, higher_is_better=True,
+        unit="decades or grid steps of each knob", bounds=(0.0, math.inf), kind="area", higher_is_better=True,
     ),
     "shift_decades": Definition(
         title="Shift of the best lr",
         definition="log10 of the best learning rate at this value of the knob over that at the smallest; best "
         "learning rates refined by a parabola in log lr through the least loss and its neighbours",
-        unit="decades", bounds=(-math.inf, math.inf), reach=moved_decades, higher_is_better=None,
+        unit="decades", bounds=(-math.inf, math.inf), kind="move in decades", higher_is_better=None,
     ),
     "loss_lost": Definition(
         title="Loss lost",
