@@ -17,6 +17,7 @@ from bench.cli.cluster import add_cluster_commands
 from bench.cli.compare import add_compare_command
 from bench.cli.data import data_app
 from bench.cli.diff import add_diff_command
+from bench.cli.doctor import add_doctor_command
 from bench.cli.export import add_export_commands
 from bench.cli.figures import add_figures_command
 from bench.cli.imports import add_import_commands
@@ -269,21 +270,7 @@ add_check_command(app)
 
 
 add_list_commands(app)
-
-
-@app.command()
-def doctor(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
-    """Check that this machine can run suites: versions, devices, memory, disk, store."""
-    from bench.driver.doctor import examine
-
-    findings = examine(store)
-    if as_json:
-        print(json.dumps(findings, indent=2))
-    else:
-        for name, finding in findings.items():
-            print(f"{'ok ' if finding['ok'] else 'BAD'}  {name}: {finding['text']}")
-    if not all(finding["ok"] for finding in findings.values()):
-        raise typer.Exit(1)
+add_doctor_command(app)
 
 
 def main() -> None:

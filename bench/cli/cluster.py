@@ -16,6 +16,7 @@ from bench.cli.shared import (
     AsJson,
     CheckpointSecondsOption,
     CheckpointsOption,
+    ClusterStoreOption,
     CompileOption,
     FiguresOption,
     GpusOption,
@@ -33,9 +34,6 @@ from bench.cli.shared import (
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="what `bench submit` printed")]
 AddressOption = Annotated[str, typer.Option("--address", help="the cluster's dashboard, such as http://head:8265")]
-ClusterStoreOption = Annotated[
-    str, typer.Option(help="folder on the cluster for results on their way to MLflow, on a disk that outlives the head")
-]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="show what the job prints until it ends")]
 
 
@@ -63,8 +61,9 @@ def submit(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Train a suite on a Ray cluster; submitting it again trains what is left."""
-    from bench.cluster.jobs import follow, shipped
+    from bench.cluster.jobs import follow
     from bench.cluster.jobs import submit as send
+    from bench.cluster.staging import shipped
     from bench.suite import find_suite
 
     loaded = load(suite, allow_code)

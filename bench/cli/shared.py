@@ -64,6 +64,9 @@ CheckpointsOption = Annotated[
     str | None,
     typer.Option("--checkpoints", help="folder or s3://bucket/path that all nodes share; else in the store"),
 ]
+ClusterStoreOption = Annotated[
+    str, typer.Option(help="folder on the cluster for results on their way to MLflow, on a disk that outlives the head")
+]
 CheckpointSecondsOption = Annotated[
     float, typer.Option("--checkpoint-seconds", min=0, help="of training between two checkpoints of a pack")
 ]

@@ -1,22 +1,18 @@
 """Send a suite to a Ray cluster as a job, and look after it: the only file that knows Ray Jobs.
 
-What travels is this program's own packages, the suite file, small data beside it and, with --allow-code, the files of
-the user's own entries; the cluster's image has what they need (torch, MLflow, plug-ins, ...). Secrets never travel: a
-job shows its environment to whoever may look, so that passwords belong into the environment of the cluster.
+Secrets never travel: a job shows its environment to whoever may look, so that passwords belong into the environment of
+the cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import logging
 import os
 import re
 import secrets
 import shlex
-import shutil
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,16 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import analysis
 import bench
-import suites
-from bench.entry import data_paths, load_class
+from bench.cluster.staging import stage
 from bench.errors import StoreError, UsageError
 from bench.secrecy import holds_secret
 from bench.store.failures import one_line
 from bench.store.outbox import write_durably
-from bench.suite.own_code import own_files
-from bench.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -43,8 +35,6 @@ if TYPE_CHECKING:
 
 HTTP_SECONDS = 10.0
 AGENT_SECONDS = 120.0
-MAX_DATA_BYTES = 32 * 2**20  # of data that travel with a job; Ray takes packages of 100 MiB
-SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", "results")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +77,12 @@ def submit(
                 "MLFLOW_TRACKING_PASSWORD (or PGPASSWORD, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) in the "
                 "cluster's environment instead"
             )
-    address = _url(address)
-    if not is_insecure:
-        _refuse_open(address)  # whatever its address: a tunnel makes every cluster loopback
+    address = dashboard_url(address)
+    if not is_insecure and not asks_for_token(address):  # whatever its address: a tunnel makes every cluster loopback
+        raise UsageError(
+            f"Ray cluster {address} asks for no token, so whoever reaches it runs code on it; start it with "
+            "RAY_AUTH_MODE=token, or pass --insecure"
+        )
     words = ["python", "-m", "bench.cli", "run", path.name, "--address", "auto", "--store", store, *options]
     words += ["--tracking-uri", tracking_uri] if tracking_uri is not None else []
     words += ["--allow-code"] if allow_code else []
@@ -105,13 +98,13 @@ def submit(
         submitted=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     with connected(address) as client, tempfile.TemporaryDirectory() as folder:
-        _stage(suite, path, Path(folder), allow_code=allow_code)
-        _send(client, job, shlex.join(words), folder)
+        stage(suite, path, Path(folder), allow_code=allow_code)
+        hand_over(client, job, shlex.join(words), folder)
     _remember(job, home)
     return job
 
 
-def _send(client: JobSubmissionClient, job: Job, entrypoint: str, folder: str) -> None:
+def hand_over(client: JobSubmissionClient, job: Job, entrypoint: str, folder: str) -> None:
     """Hand a job over; a head that has just started has no agent for jobs yet."""
     deadline = time.monotonic() + AGENT_SECONDS
     while True:
@@ -188,8 +181,8 @@ def connected(address: str) -> Iterator[JobSubmissionClient]:
         if version.split(".")[:2] != ray.__version__.split(".")[:2]:
             raise StoreError(f"Ray cluster {address}: runs Ray {version}, here is {ray.__version__}; they must agree")
         client = JobSubmissionClient(address)  # which sets up Ray's loggers
-        for name in ("job.sdk", "dashboard_sdk"):
-            logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
+        for name in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
+            logging.getLogger(f"ray.{name}").setLevel(logging.ERROR)
         yield client
     except (
         AuthenticationError,
@@ -202,7 +195,7 @@ def connected(address: str) -> Iterator[JobSubmissionClient]:
         raise StoreError(f"Ray cluster {address}: {one_line(error)}") from error
 
 
-def _url(address: str) -> str:
+def dashboard_url(address: str) -> str:
     """http://host:port of a dashboard. Raises UsageError for anything else."""
     url = (address if "://" in address else f"http://{address}").rstrip("/")
     if not re.fullmatch(r"https?://(\[[0-9a-fA-F:]+\]|[^/:@\s]+)(:\d+)?(/[^\s@]*)?", url):
@@ -210,100 +203,21 @@ def _url(address: str) -> str:
     return url
 
 
-def _refuse_open(address: str) -> None:
-    """Raise UsageError if a cluster answers who shows no token."""
+def asks_for_token(address: str) -> bool:
+    """Whether a cluster turns away who shows no token. Raises StoreError where it can't be reached."""
     import requests
 
     try:
         found = requests.get(f"{address}/api/version", timeout=HTTP_SECONDS)
     except requests.RequestException as error:
         raise StoreError(f"Ray cluster {address}: {one_line(error)}") from error
-    if found.status_code not in (401, 403):
-        raise UsageError(
-            f"Ray cluster {address} asks for no token, so whoever reaches it runs code on it; start it with "
-            "RAY_AUTH_MODE=token, or pass --insecure"
-        )
+    return found.status_code in (401, 403)
 
 
 def _token() -> dict[str, str]:
     from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
 
     return get_auth_headers_if_auth_enabled({})
-
-
-def shipped(suite: Suite, path: Path, *, allow_code: bool) -> dict[str, int]:
-    """What `submit` would send, by path in the job's folder: its bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        _stage(suite, path, Path(folder), allow_code=allow_code)
-        files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
-        return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
-
-
-def _stage(suite: Suite, path: Path, folder: Path, *, allow_code: bool) -> None:
-    """The working directory of a job."""
-    for package in (bench, analysis, suites):
-        source = Path(package.__path__[0])
-        shutil.copytree(source, folder / source.name, ignore=SKIPPED)
-    if (folder / path.name).exists():
-        raise UsageError(f"{path}: a suite file can't be named like a package of this program")
-    shutil.copy(path, folder / path.name)
-    for name, source in _data(suite).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        _copy(source, folder / name)
-    if allow_code:
-        for name in sorted(_user_modules(suite)):
-            source = _source(name)
-            if source is not None and not (folder / source.name).exists():
-                _copy(source, folder / source.name)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """A file, or a folder without what is hidden (.env, .git), compiled, or a link: what links point to stays here."""
-    if source.is_dir():
-        shutil.copytree(source, target, ignore=_private)
-    else:
-        shutil.copy(source, target)
-
-
-def _private(folder: str, names: list[str]) -> set[str]:
-    left = {name for name in names if name.startswith(".") or (Path(folder) / name).is_symlink()}
-    return left | SKIPPED(folder, names)
-
-
-def _data(suite: Suite) -> dict[str, Path]:
-    """Files and folders beside the suite that its workloads name, by the paths there; large ones are left out."""
-    found: dict[str, Path] = {}
-    for choice in suite.entries["workloads"]:
-        entry_class = load_class(WORKLOADS.get(choice.name, choice.name))
-        for path in data_paths(entry_class, choice.params).values():
-            source = Path(choice.folder) / path
-            if choice.folder and source.exists() and _num_bytes(source) <= MAX_DATA_BYTES:
-                found[path] = source
-    return found
-
-
-def _num_bytes(source: Path) -> int:
-    files = source.rglob("*") if source.is_dir() else [source]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _user_modules(suite: Suite) -> set[str]:
-    """Top-level modules of the suite's `package.module:Class` entries, and of what their files import of the user's."""
-    names = {choice.name for choice in suite.own_entries.values()}
-    modules = {module for name in names for module in (name.partition(":")[0], *own_files(load_class(name)))}
-    return {module.partition(".")[0] for module in modules}
-
-
-def _source(module: str) -> Path | None:
-    """File or folder of a user's module; None for what is installed, as the cluster must have it too."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return None
-    source = Path(spec.origin)
-    installed = [Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")]
-    if any(source.resolve().is_relative_to(one) for one in installed):
-        return None
-    return source.parent if source.name == "__init__.py" else source
 
 
 def _remember(job: Job, home: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.cluster import jobs
+from bench.cluster import staging
 from bench.cluster.connect import is_loopback
-from bench.cluster.jobs import Job, _stage, _url, recall, shipped, submit
+from bench.cluster.jobs import Job, dashboard_url, recall, submit
+from bench.cluster.staging import shipped, stage
 from bench.errors import StoreError, UsageError
 from bench.suite import load_suite
 
@@ -63,7 +64,7 @@ def test_the_program_the_suite_and_the_users_code_travel_and_nothing_else(suite_
     (tmp_path / "secret.txt").write_text("x")
     folder = tmp_path / "staged"
     folder.mkdir()
-    _stage(load_suite(suite_file, allow_code=True), suite_file, folder, allow_code=True)
+    stage(load_suite(suite_file, allow_code=True), suite_file, folder, allow_code=True)
     assert sorted(path.name for path in folder.iterdir()) == ["analysis", "bench", "mine.py", "sent.yaml", "suites"]
     assert (folder / "bench" / "methods" / "softmax.py").exists()
     assert not list(folder.rglob("__pycache__")) + list(folder.rglob("results"))
@@ -81,12 +82,12 @@ def test_what_the_users_code_imports_and_data_beside_the_suite_travel(suite_file
     workloads = f"[{{{data}, corpus: texts/small}}, {{{data}, corpus: large}}]"
     workload = "[{name: in_context_regression, num_steps: 2, final_loss_steps: 1}]"
     suite_file.write_text(SUITE.replace(workload, workloads))
-    monkeypatch.setattr(jobs, "MAX_DATA_BYTES", (tmp_path / "large").stat().st_size)
+    monkeypatch.setattr(staging, "MAX_DATA_BYTES", (tmp_path / "large").stat().st_size)
     (tmp_path / "large").write_text("some text of my own " * 201)
     folder = tmp_path / "staged"
     folder.mkdir()
     suite = load_suite(suite_file, allow_code=True)
-    jobs._stage(suite, suite_file, folder, allow_code=True)
+    stage(suite, suite_file, folder, allow_code=True)
     names = {path.name for path in folder.iterdir()}
     assert names == {"analysis", "bench", "mine.py", "mine_rows.py", "sent.yaml", "suites", "texts"}
     (folder / "large").write_text((tmp_path / "large").read_text())
@@ -97,7 +98,7 @@ def test_what_the_users_code_imports_and_data_beside_the_suite_travel(suite_file
 def test_code_stays_here_unless_it_is_allowed(suite_file, tmp_path):
     folder = tmp_path / "staged"
     folder.mkdir()
-    _stage(load_suite(suite_file, allow_code=True), suite_file, folder, allow_code=False)
+    stage(load_suite(suite_file, allow_code=True), suite_file, folder, allow_code=False)
     assert not (folder / "mine.py").exists()
 
 
@@ -110,7 +111,7 @@ def test_code_stays_here_unless_it_is_allowed(suite_file, tmp_path):
     ],
 )
 def test_addresses_of_dashboards(address, url):
-    assert _url(address) == url
+    assert dashboard_url(address) == url
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_addresses_of_dashboards(address, url):
 )
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(UsageError, match="dashboard of a Ray cluster"):
-        _url(address)
+        dashboard_url(address)
 
 
 @pytest.mark.parametrize(
