@@ -10,9 +10,11 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 YAML_FILES = sorted(INFRA.rglob("*.yaml"))
+NO_OBJECTS = ("kustomization.yaml", "fluent-bit.yaml")
 MANIFESTS = [
-    path for path in YAML_FILES if path.parent.name in ("kuberay", "kubernetes") and path.name != "kustomization.yaml"
+    path for path in YAML_FILES if path.parent.name in ("kuberay", "kubernetes") and path.name not in NO_OBJECTS
 ]
+OF_NO_NAMESPACE = ("Namespace", "PriorityClass", "StorageClass")
 
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY(_|$)|CREDENTIAL|ACCESS_KEY|STORE_URI|DATABASE_URI")
 
@@ -32,6 +34,8 @@ def pod_templates() -> Iterator[tuple[str, dict[str, Any]]]:
     for _, item in OBJECTS:
         if item["kind"] in ("Deployment", "StatefulSet"):
             yield item["metadata"]["name"], item["spec"]["template"]
+        if item["kind"] == "CronJob":
+            yield item["metadata"]["name"], item["spec"]["jobTemplate"]["spec"]["template"]
     yield "ray head", CLUSTER["headGroupSpec"]["template"]
     for group in CLUSTER["workerGroupSpecs"]:
         yield f"ray {group['groupName']}", group["template"]
