@@ -6,8 +6,7 @@ train.
 
 from __future__ import annotations
 
-import polars as pl
-
+from bench.lazy import polars as pl
 from bench.trial import BLOWN_UP_MARGIN
 
 MARGIN = "blown_up_margin"

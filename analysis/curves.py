@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import polars as pl
-
 from analysis.blown_up import with_blown_up
 from analysis.once import once_a_frame
 from analysis.spelling import with_one_spelling
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT_COLUMNS
+from bench.lazy import numpy as np
+from bench.lazy import polars as pl
 from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Outcome
 
 ENTRY: tuple[str, ...] = ("workload", "method", "optimizer", "knobs")

@@ -6,10 +6,9 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-import polars as pl
-
 from analysis.curves import CIRCUMSTANCES
 from bench.errors import UsageError, did_you_mean
+from bench.lazy import polars as pl
 from bench.trial import KNOB_NAMES
 
 _ENTRY = ["workload", "method", "optimizer"]

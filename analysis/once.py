@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import polars as pl
+from bench.lazy import polars as pl
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import polars as pl
-
+from bench.lazy import polars as pl
 from bench.spelling import one_spelling
 from bench.trial import KNOB_NAMES
 

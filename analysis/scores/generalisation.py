@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-import polars as pl
-
 from analysis.curves import CURVE_COLUMNS, ENTRY, require_columns
 from analysis.scores.definition import Definition, Extent
 from analysis.scores.intervals import mean_interval
 from bench.held_out import HELD_OUT
+from bench.lazy import numpy as np
+from bench.lazy import polars as pl
 
 # Columns of a leaderboard where the workload has held-out data, each the mean over seeds at the method's best lr.
 HELD_OUT_SCORES: dict[str, Definition] = {
@@ -37,9 +36,9 @@ HELD_OUT_SCORES: dict[str, Definition] = {
     ),
 }
 
-HELD_OUT_MEASURES: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(HELD_OUT_SCORES, pl.Float64),
-    **{f"{name}_{end}": pl.Float64 for name in HELD_OUT_SCORES for end in ("ci_low", "ci_high")},
+HELD_OUT_MEASURES: dict[str, type] = {
+    **dict.fromkeys(HELD_OUT_SCORES, float),
+    **{f"{name}_{end}": float for name in HELD_OUT_SCORES for end in ("ci_low", "ci_high")},
 }
 
 

@@ -6,8 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from analysis.curves import Entries, LossGrid
 from analysis.scores.flags import flag_text
 from analysis.scores.knob_maps import KnobMap, clipped_map
@@ -24,6 +22,7 @@ from analysis.scores.robustness import (
 )
 from analysis.scores.separation import is_separated, learned_entries, neighbours
 from analysis.scores.wandering import cliff_wanders
+from bench.lazy import numpy as np
 
 _INIT_SHARE = 0.05
 _CLIFF_SHARE = 0.25

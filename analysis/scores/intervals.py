@@ -22,12 +22,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from scipy import special
-
 from analysis.curves import LossGrid
 from analysis.scores.robustness import Score
 from analysis.scores.scales import Interval
+from bench.lazy import numpy as np
+from bench.lazy import special
 
 CONFIDENCE = 0.95
 

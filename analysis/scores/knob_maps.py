@@ -10,9 +10,6 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import polars as pl
-
 from analysis.curves import ENTRY, matrices, one_a_point, require_columns
 from analysis.knobs import knob_values, other_knobs
 from analysis.once import once_a_frame
@@ -21,10 +18,12 @@ from analysis.scores.robustness import is_chance, keeps_half, mean_of_present
 from analysis.scores.scales import Interval
 from analysis.spelling import with_one_spelling
 from bench.errors import UsageError
+from bench.lazy import numpy as np
+from bench.lazy import polars as pl
 from bench.trial import RESULT_COLUMNS
 
 # (losses_XYS, initial_XYS) -> number
-MapScore = Callable[[np.ndarray, np.ndarray], np.ndarray | float]
+MapScore = Callable[["np.ndarray", "np.ndarray"], "np.ndarray | float"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-import numpy as np
-import polars as pl
-
 from analysis.curves import ENTRY
 from analysis.scores.definition import Definition, Extent
 from analysis.scores.flags import flag_text
@@ -26,27 +23,29 @@ from analysis.scores.guards import knob_flags
 from analysis.scores.knob_maps import KnobMap, MapScore, clipped_map, knob_maps, least_mean, map_interval
 from analysis.scores.scales import Interval
 from bench.errors import UsageError
+from bench.lazy import numpy as np
+from bench.lazy import polars as pl
 
-KNOB_SENSITIVITY_COLUMNS: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("workload", "method", "optimizer", "knob"), pl.String),
-    **dict.fromkeys(("sensitivity", "ci_low", "ci_high"), pl.Float64),
-    **dict.fromkeys(("at_best_lr", "at_best_lr_ci_low", "at_best_lr_ci_high", "best_lr"), pl.Float64),
-    **dict.fromkeys(("best_value", "best_loss", "worst_value"), pl.Float64),
-    **dict.fromkeys(("num_values", "num_seeds", "num_trials"), pl.Int64),
-    "flags": pl.String,
-    "knobs": pl.String,
+KNOB_SENSITIVITY_COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("workload", "method", "optimizer", "knob"), str),
+    **dict.fromkeys(("sensitivity", "ci_low", "ci_high"), float),
+    **dict.fromkeys(("at_best_lr", "at_best_lr_ci_low", "at_best_lr_ci_high", "best_lr"), float),
+    **dict.fromkeys(("best_value", "best_loss", "worst_value"), float),
+    **dict.fromkeys(("num_values", "num_seeds", "num_trials"), int),
+    "flags": str,
+    "knobs": str,
 }
 
-LR_TRANSFER_COLUMNS: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("workload", "method", "optimizer", "knob"), pl.String),
-    **dict.fromkeys(("value", "best_lr", "best_lr_ci_low", "best_lr_ci_high"), pl.Float64),
-    "best_lr_ci_censored": pl.String,  # "low", "high" or "both" ends lie beyond the grid; else ""
-    "best_loss": pl.Float64,
-    **dict.fromkeys(("shift_decades", "shift_ci_low", "shift_ci_high"), pl.Float64),
-    **dict.fromkeys(("loss_lost", "loss_lost_ci_low", "loss_lost_ci_high"), pl.Float64),
-    "num_seeds": pl.Int64,
-    "flags": pl.String,
-    "knobs": pl.String,
+LR_TRANSFER_COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("workload", "method", "optimizer", "knob"), str),
+    **dict.fromkeys(("value", "best_lr", "best_lr_ci_low", "best_lr_ci_high"), float),
+    "best_lr_ci_censored": str,  # "low", "high" or "both" ends lie beyond the grid; else ""
+    "best_loss": float,
+    **dict.fromkeys(("shift_decades", "shift_ci_low", "shift_ci_high"), float),
+    **dict.fromkeys(("loss_lost", "loss_lost_ci_low", "loss_lost_ci_high"), float),
+    "num_seeds": int,
+    "flags": str,
+    "knobs": str,
 }
 
 _ABOVE_LEAST = ("hong2025variance", "wortsman2024small")

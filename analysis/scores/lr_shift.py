@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import polars as pl
-
 from analysis.curves import ENTRY, LossGrid, entries_by_workload
 from analysis.scores.robustness import clipped_curve
+from bench.lazy import numpy as np
+from bench.lazy import polars as pl
 
 REFERENCE_METHOD = "softmax"
 
-LR_SHIFT_COLUMNS: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys((*ENTRY, "reference"), pl.String),
-    **dict.fromkeys(("shift_decades", "distance", "distance_unshifted"), pl.Float64),
-    "is_shifted": pl.Boolean,
+LR_SHIFT_COLUMNS: dict[str, type] = {
+    **dict.fromkeys((*ENTRY, "reference"), str),
+    **dict.fromkeys(("shift_decades", "distance", "distance_unshifted"), float),
+    "is_shifted": bool,
 }
 
 _STEP_DECADES = 0.01

@@ -10,9 +10,6 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import special
-
 from analysis.curves import LossGrid
 from analysis.scores.intervals import (
     CONFIDENCE,
@@ -24,6 +21,8 @@ from analysis.scores.intervals import (
 )
 from analysis.scores.robustness import Score
 from analysis.scores.scales import Interval
+from bench.lazy import numpy as np
+from bench.lazy import special
 
 PAIRED, UNPAIRED = "paired by seed", "unpaired"
 

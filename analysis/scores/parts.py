@@ -10,8 +10,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from analysis.curves import Entries, LossGrid
 from analysis.scores.definition import Extent
 from analysis.scores.intervals import unseen_share
@@ -26,6 +24,7 @@ from analysis.scores.robustness import (
 )
 from analysis.scores.wandering import unseen_at, unseen_at_best
 from analysis.text import lr_text
+from bench.lazy import numpy as np
 from bench.spelling import SAME_VALUE
 
 NO_TRACES = "no traces"

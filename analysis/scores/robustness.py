@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
+from bench.lazy import numpy as np
 
-Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Score = Callable[["np.ndarray", "np.ndarray", "np.ndarray"], "np.ndarray"]
 
 _CHANCE_SHARE = 0.05
 # Wortsman et al. 2023 take the sensitivity over three decades of lr, [3e-4, 3e-1].

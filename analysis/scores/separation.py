@@ -6,26 +6,25 @@ import functools
 import itertools
 from dataclasses import dataclass
 
-import numpy as np
-import polars as pl
-from scipy import special
-
 from analysis.curves import Entries, entries_by_workload, entry_label
 from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.pairing import Difference, entry_difference
 from analysis.scores.robustness import SENSITIVITIES, Score, is_at_chance
 from bench.errors import UsageError
+from bench.lazy import numpy as np
+from bench.lazy import polars as pl
+from bench.lazy import special
 
 POWER = 0.8
 MAX_SEEDS = 100
 
-SEPARATION_COLUMNS: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("workload", "better", "worse"), pl.String),
-    **dict.fromkeys(("difference", "ci_low", "ci_high"), pl.Float64),
-    "compared": pl.String,
-    "num_seeds": pl.Int64,
-    "num_seeds_needed": pl.Int64,
-    "seeds_needed": pl.String,
+SEPARATION_COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("workload", "better", "worse"), str),
+    **dict.fromkeys(("difference", "ci_low", "ci_high"), float),
+    "compared": str,
+    "num_seeds": int,
+    "num_seeds_needed": int,
+    "seeds_needed": str,
 }
 
 

@@ -5,13 +5,12 @@ Legend: S seeds, X any batch axes.
 
 from __future__ import annotations
 
-import numpy as np
-from scipy import special
-
 from analysis.curves import LossGrid
 from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.pairing import UNPAIRED, Difference, two_sided
 from analysis.scores.scales import Interval
+from bench.lazy import numpy as np
+from bench.lazy import special
 
 _LEAST_KURTOSIS = 0.3
 

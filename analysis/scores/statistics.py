@@ -13,14 +13,13 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from analysis.curves import LossGrid
 from analysis.scores.intervals import interval, rounded_interval
 from analysis.scores.pairing import Difference, entry_differences
 from analysis.scores.robustness import Score
 from analysis.scores.scales import Interval
 from analysis.scores.spreads import spread_difference, spread_interval
+from bench.lazy import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import polars as pl
-
+from bench.lazy import polars as pl
 from bench.trace import TRACE_COLUMNS
 
 SPIKE_DEVIATIONS = 7.0
@@ -42,25 +41,25 @@ MEASURED_QUANTITIES = ("loss", "entropy", "least_head_entropy", "uniform_entropy
 _LEAST_LOSS = 1e-30  # of a log
 _LAYERS = 1 << 16  # more than Int16 holds: packs step and layer into one number, the earlier step first
 
-TRIAL_COLUMNS: dict[str, type[pl.DataType]] = {
-    "trial_id": pl.String,
-    "ceiling": pl.Float64,  # the loss at init, at which losses are clipped
-    "target": pl.Float64,  # loss to reach; null: none
-    "log_keys": pl.Float64,  # log N of the workload's attention, where the trace lacks uniform_entropy; null: unknown
+TRIAL_COLUMNS: dict[str, type] = {
+    "trial_id": str,
+    "ceiling": float,  # the loss at init, at which losses are clipped
+    "target": float,  # loss to reach; null: none
+    "log_keys": float,  # log N of the workload's attention, where the trace lacks uniform_entropy; null: unknown
 }
 
-MEASURES: dict[str, type[pl.DataType]] = {
-    "spike_share": pl.Float64,  # of the measured losses with enough before them, in [0, 1]; null without any
-    "num_judged": pl.Float64,  # measured losses with enough before them
-    "target_step": pl.Float64,  # updates; null: not reached
-    "collapse_step": pl.Float64,  # updates; null: no layer collapsed
-    "collapse_layer": pl.Float64,  # the layer that collapsed first, the lowest of several; null likewise
-    "lowest_entropy": pl.Float64,  # least over layers and steps, as a share of the most it can be; null without entropy
-    "head_collapse_step": pl.Float64,  # updates; null: no head collapsed
-    "lowest_head_entropy": pl.Float64,  # as lowest_entropy, of the least head; null where it was not traced
-    "last_layer": pl.Float64,  # the highest of the layers with an entropy
-    "assumes_log_n": pl.Boolean,  # shares of log N, for want of uniform_entropy; null without entropy
-    "has_loss": pl.Boolean,
+MEASURES: dict[str, type] = {
+    "spike_share": float,  # of the measured losses with enough before them, in [0, 1]; null without any
+    "num_judged": float,  # measured losses with enough before them
+    "target_step": float,  # updates; null: not reached
+    "collapse_step": float,  # updates; null: no layer collapsed
+    "collapse_layer": float,  # the layer that collapsed first, the lowest of several; null likewise
+    "lowest_entropy": float,  # least over layers and steps, as a share of the most it can be; null without entropy
+    "head_collapse_step": float,  # updates; null: no head collapsed
+    "lowest_head_entropy": float,  # as lowest_entropy, of the least head; null where it was not traced
+    "last_layer": float,  # the highest of the layers with an entropy
+    "assumes_log_n": bool,  # shares of log N, for want of uniform_entropy; null without entropy
+    "has_loss": bool,
 }
 
 

@@ -12,12 +12,11 @@ distribution, on a fixed grid of its quantiles.
 
 from __future__ import annotations
 
-import numpy as np
-from scipy import special
-
 from analysis.curves import LossGrid
 from analysis.scores.intervals import CONFIDENCE, single_seed_scores
 from analysis.scores.robustness import best_loss, edge_lr, mean_of_present
+from bench.lazy import numpy as np
+from bench.lazy import special
 
 _WANDER_DECADES = 0.3
 _ROUNDING = 1e-9

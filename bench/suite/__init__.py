@@ -1,6 +1,6 @@
 """Suites: what to compare, read from YAML or built in Python."""
 
-from bench.suite.file import find_suite, shipped_suites
+from bench.suite.file import find_suite, shipped_names, shipped_suites
 from bench.suite.knobs import KnobGrid, LogGrid
 from bench.suite.schema import json_schema
 from bench.suite.suite import Context, Suite, load_suite, parse_suite
@@ -14,5 +14,6 @@ __all__ = [
     "json_schema",
     "load_suite",
     "parse_suite",
+    "shipped_names",
     "shipped_suites",
 ]

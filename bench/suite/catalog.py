@@ -15,7 +15,7 @@ from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
 from bench.search import SEARCHES
-from bench.suite import KnobGrid, shipped_suites
+from bench.suite import KnobGrid, shipped_names, shipped_suites
 from bench.suite.entry_class import find_class
 from bench.suite.kinds import ENTRY_FIELDS, KINDS, Kind
 from bench.suite.search import FROM_SUITE
@@ -102,6 +102,12 @@ def score_rows() -> Rows:
     ]
 
 
+def _score_names() -> Collection[str]:
+    from analysis.scores.registry import REGISTRY
+
+    return REGISTRY
+
+
 LISTS: dict[str, Callable[[], Rows]] = {
     "methods": lambda: entry_rows(METHODS),
     "workloads": lambda: entry_rows(WORKLOADS),
@@ -115,12 +121,23 @@ LISTS: dict[str, Callable[[], Rows]] = {
 }
 
 
-def overview() -> dict[str, list[str]]:
-    """The names of everything that LISTS has, by kind; of knobs the lane knobs, as all others are of one entry.
+# The names of what LISTS has, without loading it; of knobs the lane knobs, as all others are of one entry.
+NAMES: dict[str, Callable[[], Collection[str]]] = {
+    "methods": lambda: METHODS,
+    "workloads": lambda: WORKLOADS,
+    "optimizers": lambda: OPTIMIZERS,
+    "schedules": lambda: SCHEDULES,
+    "probes": lambda: PROBES,
+    "knobs": lambda: KnobGrid.model_fields,
+    "searches": lambda: SEARCHES,
+    "suites": shipped_names,
+    "scores": _score_names,
+}
 
-    Then those of plug-ins, each with its package and version.
-    """
-    names = {kind: [row["name"] for row in rows() if " " not in row["name"]] for kind, rows in LISTS.items()}
+
+def overview() -> dict[str, list[str]]:
+    """NAMES by kind, then those of plug-ins, each with its package and version."""
+    names = {kind: list(of_kind()) for kind, of_kind in NAMES.items()}
     for field, kind in ((field, kind) for field, kind in ENTRY_FIELDS.items() if field in names):
         names[field] += [f"{name} ({plug_in.package})" for name, plug_in in kind.plug_ins.items()]
     return names

@@ -88,7 +88,7 @@ def parse_document(text: str, shown: str) -> Document:
 
 def shipped_suites() -> dict[str, str]:
     """Name -> description of every suite that comes with the package."""
-    paths = {name: _shipped_path(name) for name in _shipped_names()}
+    paths = {name: _shipped_path(name) for name in shipped_names()}
     return {name: " ".join(str(read_document(path).data["description"]).split()) for name, path in paths.items()}
 
 
@@ -98,18 +98,19 @@ def find_suite(name_or_path: str | Path) -> Path:
     A bare name means the shipped suite; write `./quickstart` for a file of that name.
     """
     path = Path(name_or_path)
-    if str(name_or_path) in _shipped_names():
+    if str(name_or_path) in shipped_names():
         return _shipped_path(str(name_or_path))
     try:
         found = path.exists()
     except (OSError, ValueError):
         found = False
     if not found:
-        raise UsageError(f"{_printable(str(path))}: no such suite file; shipped suites: {', '.join(_shipped_names())}")
+        raise UsageError(f"{_printable(str(path))}: no such suite file; shipped suites: {', '.join(shipped_names())}")
     return path
 
 
-def _shipped_names() -> list[str]:
+def shipped_names() -> list[str]:
+    """The names of the suites that come with the package, which `shipped_suites` reads."""
     files = resources.files("suites").iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 

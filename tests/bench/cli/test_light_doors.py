@@ -64,6 +64,12 @@ def test_numbers_of_a_store_load_nothing_heavy(home, words):
     assert loaded(done) == set()
 
 
+@pytest.mark.parametrize("words", [("--help",), ("list",), ("validate", "quickstart")])
+def test_names_and_suites_load_nothing_that_computes(words):
+    computes = (*HEAVY, "numpy", "polars", "scipy")
+    assert loaded(bench(",".join(computes), *words)) == set()
+
+
 def test_checking_a_store_loads_nothing_that_draws_or_stores(home):
     done = bench(",".join(HEAVY), "verify", "kept", "--store", home)
     assert (done.stdout, loaded(done)) == ("", set())

@@ -6,7 +6,7 @@ from importlib.metadata import version
 import pytest
 
 from bench.methods import METHODS
-from bench.suite.catalog import LISTS
+from bench.suite.catalog import LISTS, NAMES
 from tests.command_line import bench_here
 
 
@@ -22,6 +22,11 @@ def test_list_alone_is_an_overview_of_all_kinds(tmp_path):
     assert names["methods"] == list(METHODS)
     assert names["knobs"] == ["lr", "warmup_steps", "weight_decay", "grad_clip", "init_scale"]
     assert bench_here(tmp_path, "list", "--format", "md").returncode == 2
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_the_overview_has_the_names_of_each_list(kind):
+    assert list(NAMES[kind]()) == [row["name"] for row in LISTS[kind]() if " " not in row["name"]]
 
 
 @pytest.mark.parametrize("command", ["edge", "tune"])
