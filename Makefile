@@ -3,6 +3,9 @@
 # make test-repetitions: properties that make test proves of one method of each kind, of all the others.
 # make test-stores: Postgres, S3 and an MLflow server with authentication, where they are installed.
 # make faults: kill everything that can be killed, for an hour or two; make faults-short: a few minutes of it.
+# make test-infra: images, MLflow server, Slurm, autoscaling, a cluster's examination, backups: for real, on this machine.
+# make lock: of what the images install every version and hash anew; make sbom: what that is, for CycloneDX's readers;
+# make audit: whether anything of it is known to be unsafe. The last asks PyPI, and fails where PyPI does not answer.
 # make mutants: one-place changes of the core modules, a seeded sample, and the share that tests notice; minutes.
 
 VENV ?= .venv
@@ -10,7 +13,8 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: quickstart test test-kernels test-repetitions test-stores test-all check faults faults-short mutants install install-dev
+.PHONY: quickstart test test-kernels test-repetitions test-stores test-infra test-all check faults faults-short mutants install install-dev
+.PHONY: lock sbom audit
 
 quickstart: install
 	$(BIN)/bench run suites/quickstart.yaml
@@ -41,6 +45,9 @@ test-stores: install-dev
 	$(BIN)/python -m pytest -m "stores and not slow" -n 2 --dist loadfile \
 		$$(grep -rlE --include='test_*.py' 'any_store|mark\.stores' tests)
 
+test-infra: install-dev
+	$(BIN)/python -m pytest -m slow tests/infra tests/bench/cluster/test_doctor.py
+
 test-all: install-dev
 	$(BIN)/python -m pytest -m ""
 
@@ -53,6 +60,29 @@ faults-short: install-dev
 
 mutants: install-dev
 	$(BIN)/python -m tests.mutants
+
+# One source of versions: constraints.txt, what the tests were run with. The locks add all that follows from it, and hashes.
+LOCK = build/release/bin/uv pip compile --quiet --universal --python-version 3.11 --constraint constraints.txt \
+	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --no-header
+LOCKS := infra/docker/requirements.lock infra/mlflow/requirements.lock
+lock: build/release/made
+	rm -f $(LOCKS)
+	echo 'setuptools>=77' | $(LOCK) pyproject.toml - --extra cluster --extra postgres --extra s3 -o infra/docker/requirements.lock
+	$(LOCK) infra/mlflow/requirements.in -o infra/mlflow/requirements.lock
+
+sbom: build/release/made
+	for image in docker mlflow; do \
+		build/release/bin/cyclonedx-py requirements infra/$$image/requirements.lock -o build/$$image.cdx.json || exit 1; \
+	done
+
+# Without --strict what could not be looked up would count as safe.
+audit: build/release/made
+	build/release/bin/pip-audit --strict --disable-pip --require-hashes $(addprefix --requirement ,$(LOCKS))
+
+build/release/made: Makefile
+	$(PYTHON) -m venv build/release
+	build/release/bin/pip install --quiet uv==0.13.9 cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	touch $@
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -68,10 +68,16 @@ class RayCluster:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         }
         self.head = self._start("--head", "--port", str(self.port), "--num-cpus", "0", *self._dashboard_options())
-        wait_for(self._is_up)
-        self.nodes = [self.add_node() for _ in range(num_nodes)]
-        log = self.folder / "start.log"
-        wait_for(lambda: log.read_text().count("Ray runtime started") == 1 + num_nodes)
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        try:
+            wait_for(self._have_started)  # one after the other: Ray gives each 30 s, however busy the machine is
+            wait_for(self._is_up)
+            for _ in range(num_nodes):
+                self.nodes.append(self.add_node())
+                wait_for(self._have_started)
+        except BaseException:
+            self.close()
+            raise
 
     def add_node(self) -> subprocess.Popen[bytes]:
         return self._start("--address", f"127.0.0.1:{self.port}", "--num-cpus", "1")
@@ -122,8 +128,13 @@ class RayCluster:
         with (self.folder / "start.log").open("ab") as log:
             return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
 
+    def _have_started(self) -> bool:
+        """Whether all of the cluster's processes said so; one that ended instead is an error."""
+        said = (self.folder / "start.log").read_text()
+        assert all(process.poll() is None for process in (self.head, *self.nodes)), said
+        return said.count("Ray runtime started") == 1 + len(self.nodes)
+
     def _is_up(self) -> bool:
-        assert self.head.poll() is None, (self.folder / "start.log").read_text()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.dashboard), timeout=1):
             return True
         return False

