@@ -137,12 +137,11 @@ def _terminal(frame: polars.DataFrame, *, is_wide: bool) -> str:
 
 
 def _markdown_of_differences(frame: polars.DataFrame) -> str:
-    from analysis.tables.frames import row_cells
+    from analysis.tables.frames import plain_table
     from analysis.tables.markdown import table_markdown
-    from analysis.tables.table import NOTHING, Table, columns
+    from analysis.tables.table import NOTHING
 
-    rows = tuple(row_cells(row, nothing=NOTHING) for row in frame.iter_rows(named=True))
-    return table_markdown(Table(heading="Differences", columns=columns(*frame.columns, num_names=4), rows=rows))
+    return table_markdown(plain_table("Differences", frame, nothing=NOTHING))
 
 
 def _markdown(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> str:
