@@ -18,11 +18,6 @@ COST_COLUMNS: tuple[str, ...] = ("workload", "method", "cost")
 MAX_FACTOR = 4.0
 
 PROFILE_COLUMNS: dict[str, type[pl.DataType]] = {"method": pl.String, "tau": pl.Float64, "share": pl.Float64}
-INTEGRAL_COLUMNS: dict[str, type[pl.DataType]] = {
-    "method": pl.String,
-    "integral": pl.Float64,
-    "num_workloads": pl.Int64,
-}
 
 
 def factors_to_best(costs: pl.DataFrame) -> pl.DataFrame:
@@ -57,8 +52,8 @@ def profile(distances: pl.DataFrame, taus: Sequence[float]) -> pl.DataFrame:
     return within.agg(share=(pl.col("distance") <= pl.col("tau")).mean()).sort("method", "tau").select(*PROFILE_COLUMNS)
 
 
-def profile_integral(distances: pl.DataFrame, start: float, end: float) -> pl.DataFrame:
-    """INTEGRAL_COLUMNS, best first: the mean height of the profile over [start, end], in [0, 1]; 1: best everywhere.
+def profile_integral(distances: pl.DataFrame, start: float, end: float) -> dict[str, float]:
+    """By method, best first, the mean height of its profile over [start, end], in [0, 1]; 1: best everywhere.
 
     The integral of a step function, so exact: the mean over workloads of the part of [start, end] beyond the distance.
     Source: Dahl et al. 2023, the AlgoPerf benchmark score, where start is 1 and end 4, factors. Raises UsageError for
@@ -67,8 +62,8 @@ def profile_integral(distances: pl.DataFrame, start: float, end: float) -> pl.Da
     if not start < end:
         raise UsageError(f"a profile is integrated from a smaller to a larger distance, got {start:g} to {end:g}")
     beyond = ((end - pl.col("distance")) / (end - start)).clip(0.0, 1.0)
-    found = distances.group_by("method").agg(integral=beyond.mean(), num_workloads=pl.len().cast(pl.Int64))
-    return found.sort(-pl.col("integral"), "method").select(*INTEGRAL_COLUMNS)
+    found = distances.group_by("method").agg(integral=beyond.mean())
+    return dict(found.sort(-pl.col("integral"), "method").iter_rows())
 
 
 def _complete(costs: pl.DataFrame) -> pl.DataFrame:

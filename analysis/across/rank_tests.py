@@ -33,8 +33,7 @@ class RankTest:
     `p_value` is of Friedman's test that all methods rank alike. If `p_is_exact` it is the probability of a statistic as
     large where the ranks of each workload fall to the methods at random; else, where these cases are too many to count,
     that of the chi-square distribution with one degree of freedom less than methods. Two mean ranks that differ by less
-    than `critical_difference` are not separated (Nemenyi's test at 5% over all pairs). `left_out` are methods that some
-    workload lacks.
+    than `critical_difference` are not separated (Nemenyi's test at 5% over all pairs).
     """
 
     mean_ranks: pl.DataFrame
@@ -43,7 +42,6 @@ class RankTest:
     p_is_exact: bool
     critical_difference: float
     num_workloads: int
-    left_out: tuple[str, ...]
 
 
 def rank_test(costs: pl.DataFrame) -> RankTest:
@@ -56,7 +54,6 @@ def rank_test(costs: pl.DataFrame) -> RankTest:
     workloads = costs["workload"].unique().sort().to_list()
     counts = costs.group_by("method").agg(pl.col("workload").n_unique()).sort("method")
     everywhere = counts.filter(workload=len(workloads))["method"].to_list()
-    left_out = tuple(counts.filter(pl.col("workload") < len(workloads))["method"])
     if len(workloads) < 2 or len(everywhere) < 3:
         raise UsageError(
             "ranks over workloads need at least 2 workloads and 3 methods on all of them, got "
@@ -72,7 +69,6 @@ def rank_test(costs: pl.DataFrame) -> RankTest:
         p_is_exact=p_is_exact,
         critical_difference=critical_difference(len(everywhere), len(workloads)),
         num_workloads=len(workloads),
-        left_out=left_out,
     )
 
 

@@ -202,9 +202,8 @@ def _profiles(compared: pl.DataFrame, kind: ScoreKind, notes: list[str]) -> tupl
         return pl.DataFrame(schema=PROFILE_COLUMNS), {}
     distances = (factors_to_best if reach.is_factor else offsets_to_best)(compared)
     within = distances["distance"].filter(distances["distance"].is_between(reach.start, reach.end, closed="none"))
-    integrals = profile_integral(distances, reach.start, reach.end)
     taus = [reach.start, *within.unique().sort(), reach.end]
-    return profile(distances, taus), dict(integrals.select("method", "integral").iter_rows())
+    return profile(distances, taus), profile_integral(distances, reach.start, reach.end)
 
 
 def _methods(of_score: pl.DataFrame, means: pl.DataFrame, integrals: dict[str, float]) -> pl.DataFrame:

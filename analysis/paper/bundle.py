@@ -51,7 +51,7 @@ def write_bundle(subject: Subject, out: Path, *, command: str = "analysis.paper.
     if subject.board["best_loss"].is_null().all():
         raise UsageError("there is nothing to export: no trial completed or diverged")
     imported = imported_rows(subject.results, subject.board)
-    sections = report_sections(subject.results, subject.board, subject.score, subject.loss, subject.measures)
+    sections = report_sections(subject)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         new = Path(temporary)

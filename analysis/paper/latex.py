@@ -7,39 +7,44 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
 import polars as pl
 
 from analysis.across.optimizer_matrix import optimizer_matrix
+from analysis.figures.columns import PAGE_INCHES
 from analysis.paper.imports import divergence_rule_of
-from analysis.paper.latex_cells import (
-    GAP,
-    LETTER,
-    PAGE,
-    TINY_LETTER,
-    is_plain,
-    name_column,
-    number_column,
-    width_of,
-)
 from analysis.scores.flags import FLAGS, flags_of, used_flags, word_of
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.rank_ranges import rank_text
-from analysis.tables.latex import DENSE_ON_PAGE, ON_PAGE, cell_latex, floated, interval_latex, line_latex, scientific
+from analysis.tables.latex import (
+    DENSE_ON_PAGE,
+    ON_PAGE,
+    cell_latex,
+    floated,
+    interval_latex,
+    is_long,
+    line_latex,
+    scientific,
+)
 from analysis.tables.leaderboard import COLUMN_TITLES, reading_note, workload_tables
 from analysis.tables.table import Cell, Name, Number, Table, text_of
 from analysis.text import LONGEST_WORD, breakable_latex, decimals, escape_latex
 
 LINES_PER_TABLE = 40
 
+# Points, in \footnotesize.
+_PAGE = 72 * PAGE_INCHES
+_GAP = 8.0  # between two columns
+_LETTER, _TINY_LETTER = 4.1, 2.6
+
 _POOR = r"\rlap{$^\ast$}"
 _STABLE_DECADES = f"Stable decades: {SCORE_KINDS['stable_decades'].definition}."
-_LEAST_NAME = LONGEST_WORD * LETTER + GAP
+_LEAST_NAME = LONGEST_WORD * _LETTER + _GAP
 _LINE = 11  # letters of a line of a column's name in a matrix
-_INTERVAL_WIDTH = len("[-0.00, -0.00]") * TINY_LETTER + GAP
+_INTERVAL_WIDTH = len("[-0.00, -0.00]") * _TINY_LETTER + _GAP
 _NAME_COLUMNS = ("method", "optimizer", "knobs")
 _NUMBER_COLUMNS = ("lr_sensitivity", "best_loss", "stable_decades")
 
@@ -106,10 +111,10 @@ def _leaderboard_table(board: pl.DataFrame, table: Table, idle: set[str], label:
     caption = f"{what}. {_definition(board)} {divergence_rule_of(board)} {reading_note(board)} {_STABLE_DECADES}"
     columns = "".join(_column(name, of_column, rooms) for name, of_column in cells.items())
     heights = [
-        max(math.ceil(width_of([texts[name][place]]) / room) for name, room in rooms.items())
+        max(math.ceil(_width_of([texts[name][place]]) / room) for name, room in rooms.items())
         for place in range(len(rows))
     ]
-    floating = ON_PAGE if sum(rooms.values()) + _width_of_numbers(texts) <= PAGE else DENSE_ON_PAGE
+    floating = ON_PAGE if sum(rooms.values()) + _width_of_numbers(texts) <= _PAGE else DENSE_ON_PAGE
     tables: list[str] = []
     for start, end in _chunks(heights, LINES_PER_TABLE):
         body = columns, line_latex(map(_title, cells)), rows[start:end]
@@ -133,9 +138,9 @@ def _matrix_parts(cells: pl.DataFrame, what: str, note: str, *, first: int) -> l
         "ranks, in superscript, are among the methods with one optimizer. *: at chance, or learned less than half of "
         "what the best method did with the optimizer, so the number says little."
     )
-    column = max(width_of(part for name in names_across for part in _parted(name)), _INTERVAL_WIDTH)
-    room = min(width_of(names_down), PAGE / 3)
-    num_columns = max(1, int((PAGE - room) / column))
+    column = max(_width_of(part for name in names_across for part in _parted(name)), _INTERVAL_WIDTH)
+    room = min(_width_of(names_down), _PAGE / 3)
+    num_columns = max(1, int((_PAGE - room) / column))
     tables = []
     for start in range(0, len(names_across), num_columns):
         shown = names_across[start : start + num_columns]
@@ -148,7 +153,7 @@ def _matrix_parts(cells: pl.DataFrame, what: str, note: str, *, first: int) -> l
         number = first + len(tables)
         label = "tab:matrix" + (f"-{number}" if number > 1 else "")
         said = caption if start == 0 else f"{title}, continued."
-        columns = name_column(width_of(names_down), room) + "c" * len(shown)
+        columns = _name_column(_width_of(names_down), room) + "c" * len(shown)
         body = columns, line_latex([down.capitalize(), *heads]), rows
         tables.append(floated(body, caption=breakable_latex(said), label=label, floating=ON_PAGE))
     return tables
@@ -170,7 +175,7 @@ def _cell(name: str, cell: Cell, mark: str) -> str:
         shown = rf"\textbf{{{shown}}}" if isinstance(cell, Name) and cell.is_best else shown
         return shown + (rf"\textsuperscript{{{mark}}}" if mark and name == "method" else "")
     if isinstance(cell, Number) and name in _NUMBER_COLUMNS:
-        if not is_plain(cell.digits):
+        if not _is_plain(cell.digits):
             return f"{{{scientific(cell.digits)}}}"
         return (r"\bfseries " if cell.is_best else "") + cell.digits
     return cell_latex(cell)
@@ -178,9 +183,9 @@ def _cell(name: str, cell: Cell, mark: str) -> str:
 
 def _rooms(texts: Mapping[str, list[str]], num_marks: int) -> dict[str, float]:
     """Points for each column of names, which share what the numbers leave of the page: no more than they want."""
-    left = PAGE - _width_of_numbers(texts)
-    wanted = {name: width_of(texts[name]) for name in _NAME_COLUMNS if name in texts}
-    wanted["method"] += num_marks * TINY_LETTER
+    left = _PAGE - _width_of_numbers(texts)
+    wanted = {name: _width_of(texts[name]) for name in _NAME_COLUMNS if name in texts}
+    wanted["method"] += num_marks * _TINY_LETTER
     rooms: dict[str, float] = {}
     for name in sorted(wanted, key=lambda name: wanted[name]):
         rooms[name] = min(wanted[name], max(_LEAST_NAME, left / (len(wanted) - len(rooms))))
@@ -191,14 +196,14 @@ def _rooms(texts: Mapping[str, list[str]], num_marks: int) -> dict[str, float]:
 def _width_of_numbers(texts: Mapping[str, list[str]]) -> float:
     """Points that the columns take which are no names."""
     numbers = (name for name in texts if name not in _NAME_COLUMNS)
-    return sum(width_of([*texts[name], *COLUMN_TITLES[name].split()]) for name in numbers)
+    return sum(_width_of([*texts[name], *COLUMN_TITLES[name].split()]) for name in numbers)
 
 
 def _column(name: str, cells: Sequence[Cell], rooms: Mapping[str, float]) -> str:
     if name in rooms:
-        return name_column(width_of(map(text_of, cells)), rooms[name])
+        return _name_column(_width_of(map(text_of, cells)), rooms[name])
     numbers = [cell.digits for cell in cells if isinstance(cell, Number)]
-    return number_column(numbers) if name in _NUMBER_COLUMNS else "r"
+    return _number_column(numbers) if name in _NUMBER_COLUMNS else "r"
 
 
 def _chunks(heights: list[int], most: int) -> list[tuple[int, int]]:
@@ -231,3 +236,35 @@ def _parted(name: str) -> list[str]:
 def _definition(board: pl.DataFrame) -> str:
     names = board["definition"].unique().sort()
     return " ".join(f"LR sensitivity ({name}): {SCORE_KINDS[name].definition}." for name in names)
+
+
+def _name_column(wanted: float, room: float) -> str:
+    """A column as wide as its names, or where the room in points is less, one that breaks them."""
+    return "l" if wanted <= room else rf">{{\raggedright\arraybackslash}}p{{{room - _GAP:.0f}pt}}"
+
+
+def _number_column(texts: Sequence[str]) -> str:
+    """An S column for the numbers among the texts."""
+    plain = list(filter(_is_plain, texts))
+    whole = max((len(text.lstrip("-").partition(".")[0]) for text in plain), default=1)
+    fraction = max((len(text.partition(".")[2]) for text in plain), default=0)
+    sign = "-" if any(text.startswith("-") for text in plain) else ""
+    return f"S[table-format={sign}{whole}.{fraction}]"
+
+
+def _width_of(texts: Iterable[str]) -> float:
+    """About the points that the widest of the texts takes in a table, with the gap to the next column."""
+    shown = (", ".join(map(_as_shown, text.split(", "))) for text in texts)
+    return max(map(len, shown), default=0) * _LETTER + _GAP
+
+
+def _as_shown(text: str) -> str:
+    """As many letters as the number takes: a long one is shortened."""
+    is_long = re.fullmatch(r"[\[-]*\d{7,}(\.\d+)?[\]†]*", text) is not None
+    return "-1.00x10-308]" if is_long else text
+
+
+def _is_plain(text: str) -> bool:
+    """True of a number that an S column aligns."""
+    plain = text.removeprefix("-")
+    return re.fullmatch(r"\d+(\.\d+)?", plain) is not None and not is_long(plain)

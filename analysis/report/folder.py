@@ -72,7 +72,7 @@ def write_report(
         raise UsageError("there is nothing to report: no trial completed or diverged")
     _require_keys(board, subject.num_keys)
     compared = None if subject.published is None else compare(board, subject.published)
-    sections = report_sections(subject.results, board, subject.score, subject.loss, subject.measures)
+    sections = report_sections(subject)
     contents = Contents(
         title=subject.title,
         board=board,

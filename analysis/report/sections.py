@@ -20,7 +20,7 @@ from analysis.scores.joint_maps import joint_map, stable_area
 from analysis.scores.knobs import KNOB_SCORES, knob_sensitivity, lr_transfer
 from analysis.scores.lr_shift import lr_shift
 from analysis.scores.separation import seeds_to_separate
-from analysis.scores.table import measured_entries
+from analysis.subject import Subject
 from analysis.tables.costs import cost_group
 from analysis.tables.guards import separation_group, shift_group
 from analysis.tables.knobs import area_group, sensitivity_group, transfer_group
@@ -31,21 +31,16 @@ from analysis.tables.optimizers import optimizer_group
 _MAP_NOTE = "×: at least one seed diverged, so the cell counts as its loss at init; ring: the best cell"
 
 
-def report_sections(
-    results: pl.DataFrame, board: pl.DataFrame, score: str, loss: str, measures: pl.DataFrame | None = None
-) -> list[Section]:
-    """The sections that the suite has something for. `board` is the leaderboard of the results, score and loss.
-
-    `measures` is what analysis.scores.traces.trial_measures says of the trials; None: no scores that need traces.
-    """
-    chosen = choose_loss(results, loss)
-    scores = other_scores(measured_entries(results, measures, loss), loss)
-    is_control = pl.col("control_of") != ""
-    controls = board.filter(is_control)["method"].to_list()
-    # The same frame where it can be: what is computed of it is kept by frame.
-    compared = chosen.filter(~pl.col("method").is_in(controls)) if controls else chosen
-    methods = board.filter(~is_control)
-    sections = (_guards(compared, score), scores, _costs(board), _knobs(chosen, loss), _optimizers(methods, loss))
+def report_sections(subject: Subject) -> list[Section]:
+    """The sections that the subject has something for. Raises UsageError as `choose_loss` does."""
+    board, loss = subject.board, subject.loss
+    sections = (
+        _guards(choose_loss(subject.compared, loss), subject.score),
+        other_scores(subject.entries, loss),
+        _costs(board),
+        _knobs(subject.scored, loss),
+        _optimizers(board.filter(control_of=""), loss),
+    )
     return [section for section in sections if section is not None and not section.is_empty]
 
 

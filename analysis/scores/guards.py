@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from analysis.curves import Entries, LossGrid
 from analysis.scores.flags import flag_text
 from analysis.scores.knob_maps import KnobMap, clipped_map
-from analysis.scores.lr_shift import is_shifted, reference_shifts
+from analysis.scores.lr_shift import reference_shifts
 from analysis.scores.robustness import (
     SENSITIVITIES,
     SENSITIVITY_CURVES,
@@ -48,7 +48,7 @@ def board_flags(entries: Entries, score: str, usual_lrs: tuple[float, ...]) -> d
     """The flags of every entry of a workload, as text; `usual_lrs` is the grid that most of them have."""
     learned = learned_entries(entries)
     little = _learned_little(learned)
-    shifted = {shift.key for shift in reference_shifts(learned) if is_shifted(shift)}
+    shifted = {key for key, (_, is_shifted) in reference_shifts(learned).items() if is_shifted}
     usual_seeds = Counter(grid.seeds for grid in learned.values() if len(grid.seeds) > 1).most_common(1)
     unseparated = {pair.first for pair in neighbours(learned, SENSITIVITIES[score]) if not is_separated(pair)}
     texts = {}

@@ -7,7 +7,7 @@ score it as if it were. Legend: L learning rates of the method, M of the referen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from analysis.curves import ENTRY, LossGrid, entries_by_workload
 from analysis.scores.robustness import clipped_curve
@@ -29,79 +29,66 @@ _LEAST_DISTANCE = 0.05  # of what the reference learns; below it the curves coin
 _LEAST_OVERLAP = 0.5  # of the shorter grid
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shift:
-    """By how many decades of lr a method's curve lies above the reference's, and how far apart they are, in loss.
+class Shift(NamedTuple):
+    """By how many decades of lr a curve lies above the reference's, and how far apart they are, in loss.
 
-    `learned` is the reference's loss at init minus its best loss.
+    `distance` is that of the curve moved back by the shift, `distance_unshifted` as it is.
     """
 
-    key: tuple[str, ...]
-    reference: tuple[str, ...]
     shift_decades: float
     distance: float
     distance_unshifted: float
-    learned: float
+
+    def is_shifted(self, learned: float) -> bool:
+        """True where the method's curve is the reference's moved; `learned`: reference's loss at init - best loss.
+
+        The shift is 0.3 decades at least, moved back the curve lies three times as near at least, and unmoved they are
+        apart by more than 5% of what the reference learns.
+        """
+        is_far = self.distance_unshifted > _LEAST_DISTANCE * learned
+        is_near = _NEARER * self.distance <= self.distance_unshifted
+        return abs(self.shift_decades) >= _LEAST_SHIFT - 1e-9 and is_far and is_near
 
 
-def lr_shift(results: pl.DataFrame, reference: str = REFERENCE_METHOD) -> pl.DataFrame:
+def lr_shift(results: pl.DataFrame) -> pl.DataFrame:
     """LR_SHIFT_COLUMNS, one row an entry beside the reference's own, for those whose workload, optimizer and knobs the
     reference has. `results` as `curves` takes them.
     """
     rows = [
         {
-            **dict(zip(ENTRY, shift.key, strict=True)),
-            "reference": shift.reference[1],
-            "shift_decades": shift.shift_decades,
-            "distance": shift.distance,
-            "distance_unshifted": shift.distance_unshifted,
-            "is_shifted": is_shifted(shift),
+            **dict(zip(ENTRY, key, strict=True)),
+            "reference": REFERENCE_METHOD,
+            **shift._asdict(),
+            "is_shifted": is_shifted,
         }
         for entries in entries_by_workload(results)
-        for shift in reference_shifts(entries, reference)
+        for key, (shift, is_shifted) in reference_shifts(entries).items()
     ]
     return pl.DataFrame(rows, schema=LR_SHIFT_COLUMNS)
 
 
-def reference_shifts(entries: Mapping[tuple[str, ...], LossGrid], reference: str = REFERENCE_METHOD) -> list[Shift]:
-    """The Shift of every entry against the reference's with its workload, optimizer and knobs, where there is one."""
+def reference_shifts(entries: Mapping[tuple[str, ...], LossGrid]) -> dict[tuple[str, ...], tuple[Shift, bool]]:
+    """By its key, the Shift of every entry against the reference's, and whether it is one.
+
+    Of those with the workload, optimizer and knobs of an entry of the reference, where a shift can be told.
+    """
     curves = {key: clipped_curve(grid.losses, grid.initial_losses) for key, grid in entries.items()}
-    shifts = []
+    shifts = {}
     for key, grid in entries.items():
-        other = (key[0], reference, *key[2:])
+        other = (key[0], REFERENCE_METHOD, *key[2:])
         if key == other or other not in entries:
             continue
         found = best_shift(np.log10(grid.lrs), curves[key], np.log10(entries[other].lrs), curves[other])
         if found is not None:
             learned = float(entries[other].initial_losses.mean() - np.nanmin(curves[other]))
-            shifts.append(
-                Shift(
-                    key=key,
-                    reference=other,
-                    shift_decades=found[0],
-                    distance=found[1],
-                    distance_unshifted=found[2],
-                    learned=learned,
-                )
-            )
+            shifts[key] = (found, found.is_shifted(learned))
     return shifts
-
-
-def is_shifted(shift: Shift) -> bool:
-    """True where the method's curve is the reference's moved.
-
-    The shift is 0.3 decades at least, moved back the curve lies three times as near at least, and unmoved they are
-    apart by more than 5% of what the reference learns.
-    """
-    is_far = shift.distance_unshifted > _LEAST_DISTANCE * shift.learned
-    is_near = _NEARER * shift.distance <= shift.distance_unshifted
-    return abs(shift.shift_decades) >= _LEAST_SHIFT - 1e-9 and is_far and is_near
 
 
 def best_shift(
     log_lrs_L: np.ndarray, curve_L: np.ndarray, reference_lrs_M: np.ndarray, reference_M: np.ndarray
-) -> tuple[float, float, float] | None:
-    """(shift in decades, distance there, distance unshifted) of the least distance; None where none can be told.
+) -> Shift | None:
+    """The Shift of the least distance; None where none can be told.
 
     Positive: the method's curve lies at higher learning rates. Tried are multiples of 0.01 decades at which the two
     overlap by half of the shorter grid and both best learning rates lie in the overlap (two plateaus always coincide);
@@ -117,7 +104,7 @@ def best_shift(
     if np.isnan(distances_P[0]):
         return None
     best = int(np.nanargmin(np.round(distances_P, 12)))
-    return float(shifts_P[best]), float(distances_P[best]), float(distances_P[0])
+    return Shift(float(shifts_P[best]), float(distances_P[best]), float(distances_P[0]))
 
 
 def distances(x_L: np.ndarray, f_L: np.ndarray, u_M: np.ndarray, g_M: np.ndarray, shifts_P: np.ndarray) -> np.ndarray:

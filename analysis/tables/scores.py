@@ -106,8 +106,7 @@ def score_decimals(rows: pl.DataFrame) -> int:
 def _aggregate_table(title: str, test: RankTest, rows: pl.DataFrame) -> Table:
     integrals: dict[str, float] = {}
     if rows["unit"][0] in ("loss", "steps", "s") and not (rows["cost"] <= 0).any():  # costs that have factors
-        found = profile_integral(factors_to_best(rows), 1.0, MAX_FACTOR)
-        integrals = dict(found.select("method", "integral").iter_rows())
+        integrals = profile_integral(factors_to_best(rows), 1.0, MAX_FACTOR)
     heading = (
         f"{title} over {test.num_workloads} workloads: Friedman p {test.p_value:.2g} "
         f"({'exact' if test.p_is_exact else 'chi-square'}), critical difference "

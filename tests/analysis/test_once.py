@@ -14,9 +14,8 @@ from analysis.losses import choose_loss
 from analysis.once import once_a_frame
 from analysis.report.sections import report_sections
 from analysis.scores import knob_maps as knob_maps_module
-from analysis.scores.leaderboard import leaderboard
 from analysis.scores.table import trials_to_measure
-from tests.analysis.synthetic_results import frame, row
+from tests.analysis.synthetic_results import frame, row, subject
 
 
 def knob_results() -> pl.DataFrame:
@@ -87,12 +86,12 @@ def test_an_error_is_raised_each_time():
 
 
 def test_the_grids_of_a_suite_are_made_once_for_board_guards_shift_scores_and_differences():
-    data = knob_results()
+    whole = subject(knob_results())
+    data = whole.results
 
     def read() -> None:
-        board = leaderboard(data)
-        report_sections(data, board, "lr_sensitivity", "train")
-        trials_to_measure(data, dict.fromkeys(data["workload"], 21))
+        report_sections(whole)
+        trials_to_measure(data, whole.num_keys)
 
     calls = counted(read)
     assert calls["curves"] == 1

@@ -130,8 +130,7 @@ def test_methods_that_always_tie_are_not_told_apart():
 def test_a_method_that_a_workload_lacks_is_left_out():
     costs = frame(np.random.default_rng(2).random((3, 4)))
     found = rank_test(costs.filter(~((pl.col("workload") == "w1") & (pl.col("method") == "m3"))))
-    assert found.left_out == ("m3",)
-    assert found.mean_ranks.height == 3
+    assert set(found.mean_ranks["method"]) == {"m0", "m1", "m2"}
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (4, 2)])
@@ -152,7 +151,6 @@ def test_groups_of_demsars_example():
         p_is_exact=True,
         critical_difference=1.25,
         num_workloads=14,
-        left_out=(),
     )
     assert not_separated(test) == [("C4.5+m+cf", "C4.5+m", "C4.5+cf", "C4.5")]
     narrow = replace(test, critical_difference=1.12)

@@ -14,7 +14,6 @@ from analysis.figures.of_a_suite import diverged_figures
 from analysis.paper.figures import COLUMN_KINDS, MOST_INCHES, OPTIMIZER_KINDS, bundle_figures, save_figures
 from analysis.report.folder import _FIGURE_SECTIONS
 from analysis.report.sections import report_sections
-from analysis.scores.leaderboard import leaderboard
 from tests.analysis.synthetic_results import METHODS, frame, results, row, subject, traces, with_held_out
 
 KEYS = {"in_context_regression": 21}
@@ -38,7 +37,7 @@ def with_several_heads(traced):
 
 
 def told_of(data):
-    return report_sections(data, leaderboard(data), "lr_sensitivity", "train")
+    return report_sections(subject(data))
 
 
 def declared_kinds():

@@ -9,7 +9,6 @@ from analysis.report.folder import write_report
 from analysis.report.sections import report_sections
 from analysis.scores.joint_maps import joint_map
 from analysis.scores.knobs import knob_sensitivity
-from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import TRACE_SCHEMA, frame, row, subject, with_held_out
 
@@ -38,7 +37,7 @@ def suite(*, warmups=(0.0,), optimizers=("sgd",), lrs=(0.01, 0.1, 1.0), methods=
 
 
 def told(data: pl.DataFrame, loss: str = "train"):
-    return report_sections(data, leaderboard(data, loss=loss), "lr_sensitivity", loss)
+    return report_sections(subject(data, loss=loss))
 
 
 def summary(data: pl.DataFrame) -> list[tuple[str, list[str], list[str]]]:
@@ -116,4 +115,4 @@ def test_report_of_a_suite_with_knobs_and_optimizers(tmp_path):
 
 def test_what_makes_no_leaderboard_makes_no_sections():
     with pytest.raises(UsageError, match="unknown loss"):
-        report_sections(suite(), leaderboard(suite()), "lr_sensitivity", "trian")
+        report_sections(subject(suite(), loss="trian"))

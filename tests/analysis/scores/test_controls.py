@@ -8,7 +8,7 @@ from analysis.scores.controls import floor_sentences
 from analysis.scores.flags import flags_of
 from analysis.scores.leaderboard import leaderboard
 from analysis.tables.leaderboard import FORMATS, reading_note
-from tests.analysis.synthetic_results import frame, row
+from tests.analysis.synthetic_results import frame, row, subject
 
 CONTROLS = {"softmax_control": "softmax"}
 LRS = (0.01, 0.1, 1.0)
@@ -81,15 +81,15 @@ def test_a_control_without_its_method_has_no_floor():
 def test_no_section_compares_methods_with_a_control():
     """Else softmax and its control would ask for more seeds than there can be."""
     data = with_control()
-    (guards, *_) = report_sections(data, leaderboard(data, controls=CONTROLS), "lr_sensitivity", "train")
+    (guards, *_) = report_sections(subject(data, controls=CONTROLS))
     assert "softmax_control" not in guards.files["seeds_to_separate.csv"]
-    (without, *_) = report_sections(data, leaderboard(data), "lr_sensitivity", "train")
+    (without, *_) = report_sections(subject(data))
     assert "softmax_control" in without.files["seeds_to_separate.csv"]
 
 
 def test_a_control_is_no_method_of_the_matrix_of_optimizers():
     other = with_control().with_columns(pl.col("trial_id") + "-other", optimizer=pl.lit("other"))
     data = pl.concat([with_control(), other])
-    sections = report_sections(data, leaderboard(data, controls=CONTROLS), "lr_sensitivity", "train")
+    sections = report_sections(subject(data, controls=CONTROLS))
     (matrix,) = (each.data["optimizer_matrix.csv"] for each in sections if "optimizer_matrix.csv" in each.data)
     assert set(matrix["method"]) == {"softmax", "other"}

@@ -1,12 +1,14 @@
 """What a step costs: on the board of what has a cost in the manifest, and how far beyond the cheapest."""
 
+import json
+
 import pytest
 
 from analysis.report.sections import report_sections
 from analysis.scores.costs import COST_COLUMNS, step_costs, with_costs
 from analysis.scores.leaderboard import leaderboard
 from analysis.subject import Subject
-from tests.analysis.synthetic_results import results
+from tests.analysis.synthetic_results import results, subject
 
 WORKLOAD = results(num_seeds=1)["workload"][0]
 COSTS = [
@@ -40,10 +42,10 @@ def test_costs_are_told_beyond_the_cheapest_method():
 
 def test_the_report_has_a_table_of_them():
     data = results(num_seeds=2)
-    board = with_costs(leaderboard(data), {"costs": COSTS})
-    sections = {one.title: one for one in report_sections(data, board, "lr_sensitivity", "train")}
+    manifest = json.dumps({"costs": COSTS})
+    sections = {one.title: one for one in report_sections(subject(data, read_manifest=lambda: manifest))}
     section = sections["What a step costs"]
     assert "| relu\\_kernel | 250 (+4.17%) | 3e+07 (+100.00%) |" in section.markdown
     assert "costs.csv" in section.files
-    plain = report_sections(data, leaderboard(data), "lr_sensitivity", "train")
+    plain = report_sections(subject(data))
     assert "What a step costs" not in {one.title for one in plain}
