@@ -51,7 +51,8 @@ def _fate(trials: pl.DataFrame) -> str:
     start = found["initial_loss"]
     num_without = int((~start.is_finite().fill_null(False)).sum())
     if not num_without:
-        return told
+        is_scored = found["lr"].n_unique() > 1
+        return told if is_scored else f"{told}; at one learning rate alone there is no sensitivity to it"
     lacks = "is not known" if start.is_null().any() else "is not finite"
     whose = "" if num_without == found.height else f" of {num_without}"
     return f"{told}; the loss{whose} {lacks} before any update, so there is no score"

@@ -35,6 +35,8 @@ def _sentences(part: pl.DataFrame) -> str:
     best = place_of_best(rows)
     if best is None:
         more = _unscored(rows, names) + _blown_up(rows, names)
+        if all("one_lr" in flags_of(row["flags"]) for row in rows):
+            return f"An LR sensitivity takes two learning rates; {_count(len(rows))} had one.{_blown_up(rows, names)}"
         return f"None of {_count(len(rows))} learned enough to be called robust.{more}"
     learned = [place for place, row in enumerate(rows) if has_learned(row["flags"])]
     told = f"{names[best]} has the least LR sensitivity ({_score(rows[best], part)})"
@@ -101,8 +103,11 @@ def _unlearned(rows: list[dict[str, Any]], names: list[str]) -> str:
 
 
 def _unscored(rows: list[dict[str, Any]], names: list[str]) -> str:
-    unscored = [name for row, name in zip(rows, names, strict=True) if row["lr_sensitivity"] is None]
-    return f" Without a score: {listed(unscored)}." if unscored else ""
+    unscored = [(row, name) for row, name in zip(rows, names, strict=True) if row["lr_sensitivity"] is None]
+    one_lr = [name for row, name in unscored if "one_lr" in flags_of(row["flags"])]
+    others = [name for row, name in unscored if "one_lr" not in flags_of(row["flags"])]
+    told = f" At one learning rate alone, so without an LR sensitivity: {listed(one_lr)}." if one_lr else ""
+    return told + (f" Without a score: {listed(others)}." if others else "")
 
 
 def _blown_up(rows: list[dict[str, Any]], names: list[str]) -> str:

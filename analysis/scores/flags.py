@@ -39,6 +39,8 @@ FLAGS: dict[str, str] = {
     "score is a mean over them, so compare with care.",
     "no_init_loss": "The loss before any update, at which scores clip, is not finite or not known for some of its "
     "trials: no score and no rank. Of a knob's score: values of the knob at which it is so are left out.",
+    "one_lr": "It has results at one learning rate alone: there is no sensitivity to it, no width of stable learning "
+    "rates, and no rank.",
     "no_result": "None of its trials has a result: all crashed, ran out of memory or timed out. No score and no rank.",
     "imported": "Runs of others, imported from a file: trained elsewhere, with traces only where the file has values "
     "by step; what it does not say is assumed (manifest, imports).",
@@ -46,8 +48,8 @@ FLAGS: dict[str, str] = {
 
 # Who bears one of these did not learn enough for its score to count.
 NOT_LEARNED: tuple[str, ...] = ("at_chance", "learned_little")
-# Who bears one of these has no score at all.
-NOT_SCORED: tuple[str, ...] = ("no_init_loss", "no_result")
+# Who bears one of these has no sensitivity, and so no rank.
+NOT_SCORED: tuple[str, ...] = ("no_init_loss", "no_result", "one_lr")
 
 _BETWEEN = ","
 

@@ -20,7 +20,7 @@ from analysis.scores.robustness import (
     mean_of_present,
     stable_lrs,
 )
-from analysis.scores.separation import is_separated, learned_entries, neighbours
+from analysis.scores.separation import comparable_entries, is_separated, neighbours
 from analysis.scores.wandering import cliff_wanders
 from bench.lazy import numpy as np
 
@@ -46,7 +46,7 @@ def cliff_share(grid: LossGrid, score: str) -> float:
 
 def board_flags(entries: Entries, score: str, usual_lrs: tuple[float, ...]) -> dict[tuple[str, ...], str]:
     """The flags of every entry of a workload, as text; `usual_lrs` is the grid that most of them have."""
-    learned = learned_entries(entries)
+    learned = comparable_entries(entries)
     little = _learned_little(learned)
     shifted = {key for key, (_, is_shifted) in reference_shifts(learned).items() if is_shifted}
     usual_seeds = Counter(grid.seeds for grid in learned.values() if len(grid.seeds) > 1).most_common(1)
@@ -109,12 +109,13 @@ def _grid_flags(grid: LossGrid, score: str, usual_lrs: tuple[float, ...]) -> set
     best = float(best_lr(grid.losses, grid.initial_losses, grid.lrs))
     raised = {
         "at_chance": at_chance,
-        "best_at_border": not at_chance and best in (grid.lrs[0], grid.lrs[-1]),
+        "best_at_border": not at_chance and len(grid.lrs) > 1 and best in (grid.lrs[0], grid.lrs[-1]),
         "cliff_wanders": not at_chance and cliff_wanders(grid),
         "coarse_cliff": not at_chance and cliff_share(grid, score) > _CLIFF_SHARE,
         "few_seeds": len(grid.seeds) < _FEW_SEEDS,
         "incomplete": not grid.is_complete,
         "lost_trials": grid.num_lost > 0,
-        "other_grid": tuple(grid.lrs) != usual_lrs,
+        "one_lr": len(grid.lrs) == 1,
+        "other_grid": len(grid.lrs) > 1 and tuple(grid.lrs) != usual_lrs,
     }
     return {word for word, is_raised in raised.items() if is_raised}

@@ -43,6 +43,7 @@ from analysis.scores.definition import Definition
 from analysis.scores.parts import (
     UNTRACED,
     PartOf,
+    along_lrs,
     at_best,
     best_losses,
     blown_up,
@@ -116,14 +117,14 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         "over seeds, a diverged seed clipping its learning rate to the loss at init, best loss the method's own "
         "(Hong and Lee 2025, App. C.3, after Wortsman et al. 2023); lower is more robust",
         unit="loss", bounds=_POSITIVE, higher_is_better=False, sources=(_HONG_LEE, _WORTSMAN),
-        part=whole, function=robustness.lr_sensitivity, spread=smooth,
+        part=along_lrs, function=robustness.lr_sensitivity, spread=smooth,
     ),
     "lr_sensitivity_seedwise": ScoreKind(
         title="LR sensitivity, seedwise",
         definition="as lr_sensitivity, but each seed's loss is clipped at its own loss at init before seeds are "
         "averaged; lower is more robust",
         unit="loss", bounds=_POSITIVE, higher_is_better=False, sources=(_HONG_LEE, _WORTSMAN),
-        part=whole, function=robustness.lr_sensitivity_seedwise, spread=smooth,
+        part=along_lrs, function=robustness.lr_sensitivity_seedwise, spread=smooth,
     ),
     "lr_sensitivity_windowed": ScoreKind(
         title="LR sensitivity, windowed",
@@ -138,7 +139,7 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         definition="width in log10 lr of the longest run of learning rates at which no seed diverged and the loss "
         "keeps at least half of what the best learning rate learns; edges midway between grid points",
         unit="decades", bounds=_POSITIVE, kind="width in decades", higher_is_better=True,
-        part=whole, function=robustness.stable_decades, spread=on_grid,
+        part=along_lrs, function=robustness.stable_decades, spread=on_grid,
     ),
     "edge_lr": ScoreKind(
         title="Edge",
@@ -158,7 +159,7 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         title="Best lr",
         definition="learning rate of the best loss",
         unit="lr", bounds=_POSITIVE, kind="lr", higher_is_better=None,
-        part=whole, function=robustness.best_lr, spread=of_lr,
+        part=along_lrs, function=robustness.best_lr, spread=of_lr,
     ),
     "loss_at_default": ScoreKind(
         title="Loss at default lr",

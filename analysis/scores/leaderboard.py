@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from typing import SupportsFloat
 
 import polars as pl
 
@@ -19,7 +20,7 @@ from analysis.scores.intervals import interval
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.rank_ranges import rank_ranges
 from analysis.scores.robustness import SENSITIVITIES
-from analysis.scores.separation import learned_entries
+from analysis.scores.separation import comparable_entries
 from analysis.scores.unscored import unscored_rows
 from bench.errors import unknown
 
@@ -60,9 +61,10 @@ def leaderboard(
     `definition`; all scores are of the `loss`, one of SCORED_LOSSES. ci_low and ci_high bound the 95% interval over
     seeds (null with one seed). rank and rank_worst are the ends of the entry's rank range (`rank_ranges`), among the
     entries of the workload. An entry at chance or with one seed has no rank (null) and outranks nobody: the sensitivity
-    of the one says nothing, the place of the other can't be told. blown_up_loss is the largest final loss of the trials
-    that blew up, null if none did. An entry without any result, or without a finite loss at init, comes last in its
-    workload, flagged by one of NOT_SCORED: no rank, no score but its diverged_share.
+    of the one says nothing, the place of the other can't be told; one with a single learning rate has no sensitivity.
+    blown_up_loss is the largest final loss of the trials that blew up, null if none did. An entry without any result,
+    or without a finite loss at init, comes last in its workload, flagged by one of NOT_SCORED: no rank, no score but
+    its diverged_share.
     HELD_OUT_MEASURES are at the entry's best_lr, whichever loss chose it, and null where the workload has no held-out
     data. `controls`: methods that are A/A controls, by label, and the label of what each is a control of; they have no
     rank, and no other entry is compared with them. COST_COLUMNS are null: `with_costs` fills them. Raises UsageError as
@@ -85,8 +87,9 @@ def leaderboard(
 
 def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dict[str, object]]:
     compared = without_controls(entries, controls)
-    ranks = dict.fromkeys(entries, (None, None)) | rank_ranges(learned_entries(compared), SENSITIVITIES[score])
-    usual_lrs = Counter(tuple(grid.lrs) for grid in entries.values()).most_common(1)[0][0]
+    ranks = dict.fromkeys(entries, (None, None)) | rank_ranges(comparable_entries(compared), SENSITIVITIES[score])
+    grids = Counter(tuple(grid.lrs) for grid in entries.values() if len(grid.lrs) > 1).most_common(1)
+    usual_lrs = grids[0][0] if grids else ()
     flags = board_flags(compared, score, usual_lrs)
     for key in entries.keys() - compared.keys():
         (own,) = board_flags({key: entries[key]}, score, usual_lrs).values()
@@ -101,7 +104,7 @@ def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dic
                 **interval(SENSITIVITIES[score], grid)
                 .within(SCORE_KINDS[score].bounds)
                 .columns("lr_sensitivity", "ci"),
-                **{name: float(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:-1]},
+                **{name: _number(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:-1]},
                 "num_seeds": len(grid.seeds),
                 "num_trials": grid.num_trials,
                 "flags": flags[key],
@@ -110,6 +113,12 @@ def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dic
             }
         )
     return rows
+
+
+def _number(value: SupportsFloat) -> float | None:
+    """None for NaN: a score that is not defined."""
+    number = float(value)
+    return None if math.isnan(number) else number
 
 
 def _with_blown_up(board: pl.DataFrame, curve_frame: pl.DataFrame) -> pl.DataFrame:

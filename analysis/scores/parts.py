@@ -19,6 +19,7 @@ from analysis.scores.robustness import (
     best_lr,
     edge_lr,
     is_at_chance,
+    lr_sensitivity_windowed,
     mean_of_present,
     window_share,
 )
@@ -29,6 +30,7 @@ from bench.spelling import SAME_VALUE
 
 NO_TRACES = "no traces"
 _ASSUMES_LOG_N = "every row taken to see N keys: the traces do not say"
+ONE_LR = "one learning rate: nothing varies"
 _WANDERS = "upper end: cliffs that no seed showed"
 
 
@@ -106,6 +108,11 @@ def whole(entry: ScoredEntry) -> Part:
     return Part(grid=entry.grid, note="")
 
 
+def along_lrs(entry: ScoredEntry) -> Part:
+    """The grid as it is, unless it has one learning rate alone, along which nothing varies."""
+    return whole(entry) if len(entry.grid.lrs) > 1 else Part(grid=None, note=ONE_LR)
+
+
 def best_losses(entry: ScoredEntry) -> Part:
     """The grid as it is, with what cliffs that no seed showed may add to the best loss; says if nothing was learned."""
     grid = entry.grid
@@ -125,8 +132,12 @@ def blown_up(entry: ScoredEntry) -> Part:
 
 
 def windowed(entry: ScoredEntry) -> Part:
-    """The grid as it is; says so where it ends inside the window of the windowed sensitivity."""
+    """The grid as it is, if two lrs are in the window of the windowed sensitivity; says where it ends inside it."""
     grid = entry.grid
+    if len(grid.lrs) < 2:
+        return along_lrs(entry)
+    if np.isnan(lr_sensitivity_windowed(grid.losses, grid.initial_losses, grid.lrs)):
+        return Part(grid=None, note=f"one learning rate within {WINDOW_DECADES:g} decades of the best: nothing varies")
     share = float(window_share(grid.losses, grid.initial_losses, grid.lrs))
     decades = 2 * WINDOW_DECADES
     cut = f"the grid holds {share * decades:.1f} of the {decades:g} decades" if share < 1 - 1e-9 else ""
@@ -227,7 +238,10 @@ def of_entropy(part: PartOf) -> PartOf:
 
 
 # Those that read nothing but losses.
-UNTRACED: tuple[PartOf, ...] = (whole, best_losses, blown_up, windowed, edged, losses_at_default, final_losses_at_best)
+UNTRACED: tuple[PartOf, ...] = (
+    *(whole, along_lrs, windowed, edged),
+    *(best_losses, blown_up, losses_at_default, final_losses_at_best),
+)
 
 
 def _seed_values(grid: LossGrid, values_S: np.ndarray) -> LossGrid | None:

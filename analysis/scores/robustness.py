@@ -5,6 +5,7 @@ losses_LS final losses, +inf where a seed diverged, NaN where a trial is missing
 lrs_L ascending learning rates. Legend: L learning rates, S seeds.
 
 What missing trials do: a learning rate is averaged over the seeds that it has and left out if it has none.
+What one learning rate does: scores of how losses vary over learning rates are NaN, as nothing varies.
 What divergence does: a diverged seed counts as +inf and is clipped to the initial loss, as each score says; so does a
 mean that overflows.
 """
@@ -45,8 +46,7 @@ def lr_sensitivity(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarr
     loss(lr) and the loss at init are means over seeds; the best loss is the method's own, the least of the clipped
     curve. One diverged seed clips its learning rate. Source: Hong & Lee 2025, App. C.3, after Wortsman et al. 2023.
     """
-    curve_L = clipped_curve(losses_LS, initial_S)
-    return np.nanmean(curve_L, -1) - np.nanmin(curve_L, -1)
+    return _mean_above_least(clipped_curve(losses_LS, initial_S))
 
 
 def lr_sensitivity_seedwise(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
@@ -56,8 +56,7 @@ def lr_sensitivity_seedwise(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L:
     a fifth, not everything; so its expectation depends far less on the number of seeds, and its interval is the more
     dependable one (analysis/scores/intervals.py).
     """
-    curve_L = seedwise_clipped_curve(losses_LS, initial_S)
-    return np.nanmean(curve_L, -1) - np.nanmin(curve_L, -1)
+    return _mean_above_least(seedwise_clipped_curve(losses_LS, initial_S))
 
 
 def lr_sensitivity_windowed(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
@@ -70,8 +69,16 @@ def lr_sensitivity_windowed(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L:
     """
     curve_L = clipped_curve(losses_LS, initial_S)
     distance_L = np.abs(np.log10(lrs_L) - np.log10(lrs_L[np.nanargmin(curve_L, -1)])[..., None])
-    windowed_L = np.where(distance_L <= WINDOW_DECADES + _ROUNDING, curve_L, np.nan)
-    return np.nanmean(windowed_L, -1) - np.nanmin(windowed_L, -1)
+    inside_L = distance_L <= WINDOW_DECADES + _ROUNDING
+    windowed_L = np.where(inside_L, curve_L, np.nan)
+    return np.where(inside_L.sum(-1) > 1, np.nanmean(windowed_L, -1) - np.nanmin(windowed_L, -1), np.nan)[()]
+
+
+def _mean_above_least(curve_L: np.ndarray) -> np.ndarray:
+    """Mean of a curve above its least, (..., L) -> (...); NaN of a single learning rate."""
+    if curve_L.shape[-1] < 2:
+        return np.full(curve_L.shape[:-1], np.nan)[()]
+    return np.nanmean(curve_L, -1) - np.nanmin(curve_L, -1)
 
 
 def window_share(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
@@ -132,6 +139,8 @@ def stable_decades(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarr
     stable_XL, present_XL = stable_lrs(losses_LS, initial_S), ~np.all(np.isnan(losses_LS), -1)
     log_lrs_L = np.log10(lrs_L)
     shape = present_XL.shape[:-1]
+    if len(lrs_L) < 2:
+        return np.full(shape, np.nan)[()]
     widest, running = np.zeros(shape), np.zeros(shape)
     previous, was_stable = np.full(shape, np.nan), np.zeros(shape, bool)
     for column, log_lr in enumerate(log_lrs_L):

@@ -41,19 +41,23 @@ def seeds_to_separate(results: pl.DataFrame, score: str = "lr_sensitivity") -> p
     """SEPARATION_COLUMNS, one row a pair of neighbours in the order by `score`, one of SENSITIVITIES.
 
     `results` as `curves` takes them. Neighbours have workload, optimizer and knobs in common, so a row is about two
-    methods; entries at chance are left out, as they have no rank. difference is the worse minus the better, ci_low and
-    ci_high bound its 95% interval, not corrected for the number of pairs; `compared` says whether it is paired by seed
-    or unpaired, and num_seeds then is that of the entry with fewer. num_seeds_needed is `seeds_needed` (null beyond
-    100, or with fewer than two seeds), seeds_needed the same in words.
+    methods; those that are not among `comparable_entries` are left out. difference is the worse minus the better,
+    ci_low and ci_high bound its 95% interval, not corrected for the number of pairs; `compared` says whether it is
+    paired by seed or unpaired, and num_seeds then is that of the entry with fewer. num_seeds_needed is `seeds_needed`
+    (null beyond 100, or with fewer than two seeds), seeds_needed the same in words.
     """
-    boards = map(learned_entries, entries_by_workload(results))
+    boards = map(comparable_entries, entries_by_workload(results))
     rows = [_row(pair) for entries in boards for pair in neighbours(entries, SENSITIVITIES[score])]
     return pl.DataFrame(rows, schema=SEPARATION_COLUMNS)
 
 
-def learned_entries(entries: Entries) -> Entries:
-    """The entries that are not at chance, in the same order."""
-    return {key: grid for key, grid in entries.items() if not is_at_chance(grid.losses, grid.initial_losses, grid.lrs)}
+def comparable_entries(entries: Entries) -> Entries:
+    """The entries that can have a rank, in the same order: not at chance, and with two learning rates at least."""
+    return {
+        key: grid
+        for key, grid in entries.items()
+        if len(grid.lrs) > 1 and not is_at_chance(grid.losses, grid.initial_losses, grid.lrs)
+    }
 
 
 def neighbours(entries: Entries, score: Score) -> list[Neighbours]:

@@ -15,7 +15,7 @@ from analysis.tables.frames import plain_json
 from analysis.tables.markdown import table_markdown
 from analysis.tables.rows import fixed, label, scored, table_of, text
 from analysis.tables.table import NOTHING, Table
-from analysis.text import escape_markdown
+from analysis.text import counted, escape_markdown
 
 MANIFEST_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(("field", "a", "b"), pl.String)
 
@@ -52,7 +52,8 @@ def summary_lines(moved: Moved) -> list[str]:
     partial = entries.filter(pl.col("num_lrs_left_out") > 0)
     if partial.height:
         num_left_out = int(partial["num_lrs_left_out"].sum())
-        lines.append(f"{num_left_out} learning rates of {partial.height} entries are on one side alone, so left out")
+        of = "one entry" if partial.height == 1 else f"{partial.height} entries"
+        lines.append(f"{counted(num_left_out, 'learning rate')} of {of} on one side alone, so left out")
     total, equal, outcomes = (int(entries[name].sum()) for name in ("num_trials", "num_equal", "num_outcomes_differ"))
     if total:
         lines.append(

@@ -92,7 +92,7 @@ def test_rates_of_one_side_alone_are_counted():
     more = a.filter(pl.col("lr") == LRS[1]).with_columns(lr=LRS[1] * 2, trial_id=pl.col("trial_id") + "more")
     found = moved(a, pl.concat([a, more]))
     assert only_entry(found)["num_lrs_left_out"] == 1
-    assert "1 learning rates of 1 entries are on one side alone, so left out" in summary_lines(found)
+    assert "one learning rate of one entry on one side alone, so left out" in summary_lines(found)
 
 
 def test_holm_counts_every_entry():

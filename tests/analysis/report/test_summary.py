@@ -5,6 +5,7 @@ import math
 import polars as pl
 import pytest
 
+from analysis.report.fates import fates
 from analysis.report.summary import summary_sentences
 from analysis.scores.leaderboard import leaderboard
 from tests.analysis.synthetic_results import METHODS, frame, results, row
@@ -137,3 +138,14 @@ def test_a_control_is_not_spoken_of(board):
     with_control = with_rows(board, [1, None, 2], ["", "control", ""])
     without = with_rows(board, [1, 2, 2], ["", "", ""])[[0, 2]]
     assert summary_sentences(with_control) == summary_sentences(without)
+
+
+def test_one_learning_rate_is_a_reason_and_not_a_lack_of_learning():
+    one = [row("one", 0.1, seed, 0.5) for seed in range(2)]
+    several = [row("several", lr, seed, loss) for lr, loss in ((0.01, 3.0), (0.1, 1.0)) for seed in range(2)]
+    (told,) = summary_sentences(leaderboard(frame(one)))
+    assert told == "An LR sensitivity takes two learning rates; 1 entry had one."
+    (told,) = summary_sentences(leaderboard(frame(one + several)))
+    assert told.endswith(" At one learning rate alone, so without an LR sensitivity: one.")
+    (told,) = fates(frame(one), leaderboard(frame(one)))
+    assert told == "one: 0 of 2 trials diverged; at one learning rate alone there is no sensitivity to it."

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from analysis.scores.flags import FLAGS
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS, leaderboard
-from analysis.scores.table import score_differences
+from analysis.scores.robustness import SENSITIVITIES
+from analysis.scores.table import measured_entries, score_differences, score_table
 from bench.errors import UsageError
 from tests.analysis.scored_results import scored_entries
 from tests.analysis.synthetic_results import frame, results, row, with_held_out
 
+SCORES_ALONG_LRS = (*SENSITIVITIES, "lr_sensitivity_windowed", "stable_decades", "best_lr")
 PROMISED = ["rank", "rank_worst", "workload", "method", "optimizer", "lr_sensitivity", "ci_low", "ci_high"]
 PROMISED += ["best_loss", "best_lr", "stable_decades", "diverged_share", "blown_up_share", "blown_up_loss"]
 PROMISED += ["num_seeds", "num_trials", "flags"]
@@ -50,6 +52,21 @@ def test_columns_are_as_promised_also_when_empty():
         board = leaderboard(frame_)
         assert board.columns[: len(PROMISED)] == PROMISED
         assert board.schema == pl.Schema(LEADERBOARD_COLUMNS)
+
+
+def test_an_entry_with_one_learning_rate_has_no_sensitivity_and_no_rank():
+    """Its 0.00 would outrank all; what does not need a second rate stays, and whom it stands beside is ranked alone."""
+    several = {0.01: [3.0, 3.1], 0.1: [1.0, 1.1], 1.0: [2.0, 2.1]}
+    made = frame([*curve("one", {0.1: [0.5, 0.6]}), *curve("several", several)])
+    board = {entry["method"]: entry for entry in leaderboard(made).iter_rows(named=True)}
+    assert [board["one"][name] for name in ("rank", "lr_sensitivity", "ci_low", "stable_decades")] == [None] * 4
+    assert (board["one"]["best_loss"], board["one"]["flags"]) == (pytest.approx(0.55), "few_seeds,one_lr")
+    assert [board["several"][name] for name in ("rank", "rank_worst", "flags")] == [1, 1, "few_seeds"]
+    entries = measured_entries(made, None, "train")
+    table = score_table(entries, "train").filter(method="one", note="one learning rate: nothing varies")
+    assert table["score"].to_list() == [*SCORES_ALONG_LRS]
+    assert table["value"].null_count() == len(SCORES_ALONG_LRS)
+    assert score_differences(entries, "lr_sensitivity").is_empty()
 
 
 def test_sorted_by_workload_then_score():

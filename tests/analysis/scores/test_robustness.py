@@ -267,3 +267,18 @@ def test_diverging_equals_any_loss_above_init_seedwise(losses, initial):
     huge = np.where(np.isinf(losses), 1e6, losses)
     expected = robustness.lr_sensitivity_seedwise(losses, initial, LRS)
     assert robustness.lr_sensitivity_seedwise(huge, initial, LRS) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("losses", [[1.0, 2.0], [INF, 2.0]])
+def test_one_learning_rate_has_no_sensitivity_and_no_width(losses):
+    """Nothing varies: 0 would be the best score of all. What a rate reaches, and which are stable, is known."""
+    data = (np.array([losses]), INITIAL, LRS[:1])
+    varied = (*robustness.SENSITIVITIES.values(), robustness.lr_sensitivity_windowed, robustness.stable_decades)
+    assert [math.isnan(score(*data)) for score in varied] == [True] * 4
+    assert not math.isnan(robustness.best_loss(*data))
+
+
+def test_one_learning_rate_within_the_window_has_no_windowed_sensitivity():
+    lrs, losses = np.array([1e-5, 1.0]), np.array([[1.0, 1.0], [2.0, 2.0]])
+    assert math.isnan(robustness.lr_sensitivity_windowed(losses, INITIAL, lrs))
+    assert robustness.lr_sensitivity(losses, INITIAL, lrs) == 0.5
