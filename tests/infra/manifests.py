@@ -10,10 +10,9 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 YAML_FILES = sorted(INFRA.rglob("*.yaml"))
+FOLDERS = ("kuberay", "kubernetes", "ingress", "monitoring")
 NO_OBJECTS = ("kustomization.yaml", "fluent-bit.yaml")
-MANIFESTS = [
-    path for path in YAML_FILES if path.parent.name in ("kuberay", "kubernetes") and path.name not in NO_OBJECTS
-]
+MANIFESTS = [path for path in YAML_FILES if path.parent.name in FOLDERS and path.name not in NO_OBJECTS]
 OF_NO_NAMESPACE = ("Namespace", "PriorityClass", "StorageClass")
 
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY(_|$)|CREDENTIAL|ACCESS_KEY|STORE_URI|DATABASE_URI")
@@ -25,7 +24,8 @@ def load(path: Path) -> list[Any]:
 
 
 OBJECTS = [(path, item) for path in MANIFESTS for item in load(path)]
-PLAIN = [(path, item) for path, item in OBJECTS if not item["apiVersion"].startswith("ray.io/")]
+OTHERS = ("ray.io/", "snapshot.storage.k8s.io/", "cert-manager.io/", "monitoring.coreos.com/")  # not Kubernetes's own
+PLAIN = [(path, item) for path, item in OBJECTS if not item["apiVersion"].startswith(OTHERS)]
 CLUSTER = next(item for _, item in OBJECTS if item["kind"] == "RayCluster")["spec"]
 JOB = next(item for _, item in OBJECTS if item["kind"] == "RayJob")
 

@@ -27,6 +27,7 @@ from tests.infra.manifests import (
     load,
 )
 
+BY_THEMSELVES = ("rayjob.yaml", "shared-files.yaml", "snapshot.yaml")
 KUBERNETES = "1.32"
 STORE = "/home/bench/.bench"
 
@@ -69,7 +70,8 @@ class TestKubernetes:
         assert validate(pod, KUBERNETES, strict=True) == KUBERNETES
 
     @pytest.mark.parametrize(
-        ("folder", "made"), [("kuberay", {("ConfigMap", "logs-config")}), ("mlflow/kubernetes", set())]
+        ("folder", "made"),
+        [("kuberay", {("ConfigMap", "logs-config")}), ("mlflow/kubernetes", {("ConfigMap", "backup-scripts")})],
     )
     def test_kustomize_renders_every_object(self, folder: str, made: set[tuple[str, str]]) -> None:
         if shutil.which("kubectl") is None:
@@ -80,9 +82,10 @@ class TestKubernetes:
         expected = {
             (item["kind"], item["metadata"]["name"])
             for path, item in OBJECTS
-            if path.parent == INFRA / folder and item["kind"] not in ("RayJob", "StorageClass")
+            if path.parent == INFRA / folder and path.name not in BY_THEMSELVES
         }
-        assert rendered == expected | made
+        made = YAML(typ="safe").load((INFRA / folder / "kustomization.yaml").read_text())["configMapGenerator"]
+        assert rendered == expected | {("ConfigMap", item["name"]) for item in made}
 
     def test_objects_are_in_a_namespace_that_enforces_restrictions(self) -> None:
         spaces = {
@@ -134,7 +137,7 @@ class TestKubernetes:
             for variable in container.get("env", [])
             if SECRET_NAME.search(variable["name"])
         }
-        assert {name for name, _ in secrets} == {"mlflow", "objects", "postgres", "ray head"}
+        assert {name for name, _ in secrets} == {"mlflow", "objects", "postgres", "postgres-backup", "ray head"}
         for variable in secrets.values():
             assert set(variable) == {"name", "valueFrom"}, variable["name"]
             assert set(variable["valueFrom"]) == {"secretKeyRef"}
@@ -159,7 +162,7 @@ class TestKubernetes:
 
     def test_names_are_asked_of_the_clusters_own_service_alone(self) -> None:
         asked = [rule for _, rule in egress_rules() if 53 in [port["port"] for port in rule.get("ports", [])]]
-        assert len(asked) == 2  # of each namespace
+        assert len(asked) == 3  # all pods of one namespace, and of the other MLflow and the backup
         dns = {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
             "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
