@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -88,6 +89,11 @@ class Subject(_Run):
     def __post_init__(self) -> None:
         results = with_margin(with_one_spelling(self.results)[0], self.blown_up_margin)
         object.__setattr__(self, "results", results)
+
+    def scored_as(self, score: str, loss: str) -> Subject:
+        """The same trials, the board ordered by this score of this loss."""
+        is_so = (score, loss) == (self.score, self.loss)
+        return self if is_so else dataclasses.replace(self, score=score, loss=loss)
 
     @cached_property
     def board(self) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from bench.imports.runs import ABSENT, ImportedRuns, Reading, imported_runs
 from bench.imports.tidy_file import TidyFile
 from bench.results.imports_delivery import put_import
 from bench.results.stored import Stored
-from bench.results.subjects import NO_GRID, read_grid
+from bench.results.subjects import NO_GRID
 from bench.store import Store, own_trials, read_imports, records
 from bench.suite import Suite
 from bench.suite.errors import suggest
@@ -78,11 +78,11 @@ def import_runs(
         _refuse_own_trials(store, stored.name)
     texts = {result.trial.id: records.result_text(records.trial_tags(result)) for result in runs.results}
     record = _record(file, runs, blown_up_margin)
-    held = put_import(runs, texts, store, name=name, record=record, stored=stored)
+    held, subject = put_import(runs, texts, store, name=name, record=record, stored=stored)
     return Imported(
         name=name,
         runs=runs,
-        subject=read_grid(stored, store, score=score, loss=loss),
+        subject=subject.scored_as(score, loss),
         num_new=len(texts.keys() - held.keys()),
         num_replaced=sum(held[trial_id] != texts[trial_id] for trial_id in held.keys() & texts.keys()),
         num_removed=len(held.keys() - texts.keys()),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from analysis.subject import Subject
 from bench.errors import StoreError
 from bench.imports.runs import ImportedRuns
 from bench.lazy import polars
@@ -38,10 +39,11 @@ def end_status(stored: Stored, state: str) -> Literal["FINISHED", "FAILED", "KIL
 
 def put_import(
     runs: ImportedRuns, texts: dict[str, str], store: Store, *, name: str, record: dict[str, Any], stored: Stored
-) -> Mapping[str, str]:
-    """Make the store hold these runs as the import of that name, or nothing new; returns what it held of it before.
+) -> tuple[Mapping[str, str], Subject]:
+    """Make the store hold these runs as the import of that name, or nothing new.
 
-    `texts` and what is returned: results as JSON text, by trial id. What a killed import of runs alone left is ended.
+    Returns what it held of it before, and all that it holds under the name of `stored` now. `texts` and the former:
+    results as JSON text, by trial id. What a killed import of runs alone left is ended.
     Runs whose results are the same are put anew where their traces differ.
     """
     tracker = Tracker(store, stored.name)
@@ -58,16 +60,19 @@ def put_import(
                 _deliver(tracker, [one for one in runs.results if one.trial.id in changed | retraced], runs.traces)
                 tracker.remove(held.texts.keys() - texts.keys())
                 tracker.log_import(name, record)
-                publish(read_grid(stored, store), store, tracker)
+                subject = read_grid(stored, store)
+                publish(subject, store, tracker)
                 tracker.finish(end_status(stored, held.state))
             except StoreError:  # what the store did not take waits in the outbox: the same import goes on
                 raise
             except BaseException:
                 _take_back(tracker, texts, held, store, name=name, stored=stored)
                 raise
+        else:
+            subject = read_grid(stored, store)
     finally:
         tracker.close()
-    return held.texts
+    return held.texts, subject
 
 
 def _held(store: Store, suite_name: str, name: str, runs: ImportedRuns) -> _Held:
