@@ -173,14 +173,18 @@ def matrices(axes: Mapping[str, Any], rows: pl.DataFrame, names: Iterable[str]) 
     return arrays
 
 
-def entry_label(method: str, optimizer: str, knobs: str) -> str:
-    """What tables and figures call an entry where the method alone does not name it."""
-    return place_of((method, optimizer, knobs))
+def label_of(key: Iterable[object]) -> str:
+    """What tables and figures call an entry, or a place such as a workload and its knobs: the parts that say something.
 
-
-def place_of(key: Iterable[object]) -> str:
-    """What names a place, such as a workload and its knobs, without the parts that are empty."""
+    Commas between them.
+    """
     return ", ".join(str(part) for part in key if part)
+
+
+def short_labels(rows: pl.DataFrame) -> list[str]:
+    """What to call the entry of each row: its method, with the optimizer and knobs only where there are several."""
+    names = ["method", *(name for name in ("optimizer", "knobs") if rows[name].n_unique() > 1)]
+    return [label_of(key) for key in rows.select(names).iter_rows()]
 
 
 def groups_of(frame: pl.DataFrame, *names: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:

@@ -7,7 +7,7 @@ import itertools
 import polars as pl
 
 from analysis.across.disagreement import rank_agreement
-from analysis.curves import place_of, require_columns
+from analysis.curves import label_of, require_columns
 from analysis.scores.flags import has_flag
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
 from bench.errors import UsageError
@@ -70,7 +70,7 @@ def unranked(compared: pl.DataFrame) -> str:
     named = {"at chance": list[str](), "without a score": list[str]()}
     for row in left_out.iter_rows(named=True):
         why = "at chance" if row["at_chance"] else "without a score"
-        named[why].append(f"{place_of(row[name] for name in ('method', 'optimizer', 'knobs'))} on {row['workload']}")
+        named[why].append(f"{label_of(row[name] for name in ('method', 'optimizer', 'knobs'))} on {row['workload']}")
     return "\n".join(
         f"{why}, so without a rank and left out of the correlations: {'; '.join(names)}"
         for why, names in named.items()

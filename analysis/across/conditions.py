@@ -17,10 +17,11 @@ import numpy as np
 import polars as pl
 
 from analysis.across.learned import why_not_learned
-from analysis.curves import LossGrid, entry_label
+from analysis.curves import LossGrid, label_of
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries
 from analysis.spelling import with_one_spelling
+from analysis.text import entry_name
 
 CONDITION_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("condition", "side", "workload", "optimizer", "knobs"), pl.String),
@@ -63,7 +64,7 @@ class _Condition:
 
     @property
     def place(self) -> str:
-        return f"{entry_label(self.workload, self.optimizer, self.knobs)} of {self.side}"
+        return f"{label_of((self.workload, self.optimizer, self.knobs))} of {self.side}"
 
 
 def conditions(sides: Mapping[str, pl.DataFrame], loss: str, *, keeps_same: bool = False) -> Conditions:
@@ -108,7 +109,7 @@ def _of_side(side: str, results: pl.DataFrame, loss: str) -> list[_Condition]:
         parts = _parts(text)
         names = own[workload, optimizer]
         shared = ", ".join(part for name, part in parts.items() if name not in names)
-        label = entry_label(method, "", ", ".join(part for name, part in parts.items() if name in names))
+        label = label_of((method, *(part for name, part in parts.items() if name in names)))
         place = (workload, optimizer, shared)
         if place not in found:
             found[place] = _Condition(
@@ -173,8 +174,8 @@ def _names(found: Sequence[_Condition]) -> list[str]:
     """
     places = list(dict.fromkeys((one.side, one.workload) for one in found))
     forms = [
-        {place: place[1].partition("(")[0] for place in places},
-        {place: f"{place[1].partition('(')[0]} ({place[0]})" for place in places},
+        {place: entry_name(place[1]) for place in places},
+        {place: f"{entry_name(place[1])} ({place[0]})" for place in places},
         {place: place[1] for place in places},
         {place: f"{place[1]} ({place[0]})" for place in places},
     ]
@@ -186,8 +187,8 @@ def _names(found: Sequence[_Condition]) -> list[str]:
     for one in found:
         place = (one.side, one.workload)
         optimizer = one.optimizer if len(optimizers[place]) > 1 else ""
-        detail = entry_label("", optimizer, one.knobs)
-        names.append(detail if len(places) == 1 and detail else entry_label(of_place[place], "", detail))
+        detail = label_of((optimizer, one.knobs))
+        names.append(detail if len(places) == 1 and detail else label_of((of_place[place], detail)))
     return names
 
 

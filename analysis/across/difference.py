@@ -24,6 +24,7 @@ from analysis.scores.leaderboard import leaderboard
 from analysis.scores.pairing import Difference, corrected, entry_difference, unpaired_difference
 from analysis.scores.robustness import SENSITIVITIES, Score
 from analysis.spelling import with_one_spelling
+from analysis.text import entry_name
 from bench.errors import UsageError, did_you_mean, unknown
 from bench.trial import RESULT_COLUMNS
 
@@ -248,5 +249,5 @@ def _by_bare_name(labels: Iterable[str]) -> dict[str, list[str]]:
     """Labels by their name before the parenthesis."""
     by_name: dict[str, list[str]] = {}
     for label in labels:
-        by_name.setdefault(label.partition("(")[0], []).append(label)
+        by_name.setdefault(entry_name(label), []).append(label)
     return by_name

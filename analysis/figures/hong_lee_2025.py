@@ -18,6 +18,7 @@ from analysis.figures.frames.inspected import Inspection
 from analysis.figures.lr_loss import loss_against_lr
 from analysis.figures.of_a_suite import TRACE_NOTE
 from analysis.figures.traces import training_behaviour
+from analysis.text import entry_name
 
 Family = Literal["regression", "llama", "gpt", "other"]  # what the paper trains, or none of it
 
@@ -55,14 +56,7 @@ class Drawn:
     part: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Skipped:
-    """Why there is nothing to draw."""
-
-    reason: str
-
-
-Outcome = list[Drawn] | Skipped
+Outcome = list[Drawn] | str  # the charts, or why there is nothing to draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +76,6 @@ class TheoryFigure:
     draw: Callable[[], Drawn]
 
 
-def base_name(label: str) -> str:
-    """A method's name without parameters: `window_softmax` of `window_softmax(width=8)`."""
-    return label.partition("(")[0]
-
-
 def _figure_3() -> Drawn:
     histograms, entropies = theory.weight_histograms(), theory.entropy_against_std()
     chart = theory_charts.weights_and_entropy(histograms, entropies, num_keys=theory.NUM_KEYS, width=theory.WIDTH)
@@ -101,7 +90,7 @@ def _figure_10() -> Drawn:
 def _training(material: Material, methods: Collection[str], what: str) -> Outcome:
     summary = trace_summary(_of(material.results, methods), material.traces, material.lr)
     if summary.is_empty():
-        return Skipped(reason=f"no traces at lr = {material.lr:g} of {', '.join(methods) or 'any method'}")
+        return f"no traces at lr = {material.lr:g} of {', '.join(methods) or 'any method'}"
     title = f"{what} at lr = {material.lr:g}"
     has_entropy = "entropy" in set(summary["panel"])
     note = TRACE_NOTE + ("\nEntropy band: standard deviation over layers" if has_entropy else "")
@@ -113,33 +102,33 @@ def _training(material: Material, methods: Collection[str], what: str) -> Outcom
 def _main_methods(material: Material) -> list[str]:
     """Those of Fig. 1; all where that leaves none."""
     methods = _methods(material)
-    others = set(TREATMENTS) - {MAIN_TREATMENT} if MAIN_TREATMENT in map(base_name, methods) else set()
-    return [name for name in methods if base_name(name) not in {*FIGURE_5, *others}] or methods
+    others = set(TREATMENTS) - {MAIN_TREATMENT} if MAIN_TREATMENT in map(entry_name, methods) else set()
+    return [name for name in methods if entry_name(name) not in {*FIGURE_5, *others}] or methods
 
 
 def _figure_1(material: Material) -> Outcome:
     if material.family == "gpt":
-        return Skipped(reason="the suite trains a GPT: its training is Fig. 7")
+        return "the suite trains a GPT: its training is Fig. 7"
     return _training(material, _main_methods(material), "Training behaviour")
 
 
 def _figure_7(material: Material) -> Outcome:
     if material.family != "gpt":
-        return Skipped(reason="Fig. 7 is Fig. 1 of a GPT-2 and the suite trains none; gpt2_200 does")
+        return "Fig. 7 is Fig. 1 of a GPT-2 and the suite trains none; gpt2_200 does"
     return _training(material, _main_methods(material), "Training behaviour of a GPT-2")
 
 
 def _figure_5(material: Material) -> Outcome:
-    methods = [name for name in _methods(material) if base_name(name) in FIGURE_5]
+    methods = [name for name in _methods(material) if entry_name(name) in FIGURE_5]
     if not methods:
-        return Skipped(reason=f"the suite has none of {', '.join(FIGURE_5)}")
+        return f"the suite has none of {', '.join(FIGURE_5)}"
     return _training(material, methods, "Training behaviour of kernels and sigma-reparam")
 
 
 def _loss(material: Material) -> Outcome:
     summary = loss_summary(material.results)
     if summary["lr"].n_unique() < 2:
-        return Skipped(reason="there are results at one learning rate alone")
+        return "there are results at one learning rate alone"
     note = (
         "Line: mean over seeds; bar: least to largest seed; ×: at least one seed diverged or blew up, counts as its "
         "loss at init"
@@ -150,20 +139,20 @@ def _loss(material: Material) -> Outcome:
 
 def _figure_2(material: Material) -> Outcome:
     if material.family in ("llama", "gpt"):
-        return Skipped(reason="the suite trains a language model: its losses are Fig. 6")
+        return "the suite trains a language model: its losses are Fig. 6"
     return _loss(material)
 
 
 def _figure_6(material: Material) -> Outcome:
     if material.family not in ("llama", "gpt"):
-        return Skipped(reason="Fig. 6 is Fig. 2 of a language model and the suite trains none; lm_small does")
+        return "Fig. 6 is Fig. 2 of a language model and the suite trains none; lm_small does"
     return _loss(material)
 
 
 def _figure_4(material: Material) -> Outcome:
     points = inspected.variance_and_entropy(material.results, material.traces, material.lr, material.num_keys)
     if points.is_empty():
-        return Skipped(reason=f"no logit variances were traced at lr = {material.lr:g}")
+        return f"no logit variances were traced at lr = {material.lr:g}"
     curves = [
         theory.gaussian_curve(round(math.exp(rows["most_entropy"][0]))).with_columns(method=pl.lit(rows["method"][0]))
         for rows in points.partition_by("method", maintain_order=True)
@@ -181,10 +170,10 @@ def _figure_4(material: Material) -> Outcome:
 
 def _figure_8(material: Material) -> Outcome:
     if material.inspection is None:
-        return Skipped(reason=material.not_inspected)
+        return material.not_inspected
     summary = inspected.gamma_summary(material.inspection)
     if summary.is_empty():
-        return Skipped(reason="no method of the suite has gammas")
+        return "no method of the suite has gammas"
     chart = attention.gammas_by_layer(
         summary,
         title=f"Gammas of every layer in training at lr = {material.lr:g}",
@@ -195,9 +184,9 @@ def _figure_8(material: Material) -> Outcome:
 
 
 def _figure_9(material: Material) -> Outcome:
-    methods = [name for name in _methods(material) if base_name(name) in TREATMENTS]
+    methods = [name for name in _methods(material) if entry_name(name) in TREATMENTS]
     if not methods:
-        return Skipped(reason=f"the suite has none of {', '.join(TREATMENTS)}")
+        return f"the suite has none of {', '.join(TREATMENTS)}"
     results = _of(material.results, methods)
     quantities = ("logit_variance", "entropy")
     summary = pl.concat(
@@ -205,7 +194,7 @@ def _figure_9(material: Material) -> Outcome:
         for quantity in quantities
     )
     if summary.is_empty():
-        return Skipped(reason=f"no traces at lr = {material.lr:g} of {', '.join(methods)}")
+        return f"no traces at lr = {material.lr:g} of {', '.join(methods)}"
     chart = attention.variance_and_entropy_by_layer(
         summary,
         num_keys=material.num_keys,
@@ -218,7 +207,7 @@ def _figure_9(material: Material) -> Outcome:
 def _figure_11(material: Material) -> Outcome:
     seen = material.inspection
     if seen is None or not seen.snapshots:
-        return Skipped(reason=material.not_inspected)
+        return material.not_inspected
     layer, last = inspected.most_collapsed(seen), seen.snapshots[0].p_ASHQK.shape[0] - 1
     drawn: list[Drawn] = []
     for sequence in range(seen.snapshots[0].p_ASHQK.shape[1]):
@@ -236,7 +225,7 @@ def _figure_11(material: Material) -> Outcome:
 
 def _rows(material: Material) -> Outcome:
     if material.inspection is None:
-        return Skipped(reason=material.not_inspected)
+        return material.not_inspected
     summary = inspected.histogram_summary(material.inspection)
     chart = attention.rows_in_training(
         summary,

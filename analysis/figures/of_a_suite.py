@@ -8,7 +8,7 @@ from functools import cached_property, partial
 
 import polars as pl
 
-from analysis.curves import ENTRY, place_of, with_knobs
+from analysis.curves import ENTRY, label_of, with_knobs
 from analysis.figures.chart_style import Chart
 from analysis.figures.diverged import diverged_map_chart
 from analysis.figures.diverged_words import diverged_sentence
@@ -132,7 +132,7 @@ def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:
 def parts(results: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """The results of one workload, optimizer and setting of the other knobs, METHODS_PER_FIGURE at most at a time."""
     for key, group in with_knobs(results).sort(*ENTRY).group_by("workload", "optimizer", "knobs", maintain_order=True):
-        place = place_of(key)
+        place = label_of(key)
         for part in few_methods(group):
             yield place, part.drop("knobs")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import place_of, require_columns
+from analysis.curves import label_of, require_columns, short_labels
 from analysis.figures.knobs import edge_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
@@ -107,7 +107,7 @@ def edge_figures(answers: pl.DataFrame) -> Iterator[Drawn]:
     )
     for key, rows in found.group_by("workload", "optimizer", "knobs", maintain_order=True):
         title = f"Largest stable {rows['knob'][0]} of each method, with 95% intervals"
-        place = place_of(key)
+        place = label_of(key)
         draw = partial(edge_plot, rows, title=title, subtitle=place, knob=rows["knob"][0])
         yield Drawn(kind="edges", title=title, place=place, draw=draw, summary=rows)
 
@@ -117,9 +117,11 @@ def search_chapters(answers: pl.DataFrame, trail: pl.DataFrame) -> list[SearchCh
     require_columns(answers, _ANSWER_COLUMNS, "the frame of answers")
     require_columns(trail, _TRAIL_COLUMNS, "the trail")
     by_group = trail.partition_by(*_GROUP, as_dict=True, maintain_order=True)
-    names = _names(answers, ("workload", "method", "optimizer", "knobs"))
-    return [_chapter(row, by_group[tuple(row[name] for name in _GROUP)], names[place])
-            for place, row in enumerate(answers.iter_rows(named=True))]  # fmt: skip
+    several = answers["workload"].n_unique() > 1
+    return [
+        _chapter(row, by_group[tuple(row[name] for name in _GROUP)], f"{row['workload']}: {name}" if several else name)
+        for row, name in zip(answers.iter_rows(named=True), short_labels(answers), strict=True)
+    ]
 
 
 def asked_trials(trail: pl.DataFrame) -> pl.DataFrame:
@@ -168,23 +170,13 @@ def _kind(search: str) -> SearchKind:
     return SEARCH_KINDS[search]
 
 
-def _names(answers: pl.DataFrame, parts: tuple[str, ...]) -> list[str]:
-    """What to call every search: workload, optimizer and knobs only where there are several."""
-    several = {name: name == "method" or answers[name].n_unique() > 1 for name in parts}
-    return [
-        (f"{row['workload']}: " if several.get("workload") else "")
-        + place_of(row[name] for name in ("method", "optimizer", "knobs") if several[name])
-        for row in answers.iter_rows(named=True)
-    ]
-
-
 def _best(part: pl.DataFrame) -> str:
     """Within a workload, whose answer is best, and whose intervals reach into its own."""
     kind, first = _kind(part["search"][0]), part.row(0, named=True)
     title = kind.title.format(knob=first["knob"])
     if not math.isfinite(first["value"]):
         return f"No search found an answer: {title}."
-    name, *others = _names(part, ("method", "optimizer", "knobs"))
+    name, *others = short_labels(part)
     sentence = f"{name} {kind.best.format(knob=first['knob'])}, {_answer_words(first)}"
     reaches = ((pl.col("ci_low") <= first["ci_high"]) & (pl.col("ci_high") >= first["ci_low"])).fill_null(False)
     near = [other for other, does in zip(others, part.slice(1).select(reaches).to_series(), strict=True) if does]
@@ -207,7 +199,7 @@ def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> Table:
     ]
     given = answers.with_columns(pl.col("flags").replace("", None))
     used = [(name, cell) for name, needed, cell in shown if needed is None or given[needed].is_not_null().any()]
-    named = part.with_columns(name=pl.Series(_names(part, ("method", "optimizer", "knobs")), dtype=pl.String))
+    named = part.with_columns(name=pl.Series(short_labels(part), dtype=pl.String))
     return table_of(f"{title} on {first['workload']}", named, *used)
 
 
@@ -217,7 +209,7 @@ def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchCh
     answer = row["value"] if is_there else row["best_value"]
     answer = answer if answer is not None and math.isfinite(answer) else None
     interval = (row["ci_low"], row["ci_high"]) if is_there and not math.isnan(row["ci_low"] + row["ci_high"]) else None
-    place = place_of(row[name] for name in _GROUP)
+    place = label_of(row[name] for name in _GROUP)
     note = "Shaded: every other round; ×: diverged; ring: no result"
     note += "; dashed: the answer, in the band of its 95% interval" if interval else "; dashed: the best value"
     title = "Trials that the search asked for"

@@ -8,7 +8,7 @@ from functools import partial
 import polars as pl
 
 from analysis.across.optimizer_matrix import optimizer_matrix, rank_correlations
-from analysis.curves import groups_of, place_of
+from analysis.curves import groups_of, label_of
 from analysis.figures.knobs import joint_heat_map, optimizer_matrix_chart
 from analysis.figures.of_a_suite import Drawn, few_methods
 from analysis.knobs import varied_knobs
@@ -85,7 +85,7 @@ def _optimizers(board: pl.DataFrame, loss: str) -> Section:
     matrix, group = optimizer_matrix(board), optimizer_group(board)
     figures = []
     for key, rows in groups_of(matrix, "workload", "knobs"):
-        title, place = "Learning-rate sensitivity by optimizer", place_of(key)
+        title, place = "Learning-rate sensitivity by optimizer", label_of(key)
         note = f"Scores of the {SCORED_LOSSES[loss].title}; brackets: 95% interval over seeds"
         draw = partial(optimizer_matrix_chart, rows, title=title, subtitle=f"{place}\n{note}")
         figures.append(Drawn(kind="optimizer_matrix", title=title, place=place, draw=draw, summary=rows))
@@ -106,7 +106,7 @@ def _maps(cells: pl.DataFrame, knob: str, loss: str) -> Iterator[Drawn]:
     """The joint map of lr and the knob for each workload, optimizer and knobs, a few methods at a time."""
     title = f"Final {SCORED_LOSSES[loss].title} over lr and {knob}"
     for key, rows in groups_of(cells, "workload", "optimizer", "knobs"):
-        place = place_of(key)
+        place = label_of(key)
         for part in few_methods(rows):
             words = f"final {SCORED_LOSSES[loss].title}\n(clipped at init)"
             draw = partial(joint_heat_map, part, title=title, subtitle=f"{place}\n{_MAP_NOTE}", loss=words)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import entry_label, require_columns
+from analysis.curves import label_of, require_columns
 from analysis.scores.controls import CONTROL
 from analysis.scores.flags import flags_of, has_flag, has_learned
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
@@ -55,7 +55,7 @@ def names_of(part: pl.DataFrame) -> list[str]:
     has_optimizers = part["optimizer"].n_unique() > 1
     named = []
     for method, optimizer, knobs in part.select("method", "optimizer", "knobs").iter_rows():
-        more = entry_label("", optimizer if has_optimizers else "", knobs)
+        more = label_of((optimizer if has_optimizers else "", knobs))
         named.append(f"{method} ({more})" if more else method)
     return named
 

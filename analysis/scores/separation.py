@@ -6,7 +6,7 @@ import functools
 import itertools
 from dataclasses import dataclass
 
-from analysis.curves import Entries, entries_by_workload, entry_label
+from analysis.curves import Entries, entries_by_workload, label_of
 from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.pairing import Difference, entry_difference
 from analysis.scores.robustness import SENSITIVITIES, Score, is_at_chance
@@ -137,8 +137,8 @@ def _row(pair: Neighbours) -> dict[str, object]:
     needed = None if error is None else seeds_needed(found.value, error, found.num_seeds)
     return {
         "workload": pair.first[0],
-        "better": entry_label(*pair.first[1:]),
-        "worse": entry_label(*pair.second[1:]),
+        "better": label_of(pair.first[1:]),
+        "worse": label_of(pair.second[1:]),
         **found.interval.columns("difference", "ci"),
         "compared": found.compared,
         "num_seeds": found.num_seeds,

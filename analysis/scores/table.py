@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.curves import ENTRY, Entries, LossGrid, curves, entry_label, loss_grids, matrices, one_a_point, with_knobs
+from analysis.curves import ENTRY, Entries, LossGrid, curves, label_of, loss_grids, matrices, one_a_point, with_knobs
 from analysis.losses import choose_loss
 from analysis.scores.definition import Extent
 from analysis.scores.intervals import CONFIDENCE
@@ -229,7 +229,7 @@ def _difference_rows(found: list[_Valued], score: str, kind: ScoreKind) -> list[
     rows = []
     for (first, second), difference, p_holm in zip(pairs, differences, corrected(differences), strict=True):
         names = {"workload": first.key[0], "score": score, "unit": kind.difference_unit}
-        names |= {"first": entry_label(*first.key[1:]), "second": entry_label(*second.key[1:])}
+        names |= {"first": label_of(first.key[1:]), "second": label_of(second.key[1:])}
         verdict = _verdict(difference.value, p_holm, kind.higher_is_better)
         numbers = _numbers(difference, kind, first, second)
         rows.append({**names, **numbers, "p_holm": p_holm, "verdict": verdict, "compared": difference.compared})

@@ -9,7 +9,7 @@ import polars as pl
 from analysis.across.conditions import RULE
 from analysis.across.rank_tests import RankTest
 from analysis.across.ranking import REACHES, AcrossBoard
-from analysis.curves import entry_label
+from analysis.curves import label_of
 from analysis.losses import SCORED_LOSSES
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.tables.frames import plain_json
@@ -213,7 +213,7 @@ def _conditions_table(board: AcrossBoard) -> Table:
 def _conditions_text(board: AcrossBoard) -> str:
     """The same in a sentence."""
     return "; ".join(
-        f"{row['condition']}: {entry_label(row['workload'], row['optimizer'], row['knobs'])} of {row['side']}"
+        f"{row['condition']}: {label_of(row[name] for name in ('workload', 'optimizer', 'knobs'))} of {row['side']}"
         for row in board.conditions.iter_rows(named=True)
     )
 

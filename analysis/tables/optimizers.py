@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from analysis.across.optimizer_matrix import optimizer_matrix, rank_correlations
-from analysis.curves import place_of
+from analysis.curves import label_of
 from analysis.tables.rows import fixed, table_of, text
 from analysis.tables.table import NOTHING, Group, Number, Table, columns
 from analysis.text import decimals
@@ -28,9 +28,9 @@ def optimizer_group(board: pl.DataFrame) -> Group:
     tables = []
     correlations = rank_correlations(board).partition_by("workload", "knobs", as_dict=True)
     for key, group in optimizer_matrix(board).group_by("workload", "knobs", maintain_order=True):
-        tables.append(_matrix_table(place_of(key), group))
+        tables.append(_matrix_table(label_of(key), group))
         if key in correlations:
-            tables.append(_correlation_table(place_of(key), correlations[key]))
+            tables.append(_correlation_table(label_of(key), correlations[key]))
     return Group(tables=tuple(tables), note=_NOTE)
 
 

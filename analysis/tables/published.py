@@ -7,7 +7,7 @@ from collections.abc import Callable
 import polars as pl
 
 from analysis.across.comparison import rank_correlations, unranked
-from analysis.curves import place_of
+from analysis.curves import label_of
 from analysis.tables.frames import plain_json
 from analysis.tables.html import group_html
 from analysis.tables.latex import NEEDS, group_latex
@@ -43,7 +43,7 @@ def _table(
     key: tuple[object, ...], rows: pl.DataFrame, spearman: float | None, kendall: float | None, num_methods: int
 ) -> Table:
     heading = (
-        f"{place_of(key)}: rank correlation over {num_methods} methods, Spearman {number(spearman, 2)}, "
+        f"{label_of(key)}: rank correlation over {num_methods} methods, Spearman {number(spearman, 2)}, "
         f"Kendall {number(kendall, 2)}"
     )
     return table_of(

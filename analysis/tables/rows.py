@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import entry_label, groups_of
+from analysis.curves import ENTRY, groups_of, label_of
 from analysis.scores.flags import flags_of
 from analysis.tables.table import Cell, Flags, Group, Interval, Number, Table, columns
 from analysis.text import interval_decimals
@@ -56,7 +56,7 @@ def scored(title: str, name: str, ends: str, decimals: int) -> tuple[Filled, Fil
 
 def label(row: Row) -> Cell:
     """Method, optimizer and knobs in one."""
-    return entry_label(row["method"], row["optimizer"], row["knobs"])
+    return label_of(row[name] for name in ENTRY[1:])
 
 
 def flags(row: Row) -> Cell:

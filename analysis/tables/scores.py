@@ -10,7 +10,7 @@ from analysis.across.disagreement import score_ranks
 from analysis.across.learned import ranking_costs
 from analysis.across.profiles import MAX_FACTOR, factors_to_best, profile_integral
 from analysis.across.rank_tests import RankTest, rank_test
-from analysis.curves import ENTRY, entry_label, groups_of
+from analysis.curves import ENTRY, groups_of, short_labels
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES
 from analysis.tables.rows import fixed, table_of, text
@@ -71,8 +71,7 @@ def correlation_tables(correlations: pl.DataFrame) -> list[Table]:
 def aggregate_tables(ranking: pl.DataFrame) -> list[Table]:
     """Mean ranks and profiles over the workloads under each score that allows them; none with a single workload."""
     found = ranking_costs(ranking)
-    names = _labels(found)
-    labels = pl.Series([names[key] for key in found.select(*ENTRY[1:]).iter_rows()], dtype=pl.String)
+    labels = pl.Series(short_labels(found), dtype=pl.String)
     tables = []
     for (score,), rows in found.with_columns(method=labels).group_by("score", maintain_order=True):
         num_everywhere = rows.group_by("method").agg(pl.col("workload").n_unique())
@@ -151,10 +150,5 @@ def _only(rows: pl.DataFrame, score: str) -> dict[str, Any] | None:
 
 
 def _labels(rows: pl.DataFrame) -> dict[tuple[Any, ...], str]:
-    """What to call every entry of the rows: optimizer and knobs only where there are several."""
-    keys = rows.select(*ENTRY[1:]).unique(maintain_order=True)
-    several = [name == "method" or keys[name].n_unique() > 1 for name in keys.columns]
-    return {
-        key: entry_label(*(part if use else "" for part, use in zip(key, several, strict=True)))
-        for key in keys.iter_rows()
-    }
+    """`short_labels` by method, optimizer and knobs."""
+    return dict(zip(rows.select(*ENTRY[1:]).iter_rows(), short_labels(rows), strict=True))

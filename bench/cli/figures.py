@@ -100,7 +100,7 @@ def _figures(
 
 def _all_drawn(stored: Stored, store: Store, chosen: Choices) -> Iterator[tuple[str, Drawn]]:
     """File names without suffix, and what is drawn; says what is skipped."""
-    from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES, Skipped
+    from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES
     from analysis.figures.of_a_suite import parts
     from bench.results.subjects import read_grid
 
@@ -120,8 +120,8 @@ def _all_drawn(stored: Stored, store: Store, chosen: Choices) -> Iterator[tuple[
         material = _material(stored.suite, subject, place, part, chosen)
         for key in keys:
             outcome = FIGURES[key].draw(material)
-            if isinstance(outcome, Skipped):
-                say(f"{place}: skipped {key}: {outcome.reason}")
+            if isinstance(outcome, str):
+                say(f"{place}: skipped {key}: {outcome}")
                 continue
             for drawn in outcome:
                 name = f"{FIGURES[key].stem}_{drawn.part}" if drawn.part else FIGURES[key].stem

@@ -20,7 +20,9 @@ CONCENTRATIONS = (0.1, 0.001)  # Hong & Lee 2025, Fig. 10
 WIDTH = 64  # of a head's queries and keys, for kernels; a head of GPT-2
 NUM_SOFTMAX_ROWS = 400  # at a logit standard deviation
 NUM_KERNEL_ROWS = 40  # the same for kernels, whose rows are more alike and dearer to draw
+NUM_DIRICHLET_ROWS = 400
 NUM_BINS = 40
+SEED = 0  # of every figure
 LEAST_WEIGHT = 1e-12  # smaller weights count in the first bin
 
 # phi of a kernel, in P_ij = phi(q_i) . phi(k_j) / sum. Source: Hong & Lee 2025, Sec. 3.
@@ -69,7 +71,7 @@ def _num_rows(kind: str) -> int:
     return NUM_SOFTMAX_ROWS if kind == "softmax" else NUM_KERNEL_ROWS
 
 
-def weight_histograms(*, seed: int = 0) -> pl.DataFrame:
+def weight_histograms() -> pl.DataFrame:
     """The share of a row's weights in log-spaced bins, of each of KINDS at each of LOGIT_STDS.
 
     Columns: kind, logit_std, low, high (edges of the bin), share (sums to 1 over a line's bins). Of Fig. 3.
@@ -79,7 +81,7 @@ def weight_histograms(*, seed: int = 0) -> pl.DataFrame:
     for kind in KINDS:
         for logit_std in LOGIT_STDS:
             weights = (
-                gaussian_rows(kind, logit_std, seed=seed, num_rows=_num_rows(kind)).ravel().clip(LEAST_WEIGHT, 1.0)
+                gaussian_rows(kind, logit_std, seed=SEED, num_rows=_num_rows(kind)).ravel().clip(LEAST_WEIGHT, 1.0)
             )
             share = np.histogram(weights, bins=edges)[0] / len(weights)
             line = {"low": edges[:-1], "high": edges[1:], "share": share}
@@ -93,7 +95,7 @@ def with_last_edge(histogram: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([histogram, last])
 
 
-def entropy_against_std(*, seed: int = 0) -> pl.DataFrame:
+def entropy_against_std() -> pl.DataFrame:
     """Mean row entropy of each of KINDS as the standard deviation of logits grows from 0.1 to 10. Of Fig. 3.
 
     Columns: kind, logit_std, entropy (nats), spread (standard deviation over rows).
@@ -101,7 +103,7 @@ def entropy_against_std(*, seed: int = 0) -> pl.DataFrame:
     rows = []
     for kind in KINDS:
         for logit_std in np.geomspace(0.1, 10, 17).tolist():
-            entropies = row_entropies(gaussian_rows(kind, logit_std, seed=seed, num_rows=_num_rows(kind)))
+            entropies = row_entropies(gaussian_rows(kind, logit_std, seed=SEED, num_rows=_num_rows(kind)))
             rows.append((kind, logit_std, float(entropies.mean()), float(entropies.std())))
     return pl.DataFrame(rows, schema=["kind", "logit_std", "entropy", "spread"], orient="row")
 
@@ -111,25 +113,25 @@ def small_variance_entropy(logit_std: Floats, num_keys: int) -> Floats:
     return math.log(num_keys) - (num_keys - 1) * np.square(logit_std) / (2 * num_keys)
 
 
-def gaussian_curve(num_keys: int, *, seed: int = 0) -> pl.DataFrame:
+def gaussian_curve(num_keys: int) -> pl.DataFrame:
     """Softmax of Gaussian logits: logit_variance, normalised_entropy (of the mean entropy). Drawn into Fig. 4."""
     stds = np.geomspace(1e-3, 1e3, 49)
     entropies = [
-        row_entropies(gaussian_rows("softmax", std, seed=seed, num_rows=1000, num_keys=num_keys)).mean() for std in stds
+        row_entropies(gaussian_rows("softmax", std, seed=SEED, num_rows=1000, num_keys=num_keys)).mean() for std in stds
     ]
     normalised = normalised_entropy(np.array(entropies), math.log(num_keys))
     return pl.DataFrame({"logit_variance": stds**2, "normalised_entropy": normalised})
 
 
-def dirichlet_rows(*, seed: int = 0, num_rows: int = 400, num_keys: int = NUM_KEYS) -> pl.DataFrame:
+def dirichlet_rows() -> pl.DataFrame:
     """Rows drawn from Dirichlet(a) for each a of CONCENTRATIONS, of Fig. 10.
 
     Columns: concentration, norm (2-norm, in [1/sqrt N, 1]), entropy (nats, in [0, log N]).
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     parts = []
     for concentration in CONCENTRATIONS:
-        p_RN = rng.dirichlet(np.full(num_keys, concentration), size=num_rows)
+        p_RN = rng.dirichlet(np.full(NUM_KEYS, concentration), size=NUM_DIRICHLET_ROWS)
         norm = np.linalg.norm(p_RN, axis=-1)
         parts.append(pl.DataFrame({"concentration": concentration, "norm": norm, "entropy": row_entropies(p_RN)}))
     return pl.concat(parts)

@@ -28,8 +28,9 @@ from analysis.figures.frames.inspected import (
     spread,
     variance_and_entropy,
 )
-from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES, Drawn, Material, Skipped, base_name
+from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES, Drawn, Material
 from analysis.figures.lr_loss import save_spec
+from analysis.text import entry_name
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import TRACE_SCHEMA, results, traces
 
@@ -99,25 +100,25 @@ def charts(material) -> dict[str, Drawn]:
     drawn = {}
     for figure in FIGURES.values():
         outcome = figure.draw(material)
-        if not isinstance(outcome, Skipped):
+        if not isinstance(outcome, str):
             drawn |= {figure.stem + one.part: one for one in outcome}
     return drawn
 
 
 def drawn_of(key: str, material: Material) -> list[Drawn]:
     outcome = FIGURES[key].draw(material)
-    assert not isinstance(outcome, Skipped), outcome.reason
+    assert not isinstance(outcome, str), outcome
     return outcome
 
 
 def reason_of(key: str, material: Material) -> str:
     outcome = FIGURES[key].draw(material)
-    assert isinstance(outcome, Skipped)
-    return outcome.reason
+    assert isinstance(outcome, str)
+    return outcome
 
 
 def methods_of(key: str, material: Material) -> set[str]:
-    return {base_name(method) for method in drawn_of(key, material)[0].data["method"].unique()}
+    return {entry_name(method) for method in drawn_of(key, material)[0].data["method"].unique()}
 
 
 def test_every_number_of_the_paper_is_there():
@@ -154,7 +155,7 @@ def test_bounds_are_drawn(charts, name, label):
 
 
 def test_figures_1_and_5_share_the_methods_and_other_treatments_are_fig_9s(charts):
-    shown = {name[7:9]: {base_name(method) for method in drawn.data["method"]} for name, drawn in charts.items()}
+    shown = {name[7:9]: {entry_name(method) for method in drawn.data["method"]} for name, drawn in charts.items()}
     assert shown["01"] == {"softmax", "window_softmax", "qk_layernorm_weight_clipped"}
     assert shown["05"] == {"elu_kernel"}
     assert shown["09"] == {"qk_layernorm_free", "qk_layernorm_weight_clipped"}
@@ -174,7 +175,7 @@ def test_fig_1_shows_what_there_is_where_no_main_method_is(material):
 )
 def test_the_workload_decides_between_the_two_figures_of_a_kind(material, family, skipped):
     of_family = dataclasses.replace(material, family=family)
-    found = {key for key in ("1", "2", "6", "7") if isinstance(FIGURES[key].draw(of_family), Skipped)}
+    found = {key for key in ("1", "2", "6", "7") if isinstance(FIGURES[key].draw(of_family), str)}
     assert found == skipped
 
 
