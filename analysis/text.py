@@ -57,9 +57,9 @@ def escape_controls(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
-def counted(number: int, noun: str) -> str:
-    """One run, 2 runs."""
-    return f"one {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, one: str = "one") -> str:
+    """One run, 2 runs; `one` is what 1 is called."""
+    return f"{one} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def number(value: float | None, decimals: int) -> str:

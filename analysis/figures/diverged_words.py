@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from analysis.text import counted
+
 _LINE_LETTERS = 125  # of a figure's subtitle
 
 
@@ -17,12 +19,12 @@ def diverged_words(rows: pl.DataFrame) -> dict[str, str]:
     words = {}
     for row in rows.unique("method").sort("method").iter_rows(named=True):
         if not row["num_diverged"]:
-            words[row["method"]] = f"none diverged ({_seeds(row['num_trials'])})"
+            words[row["method"]] = f"none diverged ({counted(row['num_trials'], 'seed', '1')})"
             continue
         first, last = row["first_diverged"], row["last_diverged"]
         when = "" if first is None else f" at step {first:,}" if first == last else f" at steps {first:,}–{last:,}"
         share = "" if row["num_trials"] == 1 else f"{row['num_diverged']} of "
-        words[row["method"]] = f"diverged{when} ({share}{_seeds(row['num_trials'])})"
+        words[row["method"]] = f"diverged{when} ({share}{counted(row['num_trials'], 'seed', '1')})"
     return words
 
 
@@ -31,10 +33,6 @@ def diverged_sentence(rows: pl.DataFrame) -> str:
     words = diverged_words(rows.filter(pl.col("num_diverged") > 0))
     parts = [f"{method} {text.removeprefix('diverged ')}" for method, text in words.items()]
     return _wrapped("Diverged: ", parts) if parts else ""
-
-
-def _seeds(count: int) -> str:
-    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _wrapped(start: str, parts: list[str]) -> str:

@@ -20,6 +20,7 @@ from analysis.figures.chart_style import (
     method_shape,
     styled,
 )
+from analysis.figures.frames.aggregate import LOSS_COLUMNS
 from analysis.losses import SCORED_LOSSES
 from bench.errors import UsageError
 from bench.lazy import altair as alt
@@ -42,18 +43,7 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", lo
     `summary` has the columns of `loss_summary` for one workload, optimizer and knobs; `loss` is which of SCORED_LOSSES
     it was made of. The dashed rule is the loss at init. Source: Hong & Lee 2025, Figs. 2 and 6.
     """
-    columns = (
-        "method",
-        "lr",
-        "loss_mean",
-        "loss_low",
-        "loss_high",
-        "initial_loss",
-        "num_diverged",
-        "num_blown_up",
-        "num_seeds",
-    )
-    check_rows(summary, columns, "the loss summary")
+    check_rows(summary, ("method", "lr", *LOSS_COLUMNS), "the loss summary")
     methods = summary["method"].unique().sort().to_list()
     lr_scale = alt.Scale(type="log", nice=False, padding=10)
     lr = alt.X("lr:Q", scale=lr_scale, title="learning rate (log scale)", axis=lr_axis())

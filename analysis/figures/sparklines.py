@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.curves import require_columns
+from analysis.figures.frames.aggregate import LOSS_COLUMNS
 from analysis.text import decimals, interval_decimals, lr_text, number
 
 _CROSS = 2.6  # half the width of a cross, in pixels
@@ -50,8 +51,7 @@ class Plot:
 
 def spark_plot(summary: pl.DataFrame) -> Plot:
     """The plot that the sparklines of a workload share. `summary` is the frame of `loss_summary`."""
-    columns = ("lr", "loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged", "num_blown_up")
-    require_columns(summary, columns, "the loss summary")
+    require_columns(summary, ("lr", *LOSS_COLUMNS), "the loss summary")
     lrs, tops = summary["lr"].to_list(), [*summary["initial_loss"], *summary["loss_high"]]
     losses = (min(0.0, *summary["loss_low"]), max(tops))
     return Plot(width=132.0, height=36.0, margin=4.0, lrs=(min(lrs), max(lrs)), losses=losses)
@@ -70,7 +70,7 @@ def sparkline(rows: pl.DataFrame, plot: Plot, *, best_lr: float) -> str:
 
 def curve_label(rows: pl.DataFrame, best_lr: float) -> str:
     """What a curve shows, in words, for those who don't see it."""
-    require_columns(rows, ("lr", "loss_mean", "initial_loss", "num_diverged", "num_blown_up"), "the loss summary")
+    require_columns(rows, ("lr", *LOSS_COLUMNS), "the loss summary")
     lowest, initial = float(rows["loss_mean"].to_numpy().min()), float(rows["initial_loss"].to_numpy().mean())
     diverged = rows.filter(_IN_TROUBLE).sort("lr")["lr"].to_list()
     places = decimals([initial], 3)

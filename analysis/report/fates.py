@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis.curves import ENTRY, one_a_point, with_knobs
 from analysis.report.summary import listed, names_of
+from analysis.text import counted
 from bench.trial import Outcome
 
 _IN_WORDS = {
@@ -44,10 +45,11 @@ def _fate(trials: pl.DataFrame) -> str:
     found = trials.filter(pl.col("final_loss").is_not_null())
     if found.is_empty():
         ends = Counter(_IN_WORDS[outcome] for outcome in trials["outcome"] if outcome in _IN_WORDS)
-        ended = [f"{count} of {_trials(trials.height)} {words}" for words, count in sorted(ends.items())]
-        return f"{' and '.join(ended) or f'{_trials(trials.height)} without a final loss'}, so there is no score"
+        all_trials = counted(trials.height, "trial", "1")
+        ended = [f"{count} of {all_trials} {words}" for words, count in sorted(ends.items())]
+        return f"{' and '.join(ended) or f'{all_trials} without a final loss'}, so there is no score"
     diverged = found.filter(pl.col("final_loss").is_infinite())
-    told = f"{diverged.height} of {_trials(found.height)} diverged{_when(diverged)}"
+    told = f"{diverged.height} of {counted(found.height, 'trial', '1')} diverged{_when(diverged)}"
     start = found["initial_loss"]
     num_without = int((~start.is_finite().fill_null(False)).sum())
     if not num_without:
@@ -63,7 +65,3 @@ def _when(diverged: pl.DataFrame) -> str:
     if first is None:
         return ""
     return f" at step {first:,}" if first == last else f", the first at step {first:,}, the last at step {last:,}"
-
-
-def _trials(number: int) -> str:
-    return "1 trial" if number == 1 else f"{number:,} trials"

@@ -43,15 +43,18 @@ DIVERGED_COLUMNS: dict[str, type[pl.DataType]] = {
     "num_trials": pl.Int64,
 }
 
+# Of a point of a curve, beside its ENTRY and lr.
+LOSS_COLUMNS = ("loss_mean", "loss_low", "loss_high", "initial_loss", "num_diverged", "num_blown_up", "num_seeds")
+
 _LINE = ["method", "outcome"]
 
 
 def loss_summary(results: pl.DataFrame) -> pl.DataFrame:
     """Final loss against lr, one row an lr and entry that `can_be_scored`: what `loss_against_lr` draws.
 
-    Columns: ENTRY, lr, loss_mean, loss_low, loss_high (mean, least and largest over seeds of the final loss clipped at
-    the seed's own loss at init, so a diverged seed counts as that), initial_loss (mean over the entry's seeds),
-    num_diverged, num_blown_up, num_seeds.
+    Columns: ENTRY, lr and LOSS_COLUMNS: loss_mean, loss_low, loss_high (mean, least and largest over seeds of the final
+    loss clipped at the seed's own loss at init, so a diverged seed counts as that), initial_loss (mean over the entry's
+    seeds), num_diverged, num_blown_up, num_seeds.
     """
     found = curves(results).filter(can_be_scored(), pl.col("final_loss").is_not_null())
     clipped = pl.min_horizontal("final_loss", "initial_loss")
