@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from pickle import UnpicklingError  # what torch.load raises for what it refuses to read
 from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.errors import StoreError
+from bench.files import open_private, private_folder
 from bench.lazy import torch
 
 if TYPE_CHECKING:
@@ -39,8 +41,11 @@ class Checkpoints:
         """Make the folder and put the token in. Raises StoreError if it can't be written."""
         try:
             files, folder = self._folder()
+            if files.type_name == "local":
+                private_folder(Path(folder))
             files.create_dir(folder, recursive=True)
-            self._write(files, f"{folder}/{_MARKER}", self.token.encode())
+            with self._opened(files, f"{folder}/{_MARKER}") as file:
+                file.write(self.token.encode())
         except (OSError, ValueError) as error:
             raise StoreError(f"checkpoints {self.uri!r}: {' '.join(str(error).split())[:300]}") from error
 
@@ -59,12 +64,12 @@ class Checkpoints:
         path = self._path(folder, pack_id)
         content = {"bench": bench.__version__, "state": state}
         if files.type_name != "local":  # object stores show a file once it is whole
-            with files.open_output_stream(path) as file:
+            with self._opened(files, path) as file:
                 torch.save(content, file)
             return
         temporary = f"{path}.new-{os.getpid()}"
         try:
-            with open(temporary, "wb") as file:
+            with self._opened(files, temporary) as file:
                 torch.save(content, file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -105,10 +110,9 @@ class Checkpoints:
         files, folder = FileSystem.from_uri(self.uri)
         return files, folder.rstrip("/")
 
+    @staticmethod
+    def _opened(files: FileSystem, path: str) -> Any:
+        return open_private(Path(path), "wb") if files.type_name == "local" else files.open_output_stream(path)
+
     def _path(self, folder: str, pack_id: str) -> str:
         return f"{folder}/{pack_id}-{self.variant}.pt"
-
-    @staticmethod
-    def _write(files: FileSystem, path: str, content: bytes) -> None:
-        with files.open_output_stream(path) as file:
-            file.write(content)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import logging
 import os
 import secrets
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -28,9 +28,11 @@ ENVIRONMENT = {
 os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
 
 import ray  # noqa: E402  (reads its environment when imported)
+from ray._common.utils import get_default_system_temp_dir  # noqa: E402
 from ray._private import ray_constants  # noqa: E402
 from ray.exceptions import RayError  # noqa: E402
 
+from bench.addresses import is_loopback  # noqa: E402
 from bench.errors import StoreError, UsageError  # noqa: E402
 from bench.secrecy import kept_from_workers  # noqa: E402
 from bench.training.pack_size import (  # noqa: E402
@@ -48,6 +50,7 @@ from bench.trial import Trial  # noqa: E402
 CONNECT_SECONDS = 5.0
 GPU_WAIT_SECONDS = 1200.0  # a cloud's machine with a GPU takes minutes to start
 OBJECT_STORE_BYTES = 256 * 2**20
+LONGEST_FOLDER = 24  # of the 107 letters that a socket's path may have, Ray's names take the rest
 
 
 @contextmanager
@@ -70,8 +73,7 @@ def ray_cluster(address: str | None = None, *, is_insecure: bool = False) -> Ite
         )
     _knock(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
-    local = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
-    with _of_this_process() if address == "local" else nullcontext():
+    with _of_this_process() if address == "local" else nullcontext({}) as local:
         with _environment({"PYTHONPATH": _import_path(), **dict.fromkeys(kept_from_workers())}):
             _connect(address, local)
         try:
@@ -99,8 +101,11 @@ def _connect(address: str, local: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _of_this_process() -> Iterator[None]:
+def _of_this_process() -> Iterator[dict[str, Any]]:
     """A Ray that is started in the block is reached from this machine alone, and with a token that only it knows.
+
+    Yields what `ray.init` is to be given. Ray lets everybody write into its folder, sockets and logs and all; so that
+    is within one that nobody else may enter, and goes with it.
 
     Ray binds everything to loopback where it was told that there is no cluster, as it does on macOS and Windows. It
     keeps the first token that a process uses, and without one writes its own where every user may read it.
@@ -111,10 +116,23 @@ def _of_this_process() -> Iterator[None]:
     variables["RAY_AUTH_MODE"] = os.environ.get("RAY_AUTH_MODE")  # which Ray sets where it is not
     has_clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
-        with _environment(variables):
-            yield
+        with (
+            _environment(variables),
+            tempfile.TemporaryDirectory(prefix="ray-", dir=_short_folder(), ignore_cleanup_errors=True) as folder,
+        ):
+            yield {
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE_BYTES,
+                "_temp_dir": f"{folder}/r",
+            }
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = has_clusters
+
+
+def _short_folder() -> str:
+    """Where Ray would put its folder, unless the paths of its sockets would get too long there."""
+    folder = get_default_system_temp_dir()
+    return folder if len(folder) <= LONGEST_FOLDER else "/tmp"
 
 
 @functools.cache
@@ -147,18 +165,6 @@ def _set(variables: Mapping[str, str | None]) -> None:
 def has_gpu() -> bool:
     """Whether packs train on GPUs."""
     return ray.cluster_resources().get("GPU", 0) > 0
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address is of this machine alone; "auto" is the cluster that this machine belongs to."""
-    host = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
-    host = host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
-    if host in ("", "local", "auto", "localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextmanager

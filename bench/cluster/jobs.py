@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import bench
 from bench.cluster.staging import stage
 from bench.errors import StoreError, UsageError
+from bench.files import private_folder
 from bench.secrecy import holds_secret
 from bench.store.failures import one_line
 from bench.store.outbox import write_durably
@@ -222,7 +223,7 @@ def _token() -> dict[str, str]:
 
 def _remember(job: Job, home: Path) -> None:
     folder = home / "jobs"
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     temporary = folder / f".{job.job}.{os.getpid()}"
     write_durably(temporary, json.dumps(asdict(job), indent=2).encode())
     temporary.rename(folder / f"{job.job}.json")

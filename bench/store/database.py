@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
+from bench.files import open_private
 from bench.secrecy import without_secrets
 from bench.store import embedded
 from bench.store.outbox import sync_folder
@@ -56,6 +57,7 @@ def make_sqlite(database: Path, artifact_root: str) -> None:
     for leftover in database.parent.glob(f"{database.name}.new-*"):
         leftover.unlink()
     temporary = database.with_name(f"{database.name}.new-{os.getpid()}")
+    open_private(temporary, "a").close()  # SQLite gives its log the mode of the database
     script = Path(__file__).with_name(f"tables_{newest_schema()}.sql")
     if script.exists():
         with contextlib.closing(sqlite3.connect(temporary)) as connection:

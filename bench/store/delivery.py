@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlencode
 
+from bench.files import private_folder
 from bench.store import records
 from bench.store.database import WriteAheadLog
 from bench.store.new_runs import NewRun, new_runs, run_id_of
@@ -178,7 +179,7 @@ class Writer:
         folder = self._store.run_folder(self._experiment, run_id)
         if folder is not None:
             for name, content in files.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                private_folder((folder / name).parent)
                 write_durably(folder / name, content)
             for made in (folder, folder.parent, folder.parent.parent):
                 sync_folder(made)

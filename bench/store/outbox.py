@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, BudgetError, StoreError
+from bench.files import open_private, private_folder
 from bench.lazy import polars
 from bench.trace import TRACE_COLUMNS
 from bench.trial import Result, canonical_json
@@ -60,7 +61,7 @@ class Outbox:
         stem = f"{time.time_ns():020d}-{os.getpid()}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:60]}"
         temporary, path = self.folder / f"{_TEMPORARY}{stem}", self.folder / stem
         try:
-            temporary.mkdir(parents=True)
+            private_folder(temporary)
             for file_name, content in files.items():
                 write_durably(temporary / file_name, content)
             sync_folder(temporary)
@@ -111,7 +112,7 @@ class Outbox:
     def set_aside(self, path: Path) -> Path:
         """Moves an entry to `corrupt/`, where nothing reads it; returns its new path."""
         aside = self.folder / _CORRUPT / path.name
-        aside.parent.mkdir(exist_ok=True)
+        private_folder(aside.parent)
         path.rename(aside)
         return aside
 
@@ -128,8 +129,8 @@ class Outbox:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Writes a file and waits until it is on the disk."""
-    with path.open("wb") as file:
+    """Writes a file that is its owner's alone, and waits until it is on the disk."""
+    with open_private(path, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
+from bench.files import private_folder
 from bench.lazy import polars
 from bench.store import records
 from bench.store.delivery import MANIFEST_FILE, SUITE_FILE
@@ -198,11 +199,12 @@ def _trace_paths(store: Store, experiment: ExperimentRecord, runs: Mapping[str, 
 def _download(store: Store, experiment: ExperimentRecord, run: RunRecord) -> Path:
     path = store.home / "cache" / f"{run.run_id}.parquet"  # a run that ended never changes
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
             # `download_artifacts` asks for a listing first, which takes the server longer than the file.
             repository = store.artifact_repository(experiment)
             repository._download_file(f"{run.run_id}/artifacts/{run.tags[records.TRACE]}", f"{temporary}/trace")
+            Path(temporary, "trace").chmod(0o600)
             Path(temporary, "trace").rename(path)
     return path
 

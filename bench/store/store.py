@@ -14,15 +14,17 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from bench.errors import StoreError, UsageError
+from bench.files import open_private, private_folder
 from bench.secrecy import without_secrets
 from bench.store import database, records
 from bench.store.database import WriteAheadLog
 from bench.store.embedded import EmbeddedReader, can_read
 from bench.store.failures import failures, one_line
+from bench.store.home import claim
 from bench.store.outbox import Outbox
 from bench.store.quiet import quiet
 from bench.store.run_writers import ClientWriter, RunWriter
@@ -61,6 +63,7 @@ class Store:
                 raise UsageError(f"tracking URI {self.shown_uri!r}: required sqlite:///path/to/file.db")
             self.database = self.database.resolve()
             self.uri = f"sqlite:///{self.database}"
+        self._is_claimed = False
         self._client: MlflowClient | None = None
         self._reader: Reader | None = None
         self._repositories: dict[str, ArtifactRepository] = {}
@@ -95,9 +98,9 @@ class Store:
         if self._is_postgres:
             with self.reported():
                 database.make_postgres(self.uri, self.artifact_root or "")
+        self._claim()
         if self.database is None or database.is_made(self.database):
             return
-        self.database.parent.mkdir(parents=True, exist_ok=True)
         with self.reported(), _locked(self.database.with_name(f"{self.database.name}.lock")):
             if not database.is_made(self.database):
                 database.make_sqlite(self.database, self.artifact_root or "")
@@ -201,8 +204,9 @@ class Store:
     def lock(self, suite_name: str) -> Iterator[None]:
         """Holds the suite for this process. Raises UsageError if another process holds it."""
         path = self._lock_path(suite_name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+") as file:
+        self._claim()
+        private_folder(path.parent)
+        with open_private(path, "a+") as file:
             _hold(file, suite_name, fcntl.LOCK_EX)
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
@@ -242,6 +246,16 @@ class Store:
             self._repositories[location] = get_artifact_repository(location, tracking_uri=self.uri)
         return self._repositories[location]
 
+    def _claim(self) -> None:
+        """Makes home and the folder of a SQLite database this user's alone. Raises UsageError if they are another's."""
+        if not self._is_claimed:
+            claim(self.home, "mlflow.db", self.warn)
+            if self.database is not None:
+                if self.database.parent != self.home:
+                    claim(self.database.parent, self.database.name, self.warn)
+                private_folder(self.artifacts)
+            self._is_claimed = True
+
     @property
     def _is_postgres(self) -> bool:
         return self.uri.startswith("postgresql")
@@ -258,7 +272,7 @@ class Store:
         return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', suite_name)[:40]}-{digest[:8]}"
 
 
-def _hold(file: TextIO, suite_name: str, kind: int) -> None:
+def _hold(file: IO[str], suite_name: str, kind: int) -> None:
     """Locks the file, exclusively or with other readers. Raises UsageError if another process is in the way."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -273,6 +287,6 @@ def _hold(file: TextIO, suite_name: str, kind: int) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
+    with open_private(path, "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

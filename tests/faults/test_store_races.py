@@ -52,7 +52,7 @@ def drive(barrier, number):
         print(error, flush=True)
         sys.exit(error.exit_code)
 
-home.mkdir()
+home.mkdir(mode=0o700)
 fork = multiprocessing.get_context("fork")
 barrier = fork.Barrier(len(suites))
 drivers = [fork.Process(target=drive, args=(barrier, number)) for number in range(len(suites))]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.addresses import is_loopback
 from bench.cluster import staging
-from bench.cluster.connect import is_loopback
 from bench.cluster.jobs import Job, dashboard_url, recall, submit
 from bench.cluster.staging import shipped, stage
 from bench.errors import StoreError, UsageError

@@ -28,7 +28,7 @@ def empty_database(tmp_path_factory) -> Path:
 def store(tmp_path, empty_database, monkeypatch) -> Store:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", raising=False)
-    (tmp_path / "home").mkdir()
+    (tmp_path / "home").mkdir(mode=0o700)
     shutil.copy(empty_database, tmp_path / "home/mlflow.db")
     return Store(tmp_path / "home", warn=pytest.fail)
 
@@ -37,7 +37,7 @@ def store(tmp_path, empty_database, monkeypatch) -> Store:
 def imported_home(empty_database, tmp_path_factory) -> Path:
     """A home that theirs.csv was imported into, to be copied; the file lies beside it."""
     folder = tmp_path_factory.mktemp("imported")
-    (folder / "home").mkdir()
+    (folder / "home").mkdir(mode=0o700)
     shutil.copy(empty_database, folder / "home/mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

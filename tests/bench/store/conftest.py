@@ -35,7 +35,7 @@ def fresh_database(tmp_path_factory) -> Path:
 def home(tmp_path, fresh_database) -> Path:
     """A home whose embedded store is made and empty."""
     folder = tmp_path / "a home"
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     shutil.copy(fresh_database, folder / "mlflow.db")
     return folder
 

@@ -122,7 +122,7 @@ def test_killed_delivery_is_completed_without_loss_or_copies(store, open_tracker
     assert runs_by_kind(store) == {"suite": 1, "method": 2, "trial": 30}
     assert len(traces_of(store)) == 30  # what the killed left was written over
 
-    (tmp_path / "undisturbed").mkdir()
+    (tmp_path / "undisturbed").mkdir(mode=0o700)
     shutil.copy(fresh_database, tmp_path / "undisturbed" / "mlflow.db")
     undisturbed = Store(tmp_path / "undisturbed", warn=pytest.fail)
     other = open_tracker(undisturbed)

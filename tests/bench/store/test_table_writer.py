@@ -61,7 +61,7 @@ def test_what_is_written_is_what_mlflows_client_writes(store, open_tracker, fres
     lost = finished_packs.result(41, outcome=Outcome.CRASHED, initial_loss=None, final_loss=None, message="m" * 9000)
     tracker = open_tracker(store)
     put(tracker, [*finished_packs.results(range(6)), awkward, lost, finished_packs.held_out_result(43)])
-    (tmp_path / "other").mkdir()
+    (tmp_path / "other").mkdir(mode=0o700)
     shutil.copy(fresh_database, tmp_path / "other" / "mlflow.db")
     other = Store(tmp_path / "other", warn=pytest.fail)
     through_client = open_tracker(other)

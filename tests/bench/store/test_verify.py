@@ -38,7 +38,7 @@ def results(suite) -> list[Result]:
 def delivered_home(fresh_database, tmp_path_factory) -> Path:
     """A home with the suite delivered, to be copied; it was made elsewhere, so that no copy reads its artifacts."""
     made, kept = tmp_path_factory.mktemp("made") / "home", tmp_path_factory.mktemp("kept") / "home"
-    made.mkdir()
+    made.mkdir(mode=0o700)
     shutil.copy(fresh_database, made / "mlflow.db")
     store, suite = Store(made, warn=pytest.fail), finished_packs.suite("suite")
     finished_packs.deliver_suite(Tracker(store, suite.name), store, suite)
@@ -214,7 +214,7 @@ def everything(folder: Path) -> dict[Path, tuple[int, int]]:
 def test_a_suite_without_results_is_merely_missing(fresh_database, suite, tmp_path, has_store):
     home = tmp_path / "home"
     if has_store:
-        home.mkdir()
+        home.mkdir(mode=0o700)
         shutil.copy(fresh_database, home / "mlflow.db")
     checked = verify(Stored.of(suite), Store(home, warn=pytest.fail))
     assert [(one.text, one.is_wrong) for one in checked.findings] == [("no results of suite 'suite' yet", False)]
