@@ -13,6 +13,7 @@ from typing import Any
 
 from analysis.figures.chart_style import Chart
 from analysis.figures.fonts import FAMILY, register_font, with_font
+from bench.files import write_file
 from bench.lazy import vl_convert
 
 COLUMN_INCHES = 3.25
@@ -42,9 +43,9 @@ def save_at_width(chart: Chart, folder: Path, name: str, inches: float) -> list[
     high = wide * height / width
     paths = {form: folder / f"{name}.{form}" for form in FORMATS}
     # A unit of the SVG becomes a point of the PDF.
-    paths["pdf"].write_bytes(vl_convert.svg_to_pdf(_resized(svg, f"{wide:.3f}", f"{high:.3f}")))
+    write_file(paths["pdf"], vl_convert.svg_to_pdf(_resized(svg, f"{wide:.3f}", f"{high:.3f}")))
     sized = with_font(_resized(svg, f"{wide:.3f}pt", f"{high:.3f}pt"))
-    paths["svg"].write_text(sized, encoding="utf-8", newline="\n")
+    write_file(paths["svg"], sized)
     return list(paths.values())
 
 

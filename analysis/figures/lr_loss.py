@@ -23,6 +23,7 @@ from analysis.figures.chart_style import (
 from analysis.figures.frames.aggregate import LOSS_COLUMNS
 from analysis.losses import SCORED_LOSSES
 from bench.errors import UsageError
+from bench.files import write_file
 from bench.lazy import altair as alt
 from bench.lazy import vl_convert
 
@@ -84,8 +85,7 @@ def save_spec(spec: dict[str, Any], folder: Path, name: str, formats: Collection
     paths = []
     for form, draw in DRAWN_FORMATS.items():
         if form == "svg" or form in formats:
-            paths.append(folder / f"{name}.{form}")
-            paths[-1].write_bytes(draw(svg))
+            paths.append(write_file(folder / f"{name}.{form}", draw(svg)))
     return paths
 
 

@@ -32,11 +32,13 @@ from analysis.report.sections import report_sections
 from analysis.scores.flags import used_flags
 from analysis.scores.table import score_differences
 from analysis.subject import Subject
+from analysis.tables.csv_text import csv_text
 from analysis.tables.held_out import held_out_group
 from analysis.tables.latex import ON_PAGE, group_latex
 from analysis.tables.leaderboard import FORMATS
 from analysis.tables.published import comparison
 from bench.errors import UsageError
+from bench.files import write_file
 from bench.trial import RESULT_COLUMNS, UNNAMED
 
 
@@ -64,7 +66,9 @@ def write_bundle(subject: Subject, out: Path, *, command: str = "analysis.paper.
             text, new, tables, figures, title=subject.title, keys=[key for keys in sources.values() for key in keys]
         )
         uncited = _uncited(subject, imported)
-        _write(new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, sources=sources))
+        write_file(
+            new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, sources=sources)
+        )
         write_sums(new)
         names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
         put_in_place(new, target)
@@ -104,22 +108,22 @@ def _write_tables(subject: Subject, imported: pl.DataFrame, folder: Path) -> lis
     for kind, tables in texts.items():
         for place, table in enumerate(tables, start=1):
             names.append(f"tables/{kind}{f'-{place}' if place > 1 else ''}.tex")
-            _write(folder / names[-1], table)
+            write_file(folder / names[-1], table)
     return names
 
 
 def _write_numbers(subject: Subject, sections: Iterable[Section], folder: Path) -> list[str]:
     """Every number behind tables and figures, with all digits; the names of the scores among them."""
-    _write(folder / "numbers.csv", subject.results.select(*RESULT_COLUMNS).write_csv())
-    _write(folder / "leaderboard.csv", FORMATS["csv"](subject.board))
-    _write(folder / "differences.csv", score_differences(subject.entries, subject.score).write_csv())
+    write_file(folder / "numbers.csv", csv_text(subject.results.select(*RESULT_COLUMNS)))
+    write_file(folder / "leaderboard.csv", FORMATS["csv"](subject.board))
+    write_file(folder / "differences.csv", csv_text(score_differences(subject.entries, subject.score)))
     if subject.manifest is not None:
-        _write(folder / "manifest.json", subject.manifest)
+        write_file(folder / "manifest.json", subject.manifest)
     further = {name: frame for part in sections for name, frame in part.frames.items()}
     if further:
         (folder / "scores").mkdir()
     for name, frame in further.items():
-        _write(folder / "scores" / name, frame.write_csv())
+        write_file(folder / "scores" / name, csv_text(frame))
     return list(dict.fromkeys(name for frame in (subject.board, *further.values()) for name in scores_in(frame)))
 
 
@@ -133,13 +137,13 @@ def _write_text(
     keys: Iterable[str],
 ) -> None:
     """The paragraph, its references and those of `keys`, and the document that holds everything."""
-    _write(folder / "methods.tex", text_latex(text))
-    _write(folder / "methods.md", text_markdown(text))
-    _write(folder / "references.bib", bibtex([*cited_keys(text), *keys]))
-    _write(folder / "preamble.tex", preamble_tex())
+    write_file(folder / "methods.tex", text_latex(text))
+    write_file(folder / "methods.md", text_markdown(text))
+    write_file(folder / "references.bib", bibtex([*cited_keys(text), *keys]))
+    write_file(folder / "preamble.tex", preamble_tex())
     shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn) for one in figures]
-    _write(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(shown)))
-    _write(folder / MAIN, main_tex(tables, title=title, has_references=bool(cited_keys(text))))
+    write_file(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(shown)))
+    write_file(folder / MAIN, main_tex(tables, title=title, has_references=bool(cited_keys(text))))
 
 
 def _by_six(parts: list[str]) -> list[list[str]]:
@@ -160,7 +164,3 @@ def _uncited(subject: Subject, imported: pl.DataFrame) -> dict[str, str]:
 def _without_keys(kind: str, labels: Iterable[str], reason: str) -> dict[str, str]:
     """Why a label has no source: what it says itself, or else the reason."""
     return {label: why_uncited(kind, label) or reason for label in labels if not keys_of(kind, label)}
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

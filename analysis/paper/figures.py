@@ -17,6 +17,8 @@ from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
 from analysis.report.section import Section
 from analysis.subject import Subject
+from analysis.tables.csv_text import csv_text
+from bench.files import write_file
 from bench.lazy import altair as alt
 
 # Kinds of figures that one column has room for; all others are as wide as the page.
@@ -79,7 +81,7 @@ def _save(drawn: Drawn, folder: Path, inches: float, used: set[str]) -> list[Sav
 def _write(drawn: Drawn, folder: Path, inches: float, used: set[str]) -> Saved:
     name = _unused_name(drawn.kind, used)
     save_at_width(drawn.chart, folder, name, inches)
-    (folder / f"{name}.csv").write_text(drawn.summary.write_csv(), encoding="utf-8", newline="\n")
+    write_file(folder / f"{name}.csv", csv_text(drawn.summary))
     return Saved(name=name, inches=inches, drawn=drawn)
 
 

@@ -13,6 +13,7 @@ from analysis.figures.of_a_suite import Drawn
 from analysis.tables.html import templates
 from analysis.text import breakable_latex
 from bench.errors import UsageError
+from bench.files import make_folder, refuse_link, write_file
 
 MAIN = "main.tex"
 SUMS_FILE = "SHA256SUMS"
@@ -69,7 +70,8 @@ def readme(
 
 
 def refuse_other_files(out: Path) -> None:
-    """Raises UsageError unless `out` is new, empty, or an earlier bundle as it was written."""
+    """Raises UsageError unless `out` is new, empty, or an earlier bundle as it was written, and no link."""
+    refuse_link(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: a folder for the bundle is required, this is a file")
     names = _names(out)
@@ -90,12 +92,12 @@ def refuse_other_files(out: Path) -> None:
 
 def put_in_place(new: Path, out: Path) -> None:
     """Moves the files of `new`, on the same disk, into `out`, in the place of those of an earlier bundle."""
-    out.mkdir(exist_ok=True)
+    make_folder(out)
     earlier = {*read_sums(out), SUMS_FILE} & set(_names(out))
     for name in earlier:
         (out / name).unlink()
     for name in _names(new):
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((out / name).parent)
         (new / name).replace(out / name)
 
 
@@ -109,7 +111,7 @@ def read_sums(folder: Path) -> dict[str, str]:
 def write_sums(folder: Path) -> None:
     """Writes SUMS_FILE over all other files."""
     text = "".join(f"{checksum(folder / name)}  {name}\n" for name in _names(folder))
-    (folder / SUMS_FILE).write_text(text, encoding="utf-8", newline="\n")
+    write_file(folder / SUMS_FILE, text)
 
 
 def checksum(path: Path) -> str:

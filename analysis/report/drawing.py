@@ -1,4 +1,4 @@
-"""Files of a report: text, and figures with what they draw beside them. The only file here that writes."""
+"""Figures of a report as files, with what they draw beside them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from analysis.figures.interactive import interactive_page
 from analysis.figures.lr_loss import save_spec
 from analysis.figures.of_a_suite import Drawn
 from analysis.report.page import Figure
+from analysis.tables.csv_text import csv_text
+from bench.files import make_folder, write_file
 
 CHARTS_FILE = "charts.html"
 
@@ -24,17 +26,17 @@ def write_figures(
     folder, used = out / "figures", set[str]()
     figures, charts, written = list[Figure](), [], list[Path]()
     for section, drawn in every:
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         name, spec = _file_name(drawn.kind, drawn.place, used), drawn.chart.to_dict()
         paths = save_spec(spec, folder, name, [form for form in formats if form != "html"])
         svg = paths[0].read_text(encoding="utf-8")
-        paths.append(write(folder / f"{name}.csv", drawn.summary.write_csv()))
+        paths.append(write_file(folder / f"{name}.csv", csv_text(drawn.summary)))
         files = tuple(path.relative_to(out).as_posix() for path in paths) if is_linked else ()
         figures.append(Figure(section=section, caption=f"{drawn.title}: {drawn.place}", svg=svg, files=files))
         charts.append((figures[-1].caption, spec))
         written += paths
     if "html" in formats and charts:
-        written.append(write(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
+        written.append(write_file(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
     return figures, written
 
 
@@ -46,9 +48,3 @@ def _file_name(kind: str, place: str, used: set[str]) -> str:
         name, number = f"{stem}-{number}", number + 1
     used.add(name.lower())
     return name
-
-
-def write(path: Path, text: str) -> Path:
-    """Writes the text with the same line ends everywhere; returns the path."""
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return path

@@ -14,7 +14,7 @@ from analysis.figures.frames.diverged_map import diverged_map, divergence_words
 from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
 from analysis.losses import has_held_out
-from analysis.report.drawing import write, write_figures
+from analysis.report.drawing import write_figures
 from analysis.report.fates import fates
 from analysis.report.page import (
     DIVERGENCE_SECTION,
@@ -30,9 +30,11 @@ from analysis.report.provenance import provenance_of
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
 from analysis.subject import Subject
+from analysis.tables.csv_text import csv_text
 from analysis.tables.leaderboard import FORMATS
 from analysis.text import escape_markdown
 from bench.errors import UsageError
+from bench.files import make_folder, write_file
 from bench.held_out import HELD_OUT_COLUMNS
 
 # Suffix of each table file: which of FORMATS fills it. The HTML one is the page itself.
@@ -83,9 +85,9 @@ def write_report(
         sections=sections,
         provenance=provenance_of(subject),
     )
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     texts = _texts(contents, subject.results, sections, subject.manifest)
-    written = [write(out / name, text) for name, text in texts.items()]
+    written = [write_file(out / name, text) for name, text in texts.items()]
     figures = list[Figure]()
     if formats is not None:
         drawn = _drawn(subject, sections)
@@ -93,7 +95,7 @@ def write_report(
         written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     return [
-        write(out / "index.html", html_page(contents, figures=figures, files=files, is_linked=is_linked)),
+        write_file(out / "index.html", html_page(contents, figures=figures, files=files, is_linked=is_linked)),
         *written,
     ]
 
@@ -108,11 +110,11 @@ def _texts(
     texts["report.md"] = markdown_page(contents)
     columns = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome", "knobs"]
     columns += HELD_OUT_COLUMNS if has_held_out(results) else ()
-    texts["curves.csv"] = curves(results).select(columns).write_csv()
+    texts["curves.csv"] = csv_text(curves(results).select(columns))
     if manifest is not None:
         texts[MANIFEST_FILE] = manifest
     if contents.compared is not None:
-        texts["comparison.csv"] = contents.compared.write_csv()
+        texts["comparison.csv"] = csv_text(contents.compared)
     for part in sections:
         texts |= part.files
     return texts

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.files import refuse_link, write_file
 
 FILES_FILE = "files.txt"  # names every file of the report, a line each
 _EARLIER = {"index.html", "report.md"}  # which reports have that were written before FILES_FILE was
@@ -13,7 +14,8 @@ _NAMED = 3  # of the files in the way
 
 
 def refuse_other_folder(out: Path) -> None:
-    """Raises UsageError unless `out` is new, empty, or the folder of an earlier report."""
+    """Raises UsageError unless `out` is new, empty, or the folder of an earlier report, and no link."""
+    refuse_link(out)
     names = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if names and FILES_FILE not in names and not set(names) >= _EARLIER:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -34,5 +36,5 @@ def keep_to(out: Path, written: Iterable[Path]) -> list[Path]:
     gone = [path for path in stale if path.is_file()]
     for path in gone:
         path.unlink()
-    listed.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    write_file(listed, "".join(f"{name}\n" for name in names))
     return gone

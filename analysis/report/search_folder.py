@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from analysis.figures.lr_loss import FIGURE_FORMATS
-from analysis.report.drawing import write, write_figures
+from analysis.report.drawing import write_figures
 from analysis.report.page import MANIFEST_FILE, Figure, closing_chapters, figure_html, offline_markdown, offline_page
 from analysis.report.provenance import provenance_of
 from analysis.report.search import (
@@ -19,10 +19,12 @@ from analysis.report.search import (
     search_sentences,
 )
 from analysis.subject import SearchSubject
+from analysis.tables.csv_text import csv_text
 from analysis.tables.html import part
 from analysis.tables.markdown import group_markdown
 from analysis.text import escape_markdown
 from bench.errors import UsageError
+from bench.files import make_folder, write_file
 
 _ANSWERS = "Answers"
 
@@ -46,16 +48,16 @@ def write_search_report(
     lead, group = search_sentences(answers), answers_group(answers)
     markdown = [f"## {_ANSWERS}\n", group_markdown(group)]
     markdown += [f"## {escape_markdown(one.title)}\n\n{chapter_markdown(one)}" for one in chapters]
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     texts = {
         "search.md": group_markdown(group),
-        "search.csv": answers.write_csv(),
+        "search.csv": csv_text(answers),
         "search.json": answers.write_json() + "\n",
-        "trail.csv": subject.trail.write_csv(),
+        "trail.csv": csv_text(subject.trail),
         "report.md": offline_markdown(title, lead, markdown, definitions, provenance),
         **({} if subject.manifest is None else {MANIFEST_FILE: subject.manifest}),
     }
-    written = [write(out / name, text) for name, text in texts.items()]
+    written = [write_file(out / name, text) for name, text in texts.items()]
     drawn = [*((_ANSWERS, one) for one in edge_figures(answers)), *((one.title, one.drawn) for one in chapters)]
     figures = list[Figure]()
     if formats is not None:
@@ -68,4 +70,4 @@ def write_search_report(
         *((one.title, chapter_html(one, shown[one.title])) for one in chapters),
         *((name, text) for name, text in closing_chapters(definitions, provenance, files) if text),
     ]
-    return [write(out / "index.html", offline_page(title, lead, page, is_linked=is_linked)), *written]
+    return [write_file(out / "index.html", offline_page(title, lead, page, is_linked=is_linked)), *written]

@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis.figures.of_a_suite import Drawn
 from analysis.scores.flags import used_flags
+from analysis.tables.csv_text import csv_text
 from analysis.tables.html import part
 from analysis.tables.markdown import group_markdown
 from analysis.tables.table import Group
@@ -43,7 +44,7 @@ class Section:
     def files(self) -> dict[str, str]:
         """The text of every file, without those of frames without rows."""
         frames = self.frames
-        texts = {name: frames[name].write_csv() if name in frames else one for name, one in self.data.items()}
+        texts = {name: csv_text(frames[name]) if name in frames else one for name, one in self.data.items()}
         return {name: text for name, text in texts.items() if isinstance(text, str)}
 
     @property

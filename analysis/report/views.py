@@ -12,6 +12,7 @@ import polars as pl
 from analysis.across.comparison import compare, rank_correlations, unranked
 from analysis.losses import unscored_held_out
 from analysis.subject import SearchSubject, Subject
+from analysis.tables.csv_text import csv_text
 from analysis.tables.leaderboard import FORMATS, terminal_frames
 from analysis.tables.markdown import table_markdown
 from analysis.tables.published import COMPARISON_FORMATS
@@ -134,7 +135,7 @@ VIEWS: dict[type, View] = {
     SearchSubject: View(
         forms={
             "md": answers_markdown,
-            "csv": lambda subject: subject.answers.write_csv(),
+            "csv": lambda subject: csv_text(subject.answers),
             "json": lambda subject: subject.answers.write_json() + "\n",
         },
         frames=_answers_frames,

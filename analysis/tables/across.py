@@ -12,6 +12,7 @@ from analysis.across.ranking import REACHES, AcrossBoard
 from analysis.curves import label_of
 from analysis.losses import SCORED_LOSSES
 from analysis.scores.kinds import SCORE_KINDS
+from analysis.tables.csv_text import csv_text
 from analysis.tables.frames import plain_json
 from analysis.tables.latex import NEEDS, ON_PAGE, table_latex
 from analysis.tables.markdown import table_markdown
@@ -99,7 +100,7 @@ def board_latex(board: AcrossBoard) -> str:
 
 def board_csv(board: AcrossBoard) -> str:
     """A row a condition and method: what the condition is, the score, and the method's mean rank and profile."""
-    return tidy_scores(board).write_csv()
+    return csv_text(tidy_scores(board))
 
 
 def board_json(board: AcrossBoard) -> str:

@@ -17,6 +17,7 @@ from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES, LEADERBOARD_COLUMNS
 from analysis.scores.pairing import PAIRED
 from analysis.scores.rank_ranges import place_of_best, rank_text
+from analysis.tables.csv_text import csv_text
 from analysis.tables.frames import plain_json
 from analysis.tables.held_out import held_out_group
 from analysis.tables.html import group_html, tables_html
@@ -109,7 +110,7 @@ FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
     "latex": lambda board: _with_held_out(latex_table(board), board, group_latex),
     "markdown": lambda board: _with_held_out(markdown_table(board), board, group_markdown),
     "html": lambda board: _with_held_out(html_table(board), board, group_html),
-    "csv": lambda board: _every_digit(board).write_csv(),
+    "csv": lambda board: csv_text(_every_digit(board)),
     "json": lambda board: plain_json(_every_digit(board).to_dicts()),
 }
 

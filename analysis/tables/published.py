@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis.across.comparison import rank_correlations, unranked
 from analysis.curves import label_of
+from analysis.tables.csv_text import csv_text
 from analysis.tables.frames import plain_json
 from analysis.tables.html import group_html
 from analysis.tables.latex import NEEDS, group_latex
@@ -20,7 +21,7 @@ COMPARISON_FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
     "markdown": lambda compared: group_markdown(comparison(compared)),
     "html": lambda compared: group_html(comparison(compared)),
     "latex": lambda compared: f"{NEEDS}{group_latex(comparison(compared))}",
-    "csv": lambda compared: compared.write_csv(),
+    "csv": csv_text,
     "json": lambda compared: plain_json(compared.to_dicts()),
 }
 

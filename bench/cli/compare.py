@@ -10,6 +10,7 @@ import typer
 
 from bench.cli.shared import DEFAULT_STORE, AllowCode, LossOption, StoreOption, UriOption, WideOption, open_store, say
 from bench.errors import UsageError
+from bench.files import make_folder, write_file
 
 if TYPE_CHECKING:
     from analysis.across.ranking import AcrossBoard
@@ -79,7 +80,7 @@ def compare(
 
 def _make(out: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
     except OSError as error:
         raise UsageError(f"--out {out}: required a folder, or a place to make one: {error.strerror}") from None
 
@@ -123,6 +124,7 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
     from analysis.figures.rank_diagram import rank_diagram
     from analysis.scores.kinds import SCORE_KINDS
     from analysis.tables.across import tidy_scores
+    from analysis.tables.csv_text import csv_text
 
     frames = {
         "scores": tidy_scores(board),
@@ -135,7 +137,7 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
     paths = []
     for name, frame in frames.items():
         paths.append(out / f"{name}.csv")
-        frame.write_csv(paths[-1])
+        write_file(paths[-1], csv_text(frame))
     kind, num_conditions = SCORE_KINDS[board.score], board.conditions.height
     title = f"{kind.title} over {num_conditions} conditions"
     if board.profiles.height:

@@ -96,6 +96,7 @@ def _of_workloads(
 
 
 def _print_moved(found: Moved, format: str, a: Subject, b: Subject, *, is_wide: bool) -> None:
+    from analysis.tables.csv_text import csv_text
     from analysis.tables.difference import (
         diff_json,
         diff_markdown,
@@ -111,6 +112,6 @@ def _print_moved(found: Moved, format: str, a: Subject, b: Subject, *, is_wide: 
         print("\n".join(frame_text(frame, is_wide=is_wide) for frame in frames), end="")
         say("\n".join([f"A: {names[0]}", f"B: {names[1]}", *summary_lines(found)]))
     elif format == "csv":
-        print(found.entries.write_csv(), end="")
+        print(csv_text(found.entries), end="")
     else:
         print({"md": diff_markdown, "json": diff_json}[format](found, manifests, names), end="")

@@ -23,6 +23,7 @@ from bench.cli.shared import (
 )
 from bench.cli.streams import prints_aside
 from bench.errors import UsageError
+from bench.files import make_folder, write_file
 
 if TYPE_CHECKING:
     import polars
@@ -88,7 +89,7 @@ def _figures(
     keys = _keys(only, [*FIGURES, *THEORY_FIGURES])
     chosen = Choices(lr=lr, seed=seed, steps=_steps(steps), keys=keys, device=device)
     folder = folder_of(out, "figures", stored.name)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     num_drawn = 0
     for stem, drawn in _all_drawn(stored, opened, chosen):
         for path in _save(drawn, folder, stem):
@@ -244,8 +245,7 @@ def _steps(text: str | None) -> list[int] | None:
 
 def _save(drawn: Drawn, out: Path, stem: str) -> Iterator[Path]:
     from analysis.figures.lr_loss import DRAWN_FORMATS, save_spec
+    from analysis.tables.csv_text import csv_text
 
     yield from save_spec(drawn.chart.to_dict(), out, stem, DRAWN_FORMATS)
-    path = out / f"{stem}.csv"
-    drawn.data.write_csv(path)
-    yield path
+    yield write_file(out / f"{stem}.csv", csv_text(drawn.data))

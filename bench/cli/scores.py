@@ -101,9 +101,11 @@ def power(
 
 def _forms(frame: polars.DataFrame, *, is_wide: bool) -> dict[str, Callable[[], str]]:
     """A frame of scores or of differences as text, by --format."""
+    from analysis.tables.csv_text import csv_text
+
     return {
         "table": lambda: _terminal(frame, is_wide=is_wide),
-        "csv": frame.write_csv,
+        "csv": lambda: csv_text(frame),
         "json": lambda: json.dumps(frame.to_dicts(), indent=1, allow_nan=False) + "\n",
         "md": lambda: _markdown_of_differences(frame),
     }

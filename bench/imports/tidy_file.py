@@ -34,6 +34,7 @@ from bench.trace import TRACE_COLUMNS
 TRACE_ROWS: dict[str, Any] = {"row": pl.Int64, **{name: getattr(pl, kind) for name, kind in TRACE_COLUMNS.items()}}
 
 _PARQUET = b"PAR1"
+_QUOTED_FORMULA = r"^'([=+\-@\t\r])"  # as analysis.tables.csv_text writes it
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -87,7 +88,8 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
             raise UsageError(f"{shown}: column 1 has no name; required one in the header")
         names, columns, notes = names[1:], columns[1:], ("column 1 has no name and counts rows: left out as an index",)
     cells = pl.DataFrame(dict(zip(names, columns, strict=True)), schema=dict.fromkeys(names, pl.String))
-    stripped = cells.with_columns(pl.all().str.strip_chars()).with_columns(pl.all().replace("", None))
+    stripped = cells.with_columns(pl.all().str.strip_chars().str.replace(_QUOTED_FORMULA, "$1"))
+    stripped = stripped.with_columns(pl.all().replace("", None))
     digest = hashlib.sha256(content).hexdigest()
     return TidyFile(shown=shown, name=printable(path.name), sha256=digest, place=place, cells=stripped, notes=notes)
 
