@@ -25,7 +25,6 @@ from bench.cli.lists import add_list_commands
 from bench.cli.scores import add_scores_commands
 from bench.cli.search import add_search_commands
 from bench.cli.shared import (
-    DEFAULT_PORT,
     DEFAULT_STORE,
     EXIT_INTERRUPTED,
     AllowCode,
@@ -60,9 +59,9 @@ from bench.cli.shared import (
     run_and_print,
     say,
     say_missing,
-    ui_address,
 )
 from bench.cli.streams import open_streams
+from bench.cli.ui import add_ui_command
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -227,29 +226,7 @@ def verify(
     print_verification(check(find(suite, opened, allow_code), opened))
 
 
-@app.command()
-def ui(
-    suite: Annotated[
-        str | None, typer.Argument(help="link to the leaderboard of this suite, or of imports; else to all of them")
-    ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = DEFAULT_PORT,
-    store: StoreOption = DEFAULT_STORE,
-    tracking_uri: UriOption = None,
-) -> None:
-    """Serve MLflow on the embedded store and print links to the leaderboards."""
-    from bench.store import leaderboard_link, suite_link, suite_names, ui_command
-
-    opened = open_store(store, tracking_uri)
-    names = [find(suite, opened, allow_code=True).name] if suite else suite_names(opened)
-    base = ui_address(opened, port)
-    for name in names:
-        print(f"{name}: {leaderboard_link(opened, name, base)}", flush=True)
-        print(f"{name}, page and charts: {suite_link(opened, name, base)}", flush=True)
-    if opened.is_remote:
-        return
-    command, environment = ui_command(opened, port)
-    say("serving until Ctrl-C")
-    os.execve(command[0], command, environment)
+add_ui_command(app)
 
 
 @app.command()

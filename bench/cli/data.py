@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.shared import EXIT_INTERRUPTED, AsJson
+from bench.cli.streams import progress_stream
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class _Progress:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         left, right = TextColumn("{task.description}"), TextColumn("{task.fields[text]}")
-        console = Console(stderr=True)
+        console = Console(file=progress_stream())
         bar = Progress(left, BarColumn(), right, TimeRemainingColumn(), console=console, transient=True)
         self._task = bar.add_task(what, total=None, text="")
         bar.start()

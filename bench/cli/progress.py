@@ -6,6 +6,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from bench.cli.streams import progress_stream
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
@@ -26,7 +28,7 @@ class ProgressDisplay:
         from rich.progress import Progress as Bar
         from rich.table import Column
 
-        self._console = Console(stderr=True)
+        self._console = Console(file=progress_stream())
         text = TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
         columns = (TextColumn("{task.description}"), BarColumn(BAR_WIDTH), text)
         self._bar: Bar = Bar(*columns, console=self._console)
@@ -93,10 +95,12 @@ def _pace(progress: Progress, elapsed_s: float) -> str:
 
 def _methods(progress: Progress) -> str:
     """The methods in training, the first few by name; of several workloads, with theirs."""
+    from analysis.text import escape_controls
+
     firsts = [part.trials[0] for part in progress.parts]
     has_one = len({trial.workload.label for trial in firsts}) <= 1
     labels = (trial.method.label if has_one else f"{trial.method.label} on {trial.workload.name}" for trial in firsts)
-    names = sorted(set(labels))
+    names = sorted(set(map(escape_controls, labels)))
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(names[:MAX_NAMED]) + more
 

@@ -1,18 +1,24 @@
-"""stdout and stderr as a shell may leave them, closed or full; what a disk or a path refuses, as an error of a line."""
+"""stdout and stderr as a shell may leave them, closed or full; what a disk or a path refuses, as an error of a line.
+
+All that a command prints goes through them: where they are a terminal, nothing that is printed steers it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar, cast
 
 from bench.errors import BudgetError, UsageError
 
 T = TypeVar("T")
 
+_BOLD = r"\x1b\[[01]m"  # heads of tables
+_MOVING = r"\r|\x1b\[[0-9;]*[mAK]|\x1b\[\?25[hl]"  # a bar's: colours, lines up, lines erased, the cursor hidden
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 _OF_A_PATH = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
               errno.ELOOP, errno.ENAMETOOLONG, errno.EBADF}  # fmt: skip
@@ -33,7 +39,8 @@ def open_streams() -> Iterator[None]:
         raise UsageError("stdout is closed, so nothing could be printed; > /dev/null throws away what is printed")
     try:
         try:
-            yield
+            with _guarded():
+                yield
         finally:
             sys.stdout.flush()
     except SystemExit as end:
@@ -49,6 +56,46 @@ def open_streams() -> Iterator[None]:
         if error.errno in _OF_A_PATH:
             raise UsageError(f"{where}: {error.strerror}") from error
         raise
+
+
+class Guarded:
+    """A terminal's stream that writes control characters as escapes, but for line ends, tabs and what is allowed."""
+
+    def __init__(self, stream: TextIO, allowed: str = _BOLD) -> None:
+        self._stream = stream
+        self._allowed = re.compile(rf"(\n|\t|{allowed})")
+
+    def write(self, text: str) -> int:
+        """The number of letters of the text, all of which are written."""
+        from analysis.text import escape_controls
+
+        parts = self._allowed.split(text)
+        self._stream.write("".join(part if place % 2 else escape_controls(part) for place, part in enumerate(parts)))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Writes each of them."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def progress_stream() -> TextIO:
+    """stderr for a bar that moves: colours and moves of the cursor go through, what else steers a terminal does not."""
+    stream = sys.stderr._stream if isinstance(sys.stderr, Guarded) else sys.stderr
+    return cast(TextIO, Guarded(stream, _MOVING)) if stream.isatty() else stream
+
+
+@contextlib.contextmanager
+def _guarded() -> Iterator[None]:
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, Guarded(one)) if one.isatty() else one for one in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 @contextlib.contextmanager

@@ -18,15 +18,17 @@ from bench.store.runs import RunRecord
 from bench.store.status import read_status
 from bench.store.store import Store
 from bench.store.tracker import Tracker
-from bench.store.ui import leaderboard_link, suite_link, ui_command
+from bench.store.ui import LOGIN_USER, leaderboard_link, login_of, suite_link, ui_command
 
 __all__ = [
+    "LOGIN_USER",
     "RunRecord",
     "Store",
     "Tracker",
     "examine_artifacts",
     "imported_trials",
     "leaderboard_link",
+    "login_of",
     "own_trials",
     "read_import",
     "read_imports",

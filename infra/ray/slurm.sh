@@ -41,6 +41,9 @@ RAY_AUTH_TOKEN_PATH=$(mktemp "$store/ray-token.XXXXXXXX")
 export RAY_AUTH_TOKEN_PATH
 od --address-radix=n --read-bytes=32 --format=x1 /dev/urandom | tr --delete ' \n' >"$RAY_AUTH_TOKEN_PATH"
 
+# Ray lets everybody write into its folder: it lies in one that only this user enters, whose name nobody can foresee.
+temporary=$(mktemp --directory /tmp/ray-XXXXXXXX)
+
 steps=()
 driver=
 # shellcheck disable=SC2329  # the trap calls it
@@ -51,6 +54,7 @@ finish() {
     ((${#steps[@]} == 0)) || kill -TERM "${steps[@]}" 2>/dev/null || true
     wait || true
     rm -f "$RAY_AUTH_TOKEN_PATH"
+    rm -rf "$temporary"
     exit "$status"
 }
 trap finish EXIT
@@ -65,7 +69,7 @@ echo "Ray's head on $head, $address" >&2
 srun --nodes=1 --ntasks=1 --nodelist="$head" \
     "${start[@]}" --head --port="$port" --node-ip-address="${address%:*}" --include-dashboard=false \
     --ray-client-server-port=$((port + 10000)) --min-worker-port=0 --max-worker-port=0 \
-    --temp-dir="/tmp/ray-$SLURM_JOB_ID" >&2 &
+    --temp-dir="$temporary/r" >&2 &
 steps+=($!)
 
 others=$((SLURM_JOB_NUM_NODES - 1))
