@@ -21,9 +21,10 @@ from bench.trace import TRAINING_QUANTITIES
 from bench.training.compile import pays
 from bench.training.history import History, observations
 from bench.training.inductor import Compiling
-from bench.training.inspection import num_parameters, one_thread
+from bench.training.inspection import one_thread
 from bench.training.pack import Pack, pack_key
 from bench.training.pack_size import Fit, Placement, fit, most_lanes, placed, widest_groups
+from bench.training.step_cost import num_parameters
 from bench.training.train import PackRun
 from bench.trial import Outcome, Result, Trial
 from bench.workloads import WORKLOADS

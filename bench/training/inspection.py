@@ -10,7 +10,6 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy
 
@@ -26,13 +25,11 @@ from bench.probes.gains import Scales, gains
 from bench.training.inductor import Compiling
 from bench.training.pack import Pack, make_packs
 from bench.training.pack_size import busy_lanes, fit, widest_groups
+from bench.training.step_cost import num_parameters
 from bench.training.train import PackRun
 from bench.trial import Outcome, Trial
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 NUM_STEPS = 40  # looked at, unless told
 NUM_BINS = 40
@@ -76,16 +73,6 @@ def check_inspectable(trial: Trial, device: str) -> None:
             f"{trial.workload.label} has {_num_weights(trial):,} attention weights on the probed part of a batch; at "
             f"most {MAX_WEIGHTS:,} are looked at; a smaller probe_examples or context would do, as a suite of its own"
         )
-
-
-def num_parameters(workload: Workload, method: Method) -> int:
-    """Of a model; nothing is allocated."""
-
-    def draw(name: str, shape: tuple[int, ...]) -> Tensor:
-        return torch.empty(shape, device="meta")
-
-    params, _ = workload.init(method, draw, torch.ones((), device="meta"))
-    return sum(tensor.numel() for tensor in params.values())
 
 
 def company(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
+from bench.methods.base import Method
 from bench.optimizers.base import Tensors
 from bench.training.lane import LaneProgram
 from bench.training.tree import map_tensors
 from bench.trial import Trial
+from bench.workloads.base import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_COMPUTED = 2e11  # operations of one example: what takes longer is counted on tensors without values
+MAX_DRAWN = 2**20  # weights of a model that is made to be counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,33 +38,72 @@ def step_cost(trial: Trial) -> StepCost:
     program, zero = LaneProgram.of(trial, is_reference=True), torch.zeros((), dtype=torch.int64)
     batches = program.workload.batches(zero[None], zero[None])
     batch = {name: tensor[0, 0] for name, tensor in batches.items()}
-    num_examples, num_parameters = len(next(iter(batch.values()))), _num_parameters(program)
-    is_computed = 6 * num_parameters * program.workload.num_keys < MAX_COMPUTED
+    num_examples, size = len(next(iter(batch.values()))), num_parameters(program.workload, program.method)
+    is_computed = 6 * size * program.workload.num_keys < MAX_COMPUTED
     one, two = (
         _flops(program, {name: x[:count] for name, x in batch.items()}, is_computed=is_computed)
         for count in (1, min(2, num_examples))
     )
-    return StepCost(num_parameters=num_parameters, step_flops=float(one + (num_examples - 1) * (two - one)))
+    return StepCost(num_parameters=size, step_flops=float(one + (num_examples - 1) * (two - one)))
 
 
-def _num_parameters(program: LaneProgram) -> int:
+def num_parameters(workload: Workload, method: Method) -> int:
+    """Trained numbers of a model; of a large one nothing is allocated."""
+    try:
+        return _count(workload, method, device="cpu")
+    except _LargeError:
+        return _count(workload, method, device="meta")  # which imports Dynamo: seconds
+
+
+def _count(workload: Workload, method: Method, *, device: str) -> int:
+    num_drawn = 0
+
     def draw(name: str, shape: tuple[int, ...]) -> Tensor:
-        return torch.empty(shape, device="meta")
+        nonlocal num_drawn
+        num_drawn += math.prod(shape)
+        if device == "cpu" and num_drawn > MAX_DRAWN:
+            raise _LargeError
+        return torch.zeros(shape, device=device)
 
-    params, _ = program.workload.init(program.method, draw, torch.ones((), device="meta"))
+    params, _ = workload.init(method, draw, torch.ones((), device=device))
     return sum(p.numel() for p in params.values())
+
+
+class _LargeError(Exception):
+    """More weights than are worth being made to be counted."""
 
 
 def _flops(program: LaneProgram, batch: Tensors, *, is_computed: bool) -> int:
     """Of the gradients of a batch; counted without any computing unless `is_computed`."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.utils.flop_counter import FlopCounterMode
-
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
     start = (batch, torch.zeros((), dtype=torch.int64), torch.ones(()))
-    with contextlib.nullcontext() if is_computed else fake:
-        batch, zero, one = start if is_computed else map_tensors(start, fake.from_tensor)
-        lane = program.start(zero, one)
-        with FlopCounterMode(display=False) as counter:
-            program.gradients(lane, batch, zero, zero)
-    return counter.get_total_flops()
+    if is_computed:
+        return _counted(program, *start)
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        return _counted(program, *map_tensors(start, fake.from_tensor))
+
+
+def _counted(program: LaneProgram, batch: Tensors, zero: Tensor, one: Tensor) -> int:
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    class Counter(TorchDispatchMode):
+        """What FlopCounterMode counts, which imports Dynamo: 2 to 4 s of every run."""
+
+        flops = 0
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            count = flop_registry.get(func._overloadpacket)
+            self.flops += count(*args, **(kwargs or {}), out_val=out) if count else 0
+            return out
+
+    lane = program.start(zero, one)
+    with Counter() as counter:
+        program.gradients(lane, batch, zero, zero)
+    return counter.flops

@@ -169,7 +169,8 @@ def test_training_a_pack_imports_no_compiler():
     """Dynamo, which takes seconds of every process that trains."""
     script = (
         "import sys\nfrom bench.training.pack import Pack\nfrom bench.training.train import train_pack\n"
-        "from tests.trials import trial\n"
-        "train_pack(Pack(trials=(trial(), trial(seed=1))))\nassert 'torch._dynamo' not in sys.modules"
+        "from bench.training.step_cost import step_cost\nfrom tests.trials import trial\n"
+        "train_pack(Pack(trials=(trial(), trial(seed=1))))\nstep_cost(trial())\n"
+        "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
