@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cache import cache_folder
 from bench.data.prepared import FORMAT_VERSION, TRAIN_FILE, VAL_FILE, CorpusFacts, is_prepared, read_facts
 from bench.data.sources import BUILT_IN, Source, find_source, shown
 from bench.data.tokenizers import Bytes, Tokenizer, tokenizer_named
@@ -82,14 +83,6 @@ def prepared_tokenizer(source: str) -> str | None:
     """Name of the tokenizer that a folder was prepared with; None if `source` is no prepared folder."""
     folder = _prepared_folder(source)
     return None if folder is None else read_facts(folder).tokenizer
-
-
-def cache_folder() -> Path:
-    """Where tokens of raw text are kept: BENCH_DATA, else the user's cache. It may be removed at any time."""
-    if chosen := os.environ.get("BENCH_DATA"):
-        return Path(os.path.abspath(os.path.expanduser(chosen)))
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(home if os.path.isabs(home) else os.path.expanduser("~/.cache")) / "attention-robustness-bench"
 
 
 def _find(source: str, tokenizer: str, on_progress: OnProgress | None) -> tuple[Path, CorpusFacts]:

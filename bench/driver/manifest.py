@@ -20,7 +20,7 @@ from bench.errors import ENTRY_ERRORS
 from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
-from bench.methods.fast.tiny import is_triton_installed
+from bench.methods.fast.tiny import has_kernels, tiny_pays
 from bench.store import records
 from bench.suite import Suite
 from bench.suite.kinds import ENTRY_FIELDS
@@ -97,7 +97,8 @@ def attention_paths(suite: Suite, *, has_gpu: bool, is_reference: bool) -> dict[
             method: Method = build(METHODS, trial.method)
             if type(method).restrict is not Method.restrict:
                 kind = "custom"
-            has_tiny = has_gpu and not workload.is_mixed and is_triton_installed()
+            device = "cuda" if has_gpu else "cpu"
+            has_tiny = not workload.is_mixed and tiny_pays(heads) and has_kernels(device)
             chosen = "dense" if is_reference else method.fast_path(heads, kind, has_tiny=has_tiny)
             by_method[trial.method.label] = chosen
     return paths

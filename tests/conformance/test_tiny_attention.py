@@ -1,9 +1,11 @@
-"""Attention by the kernels of tiny.py equals the dense reference: on CUDA, and without a GPU in Triton's interpreter.
+"""Attention by the kernels of tiny.py equals the dense reference.
+
+On CUDA, without a GPU in Triton's interpreter, and on a processor by those that its C compiler makes.
 
 Shapes: B batch, H heads, Q queries, K keys, T tokens, D width of a head, E width of a value, L lanes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from bench.driver.manifest import attention_paths
 from bench.methods import kernel, softmax
 from bench.methods.base import Mask, Method
 from bench.methods.fast.fused import heads_of
-from bench.methods.fast.tiny import takes, tiny_attention
+from bench.methods.fast.tiny import is_triton_installed, takes, tiny_attention
+from bench.methods.fast.tiny_cpu import is_compiled
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel, SigmoidKernel
 from bench.methods.softmax import Softmax, WindowSoftmax
 from bench.suite import find_suite, load_suite
@@ -29,8 +32,8 @@ INTERPRETER = "TRITON_INTERPRET"  # Triton asks for it where kernels are defined
 with pytest.MonkeyPatch.context() as _environment:
     if not HAS_CUDA:
         _environment.setenv(INTERPRETER, "1")
-    pytest.importorskip("triton")
-    import bench.methods.fast.tiny_kernels  # noqa: F401
+    if is_triton_installed():
+        import bench.methods.fast.tiny_kernels  # noqa: F401
 
 ON_GPU = (pytest.mark.gpu, pytest.mark.skipif(not HAS_CUDA, reason="no CUDA device"))
 # NumPy, which interprets, warns of rows that are 0/0; Inductor warns on its own account.
@@ -51,22 +54,31 @@ ROUNDING = 3e-6  # by the largest of what is compared, or by 1: 25 units in the 
 Tensors = tuple[torch.Tensor, ...]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def interpreter() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as environment:
-        if not HAS_CUDA:
-            environment.setenv(INTERPRETER, "1")
-        yield
+INTERPRETED = pytest.mark.skipif(HAS_CUDA or not is_triton_installed(), reason="CUDA's kernels, or no Triton")
+COMPILED = pytest.mark.skipif(not is_compiled(), reason="no C compiler")
+ON_PROCESSOR = [
+    pytest.param("interpreter", marks=INTERPRETED, id="interpreted"),
+    pytest.param("cpu", marks=COMPILED, id="compiled"),
+]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("cpu", marks=pytest.mark.skipif(HAS_CUDA, reason="the kernels are CUDA's"), id="interpreted"),
-        pytest.param("cuda", marks=ON_GPU),
-    ]
-)
-def device(request) -> str:
+@pytest.fixture(params=[*ON_PROCESSOR, pytest.param("cuda", marks=ON_GPU)])
+def device(request, monkeypatch) -> str:
+    if request.param == "interpreter":
+        monkeypatch.setenv(INTERPRETER, "1")
+        return "cpu"
+    monkeypatch.delenv(INTERPRETER, raising=False)
     return request.param
+
+
+@pytest.fixture(params=ON_PROCESSOR)
+def processor(request, monkeypatch) -> str:
+    """Where training runs by the kernels."""
+    monkeypatch.delenv(INTERPRETER, raising=False)
+    if request.param == "interpreter":
+        monkeypatch.setenv(INTERPRETER, "1")
+        force(monkeypatch)
+    return "cpu"
 
 
 def randn(seed: int, *shape: int, device: str) -> torch.Tensor:
@@ -275,9 +287,15 @@ def test_a_trace_has_one_operation_forward_and_one_backward(lanes, device):
     assert cost(traced).num_bytes == 4 * sum(x.numel() for x in (*read, tensors[3], *tensors[:3]))
 
 
-def test_what_the_kernels_take():
+@COMPILED
+def test_what_the_kernels_take_on_a_processor():
     q, k, v, _ = inputs("cpu")
-    assert not takes(q, k, v)
+    assert takes(q, k, v)
+    assert not takes(q.double(), k.double(), v.double())
+    long = torch.cat([k, k], dim=-2)
+    assert not takes(q, long, long)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not takes(q, k, v)
 
 
 @pytest.mark.gpu
@@ -292,7 +310,12 @@ def test_what_the_kernels_take_on_cuda():
 
 
 @pytest.mark.parametrize(
-    ("has_gpu", "is_reference", "expected"), [(True, False, "tiny"), (False, False, "dense"), (True, True, "dense")]
+    ("has_gpu", "is_reference", "expected"),
+    [
+        (True, False, "tiny" if is_triton_installed() else "dense"),
+        (False, False, "tiny" if is_compiled() else "dense"),
+        (True, True, "dense"),
+    ],
 )
 def test_the_manifest_names_the_path(has_gpu, is_reference, expected):
     suite = load_suite(find_suite("paper_table1"))
@@ -322,40 +345,37 @@ def assert_trained_alike(
     assert own.count("bench.tiny_attention_backward.default") == num_layers
 
 
-@pytest.fixture
-def forced(monkeypatch) -> None:
+def force(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernels run wherever a path asks for them."""
     for module in (softmax, kernel):
         monkeypatch.setattr(module, "takes", lambda q, k, v: True)
 
 
-@pytest.mark.usefixtures("forced")
-def test_a_kernel_that_takes_this_path_keeps_its_eps(device):
+def test_a_kernel_that_takes_this_path_keeps_its_eps(device, monkeypatch):
+    force(monkeypatch)
     method, mask = ReluKernel(eps=0.3), mask_of("full", device)
     q, k, v, _ = inputs(device)
     assert method.fast_path(heads_of(q, k), mask.kind, has_tiny=True) == "tiny"
     torch.testing.assert_close(method.attend(q, k, v, mask, {}), dense(method, q, k, v, mask), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(HAS_CUDA, reason="the kernels are CUDA's")
 @pytest.mark.parametrize(
     ("method", "num_lanes"), [("softmax", 1), ("window_softmax", 2), ("relu_kernel", 2), ("qk_layernorm_free", 2)]
 )
-@pytest.mark.usefixtures("forced")
-def test_interpreted_training_equals_the_reference(method, num_lanes):
+def test_training_on_a_processor_equals_the_reference(method, num_lanes, processor):
     trials = [trial(method=method, seed=seed, lr=0.03) for seed in range(num_lanes)]
-    expected, without = losses(trials, "cpu", num_steps=4, is_reference=True)
-    actual, own = losses(trials, "cpu", num_steps=4, is_reference=False)
+    expected, without = losses(trials, processor, num_steps=4, is_reference=True)
+    actual, own = losses(trials, processor, num_steps=4, is_reference=False)
     assert_trained_alike(actual, own, expected, without, num_layers=1, rtol=1e-4)
 
 
-@pytest.mark.skipif(HAS_CUDA, reason="the kernels are CUDA's")
-@pytest.mark.usefixtures("forced")
-def test_interpreted_training_of_a_language_model_equals_the_reference():
+def test_training_of_a_language_model_equals_the_reference(processor):
     """Two causal heads; what is checkpointed is computed once more."""
     small = {"checkpointing": True, "batch_size": 2, "num_steps": 3, "final_loss_steps": 1, "eval_batches": 1}
     trials = [language_trial(workload_params=LEAN | small)]
-    (expected, _), (actual, own) = (losses(trials, "cpu", num_steps=3, is_reference=value) for value in (True, False))
+    (expected, _), (actual, own) = (
+        losses(trials, processor, num_steps=3, is_reference=value) for value in (True, False)
+    )
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=0)
     assert own.count("bench.tiny_attention.default") == 2
 

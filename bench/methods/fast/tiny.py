@@ -1,11 +1,11 @@
-"""Attention of very short sequences by very narrow heads, on CUDA: P is never in memory, forward or backward.
+"""Attention of very short sequences by very narrow heads: P is never in memory, forward or backward.
 
 There the dense reference does almost nothing but write and read tensors of Q x K, many times larger than queries and
-keys together. The kernels in tiny_kernels.py compute a row of P where it is needed, from queries and keys.
+keys together. The kernels compute a row of P where it is needed, from queries and keys: on CUDA those of
+tiny_kernels.py, on a processor those of tiny_cpu.py, where the machine has a C compiler.
 A graph holds them as the operations `bench::tiny_attention` and `bench::tiny_attention_backward`, which Inductor calls
-as they are. opaque.py has the rules for torch.func.vjp and torch.func.vmap, lanes as further batch: under a transform
-torch 2.13 has no gradient of a torch.library.custom_op. They are differentiated once; a second derivative raises
-NotImplementedError.
+as they are. opaque.py has the rules for torch.func.vjp and torch.func.vmap, lanes as further batch. They are
+differentiated once; a second derivative raises NotImplementedError.
 Shapes: B batch, H heads, Q queries, K keys, D width of a head, E width of a value, W width of all three as the kernels
 read them, M masks: of B H sequences the first B H / M have the first, and so on.
 """
@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
 from bench.methods.base import Heads, Mask
+from bench.methods.fast import tiny_cpu
 from bench.methods.fast.fold import fold
 from bench.methods.fast.opaque import opaque
 
@@ -41,9 +43,16 @@ def tiny_pays(heads: Heads) -> bool:
 
 
 def takes(q_BHQD: Tensor, k_BHKD: Tensor, v_BHKE: Tensor) -> bool:
-    """Whether the kernels run on these: float32 on CUDA, not under autocast."""
-    are_plain = all(x.device.type == "cuda" and x.dtype == torch.float32 for x in (q_BHQD, k_BHKD, v_BHKE))
-    return are_plain and not torch.is_autocast_enabled("cuda") and is_triton_installed()
+    """Whether the kernels run on these: float32, not under autocast, where the device has kernels."""
+    device = q_BHQD.device.type
+    are_plain = all(x.device.type == device and x.dtype == torch.float32 for x in (q_BHQD, k_BHKD, v_BHKE))
+    is_short = max(q_BHQD.shape[-2], k_BHKD.shape[-2]) <= TINY_MAX_KEYS  # longer ones need no compiler
+    return are_plain and is_short and has_kernels(device) and not torch.is_autocast_enabled(device)
+
+
+def has_kernels(device: str) -> bool:
+    """Whether there are kernels on a kind of device here; for a processor they are compiled when first asked for."""
+    return is_triton_installed() if device == "cuda" else device == "cpu" and tiny_cpu.is_compiled()
 
 
 @functools.cache
@@ -63,6 +72,11 @@ def tiny_attention(
     return _opaque_attention()((is_softmax, eps), q_BHQD, k_BHKD, v_BHKE, allowed_1QK)
 
 
+def _is_on_processor(x: Tensor) -> bool:
+    """Also Triton's interpreter, where the environment asks for it, computes on a processor."""
+    return x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1"
+
+
 def _kernels() -> Any:
     from bench.methods.fast import tiny_kernels  # imports Triton
 
@@ -71,6 +85,9 @@ def _kernels() -> Any:
 
 def _forward(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, is_softmax: bool, eps: float) -> Tensor:
     q_BHQW, k_BHKW, v_BHKW = _alike(q, k, v)
+    if _is_on_processor(q):
+        o_BHQW = tiny_cpu.forward(q_BHQW, k_BHKW, v_BHKW, allowed, is_softmax, eps)
+        return o_BHQW[..., : v.shape[-1]].contiguous()
     o_BHQW = q.new_empty(q_BHQW.shape)
     shared = _shared(q_BHQW, k_BHKW, allowed, is_softmax, eps)
     num_rows = q[..., 0].numel()
@@ -83,18 +100,29 @@ def _backward(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, is_softmax: bool, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     do_BHQW, *qkv = _alike(grad, q, k, v)
+    if _is_on_processor(q):
+        grads = tiny_cpu.backward(do_BHQW, qkv, allowed, is_softmax, eps)
+    else:
+        grads = _backward_on_cuda(do_BHQW, qkv, allowed, is_softmax, eps)
+    pairs = zip(grads, (q, k, v), strict=True)
+    dq, dk, dv = (grad_BHTW[..., : x.shape[-1]].contiguous() for grad_BHTW, x in pairs)
+    return dq, dk, dv
+
+
+def _backward_on_cuda(
+    do_BHQW: Tensor, qkv: Sequence[Tensor], allowed: Tensor | None, is_softmax: bool, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of q, k and v, as wide as the kernels read them."""
     dq_BHQW, dk_BHKW, dv_BHKW = (x.new_empty(x.shape) for x in qkv)
-    rows_3BHQ = q.new_empty(3, *q.shape[:-1])
+    rows_3BHQ = do_BHQW.new_empty(3, *do_BHQW.shape[:-1])
     shared = _shared(dq_BHQW, dk_BHKW, allowed, is_softmax, eps)
-    num_rows, num_keys = (x[..., 0].numel() for x in (q, k))
+    num_rows, num_keys = (x[..., 0].numel() for x in qkv[:2])
     kernels = _kernels()
-    with torch.cuda.device_of(q):
+    with torch.cuda.device_of(do_BHQW):
         of_queries, of_keys = kernels.backward_queries[_programs(num_rows)], kernels.backward_keys[_programs(num_keys)]
         of_queries(do_BHQW, *qkv, dq_BHQW, rows_3BHQ, eps, num_rows, **shared)
         of_keys(do_BHQW, *qkv, rows_3BHQ, dk_BHKW, dv_BHKW, num_rows, num_keys, **shared)
-    grads = zip((dq_BHQW, dk_BHKW, dv_BHKW), (q, k, v), strict=True)
-    dq, dk, dv = (grad_BHTW[..., : x.shape[-1]].contiguous() for grad_BHTW, x in grads)
-    return dq, dk, dv
+    return dq_BHQW, dk_BHKW, dv_BHKW
 
 
 def _alike(*tensors: Tensor) -> list[Tensor]:
@@ -128,24 +156,40 @@ def _programs(num_rows: int) -> tuple[int]:
 
 
 @functools.cache
+def _library() -> Any:
+    """The two operations, which exist as long as what this gives.
+
+    Not of torch.library.custom_op: a call of what that makes imports Dynamo, seconds of every process that trains.
+    """
+    library = torch.library.Library("bench", "FRAGMENT")
+    operations = {
+        f"tiny_attention({ARGUMENTS}) -> Tensor": (
+            _forward,
+            lambda q, k, v, *settings: q.new_empty(*q.shape[:-1], v.shape[-1]),
+        ),
+        f"tiny_attention_backward(Tensor grad, {ARGUMENTS}) -> (Tensor, Tensor, Tensor)": (
+            _backward,
+            lambda grad, q, k, v, *settings: tuple(x.new_empty(x.shape) for x in (q, k, v)),
+        ),
+    }
+    for schema, (kernel, without_values) in operations.items():
+        name = library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+        for device in ("CPU", "CUDA"):
+            library.impl(name, kernel, device)
+        library.impl(name, without_values, "Meta")
+    return library
+
+
+@functools.cache
 def _opaque_attention() -> Callable[..., Tensor]:
-    """The operations as a differentiable function, with the rule for lanes; at the first call both are registered."""
-    custom_op = torch.library.custom_op
-    attention = custom_op("bench::tiny_attention", _forward, mutates_args=(), schema=f"({ARGUMENTS}) -> Tensor")
-    pullback = custom_op(
-        "bench::tiny_attention_backward",
-        _backward,
-        mutates_args=(),
-        schema=f"(Tensor grad, {ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
-    )
-    attention.register_fake(lambda q, k, v, *settings: q.new_empty(*q.shape[:-1], v.shape[-1]))
-    pullback.register_fake(lambda grad, *qkv_and_settings: tuple(x.new_empty(x.shape) for x in qkv_and_settings[:3]))
+    """The operations as a differentiable function, with the rule for lanes."""
+    _library()
 
     def forward(settings: tuple[bool, float], *tensors: Tensor | None) -> Tensor:
-        return attention(*tensors, *settings)
+        return torch.ops.bench.tiny_attention.default(*tensors, *settings)
 
     def backward(settings: tuple[bool, float], grad: Tensor, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        return pullback(grad, *tensors, *settings)
+        return torch.ops.bench.tiny_attention_backward.default(grad, *tensors, *settings)
 
     return opaque(forward, backward, _fold_inputs)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.data.corpus import cache_folder, corpus_facts, open_corpus, prepared_tokenizer
+from bench.data.corpus import corpus_facts, open_corpus, prepared_tokenizer
 from bench.data.sources import CHUNK_BYTES, NOT_LIBRARY, find_source
 from bench.data.tokenizers import SEPARATOR
 from bench.data.write import write_corpus
@@ -198,13 +198,3 @@ def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path, cache):
         part.unlink() if part.is_file() else part.rmdir()
     open_corpus(str(path))
     assert sorted(folder.parent.iterdir()) == [new, folder]
-
-
-def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
-    assert cache_folder() == tmp_path / "cache"
-    monkeypatch.delenv("BENCH_DATA")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "attention-robustness-bench"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_folder() == tmp_path / "home" / ".cache" / "attention-robustness-bench"
