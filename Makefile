@@ -46,7 +46,7 @@ test-stores: install-dev
 		$$(grep -rlE --include='test_*.py' 'any_store|mark\.stores' tests)
 
 test-infra: install-dev
-	$(BIN)/python -m pytest -m slow tests/infra tests/bench/cluster/test_doctor.py
+	$(BIN)/python -m pytest -m slow tests/infra tests/bench/cluster/test_doctor.py tests/bench/cluster/test_metrics.py
 
 test-all: install-dev
 	$(BIN)/python -m pytest -m ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from analysis.subject import SearchSubject, Subject
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import device_name, has_gpu, place, ray_cluster, wanted_gpus
+from bench.cluster.metrics import DriverMetrics
 from bench.cluster.schedule import Progress, run_packs, stop_on_interrupt
 from bench.driver.manifest import manifest
 from bench.driver.plan import plan
@@ -169,6 +170,7 @@ class Training:
     on_progress: Callable[[Progress], None]
     on_wait: Callable[[str], None]
     said: set[str] = field(default_factory=set)  # why something was not compiled
+    metrics: DriverMetrics = field(default_factory=DriverMetrics)
 
     def run(self, queue: Queue, trials: Sequence[Trial], phases: Phases) -> list[Progress]:
         """Train `trials` and then what else the queue asks for; the progress of every round."""
@@ -242,6 +244,7 @@ class Training:
 
     def _tell(self, progress: Progress) -> None:
         self.tracker.note({name: getattr(progress, name) for name in NOTED})
+        self.metrics.tell(self.suite.name, progress, num_waiting=len(self.tracker.outbox.entries()))
         for what in progress.uncompiled:
             if what.cause not in self.said:  # what else fails for the same cause is in the manifest
                 self.said.add(what.cause)

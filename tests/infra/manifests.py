@@ -13,7 +13,7 @@ YAML_FILES = sorted(INFRA.rglob("*.yaml"))
 FOLDERS = ("kuberay", "kubernetes", "ingress", "monitoring")
 NO_OBJECTS = ("kustomization.yaml", "fluent-bit.yaml")
 MANIFESTS = [path for path in YAML_FILES if path.parent.name in FOLDERS and path.name not in NO_OBJECTS]
-OF_NO_NAMESPACE = ("Namespace", "PriorityClass", "StorageClass")
+OF_NO_NAMESPACE = ("Namespace", "PriorityClass", "StorageClass", "ClusterIssuer")
 
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY(_|$)|CREDENTIAL|ACCESS_KEY|STORE_URI|DATABASE_URI")
 

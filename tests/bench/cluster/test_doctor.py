@@ -1,10 +1,8 @@
 """What `bench doctor --cluster` finds: on facts of made-up clusters, and on a real one of two nodes."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -75,13 +73,6 @@ def test_what_the_head_can_not_do_is_bad() -> None:
 
 def test_a_head_whose_clock_is_off_from_this_machine_is_bad() -> None:
     assert not found(node("a", clock_s=2005.0), clock_s=[2000.0, 2010.0])["clock"]["ok"]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
-    made = RayCluster(num_nodes=1, environment={"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
-    yield made
-    made.close()
 
 
 def examined(cluster: RayCluster, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
