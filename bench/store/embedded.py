@@ -66,7 +66,7 @@ class EmbeddedReader:
                 f"where run_uuid in ({chosen}) order by start_time desc, run_uuid",
                 values,
             ).fetchall()
-            tags = _texts(connection, "tags", chosen, values)
+            tags = _texts(connection, "tags", chosen, values, wanted.tags)
             params = {} if wanted.tags_only else _texts(connection, "params", chosen, values)
             metrics = {} if wanted.tags_only else _numbers(connection, chosen, values)
         return [
@@ -114,12 +114,18 @@ def _chosen(experiment_id: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:
 
 
 def _texts(
-    connection: sqlite3.Connection, table: str, chosen: str, values: dict[str, Any]
+    connection: sqlite3.Connection,
+    table: str,
+    chosen: str,
+    values: dict[str, Any],
+    keys: tuple[str, ...] | None = None,
 ) -> dict[str, dict[str, str]]:
-    """Keys and values in the table, by run id."""
+    """Keys and values in the table, by run id; of these keys alone, unless they are None."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
+    names = {f"key{number}": key for number, key in enumerate(keys or ())}
+    condition = "" if keys is None else f" and key in ({', '.join(f':{name}' for name in names)})"
     for run_id, key, text in connection.execute(
-        f"select run_uuid, key, value from {table} where run_uuid in ({chosen})", values
+        f"select run_uuid, key, value from {table} where run_uuid in ({chosen}){condition}", values | names
     ):
         found[run_id][key] = text
     return found

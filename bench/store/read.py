@@ -66,7 +66,8 @@ def own_trials(store: Store, suite_name: str) -> set[str]:
 def _imports_of_trials(store: Store, suite_name: str, tag: str | None = None) -> dict[str, str | None]:
     """The name of its import by the id of each trial that ended, None for our own. tag: of those that have it alone."""
     experiment = store.experiment(suite_name)
-    runs = [] if experiment is None else store.runs(experiment, "trial", is_ended=True, tag=tag, tags_only=True)
+    needed = {"is_ended": True, "tag": tag, "tags_only": True, "tags": (records.TRIAL_ID, records.IMPORTED)}
+    runs = [] if experiment is None else store.runs(experiment, "trial", **needed)
     waiting = [result.trial for entry in _waiting(store, suite_name) for result in entry.results]
     names = {run.tags[records.TRIAL_ID]: run.tags.get(records.IMPORTED) for run in runs}
     return names | {trial.id: import_name(trial.method.name) for trial in waiting}

@@ -48,13 +48,15 @@ class Wanted:
     """Which runs of an experiment are asked for.
 
     kind: suite, method or trial; None: any. is_ended: only those that neither run nor were killed. tag: the name of a
-    tag that they have, not empty. tags_only: their params and metrics may be left out.
+    tag that they have, not empty. tags_only: their params and metrics may be left out. tags: names of those that are
+    needed, all others may be left out as well; None: all of them.
     """
 
     kind: str | None = None
     is_ended: bool = False
     tag: str | None = None
     tags_only: bool = False
+    tags: tuple[str, ...] | None = None
 
 
 class Reader(Protocol):

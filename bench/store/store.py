@@ -181,9 +181,10 @@ class Store:
         is_ended: bool = False,
         tag: str | None = None,
         tags_only: bool = False,
+        tags: tuple[str, ...] | None = None,
     ) -> list[RunRecord]:
         """Runs of an experiment, the latest start first; arguments as `Wanted` has them."""
-        wanted = Wanted(kind=kind, is_ended=is_ended, tag=tag, tags_only=tags_only)
+        wanted = Wanted(kind=kind, is_ended=is_ended, tag=tag, tags_only=tags_only, tags=tags)
         with self.reported():
             return self.reader.runs(experiment.experiment_id, wanted)
 

@@ -95,6 +95,19 @@ def test_both_readers_give_the_same_runs_in_the_same_order(held, wanted):
         assert bool(expected) == (wanted.kind != "nothing")
 
 
+def test_tags_that_are_not_needed_are_not_read(held):
+    embedded, client = both(held)
+    experiment = client.experiment("suite")
+    assert experiment is not None
+    needed = ("bench.trial_id", "bench.imported")
+    some = embedded.runs(experiment.experiment_id, Wanted(kind="trial", tags=needed))
+    every = client.runs(experiment.experiment_id, Wanted(kind="trial"))
+    assert [one.tags for one in some] == [
+        {name: one.tags[name] for name in needed if name in one.tags} for one in every
+    ]
+    assert any("bench.imported" in one.tags for one in some)
+
+
 def sorted_run(run):
     """All that a run holds; NaN is equal to itself in what is printed."""
     return (
