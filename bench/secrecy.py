@@ -7,6 +7,8 @@ import re
 
 _WORDS = r"(?:pass|pwd|token|secret|api_?key|access_?key|private_?key|signature|credential)"
 _VARIABLE = re.compile(_WORDS, re.IGNORECASE)
+# Names like those of secrets: where a shell is and was, which program asks for a password, settings of tokenizers.
+_NO_SECRET = re.compile(r"(?:OLD)?PWD|\w*ASKPASS|\w*TOKENIZ\w*", re.IGNORECASE)
 _PARAMETER = re.compile(rf"([?&;][^=&;\s'\"]*{_WORDS}[^=&;\s'\"]*=)[^&;\s'\"]*", re.IGNORECASE)
 _USER = re.compile(r"://[^\s'\"]*@")  # a password may hold / and @
 _PASSWORD = re.compile(r"://[^\s'\"]*:[^\s'\"]*@")
@@ -16,7 +18,7 @@ _OF_WORKERS = ("AWS_", "RAY_")  # checkpoints in S3 and Ray itself need theirs
 
 def is_secret(variable: str) -> bool:
     """Whether the name of an environment variable says that its value is a secret."""
-    return bool(_VARIABLE.search(variable))
+    return bool(_VARIABLE.search(variable)) and not _NO_SECRET.fullmatch(variable)
 
 
 def holds_secret(text: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.errors import UsageError
 from bench.store import Store, imported_trials, own_trials, read_imports, read_suite_text, suite_names
 from bench.suite import Suite, find_suite, load_suite, parse_suite
+from bench.suite.entry_class import LOOKED_IN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +41,22 @@ def find_stored(text: str, store: Store, *, allow_code: bool) -> Stored:
 
 
 def stored_suite(name: str, store: Store, *, allow_code: bool) -> Suite | None:
-    """The suite of this name as it was last run, from the text that the store keeps of it; None if it keeps none."""
+    """The suite of this name as it was last run, from the text that the store keeps of it; None if it keeps none.
+
+    Raises UsageError for one that can't be read any more, as where its code or data are not found from here: which
+    folder its file lies in is nothing that a store tells.
+    """
     text = read_suite_text(store, name)
     if text is None:
         return None
-    return parse_suite(text, shown=f"suite {name} in {store.shown_uri}", allow_code=allow_code)
+    try:
+        return parse_suite(text, shown=f"suite {name} in {store.shown_uri}", allow_code=allow_code)
+    except UsageError as error:
+        if LOOKED_IN not in str(error):
+            raise
+        raise UsageError(
+            f"{error}\nthe store keeps the text of suite {name}, not its folder: name its file, or go where it lies"
+        ) from None
 
 
 def is_path(text: str) -> bool:

@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails
 
 from bench.entry import data_paths, load_class, located, parameters
 from bench.errors import UsageError
-from bench.suite.entry_class import find_class, places
+from bench.suite.entry_class import LOOKED_IN, find_class, places
 from bench.suite.errors import problem, reject, relocated, show, suggest
 from bench.suite.file import Loc
 from bench.suite.kinds import Kind
@@ -163,7 +163,7 @@ def _digest(kind: Kind, name: str, entry: Any, loc: Loc, folder: str) -> str:
             digest += entry.data_digest()
         except UsageError as error:
             is_found = all(map(os.path.exists, data_paths(type(entry), vars(entry)).values()))
-            message = str(error) if is_found else f"{error}; looked in {places(folder)}"
+            message = str(error) if is_found else f"{error}; {LOOKED_IN} {places(folder)}"
             raise ValidationError.from_exception_data("suite", [problem(message, loc=loc)]) from error
     if name in kind.entries:
         return digest

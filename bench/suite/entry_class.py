@@ -22,6 +22,8 @@ from bench.suite.file import Loc
 from bench.suite.kinds import Kind
 from bench.suite.plug_ins import TARGET, PlugIn
 
+LOOKED_IN = "looked in"  # says of code or data of a suite that it was not found where `places` says
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundClass:
@@ -91,7 +93,7 @@ def import_own(name: str, expected: str, folder: Path | None = None) -> Any:
     except (Exception, SystemExit) as error:  # whatever a user's module raises
         raise UsageError(
             f"{show(name)} can't be imported: {import_reason(error)}; expected {expected} code; "
-            f"looked in {places(folder)} and where Python does"
+            f"{LOOKED_IN} {places(folder)} and where Python does"
         ) from error
 
 

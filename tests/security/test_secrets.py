@@ -50,6 +50,13 @@ def test_values_of_secret_variables_are_hidden(monkeypatch):
     assert without_secrets("got hunter2 at 10:01") == "got *** at 10:01"
 
 
+@pytest.mark.parametrize("name", ["PWD", "OLDPWD", "SSH_ASKPASS", "GIT_ASKPASS", "TOKENIZERS_PARALLELISM"])
+def test_variables_with_names_like_those_of_secrets_hide_nothing(monkeypatch, name):
+    """The current folder is in most paths that messages show, and a setting such as `false` in any text."""
+    monkeypatch.setenv(name, "/home/user")
+    assert without_secrets("sqlite:////home/user/.bench/mlflow.db") == "sqlite:////home/user/.bench/mlflow.db"
+
+
 @pytest.mark.parametrize("where", ["tracking_uri", "store", "options"])
 @pytest.mark.parametrize("secret", HELD)
 def test_no_secret_goes_with_a_job(tmp_path, where, secret):

@@ -2,11 +2,13 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench.errors import UsageError
+from bench.results.stored import find_stored
 from bench.store import Store, Tracker, read_suite_text
 from bench.suite import Context, Suite, find_suite, load_suite, parse_suite, shipped_suites
 from bench.trial import Outcome, Result
@@ -99,6 +101,36 @@ def test_a_name_is_a_side_of_a_comparison_and_a_place_for_imports(folder):
     refused = bench_here(folder, "import", "theirs.csv", "--suite", "kept", "--workload", "w", "--store", "store",
                          "--initial-loss", "4")  # fmt: skip
     assert "required a workload of suite 'kept'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("workload", "method"),
+    [
+        ("language_modeling, corpus: words.txt, tokenizer: characters", "softmax"),
+        ("in_context_regression", "'mine:Mine'"),
+    ],
+)
+def test_what_lay_beside_the_file_is_asked_for_where_it_is_not_found(tmp_path, monkeypatch, workload, method):
+    """A store tells no one's folders, so that a stored suite looks in the current one alone."""
+    (tmp_path / "words.txt").write_text("to be or not to be, that is the question\n" * 1000)
+    (tmp_path / "mine.py").write_text(CODE)
+    text = f"name: away\nworkloads: [{{name: {workload}, num_steps: 20}}]\nmethods: [{method}]\noptimizers: [sgd]\n"
+    store = Store(tmp_path / "store", warn=pytest.fail)
+    tracker = Tracker(store, "away")
+    tracker.keep_suite(text + "knobs: {lr: [0.1, 1.0]}\nseeds: 1\nprobe_every: 10\n")
+    tracker.finish("FINISHED")
+    tracker.close()
+    monkeypatch.chdir(tmp_path)
+    assert find_stored("away", store, allow_code=True).name == "away"
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    monkeypatch.setattr("sys.path", [place for place in sys.path if place != str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    with pytest.raises(UsageError) as refused:
+        find_stored("away", store, allow_code=True)
+    found, advice = str(refused.value).splitlines()
+    assert f"looked in {tmp_path / 'other'}" in found
+    assert advice == "the store keeps the text of suite away, not its folder: name its file, or go where it lies"
 
 
 def test_a_file_goes_before_the_store(folder):
