@@ -3,7 +3,7 @@
 # make test-repetitions: properties that make test proves of one method of each kind, of all the others.
 # make test-stores: Postgres, S3 and an MLflow server with authentication, where they are installed.
 # make faults: kill everything that can be killed, for an hour or two; make faults-short: a few minutes of it.
-# make test-infra: images, MLflow server, Slurm, autoscaling, a cluster's examination, backups: for real, on this machine.
+# make test-infra: what the image copies, the restore drill, a cluster's examination and metrics: for real, on this machine.
 # make lock: of what the images install every version and hash anew; make sbom: what that is, for CycloneDX's readers;
 # make audit: whether anything of it is known to be unsafe. The last asks PyPI, and fails where PyPI does not answer.
 # make mutants: one-place changes of the core modules, a seeded sample, and the share that tests notice; minutes.
@@ -46,7 +46,8 @@ test-stores: install-dev
 		$$(grep -rlE --include='test_*.py' 'any_store|mark\.stores' tests)
 
 test-infra: install-dev
-	$(BIN)/python -m pytest -m slow tests/infra tests/bench/cluster/test_doctor.py tests/bench/cluster/test_metrics.py
+	$(BIN)/python -m pytest -m slow $(addprefix tests/,infra/test_backups.py infra/test_containers.py \
+		bench/cluster/test_doctor.py bench/cluster/test_metrics.py)
 
 test-all: install-dev
 	$(BIN)/python -m pytest -m ""

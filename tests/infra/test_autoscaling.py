@@ -127,7 +127,7 @@ def _run(environment: dict[str, str], program: str) -> dict[str, float]:
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))  # not the autoscaler's
 
 
 def _node_ip() -> str:

@@ -1,10 +1,5 @@
-"""Kubernetes and Ray files checked without a cluster: schemas, what must be locked down, where data lie.
+"""Kubernetes files checked without a cluster: by its own schemas (kubernetes-validate), and what is locked down."""
 
-Kubernetes objects are checked with Kubernetes's schemas (kubernetes-validate), cluster launcher files with Ray's own
-checks. KubeRay's schema is in no package: the fields below are those of its API reference (v1.6).
-"""
-
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,12 +11,10 @@ from ruamel.yaml import YAML
 from tests.infra.manifests import (
     CLUSTER,
     INFRA,
-    JOB,
     OBJECTS,
     OF_NO_NAMESPACE,
     PLAIN,
     PODS,
-    ROOT,
     SECRET_NAME,
     YAML_FILES,
     load,
@@ -29,15 +22,6 @@ from tests.infra.manifests import (
 
 BY_THEMSELVES = ("rayjob.yaml", "shared-files.yaml", "snapshot.yaml")
 KUBERNETES = "1.32"
-STORE = "/home/bench/.bench"
-
-RAY_CLUSTER = {"rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec"}
-RAY_CLUSTER |= {"workerGroupSpecs"}
-AUTOSCALER = {"version", "idleTimeoutSeconds", "resources", "securityContext", "volumeMounts", "env"}
-HEAD_GROUP = {"serviceType", "rayStartParams", "template"}
-WORKER_GROUP = {"groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"}
-RAY_JOB = {"clusterSelector", "entrypoint", "submissionMode", "shutdownAfterJobFinishes", "submitterConfig"}
-RAY_JOB |= {"submitterPodTemplate"}
 
 pods = pytest.mark.parametrize("pod", [pytest.param(pod["spec"], id=name) for name, pod in PODS.items()])
 
@@ -204,113 +188,3 @@ def check_container(security: dict[str, Any]) -> None:
     assert security["readOnlyRootFilesystem"] is True
     assert security["capabilities"] == {"drop": ["ALL"]}
     assert not security.get("privileged", False)
-
-
-class TestRay:
-    def test_fields_are_known_to_kuberay(self) -> None:
-        assert set(CLUSTER) == RAY_CLUSTER
-        assert set(CLUSTER["autoscalerOptions"]) <= AUTOSCALER
-        assert set(CLUSTER["headGroupSpec"]) == HEAD_GROUP
-        for group in CLUSTER["workerGroupSpecs"]:
-            assert set(group) == WORKER_GROUP
-        assert set(JOB["spec"]) == RAY_JOB
-
-    def test_start_parameters_are_strings(self) -> None:
-        for group in [CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"]]:
-            assert all(isinstance(value, str) for value in group["rayStartParams"].values())
-
-    def test_token_authentication_is_on(self) -> None:
-        assert CLUSTER["authOptions"] == {"mode": "token"}
-
-    def test_workers_scale_from_zero(self) -> None:
-        assert CLUSTER["enableInTreeAutoscaling"] is True
-        for group in CLUSTER["workerGroupSpecs"]:
-            assert group["minReplicas"] == 0 < group["maxReplicas"]
-
-    def test_no_pack_runs_on_the_head(self) -> None:
-        parameters = CLUSTER["headGroupSpec"]["rayStartParams"]
-        assert (parameters["num-cpus"], parameters["num-gpus"]) == ("0", "0")
-
-    def test_spot_workers_are_a_group_of_their_own(self) -> None:
-        spot = next(group for group in CLUSTER["workerGroupSpecs"] if group["groupName"] == "gpu-spot")
-        pod = spot["template"]["spec"]
-        assert pod["nodeSelector"] == {"eks.amazonaws.com/capacityType": "SPOT"}
-        assert "spot" in {toleration["key"] for toleration in pod["tolerations"]}
-
-    def test_pods_drain_within_their_grace_and_past_a_checkpoint(self) -> None:
-        for group in CLUSTER["workerGroupSpecs"]:
-            pod = group["template"]["spec"]
-            variables = {variable["name"]: variable["value"] for variable in pod["containers"][0]["env"]}
-            drain_s = int(variables["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
-            assert 60 < drain_s < pod["terminationGracePeriodSeconds"]
-
-    def test_outbox_is_the_heads_and_checkpoints_are_everybodys(self) -> None:
-        store = re.search(r"BENCH_STORE=(\S+)", (INFRA / "docker" / "Containerfile").read_text())
-        assert store is not None
-        assert store[1] == STORE
-        assert mounts("ray head") == {
-            "bench-outbox": STORE,
-            "bench-checkpoints": f"{STORE}/checkpoints",
-        }
-        for group in CLUSTER["workerGroupSpecs"]:
-            assert mounts(f"ray {group['groupName']}") == {"bench-checkpoints": f"{STORE}/checkpoints"}
-        claims = {
-            item["metadata"]["name"]: item["spec"]["accessModes"]
-            for _, item in PLAIN
-            if item["kind"] == "PersistentVolumeClaim"
-        }
-        assert claims["bench-outbox"] == ["ReadWriteOnce"]
-        assert claims["bench-checkpoints"] == ["ReadWriteMany"]
-
-    def test_job_runs_a_shipped_suite_on_this_cluster(self) -> None:
-        from typer.main import get_command
-
-        from bench.cli.app import app
-
-        assert JOB["spec"]["clusterSelector"] == {"ray.io/cluster": "bench"}
-        assert JOB["spec"]["shutdownAfterJobFinishes"] is False
-        words = JOB["spec"]["entrypoint"].split()
-        assert words[:4] == ["python", "-m", "bench.cli", "run"]
-        assert (ROOT / "suites" / f"{words[4]}.yaml").is_file()
-        command: Any = get_command(app)
-        known = {name for parameter in command.commands["run"].params for name in parameter.opts}
-        assert {word for word in words if word.startswith("--")} <= known
-
-    @pytest.mark.parametrize("name", ["aws", "machines"])
-    def test_launcher_file_passes_rays_own_checks(self, name: str) -> None:
-        from ray.autoscaler._private.util import prepare_config, validate_config
-
-        validate_config(prepare_config(load(INFRA / "ray" / f"{name}.yaml")[0]))
-
-    @pytest.mark.parametrize("name", ["aws", "machines"])
-    def test_launcher_file_brings_the_token_and_hides_the_dashboard(self, name: str) -> None:
-        config = load(INFRA / "ray" / f"{name}.yaml")[0]
-        assert config["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
-        assert "RAY_AUTH_MODE=token" in (INFRA / "docker" / "Containerfile").read_text()
-        head = config["head_start_ray_commands"][-1]
-        assert "ray start --head" in head
-        assert "--dashboard-host=127.0.0.1" in head
-        assert f"--volume /var/lib/bench:{STORE}" in config["docker"]["run_options"]
-
-    def test_aws_scales_from_zero_on_spot(self) -> None:
-        config = load(INFRA / "ray" / "aws.yaml")[0]
-        types = config["available_node_types"]
-        assert types["head"]["resources"] == {"CPU": 0}
-        workers = {name: one for name, one in types.items() if name != config["head_node_type"]}
-        assert {one["min_workers"] for one in workers.values()} == {0}
-        assert workers["gpu-spot"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
-        for one in types.values():
-            assert one["node_config"]["MetadataOptions"] == {"HttpTokens": "required"}
-            assert all(device["Ebs"]["Encrypted"] for device in one["node_config"]["BlockDeviceMappings"])
-
-
-def mounts(name: str) -> dict[str, str]:
-    """Where a Ray pod's first container has the claims that it mounts."""
-    pod = PODS[name]["spec"]
-    claims = {
-        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
-        for volume in pod["volumes"]
-        if "persistentVolumeClaim" in volume
-    }
-    paths = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-    return {claim: paths[volume] for volume, claim in claims.items() if volume in paths}
