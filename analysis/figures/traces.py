@@ -27,6 +27,7 @@ from analysis.figures.diverged_words import diverged_words
 from analysis.figures.frames.aggregate import (
     DIVERGED_COLUMNS,
     UNIFORM_ENTROPY,
+    Panel,
     collapses,
     most_entropy,
     plot_limits,
@@ -35,27 +36,6 @@ from analysis.figures.frames.aggregate import (
 from bench.held_out import HELD_OUT
 from bench.lazy import altair as alt
 
-_TITLES: dict[str, str] = {
-    "loss": "Training loss",
-    "grad_norm": "Gradient norm",
-    "entropy": "Attention entropy",
-    "frobenius_norm": "Frobenius norm of attention, ||P||",
-    "row_mass": "Row mass of attention",
-    "val_loss": "Held-out loss (dots) and training loss (thin)",
-    "val_accuracy": "Held-out accuracy",
-}
-
-_AXIS_TITLES: dict[str, str] = {
-    "loss": "loss (log scale)",
-    "grad_norm": "gradient 2-norm (log scale)",
-    "entropy": "entropy, mean over layers (nats)",
-    "frobenius_norm": "||P||, mean over layers",
-    "row_mass": "mean row sum, mean over layers",
-    "val_loss": "loss (log scale)",
-    "val_accuracy": "accuracy",
-}
-
-_LOG_PANELS = ("loss", "grad_norm", "val_loss")
 _MARGIN = 0.13  # of a linear axis, for a bound's label
 _MASS_TOLERANCE = 0.01  # rows in half precision sum to 1 within it
 _ROUNDING = 1e-5  # nats, of single precision
@@ -83,8 +63,8 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
     bounds = _bounds(num_keys, uniform_rules(entropy, num_keys), rows_sum_to_one=_rows_sum_to_one(summary))
     marked = {"entropy": collapses(entropy, ["method", "outcome"], num_keys)}
     panels = [
-        _trace_panel(summary, panel, methods, bounds.get(panel, []), marked.get(panel, entropy.clear()))
-        for panel in _shown_panels(summary)
+        _trace_panel(summary, name, panel, methods, bounds.get(name, []), marked.get(name, entropy.clear()))
+        for name, panel in _shown_panels(summary).items()
     ]
     pairs = [alt.hconcat(*panels[start : start + 2], spacing=30) for start in range(0, len(panels), 2)]
     return styled(alt.vconcat(*pairs, spacing=25), title, subtitle)
@@ -109,12 +89,12 @@ def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtit
     return styled(alt.concat(*panels, columns=3, spacing=25), title, subtitle)
 
 
-def _shown_panels(summary: pl.DataFrame) -> list[str]:
+def _shown_panels(summary: pl.DataFrame) -> dict[str, Panel]:
     """Losses and gradient norms, and what else was measured: a suite chooses its probes."""
     shown = {"loss", "grad_norm", *summary["panel"]}
     if _rows_sum_to_one(summary):
         shown.discard("row_mass")
-    return [panel for panel in trace_panels(summary["panel"].unique()) if panel in shown]
+    return {name: panel for name, panel in trace_panels(summary["panel"].unique()).items() if name in shown}
 
 
 def _rows_sum_to_one(summary: pl.DataFrame) -> bool:
@@ -155,21 +135,21 @@ def uniform_rules(rows: pl.DataFrame, num_keys: int) -> list[tuple[str, float]]:
 
 def _trace_panel(
     summary: pl.DataFrame,
-    panel: str,
+    name: str,
+    panel: Panel,
     methods: list[str],
     bounds: list[tuple[str, float, bool]],
     collapsed: pl.DataFrame,
 ) -> Any:
-    rows = summary.filter(pl.col("panel") == panel)
-    is_held_out = panel in HELD_OUT  # measured at equal distances in step, and so drawn
-    beside = summary.filter(pl.col("panel") == "loss") if panel == "val_loss" else rows.clear()
+    rows = summary.filter(pl.col("panel") == name)
+    is_held_out = name in HELD_OUT  # measured at equal distances in step, and so drawn
+    beside = summary.filter(pl.col("panel") == "loss") if name == "val_loss" else rows.clear()
     check_size(rows)
-    low, high = _limits(pl.concat([rows, beside]), panel, [height for _, height, _ in bounds])
-    is_log = panel in _LOG_PANELS
-    scale = alt.Scale(type="log" if is_log else "linear", domain=[low, high], nice=False)
+    low, high = _limits(pl.concat([rows, beside]), name, [height for _, height, _ in bounds], is_log=panel.is_log)
+    scale = alt.Scale(type="log" if panel.is_log else "linear", domain=[low, high], nice=False)
     step = step_x(_num_steps(summary), is_log=not is_held_out)
-    axis = log_axis(low, high) if is_log else alt.Undefined
-    value = alt.Y("value:Q", title=_AXIS_TITLES.get(panel, panel), scale=scale, axis=axis)
+    axis = log_axis(low, high) if panel.is_log else alt.Undefined
+    value = alt.Y("value:Q", title=panel.axis, scale=scale, axis=axis)
     legend = method_legend(symbolType="stroke", symbolSize=400, symbolStrokeWidth=2.5)
     colour, dash = method_colour(methods, legend), method_dash(methods, legend)
     base = alt.Chart(rows).encode(x=step, y=value, color=colour, detail=alt.Detail("outcome:N"))
@@ -190,7 +170,7 @@ def _trace_panel(
         layers.append(_triangles(collapsed, step, value).encode(color=colour))
     for label, height, below in bounds:
         layers += labelled_rule(height, label, below=below)
-    return alt.layer(*layers, width=_WIDTH, height=_HEIGHT, title=panel_title(_TITLES.get(panel, panel)))
+    return alt.layer(*layers, width=_WIDTH, height=_HEIGHT, title=panel_title(panel.title))
 
 
 def _layer_panel(rows: pl.DataFrame, num_keys: int, step: alt.X, colour: alt.Color, words: Mapping[str, str]) -> Any:
@@ -229,12 +209,12 @@ def _num_steps(summary: pl.DataFrame) -> int:
     return max(1, *summary["step"])
 
 
-def _limits(rows: pl.DataFrame, panel: str, bounds: list[float]) -> tuple[float, float]:
+def _limits(rows: pl.DataFrame, name: str, bounds: list[float], *, is_log: bool) -> tuple[float, float]:
     """Limits of a panel's value axis: what the bounds span, or the data's up to 30 times what was measured first."""
-    if panel in _LOG_PANELS:
+    if is_log:
         first = rows.filter(pl.col("step") == pl.col("step").min())["value"].to_list()
         return plot_limits(rows["value"], cap=30 * max(first) if first else None)
     largest = max([0.0, *bounds, *rows["value"]])
-    lowest = min(bounds) if panel == "frobenius_norm" and bounds else min([0.0, *rows["value"]])
+    lowest = min(bounds) if name == "frobenius_norm" and bounds else min([0.0, *rows["value"]])
     margin = _MARGIN * ((largest - lowest) or 1.0)
     return (lowest - margin if lowest else 0.0, largest + margin)

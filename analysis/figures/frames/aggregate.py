@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -20,16 +21,32 @@ MAX_LAYER_STEPS = 40  # of a figure with a line a layer
 # Column of summaries of traces: nats, the most that the entropy of a method can be; null where traces do not say.
 UNIFORM_ENTROPY = "uniform_entropy"
 
-# Panels of a trace figure: (what is read, in order of preference). Held-out quantities have steps of their own. Any
-# quantity beside these and those of NO_PANEL has a panel of its name.
-TRACE_PANELS: dict[str, tuple[str, ...]] = {
-    "loss": ("loss",),
-    "grad_norm": ("grad_norm",),
-    "entropy": ("entropy_mean", "entropy"),
-    "frobenius_norm": ("frobenius_norm",),
-    "val_loss": ("val_loss",),
-    "val_accuracy": ("val_accuracy",),
-    "row_mass": ("row_mass",),
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A panel of a trace figure: its titles, and what it reads, the first of these quantities that was measured."""
+
+    title: str
+    axis: str
+    reads: tuple[str, ...]
+    is_log: bool = False
+
+
+# Held-out quantities have steps of their own. Any quantity beside these and those of NO_PANEL has a panel of its name.
+TRACE_PANELS: dict[str, Panel] = {
+    "loss": Panel(title="Training loss", axis="loss (log scale)", reads=("loss",), is_log=True),
+    "grad_norm": Panel(title="Gradient norm", axis="gradient 2-norm (log scale)", reads=("grad_norm",), is_log=True),
+    "entropy": Panel(
+        title="Attention entropy", axis="entropy, mean over layers (nats)", reads=("entropy_mean", "entropy")
+    ),
+    "frobenius_norm": Panel(
+        title="Frobenius norm of attention, ||P||", axis="||P||, mean over layers", reads=("frobenius_norm",)
+    ),
+    "val_loss": Panel(
+        title="Held-out loss (dots) and training loss (thin)", axis="loss (log scale)", reads=("val_loss",), is_log=True
+    ),
+    "val_accuracy": Panel(title="Held-out accuracy", axis="accuracy", reads=("val_accuracy",)),
+    "row_mass": Panel(title="Row mass of attention", axis="mean row sum, mean over layers", reads=("row_mass",)),
 }
 NO_PANEL = {
     "entropy_std", "least_head_entropy", UNIFORM_ENTROPY, "logit_variance", "max_logit", "val_calibration_error",
@@ -103,8 +120,8 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
     knobs).
     """
     chosen = _trials_at(results, lr)
-    read = trace_panels(traces["quantity"].unique())
-    wanted = {"entropy_std", *(name for names in read.values() for name in names)}
+    drawn = trace_panels(traces["quantity"].unique())
+    wanted = {"entropy_std", *(name for panel in drawn.values() for name in panel.reads)}
     number = pl.col("value").cast(pl.Float64)
     values = (
         _measured(traces, chosen, wanted)
@@ -113,14 +130,15 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
         .group_by(*_LINE, "step", "quantity", maintain_order=True)
         .agg(value=pl.col("value").mean(), spread=pl.col("spread").mean(), num_seeds=pl.len().cast(pl.Int64))
     )
-    panels = [_panel(values, panel, names) for panel, names in read.items()]
+    panels = [_panel(values, name, panel.reads) for name, panel in drawn.items()]
     return _with_ends(pl.concat(panels), ["panel", *_LINE], chosen, traces)
 
 
-def trace_panels(quantities: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def trace_panels(quantities: Iterable[str]) -> dict[str, Panel]:
     """TRACE_PANELS, and a panel for each other of the quantities that is not in NO_PANEL."""
-    known = NO_PANEL.union(*TRACE_PANELS.values())
-    return TRACE_PANELS | {name: (name,) for name in sorted(set(quantities) - known)}
+    known = NO_PANEL.union(*(panel.reads for panel in TRACE_PANELS.values()))
+    others = sorted(set(quantities) - known)
+    return TRACE_PANELS | {name: Panel(title=name, axis=name, reads=(name,)) for name in others}
 
 
 def layer_summary(
