@@ -7,15 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from analysis.across.comparison import compare
 from analysis.curves import curves
-from analysis.figures.frames.aggregate import loss_summary
-from analysis.figures.frames.diverged_map import diverged_map, divergence_words
 from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
 from analysis.losses import has_held_out
 from analysis.report.drawing import write_figures
-from analysis.report.fates import fates
 from analysis.report.page import (
     DIVERGENCE_SECTION,
     LOSS_SECTION,
@@ -26,7 +22,6 @@ from analysis.report.page import (
     html_page,
     markdown_page,
 )
-from analysis.report.provenance import provenance_of
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
 from analysis.subject import Subject
@@ -73,20 +68,10 @@ def write_report(
     if board.is_empty():
         raise UsageError("there is nothing to report: no trial completed or diverged")
     _require_keys(board, subject.num_keys)
-    compared = None if subject.published is None else compare(board, subject.published)
     sections = report_sections(subject)
-    contents = Contents(
-        title=subject.title,
-        board=board,
-        fates=fates(subject.scored, board),
-        curves=loss_summary(subject.scored),
-        compared=compared,
-        divergence=_divergence(subject.results),
-        sections=sections,
-        provenance=provenance_of(subject),
-    )
+    contents = Contents(subject=subject, sections=sections)
+    texts = _texts(contents)
     make_folder(out)
-    texts = _texts(contents, subject.results, sections, subject.manifest)
     written = [write_file(out / name, text) for name, text in texts.items()]
     figures = list[Figure]()
     if formats is not None:
@@ -100,22 +85,21 @@ def write_report(
     ]
 
 
-def _texts(
-    contents: Contents, results: pl.DataFrame, sections: Iterable[Section], manifest: str | None
-) -> dict[str, str]:
+def _texts(contents: Contents) -> dict[str, str]:
     """The text files beside the page, by name."""
-    texts = {f"leaderboard.{suffix}": FORMATS[form](contents.board) for suffix, form in TABLE_FILES.items()}
+    subject = contents.subject
+    texts = {f"leaderboard.{suffix}": FORMATS[form](subject.board) for suffix, form in TABLE_FILES.items()}
     summary = "".join(f"{escape_markdown(sentence)}\n\n" for sentence in contents.lead)
     texts["leaderboard.md"] = summary + texts["leaderboard.md"]
     texts["report.md"] = markdown_page(contents)
     columns = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome", "knobs"]
-    columns += HELD_OUT_COLUMNS if has_held_out(results) else ()
-    texts["curves.csv"] = csv_text(curves(results).select(columns))
-    if manifest is not None:
-        texts[MANIFEST_FILE] = manifest
+    columns += HELD_OUT_COLUMNS if has_held_out(subject.results) else ()
+    texts["curves.csv"] = csv_text(curves(subject.results).select(columns))
+    if subject.manifest is not None:
+        texts[MANIFEST_FILE] = subject.manifest
     if contents.compared is not None:
         texts["comparison.csv"] = csv_text(contents.compared)
-    for part in sections:
+    for part in contents.sections:
         texts |= part.files
     return texts
 
@@ -133,8 +117,3 @@ def _drawn(subject: Subject, sections: Iterable[Section]) -> Iterator[tuple[str,
     for part in sections:
         for drawn in part.figures:
             yield part.title, drawn
-
-
-def _divergence(results: pl.DataFrame) -> dict[str, str]:
-    cells = diverged_map(results).partition_by("workload", maintain_order=True)
-    return {rows["workload"][0]: divergence_words(rows) for rows in cells}

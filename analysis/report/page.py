@@ -7,12 +7,18 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
 import polars as pl
 
+from analysis.across.comparison import compare
+from analysis.figures.frames.aggregate import loss_summary
+from analysis.figures.frames.diverged_map import diverged_map, divergence_words
+from analysis.report.fates import fates
 from analysis.report.leaderboard import board_html, flags_html
+from analysis.report.provenance import provenance_of
 from analysis.report.section import Section
 from analysis.report.style import follows_the_page, width_of
 from analysis.report.summary import summary_sentences
@@ -20,6 +26,7 @@ from analysis.scores.generalisation import HELD_OUT_SCORES
 from analysis.scores.leaderboard import BOARD_SCORES
 from analysis.scores.registry import REGISTRY
 from analysis.scores.robustness import SENSITIVITIES
+from analysis.subject import Subject
 from analysis.tables.held_out import held_out_group
 from analysis.tables.html import group_html, part, templates
 from analysis.tables.leaderboard import markdown_table
@@ -41,31 +48,31 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What the page says, figures aside.
+    """What the page of a subject says, figures aside; `sections` are what it has beside leaderboard and curves."""
 
-    `fates`: what became of entries that came to nothing (analysis.report.fates).
-    `curves` is the frame of `loss_summary` behind the leaderboard `board`; `compared` that of `compare`; `divergence`
-    says in words how many trials diverged, by workload.
-    """
-
-    title: str
-    board: pl.DataFrame
-    fates: Sequence[str] = ()
-    curves: pl.DataFrame
-    compared: pl.DataFrame | None
-    divergence: Mapping[str, str]
+    subject: Subject
     sections: Sequence[Section]
-    provenance: Mapping[str, Any]
 
-    @property
+    @cached_property
     def lead(self) -> list[str]:
         """The sentences above everything else."""
-        return [*summary_sentences(self.board), *self.fates]
+        return [*summary_sentences(self.subject.board), *fates(self.subject.scored, self.subject.board)]
+
+    @cached_property
+    def compared(self) -> pl.DataFrame | None:
+        """The frame of `compare`; None without published numbers. Raises UsageError if no method is among them."""
+        return None if self.subject.published is None else compare(self.subject.board, self.subject.published)
+
+    @cached_property
+    def divergence(self) -> dict[str, str]:
+        """How many trials diverged in words, by workload."""
+        cells = diverged_map(self.subject.results).partition_by("workload", maintain_order=True)
+        return {rows["workload"][0]: divergence_words(rows) for rows in cells}
 
     @property
     def groups(self) -> list[tuple[str, Group]]:
         """(title, tables) of what is beside the leaderboard and the sections."""
-        held_out = held_out_group(self.board)
+        held_out = held_out_group(self.subject.board)
         found = [] if held_out is None else [("Generalisation", held_out)]
         if self.compared is not None and self.compared.height:
             found.append(("Compared with the paper", comparison(self.compared)))
@@ -74,7 +81,7 @@ class Contents:
     @property
     def definitions(self) -> dict[str, str]:
         """The words of the page and what they mean."""
-        held_out = {} if held_out_group(self.board) is None else HELD_OUT_SCORES
+        held_out = {} if held_out_group(self.subject.board) is None else HELD_OUT_SCORES
         known = [*SENSITIVITIES, *BOARD_SCORES, *held_out]
         words = [
             {name: REGISTRY[name].definition for name in known},
@@ -89,12 +96,13 @@ LOSS_SECTION, TRAINING_SECTION, DIVERGENCE_SECTION = "Loss against learning rate
 
 def markdown_page(contents: Contents) -> str:
     """Summary, leaderboard, held-out measures if there are any, comparison, further sections, words and provenance."""
-    lines = ["## Leaderboard\n", markdown_table(contents.board), f"## {DIVERGENCE_SECTION}\n"]
+    lines = ["## Leaderboard\n", markdown_table(contents.subject.board), f"## {DIVERGENCE_SECTION}\n"]
     lines += [f"- {escape_markdown(f'{workload}: {told}')}" for workload, told in contents.divergence.items()]
     told = [(title, group_markdown(group)) for title, group in contents.groups]
     told += [(section.title, section.markdown) for section in contents.sections]
     lines += [f"\n## {escape_markdown(title)}\n\n{text}" for title, text in told]
-    return offline_markdown(contents.title, contents.lead, lines, contents.definitions, contents.provenance)
+    subject = contents.subject
+    return offline_markdown(subject.title, contents.lead, lines, contents.definitions, provenance_of(subject))
 
 
 def offline_markdown(
@@ -121,7 +129,7 @@ def html_page(contents: Contents, *, figures: Sequence[Figure], files: Sequence[
     assert {figure.section for figure in figures} <= titles, (titles, [figure.section for figure in figures])
     drawn = {title: "".join(map(figure_html, (one for one in figures if one.section == title))) for title in titles}
     shown = [(title, f"{body}{drawn[title]}") for title, body in chapters if body or drawn[title]]
-    return offline_page(contents.title, contents.lead, shown, is_linked=is_linked)
+    return offline_page(contents.subject.title, contents.lead, shown, is_linked=is_linked)
 
 
 def offline_page(title: str, lead: Iterable[str], chapters: Sequence[tuple[str, str]], *, is_linked: bool) -> str:
@@ -134,7 +142,8 @@ def offline_page(title: str, lead: Iterable[str], chapters: Sequence[tuple[str, 
 
 def _chapters(contents: Contents, files: Sequence[str], *, is_linked: bool) -> Iterable[tuple[str, str]]:
     """(title, HTML) in the order of the page; a title without text stands only over figures."""
-    yield "Leaderboard", board_html(contents.board, contents.curves, is_linked=is_linked)
+    subject = contents.subject
+    yield "Leaderboard", board_html(subject.board, loss_summary(subject.scored), is_linked=is_linked)
     yield LOSS_SECTION, ""
     yield TRAINING_SECTION, ""
     several = len(contents.divergence) > 1
@@ -145,8 +154,8 @@ def _chapters(contents: Contents, files: Sequence[str], *, is_linked: bool) -> I
     for section in contents.sections:
         yield section.title, section.html
     flags = {flag for section in contents.sections for flag in section.flags}
-    yield "Flags", flags_html(contents.board, flags)
-    yield from closing_chapters(contents.definitions, contents.provenance, files)
+    yield "Flags", flags_html(subject.board, flags)
+    yield from closing_chapters(contents.definitions, provenance_of(subject), files)
 
 
 def closing_chapters(

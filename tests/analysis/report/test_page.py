@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from analysis.figures.chart_style import PALETTE
-from analysis.figures.frames.aggregate import loss_summary
 from analysis.report.page import Contents, Figure, html_page, markdown_page
 from analysis.report.section import Section
 from analysis.report.style import contrast, follows_the_page, on_dark
@@ -16,7 +15,7 @@ from analysis.scores.flags import FLAGS
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.rank_ranges import rank_text
 from analysis.tables.table import Group, Table, columns
-from tests.analysis.synthetic_results import frame, results, row
+from tests.analysis.synthetic_results import frame, results, row, subject
 
 HOSTILE = "<script>alert('x')</script>../a_b%"
 VOID = {"meta", "img", "br", "wbr", "hr", "link", "input"}
@@ -46,16 +45,9 @@ class Reader(HTMLParser):
         self.open.pop()
 
 
-def contents(data: pl.DataFrame, *, title: str = "Title", sections=()) -> Contents:
-    return Contents(
-        title=title,
-        board=leaderboard(data),
-        curves=loss_summary(data),
-        compared=None,
-        divergence=dict.fromkeys(data["workload"].unique(), "None of 4 trials diverged."),
-        sections=sections,
-        provenance={"suite": "quickstart", "suite_sha256": "abc", "data_sha256": ""},
-    )
+def contents(data: pl.DataFrame, *, title: str = "Title", sections=(), **facts: str) -> Contents:
+    facts = {"suite": "quickstart", "suite_sha256": "abc", "data_sha256": ""} | facts
+    return Contents(subject=subject(data, title=title, facts=facts), sections=sections)
 
 
 def page_of(data: pl.DataFrame, **more) -> str:
@@ -182,7 +174,7 @@ def test_markdown_says_the_same_as_the_page(page):
         "few seeds",
         "quickstart",
         "Stable decades",
-        "None of 4 trials diverged",
+        "trials diverged, the first at step 6",
         "has the least LR sensitivity",
     ):
         assert words in text
