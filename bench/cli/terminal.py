@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from analysis.scores.flags import FLAGS, flags_of
+
 if TYPE_CHECKING:
     import polars
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _GAP = 2  # spaces between two columns
 _INDENT = 2  # of the second line of a name
 _EASY = 24  # letters that a name keeps, if it has them, before columns go
+_FLAGS = "flags"  # the title of the column that says what makes a row misleading
+_FEW = 3  # rows with a flag that are named, and not counted
 _LONGEST_PIECE = 30  # letters of a name that fold only after spaces, commas and brackets; longer ones at any sign
 
 
@@ -52,7 +56,28 @@ def table_text(table: Table, *, numbers: Literal["left", "right"] = "right", is_
     if left_out := [one.title for one in columns if one not in kept]:
         words = f"not shown in {width} columns: {', '.join(left_out)}; a wider terminal or --wide has them"
         lines += _folded_text(words, width)
+    for flags in (one for one in columns if one.title == _FLAGS and one not in kept and any(one.texts)):
+        lines += _folded_text(_flags_in_words(flags, [one for one in kept if one.is_name]), width)
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _flags_in_words(flags: _Shown, names: list[_Shown]) -> str:
+    """Which rows bear each flag, by name if they are few: a score that misleads is seen at any width."""
+    rows: dict[str, list[str]] = {}
+    for place, text in enumerate(flags.texts):
+        named = " ".join(one.texts[place].strip() for one in names if one.title != "rank")
+        for flag in flags_of(text.strip()):
+            rows.setdefault(flag, []).append(named)
+    num_rows = len(flags.texts)
+    counts = {
+        flag: "all rows" if len(rows[flag]) == num_rows else f"{len(rows[flag])} of {num_rows} rows" for flag in rows
+    }
+    told = (
+        f"{flag}: {', '.join(rows[flag]) if len(rows[flag]) <= _FEW else counts[flag]}"
+        for flag in FLAGS
+        if flag in rows
+    )
+    return f"flagged {'; '.join(told)}"
 
 
 class _Shown:

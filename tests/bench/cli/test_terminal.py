@@ -122,3 +122,14 @@ def test_a_name_cannot_steer_the_terminal():
     text = frame_text(pl.DataFrame({"workload": ["w\x1b[2J"], "method": ["a\r\x1b]0;t\x07\nb"], "score": [1.5]}))
     assert text.splitlines()[0] == "w\\x1b[2J"
     assert "a\\r\\x1b]0;t\\x07\\nb" in text
+
+
+def test_flags_that_have_no_room_are_said_below(monkeypatch):
+    """What makes a score misleading stands beside it at any width: by name where few bear it, else counted."""
+    monkeypatch.setenv("COLUMNS", "80")
+    flags = ["learned_little,needs_seeds", *["needs_seeds"] * 4, *["blown_up"] * 15]
+    text = frame_text(board().with_columns(flags=pl.Series(flags)))
+    told = " ".join(text[text.index("flagged ") :].split())
+    assert told == "flagged learned_little: softmax adamw beta=0.5; needs_seeds: 5 of 20 rows; blown_up: 15 of 20 rows"
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "flagged" not in frame_text(board())
