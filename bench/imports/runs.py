@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +101,7 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
     """
     named = _known_columns(file, reading)
     cells, settings = spread_knobs(named, file.shown, reading.settings)
-    _require(cells, file.shown, reading)
+    _require(cells, file.shown, reading, file.notes)
     checked = checked_cells(cells, file.shown)
     sources = tuple(sorted({source for source in checked.get("source", []) if source is not None}))
     if len(sources) > MAX_SOURCES:
@@ -169,7 +169,11 @@ def _unknown_columns(file: TidyFile, unknown: list[str], reading: Reading) -> st
     return f"{'; '.join(parts)}; known: {', '.join(KNOWN_COLUMNS)}"
 
 
-def _require(cells: pl.DataFrame, shown: str, reading: Reading) -> None:
+def _require(cells: pl.DataFrame, shown: str, reading: Reading, notes: Sequence[str]) -> None:
+    """Raises UsageError for a column that lacks, or is there beside the option that stands for it.
+
+    notes: what was said of the file; which of its columns were left out is said again, as one may be what lacks.
+    """
     for name, given, option in (
         ("initial_loss", reading.initial_loss, "--initial-loss"),
         ("workload", reading.workload, "--workload"),
@@ -181,10 +185,13 @@ def _require(cells: pl.DataFrame, shown: str, reading: Reading) -> None:
     given = {"initial_loss"} if reading.initial_loss is not None else set()
     missing = [name for name in REQUIRED_COLUMNS if name not in cells.columns and name not in given]
     if missing:
-        advice = " (`bench import` takes --initial-loss X for all runs)" if "initial_loss" in missing else ""
+        others = [name for name in missing if name != "initial_loss"]
+        ways = ["--initial-loss X for all runs"] if "initial_loss" in missing else []
+        ways += [f"--map {others[0]}=COLUMN of the file, or --set {others[0]}=VALUE for all runs"] if others else []
+        left_out = "".join(f"; {note}" for note in notes if note.startswith("columns left out"))
         raise UsageError(
-            f"{shown}: no column {', '.join(map(repr, missing))}{advice}; required {', '.join(REQUIRED_COLUMNS)}, got "
-            f"{', '.join(cells.columns)}"
+            f"{shown}: no column {', '.join(map(repr, missing))} (`bench import` takes {'; '.join(ways)}); required "
+            f"{', '.join(REQUIRED_COLUMNS)}, got {', '.join(cells.columns)}{left_out}"
         )
 
 

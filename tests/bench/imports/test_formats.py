@@ -135,6 +135,19 @@ def test_all_unknown_columns_are_named_at_once_with_options_that_read_them(tmp_p
     check(board["vanilla"], 0.4127, (0.3823, 0.4431), 2.3035, 0.001, 9, 0)
 
 
+def test_a_method_that_all_runs_share_is_asked_for_where_its_column_was_left_out(tmp_path):
+    """Under a name that is not known a column that never changes tells no runs apart; it may be what lacks."""
+    header = '"Name","State","Created","_runtime","seed","optimizer.lr","attn.kind","train/loss"'
+    runs = [f'"r{lr}","finished","2026-11-30","9","0","{lr}","softmax","{1 + lr}"' for lr in (0.01, 0.1)]
+    text = "\n".join([header, *runs]) + "\n"
+    with pytest.raises(UsageError) as raised:
+        board_of(tidy(tmp_path, text), 4.0)
+    said = str(raised.value)
+    assert "takes --map method=COLUMN of the file, or --set method=VALUE for all runs" in said
+    assert "attn.kind" in said.partition("; columns left out: ")[2]
+    assert board_of(tidy(tmp_path, text, columns={"method": "attn.kind"}), 4.0)["softmax"]["num_trials"] == 2
+
+
 def test_a_column_that_the_file_lacks_is_set_for_all_runs(tmp_path):
     file = tidy(tmp_path, "lr,loss\n0.1,1\n0.2,2\n", constants={"method": "softmax", "seed": "0", "initial_loss": "3"})
     assert board_of(file)["softmax"]["num_trials"] == 2
