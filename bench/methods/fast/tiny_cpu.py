@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cache import cache_folder
+from bench.files import private_folder, write_file
 from bench.lazy import torch
 
 if TYPE_CHECKING:
@@ -130,17 +131,26 @@ def compiler() -> list[str]:
 
 def _loaded(command: Sequence[str], name: str) -> ctypes.CDLL:
     """The library of this name in the cache folder, made by the command where it is not there yet."""
-    folder = cache_folder() / "kernels"
-    if (folder / name).is_file():
-        return ctypes.CDLL(str(folder / name))
+    kept = cache_folder() / "kernels" / name
+    if _is_ours(kept):
+        return ctypes.CDLL(str(kept))
     with tempfile.TemporaryDirectory() as workplace:
-        made = f"{workplace}/{name}"
-        _run([*command, "-o", made])
+        made = Path(workplace, name)
+        _run([*command, "-o", str(made)])
+        library = ctypes.CDLL(str(made))
         with contextlib.suppress(OSError):  # a cache that can't be written: made anew by every process
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(made, folder / f"{name}.{os.getpid()}")
-            os.replace(folder / f"{name}.{os.getpid()}", folder / name)  # others find it whole or not at all
-        return ctypes.CDLL(made)
+            private_folder(kept.parent)
+            write_file(kept, made.read_bytes()).chmod(0o600)
+        return library
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is there that nobody else can have written: it is run, and a cache may be shared."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def _run(command: Sequence[str]) -> str:

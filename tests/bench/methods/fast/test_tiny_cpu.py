@@ -37,6 +37,17 @@ def test_a_library_is_compiled_once_and_kept(kernels):
 
 
 @pytest.mark.skipif(not tiny_cpu.compiler(), reason="no C compiler")
+def test_a_library_that_others_can_write_is_not_run(kernels):
+    assert takes(*QKV)
+    (library,) = kernels.iterdir()
+    library.chmod(0o666)
+    library.write_bytes(b"of somebody else")
+    tiny_cpu.library.cache_clear()
+    assert takes(*QKV)
+    assert library.read_bytes() != b"of somebody else"
+
+
+@pytest.mark.skipif(not tiny_cpu.compiler(), reason="no C compiler")
 def test_a_cache_that_cannot_be_written_is_done_without(kernels):
     kernels.parent.write_text("no folder")
     assert takes(*QKV)
