@@ -98,6 +98,8 @@ class Speed:
 
 # Within 10% of what captured steps of language models of 1.2M parameters took, with 1 lane and with 16.
 H100 = Speed(seconds_per_operation=3e-6, bytes_per_second=2e12, flops_per_second=3e14)
+# Of one core, in the middle of what laptops and servers do.
+CPU_CORE = Speed(seconds_per_operation=5e-6, bytes_per_second=1e10, flops_per_second=3e10)
 
 
 @dataclass(frozen=True, kw_only=True)

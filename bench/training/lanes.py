@@ -7,6 +7,7 @@ that a compiled call serves all of them.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,6 +61,10 @@ class StackedProgram:
             seed_index_L=torch.tensor([seeds.index(trial.seed) for trial in pack.trials], device=device),
             num_parts=program.workload.num_micro_batches,
         )
+
+    def only(self, places_C: Tensor) -> StackedProgram:
+        """The program of some of these lanes, (C,) by their places."""
+        return dataclasses.replace(self, seed_index_L=self.seed_index_L[places_C])
 
     def start(self, pack: Pack, init_scale_L: Tensor) -> Lane:
         """Lanes before their first step, (L, ...) each, in the dtype of their initial scales."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.entry import build
 from bench.lazy import torch
-from bench.training.compile import H100, Cost, Speed
+from bench.training.compile import CPU_CORE, H100, Cost, Speed
 from bench.training.pack import Pack, pack_key
 from bench.training.train import PackRun
 from bench.trial import Choice, Trial
@@ -27,8 +27,6 @@ MAX_MEMORY_SHARE = 0.7  # of the GPU, for one pack
 MAX_PACKS_PER_GPU = 8
 GPU_HEADROOM = 1.25  # on the measured memory of a pack
 CUDA_CONTEXT_BYTES = 600 * 2**20  # of a process, measured on an H100
-# Of one core, in the middle of what laptops and servers do.
-CPU_CORE = Speed(seconds_per_operation=5e-6, bytes_per_second=1e10, flops_per_second=3e10)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """train_pack(): the only training loop. Models of one trial, stacked into lanes and trained as one.
 
-Shapes: L lanes, S distinct seeds, T steps of a chunk, E batches of held-out data. A lane whose loss or gradient norm is
-not finite is frozen at that step and recorded; its neighbours never see it.
+Shapes: L lanes, C of them that are computed, S distinct seeds, T steps of a chunk, E batches of held-out data. A lane
+whose loss or gradient norm is not finite is frozen at that step and recorded; its neighbours never see it. On a CPU it
+leaves the pack where that pays (bench.training.living).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable
 from bench.training.history import History
 from bench.training.inductor import Compiling, Inductor, Uncompiled
 from bench.training.lane import Gradients, Lane, LaneProgram
-from bench.training.lanes import StackedProgram, freeze_non_finite, knob_tensors
+from bench.training.lanes import StackedProgram, freeze_non_finite
+from bench.training.living import Living
 from bench.training.pack import Pack, pack_key
 from bench.training.parts import MeanGradients
 from bench.training.tree import copy_tensors, has_form, map_tensors
@@ -60,9 +62,9 @@ class PackRun:
         self._dtype = getattr(torch, dtype)
         self._num_parts = self.program.workload.num_micro_batches
         self._history = History(pack, self.program.workload, device=self.device, dtype=self._dtype)
-        self._stacked = StackedProgram.of(self.program, pack, self.device)
-        self._knobs = knob_tensors(pack, self._dtype, self.device)
-        self._lanes = self._stacked.start(pack, self._knobs["init_scale"])
+        self._living = Living(self.program, pack, device=self.device, dtype=self._dtype)
+        # Where a trace is captured or compiled, that takes longer than it was tried for.
+        self._can_leave = self.device.type == "cpu" and compiling != "always"
         self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=self.num_steps)
         self._chunk = self._data.tensors
         self._held_out = held_out_parts(self.program.workload, self.device, self._dtype)
@@ -87,12 +89,29 @@ class PackRun:
     @property
     def num_diverged(self) -> int:
         """Number of lanes frozen so far."""
-        return sum(self.has_diverged)
+        return len(self.pack.trials) - self._living.num_living
 
     @property
     def has_diverged(self) -> list[bool]:
         """Whether each lane was frozen so far, in the pack's order."""
-        return (~self._lanes["alive"]).tolist()
+        return (~self._living.whole()["alive"]).tolist()
+
+    @property
+    def num_computed(self) -> int:
+        """Number of lanes that a step computes: all but those that diverged and left."""
+        return len(self._living.places_C)
+
+    @property
+    def _lanes(self) -> Lane:
+        return self._living.lanes
+
+    @property
+    def _knobs(self) -> dict[str, Tensor]:
+        return self._living.knobs
+
+    @property
+    def _stacked(self) -> StackedProgram:
+        return self._living.stacked
 
     def advance(self, *, max_steps: int | None = None, max_seconds: float = float("inf")) -> None:
         """Train until done, or until `max_steps` or `max_seconds` are used up.
@@ -107,6 +126,11 @@ class PackRun:
             self._measure_initial_loss()
         deadline = time.monotonic() + max_seconds
         while self.step < stop:
+            if self._can_leave and self.step % self._data.num_steps == 0:
+                self._counters["part"].zero_()  # a trace is taken with values, of which there is no part after the last
+                calls_left = (self.num_steps - self.step) * self._num_parts
+                if self._living.leave_where_it_pays(self.step_cost, calls_left=calls_left):
+                    self._compile()
             self._data.fill(self.step)
             self._run_to(min(self._data.end(self.step), stop))
             if self.num_diverged == len(self.pack.trials):
@@ -158,13 +182,13 @@ class PackRun:
     def look(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
         """Params, buffers and P of every layer (L, B, H, Q, K) on the probed part, as the coming step sees them.
 
-        Changes nothing, and what it gives stays as it is when training goes on.
+        NaN of lanes that left. Changes nothing, and what it gives stays as it is when training goes on.
         """
         assert not self.done, "a run that is done has no coming step"
         self._data.fill(self.step)
         with torch.no_grad():
             inside = self._stacked.look(self._lanes, self._chunk, self._counters["step"])
-        return map_tensors(inside, lambda t: t.clone())
+        return map_tensors(inside, self._living.placed)
 
     def step_cost(self) -> Cost:
         """What one step costs, or the gradients of one part of its batch."""
@@ -176,13 +200,8 @@ class PackRun:
 
     def state(self) -> dict[str, Any]:
         """All that a run needs to go on, on the CPU; `load` of it continues bit for bit on the same device."""
-        kept = {"lanes": self._lanes, "history": self._history.tensors}
-        return {
-            "pack": self.pack.id,
-            "step": self.step,
-            "wall_s": self.wall_s,
-            **map_tensors(kept, lambda t: t.cpu().clone()),
-        }
+        kept = map_tensors(self._kept(), lambda t: t.cpu().clone())
+        return {"pack": self.pack.id, "step": self.step, "wall_s": self.wall_s, **kept}
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from a `state` of the same pack.
@@ -191,12 +210,13 @@ class PackRun:
         """
         if state["pack"] != self.pack.id:
             raise ValueError(f"checkpoint of pack {state['pack']}, this is pack {self.pack.id}")
-        kept = {"lanes": self._lanes, "history": self._history.tensors}
+        kept = self._kept()
         if not has_form(kept, {name: state.get(name) for name in kept}):
             raise ValueError(f"checkpoint of pack {self.pack.id} is of a version that keeps something else")
         self.step, self.wall_s = state["step"], state["wall_s"]
         self._is_measured = self.step > 0
-        copy_tensors(self._lanes, state["lanes"])
+        if self._living.load(state["lanes"], state["computed"]):
+            self._is_compiled = False
         copy_tensors(self._history.tensors, state["history"])
         self._counters["step"].fill_(self.step)
         for name, each in self._history.observations.items():
@@ -205,15 +225,24 @@ class PackRun:
     def results(self) -> list[Result]:
         """How each lane ended, in the order of the pack."""
         assert self.done, "results of a pack that is not done"
-        return self._history.results(self._lanes["diverged_step"].tolist(), self.wall_s)
+        return self._history.results(self._living.whole()["diverged_step"].tolist(), self.wall_s)
 
     def traces(self) -> dict[str, polars.DataFrame]:
         """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane diverged."""
-        return self._history.traces(self._lanes["diverged_step"].tolist())
+        return self._history.traces(self._living.whole()["diverged_step"].tolist())
+
+    def _kept(self) -> dict[str, Any]:
+        """The tensors of a `state`, those of lanes of all L."""
+        living = self._living
+        return {"lanes": living.whole(), "history": self._history.tensors, "computed": living.is_computed()}
 
     def _measure_initial_loss(self) -> None:
         """Mean loss of the untrained model over as many batches as the final loss is a mean of, dropout as in that."""
         num_batches = self._history.loss_window
+        arguments = (self._lanes, self._chunk, self._counters["step"], self._counters["part"])
+        loss_L = torch.zeros_like(self._history.tensors["initial_loss"])
+        num_calls = num_batches * self._num_parts
+        loss_once = self._callable(self._stacked.loss, arguments, loss_L.copy_, num_calls=num_calls)
         total_L = torch.zeros(len(self.pack.trials), dtype=torch.float64, device=self.device)
         for step in range(num_batches):
             self.step = step
@@ -221,8 +250,8 @@ class PackRun:
             self._counters["step"].fill_(step)
             for part in range(self._num_parts):
                 self._counters["part"].fill_(part)
-                self._loss_once()
-                total_L += self._loss_L
+                loss_once()
+                total_L += loss_L
         self.step = 0
         self._is_measured = True
         self._counters["step"].fill_(0)
@@ -242,7 +271,7 @@ class PackRun:
         mean = {name: measure / num_batches for name, measure in total.items()}
         measures = self.program.workload.held_out_measures(mean)
         columns = [measures[name] for name in self._history.measures]
-        self._history.tensors["val"][row].copy_(torch.stack(columns, dim=-1))
+        self._history.tensors["val"][row].copy_(self._living.placed(torch.stack(columns, dim=-1)))
 
     def _run_to(self, end: int) -> None:
         due = {name: set(each.steps) for name, each in self._history.observations.items()}
@@ -260,10 +289,6 @@ class PackRun:
         self._compile_step()
         step, batch, history = self._counters["step"], self._counters["batch"], self._history
         self._observe_once = {name: self._compile_observation(name) for name in history.observations}
-        arguments = (self._lanes, self._chunk, step, self._counters["part"])
-        num_calls = history.loss_window * self._num_parts
-        self._loss_L = torch.zeros_like(history.tensors["initial_loss"])
-        self._loss_once = self._callable(self._stacked.loss, arguments, self._loss_L.copy_, num_calls=num_calls)
         if self._held_out:
             arguments = (self._lanes, self._held_out, batch, step)
             num_calls = len(history.eval_rows) * next(iter(self._held_out.values())).shape[0]
@@ -278,8 +303,8 @@ class PackRun:
         """Measures what the probes of one cadence measure and keeps it in the history's tensor of that name."""
         each, row = self._history.observations[name], self._counters[name]
 
-        def keep_observed(observed_LQA: Tensor) -> None:
-            self._history.tensors[name].index_copy_(0, row, observed_LQA[None])
+        def keep_observed(observed_CQA: Tensor) -> None:
+            self._write(name, row, observed_CQA)
             row.add_(1)
 
         observe = functools.partial(self._stacked.observe, probes=each.probes)
@@ -321,12 +346,17 @@ class PackRun:
 
     def _keep_trained(self, trained: tuple[Lane, Tensor, Tensor]) -> None:
         """Write in place what an update gave: the lanes after it, and the loss and gradient norm that it saw."""
-        lanes, loss_L, grad_norm_L = trained
+        lanes, loss_C, grad_norm_C = trained
         step = self._counters["step"]
         copy_tensors(self._lanes, lanes)
-        self._history.tensors["loss"].index_copy_(0, step, loss_L[None])
-        self._history.tensors["grad_norm"].index_copy_(0, step, grad_norm_L[None])
+        self._write("loss", step, loss_C)
+        self._write("grad_norm", step, grad_norm_C)
         step.add_(1)
+
+    def _write(self, name: str, row: Tensor, values_C: Tensor) -> None:
+        """Into a row of the history's tensor of that name; of lanes that left, NaN."""
+        values_L = values_C if self._living.is_whole else self._living.placed(values_C)
+        self._history.tensors[name].index_copy_(0, row, values_L[None])
 
     def _callable(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], Any], *, num_calls: int
