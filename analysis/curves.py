@@ -86,7 +86,9 @@ def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
     settings = pl.col("settings").fill_null("{}")
     text = settings.str.replace_all(r'[{}"]', "").str.replace_all(":", "=").str.replace_all(",", ", ")
     parts = [
-        pl.when(pl.col(name).n_unique().over(group) > 1).then(pl.format(f"{name}={{}}", pl.col(name)))
+        pl.when((pl.col(name).n_unique().over(group) > 1) & (pl.col(name).cast(pl.String) != "")).then(
+            pl.format(f"{name}={{}}", pl.col(name))
+        )
         for name in _SPLITTING
     ]
     parts.append(pl.when(settings != "{}").then(text))

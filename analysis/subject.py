@@ -15,6 +15,7 @@ from analysis.blown_up import with_margin
 from analysis.curves import ENTRY, with_knobs
 from analysis.losses import choose_loss
 from analysis.scores.costs import with_costs
+from analysis.scores.effects import EFFECT_COLUMNS, PAIR_COLUMNS, effects
 from analysis.scores.flags import with_flag
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.parts import ScoredEntry
@@ -68,6 +69,8 @@ class Subject(_Run):
     score: what the board is ordered by. loss: the one of SCORED_LOSSES that all scores are of.
     published: numbers of others to set beside these (analysis.references.load).
     blown_up_margin: of trials whose results have none of their own (analysis.blown_up).
+    intervened: RESULT_COLUMNS of the trials with an intervention, which stand on no board; pairs: PAIR_COLUMNS of
+    analysis.scores.effects, each of them with its twin among the results.
     controls: methods that are A/A controls, by label, and the label of what each is a control of.
     read_manifest: gives its JSON text, None where there is none. trace_lots: reads traces.
     is_measured: whether the traces of all trials are read, for the scores from traces.
@@ -83,6 +86,8 @@ class Subject(_Run):
     published: pl.DataFrame | None = None
     blown_up_margin: float = BLOWN_UP_MARGIN
     controls: Mapping[str, str] = field(default_factory=dict)
+    intervened: pl.DataFrame | None = None
+    pairs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAIR_COLUMNS))
     trace_lots: TraceLots = no_traces
     is_measured: bool = True
 
@@ -123,6 +128,15 @@ class Subject(_Run):
             return None
         trials = trials_to_measure(self.results, self.num_keys)
         return lot_measures(self.trace_lots(trials["trial_id"].to_list(), MEASURED_QUANTITIES), trials)
+
+    @cached_property
+    def effects(self) -> pl.DataFrame:
+        """EFFECT_COLUMNS of the interventions, of the training loss; no row without any."""
+        if self.intervened is None:
+            return pl.DataFrame(schema=EFFECT_COLUMNS)
+        ids = {*self.pairs["trial_id"], *self.pairs["twin_id"]}
+        both = pl.concat([self.results.select(self.intervened.columns), self.intervened])
+        return effects(both, self.pairs, self.trace_lots(ids, ("loss",)))
 
     def traces(self, trial_ids: Collection[str]) -> pl.DataFrame:
         """trial_id and TRACE_COLUMNS of these trials; no rows of one that left no trace."""

@@ -48,7 +48,7 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A named entry (a method, workload, optimizer or schedule) with every parameter resolved."""
+    """A named entry (a method, workload, optimizer, schedule or intervention) with every parameter resolved."""
 
     name: str
     params: Mapping[str, Any]
@@ -105,6 +105,7 @@ class Choices:
     method: Choice
     optimizer: Choice
     schedule: Choice
+    intervention: Choice | None = None  # none: the untouched twin
 
     @property
     def choices(self) -> dict[str, Choice]:

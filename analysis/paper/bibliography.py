@@ -14,6 +14,7 @@ import polars as pl
 from analysis.scores.registry import REGISTRY
 from analysis.text import entry_name
 from bench.entry import load_class
+from bench.interventions import INTERVENTIONS
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.workloads import WORKLOADS
@@ -29,6 +30,7 @@ ENTRIES: dict[str, dict[str, str]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "workload": WORKLOADS,
+    "intervention": INTERVENTIONS,
 }
 
 # Presets of a workload's parameter `model`, which say more than the workload's name.
@@ -44,6 +46,7 @@ STATISTIC_SOURCES: dict[str, Keys] = {
     "jackknife": ("efron1981jackknife",),
     "unseen_cliffs": ("johnson1940applications",),
     "holm": ("holm1979simple",),
+    "paired_shares": ("newcombe1998improved",),
     "rank_agreement": ("spearman1904proof", "kendall1945treatment"),
     "rank_ranges": ("mogstad2024inference",),
     "equal_variances": _EQUAL_VARIANCES,

@@ -155,7 +155,7 @@ def _uncited(subject: Subject, imported: pl.DataFrame) -> dict[str, str]:
     own = subject.results.join(imported, on="trial_id", how="anti")
     found: dict[str, str] = {}
     for frame, reason in ((imported, "imported: add its source"), (own, "the suite's own code: add its source")):
-        for kind in ("method", "optimizer", "schedule", "workload"):
+        for kind in ("method", "optimizer", "schedule", "workload", "intervention"):
             named = frame.filter(pl.col(kind) != UNNAMED[kind])[kind]
             found |= _without_keys(kind, named.unique().sort(), reason)
     return found | _without_keys("score", [subject.score], "add its source")

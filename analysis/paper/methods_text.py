@@ -99,7 +99,14 @@ def methods_text(
 
 
 def _training(own: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
-    return [*_what(own, suite), *_optimizers(own, suite), _grid(own), _decayed(own, suite), _seeds(own)]
+    return [
+        *_what(own, suite),
+        *_optimizers(own, suite),
+        _grid(own),
+        _decayed(own, suite),
+        *_interventions(suite),
+        _seeds(own),
+    ]
 
 
 def _what(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
@@ -146,6 +153,19 @@ def _decayed(results: pl.DataFrame, suite: Mapping[str, Any]) -> str:
         return ""
     policies = dict.fromkeys(entry["decays"] if "decays" in entry else EARLIER["decays"] for entry in ours)
     return f"Weight decay acted on {' or on '.join(DECAYED[policy] for policy in policies)}. "
+
+
+def _interventions(suite: Mapping[str, Any]) -> Text:
+    """What was done to trials beside their twins; nothing where nothing was."""
+    if not suite.get("interventions"):  # which a suite without any does not write
+        return []
+    named = sorted({str(entry["name"]) for entry in suite["interventions"]})
+    return [
+        "Beside each trial the same with an intervention was trained in one batch of models, equal to it to the bit "
+        "until the intervention acts: ",
+        *cited("intervention", named, _constants(suite, "interventions")),
+        ". ",
+    ]
 
 
 def _seeds(results: pl.DataFrame) -> str:

@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis.across.optimizer_matrix import optimizer_matrix, rank_correlations
 from analysis.curves import groups_of, label_of
+from analysis.figures.effects import effect_plot
 from analysis.figures.knobs import joint_heat_map, optimizer_matrix_chart
 from analysis.figures.of_a_suite import Drawn, few_methods
 from analysis.knobs import varied_knobs
@@ -22,12 +23,15 @@ from analysis.scores.lr_shift import lr_shift
 from analysis.scores.separation import seeds_to_separate
 from analysis.subject import Subject
 from analysis.tables.costs import cost_group
+from analysis.tables.effects import effect_group
 from analysis.tables.guards import separation_group, shift_group
 from analysis.tables.knobs import area_group, sensitivity_group, transfer_group
 from analysis.tables.latex import NEEDS, group_latex
 from analysis.tables.markdown import group_markdown
 from analysis.tables.optimizers import optimizer_group
+from analysis.text import entry_name
 
+_EFFECT_NOTE = "Mean over pairs of one seed; bars: 95% interval; a failure counts as the loss at init"
 _MAP_NOTE = "×: at least one seed diverged, so the cell counts as its loss at init; ring: the best cell"
 
 
@@ -37,6 +41,7 @@ def report_sections(subject: Subject) -> list[Section]:
     sections = (
         _guards(choose_loss(subject.compared, loss), subject.score),
         other_scores(subject.entries, loss),
+        _effects(subject.effects),
         _costs(board),
         _knobs(subject.scored, loss),
         _optimizers(board.filter(control_of=""), loss),
@@ -51,6 +56,22 @@ def _guards(results: pl.DataFrame, score: str) -> Section:
         title="How far to trust the order",
         groups=(separation_group(separation), shift_group(shifts)),
         data={"seeds_to_separate.csv": separation, "lr_shift.csv": shifts},
+    )
+
+
+def _effects(found: pl.DataFrame) -> Section:
+    """What interventions did, and when, beside untouched twins."""
+    figures = []
+    kinds = found.with_columns(kind=pl.col("intervention").map_elements(entry_name, pl.String))
+    for key, rows in groups_of(kinds, "workload", "method", "kind"):
+        title, place = "What an intervention costs, by when it begins", label_of(key)
+        draw = partial(effect_plot, rows.drop("kind"), title=title, subtitle=f"{place}\n{_EFFECT_NOTE}")
+        figures.append(Drawn(kind="effects", title=title, place=place, draw=draw, summary=rows))
+    return Section(
+        title="Effects of interventions",
+        groups=(effect_group(found),),
+        data={"effects.csv": found},
+        figures=tuple(figures),
     )
 
 

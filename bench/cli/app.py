@@ -18,6 +18,7 @@ from bench.cli.compare import add_compare_command
 from bench.cli.data import data_app
 from bench.cli.diff import add_diff_command
 from bench.cli.doctor import add_doctor_command
+from bench.cli.effects import add_effects_command
 from bench.cli.export import add_export_commands
 from bench.cli.figures import add_figures_command
 from bench.cli.imports import add_import_commands
@@ -142,6 +143,7 @@ def run(
 add_search_commands(app)
 add_cluster_commands(app)
 add_scores_commands(app)
+add_effects_command(app)
 add_compare_command(app)
 add_export_commands(app)
 add_figures_command(app)

@@ -117,7 +117,7 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
     _check_outcomes(rows, file.shown)
     _refuse_duplicates(rows, settings, file.shown)
     results = tuple(_result(row, of_row, absent, reading) for row, of_row in zip(rows, settings, strict=True))
-    assumed = {name: value for name, value in absent.items() if name not in cells.columns}
+    assumed = {name: value for name, value in absent.items() if name not in cells.columns and value != ""}
     if reading.workload is not None:
         del assumed["workload"]
     by_row = file.traces.partition_by("row", as_dict=True, include_key=False)

@@ -57,6 +57,7 @@ class Method:
     rows_sum_to_one: ClassVar[bool] = True
     rows_are_signed: ClassVar[bool] = False  # P may be negative, as where rows are subtracted
     ties_query_and_key: ClassVar[bool] = False  # one projection serves both
+    reads_logits: ClassVar[bool] = True  # `weights` follow from `logits`, so that what changes these changes those
     reads_max_logits: ClassVar[bool] = False  # `limit_projections` is to be called after every update
     roles: ClassVar[tuple[str, ...]] = ()  # further projections of a layer's input, as wide as its queries
 

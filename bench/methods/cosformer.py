@@ -27,6 +27,7 @@ class CosFormer(Method):
     source = "Qin et al. 2022"
     sources = ("qin2022cosformer",)
     controls = "variance: entropy does not depend on the scale of the logits; rows: near keys count more"
+    reads_logits = False
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
         num_queries, num_keys = mask_QK.shape

@@ -44,6 +44,7 @@ class KernelAttention(Method):
     source = "Hong & Lee 2025"
     sources = ("hong2025variance",)
     controls = "variance: entropy does not depend on the scale of the logits"
+    reads_logits = False
 
     eps: Annotated[float, Ge(0)] = 0.0
 

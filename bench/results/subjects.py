@@ -17,6 +17,7 @@ from bench.imports.tidy_file import printable, read_tidy
 from bench.imports.wishes import Wishes
 from bench.lazy import polars
 from bench.results.controls import controls_named, controls_of
+from bench.results.effects import twin_pairs
 from bench.results.margins import margin_of, with_margins
 from bench.results.standings import answers, groups, stand, trail
 from bench.results.stored import Stored
@@ -114,6 +115,9 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
     results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted.keys()) | is_beside)
     results = _labelled(results, wanted)
     finished = _finished(results)
+    pairs = twin_pairs(suite)
+    is_intervened = polars.col("trial_id").is_in(pairs["trial_id"].to_list())
+    intervened, results = results.filter(is_intervened), results.filter(~is_intervened)
     if results.is_empty():
         why = f"{store.shown_uri}: no trial of suite {suite.name!r} has a result yet; run it first"
         raise UsageError(why + _of_earlier_version(suite, store))
@@ -133,6 +137,8 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
         loss=loss,
         published=published,
         controls=controls_of(suite),
+        intervened=intervened if suite.interventions else None,
+        pairs=pairs,
         read_manifest=functools.partial(manifest_with_imports, store, suite.name),
         trace_lots=functools.partial(trace_lots, store, suite.name),
     )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from analysis.text import escape_markdown
 from bench.entry import load_class, parameters
 from bench.errors import ENTRY_ERRORS, reason
+from bench.interventions import INTERVENTIONS
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
@@ -113,6 +114,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "workloads": lambda: entry_rows(WORKLOADS),
     "optimizers": lambda: entry_rows(OPTIMIZERS),
     "schedules": lambda: entry_rows(SCHEDULES),
+    "interventions": lambda: entry_rows(INTERVENTIONS),
     "probes": lambda: entry_rows(PROBES),
     "knobs": knob_rows,
     "searches": lambda: entry_rows(SEARCHES, hidden=FROM_SUITE),

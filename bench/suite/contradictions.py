@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.entry import load_class
+from bench.entry import build, load_class
+from bench.interventions import INTERVENTIONS
+from bench.interventions.base import Intervention, OnAttention
+from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
 from bench.probes import PROBES
@@ -12,10 +16,12 @@ from bench.suite.errors import dotted, problem
 from bench.suite.kinds import KINDS
 from bench.suite.knobs import KnobGrid
 from bench.trace import TRAINING_QUANTITIES
-from bench.trial import KNOB_NAMES
+from bench.trial import KNOB_NAMES, Choice
+from bench.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from bench.suite.suite import Suite
+    from bench.workloads.base import Workload
 
 MAX_TRIALS = 1_000_000
 
@@ -62,6 +68,38 @@ def idle_knobs(suite: Suite) -> list[Any]:
                 message = f"{knob} has no effect with optimizer {choice.label!r} ({place}); remove one of them"
                 problems.append(problem(message, loc=("knobs", knob), at_key=True))
     return problems
+
+
+def interventions_without_effect(suite: Suite) -> list[Any]:
+    """An intervention after the last step, on a layer or head that no workload has, or on logits that no row reads."""
+    problems = {}
+    for choice in suite.entries["interventions"]:
+        place = ("interventions", [one.name for one in suite.interventions].index(choice.name))
+        intervention: Intervention = build(INTERVENTIONS, choice)
+        for message in (
+            *(text for one in suite.entries["workloads"] for text in _misplaced(intervention, build(WORKLOADS, one))),
+            *_unread(intervention, suite.methods),
+        ):
+            problems.setdefault(message, problem(f"{choice.label}: {message}", loc=place))
+    return list(problems.values())
+
+
+def _misplaced(intervention: Intervention, workload: Workload) -> Iterator[str]:
+    """What a workload lacks of the places and times at which an intervention acts."""
+    counts = {"layer": workload.num_layers, "head": workload.attention[0].num_heads}
+    for (name, count), numbers in zip(counts.items(), intervention.where, strict=True):
+        if missing := [number for number in numbers or () if number >= count]:
+            yield f"{name} {missing[0]} is not there; every workload must have it, and one has {name}s 0 to {count - 1}"
+    if intervention.from_step >= workload.num_steps:
+        yield (
+            f"from_step must be below num_steps of every workload ({workload.num_steps}), got {intervention.from_step}"
+        )
+
+
+def _unread(intervention: Intervention, methods: Sequence[Choice]) -> Iterator[str]:
+    deaf = [one.label for one in methods if not load_class(METHODS.get(one.name, one.name)).reads_logits]
+    if deaf and isinstance(intervention, OnAttention) and intervention.acts_on_logits:
+        yield f"it acts on logits, and the rows of {', '.join(deaf)} follow from none; remove one of them"
 
 
 def probes_of_one_quantity(suite: Suite) -> list[Any]:

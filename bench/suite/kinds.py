@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.interventions import INTERVENTIONS
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
@@ -44,7 +45,10 @@ KINDS: dict[str, Kind] = {
     "methods": Kind(word="method", entries=METHODS, base="bench.methods.base:Method"),
     "optimizers": Kind(word="optimizer", entries=OPTIMIZERS, base="bench.optimizers.base:Optimizer"),
     "schedules": Kind(word="schedule", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),
+    "interventions": Kind(word="intervention", entries=INTERVENTIONS, base="bench.interventions.base:Intervention"),
 }
+# Kinds of which a trial may have none: beside each trial that has one, a suite has the same trial without.
+TWINNED = ("interventions",)
 # By the fields of a suite that hold entries: one of each of KINDS makes a trial; every trial has all probes.
 ENTRY_FIELDS: dict[str, Kind] = KINDS | {
     "probes": Kind(word="probe", entries=PROBES, base="bench.probes.base:Probe"),

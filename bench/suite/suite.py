@@ -33,11 +33,19 @@ from pydantic import (
 from bench.entry import load_class
 from bench.errors import UsageError
 from bench.probes import DEFAULT_PROBES
-from bench.suite.contradictions import MAX_TRIALS, axes, idle_knobs, probes_of_one_quantity, too_large, warmups_too_long
+from bench.suite.contradictions import (
+    MAX_TRIALS,
+    axes,
+    idle_knobs,
+    interventions_without_effect,
+    probes_of_one_quantity,
+    too_large,
+    warmups_too_long,
+)
 from bench.suite.entry import resolve
 from bench.suite.errors import dotted, explain, problem, reject, show
 from bench.suite.file import Document, Loc, parse_document, read_document
-from bench.suite.kinds import ENTRY_FIELDS, KINDS
+from bench.suite.kinds import ENTRY_FIELDS, KINDS, TWINNED
 from bench.suite.knobs import STRICT, KnobGrid, LogGrid, distinct, listed
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
@@ -120,6 +128,11 @@ class Suite(BaseModel):
     schedules: Entries = Field(
         ("constant",), min_length=1, validate_default=True, description="factor on the learning rate after warmup"
     )
+    interventions: Entries = Field(
+        (),
+        exclude_if=lambda entries: not entries,
+        description="what is done to a run from a step on; every trial is trained without, too, beside those with each",
+    )
     knobs: KnobGrid
     seeds: Annotated[
         tuple[Annotated[int, Ge(0), Lt(2**32)], ...], BeforeValidator(_seeds), AfterValidator(distinct)
@@ -165,7 +178,8 @@ class Suite(BaseModel):
     def num_trials(self) -> int:
         """Length of `expand()`."""
         entries = [sum(self._sweeps.num_variants(kind, choice) for choice in getattr(self, kind)) for kind in KINDS]
-        return math.prod(number or 1 for number in entries) * math.prod(axes(self).values())
+        with_twins = [number + (kind in TWINNED) or 1 for kind, number in zip(KINDS, entries, strict=True)]
+        return math.prod(with_twins) * math.prod(axes(self).values())
 
     @property
     def most_trials(self) -> int:
@@ -232,8 +246,9 @@ class Suite(BaseModel):
         return {"probe_every": self.probe_every, "probes": None if _are_default_probes(probes) else probes}
 
     def combinations(self) -> Iterator[dict[str, Any]]:
-        """Every combination of entries by the word of their kind, each a choice; None of a kind that has no entries."""
-        for choices in itertools.product(*(self.entries[kind] or (None,) for kind in KINDS)):
+        """Every combination of entries by the word of their kind, each a choice; None of an intervention: the twin."""
+        options = [(*((None,) if kind in TWINNED else ()), *self.entries[kind]) or (None,) for kind in KINDS]
+        for choices in itertools.product(*options):
             yield {kind.word: choice for kind, choice in zip(KINDS.values(), choices, strict=True)}
 
     @field_validator("search", mode="before")
@@ -251,7 +266,12 @@ class Suite(BaseModel):
             kind: tuple(variant for choice in entries for variant in self._sweeps.variants(kind, choice))
             for kind, entries in choices.items()
         }
-        if problems := [*warmups_too_long(self), *idle_knobs(self), *probes_of_one_quantity(self)]:
+        if problems := [
+            *warmups_too_long(self),
+            *idle_knobs(self),
+            *probes_of_one_quantity(self),
+            *interventions_without_effect(self),
+        ]:
             reject(*problems)
         if self.search is not None:
             values = getattr(self.knobs, self.search.knob, ())

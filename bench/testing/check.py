@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.entry import build
 from bench.errors import ENTRY_ERRORS, UsageError, reason
+from bench.interventions.base import OnAttention
 from bench.methods.base import Heads
 from bench.suite import Suite
 from bench.suite.kinds import ENTRY_FIELDS
@@ -19,6 +20,7 @@ from bench.testing.methods import METHOD_PROPERTIES
 from bench.testing.optimizers import OPTIMIZER_PROPERTIES
 from bench.testing.probes import PROBE_PROPERTIES
 from bench.testing.properties import Property, PropertyError
+from bench.testing.rows import FOLLOWS_LOGITS
 from bench.testing.schedules import SCHEDULE_PROPERTIES
 from bench.testing.workloads import PARAMETERS_OF_A_WORKLOAD, WORKLOAD_PROPERTIES
 from bench.workloads import WORKLOADS
@@ -62,6 +64,8 @@ def refuse_broken(suite: Suite) -> None:
         entry = build(ENTRY_FIELDS[field].entries, choice)
         subject = _sampled_case(suite, entry) if field == "methods" else entry
         sampled = {name: one for name, one in PROPERTIES[field].items() if one.is_sampled}
+        if field == "methods" and _intervenes_in_logits(suite):
+            sampled["weights follow from logits, or `reads_logits = False`"] = FOLLOWS_LOGITS
         for finding in (_finding(name, one, entry, subject) for name, one in sampled.items()):
             if not finding.has_passed:
                 place = suite.place((field, index))
@@ -69,6 +73,11 @@ def refuse_broken(suite: Suite) -> None:
                 break  # what follows from the first is not said again
     if broken:
         raise UsageError("\n".join(broken))
+
+
+def _intervenes_in_logits(suite: Suite) -> bool:
+    interventions = [build(ENTRY_FIELDS["interventions"].entries, one) for one in suite.interventions]
+    return any(isinstance(one, OnAttention) and one.acts_on_logits for one in interventions)
 
 
 def _sampled_case(suite: Suite, method: Any) -> MethodCase:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.methods.base import Mask
+from bench.methods.base import Mask, State
 from bench.probes.attention import frobenius_norm, row_entropies, row_mass, uniform_entropy
 from bench.probes.base import Attention
 from bench.testing.method_case import NUM_BATCH, MethodCase
 from bench.testing.properties import Property, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROUNDING = 1e-5  # of sums of some ten numbers in float32
 
@@ -98,6 +103,29 @@ def entropy_norm_and_mass_are_bounded(case: MethodCase) -> str:
     return f"entropy at most {largest:.3g} nats"
 
 
+def weights_follow_from_logits(case: MethodCase) -> str:
+    """Other logits give other weights, unless the method declares that it reads none."""
+    mask = case.masks["full"]
+    q_BHQD, k_BHKD = case.queries_and_keys(3, mask)
+    method = case.method
+
+    class Sharper(type(method)):
+        def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+            return 2 * super().logits(q_BHQD, k_BHKD, mask_QK, state)
+
+    sharper = Sharper(**{field.name: getattr(method, field.name) for field in dataclasses.fields(method)})
+    state = case.state(1)
+    plain, other = (one.weights(q_BHQD, k_BHKD, mask.allowed_QK, state) for one in (method, sharper))
+    follows = not torch.equal(plain, other)
+    require(
+        follows == method.reads_logits,
+        "they do; declare `reads_logits = True`"
+        if follows
+        else "they do not; read `self.logits(q, k, mask, state)`, or declare `reads_logits = False`",
+    )
+    return "they do" if follows else "declared to read none"
+
+
 def _layer(case: MethodCase, mask: Mask, scale: float) -> Attention:
     """What probes see of queries and keys that were multiplied by `scale`."""
     q_BHQD, k_BHKD = case.queries_and_keys(3, mask)
@@ -109,6 +137,9 @@ def _layer(case: MethodCase, mask: Mask, scale: float) -> Attention:
         rows_are_signed=case.method.rows_are_signed,
     )
 
+
+# Of methods whose logits a suite intervenes in; to others it does not matter.
+FOLLOWS_LOGITS = Property(of="weights", check=weights_follow_from_logits, is_sampled=True)
 
 ROW_PROPERTIES: dict[str, Property] = {
     "weights have their shape and dtype": Property(of="weights", check=have_their_shape, is_sampled=True),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from bench.entry import build
 from bench.errors import UsageError
+from bench.interventions.base import Intervention
 from bench.lazy import torch
 from bench.methods import METHODS
 from bench.methods.base import Method
@@ -20,6 +21,7 @@ from bench.optimizers.layers import over_layers, stack_layers, unstack_layers
 from bench.optimizers.schedules import Schedule
 from bench.probes.base import Probe
 from bench.randomness import normal
+from bench.training.interventions import in_layers, intervened, intervened_grads, intervened_lr, intervened_params
 from bench.trial import Trial
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
@@ -59,16 +61,22 @@ class Gradients(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class LaneProgram:
-    """What the lanes of a pack have in common. is_reference: attention by the dense reference alone."""
+    """What the lanes of a pack have in common. is_reference: attention by the dense reference alone.
+
+    interventions: those of bench.training.interventions.kinds_of, whose plans are among the buffers of each lane.
+    """
 
     workload: Workload
     method: Method
     optimizer: Optimizer
     schedule: Schedule
+    interventions: tuple[Intervention, ...] = ()
     is_reference: bool = False
 
     @classmethod
-    def of(cls, trial: Trial, *, is_reference: bool = False) -> LaneProgram:
+    def of(
+        cls, trial: Trial, *, interventions: tuple[Intervention, ...] = (), is_reference: bool = False
+    ) -> LaneProgram:
         """The program that a trial names. Raises UsageError if the data here are not those of the trial."""
         workload = build(WORKLOADS, trial.workload)
         digest = workload.data_digest()
@@ -79,14 +87,20 @@ class LaneProgram:
             )
         return cls(
             workload=workload,
-            method=build(METHODS, trial.method),
+            method=intervened(build(METHODS, trial.method), interventions),
             optimizer=build(OPTIMIZERS, trial.optimizer),
             schedule=build(SCHEDULES, trial.schedule),
+            interventions=interventions,
             is_reference=is_reference,
         )
 
-    def start(self, seed: Tensor, init_scale: Tensor, constants: Tensors | None = None) -> Lane:
-        """The lane before its first step, in the dtype of `init_scale`; constants: the optimizer's that are its own."""
+    def start(
+        self, seed: Tensor, init_scale: Tensor, constants: Tensors | None = None, plans: Tensors | None = None
+    ) -> Lane:
+        """The lane before its first step, in the dtype of `init_scale`.
+
+        constants: the optimizer's that are its own. plans: when, where and how strongly each intervention acts on it.
+        """
         optimizer = self._optimizer_of(constants or {})
         step = torch.zeros((), dtype=torch.int64, device=seed.device)
 
@@ -96,7 +110,7 @@ class LaneProgram:
         params, buffers = self.workload.init(self.method, draw, init_scale)
         return {
             "params": params,
-            "buffers": buffers,
+            "buffers": buffers | {name: plan.clone() for name, plan in (plans or {}).items()},
             "optimizer": {
                 name: over_layers(functools.partial(optimizer.init, name), name, p)
                 for name, p in stack_layers(params, self.workload.layers).items()
@@ -110,7 +124,7 @@ class LaneProgram:
     def gradients(self, lane: Lane, batch: Tensors, step: Tensor, part: Tensor) -> Gradients:
         """Gradients of a batch, or of one of its `num_micro_batches` parts (`part`, counted from 0)."""
         refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
-        buffers = refreshed | self._counters(lane, step, part)
+        buffers = refreshed | self._of_step(lane, step, part)
         mode = Mode(is_training=True, max_logits=self.method.reads_max_logits, is_reference=self.is_reference)
 
         def objective(params: Tensors) -> tuple[Tensor, tuple[Tensor, list[Tensor], Tensors]]:
@@ -130,9 +144,11 @@ class LaneProgram:
         """
         loss, layers = gradients["loss"], self.workload.layers
         before = stack_layers(lane["params"], layers)
-        grads, grad_norm = self._clipped(gradients["grads"], knobs["grad_clip"], step)
+        acted = intervened_grads(self.interventions, lane["buffers"], lane["seed"], gradients["grads"], step)
+        grads, grad_norm = self._clipped(acted, knobs["grad_clip"], step)
         params, optimizer = self._stepped(lane, before, grads, knobs, step)
         params = self._limited(params, gradients["max_logits"], lane["params"], step)
+        params = intervened_params(self.interventions, lane["buffers"], before, params, layers, step)
         finite = loss.isfinite() & grad_norm.isfinite()
         alive = lane["alive"] & finite
         after: Lane = {
@@ -203,7 +219,8 @@ class LaneProgram:
     ) -> tuple[Tensors, dict[str, Tensors]]:
         """Stacked params after the optimizer's update, and its state. before, grads: stacked."""
         factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)
-        scheduled = knobs | {"lr": knobs["lr"] * factor, "lr_factor": factor}
+        lr = intervened_lr(self.interventions, lane["buffers"], knobs["lr"] * factor, step)
+        scheduled = knobs | {"lr": lr, "lr_factor": factor}
         optimizer = self._optimizer_of(lane["constants"])
         params: Tensors = {}
         states: dict[str, Tensors] = {}
@@ -235,10 +252,12 @@ class LaneProgram:
 
     def _buffers(self, lane: Lane, step: Tensor, part: Tensor | None = None) -> Tensors:
         refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
-        return refreshed | self._counters(lane, step, torch.zeros_like(step) if part is None else part)
+        return refreshed | self._of_step(lane, step, torch.zeros_like(step) if part is None else part)
 
-    def _counters(self, lane: Lane, step: Tensor, part: Tensor) -> Tensors:
-        return {"step": step, "seed": lane["seed"], "draw": step * self.workload.num_micro_batches + part}
+    def _of_step(self, lane: Lane, step: Tensor, part: Tensor) -> Tensors:
+        """What the buffers hold while a step is computed: its counters, and what intervenes in it."""
+        acting = in_layers(self.interventions, lane["buffers"], step, self.workload.layers)
+        return acting | {"step": step, "seed": lane["seed"], "draw": step * self.workload.num_micro_batches + part}
 
 
 def _gradients(value: Tensor, params: Sequence[Tensor]) -> Sequence[Tensor]:

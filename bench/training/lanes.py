@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
 from bench.probes.base import Probe
+from bench.training.interventions import lane_plans
 from bench.training.lane import Gradients, Lane, LaneProgram
 from bench.training.pack import Pack
 from bench.training.tree import map_tensors, tensors_of
@@ -73,8 +74,9 @@ class StackedProgram:
             name: torch.tensor(values, dtype=torch.float64, device=init_scale_L.device)
             for name, values in pack.constant_lanes().items()
         }
-        start = self._over_lanes(self.program.start, (0, 0, 0 if constants else None))
-        lanes = start(self.seeds_S[self.seed_index_L], init_scale_L, constants)
+        plans = lane_plans(pack, self.program.interventions, self.program.workload, init_scale_L.device)
+        start = self._over_lanes(self.program.start, (0, 0, 0 if constants else None, 0 if plans else None))
+        lanes = start(self.seeds_S[self.seed_index_L], init_scale_L, constants, plans)
         # Clones: tensors that do not depend on the lane come out of vmap as views of one value.
         return map_tensors(lanes, lambda t: t.contiguous().clone())
 

@@ -1,13 +1,16 @@
-"""Packs: trials that differ only in lane knobs, constants of the optimizer and seed, trained as a batch of models."""
+"""Packs: trials that differ only in lane knobs, the optimizer's constants, seed and intervention: a batch of models."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.trial import KNOB_NAMES, Trial, canonical_json
+
+_OF_LANES = ("knobs", "seed", "intervention")  # what trials of one pack may differ in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,9 @@ class Pack:
 
     def __post_init__(self) -> None:
         assert self.trials, "a pack has at least one lane"
-        assert len({pack_key(trial) for trial in self.trials}) == 1, "lanes differ in more than lane knobs and seed"
+        assert len({pack_key(trial) for trial in self.trials}) == 1, (
+            "lanes differ in more than lane knobs, seed and intervention"
+        )
 
     @property
     def id(self) -> str:
@@ -53,11 +58,20 @@ def pack_key(trial: Trial) -> str:
     plain["optimizer"]["params"] = {
         name: value for name, value in plain["optimizer"]["params"].items() if name not in lane_constants(trial)
     }
-    return canonical_json({name: value for name, value in plain.items() if name not in ("knobs", "seed")})
+    return canonical_json({name: value for name, value in plain.items() if name not in _OF_LANES})
+
+
+def _twins(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Trials that differ in nothing but their intervention, side by side, in the order of the first of each."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        untouched = trial if trial.intervention is None else dataclasses.replace(trial, intervention=None)
+        groups.setdefault(untouched.id, []).append(trial)
+    return list(groups.values())
 
 
 def make_packs(trials: Iterable[Trial], *, max_lanes: int | Callable[[Trial], int]) -> list[Pack]:
-    """Packs of nearly equal size in the order of the trials' first appearance.
+    """Packs of nearly equal size in the order of the trials' first appearance; twins share one, if one can hold them.
 
     max_lanes: the most lanes, or what gives it for a pack of trials like this one.
     """
@@ -67,7 +81,11 @@ def make_packs(trials: Iterable[Trial], *, max_lanes: int | Callable[[Trial], in
     packs = []
     for group in groups.values():
         limit = max_lanes if isinstance(max_lanes, int) else max_lanes(group[0])
-        num_packs = -(-len(group) // limit)
-        bounds = [len(group) * i // num_packs for i in range(num_packs + 1)]
-        packs += [Pack(trials=tuple(group[a:b])) for a, b in itertools.pairwise(bounds)]
+        units = _twins(group)
+        widest = max(len(unit) for unit in units)
+        if widest > limit:  # twins that no pack can hold together
+            units, widest = [[trial] for trial in group], 1
+        num_packs = -(-len(units) // (limit // widest))
+        bounds = [len(units) * i // num_packs for i in range(num_packs + 1)]
+        packs += [Pack(trials=tuple(itertools.chain(*units[a:b]))) for a, b in itertools.pairwise(bounds)]
     return packs

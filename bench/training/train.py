@@ -17,6 +17,7 @@ from bench.training.chunk import Chunk, held_out_parts
 from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable, trace
 from bench.training.history import History
 from bench.training.inductor import Compiling, Inductor, Uncompiled
+from bench.training.interventions import kinds_of
 from bench.training.lane import Gradients, Lane, LaneProgram
 from bench.training.lanes import StackedProgram, freeze_non_finite
 from bench.training.living import Living
@@ -54,7 +55,7 @@ class PackRun:
     ) -> None:
         self.pack = pack
         self.device = torch.device(device)
-        self.program = LaneProgram.of(pack.trials[0], is_reference=is_reference)
+        self.program = LaneProgram.of(pack.trials[0], interventions=kinds_of(pack), is_reference=is_reference)
         assert len(pack.trials) <= (self.program.workload.max_lanes or len(pack.trials)), "more lanes than allowed"
         self.num_steps = pack.trials[0].num_steps
         self.step = 0
@@ -74,7 +75,9 @@ class PackRun:
         }
         first = pack.trials[0]
         label = f"{first.method.label} on {first.workload.label}"
-        self._inductor = Inductor(compiling=compiling, program=f"{device} {pack_key(first)}", label=label)
+        self._inductor = Inductor(
+            compiling=compiling, program=f"{device} {pack_key(first)} {self.program.interventions}", label=label
+        )
         self._is_compiled = self._is_measured = False  # measured: the initial loss
 
     @property

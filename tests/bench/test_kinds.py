@@ -1,4 +1,4 @@
-"""The kinds of what a trial is made of: ids in stores stay valid, and a fifth kind is a line in each of three files."""
+"""The kinds of what a trial is made of: ids in stores stay valid, and one more is a line in each of three files."""
 
 import dataclasses
 import hashlib
@@ -21,16 +21,20 @@ EARLIER = {
     "paper_table1": (665, "049926a410c9a8b9", "ca1426781b532e3249e3233fa7eb1c2f512ba9da5c136caef40749d0e891485f"),
     "quickstart": (108, "abe600b08ef76ef0", "470dfe99e84cd79f2d516368bed73d1fdda6e78c6d3999647f3e72e5cc171e06"),
 }
-# A fifth kind, which a suite may leave out: file, the line before, the new line.
-FIFTH = (
-    ("bench/trial.py", "    schedule: Choice\n", "    intervention: Choice | None = None\n"),
+# A further kind, which a suite may leave out: file, the line before, the new line.
+FURTHER = (
+    (
+        "bench/trial.py",
+        "    intervention: Choice | None = None  # none: the untouched twin\n",
+        "    curriculum: Choice | None = None\n",
+    ),
     (
         "bench/suite/kinds.py",
-        '    "schedules": Kind(word="schedule", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),\n',
-        '    "interventions": Kind(word="intervention", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),'
-        "\n",
+        '    "interventions": Kind(word="intervention", entries=INTERVENTIONS, '
+        'base="bench.interventions.base:Intervention"),\n',
+        '    "curricula": Kind(word="curriculum", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),\n',
     ),
-    ("bench/suite/suite.py", "    knobs: KnobGrid\n", "    interventions: Entries = ()\n"),
+    ("bench/suite/suite.py", "    knobs: KnobGrid\n", "    curricula: Entries = ()\n"),
 )
 PROGRAM = """
 import json, sys
@@ -44,9 +48,9 @@ shipped = load_suite("suites/quickstart.yaml")
 one = {"name": "s", "workloads": ["in_context_regression"], "methods": ["softmax"], "optimizers": ["sgd"],
        "knobs": {"lr": [0.1, 1.0]}, "seeds": 1, "probe_every": 10}
 bare = Suite(**one).expand()
-both = Suite(**one, interventions=["cosine", "inverse_sqrt"]).expand()
-single = Suite(**one, interventions=["cosine"]).expand()
-searched = Suite(**one, interventions=["cosine", "inverse_sqrt"], search="edge")
+both = Suite(**one, curricula=["cosine", "inverse_sqrt"]).expand()
+single = Suite(**one, curricula=["cosine"]).expand()
+searched = Suite(**one, curricula=["cosine", "inverse_sqrt"], search="edge")
 results = [Result(trial=t, outcome=Outcome.COMPLETED, initial_loss=2.0, final_loss=1.0, wall_s=1.0) for t in both]
 rows = [result.row() for result in results]
 frame = pl.DataFrame(rows, schema={name: getattr(pl, kind) for name, kind in RESULT_COLUMNS.items()})
@@ -59,7 +63,7 @@ print(json.dumps({
     "single": [trial.id for trial in single],
     "both": [trial.id for trial in both],
     "columns": list(rows[0]) == list(RESULT_COLUMNS),
-    "labels": [row["intervention"] for row in rows],
+    "labels": [row["curriculum"] for row in rows],
     "knobs": sorted(set(curves(frame)["knobs"])),
     "groups": [group.knobs for group in groups(searched)],
 }))
@@ -72,9 +76,9 @@ def summed(ids: list[str]) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def fifth(tmp_path_factory):
-    """What PROGRAM prints in a copy of the code with a fifth kind."""
-    return run_changed(tmp_path_factory.mktemp("fifth"), FIFTH, PROGRAM)
+def further(tmp_path_factory):
+    """What PROGRAM prints in a copy of the code with a further kind."""
+    return run_changed(tmp_path_factory.mktemp("further"), FURTHER, PROGRAM)
 
 
 def test_suites_name_the_kinds_of_a_trial_in_its_order():
@@ -99,18 +103,18 @@ def test_trials_in_which_all_decays_have_the_ids_of_earlier_versions(name):
     assert summed(ids) == EARLIER[name]
 
 
-def test_a_kind_that_is_absent_is_no_part_of_an_id(fifth):
-    assert fifth["shipped"] == [trial.id for trial in load_suite(ROOT / "suites/quickstart.yaml").expand()]
-    assert "intervention" not in fifth["bare_plain"]
+def test_a_kind_that_is_absent_is_no_part_of_an_id(further):
+    assert further["shipped"] == [trial.id for trial in load_suite(ROOT / "suites/quickstart.yaml").expand()]
+    assert "curriculum" not in further["bare_plain"]
 
 
-def test_a_kind_that_is_there_is_part_of_the_id(fifth):
-    assert len(set(fifth["ids"])) == len(fifth["ids"]) == 2 + 4
-    assert fifth["single"] == fifth["both"][:2]
-    assert all(fifth["read_back"])
+def test_a_kind_that_is_there_is_part_of_the_id(further):
+    assert len(set(further["ids"])) == len(further["ids"]) == 2 + 4
+    assert further["single"] == further["both"][:2]
+    assert all(further["read_back"])
 
 
-def test_a_fifth_kind_has_its_column_and_keeps_entries_and_searches_apart(fifth):
-    assert fifth["columns"]
-    assert fifth["labels"] == ["cosine", "cosine", "inverse_sqrt", "inverse_sqrt"]
-    assert fifth["knobs"] == fifth["groups"] == ["intervention=cosine", "intervention=inverse_sqrt"]
+def test_a_further_kind_has_its_column_and_keeps_entries_and_searches_apart(further):
+    assert further["columns"]
+    assert further["labels"] == ["cosine", "cosine", "inverse_sqrt", "inverse_sqrt"]
+    assert further["knobs"] == further["groups"] == ["curriculum=cosine", "curriculum=inverse_sqrt"]

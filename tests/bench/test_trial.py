@@ -23,8 +23,11 @@ TRIAL = Trial(
 )
 
 
-def changed(**fields):
-    return dataclasses.replace(TRIAL, **fields)
+TOUCHED = dataclasses.replace(TRIAL, intervention=Choice(name="temperature", params={"from_step": 3}))
+
+
+def changed(one: Trial = TRIAL, **fields):
+    return dataclasses.replace(one, **fields)
 
 
 def test_id_is_16_hexadecimal_digits():
@@ -45,14 +48,15 @@ def test_id_does_not_depend_on_whole_numbers_for_knobs():
 
 @pytest.mark.parametrize("field", KINDS)
 def test_id_does_not_depend_on_labels(field):
-    relabelled = dataclasses.replace(getattr(TRIAL, field), label="another label")
-    assert changed(**{field: relabelled}).id == TRIAL.id
+    relabelled = dataclasses.replace(getattr(TOUCHED, field), label="another label")
+    assert changed(TOUCHED, **{field: relabelled}).id == TOUCHED.id
 
 
 @pytest.mark.parametrize("field", KINDS)
 @pytest.mark.parametrize("part", [{"name": "other"}, {"params": {"other": 1}}, {"digest": "f" * 64}])
 def test_id_depends_on_every_part_of_a_choice(field, part):
-    assert changed(**{field: dataclasses.replace(getattr(TRIAL, field), **part)}).id != TRIAL.id
+    other = dataclasses.replace(getattr(TOUCHED, field), **part)
+    assert changed(TOUCHED, **{field: other}).id != TOUCHED.id
 
 
 @pytest.mark.parametrize("knob", KNOB_NAMES)

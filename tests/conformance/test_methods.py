@@ -14,6 +14,7 @@ from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.testing.method_case import HEADS, MASK_NAMES, MethodCase
 from bench.testing.methods import METHOD_PROPERTIES
+from bench.testing.rows import FOLLOWS_LOGITS
 from bench.testing.weights import finite_weights
 
 NUM_TOKENS = HEADS.num_keys
@@ -36,6 +37,10 @@ def name(request) -> str:
 @pytest.mark.parametrize("words", METHOD_PROPERTIES)
 def test_every_method_has_every_property(name, words):
     METHOD_PROPERTIES[words].check(case_of(name))
+
+
+def test_what_rows_follow_from_is_declared(name):
+    FOLLOWS_LOGITS.check(case_of(name))
 
 
 @pytest.mark.parametrize("mask_name", MASK_NAMES)

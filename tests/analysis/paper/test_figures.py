@@ -14,6 +14,7 @@ from analysis.figures.of_a_suite import diverged_figures
 from analysis.paper.figures import COLUMN_KINDS, MOST_INCHES, OPTIMIZER_KINDS, bundle_figures, save_figures
 from analysis.report.folder import _FIGURE_SECTIONS
 from analysis.report.sections import report_sections
+from analysis.scores.effects import PAIR_COLUMNS
 from tests.analysis.synthetic_results import METHODS, frame, results, row, subject, traces, with_held_out
 
 KEYS = {"in_context_regression": 21}
@@ -37,7 +38,15 @@ def with_several_heads(traced):
 
 
 def told_of(data):
-    return report_sections(subject(data))
+    return report_sections(subject(data, intervened=data, pairs=pairs_of(data)))
+
+
+def pairs_of(data):
+    """As if the trials of the second method were those of the first with an intervention."""
+    twins, *others = data.sort("method").partition_by("method", maintain_order=True)
+    ids = [pair for own in others for pair in zip(own["trial_id"], twins["trial_id"], strict=True)]
+    what = {"intervention": "temperature", "strength": 0.1, "from_step": 3, "end_step": None}
+    return pl.DataFrame([{"trial_id": one, "twin_id": twin, **what} for one, twin in ids], schema=PAIR_COLUMNS)
 
 
 def declared_kinds():
