@@ -17,10 +17,12 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import psutil
 
+from analysis.subject import Subject
 from bench.cluster.schedule import Progress
 from bench.driver.run import Options, run_suite
 from bench.store import Store
 from bench.suite import Context, Suite
+from bench.training.pack_size import Resources
 
 SAMPLE_S = 0.2
 TINY = {"num_steps": 2, "final_loss_steps": 1, "batch_size": 1, "depth": 1, "num_pairs": 3}
@@ -72,6 +74,11 @@ def main() -> None:
     suite = make_suite(args.trials, args.lrs)
     memory = Memory()
     packs: list[int] = []
+    cpu_before: list[float] = []  # of the driver, when a round's packs start
+
+    def on_start(num_trials: int, num_packs: int, resources: Resources) -> None:
+        packs.append(num_packs)
+        cpu_before.append(time.process_time())
 
     def on_progress(progress: Progress) -> None:
         memory.done = progress.done
@@ -84,18 +91,19 @@ def main() -> None:
             store,
             Options(max_lanes=args.max_lanes),
             on_wait=lambda what: None,
-            on_start=lambda num_trials, num_packs, resources: packs.append(num_packs),
+            on_start=on_start,
             on_progress=on_progress,
         )
         total_s, cpu_s = time.monotonic() - started, time.process_time() - cpu_started
         database = Path(folder, "mlflow.db")
         megabytes = database.stat().st_size / 1e6 if database.exists() else 0.0
-    assert summary.board is not None
+    assert isinstance(summary.subject, Subject)
     assert summary.num_waiting == 0
-    num = summary.board.results.height
+    results = summary.subject.results
+    num = results.height
     assert num == args.trials
     slots = psutil.cpu_count() or 1
-    training_s = summary.board.results["wall_s"].sum() / slots
+    training_s = sum(results["wall_s"].to_list()) / slots
     phases = summary.phases
     kept_s = total_s - phases["start"] - training_s
     print(f"{num} trials in {packs[0]} packs, {slots} at once, {megabytes:.0f} MB database")
@@ -103,7 +111,9 @@ def main() -> None:
     for name, seconds in phases.items():
         print(f"  {name}: {1000 * seconds / num:.1f} ms a trial ({seconds:.1f} s)")
     print(f"  of which training, on {slots} slots: {1000 * training_s / num:.1f} ms a trial")
+    kept_cpu_s = cpu_s - (cpu_before[0] - cpu_started)
     print(f"processor time of the driver, all phases: {1000 * cpu_s / num:.1f} ms a trial")
+    print(f"  of which after the start: {1000 * kept_cpu_s / num:.1f} ms a trial")
     print(f"bookkeeping, without start and training: {1000 * kept_s / num:.1f} ms a trial")
     print(f"memory of the driver: {memory.growth(started + total_s - phases['leaderboard']) / 1000:.1f} kB a trial "
           f"before the leaderboard, {memory.growth(started + total_s) / 1000:.1f} kB with it")  # fmt: skip
