@@ -48,18 +48,17 @@ def test_twins_are_equal_to_the_bit_until_the_step_and_part_there(name):
     assert parted_at(*(values(one, *pair) for one in pair)) == FROM + (not on_attention)
 
 
-def test_temperature_for_good_is_a_method_with_such_logits():
-    class Halved(Softmax):
-        def logits(self, q_BHQD, k_BHKD, mask_QK, state):
-            return super().logits(q_BHQD, k_BHKD, mask_QK, state) / 2
+class Halved(Softmax):
+    """Softmax of half the logits."""
 
+    def logits(self, q_BHQD, k_BHKD, mask_QK, state):
+        return super().logits(q_BHQD, k_BHKD, mask_QK, state) / 2
+
+
+def test_temperature_for_good_is_a_method_with_such_logits():
     pair = twins("temperature", temperature=2.0, from_step=0, for_steps=None)
-    run = PackRun(Pack(trials=pair[:1]))
-    program = dataclasses.replace(run.program, method=Halved())
-    run._stacked = dataclasses.replace(run._stacked, program=program)
-    run.advance()
-    expected = run.traces()[pair[0].id].filter(pl.col("quantity") == "loss").sort("step")["value"]
-    assert values(pair[1], *pair) == pytest.approx(expected.to_list(), rel=1e-5)
+    halved = trial(**EVERY_STEP | {"method": f"{__name__}:Halved"})
+    assert values(pair[1], *pair) == pytest.approx(values(halved, halved), rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "params"), [("lr_factor", {"factor": 0.0}), ("frozen", {})])
