@@ -15,7 +15,7 @@ from analysis.blown_up import with_margin
 from analysis.curves import ENTRY, with_knobs
 from analysis.losses import choose_loss
 from analysis.scores.costs import with_costs
-from analysis.scores.effects import EFFECT_COLUMNS, PAIR_COLUMNS, effects
+from analysis.scores.effects import PAIR_COLUMNS, PAIRED_COLUMNS, effects, paired
 from analysis.scores.flags import with_flag
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.parts import ScoredEntry
@@ -130,13 +130,18 @@ class Subject(_Run):
         return lot_measures(self.trace_lots(trials["trial_id"].to_list(), MEASURED_QUANTITIES), trials)
 
     @cached_property
-    def effects(self) -> pl.DataFrame:
-        """EFFECT_COLUMNS of the interventions, of the training loss; no row without any."""
+    def paired(self) -> pl.DataFrame:
+        """PAIRED_COLUMNS of the interventions, of the training loss; no row without any."""
         if self.intervened is None:
-            return pl.DataFrame(schema=EFFECT_COLUMNS)
+            return pl.DataFrame(schema=PAIRED_COLUMNS)
         ids = {*self.pairs["trial_id"], *self.pairs["twin_id"]}
         both = pl.concat([self.results.select(self.intervened.columns), self.intervened])
-        return effects(both, self.pairs, self.trace_lots(ids, ("loss",)))
+        return paired(both, self.pairs, self.trace_lots(ids, ("loss",)))
+
+    @cached_property
+    def effects(self) -> pl.DataFrame:
+        """EFFECT_COLUMNS of the interventions; no row without any."""
+        return effects(self.paired)
 
     def traces(self, trial_ids: Collection[str]) -> pl.DataFrame:
         """trial_id and TRACE_COLUMNS of these trials; no rows of one that left no trace."""

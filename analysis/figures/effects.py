@@ -11,7 +11,7 @@ from analysis.scores.effects import EFFECT_COLUMNS
 from bench.lazy import altair as alt
 
 _PANEL = (210, 150)
-_SHIFT = 7  # pixels between the points of two strengths at one step
+_MARGIN = 1.0  # on both sides of the points at one step, in distances between two of them
 _UNSTATED = "none stated"
 
 
@@ -47,7 +47,7 @@ def effect_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart
 def _panel(part: pl.DataFrame, strengths: list[str], limits: list[float], title: str) -> Any:
     legend = alt.Legend(title="strength")
     colour = alt.Color("strength:N", scale=alt.Scale(domain=strengths, range=list(PALETTE)), legend=legend)
-    shift = alt.XOffset("strength:N", sort=strengths, scale=alt.Scale(range=[-_SHIFT, _SHIFT]))
+    shift = alt.XOffset("strength:N", sort=strengths, scale=alt.Scale(paddingOuter=_MARGIN))
     base = alt.Chart(part).encode(x=alt.X("from_step:O", title="first step", axis=alt.Axis(labelAngle=0)))
     scale = alt.Scale(domain=limits)
     value = alt.Y("loss:Q", title=["final loss, with", "minus without"], scale=scale)

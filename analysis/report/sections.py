@@ -41,7 +41,7 @@ def report_sections(subject: Subject) -> list[Section]:
     sections = (
         _guards(choose_loss(subject.compared, loss), subject.score),
         other_scores(subject.entries, loss),
-        _effects(subject.effects),
+        _effects(subject.effects, subject.paired),
         _costs(board),
         _knobs(subject.scored, loss),
         _optimizers(board.filter(control_of=""), loss),
@@ -59,7 +59,7 @@ def _guards(results: pl.DataFrame, score: str) -> Section:
     )
 
 
-def _effects(found: pl.DataFrame) -> Section:
+def _effects(found: pl.DataFrame, pairs: pl.DataFrame) -> Section:
     """What interventions did, and when, beside untouched twins."""
     figures = []
     kinds = found.with_columns(kind=pl.col("intervention").map_elements(entry_name, pl.String))
@@ -70,7 +70,7 @@ def _effects(found: pl.DataFrame) -> Section:
     return Section(
         title="Effects of interventions",
         groups=(effect_group(found),),
-        data={"effects.csv": found},
+        data={"effects.csv": found, "pairs.csv": pairs},
         figures=tuple(figures),
     )
 

@@ -36,6 +36,17 @@ PAIR_COLUMNS: dict[str, type[pl.DataType]] = {
 }
 _WHAT = ("workload", "method", "optimizer", "schedule", "intervention", "strength", "from_step", "end_step")
 _KNOBS = ("lr", "warmup_steps", "weight_decay", "grad_clip", "init_scale")
+PAIRED_COLUMNS: dict[str, type[pl.DataType]] = {
+    **{name: PAIR_COLUMNS.get(name, pl.String) for name in _WHAT},
+    **dict.fromkeys(_KNOBS, pl.Float64),
+    "seed": pl.Int64,
+    "capped": pl.Float64,  # final loss, a failure or a loss above it counting as the loss at init
+    "twin_capped": pl.Float64,
+    "has_diverged": pl.Boolean,
+    "twin_has_diverged": pl.Boolean,
+    "is_measured": pl.Boolean,  # both completed, and their losses over time say when, or that never, it recovered
+    "recovery_steps": pl.Float64,  # null: never, if it is measured
+}
 EFFECT_COLUMNS: dict[str, type[pl.DataType]] = {
     **{name: PAIR_COLUMNS.get(name, pl.String) for name in _WHAT},
     **dict.fromkeys(_KNOBS, pl.Float64),
@@ -53,24 +64,27 @@ EFFECT_COLUMNS: dict[str, type[pl.DataType]] = {
 }
 
 
-def effects(results: pl.DataFrame, pairs: pl.DataFrame, losses: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """EFFECT_COLUMNS, a row for each intervention and setting of knobs of an entry.
+def paired(results: pl.DataFrame, pairs: pl.DataFrame, losses: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """PAIRED_COLUMNS, a row for each pair of which both trials completed or diverged.
 
-    results: RESULT_COLUMNS. pairs: PAIR_COLUMNS; those of which a trial has no result are left out. losses: trial_id
-    and TRACE_COLUMNS of the quantity `loss`, in frames of whole trials; none, and recovery is null.
+    results: RESULT_COLUMNS. pairs: PAIR_COLUMNS. losses: trial_id and TRACE_COLUMNS of the quantity `loss`, in frames
+    of whole trials; without any nothing is said of recovery.
     """
     require_columns(pairs, tuple(PAIR_COLUMNS), "the frame of pairs")
-    final = pl.when(pl.col("outcome") == "diverged").then(pl.col("initial_loss"))
-    capped = final.otherwise(pl.min_horizontal("final_loss", "initial_loss"))
+    has_diverged = pl.col("outcome") == "diverged"
+    capped = pl.when(has_diverged).then("initial_loss").otherwise(pl.min_horizontal("final_loss", "initial_loss"))
     ended = results.filter(pl.col("outcome").is_in(["completed", "diverged"])).with_columns(
-        capped=capped, has_diverged=pl.col("outcome") == "diverged"
+        capped=capped, has_diverged=has_diverged
     )
-    twins = ended.select(pl.col("trial_id", "capped", "has_diverged").name.prefix("twin_")).rename(
-        {"twin_trial_id": "twin_id"}
-    )
+    twins = ended.select("trial_id", "capped", "has_diverged").select(pl.all().name.prefix("twin_"))
     own = ended.drop("intervention", strict=False)
-    matched = pairs.join(own, on="trial_id").join(twins, on="twin_id")
+    matched = pairs.join(own, on="trial_id").join(twins, left_on="twin_id", right_on="twin_trial_id")
     matched = matched.join(_recoveries(matched, losses), on="trial_id", how="left")
+    return matched.with_columns(pl.col("is_measured").fill_null(False)).select(*PAIRED_COLUMNS)
+
+
+def effects(matched: pl.DataFrame) -> pl.DataFrame:
+    """EFFECT_COLUMNS, a row for each intervention and setting of knobs of an entry, of a frame of `paired`."""
     rows = [
         dict(zip((*_WHAT, *_KNOBS), key, strict=True)) | _effect(group)
         for key, group in matched.group_by(*_WHAT, *_KNOBS, maintain_order=True)
@@ -120,7 +134,7 @@ def _effect(group: pl.DataFrame) -> dict[str, object]:
     )
     pairs = group.drop_nulls(["capped", "twin_capped"])
     loss = mean_interval((pairs["capped"] - pairs["twin_capped"]).to_numpy()) if pairs.height else None
-    steps = group.filter(pl.col("is_measured").fill_null(False))["recovery_steps"]
+    steps = group.filter("is_measured")["recovery_steps"]
     return {
         "num_pairs": group.height,
         "twin_diverged": float(twin.mean()),

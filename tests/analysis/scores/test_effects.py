@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from analysis.scores.effects import EFFECT_COLUMNS, PAIR_COLUMNS, effects, paired_shares, recovery
+from analysis.scores.effects import EFFECT_COLUMNS, PAIR_COLUMNS, effects, paired, paired_shares, recovery
 from bench.trial import RESULT_COLUMNS
 
 
@@ -101,7 +101,7 @@ def frames() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
 
 def test_effects_are_those_worked_by_hand():
     results, pairs, traces = frames()
-    found = effects(results, pairs, [traces])
+    found = effects(paired(results, pairs, [traces]))
     assert found.columns == list(EFFECT_COLUMNS)
     row = found.row(0, named=True)
     assert (row["num_pairs"], row["twin_diverged"], row["twin_loss"]) == (3, 0.0, 1.0)
@@ -116,5 +116,5 @@ def test_effects_are_those_worked_by_hand():
 
 def test_without_traces_recovery_is_missing_and_pairs_without_a_result_are_left_out():
     results, pairs, _ = frames()
-    row = effects(results.filter(pl.col("trial_id") != "twin2"), pairs, []).row(0, named=True)
+    row = effects(paired(results.filter(pl.col("trial_id") != "twin2"), pairs, [])).row(0, named=True)
     assert (row["num_pairs"], row["recovered"], row["recovery_steps"]) == (2, None, None)
