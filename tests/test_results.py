@@ -4,9 +4,12 @@ import csv
 import re
 
 import polars
+import polars.testing
 import pytest
 
 from analysis.report.summary import summary_sentences
+from analysis.scores.effects import EFFECT_COLUMNS, PAIRED_COLUMNS, effects
+from analysis.scores.intervals import mean_interval
 from analysis.text import escape_markdown
 from bench.results.subjects import compared_subject
 from bench.store import Store
@@ -172,3 +175,50 @@ def test_the_floor_is_the_difference_of_softmax_and_its_control():
     floor = [float(row[name]) for name in ("floor", "floor_ci_low", "floor_ci_high")]
     assert said == [round(number, 2) for number in floor]
     assert abs(found["difference"]) == pytest.approx(abs(floor[0]), rel=1e-9)
+
+
+def temperature_pairs() -> polars.DataFrame:
+    """A line a pair of twins, with what the intervention cost."""
+    pairs = polars.read_csv(RESULTS / "temperature_intervention" / "pairs.csv", schema_overrides=PAIRED_COLUMNS)
+    return pairs.with_columns(cost=polars.col("capped") - polars.col("twin_capped"))
+
+
+def test_effects_are_those_of_their_pairs():
+    stored = polars.read_csv(RESULTS / "temperature_intervention" / "effects.csv", schema_overrides=EFFECT_COLUMNS)
+    polars.testing.assert_frame_equal(effects(temperature_pairs().drop("cost")), stored, rel_tol=1e-9)
+
+
+def test_nothing_diverged_under_forced_temperatures():
+    pairs = temperature_pairs()
+    twins = pairs.select("lr", "seed").unique().height
+    assert stated(r"nothing diverged: (\d+) of (\d+) trials") == [0, pairs.height + twins]
+    assert not (pairs["has_diverged"] | pairs["twin_has_diverged"]).any()
+
+
+def test_what_a_temperature_of_a_tenth_costs_is_what_is_said():
+    number = r"([\d.]+) \[([\d.]+), ([\d.]+)\]"
+    said = {
+        True: stated(rf"end {number} above the twin in warmup, {number} after it and {number} late"),
+        False: stated(rf"For good it is {number}, {number} and {number}"),
+    }
+    sharp = temperature_pairs().filter(polars.col("strength") == 0.1, polars.col("lr") == 0.01)
+    costs = {}
+    for is_pulse, numbers in said.items():
+        found = sharp.filter(polars.col("end_step").is_not_null() == is_pulse).sort("seed")
+        for place, from_step in enumerate((25, 100, 200)):
+            costs[is_pulse, from_step] = found.filter(from_step=from_step)["cost"].to_numpy()
+            one = mean_interval(costs[is_pulse, from_step])
+            assert numbers[3 * place : 3 * place + 3] == pytest.approx([one.value, one.low, one.high], abs=5e-3)
+    later = mean_interval(costs[True, 200] - costs[True, 25])
+    assert stated(rf"late minus in warmup, by seed, {number}") == pytest.approx(
+        [later.value, later.low, later.high], abs=5e-3
+    )
+    assert later.low > 0
+    assert mean_interval(costs[False, 200] - costs[False, 25]).low > 0
+
+
+def test_at_the_least_rate_only_what_begins_late_is_told_from_no_cost():
+    rows = polars.read_csv(RESULTS / "temperature_intervention" / "effects.csv").filter(lr=0.003)
+    costly = rows.filter(polars.col("loss_low") > 0)
+    assert costly.height > 0
+    assert set(costly["from_step"]) == {200}
