@@ -8,12 +8,12 @@ import polars as pl
 
 from bench.errors import UsageError
 from bench.imports.checkpoints import TELLING, number, one_row_a_run, read_checkpoints, step_column
+from bench.imports.columns import MAX_VALUES
 from bench.imports.names import SYNONYMS
 from bench.imports.tidy_file import Rows
 from bench.imports.wishes import Wishes
 
 RUN = "run"  # the column of a run's name
-MAX_VALUES = 2_000_000  # of all lists of a file
 
 _CHART_COLUMN = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<bound>__MIN|__MAX)?")
 _TENSORBOARD_CSV = {"Wall time", "Step", "Value"}
@@ -84,6 +84,9 @@ def read_lists(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     for place, name in enumerate(cells.columns, 1):
         if name in _lists(cells) and name in TELLING:
             raise UsageError(f"{shown}: column {place} ({name!r}) holds lists; required one number or text a run")
+    num_values = sum(cells[name].str.count_matches(r"[^,\s]+").sum() for name in _lists(cells))
+    if num_values > MAX_VALUES * len(_lists(cells)):
+        raise UsageError(f"{shown}: lists of {num_values:,} values; required at most {MAX_VALUES:,}")
     lists = {
         name: [_listed(text, shown, row, name) for row, text in enumerate(cells[name], 1)] for name in _lists(cells)
     }

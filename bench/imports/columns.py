@@ -10,6 +10,9 @@ MAX_BYTES = 64 * 2**20
 MAX_RUNS = 100_000
 MAX_COLUMNS = 200
 MAX_CELLS = 4_000_000  # of about 60 bytes each once they are text
+MAX_VALUES = 2_000_000  # of all lists of a file
+MAX_NAME = 500  # letters
+MAX_MEMORY = 2**30  # bytes that reading a file takes beyond the program itself, whatever is in it
 REQUIRED = "required a CSV or Parquet file, a row a run"
 
 
@@ -35,6 +38,8 @@ def checked_names(header: Sequence[str], shown: str) -> list[str]:
     for place, name in enumerate(names):
         if not name and (place or len(names) == 1):
             raise UsageError(f"{shown}: column {place + 1} has no name; required one in the header")
+        if len(name) > MAX_NAME:
+            raise UsageError(f"{shown}: column {place + 1} has a name of {len(name):,} letters; at most {MAX_NAME}")
         if not name.isprintable():
             raise UsageError(f"{shown}: column {place + 1} is named {printable(name[:60])}; required plain text")
         if name in names[:place]:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bench.errors import UsageError
+from bench.imports.columns import MAX_NAME, check_size
 
 PATTERN = "*tfevents*"
 MAX_FILES = 10_000
 MAX_POINTS = 1_000_000
 MAX_BYTES = 512 * 2**20  # of one file
+MAX_RECORD = 2**20  # bytes of a record that may hold scalars
 
 # Field by name: number, and type or message.
 _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
@@ -55,10 +58,8 @@ def read_scalars(path: Path, files: Sequence[Path], shown: str) -> tuple[list[st
     num_points = 0
     for file in files:
         run = file.parent.relative_to(path).as_posix() if path.is_dir() else file.resolve().parent.name
-        content = _content(file, shown)
-        digest.update(content)
         try:
-            for step, tag, value in _scalars(content):
+            for step, tag, value in _scalars(file, digest, shown):
                 table.setdefault((run, step), {})[tag] = value
                 num_points += 1
                 if num_points > MAX_POINTS:
@@ -68,6 +69,7 @@ def read_scalars(path: Path, files: Sequence[Path], shown: str) -> tuple[list[st
     tags = list(dict.fromkeys(tag for of_row in table.values() for tag in of_row))
     if not tags:
         raise UsageError(f"{shown}: no scalar in {len(files)} event files of TensorBoard")
+    check_size(len(table), len(tags), shown)
     names = ["run", "step", *(f"scalar/{tag}" if tag in ("run", "step") else tag for tag in tags)]
     columns: list[Sequence[str | None]] = [[run for run, _ in table], [str(step) for _, step in table]]
     columns += [[_shortest(row[tag]) if tag in row else None for row in table.values()] for tag in tags]
@@ -84,30 +86,51 @@ def _shortest(value: float) -> str:
     return repr(value)
 
 
-def _content(file: Path, shown: str) -> bytes:
+def _scalars(file: Path, digest: hashlib._Hash, shown: str) -> Iterator[tuple[int, str, float]]:
+    """(step, tag, value) of every scalar; what a killed writer left of its last record is left out.
+
+    `digest` gets all of the file. Records of more than MAX_RECORD are images, histograms and graphs: left out.
+    """
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{shown}: {file.name}: over {MAX_BYTES // 2**20} MiB; required at most that")
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            if size > MAX_BYTES:
+                raise UsageError(f"{shown}: {file.name}: over {MAX_BYTES // 2**20} MiB; required at most that")
+            for content in _records(opened, size, digest):
+                yield from _of_event(content)
     except OSError as error:
         raise UsageError(f"{shown}: {file.name}: can't be read: {error.strerror}") from None
 
 
-def _scalars(content: bytes) -> Iterator[tuple[int, str, float]]:
-    """(step, tag, value) of every scalar; what a killed writer left of its last record is left out."""
-    read, start = _event(), 0
-    while start + 12 <= len(content):
-        (length,) = struct.unpack_from("<Q", content, start)
-        event, start = content[start + 12 : start + 12 + length], start + 16 + length
-        if len(event) < length:
-            if start - 16 - length == 0:
-                raise ValueError("its first record is longer than it")
-            return
-        message = read.FromString(event)
-        for one in message.summary.value:
-            tag, number = one.tag.decode(errors="replace"), _number(one)
-            if number is not None and tag.isprintable() and tag.strip():
-                yield message.step, tag.strip(), number
+def _records(opened: BinaryIO, size: int, digest: hashlib._Hash) -> Iterator[bytes]:
+    """Events of a file, but for those of more than MAX_RECORD. Raises ValueError if the first is longer than it."""
+    start = 0
+    while start + 12 <= size:
+        head = opened.read(12)
+        digest.update(head)
+        (length,) = struct.unpack_from("<Q", head)
+        if length > size - start - 12 and start == 0:
+            raise ValueError("its first record is longer than it")
+        is_whole = length <= size - start - 12
+        event = opened.read(length) if is_whole and length <= MAX_RECORD else b""
+        digest.update(event)
+        left = min(length - len(event) + 4, size - start - 12)
+        while left > 0 and (part := opened.read(min(left, MAX_RECORD))):
+            digest.update(part)
+            left -= len(part)
+        if is_whole and length <= MAX_RECORD:
+            yield event
+        start += 16 + length
+    digest.update(opened.read(12))
+
+
+def _of_event(content: bytes) -> Iterator[tuple[int, str, float]]:
+    """(step, tag, value) of the scalars of an event."""
+    message = _event().FromString(content)
+    for one in message.summary.value:
+        tag, number = one.tag.decode(errors="replace"), _number(one)
+        if number is not None and tag.isprintable() and tag.strip() and len(tag) <= MAX_NAME:
+            yield message.step, tag.strip(), number
 
 
 def _number(value: Any) -> float | None:

@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from bench.errors import UsageError
-from bench.imports.columns import MAX_BYTES, MAX_RUNS, REQUIRED, check_size, checked_names, kept_places
+from bench.imports.columns import (
+    MAX_BYTES,
+    MAX_CELLS,
+    MAX_RUNS,
+    MAX_VALUES,
+    REQUIRED,
+    check_size,
+    checked_names,
+    kept_places,
+)
 
 if TYPE_CHECKING:
     import pyarrow
+    from pyarrow import parquet
 
 MAX_UNPACKED = 4 * MAX_BYTES  # bytes of all pages
 
@@ -39,6 +49,9 @@ def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> tuple[l
         check_size(metadata.num_rows, len(kept), shown)
         unpacked = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
         _check_bytes(unpacked, MAX_UNPACKED, shown, "unpacked")
+        most, num_values = MAX_CELLS + MAX_VALUES, _num_values(metadata, [schema.names[place] for place in kept])
+        if num_values > most:  # a page may say one number of a list a million times
+            raise UsageError(f"{shown}: {num_values:,} values; required at most {most:,}: a row a run")
         for place in kept:
             if not _is_readable(schema.types[place]):
                 holds = f"column {place + 1} ({names[place]!r}) holds {schema.types[place]}"
@@ -58,6 +71,15 @@ def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> tuple[l
 def _check_bytes(size: int, most: int, shown: str, what: str) -> None:
     if size > most:
         raise UsageError(f"{shown}: {size / 1e6:,.0f} MB {what}; required at most {most / 1e6:.0f} MB: a row a run")
+
+
+def _num_values(metadata: parquet.FileMetaData, names: Sequence[str]) -> int:
+    """Values of these columns in all groups of rows, those in lists too."""
+    paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
+    begins = tuple(f"{name}." for name in names)
+    places = [place for place, path in enumerate(paths) if f"{path}.".startswith(begins)]
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    return sum(group.column(place).num_values for group in groups for place in places)
 
 
 def _is_text(kind: pyarrow.DataType) -> bool:

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import polars as pl
 from bench.errors import UsageError
 from bench.imports.columns import (
     MAX_BYTES,
+    MAX_CELLS,
+    MAX_NAME,
     MAX_RUNS,
     REQUIRED,
     check_size,
@@ -32,6 +34,8 @@ from bench.trace import TRACE_COLUMNS
 
 # What was measured by step: the place of the run's row, from 0, and TRACE_COLUMNS.
 TRACE_ROWS: dict[str, Any] = {"row": pl.Int64, **{name: getattr(pl, kind) for name, kind in TRACE_COLUMNS.items()}}
+
+MAX_LINE = 2**20  # letters of a line of CSV
 
 _PARQUET = b"PAR1"
 _QUOTED_FORMULA = r"^'([=+\-@\t\r])"  # as analysis.tables.csv_text writes it
@@ -114,42 +118,62 @@ def _read(path: Path, shown: str) -> bytes:
 
 
 def _read_csv(content: bytes, shown: str, ignore: Collection[str]) -> tuple[list[str], list[Sequence[str | None]]]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UsageError(f"{shown}: line {line}: neither text in UTF-8 nor Parquet; {REQUIRED}") from None
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise UsageError(f"{shown}: line {line}: a binary file; {REQUIRED}")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    _check_text(content, shown)
+    reader = csv.reader(_lines(content, shown), strict=True)
     rows: list[list[str]] = []
     try:
         header = next(reader)
         while not header:
             header = next(reader)
         names = checked_names(header, shown)
+        kept = kept_places(names, ignore, shown)
         for row in reader:
             if row and len(row) != len(names):
                 where = f"{shown}: row {len(rows) + 1} (line {reader.line_num})"
                 raise UsageError(f"{where}: {len(row)} cells; required {len(names)}, as many as the header has")
             if row:
-                rows.append(row)
+                rows.append([row[place] for place in kept])
             if len(rows) > MAX_RUNS:
                 raise UsageError(f"{shown}: over {MAX_RUNS:,} rows; required at most that: a row a run, not a step")
+            check_size(len(rows), len(kept), shown)
     except csv.Error as error:
         raise UsageError(f"{shown}: line {reader.line_num}, after row {len(rows)}: not CSV ({error})") from None
     if not rows:
         raise UsageError(f"{shown}: no rows below the header; {REQUIRED}")
-    kept = kept_places(names, ignore, shown)
-    check_size(len(rows), len(kept), shown)
-    columns: list[Sequence[str | None]] = [[row[place] for row in rows] for place in kept]
-    return [names[place] for place in kept], columns
+    return [names[place] for place in kept], list(map(list, zip(*rows, strict=True)))
+
+
+def _check_text(content: bytes, shown: str) -> None:
+    """Raises UsageError for what is no text in UTF-8."""
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UsageError(f"{shown}: line {line}: neither text in UTF-8 nor Parquet; {REQUIRED}") from None
+    if b"\0" in content:
+        line = content[: content.index(b"\0")].count(b"\n") + 1
+        raise UsageError(f"{shown}: line {line}: a binary file; {REQUIRED}")
+
+
+def _lines(content: bytes, shown: str) -> Iterator[str]:
+    """The lines, each with its end, one at a time. Raises UsageError for one that is longer than MAX_LINE."""
+    with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="") as text:
+        number = 0
+        while line := text.readline(MAX_LINE + 1):
+            number += 1
+            if len(line) > MAX_LINE:
+                raise UsageError(f"{shown}: line {number}: over {MAX_LINE:,} letters; required at most that")
+            yield line
 
 
 def _read_json(content: bytes, shown: str, ignore: Collection[str]) -> tuple[list[str], list[Sequence[str | None]]]:
     """Objects, one a line or in one list; an object within one spreads its names, with / between as Ray Tune does."""
-    rows = [_flat(one) for one in _json_objects(content, shown)]
+    if content.count(b",") > MAX_CELLS:  # before each becomes an object of Python
+        raise UsageError(f"{shown}: over {MAX_CELLS:,} values; required at most that: a row a run")
+    try:
+        rows = [_flat(one, shown) for one in _json_objects(content, shown)]
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{shown}: can't be read as JSON, one object a line or a list of them: {error}") from None
     if not 1 <= len(rows) <= MAX_RUNS:
         raise UsageError(f"{shown}: {len(rows):,} rows; required 1 to {MAX_RUNS:,}: a row a run, not a step")
     header = list(dict.fromkeys(name for row in rows for name in row))
@@ -164,22 +188,27 @@ def _read_json(content: bytes, shown: str, ignore: Collection[str]) -> tuple[lis
 
 
 def _json_objects(content: bytes, shown: str) -> list[dict[str, Any]]:
-    try:
-        text = content.decode("utf-8-sig")
-        if text.lstrip().startswith("["):
-            found = json.loads(text)
-        else:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{shown}: can't be read as JSON, one object a line or a list of them: {error}") from None
+    """Raises UsageError for what is no object, ValueError or RecursionError for what is no JSON."""
+    if content.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"["):
+        found = json.loads(content.decode("utf-8-sig"))
+    else:
+        found = []
+        for line in io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig"):
+            if line.strip():
+                found.append(json.loads(line))
+            if len(found) > MAX_RUNS:
+                raise UsageError(f"{shown}: over {MAX_RUNS:,} rows; required at most that: a row a run, not a step")
     wrong = next((place for place, one in enumerate(found, 1) if not isinstance(one, dict)), None)
     if wrong is not None:
         raise UsageError(f"{shown}: row {wrong}: required a JSON object, a row a run")
     return found
 
 
-def _flat(plain: dict[str, Any], before: str = "") -> dict[str, Any]:
+def _flat(plain: dict[str, Any], shown: str, before: str = "") -> dict[str, Any]:
+    """Raises UsageError for names that get longer than MAX_NAME."""
+    if len(before) > MAX_NAME:
+        raise UsageError(f"{shown}: an object in others, whose names have over {MAX_NAME} letters; at most that")
     flat: dict[str, Any] = {}
     for name, value in plain.items():
-        flat |= _flat(value, f"{before}{name}/") if isinstance(value, dict) else {f"{before}{name}": value}
+        flat |= _flat(value, shown, f"{before}{name}/") if isinstance(value, dict) else {f"{before}{name}": value}
     return flat

@@ -21,6 +21,7 @@ from typing import Any
 import polars as pl
 
 from bench.errors import UsageError
+from bench.imports.columns import MAX_MEMORY
 from bench.imports.formats import as_tidy
 from bench.imports.runs import imported_runs, plain_reading
 from bench.imports.tidy_file import read_tidy
@@ -51,7 +52,7 @@ WISHES: tuple[dict[str, Any], ...] = (
     {"ignored": ["lr"]}, {"constants": RUN},
 )  # fmt: skip
 MAX_SECONDS = 1.0
-MAX_GROWTH = 500e6  # bytes beyond what was held before the first damaged file
+MAX_GROWTH = MAX_MEMORY / 2  # bytes beyond what was held before the first damaged file: these are small
 
 
 def damaged_bytes(content: bytes, draw: random.Random) -> bytes:
