@@ -2,18 +2,23 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from bench.cluster.connect import ray_cluster
 from bench.errors import UsageError
+from tests.security.knocking import VERDICTS
 
 STARTED = """
 import json, os, subprocess, sys
 import psutil, ray
 from bench.cluster.connect import ray_cluster
+from tests.security.knocking import answers_without_token
+from tests.security.test_private_files import got_by_another
 
 STRANGER = "from ray._raylet import GcsClient; print(GcsClient(%r).check_alive([], timeout=20), 'alive')"
 
@@ -26,6 +31,10 @@ with ray_cluster():
         for socket in one.net_connections(kind="inet")
         if socket.status == psutil.CONN_LISTEN
     )
+    sockets = answers_without_token([me, *me.children(recursive=True)])
+    folder = os.path.dirname(os.path.dirname(ray._private.worker._global_node.get_session_dir_path()))
+    inside = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
+    entered = got_by_another(folder, *inside) if os.getuid() == 0 else []
     tried = {}
     for who, token in (("without", None), ("wrong", "0" * 64), ("own", os.environ["RAY_AUTH_TOKEN"])):
         environment = {"PATH": os.environ["PATH"], "HOME": os.environ["STRANGERS_HOME"]}
@@ -38,7 +47,8 @@ with ray_cluster():
         ["cat", *environments], capture_output=True, user=65534 if os.getuid() == 0 else None, cwd="/"
     ).stdout
     tried["environments"] = (len(environments), os.environ["RAY_AUTH_TOKEN"] in read.decode(errors="replace"))
-print(json.dumps({"listening": listening, "tried": tried, "mode": os.environ.get("RAY_AUTH_MODE")}))
+print(json.dumps({"listening": listening, "tried": tried, "mode": os.environ.get("RAY_AUTH_MODE"),
+                  "sockets": sockets, "files": len(inside), "entered": entered, "folder": folder}))
 """
 
 
@@ -56,6 +66,19 @@ def started(tmp_path_factory):
 def test_everything_listens_on_loopback_alone(started):
     assert {name for name, _ in started["listening"]} >= {"gcs_server", "raylet"}
     assert {ip for _, ip in started["listening"]} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_the_table_of_sockets_says_what_answers_without_a_token(started):
+    readme = Path(__file__).parents[2] / "infra" / "README.md"
+    rows = re.findall(r"^\| `(.+?)` \| (.+?) \| .+? \| (.+?) \|", readme.read_text("utf-8"), re.MULTILINE)
+    said = {(process, what, verdict) for process, what, verdict in rows if verdict in VERDICTS}
+    assert {tuple(one) for one in started["sockets"]} == {(process, verdict) for process, _, verdict in said}
+
+
+def test_nobody_else_enters_the_folder_of_sockets_and_logs(started):
+    assert started["files"] > 20
+    assert started["entered"] == []
+    assert not Path(started["folder"]).exists(), "it went with Ray"
 
 
 @pytest.mark.parametrize("who", ["without", "wrong"])
