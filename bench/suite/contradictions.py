@@ -13,6 +13,7 @@ from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
 from bench.probes import PROBES
 from bench.suite.errors import dotted, problem
+from bench.suite.fields import MAX_TRIALS
 from bench.suite.kinds import KINDS
 from bench.suite.knobs import KnobGrid
 from bench.trace import TRAINING_QUANTITIES
@@ -22,8 +23,6 @@ from bench.workloads import WORKLOADS
 if TYPE_CHECKING:
     from bench.suite.suite import Suite
     from bench.workloads.base import Workload
-
-MAX_TRIALS = 1_000_000
 
 
 def axes(suite: Suite) -> dict[tuple[str, ...], int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.suite.contradictions import MAX_TRIALS
 from bench.suite.entry import entry_schema
+from bench.suite.fields import MAX_TRIALS
 from bench.suite.kinds import ENTRY_FIELDS
 from bench.suite.knobs import OFF, LogGrid
 from bench.suite.suite import Suite

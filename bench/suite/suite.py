@@ -10,8 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Lt
@@ -21,8 +20,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
-    PlainSerializer,
-    PlainValidator,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
@@ -30,11 +27,9 @@ from pydantic import (
     model_validator,
 )
 
-from bench.entry import load_class
 from bench.errors import UsageError
 from bench.probes import DEFAULT_PROBES
 from bench.suite.contradictions import (
-    MAX_TRIALS,
     axes,
     idle_knobs,
     interventions_without_effect,
@@ -42,73 +37,17 @@ from bench.suite.contradictions import (
     too_large,
     warmups_too_long,
 )
-from bench.suite.entry import resolve
-from bench.suite.errors import dotted, explain, problem, reject, show
+from bench.suite.errors import dotted, explain, reject, show
+from bench.suite.fields import PATH_ADVICE, Context, Entries, are_default_probes, leaving_paths, seeds_of
 from bench.suite.file import Document, Loc, parse_document, read_document
 from bench.suite.kinds import ENTRY_FIELDS, KINDS, TWINNED
-from bench.suite.knobs import STRICT, KnobGrid, LogGrid, distinct, listed
+from bench.suite.knobs import STRICT, KnobGrid, LogGrid, distinct
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
 from bench.trial import BLOWN_UP_MARGIN, KNOB_NAMES, Choice, Knobs, Trial
-from bench.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from bench.search.base import Search
-
-PATH_ADVICE = (
-    "a suite from elsewhere must not read what it likes: link the data below it, or `bench data prepare` it there"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What validation knows beside the data: the file that it came from, and whether its code may be imported."""
-
-    document: Document | None = None
-    allow_code: bool = False
-
-
-def _seeds(value: Any) -> Any:
-    """A count as the seeds from 0; a list as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | list | tuple):
-        reject(problem(f"seeds must be a count or a list of whole numbers, got {show(value)}", value=value))
-    if isinstance(value, int):
-        if not 1 <= value <= MAX_TRIALS:
-            reject(problem(f"seeds must be a count from 1 to {MAX_TRIALS:,}, got {show(value)}", value=value))
-        return tuple(range(value))
-    return tuple(value)
-
-
-def _resolve(value: Any, info: ValidationInfo) -> Choice:
-    """The choice that an entry of the field stands for."""
-    assert info.field_name is not None
-    kind = ENTRY_FIELDS[info.field_name]
-    document = None if info.context is None else info.context.document
-    folder = None if document is None else document.folder
-    choice = resolve(kind, value, allow_code=info.context is not None and info.context.allow_code, folder=folder)
-    if kind.word == "workload" and info.context is not None and info.context.document is not None:
-        for name, path in _leaving_paths(choice):
-            reject(problem(f"{name} {show(path)} leaves the folder that suites run in; {PATH_ADVICE}", loc=(name,)))
-    return choice
-
-
-def _leaving_paths(choice: Choice) -> list[tuple[str, str]]:
-    """Parameters of a workload that name something outside of the working directory."""
-    values = [(name, choice.params[name]) for name in load_class(WORKLOADS.get(choice.name, choice.name)).paths]
-    return [(name, path) for name, path in values if path.startswith(("/", "~")) or ".." in PurePath(path).parts]
-
-
-def _write_choice(choice: Choice) -> dict[str, Any]:
-    return {"name": choice.name, **choice.params}
-
-
-def _are_default_probes(probes: tuple[Choice, ...]) -> bool:
-    return {(probe.label, probe.digest) for probe in probes} == {(name, "") for name in DEFAULT_PROBES}
-
-
-# The entries of a kind, under the field that names the kind.
-Entry = Annotated[Choice, PlainValidator(_resolve), PlainSerializer(_write_choice)]
-Entries = Annotated[tuple[Entry, ...], BeforeValidator(listed), AfterValidator(distinct)]
 
 
 class Suite(BaseModel):
@@ -135,7 +74,7 @@ class Suite(BaseModel):
     )
     knobs: KnobGrid
     seeds: Annotated[
-        tuple[Annotated[int, Ge(0), Lt(2**32)], ...], BeforeValidator(_seeds), AfterValidator(distinct)
+        tuple[Annotated[int, Ge(0), Lt(2**32)], ...], BeforeValidator(seeds_of), AfterValidator(distinct)
     ] = Field(min_length=1, description="a count (5 means 0 to 4) or a list of distinct whole numbers")
     search: SearchPlan | None = Field(
         None, description="grid (all of it), or adaptive search: edge, sensitivity, tune, or a mapping with one"
@@ -144,7 +83,7 @@ class Suite(BaseModel):
     probes: Entries = Field(
         DEFAULT_PROBES,
         validate_default=True,
-        exclude_if=_are_default_probes,
+        exclude_if=are_default_probes,
         description="what is measured of attention; with `every`, in steps of a probe's own",
     )
     blown_up_margin: float = Field(
@@ -243,7 +182,7 @@ class Suite(BaseModel):
     def traced(self) -> dict[str, Any]:
         """The fields of every trial that say what is traced, whatever the order in which the suite names probes."""
         probes = tuple(sorted(self.probes, key=lambda probe: probe.label))
-        return {"probe_every": self.probe_every, "probes": None if _are_default_probes(probes) else probes}
+        return {"probe_every": self.probe_every, "probes": None if are_default_probes(probes) else probes}
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Every combination of entries by the word of their kind, each a choice; None of an intervention: the twin."""
@@ -302,7 +241,7 @@ def parse_suite(text: str, *, shown: str, allow_code: bool = False) -> Suite:
 def _suite_of(document: Document, *, allow_code: bool) -> Suite:
     suite = Suite.model_validate(document.data, context=Context(document=document, allow_code=allow_code))
     for choice in suite.entries["workloads"]:  # values of a knob, too
-        for name, value in _leaving_paths(choice):
+        for name, value in leaving_paths(choice):
             raise UsageError(
                 f"{document.shown}: {name} {show(value)} leaves the folder that suites run in; {PATH_ADVICE}"
             )
