@@ -53,10 +53,10 @@ def export(
     refuse_other_files(out)  # before results are read, which may take long
     why_not = f"{suite}: the answers of searches have no paper bundle; bench report writes them"
     subject = read_grid(stored, opened, why_not=why_not, score=score, loss=loss, published=published)
+    paths = write_bundle(subject, out, command=_command(subject.name, score=score, loss=loss, compare=compare))
     say_missing(subject)
     if subject.manifest is None:
         say("no manifest in the store: versions and hardware are not stated")
-    paths = write_bundle(subject, out, command=_command(subject.name, score=score, loss=loss, compare=compare))
     say(f"wrote {len(paths)} files; LaTeX compiles the first:")
     print(paths[0])
 

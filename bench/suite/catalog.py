@@ -129,6 +129,7 @@ NAMES: dict[str, Callable[[], Collection[str]]] = {
     "workloads": lambda: WORKLOADS,
     "optimizers": lambda: OPTIMIZERS,
     "schedules": lambda: SCHEDULES,
+    "interventions": lambda: INTERVENTIONS,
     "probes": lambda: PROBES,
     "knobs": lambda: KnobGrid.model_fields,
     "searches": lambda: SEARCHES,

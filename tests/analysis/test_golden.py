@@ -101,7 +101,7 @@ def test_one_seed_has_scores_without_intervals():
 
 def test_one_lr_has_no_sensitivity_and_no_width():
     found = scores(suite({0.1: [0.75, 1.25]}))
-    expected = {"lr_sensitivity": 0.0, "lr_sensitivity_windowed": 0.0, "stable_decades": 0.0, "edge_lr": 0.1}
+    expected = {"lr_sensitivity": None, "lr_sensitivity_windowed": None, "stable_decades": None, "edge_lr": 0.1}
     assert {name: found[name] for name in expected} == expected
 
 

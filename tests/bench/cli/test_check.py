@@ -87,12 +87,12 @@ def test_a_shipped_entry_is_checked_with_parameters(folder):
         (["own_missing"], "'own_missing' can't be imported: .*; looked in .* and where Python does"),
         (["softmx"], "did you mean 'softmax'"),
         (["own_check:Missing"], "has no attribute 'Missing'"),
-        (["own_check:helper"], "is no workload, method, optimizer, schedule or probe; required a subclass of one of"),
+        (["own_check:helper"], "is no workload, .*, schedule, intervention or probe; required a subclass of one of"),
         (["own_check:_Hidden"], "must be a dataclass"),
         (["wsd", "--set", "decay_fraction=2"], "wsd: decay_fraction: .* less than or equal to 1, got 2"),
         (["wsd", "--set", "decay_fracton=0.1"], "unknown parameter 'decay_fracton' of schedule 'wsd'; did you mean"),
         (["wsd", "--set", "0.1"], "--set '0.1': required parameter=value"),
-        (["textwrap"], "textwrap defines no workload, method, optimizer, schedule or probe"),
+        (["textwrap"], "textwrap defines no workload, method, optimizer, schedule, intervention or probe"),
     ],
 )
 def test_what_can_not_be_checked_ends_with_2_and_one_line(words, message, folder):

@@ -107,13 +107,13 @@ def test_a_name_is_a_side_of_a_comparison_and_a_place_for_imports(folder):
     ("workload", "method"),
     [
         ("language_modeling, corpus: words.txt, tokenizer: characters", "softmax"),
-        ("in_context_regression", "'mine:Mine'"),
+        ("in_context_regression", "'mine_beside:Mine'"),
     ],
 )
 def test_what_lay_beside_the_file_is_asked_for_where_it_is_not_found(tmp_path, monkeypatch, workload, method):
     """A store tells no one's folders, so that a stored suite looks in the current one alone."""
     (tmp_path / "words.txt").write_text("to be or not to be, that is the question\n" * 1000)
-    (tmp_path / "mine.py").write_text(CODE)
+    (tmp_path / "mine_beside.py").write_text(CODE)
     text = f"name: away\nworkloads: [{{name: {workload}, num_steps: 20}}]\nmethods: [{method}]\noptimizers: [sgd]\n"
     store = Store(tmp_path / "store", warn=pytest.fail)
     tracker = Tracker(store, "away")
@@ -125,7 +125,7 @@ def test_what_lay_beside_the_file_is_asked_for_where_it_is_not_found(tmp_path, m
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
     monkeypatch.setattr("sys.path", [place for place in sys.path if place != str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.delitem(sys.modules, "mine_beside", raising=False)
     with pytest.raises(UsageError) as refused:
         find_stored("away", store, allow_code=True)
     found, advice = str(refused.value).splitlines()
