@@ -24,7 +24,7 @@ from analysis.paper.files import (
     write_sums,
 )
 from analysis.paper.imports import imported_rows
-from analysis.paper.latex import leaderboard_tables, matrix_tables
+from analysis.paper.latex import leaderboard_tables, matrix_tables, page_floating
 from analysis.paper.methods_text import methods_text
 from analysis.paper.prose import Text, cited_keys, text_latex, text_markdown
 from analysis.report.section import Section
@@ -34,7 +34,7 @@ from analysis.scores.table import score_differences
 from analysis.subject import Subject
 from analysis.tables.csv_text import csv_text
 from analysis.tables.held_out import held_out_group
-from analysis.tables.latex import ON_PAGE, group_latex
+from analysis.tables.latex import group_latex
 from analysis.tables.leaderboard import FORMATS
 from analysis.tables.published import comparison
 from bench.errors import UsageError
@@ -102,7 +102,7 @@ def _write_tables(subject: Subject, imported: pl.DataFrame, folder: Path) -> lis
     groups |= {} if subject.published is None else {"comparison": comparison(compare(board, subject.published))}
     for kind, group in groups.items():
         label = kind.replace("_", "-")
-        texts[kind] = [] if group is None else [group_latex(group, label=label, floating=ON_PAGE)]
+        texts[kind] = [] if group is None else [group_latex(group, label=label, floating=page_floating(group))]
     (folder / "tables").mkdir()
     names = []
     for kind, tables in texts.items():

@@ -22,6 +22,7 @@ from analysis.scores.rank_ranges import rank_text
 from analysis.tables.latex import (
     DENSE_ON_PAGE,
     ON_PAGE,
+    Floating,
     cell_latex,
     floated,
     interval_latex,
@@ -30,7 +31,7 @@ from analysis.tables.latex import (
     scientific,
 )
 from analysis.tables.leaderboard import COLUMN_TITLES, reading_note, workload_tables
-from analysis.tables.table import Cell, Name, Number, Table, text_of
+from analysis.tables.table import Cell, Group, Name, Number, Table, text_of
 from analysis.text import LONGEST_WORD, breakable_latex, decimals, escape_latex
 
 LINES_PER_TABLE = 40
@@ -191,6 +192,12 @@ def _rooms(texts: Mapping[str, list[str]], num_marks: int) -> dict[str, float]:
         rooms[name] = min(wanted[name], max(_LEAST_NAME, left / (len(wanted) - len(rooms))))
         left -= rooms[name]
     return rooms
+
+
+def page_floating(group: Group) -> Floating:
+    """ON_PAGE, or where a table of the group is wider than a page DENSE_ON_PAGE."""
+    columns = (zip(table.titles, *table.texts, strict=True) for table in group.tables)
+    return ON_PAGE if all(sum(map(_width_of, each)) <= _PAGE for each in columns) else DENSE_ON_PAGE
 
 
 def _width_of_numbers(texts: Mapping[str, list[str]]) -> float:
