@@ -46,11 +46,11 @@ def effects(
     stored = find(suite, opened, allow_code)
     if stored.suite is None:
         raise UsageError(f"{stored.name!r} is an import, whose trials have no interventions")
+    if not stored.suite.interventions:
+        raise UsageError(f"suite {stored.name!r} has no interventions; name some under `interventions:`")
     why_not = "{name} asks for a search, which has no twins of a whole grid; see bench leaderboard"
     subject = read_grid(stored, opened, why_not=why_not)
     say_missing(subject)
-    if not stored.suite.interventions:
-        raise UsageError(f"suite {stored.name!r} has no interventions; name some under `interventions:`")
     found = subject.effects
     tables = effect_group(found).tables
     forms = {

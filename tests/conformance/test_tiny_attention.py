@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch.fx import GraphModule
 
-from bench.driver.manifest import attention_paths
 from bench.methods import kernel, softmax
 from bench.methods.base import Mask, Method
 from bench.methods.fast.fused import heads_of
@@ -19,7 +18,6 @@ from bench.methods.fast.tiny import is_triton_installed, takes, tiny_attention
 from bench.methods.fast.tiny_cpu import is_compiled
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel, SigmoidKernel
 from bench.methods.softmax import Softmax, WindowSoftmax
-from bench.suite import find_suite, load_suite
 from bench.training.compile import _is_view, cost, trace
 from bench.training.inductor import Compiling
 from bench.training.pack import Pack
@@ -307,21 +305,6 @@ def test_what_the_kernels_take_on_cuda():
     assert not takes(q, k, v.bfloat16())
     with torch.autocast("cuda", dtype=torch.bfloat16):
         assert not takes(q, k, v)
-
-
-@pytest.mark.parametrize(
-    ("has_gpu", "is_reference", "expected"),
-    [
-        (True, False, "tiny" if is_triton_installed() else "dense"),
-        (False, False, "tiny" if is_compiled() else "dense"),
-        (True, True, "dense"),
-    ],
-)
-def test_the_manifest_names_the_path(has_gpu, is_reference, expected):
-    suite = load_suite(find_suite("paper_table1"))
-    (by_method,) = attention_paths(suite, has_gpu=has_gpu, is_reference=is_reference).values()
-    assert by_method.pop("softmax_control") == "dense"
-    assert set(by_method.values()) == {expected}
 
 
 def losses(

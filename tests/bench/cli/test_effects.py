@@ -67,8 +67,10 @@ def test_every_form_is_written(folder, format):
     assert "temperature" in done.stdout
 
 
-def test_a_suite_without_interventions_is_refused_in_one_line(folder):
-    done = bench_here(folder, "effects", "bare.yaml", "--store", "store")
+@pytest.mark.parametrize("store", ["store", "empty"])
+def test_a_suite_without_interventions_is_refused_in_one_line(folder, store):
+    """Before any result is read."""
+    done = bench_here(folder, "effects", "bare.yaml", "--store", store)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert "has no interventions" in line

@@ -1,5 +1,6 @@
 """Lanes that diverged leave the pack: what is left trains as it would have, and goes on bit for bit after a resume."""
 
+import dataclasses
 import functools
 import io
 
@@ -7,11 +8,12 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
+from bench.interventions import INTERVENTIONS
 from bench.training import chunk, living
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Outcome
-from tests.trials import LEAN, trial
+from tests.trials import LEAN, choice, trial
 
 KINDS = {
     "plain": {"method": "sigma_reparam_qk", "optimizer": "sgd_momentum"},
@@ -119,3 +121,15 @@ def test_lanes_stay_where_too_few_steps_are_left(monkeypatch):
     run = PackRun(pack_of("plain"))
     run.advance()
     assert (run.num_computed, run.num_diverged) == (4, 2)
+
+
+def test_an_intervention_moves_with_its_lane():
+    """Twins stay equal to the bit until it acts, after lanes before them have left."""
+    lost = [trial(seed=seed, lr=1e30, probe_every=1) for seed in range(2)]
+    twin = trial(seed=2, probe_every=1)
+    sharpened = dataclasses.replace(twin, intervention=choice(INTERVENTIONS, "temperature", from_step=6))
+    run = PackRun(Pack(trials=(*lost, twin, sharpened)))
+    run.advance()
+    assert run.num_computed == 2
+    losses = [run.traces()[one.id].filter(quantity="loss").sort("step")["value"].to_list() for one in (twin, sharpened)]
+    assert [a == b for a, b in zip(*losses, strict=True)] == [True] * 6 + [False] * 2
