@@ -27,6 +27,15 @@ def pytest_collection_finish() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _same_umask():
+    """`bench ui` sets one for the server that this process would become; the next test is none of that."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """A throw-away Postgres server; tests that need it are skipped where Postgres or psycopg is absent."""
