@@ -85,6 +85,18 @@ def write_report(
     ]
 
 
+def curve_rows(subject: Subject) -> pl.DataFrame:
+    """A row a learning rate and seed of each entry, as curves.csv has them: final loss, loss at init, outcome."""
+    columns = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome", "knobs"]
+    columns += HELD_OUT_COLUMNS if has_held_out(subject.results) else ()
+    return curves(subject.results).select(columns)
+
+
+def report_figures(subject: Subject) -> Iterator[Drawn]:
+    """Every figure of the report, in the order of its files."""
+    return (drawn for _, drawn in _drawn(subject, report_sections(subject)))
+
+
 def _texts(contents: Contents) -> dict[str, str]:
     """The text files beside the page, by name."""
     subject = contents.subject
@@ -92,9 +104,7 @@ def _texts(contents: Contents) -> dict[str, str]:
     summary = "".join(f"{escape_markdown(sentence)}\n\n" for sentence in contents.lead)
     texts["leaderboard.md"] = summary + texts["leaderboard.md"]
     texts["report.md"] = markdown_page(contents)
-    columns = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome", "knobs"]
-    columns += HELD_OUT_COLUMNS if has_held_out(subject.results) else ()
-    texts["curves.csv"] = csv_text(curves(subject.results).select(columns))
+    texts["curves.csv"] = csv_text(curve_rows(subject))
     if subject.manifest is not None:
         texts[MANIFEST_FILE] = subject.manifest
     if contents.compared is not None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import polars as pl
+
 from analysis.figures.lr_loss import FIGURE_FORMATS
+from analysis.figures.of_a_suite import Drawn
 from analysis.report.drawing import write_figures
 from analysis.report.page import MANIFEST_FILE, Figure, closing_chapters, figure_html, offline_markdown, offline_page
 from analysis.report.provenance import provenance_of
 from analysis.report.search import (
+    SearchChapter,
     answers_group,
     chapter_html,
     chapter_markdown,
@@ -58,7 +62,7 @@ def write_search_report(
         **({} if subject.manifest is None else {MANIFEST_FILE: subject.manifest}),
     }
     written = [write_file(out / name, text) for name, text in texts.items()]
-    drawn = [*((_ANSWERS, one) for one in edge_figures(answers)), *((one.title, one.drawn) for one in chapters)]
+    drawn = _drawn(answers, chapters)
     figures = list[Figure]()
     if formats is not None:
         figures, paths = write_figures(drawn, out, formats, title=title, is_linked=is_linked)
@@ -71,3 +75,13 @@ def write_search_report(
         *((name, text) for name, text in closing_chapters(definitions, provenance, files) if text),
     ]
     return [write_file(out / "index.html", offline_page(title, lead, page, is_linked=is_linked)), *written]
+
+
+def search_figures(subject: SearchSubject) -> list[Drawn]:
+    """Every figure of the report, in the order of its files."""
+    return [drawn for _, drawn in _drawn(subject.answers, search_chapters(subject.answers, subject.trail))]
+
+
+def _drawn(answers: pl.DataFrame, chapters: Sequence[SearchChapter]) -> list[tuple[str, Drawn]]:
+    """(title of its chapter, figure) of all figures."""
+    return [*((_ANSWERS, one) for one in edge_figures(answers)), *((one.title, one.drawn) for one in chapters)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -17,6 +17,9 @@ from analysis.tables.leaderboard import FORMATS, terminal_frames
 from analysis.tables.markdown import table_markdown
 from analysis.tables.published import COMPARISON_FORMATS
 from analysis.tables.table import Table, columns, plain_cell
+
+if TYPE_CHECKING:
+    from analysis.figures.of_a_suite import Drawn
 
 # Of ANSWER_COLUMNS, in a table for people; the first NUM_NAMES are names.
 ANSWERS_SHOWN = ("workload", "method", "optimizer", "knobs", "value", "ci_low", "ci_high", "unit", "best_value",
@@ -30,13 +33,15 @@ class View:
     """The doors of a kind of subject.
 
     forms: its board as text, by --format. frames: the same as a terminal's tables. remarks: what else is said of it.
-    write: its report folder, as `write_report`. page: what MLflow calls the report's page. page_text: the Markdown
-    above that, of the subject and the report's folder. is_scored: whether --compare, --score and --loss mean something.
+    write: its report folder, as `write_report`. figures: the report's. page: what MLflow calls the report's page.
+    page_text: the Markdown above that, of the subject and the report's folder. is_scored: whether --compare,
+    --score and --loss mean something.
     """
 
     forms: Mapping[str, Callable[[Any], str]]
     frames: Callable[[Any], list[pl.DataFrame]]
     write: Callable[..., list[Path]]
+    figures: Callable[[Any], Iterable[Drawn]]
     remarks: Callable[[Any], list[str]]
     page: str
     page_text: Callable[[Any, Path], str]
@@ -116,6 +121,18 @@ def _write_report(subject: Subject, out: Path, **options: Any) -> list[Path]:
     return write_report(subject, out, **options)
 
 
+def _report_figures(subject: Subject) -> Iterable[Drawn]:
+    from analysis.report.folder import report_figures
+
+    return report_figures(subject)
+
+
+def _search_figures(subject: SearchSubject) -> Iterable[Drawn]:
+    from analysis.report.search_folder import search_figures
+
+    return search_figures(subject)
+
+
 def _write_search_report(subject: SearchSubject, out: Path, **options: Any) -> list[Path]:
     from analysis.report.search_folder import write_search_report
 
@@ -127,6 +144,7 @@ VIEWS: dict[type, View] = {
         forms={"md": _board_text("markdown"), **{form: _board_text(form) for form in ("csv", "json", "latex", "html")}},
         frames=_board_frames,
         write=_write_report,
+        figures=_report_figures,
         remarks=_remarks,
         page="leaderboard.html",
         page_text=_board_page,
@@ -140,6 +158,7 @@ VIEWS: dict[type, View] = {
         },
         frames=_answers_frames,
         write=_write_search_report,
+        figures=_search_figures,
         remarks=lambda subject: [],
         page="search.html",
         page_text=_answers_page,

@@ -130,6 +130,18 @@ def board_json(board: AcrossBoard) -> str:
     return plain_json(whole)
 
 
+def board_frames(board: AcrossBoard) -> dict[str, pl.DataFrame]:
+    """Every frame of a comparison, by the name of its file."""
+    return {
+        "scores": tidy_scores(board),
+        "methods": board.methods,
+        "conditions": board.conditions,
+        "score_ranks": board.score_ranks,
+        "agreement": board.agreement,
+        "profiles": board.profiles,
+    }
+
+
 def tidy_scores(board: AcrossBoard) -> pl.DataFrame:
     """SCORE_COLUMNS with the columns of the condition before them, and the method's mean_rank and profile behind."""
     places = board.conditions.select("condition", "side", "workload", "optimizer", "knobs")

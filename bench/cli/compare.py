@@ -123,19 +123,11 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
     from analysis.figures.profiles import profile_plot
     from analysis.figures.rank_diagram import rank_diagram
     from analysis.scores.kinds import SCORE_KINDS
-    from analysis.tables.across import tidy_scores
+    from analysis.tables.across import board_frames
     from analysis.tables.csv_text import csv_text
 
-    frames = {
-        "scores": tidy_scores(board),
-        "methods": board.methods,
-        "conditions": board.conditions,
-        "score_ranks": board.score_ranks,
-        "agreement": board.agreement,
-        "profiles": board.profiles,
-    }
     paths = []
-    for name, frame in frames.items():
+    for name, frame in board_frames(board).items():
         paths.append(out / f"{name}.csv")
         write_file(paths[-1], csv_text(frame))
     kind, num_conditions = SCORE_KINDS[board.score], board.conditions.height

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
     from bench.cluster.schedule import Progress
 
 PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
+NOTEBOOK_SECONDS = 0.5
 BAR_WIDTH = 20
 MAX_NAMED = 3  # methods in training, by name
 
 
 class ProgressDisplay:
-    """A bar on a terminal, a line now and then elsewhere."""
+    """A bar on a terminal, a line that is written over in a notebook, a line now and then elsewhere."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -35,6 +37,7 @@ class ProgressDisplay:
         self._task = self._bar.add_task("starting", total=None, text="")
         self._next_line = 0.0
         self._began = time.monotonic()
+        self._line = 0  # letters of the line that a notebook shows
 
     def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal:
@@ -44,13 +47,15 @@ class ProgressDisplay:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._console.is_terminal:  # else the bar, never started, would print an empty line
             self._bar.stop()
+        elif self._line:
+            sys.stderr.write("\n")
 
     def wait(self, what: str) -> None:
         """Something begins that trains nothing."""
         if self._console.is_terminal:
             self._bar.update(self._task, description=what)
         else:
-            self._print(what)
+            self._say(what)
 
     def start(self, num_trials: int, num_packs: int, resources: Resources) -> None:
         """Training begins."""
@@ -58,7 +63,7 @@ class ProgressDisplay:
 
         share = f"{resources.gpus:.2g} GPU" if resources.gpus else f"{resources.cpus:g} CPU"
         packs = f"{counted(num_packs, 'pack')} of {share}{' each' if num_packs > 1 else ''}"
-        self._print(f"{counted(num_trials, 'trial')} to run, in {packs}")
+        self._say(f"{counted(num_trials, 'trial')} to run, in {packs}")
         self._bar.update(self._task, description="training")
 
     def update(self, progress: Progress) -> None:
@@ -69,11 +74,16 @@ class ProgressDisplay:
             text = "\n".join(lines)
             self._bar.update(self._task, total=progress.total_steps, completed=steps, text=text)
         elif time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + PLAIN_SECONDS
-            self._print("; ".join(lines))
+            self._next_line = time.monotonic() + (NOTEBOOK_SECONDS if self._console.is_jupyter else PLAIN_SECONDS)
+            self._say("; ".join(lines))
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+    def _say(self, text: str) -> None:
+        if not self._console.is_jupyter:
+            self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+            return
+        sys.stderr.write(f"\r{text:<{self._line}}")  # rich would add an output of its own for every line
+        sys.stderr.flush()
+        self._line = len(text)
 
 
 def _counts(progress: Progress) -> str:

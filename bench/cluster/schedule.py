@@ -261,7 +261,13 @@ def _tuner(
 
 @contextmanager
 def stop_on_interrupt(stop: threading.Event, warn: Callable[[str], None]) -> Iterator[None]:
-    """Inside the block the first Ctrl-C sets `stop`; the second, or a SIGTERM, raises KeyboardInterrupt."""
+    """Inside the block the first Ctrl-C sets `stop`; the second, or a SIGTERM, raises KeyboardInterrupt.
+
+    Signals reach the main thread alone: in another one nothing is held.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def handle(number: int, frame: Any) -> None:
         if stop.is_set() or number == signal.SIGTERM:

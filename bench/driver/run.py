@@ -87,14 +87,18 @@ class Phases:
         self.seconds[name], self._since = now - self._since, now
 
 
+def _silent(*what: object) -> None:
+    """Says nothing of what is done."""
+
+
 def run_suite(
     suite: Suite,
     store: Store,
     options: Options,
     *,
-    on_start: Callable[[int, int, Resources], None],
-    on_progress: Callable[[Progress], None],
-    on_wait: Callable[[str], None],
+    on_start: Callable[[int, int, Resources], object] = _silent,
+    on_progress: Callable[[Progress], object] = _silent,
+    on_wait: Callable[[str], object] = _silent,
 ) -> Summary:
     """Train what the store does not hold yet, deliver it, compute and publish the leaderboard.
 
@@ -166,9 +170,9 @@ class Training:
     tracker: Tracker
     options: Options
     stop: threading.Event
-    on_start: Callable[[int, int, Resources], None]
-    on_progress: Callable[[Progress], None]
-    on_wait: Callable[[str], None]
+    on_start: Callable[[int, int, Resources], object]
+    on_progress: Callable[[Progress], object]
+    on_wait: Callable[[str], object]
     said: set[str] = field(default_factory=set)  # why something was not compiled
     metrics: DriverMetrics = field(default_factory=DriverMetrics)
 

@@ -22,7 +22,7 @@ from bench.results.margins import margin_of, with_margins
 from bench.results.standings import answers, groups, stand, trail
 from bench.results.stored import Stored
 from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, suite_names, trace_lots
-from bench.suite import Suite, find_suite, load_suite, shipped_suites
+from bench.suite import Suite, find_suite, load_suite, shipped_names
 from bench.trial import BLOWN_UP_MARGIN, EARLIER
 from bench.workloads import WORKLOADS
 
@@ -91,13 +91,23 @@ def compared_subject(
     path = Path(text)
     if path.is_dir():
         return _of_folder(path, score=score, loss=loss)
-    is_suite = path.suffix in (".yaml", ".yml") or text in shipped_suites()
-    if not is_suite and (path.is_file() or "/" in text or path.suffix in (".csv", ".parquet")):
+    if is_outside(text):
         return _of_file(path, path.stem, score=score, loss=loss)
-    if is_suite:
+    if _is_suite(text):
         suite = load_suite(find_suite(text), allow_code=allow_code)
         return read_grid(Stored.of(suite), store, score=score, loss=loss)
     return _of_name(text, store, score=score, loss=loss)
+
+
+def is_outside(text: str) -> bool:
+    """Whether `text` names a folder or a tidy file, and nothing that a store holds."""
+    path = Path(text)
+    is_file = path.is_file() or "/" in text or path.suffix in (".csv", ".parquet")
+    return path.is_dir() or (is_file and not _is_suite(text))
+
+
+def _is_suite(text: str) -> bool:
+    return Path(text).suffix in (".yaml", ".yml") or text in shipped_names()
 
 
 def manifest_with_imports(store: Store, suite_name: str) -> str | None:
