@@ -82,7 +82,7 @@ def test_a_cause_is_one_line_without_folders():
 
 
 def test_a_pack_that_inductor_fails_at_trains_as_ever_and_says_so(monkeypatch):
-    def refuse(*arguments):
+    def refuse(*arguments, **settings):
         raise NotImplementedError("no such kernel")
 
     monkeypatch.setattr(torch._inductor, "compile", refuse)  # at once, where a real failure takes seconds
