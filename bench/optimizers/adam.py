@@ -35,6 +35,27 @@ class Adam(Decaying):
     ) -> tuple[Tensor, Tensors]:
         return self._step(p, self.with_decay(name, p, grad, knobs), state, knobs["lr"], step)
 
+    def edge(self, knobs: Mapping[str, Tensor]) -> Tensor:
+        """(2 + 2 beta1)/((1 - beta1) lr): 38/lr at 0.9. Source: Cohen et al. 2022, Eq. 2.
+
+        Weight decay that is added to the gradient is left out: it enters P as well.
+        """
+        return self._edge_after(2 * torch.ones_like(knobs["lr"]), knobs["lr"])
+
+    def preconditioner(
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> Tensor:
+        """(1 - beta1^t) (sqrt(v_t / (1 - beta2^t)) + eps), this gradient in v_t. Source: Cohen et al. 2022, Eq. 3."""
+        _, spread, _ = self._moments(grad, state, step)
+        return correction(self.beta1, step, grad.dtype) * spread
+
+    def second_moment(self, state: Tensors, num_steps: Tensor) -> Tensor:
+        return state["second"] / correction(self.beta2, num_steps - 1, state["second"].dtype)
+
+    def _edge_after(self, slack: Tensor, lr: Tensor) -> Tensor:
+        """The edge where decay leaves `slack` of 2."""
+        return slack * (1 + self.beta1) / ((1 - self.beta1) * lr)
+
     def _step(self, p: Tensor, grad: Tensor, state: Tensors, lr: Tensor, step: Tensor) -> tuple[Tensor, Tensors]:
         mean, spread, moments = self._moments(grad, state, step)
         return p - lr * mean / spread, moments
@@ -60,6 +81,12 @@ class AdamW(Adam):
         kept = self.shrunk(name, p, knobs["lr"] * knobs["weight_decay"])
         return self._step(kept, grad, state, knobs["lr"], step)
 
+    second_moment = Adam.second_moment
+
+    def edge(self, knobs: Mapping[str, Tensor]) -> Tensor:
+        """(2 - lr weight_decay)(1 + beta1)/((1 - beta1) lr), of what decays. Source: this project."""
+        return self._edge_after(2 - knobs["lr"] * knobs["weight_decay"], knobs["lr"])
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdamWIndependent(Adam):
@@ -78,6 +105,12 @@ class AdamWIndependent(Adam):
     ) -> tuple[Tensor, Tensors]:
         kept = self.shrunk(name, p, knobs["lr_factor"] * knobs["weight_decay"])
         return self._step(kept, grad, state, knobs["lr"], step)
+
+    second_moment = Adam.second_moment
+
+    def edge(self, knobs: Mapping[str, Tensor]) -> Tensor:
+        """(2 - lr_factor weight_decay)(1 + beta1)/((1 - beta1) lr), of what decays. Source: this project."""
+        return self._edge_after(2 - knobs["lr_factor"] * knobs["weight_decay"], knobs["lr"])
 
 
 def correction(beta: float, step: Tensor, dtype: torch.dtype) -> Tensor:

@@ -39,6 +39,28 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    def edge(self, knobs: Mapping[str, Tensor]) -> Tensor:
+        """The sharpness above which a quadratic loss grows under a step's knobs, a scalar, if `says("edge")`.
+
+        Sharpness is the largest eigenvalue of P^-1/2 H P^-1/2, H the Hessian and P the diagonal of `preconditioner`.
+        """
+        raise NotImplementedError
+
+    def preconditioner(
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> Tensor:
+        """P, like p: by what `update` divides the average of gradients. For an optimizer that has an `edge`."""
+        raise NotImplementedError
+
+    def second_moment(self, state: Tensors, num_steps: Tensor) -> Tensor:
+        """Average of squared gradients after so many steps, corrected for its start; if `says("second_moment")`."""
+        raise NotImplementedError
+
+    def says(self, name: str) -> bool:
+        """Whether a function such as `edge` is declared for this `update`: by the class that has it, or by a heir."""
+        owners = [next(each for each in type(self).__mro__ if of in vars(each)) for of in (name, "update")]
+        return owners[0] is not Optimizer and issubclass(*owners)
+
     def evaluated(self, name: str, p: Tensor, state: Tensors) -> Tensor:
         """The parameter that evaluations and probes use, where it is not the one at which gradients are taken."""
         return p

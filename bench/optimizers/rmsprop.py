@@ -39,3 +39,14 @@ class RMSprop(Decaying):
         decayed = self.with_decay(name, p, grad, knobs)
         second = self.beta2 * state["second"] + (1 - self.beta2) * decayed.square()
         return p - knobs["lr"] * decayed / (second.sqrt() + self.eps), {"second": second}
+
+    def edge(self, knobs: Mapping[str, Tensor]) -> Tensor:
+        """2/lr. Source: Cohen et al. 2022. Weight decay is left out: it enters P as well."""
+        return 2 / knobs["lr"]
+
+    def preconditioner(
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> Tensor:
+        """sqrt(v) + eps, this gradient in v."""
+        second = self.update(name, p, grad, state, knobs, step)[1]["second"]
+        return second.sqrt() + self.eps

@@ -28,9 +28,18 @@ class SGD(Decaying):
     ) -> tuple[Tensor, Tensors]:
         return p - knobs["lr"] * self.with_decay(name, p, grad, knobs), state
 
+    def edge(self, knobs: Mapping[str, Tensor]) -> Tensor:
+        """2/lr - weight_decay. Source: Cohen et al. 2021, Sec. 2."""
+        return 2 / knobs["lr"] - knobs["weight_decay"]
+
+    def preconditioner(
+        self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor
+    ) -> Tensor:
+        return torch.ones_like(p)
+
 
 @dataclass(frozen=True, kw_only=True)
-class SGDMomentum(Decaying):
+class SGDMomentum(SGD):
     """b = momentum b + g + weight_decay p; p - lr b. Source: torch.optim.SGD with dampening 0."""
 
     source = "Polyak 1964, as torch.optim.SGD(momentum)"
@@ -47,6 +56,10 @@ class SGDMomentum(Decaying):
         momentum = self.momentum * state["momentum"] + self.with_decay(name, p, grad, knobs)
         return p - knobs["lr"] * momentum, {"momentum": momentum}
 
+    def edge(self, knobs: Mapping[str, Tensor]) -> Tensor:
+        """2 (1 + b)/lr - weight_decay. Source: Cohen et al. 2021, App. B."""
+        return 2 * (1 + self.momentum) / knobs["lr"] - knobs["weight_decay"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SGDNesterov(SGDMomentum):
@@ -61,3 +74,7 @@ class SGDNesterov(SGDMomentum):
         decayed = self.with_decay(name, p, grad, knobs)
         momentum = self.momentum * state["momentum"] + decayed
         return p - knobs["lr"] * (decayed + self.momentum * momentum), {"momentum": momentum}
+
+    def edge(self, knobs: Mapping[str, Tensor]) -> Tensor:
+        """(2 + 2 b)/((1 + 2 b) lr) - weight_decay. Source: Cohen et al. 2021, App. B."""
+        return 2 * (1 + self.momentum) / ((1 + 2 * self.momentum) * knobs["lr"]) - knobs["weight_decay"]

@@ -14,6 +14,17 @@ PROBES: dict[str, str] = {
     "row_mass": "bench.probes.attention:RowMass",
     "logit_variance": "bench.probes.attention:LogitVariance",
     "max_logit": "bench.probes.attention:MaxLogit",
+    "heads": "bench.probes.heads:Heads",
+    "sharp_rows": "bench.probes.heads:SharpRows",
+    "spectral_norms": "bench.probes.weights:SpectralNorms",
+    "gammas": "bench.probes.weights:Gammas",
+    "norms": "bench.probes.updates:Norms",
+    "second_moments": "bench.probes.updates:SecondMoments",
+    "gradient_kurtosis": "bench.probes.updates:GradientKurtosis",
+    "hessian": "bench.probes.curvature:HessianEigenvalue",
+    "sharpness": "bench.probes.curvature:Sharpness",
+    "curvature": "bench.probes.curvature:Curvature",
+    "critical_sharpness": "bench.probes.curvature:CriticalSharpness",
 }
 # Of a suite that names none. Trials with these have ids without a word of probes, so that others need another name.
 DEFAULT_PROBES: tuple[str, ...] = ("entropy", "frobenius_norm", "row_mass", "logit_variance", "max_logit")

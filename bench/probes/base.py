@@ -1,5 +1,7 @@
 """What a probe is: what it measures of a layer's attention, in which quantities, and how often.
 
+bench.probes.model has those that measure the model in training instead.
+
 Shapes: B batch, H heads, Q queries, K keys, N quantities.
 """
 
@@ -38,6 +40,7 @@ class Probe:
 
     source: ClassVar[str] = "not stated"
     quantities: ClassVar[Mapping[str, Quantity]] = {}  # by the names that traces have
+    is_of_attention: ClassVar[bool] = True
 
     every: Annotated[int, Ge(1)] | None = None
 
@@ -46,7 +49,7 @@ class Probe:
         super().__init_subclass__()
         for name, quantity in cls.quantities.items():
             of = quantity.over_layers[0] if quantity.over_layers else None
-            if quantity.per_layer == (of is not None):
+            if (quantity.per_layer and of) or (cls.is_of_attention and not (quantity.per_layer or of)):
                 raise ValueError(
                     f"{cls.__name__}: {name!r} must be either per_layer or over_layers of another quantity"
                 )
@@ -73,8 +76,8 @@ def quantities_of(probes: Sequence[Probe]) -> dict[str, Quantity]:
 
 
 def measured_by(probes: Sequence[Probe]) -> dict[str, Quantity]:
-    """Those quantities that are measured in every layer, in the order of `observe`; the others follow from them."""
-    return {name: quantity for name, quantity in quantities_of(probes).items() if quantity.per_layer}
+    """Those quantities that are measured, in the order of `observe`; what sums up layers follows from them."""
+    return {name: quantity for name, quantity in quantities_of(probes).items() if quantity.over_layers is None}
 
 
 def observe(probes: Sequence[Probe], layer: Attention) -> Tensor:

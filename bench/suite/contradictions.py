@@ -12,10 +12,12 @@ from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
 from bench.probes import PROBES
+from bench.probes.model import ModelProbe
 from bench.suite.errors import dotted, problem
 from bench.suite.fields import MAX_TRIALS
 from bench.suite.kinds import KINDS
 from bench.suite.knobs import KnobGrid
+from bench.suite.needs import lacking
 from bench.trace import TRAINING_QUANTITIES
 from bench.trial import KNOB_NAMES, Choice
 from bench.workloads import WORKLOADS
@@ -114,3 +116,13 @@ def probes_of_one_quantity(suite: Suite) -> list[Any]:
                 problems.append(problem(message, loc=("probes", index)))
             taken.setdefault(name, choice.label)
     return problems
+
+
+def probes_without_effect(suite: Suite) -> list[Any]:
+    """A probe that nothing in the suite lets measure anything, or that a workload stands in the way of."""
+    return [
+        problem(f"{choice.label} {message}", loc=("probes", index))
+        for index, choice in enumerate(suite.probes)
+        if isinstance(probe := build(PROBES, choice), ModelProbe)
+        for message in lacking(probe, suite.entries)
+    ]

@@ -34,6 +34,7 @@ from bench.suite.contradictions import (
     idle_knobs,
     interventions_without_effect,
     probes_of_one_quantity,
+    probes_without_effect,
     too_large,
     warmups_too_long,
 )
@@ -209,6 +210,7 @@ class Suite(BaseModel):
             *warmups_too_long(self),
             *idle_knobs(self),
             *probes_of_one_quantity(self),
+            *probes_without_effect(self),
             *interventions_without_effect(self),
         ]:
             reject(*problems)

@@ -13,10 +13,12 @@ from bench.entry import build
 from bench.errors import ENTRY_ERRORS, UsageError, reason
 from bench.interventions.base import OnAttention
 from bench.methods.base import Heads
+from bench.probes.model import ModelProbe
 from bench.suite import Suite
 from bench.suite.kinds import ENTRY_FIELDS
 from bench.testing.method_case import HEADS, MethodCase
 from bench.testing.methods import METHOD_PROPERTIES
+from bench.testing.model_probes import MODEL_PROBE_PROPERTIES
 from bench.testing.optimizers import OPTIMIZER_PROPERTIES
 from bench.testing.probes import PROBE_PROPERTIES
 from bench.testing.properties import Property, PropertyError
@@ -49,8 +51,13 @@ class Finding:
 def check_entry(field: str, entry: Any) -> Iterator[Finding]:
     """A finding for each property of the kind of entry that a field of a suite holds."""
     subject = MethodCase(method=entry) if field == "methods" else entry
-    for name, one in PROPERTIES[field].items():
+    for name, one in properties_of(field, entry).items():
         yield _finding(name, one, entry, subject)
+
+
+def properties_of(field: str, entry: Any) -> Mapping[str, Property]:
+    """Those of the kind of entry that a field of a suite holds."""
+    return MODEL_PROBE_PROPERTIES if isinstance(entry, ModelProbe) else PROPERTIES[field]
 
 
 def refuse_broken(suite: Suite) -> None:
@@ -63,7 +70,7 @@ def refuse_broken(suite: Suite) -> None:
     for (field, index), choice in own.items():
         entry = build(ENTRY_FIELDS[field].entries, choice)
         subject = _sampled_case(suite, entry) if field == "methods" else entry
-        sampled = {name: one for name, one in PROPERTIES[field].items() if one.is_sampled}
+        sampled = {name: one for name, one in properties_of(field, entry).items() if one.is_sampled}
         if field == "methods" and _intervenes_in_logits(suite):
             sampled["weights follow from logits, or `reads_logits = False`"] = FOLLOWS_LOGITS
         for finding in (_finding(name, one, entry, subject) for name, one in sampled.items()):

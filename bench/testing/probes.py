@@ -1,4 +1,4 @@
-"""What every probe keeps to: PROBE_PROPERTIES, by what they say.
+"""What every probe of attention keeps to: PROBE_PROPERTIES, by what they say.
 
 Shapes: B batch, H heads, Q queries, K keys.
 """
@@ -35,8 +35,8 @@ def attention(seed: int, mask: str = "causal", rows: str = "sum_to_one") -> Atte
 
 
 def quantities_are_declared_whole(probe: Probe) -> str:
-    """Each is measured in every layer, or sums up one of the same probe that is."""
-    require(bool(measured_by([probe])), "declares no quantity that is per_layer")
+    """Each is measured, or sums up one of the same probe that is measured in every layer."""
+    require(bool(measured_by([probe])), "declares no quantity that is measured")
     for name, quantity in probe.quantities.items():
         words = (quantity.title, quantity.unit, quantity.definition)
         require(all(words), f"{name}: title, unit and definition must not be empty")

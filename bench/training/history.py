@@ -16,6 +16,7 @@ from bench.held_out import HELD_OUT
 from bench.lazy import polars, torch
 from bench.probes import build_probes
 from bench.probes.base import Probe, measured_by, quantities_of
+from bench.probes.model import IteratedProbe
 from bench.trace import TRACE_COLUMNS, WHOLE_MODEL
 from bench.training.pack import Pack
 from bench.trial import Outcome, Result, Trial
@@ -29,20 +30,24 @@ Column = tuple[str, int, numpy.ndarray, numpy.ndarray]  # quantity, layer, steps
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """Probes that measure at the same steps, which rise."""
+    """Probes that measure at the same steps, which rise, in one call: of attention, of the model, or one iterated."""
 
     probes: tuple[Probe, ...]
     steps: list[int]
 
     def columns(self, observed_PQA: numpy.ndarray, last: int) -> list[Column]:
-        """What a lane's trace holds of it up to the step `last`: every layer's quantities, then what sums them up."""
+        """What a lane's trace holds of it up to the step `last`: every layer's quantities, then what sums them up.
+
+        What a model does not have, NaN throughout, is left out.
+        """
         steps_P = numpy.array([step for step in self.steps if step <= last])
         measured = measured_by(self.probes)
         by_name = {name: observed_PQA[: len(steps_P), index] for index, name in enumerate(measured)}
         columns: list[Column] = [
-            (name, layer, steps_P, values_PA[:, layer])
+            (name, layer if measured[name].per_layer else WHOLE_MODEL, steps_P, values_PA[:, layer])
             for name, values_PA in by_name.items()
-            for layer in range(values_PA.shape[1])
+            for layer in range(values_PA.shape[1] if measured[name].per_layer else 1)
+            if self.probes[0].is_of_attention or not numpy.isnan(values_PA[:, layer]).all()
         ]
         for name, quantity in quantities_of(self.probes).items():
             if quantity.over_layers is not None:
@@ -58,13 +63,20 @@ OVER_LAYERS: dict[str, Callable[[numpy.ndarray], numpy.ndarray]] = {
 
 
 def observations(trial: Trial) -> dict[str, Observation]:
-    """What a trial observes and when, by the names that a history's tensors have; one for each cadence."""
-    by_cadence: dict[int, list[Probe]] = {}
-    for probe in build_probes(trial.probes):
-        by_cadence.setdefault(probe.every or trial.probe_every, []).append(probe)
+    """What a trial observes and when, by the names that a history's tensors have.
+
+    One for each cadence of probes of attention, one for each of probes of the model, one for each iterated probe.
+    """
+    grouped: dict[str, tuple[int, list[Probe]]] = {}
+    for index, probe in enumerate(build_probes(trial.probes)):
+        every = probe.every or trial.probe_every
+        name = f"observed_{every}" if probe.is_of_attention else f"model_{every}"
+        if isinstance(probe, IteratedProbe):
+            name = f"iterated_{index}_{every}"
+        grouped.setdefault(name, (every, []))[1].append(probe)
     return {
-        f"observed_{every}": Observation(probes=tuple(probes), steps=_steps(trial.num_steps, every=every))
-        for every, probes in by_cadence.items()
+        name: Observation(probes=tuple(probes), steps=_steps(trial.num_steps, every=every))
+        for name, (every, probes) in grouped.items()
     }
 
 

@@ -19,10 +19,10 @@ from bench.errors import UsageError
 from bench.lazy import polars, torch
 from bench.methods import METHODS
 from bench.methods.base import Method
-from bench.models.attention import Tensors, method_state, part
-from bench.optimizers.layers import Layer
-from bench.probes.gains import Scales, gains
+from bench.models.attention import Tensors
+from bench.probes.gains import gains
 from bench.training.inductor import Compiling
+from bench.training.model_view import scales_of
 from bench.training.pack import Pack, make_packs
 from bench.training.pack_size import busy_lanes, fit, widest_groups
 from bench.training.step_cost import num_parameters
@@ -213,16 +213,6 @@ def _difference(old: float, new: float) -> float:
     if not (math.isfinite(old) and math.isfinite(new)):
         return math.inf
     return abs(new - old) / max(abs(old), math.ulp(0.0))
-
-
-def scales_of(method: Method, params: Tensors, buffers: Tensors, layer: Layer) -> Scales:
-    """Query and key weights of a layer as they multiply, and the method's gammas if it has any."""
-    roles = ("query", "query" if method.ties_query_and_key else "key")
-    own = [tuple(part(tensors, f"{layer.prefix}{role}.") for tensors in (params, buffers)) for role in roles]
-    weights = [method.linear(role).weight(*tensors) for role, tensors in zip(roles, own, strict=True)]
-    state = method_state(params, buffers, layer.prefix)
-    gamma_query, gamma_key = method.gammas(state, own[0][0], own[1][0]) or (None, None)
-    return Scales(weight_query_IO=weights[0], weight_key_IO=weights[1], gamma_query=gamma_query, gamma_key=gamma_key)
 
 
 def histogram_bins(p_BHQK: numpy.ndarray) -> Iterator[tuple[str, float, float, float]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from bench.derivatives import with_gradient
 from bench.entry import build
 from bench.errors import UsageError
 from bench.interventions.base import Intervention
@@ -101,7 +102,7 @@ class LaneProgram:
 
         constants: the optimizer's that are its own. plans: when, where and how strongly each intervention acts on it.
         """
-        optimizer = self._optimizer_of(constants or {})
+        optimizer = self.optimizer_of(constants or {})
         step = torch.zeros((), dtype=torch.int64, device=seed.device)
 
         def draw(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -127,14 +128,11 @@ class LaneProgram:
         buffers = refreshed | self._of_step(lane, step, part)
         mode = Mode(is_training=True, max_logits=self.method.reads_max_logits, is_reference=self.is_reference)
 
-        def objective(params: Tensors) -> tuple[Tensor, tuple[Tensor, list[Tensor], Tensors]]:
+        def objective(params: Tensors) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
             forward = self.workload.loss(self.method, params, buffers, batch, mode)
-            value = self.method.scale_loss(forward.objective, step)
-            grads = _gradients(value, list(params.values()))
-            return value, (forward.loss, forward.watched, dict(zip(params, grads, strict=True)))
+            return self.method.scale_loss(forward.objective, step), (forward.loss, forward.watched)
 
-        differentiated: Any = torch.func.vjp(objective, lane["params"], has_aux=True)
-        loss, max_logits, grads = differentiated[2]
+        grads, (loss, max_logits) = with_gradient(objective, lane["params"])
         return {"grads": grads, "loss": loss, "buffers": refreshed, "max_logits": max_logits}
 
     def update(self, lane: Lane, gradients: Gradients, knobs: Tensors, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
@@ -144,8 +142,7 @@ class LaneProgram:
         """
         loss, layers = gradients["loss"], self.workload.layers
         before = stack_layers(lane["params"], layers)
-        acted = intervened_grads(self.interventions, lane["buffers"], lane["seed"], gradients["grads"], step)
-        grads, grad_norm = self._clipped(acted, knobs["grad_clip"], step)
+        grads, grad_norm = self.clipped_gradients(lane, gradients, knobs, step)
         params, optimizer = self._stepped(lane, before, grads, knobs, step)
         params = self._limited(params, gradients["max_logits"], lane["params"], step)
         params = intervened_params(self.interventions, lane["buffers"], before, params, layers, step)
@@ -169,7 +166,7 @@ class LaneProgram:
     def loss(self, lane: Lane, batch: Tensors, step: Tensor, part: Tensor) -> Tensor:
         """The loss that a step would see of a batch or of one of its parts, dropout included."""
         mode = Mode(is_training=True, is_reference=self.is_reference)
-        buffers = self._buffers(lane, step, part)
+        buffers = self.buffers(lane, step, part)
         return self.workload.loss(self.method, lane["params"], buffers, batch, mode).loss
 
     def observe(self, lane: Lane, batch: Tensors, step: Tensor, *, probes: tuple[Probe, ...]) -> Tensor:
@@ -179,38 +176,56 @@ class LaneProgram:
         """
         mode = Mode(probes=probes, is_reference=self.is_reference)
         lane, batch = self._evaluated(lane), self.workload.probe_batch(batch)
-        forward = self.workload.loss(self.method, lane["params"], self._buffers(lane, step), batch, mode)
+        forward = self.workload.loss(self.method, lane["params"], self.buffers(lane, step), batch, mode)
         return torch.stack(forward.watched, dim=-1)
 
     def look(self, lane: Lane, batch: Tensors, step: Tensor) -> tuple[Tensors, Tensors, list[Tensor]]:
         """Params, buffers and P of every layer (B, H, Q, K) on the probed part of a batch, as `observe` has them."""
         mode = Mode(keeps_weights=True, is_reference=self.is_reference)
         lane, batch = self._evaluated(lane), self.workload.probe_batch(batch)
-        buffers = self._buffers(lane, step)
+        buffers = self.buffers(lane, step)
         forward = self.workload.loss(self.method, lane["params"], buffers, batch, mode)
         return lane["params"], buffers, forward.watched
 
     def evaluate(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensors:
         """The workload's measures on a batch, nothing dropped out."""
         mode, lane = Mode(is_reference=self.is_reference), self._evaluated(lane)
-        return self.workload.evaluate(self.method, lane["params"], self._buffers(lane, step), batch, mode)
+        return self.workload.evaluate(self.method, lane["params"], self.buffers(lane, step), batch, mode)
+
+    def scheduled(self, lane: Lane, knobs: Tensors, step: Tensor) -> Tensors:
+        """The lane's knobs at a step: `lr` after warmup, schedule and interventions, and the schedule's `lr_factor`."""
+        factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)
+        lr = intervened_lr(self.interventions, lane["buffers"], knobs["lr"] * factor, step)
+        return knobs | {"lr": lr, "lr_factor": factor}
+
+    def buffers(self, lane: Lane, step: Tensor, part: Tensor | None = None) -> Tensors:
+        """The lane's buffers as a forward pass of a step, or of a part of its batch, reads them."""
+        refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
+        return refreshed | self._of_step(lane, step, torch.zeros_like(step) if part is None else part)
+
+    def optimizer_of(self, constants: Tensors) -> Optimizer:
+        """The optimizer with a lane's own constants."""
+        return dataclasses.replace(self.optimizer, **constants)
 
     def _evaluated(self, lane: Lane) -> Lane:
         """The lane with the weights that the optimizer evaluates."""
         if type(self.optimizer).evaluated is Optimizer.evaluated:  # those in training: spare the operations
             return lane
-        optimizer = self._optimizer_of(lane["constants"])
+        optimizer = self.optimizer_of(lane["constants"])
         params = {
             name: over_layers(functools.partial(optimizer.evaluated, name), name, p, lane["optimizer"][name])
             for name, p in stack_layers(lane["params"], self.workload.layers).items()
         }
         return {**lane, "params": unstack_layers(params, lane["params"], self.workload.layers)}
 
-    def _clipped(self, grads: Tensors, grad_clip: Tensor, step: Tensor) -> tuple[Tensors, Tensor]:
-        """Stacked gradients, clipped and limited by the method, and the norm of all of them before."""
-        stacked = stack_layers(grads, self.workload.layers)
+    def clipped_gradients(
+        self, lane: Lane, gradients: Gradients, knobs: Tensors, step: Tensor
+    ) -> tuple[Tensors, Tensor]:
+        """Stacked gradients as the optimizer gets them, clipped and limited by the method; their norm before that."""
+        acted = intervened_grads(self.interventions, lane["buffers"], lane["seed"], gradients["grads"], step)
+        stacked = stack_layers(acted, self.workload.layers)
         grad_norm = torch.stack([grad.square().sum() for grad in stacked.values()]).sum().sqrt()
-        clip = (grad_clip / (grad_norm + CLIP_EPS)).clamp_max(1)
+        clip = (knobs["grad_clip"] / (grad_norm + CLIP_EPS)).clamp_max(1)
         clipped = {name: grad * clip for name, grad in stacked.items()}
         return self._of_method(self.method.limit_grads, clipped, step), grad_norm
 
@@ -218,10 +233,8 @@ class LaneProgram:
         self, lane: Lane, before: Tensors, grads: Tensors, knobs: Tensors, step: Tensor
     ) -> tuple[Tensors, dict[str, Tensors]]:
         """Stacked params after the optimizer's update, and its state. before, grads: stacked."""
-        factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)
-        lr = intervened_lr(self.interventions, lane["buffers"], knobs["lr"] * factor, step)
-        scheduled = knobs | {"lr": lr, "lr_factor": factor}
-        optimizer = self._optimizer_of(lane["constants"])
+        scheduled = self.scheduled(lane, knobs, step)
+        optimizer = self.optimizer_of(lane["constants"])
         params: Tensors = {}
         states: dict[str, Tensors] = {}
         for name, p in before.items():
@@ -237,10 +250,6 @@ class LaneProgram:
         by_layer = unstack_layers(stacked, like, self.workload.layers)
         return stack_layers(self.workload.limit(self.method, by_layer, max_logits, step), self.workload.layers)
 
-    def _optimizer_of(self, constants: Tensors) -> Optimizer:
-        """The optimizer with a lane's own constants."""
-        return dataclasses.replace(self.optimizer, **constants)
-
     def _of_method(self, limit: Callable[[Tensors, Tensor], Tensors], stacked: Tensors, step: Tensor) -> Tensors:
         """Stacked tensors, those that the method added limited layer by layer."""
         for prefix in dict.fromkeys(layer.stacked_prefix + METHOD for layer in self.workload.layers):
@@ -250,25 +259,10 @@ class LaneProgram:
                 stacked = stacked | {prefix + name: tensor for name, tensor in limited.items()}
         return stacked
 
-    def _buffers(self, lane: Lane, step: Tensor, part: Tensor | None = None) -> Tensors:
-        refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
-        return refreshed | self._of_step(lane, step, torch.zeros_like(step) if part is None else part)
-
     def _of_step(self, lane: Lane, step: Tensor, part: Tensor) -> Tensors:
         """What the buffers hold while a step is computed: its counters, and what intervenes in it."""
         acting = in_layers(self.interventions, lane["buffers"], step, self.workload.layers)
         return acting | {"step": step, "seed": lane["seed"], "draw": step * self.workload.num_micro_batches + part}
-
-
-def _gradients(value: Tensor, params: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Of a number by params, 0 where it does not depend on them; inside of the function that torch.func transforms.
-
-    What torch.func.vjp gives for it imports Dynamo: seconds of every process that trains.
-    """
-    if not value.requires_grad:
-        return [torch.zeros_like(p) for p in params]
-    with torch.no_grad():  # else all is kept that a second derivative needs
-        return torch.autograd.grad(value, params, allow_unused=True, materialize_grads=True)
 
 
 def _choose(condition: Tensor, new: Any, old: Any) -> Any:

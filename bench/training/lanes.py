@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
 from bench.probes.base import Probe
+from bench.probes.model import IteratedProbe, Model, ModelProbe, stacked
 from bench.training.interventions import lane_plans
 from bench.training.lane import Gradients, Lane, LaneProgram
+from bench.training.model_view import model_of
 from bench.training.pack import Pack
 from bench.training.tree import map_tensors, tensors_of
 from bench.trial import KNOB_NAMES
@@ -95,6 +97,58 @@ class StackedProgram:
         observe = self._over_lanes(functools.partial(self.program.observe, probes=probes), (0, 0, None))
         return observe(lanes, self.batch(chunk, step), step[0])
 
+    def measure(
+        self, lanes: Lane, chunk: Batch, fixed: Batch, knobs: Batch, step: Tensor, *, probes: tuple[ModelProbe, ...]
+    ) -> Tensor:
+        """What probes measure of each model before a step, (L, quantities, layers). fixed: as `fixed_batch` has it."""
+
+        def of_model(model: Model) -> Tensor:
+            measured = {name: value for probe in probes for name, value in probe.measure_model(model).items()}
+            return stacked(probes, measured, model)
+
+        return self._of_models(of_model, lanes, chunk, fixed, knobs, step)
+
+    def begin(
+        self, lanes: Lane, chunk: Batch, fixed: Batch, knobs: Batch, step: Tensor, *, probe: IteratedProbe
+    ) -> Batch:
+        """What a probe carries from iteration to iteration, (L, ...) each."""
+        return self._of_models(probe.begin, lanes, chunk, fixed, knobs, step)
+
+    def iterate(
+        self,
+        lanes: Lane,
+        chunk: Batch,
+        fixed: Batch,
+        knobs: Batch,
+        step: Tensor,
+        carried: Batch,
+        index: Tensor,
+        *,
+        probe: IteratedProbe,
+    ) -> Batch:
+        def of_model(model: Model, own: Batch) -> Batch:
+            return probe.iterate(model, own, index[0])
+
+        return self._of_models(of_model, lanes, chunk, fixed, knobs, step, carried)
+
+    def end(
+        self,
+        lanes: Lane,
+        chunk: Batch,
+        fixed: Batch,
+        knobs: Batch,
+        step: Tensor,
+        carried: Batch,
+        *,
+        probe: IteratedProbe,
+    ) -> Tensor:
+        """As `measure`."""
+
+        def of_model(model: Model, own: Batch) -> Tensor:
+            return stacked([probe], probe.end(model, own), model)
+
+        return self._of_models(of_model, lanes, chunk, fixed, knobs, step, carried)
+
     def loss(self, lanes: Lane, chunk: Batch, step: Tensor, part: Tensor) -> Tensor:
         loss = self._over_lanes(self.program.loss, (0, 0, None, None))
         return loss(lanes, self._part(chunk, step, part), step[0], part[0])
@@ -111,6 +165,25 @@ class StackedProgram:
         """The batches that the lanes have at a step, (L, ...) each."""
         offset = step % next(iter(chunk.values())).shape[0]
         return {name: t.index_select(0, offset)[0].index_select(0, self.seed_index_L) for name, t in chunk.items()}
+
+    def _of_models(
+        self,
+        function: Callable[..., Any],
+        lanes: Lane,
+        chunk: Batch,
+        fixed: Batch,
+        knobs: Batch,
+        step: Tensor,
+        *carried: Batch,
+    ) -> Any:
+        """A function of each lane's model, and of what is carried for it."""
+        own_fixed = {name: t.index_select(0, self.seed_index_L) for name, t in fixed.items()}
+
+        def of_lane(lane: Lane, batch: Batch, fixed_batch: Batch, lane_knobs: Batch, at: Tensor, *own: Batch) -> Any:
+            return function(model_of(self.program, lane, batch, fixed_batch, lane_knobs, at), *own)
+
+        over = self._over_lanes(of_lane, (0, 0, 0, 0, None, *(0 for _ in carried)))
+        return over(lanes, self.batch(chunk, step), own_fixed, knobs, step[0], *carried)
 
     def _part(self, chunk: Batch, step: Tensor, part: Tensor) -> Batch:
         batch = self.batch(chunk, step)

@@ -21,6 +21,7 @@ from bench.training.interventions import kinds_of
 from bench.training.lane import Gradients, Lane, LaneProgram
 from bench.training.lanes import StackedProgram, freeze_non_finite
 from bench.training.living import Living
+from bench.training.observing import Observed, observe_once, observing
 from bench.training.pack import Pack, pack_key
 from bench.training.parts import MeanGradients
 from bench.training.tree import copy_tensors, has_form, map_tensors
@@ -68,6 +69,7 @@ class PackRun:
         self._can_leave = self.device.type == "cpu" and compiling != "always"
         self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=self.num_steps)
         self._chunk = self._data.tensors
+        self._fixed = {name: tensor[0].clone() for name, tensor in self._chunk.items()}  # the batches of step 0
         self._held_out = held_out_parts(self.program.workload, self.device, self._dtype)
         self._counters = {
             name: torch.zeros(1, dtype=torch.int64, device=self.device)
@@ -161,7 +163,7 @@ class PackRun:
             if only_training:
                 return
             for each in self._history.observations.values():
-                self._stacked.observe(self._lanes, self._chunk, counters["step"], probes=each.probes)
+                observe_once(each, self._observed)
             self._stacked.loss(self._lanes, self._chunk, counters["step"], counters["part"])
             if self._held_out:
                 self._stacked.evaluate_held_out(self._lanes, self._held_out, counters["batch"], counters["step"])
@@ -302,17 +304,27 @@ class PackRun:
             self._evaluate_held_out_once = self._repeated(evaluate, arguments, keep)
         self._is_compiled = True
 
-    def _compile_observation(self, name: str) -> Callable[[], Any]:
-        """Measures what the probes of one cadence measure and keeps it in the history's tensor of that name."""
-        each, row = self._history.observations[name], self._counters[name]
+    def _compile_observation(self, name: str) -> Callable[[], None]:
+        """Measures what the probes of an observation measure and keeps it in the history's tensor of that name."""
+        row = self._counters[name]
 
         def keep_observed(observed_CQA: Tensor) -> None:
             self._write(name, row, observed_CQA)
             row.add_(1)
 
-        observe = functools.partial(self._stacked.observe, probes=each.probes)
-        arguments = (self._lanes, self._chunk, self._counters["step"])
-        return self._callable(observe, arguments, keep_observed, num_calls=len(each.steps))
+        each = self._history.observations[name]
+        return observing(each, self._observed, callable_of=self._callable, keep=keep_observed)
+
+    @property
+    def _observed(self) -> Observed:
+        return Observed(
+            stacked=self._stacked,
+            lanes=self._lanes,
+            chunk=self._chunk,
+            fixed=self._fixed,
+            knobs=self._knobs,
+            step=self._counters["step"],
+        )
 
     def _compile_step(self) -> None:
         """Make `_step_once`: one update of all lanes, with a whole batch or with its parts one after the other."""

@@ -8,6 +8,7 @@ from bench.errors import UsageError
 from bench.probes import DEFAULT_PROBES
 from bench.suite import Context, Suite, load_suite
 from bench.trial import Trial
+from tests.trials import corpus
 
 FIELDS = {
     "name": "probed",
@@ -120,3 +121,27 @@ def test_a_probe_without_quantities_is_refused(tmp_path, monkeypatch):
 def test_the_same_probes_trace_every_trial():
     traced = [trial.probes for trial in suite(probes=["entropy"], methods=["softmax", "relu_kernel"]).expand()]
     assert all(one == other for one, other in itertools.pairwise(traced))
+
+
+@pytest.mark.parametrize(
+    ("probes", "changes", "message"),
+    [
+        (["gammas"], {}, "gammas measures gammas, and no method has any, such as qk_layernorm_free; got softmax"),
+        (["sharpness"], {"optimizers": ["muon"]}, "sharpness is measured against .* none has one.* got muon"),
+        (["second_moments"], {}, "no optimizer has any, such as adamw; got sgd"),
+        ([{"name": "sharpness", "iterations": 0}], {}, "greater than or equal to 1"),
+    ],
+)
+def test_a_probe_that_nothing_here_lets_measure_is_refused(probes, changes, message):
+    with pytest.raises(UsageError, match=rf"^Suite: probes\[0\].*{message}"):
+        suite(probes=probes, **changes)
+
+
+def test_one_entry_that_has_what_a_probe_needs_is_enough():
+    assert suite(probes=["gammas"], methods=["softmax", "qk_layernorm_free"]).num_trials == 4
+
+
+def test_batches_in_parts_have_no_gradient_of_the_whole():
+    parts = {"name": "language_modeling", "corpus": corpus(), "tokenizer": "characters", "num_micro_batches": 2}
+    with pytest.raises(UsageError, match="norms needs the gradient of a whole batch, and language_modeling"):
+        suite(probes=["norms"], workloads=[parts])

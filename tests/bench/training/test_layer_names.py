@@ -14,8 +14,8 @@ from bench.optimizers.muon import Muon
 from bench.optimizers.schedule_free import ScheduleFreeAdamW
 from bench.probes import build_probes
 from bench.probes.gains import gains
-from bench.training.inspection import scales_of
 from bench.training.lane import LaneProgram
+from bench.training.model_view import scales_of
 from bench.workloads.in_context_regression import InContextRegression
 from tests.trials import SMALL, trial
 

@@ -7,13 +7,14 @@ from typing import ClassVar
 import polars as pl
 import pytest
 
-from bench.probes import build_probes
+from bench.entry import load_class
+from bench.probes import PROBES, build_probes
 from bench.probes.base import Probe
 from bench.trace import WHOLE_MODEL, Quantity
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Choice, Trial
-from tests.trials import trained, trial
+from tests.trials import choice, trained, trial
 
 DEEP = {"depth": 2}
 
@@ -154,6 +155,56 @@ def test_a_resume_goes_on_with_every_cadence(stop):
     second.advance()
     for one in pack.trials:
         assert second.traces()[one.id].equals(whole.traces()[one.id])
+
+
+ITERATED = ("hessian", "sharpness", "critical_sharpness")
+OF_MODELS = tuple(
+    choice(PROBES, name, every=4, **({"iterations": 4} if name in ITERATED else {}))
+    for name, target in PROBES.items()
+    if not load_class(target).is_of_attention
+)
+
+
+def of_models(*probes: Choice, **changes) -> Trial:
+    return with_probes(probe("entropy"), *(probes or OF_MODELS), optimizer="adamw", lr=0.02, **changes)
+
+
+def test_probes_of_the_model_change_no_training_and_are_traced_at_their_cadence():
+    """gammas: softmax has none, so that nothing is traced of them."""
+    one = of_models()
+    (result,), traces = trained(one)
+    usual = with_probes(probe("entropy"), optimizer="adamw", lr=0.02)
+    (other,), other_traces = trained(usual)
+    assert result.final_loss == other.final_loss
+    assert part_of(traces[one.id], "loss").equals(part_of(other_traces[usual.id], "loss"))
+    steps = steps_of(traces[one.id])
+    declared = {name for each in build_probes(OF_MODELS) for name in each.quantities}
+    assert {"sharpness", "edge_ratio", "query_norm", "weight_norm_query", "update_curvature"} <= steps.keys()
+    assert {name for name in declared if "gamma" in name}.isdisjoint(steps)
+    assert {tuple(steps[name]) for name in declared & steps.keys()} == {(0, 4, 7)}
+    assert part_of(traces[one.id], "query_norm")["layer"].unique().sort().to_list() == [0, 1]
+    assert part_of(traces[one.id], "sharpness")["layer"].unique().to_list() == [WHOLE_MODEL]
+
+
+def test_a_model_is_probed_as_alone_beside_a_lane_that_diverges():
+    """To rounding, which critical sharpness, a bisection, need not keep to."""
+    alone, pack = of_models(), (of_models(seed=1), of_models(), of_models(init_scale=1e30))
+    first, second = (trained(*trials)[1][alone.id] for trials in ((alone,), pack))
+    assert first.drop("value").equals(second.drop("value"))
+    is_smooth = ~pl.col("quantity").is_in(["critical_sharpness", "critical_edge_ratio"])
+    one, other = (trace.filter(is_smooth)["value"].to_numpy() for trace in (first, second))
+    assert other == pytest.approx(one, rel=2e-2, abs=1e-4, nan_ok=True)
+
+
+def test_a_resume_goes_on_with_probes_of_the_model():
+    some = [each for each in OF_MODELS if each.name in ("sharpness", "second_moments")]
+    pack = Pack(trials=(of_models(*some), of_models(*some, seed=1)))
+    first, second = PackRun(pack), PackRun(pack)
+    first.advance(max_steps=5)
+    second.load(first.state())
+    for run in (first, second):
+        run.advance()
+    assert all(second.traces()[one.id].equals(first.traces()[one.id]) for one in pack.trials)
 
 
 def test_no_probes_leave_losses_and_gradient_norms():
