@@ -26,6 +26,12 @@ class StoreError(BenchError):
     exit_code = 4
 
 
+class FullStoreError(StoreError):
+    """The store is there, and the disk under it has no space left."""
+
+    exit_code = 5
+
+
 class BudgetError(BenchError):
     """The disk or the budget is used up."""
 

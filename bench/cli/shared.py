@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.store import Store
     from bench.suite import Suite
 
-EXIT_TRIALS_FAILED, EXIT_STORE, EXIT_INTERRUPTED = 3, 4, 130
+EXIT_TRIALS_FAILED, EXIT_STORE, EXIT_DISK, EXIT_INTERRUPTED = 3, 4, 5, 130
 MAX_REASONS = 5  # why trials failed, said at the end of a run
 
 SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a suite file, or the name of a shipped suite")]
@@ -261,7 +261,7 @@ def _exit_code(summary: Summary) -> int:
     if summary.was_interrupted:
         return EXIT_INTERRUPTED
     if summary.num_waiting:
-        return EXIT_STORE
+        return EXIT_DISK if summary.is_disk_full else EXIT_STORE
     return EXIT_TRIALS_FAILED if summary.progress is not None and summary.progress.failed else 0
 
 

@@ -28,11 +28,11 @@ from bench.data.prepared import (
 from bench.data.sources import CHUNK_BYTES, Source, find_source, shown
 from bench.data.tokenizers import Documents, Tokenizer, tokenizer_named
 from bench.errors import BudgetError, UsageError
+from bench.files import FULL_DISK
 
 VAL_FRACTION = 0.1
 LEFTOVER_SECONDS = 24 * 3600.0
 EXISTS = "exists already; name a folder that is new or empty"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # Called with what is being done, the share that is done (None if not known) and the tokens written so far.
 OnProgress = Callable[[str, float | None, int], None]
@@ -80,7 +80,7 @@ def write_corpus(
         _rename(temporary, folder)
         _sync(folder.parent)
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in FULL_DISK:
             raise BudgetError(f"{shown(folder)}: no space left for the corpus; nothing was kept") from error
         raise UsageError(f"{shown(folder)}: can't be written: {error.strerror}") from error
     finally:

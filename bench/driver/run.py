@@ -42,6 +42,7 @@ class Summary:
     num_found: int  # finished before this run
     progress: Progress | None  # None if nothing was missing
     num_waiting: int  # packs in the outbox that the store did not take
+    is_disk_full: bool  # why it did not
     was_interrupted: bool
     subject: Subject | SearchSubject | None  # None if there is no result, or the store could not be read
     phases: dict[str, float]  # seconds by phase
@@ -145,6 +146,7 @@ def run_suite(
         num_found=queue.num_found,
         progress=_sum(progress),
         num_waiting=num_waiting,
+        is_disk_full=tracker.is_disk_full,
         was_interrupted=stop.is_set(),
         subject=subject,
         phases=phases.seconds,

@@ -6,7 +6,6 @@ so a kill at any moment leaves a whole entry or none.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, BudgetError, StoreError
-from bench.files import open_private, private_folder
+from bench.files import FULL_DISK, open_private, private_folder
 from bench.lazy import polars
 from bench.trace import TRACE_COLUMNS
 from bench.trial import Result, canonical_json
@@ -69,7 +68,7 @@ class Outbox:
             sync_folder(self.folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in FULL_DISK:
                 raise BudgetError(f"{self.folder}: no space left to keep {len(results)} finished trials") from error
             raise
         return path

@@ -23,7 +23,7 @@ from bench.secrecy import without_secrets
 from bench.store import database, records
 from bench.store.database import WriteAheadLog
 from bench.store.embedded import EmbeddedReader, can_read
-from bench.store.failures import failures, one_line
+from bench.store.failures import failures, store_error
 from bench.store.home import claim
 from bench.store.outbox import Outbox
 from bench.store.quiet import quiet
@@ -195,11 +195,14 @@ class Store:
 
     @contextlib.contextmanager
     def reported(self) -> Iterator[None]:
-        """Turns every failure of MLflow, its database, its server or the disk into a StoreError of one line."""
+        """Turns every failure of MLflow, its database, its server or the disk into a StoreError of one line.
+
+        FullStoreError where a disk is full.
+        """
         try:
             yield
         except failures() as error:
-            raise StoreError(f"{self.shown_uri}: {one_line(error)}") from error
+            raise store_error(self.shown_uri, error) from error
 
     @contextlib.contextmanager
     def lock(self, suite_name: str) -> Iterator[None]:

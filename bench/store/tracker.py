@@ -15,7 +15,7 @@ from bench.errors import StoreError
 from bench.lazy import polars
 from bench.store import records
 from bench.store.delivery import MANIFEST_FILE, SUITE_FILE, Writer
-from bench.store.failures import failures, one_line
+from bench.store.failures import failures, is_full, one_line
 from bench.store.outbox import Entry
 from bench.store.records import MethodKey
 from bench.store.run_writers import Point
@@ -48,6 +48,7 @@ class Tracker:
         self._closing = threading.Event()
         self._deadline = math.inf  # of deliveries, by the monotonic clock
         self._is_down = False
+        self.is_disk_full = False  # why the store took nothing when it last failed
         self._is_finished = False
         self._progress = ""  # PROGRESS of the suite run, as it should be
         self._noted = ("", 0.0)  # the same as it is, and when it was written
@@ -264,10 +265,12 @@ class Tracker:
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
         self._refusals[entry.path] += 1
+        self.is_disk_full = is_full(error)
         if self._refusals[entry.path] == 1:
             self._store.warn(f"{entry.path} waits in the outbox, the store refused it: {one_line(error)}")
 
     def _warn_down(self, error: StoreError) -> None:
+        self.is_disk_full = is_full(error)
         if not self._is_down:
             self._is_down = True
             self._store.warn(f"{error}; {len(self.outbox.entries())} finished packs wait in {self.outbox.folder}")
