@@ -55,7 +55,7 @@ def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> tuple[l
         for place in kept:
             if not _is_readable(schema.types[place]):
                 holds = f"column {place + 1} ({names[place]!r}) holds {schema.types[place]}"
-                raise UsageError(f"{shown}: {holds}; required numbers or text")
+                raise UsageError(f"{shown}: {holds}; required numbers, text, or lists of numbers")
         texts = [field.name for field in schema if _is_text(field.type)]
         file = parquet.ParquetFile(io.BytesIO(content), read_dictionary=texts)
         table = file.read(columns=[schema.names[place] for place in kept])

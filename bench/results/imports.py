@@ -21,7 +21,7 @@ from bench.results.imports_delivery import put_import
 from bench.results.stored import Stored
 from bench.results.subjects import NO_GRID
 from bench.store import Store, own_trials, read_imports, records
-from bench.suite import Suite
+from bench.suite import Suite, shipped_names
 from bench.suite.errors import suggest
 from bench.trial import KINDS, KNOB_NAMES
 
@@ -196,6 +196,11 @@ def _import_name(file: TidyFile) -> str:
 
 
 def _check_name(stored: Stored) -> None:
+    if stored.suite is None and stored.name in shipped_names():
+        raise UsageError(
+            f"{stored.name} is a shipped suite, whose board that name shows; required another name of the file, or "
+            f"`--suite NAME` to import under"
+        )
     if stored.suite is None and not re.fullmatch(SUITE_NAME, stored.name):
         raise UsageError(
             f"--suite {stored.name!r}: required a suite file, or a name of letters, digits, _ - . to import under"

@@ -85,7 +85,7 @@ def sources() -> dict[str, tuple[str, Callable[[random.Random], bytes]]]:
     def of_bytes(content: bytes) -> Callable[[random.Random], bytes]:
         return lambda draw: damaged_bytes(content, draw)
 
-    table = pl.read_csv(io.StringIO(EXAMPLES["checkpoints"][0]))
+    table = pl.read_csv(io.StringIO(EXAMPLES["checkpoints"][0]), schema_overrides={"train_loss": pl.Float64})
     plain, listed = io.BytesIO(), io.BytesIO()
     table.write_parquet(plain)
     table.group_by("method", "lr", "seed").agg("step", "train_loss").write_parquet(listed)

@@ -252,3 +252,13 @@ def test_each_side_keeps_its_margin_of_what_blew_up(suite, store, tmp_path):
     # Again without a margin of its own it has that of the suite, beyond which 50 does not lie.
     board = imported_into(store, runs(tmp_path, losses), wide).subject.board
     assert set(board["blown_up_share"]) == {0.0}
+
+
+def test_a_file_named_like_a_shipped_suite_is_refused_and_nothing_is_stored(tmp_path):
+    """Its board would be the suite's, which says that no trial has a result."""
+    file = tmp_path / "quickstart.csv"
+    file.write_text("method,lr,seed,final_loss,initial_loss\na,0.1,0,1,2\n")
+    store = Store(tmp_path / "home", warn=print)
+    with pytest.raises(UsageError, match="quickstart is a shipped suite"):
+        imported_into(store, file)
+    assert not (tmp_path / "home").exists()
