@@ -6,6 +6,7 @@
 # make test-infra: what the image copies, the restore drill, a cluster's examination and metrics: for real, on this machine.
 # make lock: of what the images install every version and hash anew; make sbom: what that is, for CycloneDX's readers;
 # make audit: whether anything of it is known to be unsafe. The last asks PyPI, and fails where PyPI does not answer.
+# make bench: what is fast, and how fast, in one table; half an hour in which nothing else should run.
 # make mutants: one-place changes of the core modules, a seeded sample, and the share that tests notice; minutes.
 
 VENV ?= .venv
@@ -13,7 +14,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: quickstart test test-kernels test-repetitions test-stores test-infra test-all check faults faults-short mutants install install-dev
+.PHONY: quickstart test test-kernels test-repetitions test-stores test-infra test-all check faults faults-short mutants bench install install-dev
 .PHONY: lock sbom audit
 
 quickstart: install
@@ -108,3 +109,6 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@$(COMPILE)
 	touch $(VENV)/installed $@
+
+bench: install-dev
+	$(BIN)/python -m tests.perf.performance

@@ -71,7 +71,12 @@ def main() -> None:
     parser.add_argument("--max-lanes", type=int, default=None, help="of a pack; else as the product makes them")
     parser.add_argument("--tracking-uri", default=None, help="else sqlite in a folder of its own")
     args = parser.parse_args()
-    suite = make_suite(args.trials, args.lrs)
+    measure(args.trials, args.lrs, max_lanes=args.max_lanes, tracking_uri=args.tracking_uri)
+
+
+def measure(num_trials: int, num_lrs: int, *, max_lanes: int | None = None, tracking_uri: str | None = None) -> float:
+    """Milliseconds of bookkeeping a trial; prints where they went."""
+    suite = make_suite(num_trials, num_lrs)
     memory = Memory()
     packs: list[int] = []
     cpu_before: list[float] = []  # of the driver, when a round's packs start
@@ -85,11 +90,11 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         started, cpu_started = time.monotonic(), time.process_time()
-        store = Store(Path(folder), args.tracking_uri, warn=print)
+        store = Store(Path(folder), tracking_uri, warn=print)
         summary = run_suite(
             suite,
             store,
-            Options(max_lanes=args.max_lanes),
+            Options(max_lanes=max_lanes),
             on_wait=lambda what: None,
             on_start=on_start,
             on_progress=on_progress,
@@ -101,7 +106,7 @@ def main() -> None:
     assert summary.num_waiting == 0
     results = summary.subject.results
     num = results.height
-    assert num == args.trials
+    assert num == num_trials
     slots = psutil.cpu_count() or 1
     training_s = sum(results["wall_s"].to_list()) / slots
     phases = summary.phases
@@ -117,6 +122,7 @@ def main() -> None:
     print(f"bookkeeping, without start and training: {1000 * kept_s / num:.1f} ms a trial")
     print(f"memory of the driver: {memory.growth(started + total_s - phases['leaderboard']) / 1000:.1f} kB a trial "
           f"before the leaderboard, {memory.growth(started + total_s) / 1000:.1f} kB with it")  # fmt: skip
+    return 1000 * kept_s / num
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import dataclasses
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cluster.checkpoints import Checkpoints
@@ -47,27 +48,32 @@ def main() -> None:
         "--gpu-slots", type=int, nargs="*", default=[], help="single trials on a GPU at once, to try too"
     )
     args = parser.parse_args()
-    trials = load_suite(find_suite(args.suite)).expand()
+    compare(args.suite, args.seconds, args.gpu_slots)
+
+
+def compare(suite: str, seconds: float, gpu_slots: Sequence[int] = ()) -> float:
+    """Trials a second of packs over the most that one trial a process reached; prints what both did."""
+    trials, best = load_suite(find_suite(suite)).expand(), 0.0
     with ray_cluster():
         placement = place(trials)
         packed = placement.resources
         slots = num_slots(packed)
         share = len(trials) if packed.gpus else -(-len(trials) // slots)
         packs = make_packs(trials, max_lanes=lambda trial: min(placement.lanes[trial.workload], share))
-        print(
-            f"{args.suite} on {device_name()}: {len(trials)} trials in {len(packs)} packs, {slots} at once", flush=True
-        )
+        print(f"{suite} on {device_name()}: {len(trials)} trials in {len(packs)} packs, {slots} at once", flush=True)
         num_packed, packed_s = rate(packs, packed, 3600.0)
         print(f"packs: {num_packed} trials in {packed_s:.1f} s, {num_packed / packed_s:.3f} trials/s", flush=True)
-        for gpus in (packed.gpus, *(1 / n for n in args.gpu_slots if packed.gpus)):
+        for gpus in (packed.gpus, *(1 / n for n in gpu_slots if packed.gpus)):
             single = dataclasses.replace(packed, gpus=gpus)
-            num_singles, single_s = rate(make_packs(trials, max_lanes=1), single, args.seconds)
+            num_singles, single_s = rate(make_packs(trials, max_lanes=1), single, seconds)
+            best = max(best, num_singles / single_s)
             ratio = num_packed / packed_s / (num_singles / single_s)
             print(
                 f"one trial a process, {num_slots(single)} at once: {num_singles} trials in {single_s:.1f} s, "
                 f"{num_singles / single_s:.3f} trials/s; packs are {ratio:.1f} times as fast",
                 flush=True,
             )
+    return num_packed / packed_s / best
 
 
 if __name__ == "__main__":
