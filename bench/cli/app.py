@@ -34,6 +34,7 @@ from bench.cli.shared import (
     CheckpointsOption,
     CompareOption,
     CompileOption,
+    CurvePointsOption,
     FiguresOption,
     GpusOption,
     Insecure,
@@ -110,6 +111,7 @@ def run(
     ] = False,
     compiling: CompileOption = "auto",
     figures: FiguresOption = True,
+    curve_points: CurvePointsOption = None,
     wide: WideOption = False,
     allow_code: AllowCode = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would take and train nothing")] = False,
@@ -137,6 +139,7 @@ def run(
         checkpoint_s=checkpoint_seconds,
         timeout_s=60 * timeout,
         has_figures=figures,
+        **({} if curve_points is None else {"curve_points": curve_points}),
     )
 
 

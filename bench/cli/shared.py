@@ -77,11 +77,20 @@ FiguresOption = Annotated[
     bool,
     typer.Option("--figures/--no-figures", help="on the suite's page in MLflow; without, nothing draws"),
 ]
+CurvePointsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--curve-points", min=4, help="parts of each curve in MLflow, log-spaced in the step; 32, more for finer ones"
+    ),
+]
 WideOption = Annotated[
     bool, typer.Option("--wide", help="every column of a table, however narrow the terminal is; else COLUMNS decides")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
+# What MLflow's pages show, by the names of bench.store.VIEWS.
+VIEW_TITLES = {"leaderboard": "leaderboard", "charts": "trials as charts", "trials": "trials as a table"}
+KIND_ADVICE = "(once in a browser: press `Model training` at the top left, or other pages open among those of LLMs)"
 DEFAULT_STORE = Path(".bench")
 DEFAULT_PORT = 5000  # of `bench ui`
 
@@ -120,12 +129,12 @@ def ui_address(store: Store, port: int) -> str:
 
 
 def _ui_words(suite_name: str, store: Store) -> str:
-    from bench.store import leaderboard_link
+    from bench.store import view_link
 
-    link = leaderboard_link(store, suite_name, ui_address(store, DEFAULT_PORT))
-    if store.is_remote:
-        return f"{link}    leaderboard in MLflow"
-    return f"bench ui                            traces and leaderboard in MLflow, then at\n       {link}"
+    base = ui_address(store, DEFAULT_PORT)
+    links = [f"{view_link(store, suite_name, base, view)}    {title}" for view, title in VIEW_TITLES.items()]
+    first = ["in MLflow:"] if store.is_remote else ["bench ui                            MLflow, then at"]
+    return "\n       ".join([*first, *links, KIND_ADVICE])
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bench.cli.shared import DEFAULT_PORT, DEFAULT_STORE, StoreOption, UriOption, find, open_store, say, ui_address
+from bench.cli.shared import (
+    DEFAULT_PORT,
+    DEFAULT_STORE,
+    KIND_ADVICE,
+    VIEW_TITLES,
+    StoreOption,
+    UriOption,
+    find,
+    open_store,
+    say,
+    ui_address,
+)
 
 if TYPE_CHECKING:
     from bench.store import Store
@@ -30,15 +41,20 @@ def ui(
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
 ) -> None:
-    """Serve MLflow on the embedded store and print links to the leaderboards."""
-    from bench.store import leaderboard_link, suite_link, suite_names
+    """Serve MLflow on the embedded store and print links: leaderboards, trials as charts and tables, suites' pages."""
+    from analysis.text import counted
+    from bench.store import VIEWS, follow_artifacts, suite_link, suite_names, view_link
 
     opened = open_store(store, tracking_uri)
     names = [find(suite, opened, allow_code=True).name] if suite else suite_names(opened)
     base = ui_address(opened, port)
     for name in names:
-        print(f"{name}: {leaderboard_link(opened, name, base)}", flush=True)
-        print(f"{name}, page and charts: {suite_link(opened, name, base)}", flush=True)
+        for view in VIEWS:
+            print(f"{name}, {VIEW_TITLES[view]}: {view_link(opened, name, base, view)}", flush=True)
+        print(f"{name}, page: {suite_link(opened, name, base)}", flush=True)
+    say(KIND_ADVICE)
+    if not opened.is_remote and (moved := follow_artifacts(opened)):
+        say(f"the store was moved: MLflow's places of artifacts of {counted(moved, 'suite')} follow it")
     if not opened.is_remote:
         _serve(opened, port, host, has_login=login)
 

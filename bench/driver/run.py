@@ -25,7 +25,7 @@ from bench.lazy import polars
 from bench.results.publish import check_renderer, publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
-from bench.store import Store, Tracker, read_results
+from bench.store import CURVE_POINTS, Store, Tracker, read_results
 from bench.suite import Suite
 from bench.training.inductor import Compiling
 from bench.training.pack_size import Placement, Resources
@@ -61,6 +61,8 @@ class Options:
     checkpoint_s: seconds of training between two of them, the most that a lost node costs.
     timeout_s: a worker that gives no sign of life for so long is ended; 0: never.
     has_figures: whether MLflow's page of the suite has figures, which needs what draws them to be installed.
+    curve_points: parts of each curve in MLflow, even in the logarithm of the step; a part has its last value and, of
+    losses, norms and entropies, its peak. Traces are whole in any case.
     """
 
     address: str | None = None
@@ -73,6 +75,7 @@ class Options:
     checkpoint_s: float = 60.0
     timeout_s: float = 1800.0
     has_figures: bool = True
+    curve_points: int = CURVE_POINTS
 
 
 class Phases:
@@ -120,7 +123,7 @@ def run_suite(
     training = Training(
         suite=suite,
         store=store,
-        tracker=Tracker(store, suite.name),
+        tracker=Tracker(store, suite.name, curve_points=options.curve_points),
         options=options,
         stop=threading.Event(),
         on_start=on_start,

@@ -2,6 +2,8 @@
 
 from bench.store import records
 from bench.store.audit import examine_artifacts, read_runs
+from bench.store.curves import CURVE_POINTS
+from bench.store.moved import follow_artifacts
 from bench.store.read import (
     imported_trials,
     own_trials,
@@ -18,16 +20,19 @@ from bench.store.runs import RunRecord
 from bench.store.status import read_status
 from bench.store.store import Store
 from bench.store.tracker import Tracker
-from bench.store.ui import LOGIN_USER, leaderboard_link, login_of, suite_link, ui_command
+from bench.store.ui import LOGIN_USER, login_of, suite_link, ui_command, view_link
+from bench.store.views import VIEWS
 
 __all__ = [
+    "CURVE_POINTS",
     "LOGIN_USER",
+    "VIEWS",
     "RunRecord",
     "Store",
     "Tracker",
     "examine_artifacts",
+    "follow_artifacts",
     "imported_trials",
-    "leaderboard_link",
     "login_of",
     "own_trials",
     "read_import",
@@ -43,4 +48,5 @@ __all__ = [
     "suite_names",
     "trace_lots",
     "ui_command",
+    "view_link",
 ]

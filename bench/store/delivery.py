@@ -28,6 +28,7 @@ from bench.store.run_writers import RunWriter
 from bench.store.runs import ExperimentRecord, RunRecord
 from bench.store.store import Store
 from bench.store.table_writer import TableWriter
+from bench.store.views import KIND_TAG
 from bench.trial import Outcome, Result
 
 MANIFEST_FILE = "manifest.json"
@@ -64,8 +65,9 @@ class Index:
 class Writer:
     """Writes one suite's runs. Not safe for threads; every method may raise what `store.failures` lists."""
 
-    def __init__(self, store: Store, suite_name: str) -> None:
+    def __init__(self, store: Store, suite_name: str, curve_points: int) -> None:
         self._store = store
+        self._curve_points = curve_points
         self._suite_name = suite_name
         self._index: Index | None = None
         self._experiment: ExperimentRecord
@@ -104,7 +106,7 @@ class Writer:
 
     def write_entry(self, entry: Entry) -> None:
         """Writes every trial of an entry that MLflow does not hold; on return all of it survives a power cut."""
-        wanted = [(result, new) for result, new in new_runs(entry) if self._is_wanted(result, new)]
+        wanted = [(result, new) for result, new in new_runs(entry, self._curve_points) if self._is_wanted(result, new)]
         if not isinstance(self.runs, TableWriter):
             for result, new in wanted:
                 self._write_run(result, new)
@@ -124,6 +126,14 @@ class Writer:
         """The method runs as the store holds them, by run id."""
         methods = set(self.index.methods.values())
         return {run.run_id: run for run in self._store.runs(self._experiment, "method") if run.run_id in methods}
+
+    def varied_params(self) -> list[str]:
+        """The params that differ between trials, and the method; in the order of `records.trial_params`."""
+        found: dict[str, set[str]] = {}
+        for trial in self.index.trials.values():
+            for name, text in records.params_of_text(trial.text).items():
+                found.setdefault(name, set()).add(text)
+        return [name for name, texts in found.items() if len(texts) > 1 or name == "method"]
 
     def suite_tags(self) -> Mapping[str, str]:
         """Tags of the suite run as the store holds them."""
@@ -248,7 +258,8 @@ class Writer:
         version, runs = str(records.SCHEMA_VERSION), self.runs  # made before it is read
         found = self._store.experiment(self._suite_name)
         if found is None:
-            runs.create_experiment(self._suite_name, self._store.artifact_root, {records.SCHEMA: version})
+            tags = {records.SCHEMA: version, **KIND_TAG}
+            runs.create_experiment(self._suite_name, self._store.artifact_root, tags)
             found = self._store.experiment(self._suite_name)
         elif records.SCHEMA not in found.tags or found.tags[records.SCHEMA] != version:
             runs.tag_experiment(found.experiment_id, records.SCHEMA, version)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bench.lazy import polars
 from bench.store import records
+from bench.store.curves import CURVE_POINTS, curves
 from bench.store.outbox import Entry
 from bench.store.run_writers import Point
 from bench.trial import Result
@@ -33,13 +34,16 @@ class NewRun:
     files: Mapping[str, bytes]
 
 
-def new_runs(entry: Entry) -> Iterator[tuple[Result, NewRun]]:
-    """Every result of an entry of the outbox with its run; the same entry gives the same runs."""
-    curves = _curves(entry)
+def new_runs(entry: Entry, curve_points: int = CURVE_POINTS) -> Iterator[tuple[Result, NewRun]]:
+    """Every result of an entry of the outbox with its run; the same entry gives the same runs.
+
+    curve_points: buckets of a curve in MLflow.
+    """
+    points = _curves(entry, curve_points)
     traces = entry.traces.partition_by("trial_id", as_dict=True, include_key=False)
     for result in entry.results:
         trial_id = result.trial.id
-        yield result, _new_run(entry, result, curves[trial_id], traces.get((trial_id,)))
+        yield result, _new_run(entry, result, points[trial_id], traces.get((trial_id,)))
 
 
 def run_id_of(entry: Entry, result: Result) -> str:
@@ -47,11 +51,11 @@ def run_id_of(entry: Entry, result: Result) -> str:
     return hashlib.sha256(f"{entry.path.name}/{result.trial.id}".encode()).hexdigest()[:32]
 
 
-def _curves(entry: Entry) -> dict[str, list[Point]]:
+def _curves(entry: Entry, num_buckets: int) -> dict[str, list[Point]]:
     """The points of the thinned curves of each trial, dated by their step."""
     results = {result.trial.id: result for result in entry.results}
     found: dict[str, list[Point]] = {trial_id: [] for trial_id in results}
-    for trial_id, quantity, step, value in records.curves(entry.traces).iter_rows():
+    for trial_id, quantity, step, value in curves(entry.traces, num_buckets).iter_rows():
         result = results[trial_id]
         seconds = result.wall_s * step / (result.trial.num_steps or step or 1)
         found[trial_id].append(Point(quantity, value, _start_ms(entry, result) + int(1000 * seconds), step))

@@ -37,18 +37,12 @@ RUN_NAME = "mlflow.runName"
 CLASSIC = {"workflowType": "machine_learning"}  # of links to MLflow's UI; without it pages open among LLM traces
 LABELS = ("bench.workload", "bench.method", "bench.optimizer")  # of a method run, and of all of them on the suite run
 
-# Quantities of a trace that are no metrics with a curve, averaged over layers, as all others are. A point costs 0.1 ms
-# and 268 bytes.
-TRACE_ONLY = ("entropy", "least_head_entropy", "uniform_entropy", "row_mass", "logit_variance", "max_logit")
-
 ENDED = ("FINISHED", "FAILED")  # status of runs that hold a trial whole: with a result, or lost
 NOT_ENDED = ("RUNNING", "KILLED")  # of those that a driver began, and did not or will not fill
 
 MAX_NAME = 250  # letters of a run's name, in MLflow's database
 MAX_TAG = 8000  # longer ones are cut by MLflow without a word, as are params
 _MAX_PARAM = 6000
-
-_CURVE_BUCKETS = 32  # about 25 points for 10,000 steps: the first buckets are narrower than a step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +163,15 @@ def result_from_tags(tags: Mapping[str, str]) -> Result:
     return Result.from_dict(json.loads(result_text(tags)))
 
 
+def params_of_text(text: str) -> dict[str, str]:
+    """Of a result as JSON text, what may differ between trials: labels of its entries, knobs, seed, other settings."""
+    trial = json.loads(text)["trial"]
+    entries = {name: entry for name, entry in trial.items() if isinstance(entry, dict) and "label" in entry}
+    settings = {name: one["params"][name.rpartition(".")[2]] for one in entries.values() for name in one["swept"]}
+    numbers = {**trial["knobs"], "seed": trial["seed"], **settings}
+    return {name: entry["label"] for name, entry in entries.items()} | {name: str(n) for name, n in numbers.items()}
+
+
 def trial_params(result: Result) -> dict[str, str]:
     trial = result.trial
     labels = {kind: choice.label for kind, choice in trial.choices.items()}
@@ -184,25 +187,6 @@ def trial_metrics(result: Result) -> dict[str, float]:
     losses = {"initial_loss": result.initial_loss, "final_loss": result.final_loss}
     numbers = {**losses, **result.held_out, "wall_s": result.wall_s}
     return {name: number for name, number in numbers.items() if number is not None and math.isfinite(number)}
-
-
-def curves(traces: polars.DataFrame) -> polars.DataFrame:
-    """Thinned curves of many trials: trial_id, quantity, step, value, log-spaced in step, the last step kept."""
-    columns = polars.col
-    return (
-        traces.lazy()
-        .filter(~columns("quantity").is_in(TRACE_ONLY))
-        .group_by("trial_id", "quantity", "step")
-        .agg(columns("value").cast(polars.Float64).mean())
-        .filter(columns("value").is_finite())
-        .with_columns(position=(columns("step") + 1).log() / (columns("step").max().over("trial_id") + 2).log())
-        .with_columns(bucket=(columns("position") * _CURVE_BUCKETS).floor())
-        .sort("trial_id", "quantity", "step")
-        .group_by("trial_id", "quantity", "bucket", maintain_order=True)
-        .agg(columns("step").last(), columns("value").last())
-        .select("trial_id", "quantity", "step", "value")
-        .collect()
-    )
 
 
 def shown(text: str, limit: int) -> str:

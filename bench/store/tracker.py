@@ -14,6 +14,7 @@ from typing import Any, Literal
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.store import records
+from bench.store.curves import CURVE_POINTS
 from bench.store.delivery import MANIFEST_FILE, SUITE_FILE, Writer
 from bench.store.failures import failures, is_full, one_line
 from bench.store.outbox import Entry
@@ -21,7 +22,7 @@ from bench.store.records import MethodKey
 from bench.store.run_writers import Point
 from bench.store.status import PROGRESS, progress_text
 from bench.store.store import Store
-from bench.store.ui import VIEW_TAG, leaderboard_view
+from bench.store.views import CHARTS, LEADERBOARD, TRIALS, charts_view, leaderboard_view, trials_view, view_tag
 from bench.trial import Result, canonical_json
 
 _WAKE_S = 5.0
@@ -34,15 +35,15 @@ _MAX_REFUSALS = 3  # of an entry by a healthy store; the next start tries again
 class Tracker:
     """Writes one suite's results; one tracker a suite and store at a time, `close` lets it go.
 
-    Raises UsageError if another process runs the suite.
+    curve_points: buckets of a curve in MLflow. Raises UsageError if another process runs the suite.
     """
 
-    def __init__(self, store: Store, suite_name: str) -> None:
+    def __init__(self, store: Store, suite_name: str, *, curve_points: int = CURVE_POINTS) -> None:
         self._store = store
         self.outbox = store.outbox(suite_name)
         self._start_name = ""
         self._start_files: dict[str, bytes] = {}
-        self._writer = Writer(store, suite_name)
+        self._writer = Writer(store, suite_name, curve_points)
         self._writing = threading.RLock()
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -111,8 +112,8 @@ class Tracker:
             return len(self.outbox.entries())
 
     def log_leaderboard(self, board: polars.DataFrame) -> None:
-        """Puts the numbers of each of `board_lines` on its method run, and `flags` as a tag; stores the view that
-        `leaderboard_link` opens. Needs the columns workload, method, optimizer and flags. A number that is no longer
+        """Puts the numbers of each of `board_lines` on its method run, and `flags` as a tag; stores the VIEWS that
+        `view_link` opens. Needs the columns workload, method, optimizer and flags. A number that is no longer
         finite becomes NaN, which the UI sorts last; one that never was is left out, as is a column without any.
         """
         now_ms = time.time_ns() // 1_000_000
@@ -128,7 +129,13 @@ class Tracker:
                 points = [Point(name, value, now_ms, 0) for name, value in metrics.items()]
                 shown = records.shown(records.flags_text(flags), records.MAX_TAG)
                 self._writer.runs.log(run_id, points=points, tags={"flags": shown})
-            self._writer.tag_experiment(VIEW_TAG, leaderboard_view(shown_columns))
+            views = {
+                LEADERBOARD: leaderboard_view(shown_columns),
+                CHARTS: charts_view(),
+                TRIALS: trials_view(self._writer.varied_params()),
+            }
+            for name, text in views.items():
+                self._writer.tag_experiment(view_tag(name), text)
 
     def remove(self, trial_ids: Set[str]) -> None:
         """Deletes trials, and the method runs that none is left of."""

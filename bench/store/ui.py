@@ -1,4 +1,4 @@
-"""MLflow's user interface: the command that serves the store, and the link to the leaderboard in its runs table."""
+"""MLflow's user interface: the command that serves the store, and links to what it shows of a suite."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import importlib.util
 import os
 import secrets
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from bench.errors import StoreError, UsageError
 from bench.files import open_private, private_folder
 from bench.store import records
 from bench.store.store import Store
-from bench.trial import canonical_json
-
-# An experiment's tag that MLflow's UI reads for `?viewStateShareKey=leaderboard`: what its "Share" button stores.
-VIEW_TAG = "mlflow.sharedViewState.leaderboard"
+from bench.store.views import LEADERBOARD, view_query
 
 LOGIN_USER = "bench"
 
@@ -25,11 +21,6 @@ _LOGIN_SETTINGS = """[mlflow]
 default_permission = READ
 database_uri = sqlite:///{accounts}
 """
-_QUERY = {
-    "searchFilter": f"tags.`{records.KIND}` = 'method'",
-    "orderByKey": "metrics.`lr_sensitivity`",
-    "orderByAsc": "true",
-}
 
 
 def ui_command(
@@ -85,20 +76,16 @@ def login_of(store: Store) -> Login:
     return Login(environment=environment | {"MLFLOW_AUTH_ADMIN_PASSWORD": password}, new_password=password)
 
 
-def leaderboard_link(store: Store, suite_name: str, base_url: str) -> str:
-    """URL of the runs table that shows the suite's method runs, the least sensitive first.
+def view_link(store: Store, suite_name: str, base_url: str, view: str = LEADERBOARD) -> str:
+    """URL of one of VIEWS of the suite's runs: after its leaderboard is published with its columns or charts.
 
-    After `log_leaderboard` its columns are the leaderboard's. Raises StoreError if the suite has no results.
+    Raises StoreError if the suite has no results.
     """
     experiment = store.experiment(suite_name)
     if experiment is None:
         raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet")
-    query = dict(records.CLASSIC)
-    if VIEW_TAG in experiment.tags:
-        query["viewStateShareKey"] = VIEW_TAG.rpartition(".")[2]
-    else:
-        query |= _QUERY
-    return f"{base_url.rstrip('/')}/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+    query = view_query(view, experiment.tags)
+    return f"{base_url.rstrip('/')}/#/experiments/{experiment.experiment_id}/runs?{query}"
 
 
 def suite_link(store: Store, suite_name: str, base_url: str) -> str:
@@ -112,14 +99,3 @@ def suite_link(store: Store, suite_name: str, base_url: str) -> str:
         raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet")
     path = f"experiments/{experiment.experiment_id}/runs/{found[0].run_id}"
     return f"{base_url.rstrip('/')}/#/{path}?{urlencode(records.CLASSIC)}"
-
-
-def leaderboard_view(metrics: Sequence[str]) -> str:
-    """Value of VIEW_TAG: method runs only, with the given metrics, flags and labels as columns.
-
-    Sorted by LR sensitivity, or where that is no metric by the first.
-    """
-    tags = ("flags", *records.LABELS, "bench.version", "bench.commit", "bench.date")
-    columns = [f"metrics.`{name}`" for name in metrics] + [f"tags.`{name}`" for name in tags]
-    order = {} if "lr_sensitivity" in metrics or not metrics else {"orderByKey": columns[0]}
-    return canonical_json({**_QUERY, **order, "orderByAsc": True, "selectedColumns": columns, "columnOrder": columns})

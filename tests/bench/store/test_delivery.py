@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from bench.store import Store, read_results
+from bench.store.curves import CURVE_POINTS
 from bench.trial import RESULT_COLUMNS, Outcome
 from tests.bench.store import finished_packs
 from tests.bench.store.stored import assert_holds, put, rows, runs_by_kind
@@ -159,7 +160,7 @@ def test_curve_is_thin_and_averaged_over_layers(store, open_tracker):
     steps = [step for key, step, _ in curves if key == "loss"]
     assert steps[0] == 0
     assert steps[-1] == finished_packs.NUM_STEPS - 1
-    assert 15 <= len(steps) <= 40
+    assert 15 <= len(steps) <= 2 * CURVE_POINTS
     assert {value for key, _, value in curves if key == "frobenius_norm"} == {1.5}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.held_out import HELD_OUT_COLUMNS
 from bench.store import Store, read_results
-from bench.store.ui import VIEW_TAG
+from bench.store.views import LEADERBOARD, view_tag
 from tests.bench.store import finished_packs
 
 NUM_STEPS = finished_packs.NUM_STEPS
@@ -75,7 +75,7 @@ def test_leaderboard_measures_are_on_the_method_runs_where_there_are_any(store, 
     assert run_of(store, "method").metrics == {"rank": 1, **(measures if has_held_out else {})}
     experiment = store.experiment("suite")
     assert experiment is not None
-    assert ("metrics.`val_loss`" in experiment.tags[VIEW_TAG]) == has_held_out
+    assert ("metrics.`val_loss`" in experiment.tags[view_tag(LEADERBOARD)]) == has_held_out
 
 
 def test_results_of_a_run_before_held_out_data_come_back_with_nulls(store, open_tracker):

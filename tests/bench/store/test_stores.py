@@ -16,7 +16,7 @@ import pytest
 from bench.errors import StoreError
 from bench.results.stored import Stored
 from bench.results.verify import verify
-from bench.store import Store, leaderboard_link, read_manifest, read_results, read_traces, suite_names
+from bench.store import Store, read_manifest, read_results, read_traces, suite_names, view_link
 from bench.trial import Outcome
 from tests.bench.store import finished_packs
 from tests.bench.store.servers import AWS_SECRET, PASSWORD
@@ -111,7 +111,7 @@ def test_what_is_put_comes_back(request, any_store, suite, open_tracker, warning
     assert [file.path for file in files] == ["figures/x.svg"]
     lines = again.client().search_runs([experiment.experiment_id], "metrics.lr_sensitivity < 1")
     assert [run.data.tags["bench.method"] for run in lines] == ["softmax"]
-    assert f"/#/experiments/{experiment.experiment_id}/runs?" in leaderboard_link(again, suite, "http://x")
+    assert f"/#/experiments/{experiment.experiment_id}/runs?" in view_link(again, suite, "http://x")
     assert warnings_seen == []
     assert capfd.readouterr() == ("", "")
 

@@ -6,7 +6,7 @@ import time
 import polars as pl
 import pytest
 
-from bench.store.ui import VIEW_TAG
+from bench.store.views import LEADERBOARD, view_tag
 from tests.bench.store import finished_packs
 from tests.bench.store.stored import put, rows
 
@@ -40,7 +40,7 @@ def test_leaderboard_numbers_are_on_the_method_runs(store, open_tracker):
     assert runs[1].data.metrics == {"rank": 2, "lr_sensitivity": 0.5}
     assert [run.data.tags["flags"] for run in runs] == ["few seeds, edge", ""]
 
-    assert "val_loss" not in store.client().get_experiment(experiment.experiment_id).tags[VIEW_TAG]
+    assert "val_loss" not in store.client().get_experiment(experiment.experiment_id).tags[view_tag(LEADERBOARD)]
 
     tracker.log_leaderboard(board.with_columns(lr_sensitivity=pl.lit(None, pl.Float64)))
     again = store.client().get_run(runs[0].info.run_id)

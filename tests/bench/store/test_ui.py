@@ -12,7 +12,7 @@ import pytest
 
 from analysis.figures.interactive import interactive_page
 from bench.errors import StoreError, UsageError
-from bench.store import Store, leaderboard_link, suite_link, ui_command
+from bench.store import Store, suite_link, ui_command, view_link
 from tests.bench.store import finished_packs
 
 
@@ -42,14 +42,14 @@ def board(store, open_tracker) -> pl.DataFrame:
 
 
 def test_link_of_an_unknown_suite_is_an_error(store):
-    for link in (leaderboard_link, suite_link):
+    for link in (view_link, suite_link):
         with pytest.raises(StoreError, match="no results of suite 'nothing'"):
             link(store, "nothing", "http://127.0.0.1:5000")
 
 
 def test_link_before_the_leaderboard_still_shows_method_runs(store, open_tracker):
     open_tracker(store).finished()
-    link = leaderboard_link(store, "suite", "http://127.0.0.1:5000/")
+    link = view_link(store, "suite", "http://127.0.0.1:5000/")
     assert link.startswith("http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&searchFilter=")
 
 
@@ -92,7 +92,7 @@ def test_browser_shows_the_leaderboard(store, board, tmp_path):
                 executable_path=browser_path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
             )
             page = browser.new_page(viewport={"width": 1800, "height": 900})
-            page.goto(leaderboard_link(store, "suite", f"http://127.0.0.1:{port}"))
+            page.goto(view_link(store, "suite", f"http://127.0.0.1:{port}"))
             page.get_by_text("2 matching runs").wait_for(timeout=60_000)
             table = page.locator(".ag-root").inner_text()
             page.goto(suite_link(store, "suite", f"http://127.0.0.1:{port}"))
