@@ -32,6 +32,7 @@ from ray.tune.search import Searcher
 
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.retries import Cause, Failure, Part, Retries
+from bench.cluster.standings import Standings
 from bench.cluster.worker import Finished, PackTrainable
 from bench.errors import BenchError
 from bench.training.inductor import Compiling, Uncompiled
@@ -59,6 +60,7 @@ class Progress:
     retries: int = 0  # attempts that failed
     warning: str = ""  # of a worker, about its checkpoints
     uncompiled: dict[Uncompiled, None] = field(default_factory=dict)  # what workers failed to compile, in order
+    standings: Standings = field(default_factory=Standings)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -132,10 +134,12 @@ class DriverCallback(tune.Callback):
         self._progress.steps[part] = result["steps"]
         self._progress.warning = result["warning"] or self._progress.warning
         self._progress.uncompiled |= dict.fromkeys(result["uncompiled"])
+        self._progress.standings.report(part, result.pop("standing"))
         finished: Finished | None = result.pop("finished", None)
         if finished is not None:
             failures = self._retries.finished(part)
             results = [dataclasses.replace(one, failures=failures) for one in finished.results]
+            self._progress.standings.end(part, results)
             self._take(results, finished.traces)
             self._checkpoints.remove(Pack(trials=part.trials).id)
 
@@ -144,6 +148,7 @@ class DriverCallback(tune.Callback):
         silent_s = time.monotonic() - self._heard.get(trial.trial_id, time.monotonic())
         failure = _failure(_error(trial), timed_out=0 < self._timeout_s <= silent_s)
         self._progress.retries += 1
+        self._progress.standings.end(part, ())
         given_up = self._retries.failed(part, failure, steps=self._progress.steps.pop(part, 0))
         if given_up:
             self._progress.steps[part] = sum(result.trial.num_steps for result in given_up)

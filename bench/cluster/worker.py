@@ -82,6 +82,7 @@ class PackTrainable(tune.Trainable):
                 self._run = self._start_run()
             self._run.advance(max_seconds=SLICE_SECONDS)
             self._keep_uncompiled()
+            self._standing |= self._run.standing
             if self._run.done:
                 self._results += self._run.results()
                 self._traces |= self._run.traces()
@@ -98,6 +99,7 @@ class PackTrainable(tune.Trainable):
         self._checkpoint_if_due()
         report = {"steps": self._lane_steps(), "done": not self._queue, "warning": self._warning}
         report["uncompiled"] = self._uncompiled
+        report["standing"] = self._standing
         if not self._queue:
             report["finished"] = Finished(results=self._results, traces=self._traces)
         return report
@@ -109,6 +111,7 @@ class PackTrainable(tune.Trainable):
         self._results: list[Result] = []
         self._traces: dict[str, Any] = {}
         self._uncompiled: tuple[Uncompiled, ...] = ()
+        self._standing: dict[str, tuple[float, float]] = {}
         self._next_checkpoint = time.monotonic() + self._every_s
 
     def _start_run(self) -> PackRun:

@@ -17,6 +17,7 @@ from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import device_name, has_gpu, place, ray_cluster, wanted_gpus
 from bench.cluster.metrics import DriverMetrics
 from bench.cluster.schedule import Progress, run_packs, stop_on_interrupt
+from bench.driver.live import LiveNumbers
 from bench.driver.manifest import manifest
 from bench.driver.plan import plan
 from bench.driver.queues import GridQueue, Queue, SearchQueue
@@ -61,8 +62,7 @@ class Options:
     checkpoint_s: seconds of training between two of them, the most that a lost node costs.
     timeout_s: a worker that gives no sign of life for so long is ended; 0: never.
     has_figures: whether MLflow's page of the suite has figures, which needs what draws them to be installed.
-    curve_points: parts of each curve in MLflow, even in the logarithm of the step; a part has its last value and, of
-    losses, norms and entropies, its peak. Traces are whole in any case.
+    curve_points: parts of each curve in MLflow, even in the logarithm of the step. Traces are whole in any case.
     """
 
     address: str | None = None
@@ -180,6 +180,7 @@ class Training:
     on_wait: Callable[[str], object]
     said: set[str] = field(default_factory=set)  # why something was not compiled
     metrics: DriverMetrics = field(default_factory=DriverMetrics)
+    live: LiveNumbers = field(default_factory=LiveNumbers)
 
     def run(self, queue: Queue, trials: Sequence[Trial], phases: Phases) -> list[Progress]:
         """Train `trials` and then what else the queue asks for; the progress of every round."""
@@ -252,7 +253,7 @@ class Training:
         return progress
 
     def _tell(self, progress: Progress) -> None:
-        self.tracker.note({name: getattr(progress, name) for name in NOTED})
+        self.tracker.note({name: getattr(progress, name) for name in NOTED}, self.live.numbers(progress))
         self.metrics.tell(self.suite.name, progress, num_waiting=len(self.tracker.outbox.entries()))
         for what in progress.uncompiled:
             if what.cause not in self.said:  # what else fails for the same cause is in the manifest

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from bench.store import records
+from bench.store.run_writers import Point
 from bench.store.store import Store
 
 PROGRESS = "bench.progress"  # tag of the suite run: JSON, `noted_ms` and the driver's counts
+_NOT_IN_A_NAME = re.compile(r"[^\w .:/-]", re.ASCII)
 SILENT_SECONDS = 120.0  # a driver that noted nothing for so long is probably gone
 
 
 def progress_text(counts: str) -> str:
     """The value of PROGRESS now, for counts of trials as JSON."""
     return json.dumps({"noted_ms": time.time_ns() // 1_000_000, **json.loads(counts)}, sort_keys=True)
+
+
+def live_points(numbers: Mapping[str, float], started_s: float) -> list[Point]:
+    """Points of metrics now; step: whole seconds since `started_s`. MLflow takes few signs in a name: others are _."""
+    now_ms = time.time_ns() // 1_000_000
+    step = max(0, int(now_ms / 1000 - started_s))
+    names = {_NOT_IN_A_NAME.sub("_", name)[: records.MAX_NAME]: number for name, number in numbers.items()}
+    return [Point(name, number, now_ms, step) for name, number in names.items()]
 
 
 def read_status(store: Store, suite_name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from bench.store.failures import failures, is_full, one_line
 from bench.store.outbox import Entry
 from bench.store.records import MethodKey
 from bench.store.run_writers import Point
-from bench.store.status import PROGRESS, progress_text
+from bench.store.status import PROGRESS, live_points, progress_text
 from bench.store.store import Store
 from bench.store.views import CHARTS, LEADERBOARD, TRIALS, charts_view, leaderboard_view, trials_view, view_tag
 from bench.trial import Result, canonical_json
@@ -53,6 +53,8 @@ class Tracker:
         self._is_finished = False
         self._progress = ""  # PROGRESS of the suite run, as it should be
         self._noted = ("", 0.0)  # the same as it is, and when it was written
+        self._live: list[Point] = []  # metrics of the suite run that are not written yet
+        self._started_s = time.time()
         self._thread: threading.Thread | None = None
         self._refusals: Counter[Path] = Counter()
         self._held = contextlib.ExitStack()
@@ -84,9 +86,14 @@ class Tracker:
         self.outbox.put(results, traces, name=MethodKey.of(results[0]).method)
         self._wake.set()
 
-    def note(self, counts: Mapping[str, int]) -> None:
-        """Says on the suite run how far the driver is, in the background and now and then; `read_status` reads it."""
+    def note(self, counts: Mapping[str, int], numbers: Mapping[str, float] | None = None) -> None:
+        """Says on the suite run how far the driver is, in the background and now and then; `read_status` reads it.
+
+        numbers: metrics of the suite run as they are now, finite; their step is the seconds since the start.
+        """
         self._progress = canonical_json(dict(counts))
+        if numbers:
+            self._live = live_points(numbers, self._started_s)
 
     def finished(self) -> set[str]:
         """Ids of trials with a result, in MLflow or the outbox. Raises StoreError if MLflow can't be reached."""
@@ -288,8 +295,9 @@ class Tracker:
         age_s = time.monotonic() - written_s
         if self._progress and (is_last or age_s > _SIGN_OF_LIFE_S or (self._progress != text and age_s > _WAKE_S)):
             with self._writing, self._store.reported():
+                points, self._live = self._live, []
                 value = progress_text(self._progress)
-                self._writer.runs.log(self._writer.index.suite, tags={PROGRESS: value})
+                self._writer.runs.log(self._writer.index.suite, points=points, tags={PROGRESS: value})
             self._noted = (self._progress, time.monotonic())
 
     def _announce(self) -> None:

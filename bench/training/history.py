@@ -152,6 +152,21 @@ class History:
             frames[trial.id] = _trace_frame(columns)
         return frames
 
+    def standing(self, step: int) -> dict[str, tuple[float, float]]:
+        """By trial id the loss of the step before `step`, and the least entropy so far, mean over layers, in nats.
+
+        NaN where a lane has none: nothing was measured yet, or it left.
+        """
+        losses_L = self.tensors["loss"][max(step - 1, 0)].double().tolist()
+        least_L = [math.nan] * len(losses_L)
+        for name, each in self.observations.items():
+            measured = measured_by(each.probes)
+            if "entropy" in measured:
+                entropy_PL = self.tensors[name][:, :, list(measured).index("entropy")].mean(-1)
+                least_L = entropy_PL.nan_to_num(nan=math.inf).amin(0).double().tolist()
+        found = zip(self._pack.trials, losses_L, least_L, strict=True)
+        return {trial.id: (loss, least if math.isfinite(least) else math.nan) for trial, loss, least in found}
+
     def _held_out(self, lane: int, *, diverged: bool) -> dict[str, float | None]:
         """The lane's part of HELD_OUT_COLUMNS; {} without held-out data."""
         if not self.eval_rows:

@@ -87,6 +87,11 @@ class PackRun:
         return self.step >= self.num_steps
 
     @property
+    def standing(self) -> dict[str, tuple[float, float]]:
+        """By trial id its last loss and its least mean entropy so far, NaN where it has none."""
+        return self._history.standing(self.step)
+
+    @property
     def uncompiled(self) -> tuple[Uncompiled, ...]:
         """What Inductor failed at so far, and why."""
         return tuple(self._inductor.uncompiled)

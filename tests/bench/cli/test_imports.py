@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from bench.store import Store, suite_link, view_link
+from bench.store import VIEWS, Store, suite_link, view_link
 from tests.analysis.latex_documents import compiled, complaints
 from tests.command_line import bench_here
 
@@ -347,8 +347,10 @@ def test_the_links_to_an_import_are_those_of_its_experiment(bench, imported, mon
     code, printed, _ = bench("ui", "theirs", "--store", "store")
     store = Store(Path("store"), warn=pytest.fail)
     base = "http://127.0.0.1:5000"
-    links = view_link(store, "theirs", base), suite_link(store, "theirs", base)
-    assert (code, printed) == (0, f"theirs: {links[0]}\ntheirs, page and charts: {links[1]}\n")
+    titles = ("leaderboard", "trials as charts", "trials as a table")
+    links = [f"{title}: {view_link(store, 'theirs', base, view)}" for title, view in zip(titles, VIEWS, strict=True)]
+    expected = [*links, f"page: {suite_link(store, 'theirs', base)}"]
+    assert (code, printed.splitlines()) == (0, [f"theirs, {line}" for line in expected])
     assert bench("ui", "--store", "store")[1] == printed
 
 

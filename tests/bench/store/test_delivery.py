@@ -160,7 +160,7 @@ def test_curve_is_thin_and_averaged_over_layers(store, open_tracker):
     steps = [step for key, step, _ in curves if key == "loss"]
     assert steps[0] == 0
     assert steps[-1] == finished_packs.NUM_STEPS - 1
-    assert 15 <= len(steps) <= 2 * CURVE_POINTS
+    assert 15 <= len(steps) <= CURVE_POINTS
     assert {value for key, _, value in curves if key == "frobenius_norm"} == {1.5}
 
 
