@@ -7,8 +7,8 @@ from bench.trace import WHOLE_MODEL
 
 CURVE_POINTS = 32  # buckets of a curve: of 10,000 steps 25 have a step, as the first are narrower than one
 
-# The extreme of a bucket, which its last value may hide (spikes, collapses that pass), is a curve of its own, `loss_max`:
-# all trials have their points at the same steps, so that a mean over them is one at every step.
+# The extreme of a bucket, which its last value may hide (spikes, collapses that pass), is a curve of its own, such as
+# `loss_max`: all trials have their points at the same steps, so that a mean over them is one at every step.
 PEAKS: dict[str, str] = {"loss": "max", "grad_norm": "max", "entropy_mean": "min"}
 BY_LAYER: dict[str, str] = {"entropy": "min", "logit_variance": "max"}  # a curve of extremes a layer
 # Of a trace alone; a point costs 0.1 ms through a server, and 268 bytes.
