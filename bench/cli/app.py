@@ -255,11 +255,25 @@ add_list_commands(app)
 add_doctor_command(app)
 
 
+def refuse_other_analysis() -> None:
+    """Raises UsageError if the package `analysis` that Python finds is another program's, not the one beside bench."""
+    import analysis
+    import bench as package
+
+    found, own = (os.path.dirname(os.path.dirname(one.__path__[0])) for one in (analysis, package))
+    if found != own:
+        raise UsageError(
+            f"{analysis.__path__[0]}: another program's package of the name analysis; required the one in {own}: "
+            "install this program into an environment of its own, as `pipx install` does"
+        )
+
+
 def main() -> None:
     """Entry point: an error of ours, of the disk or of a path is one line and its exit code."""
     # A scan of all installed packages for pydantic plugins takes a tenth of the time of `bench validate`.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
+        refuse_other_analysis()
         with open_streams():
             app()
     except BenchError as error:
