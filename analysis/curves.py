@@ -14,6 +14,7 @@ from typing import Any
 from analysis.blown_up import with_blown_up
 from analysis.once import once_a_frame
 from analysis.spelling import with_one_spelling
+from analysis.stuck import with_stuck
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT_COLUMNS
 from bench.lazy import numpy as np
@@ -21,7 +22,7 @@ from bench.lazy import polars as pl
 from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Outcome
 
 ENTRY: tuple[str, ...] = ("workload", "method", "optimizer", "knobs")
-_POINT_COLUMNS = (*ENTRY, "lr", "seed", "initial_loss", "final_loss", "outcome", "blown_up")
+_POINT_COLUMNS = (*ENTRY, "lr", "seed", "initial_loss", "final_loss", "outcome", "blown_up", "stuck")
 CURVE_COLUMNS: tuple[str, ...] = (*_POINT_COLUMNS, *HELD_OUT_COLUMNS)
 
 # Whatever may vary in a suite beside lr and seed, and is not named by workload, method or optimizer.
@@ -101,8 +102,8 @@ def curves(results: pl.DataFrame) -> pl.DataFrame:
 
     `results` has RESULT_COLUMNS, and the loss that was chosen (analysis.losses) in initial_loss and final_loss.
     `final_loss` is +inf where the trial diverged or its loss is NaN, and null where it was lost; `blown_up` as
-    analysis.blown_up says. A lost trial gives way to a result for the same point. Raises UsageError if two results
-    claim one point.
+    analysis.blown_up says, `stuck` as analysis.stuck. A lost trial gives way to a result for the same point. Raises
+    UsageError if two results claim one point.
     """
     require_columns(results, RESULT_COLUMNS, "the results frame")
     return one_a_point(with_knobs(results), [*ENTRY, "lr", "seed"]).select(CURVE_COLUMNS)
@@ -116,7 +117,7 @@ def one_a_point(results: pl.DataFrame, point: list[str]) -> pl.DataFrame:
     only_lost = lost.unique(point, keep="first", maintain_order=True).join(
         found, on=point, how="anti", nulls_equal=True
     )
-    return with_blown_up(pl.concat([found, only_lost])).sort(point)
+    return with_stuck(with_blown_up(pl.concat([found, only_lost]))).sort(point)
 
 
 def _one_a_trial(results: pl.DataFrame) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.figures.chart_style import CROSS, GREY, QUIET, Chart, check_rows, styled
-from analysis.figures.frames.diverged_map import BLOWN_UP, COMPLETED, DIVERGED, LOST
+from analysis.figures.frames.diverged_map import BLOWN_UP, COMPLETED, DIVERGED, LOST, STUCK
 from analysis.text import lr_text
 from bench.lazy import altair as alt
 
@@ -17,8 +17,8 @@ def diverged_map_chart(cells: pl.DataFrame, *, title: str, subtitle: str = "") -
     """A panel a method, a column a learning rate, a row a seed: how and when each trial ended.
 
     `cells` is the frame of `diverged_map` for one workload, optimizer and knobs. Quiet cells completed, with a
-    triangle where they blew up; a colour is the step of divergence, dark is early; a cross on white is a trial without
-    a result; no cell: no such trial.
+    triangle where they blew up and a bar where they are stuck; a colour is the step of divergence, dark is early; a
+    cross on white is a trial without a result; no cell: no such trial.
     """
     check_rows(cells, ("method", "lr", "seed", "state", "step"), "the map of divergence")
     lrs, seeds = cells["lr"].unique().sort(), cells["seed"].unique().sort().to_list()
@@ -37,17 +37,18 @@ def diverged_map_chart(cells: pl.DataFrame, *, title: str, subtitle: str = "") -
     colour = _colour(rows.filter(state=DIVERGED)["step"].drop_nulls().to_list())
     base = alt.Chart(rows).encode(x=x, y=y, tooltip=["lr:Q", "seed:Q", "state:N", "step:Q"])
     squares = base.mark_rect(stroke="white", strokeWidth=0.5)
-    ended = f"datum.state == '{COMPLETED}' || datum.state == '{BLOWN_UP}'"
+    ended = " || ".join(f"datum.state == '{state}'" for state in (COMPLETED, BLOWN_UP, STUCK))
     quiet = squares.transform_filter(ended).encode(color=alt.value(QUIET))
     blown_up = base.transform_filter(f"datum.state == '{BLOWN_UP}'").mark_point(
         shape="triangle-up", filled=True, size=45, opacity=1
     )
+    stuck = base.transform_filter(f"datum.state == '{STUCK}'").mark_point(shape="stroke", size=70, strokeWidth=2)
     diverged = squares.transform_filter(f"datum.state == '{DIVERGED}'")
     unknown = diverged.transform_filter("datum.step == null").encode(color=alt.value(GREY))
     timed = diverged.transform_filter("datum.step != null").encode(color=colour)
     lost = base.transform_filter(f"datum.state == '{LOST}'").mark_point(shape=CROSS, size=50, strokeWidth=1.2)
     cell = alt.Step(_CELL)
-    marks = (mark.encode(color=alt.value(GREY)) for mark in (blown_up, lost))
+    marks = (mark.encode(color=alt.value(GREY)) for mark in (blown_up, stuck, lost))
     layers = alt.layer(quiet, unknown, timed, *marks, width=cell, height=cell)
     # A facet, not panels put together: Altair takes a second for every ten of those.
     header = alt.Header(title=None, labelAnchor="start", labelFontSize=13, labelFontWeight="bold", labelLimit=300)

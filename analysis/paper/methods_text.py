@@ -15,6 +15,7 @@ from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lr
 from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.traces import COLLAPSE_SHARE
+from analysis.stuck import with_stuck
 from analysis.text import counted
 from bench.entry import load_class
 from bench.trial import EARLIER, KNOB_NAMES, Outcome
@@ -174,14 +175,17 @@ def _seeds(results: pl.DataFrame) -> str:
     return (
         f"Each setting was trained with {listed_seeds(results['seed'])}, which decide the initial weights and the "
         f"data, whatever the learning rate: {results.height:,} trials, of which {counts[Outcome.COMPLETED]:,} "
-        f"completed{_blown_up(results)}, {counts[Outcome.DIVERGED]:,} diverged and {lost:,} were lost. "
+        f"completed{_in_trouble(results)}, {counts[Outcome.DIVERGED]:,} diverged and {lost:,} were lost. "
     )
 
 
-def _blown_up(results: pl.DataFrame) -> str:
-    """How many of the trials that completed ended above their loss at init, in parentheses; "" if none did."""
-    number = int(with_blown_up(results.filter(outcome=Outcome.COMPLETED.value))["blown_up"].sum())
-    return f" ({number:,} of them above their loss at init)" if number else ""
+def _in_trouble(results: pl.DataFrame) -> str:
+    """How many of the trials that completed ended above their loss at init, or stuck, in parentheses; "" if none."""
+    ended = with_stuck(with_blown_up(results.filter(outcome=Outcome.COMPLETED.value)))
+    words = {"blown_up": "above their loss at init", "stuck": "without learning"}
+    counts = {name: int(ended[name].sum()) for name in words}
+    told = [f"{number:,} of them {words[name]}" for name, number in counts.items() if number]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _score(score: str, loss: str, suite: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:

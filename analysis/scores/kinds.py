@@ -53,6 +53,7 @@ from analysis.scores.parts import (
     of_entropy,
     of_spikes,
     over_lrs,
+    stuck,
     whole,
     windowed,
 )
@@ -68,7 +69,16 @@ from analysis.scores.statistics import (
     smooth,
     spread_of_seeds,
 )
-from analysis.scores.traces import COLLAPSE_SHARE, SPIKE_DEVIATIONS, SPIKE_WINDOW, TARGET_LOSSES
+from analysis.scores.traces import (
+    COLLAPSE_SHARE,
+    LASTING_LOSSES,
+    RECOVERY_STEPS,
+    SPIKE_DEVIATIONS,
+    SPIKE_MADS,
+    SPIKE_WINDOW,
+    TARGET_LOSSES,
+)
+from analysis.stuck import STUCK_SHARE
 
 # Of the way from the mean loss at init to the least loss of all entries on the workload: more than the half that makes
 # an lr stable, and not so much that most methods never get there.
@@ -182,6 +192,13 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         unit="share", bounds=_SHARE, higher_is_better=False, sources=(_CLOPPER,),
         part=blown_up, function=robustness.share_of_trials, spread=share_of_trials,
     ),
+    "stuck_share": ScoreKind(
+        title="Stuck",
+        definition=f"share of the trials that completed and neither learned nor blew up: their final loss is less than "
+        f"{STUCK_SHARE:.0%} of the loss at init below it, and not above it by more than the margin of blown_up_share",
+        unit="share", bounds=_SHARE, higher_is_better=False, sources=(_CLOPPER,),
+        part=stuck, function=robustness.share_of_trials, spread=share_of_trials,
+    ),
     "final_loss_spread": ScoreKind(
         title="Spread over seeds",
         definition="standard deviation over seeds of the final loss at the best learning rate, which is taken as given",
@@ -195,6 +212,16 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         "score of OLMo 2, Walsh et al. 2025); mean over the trials that completed",
         unit="share", bounds=_SHARE, higher_is_better=False, sources=("walsh2025olmo", _WILSON, _CLOPPER),
         part=of_spikes(over_lrs("spike_share", "too few measured losses")), function=robustness.seed_mean, spread=share,
+    ),
+    "recovered_spike_share": ScoreKind(
+        title="Recovered spikes",
+        definition=f"share of the trials that completed in which the loss spiked and came back: {LASTING_LOSSES} "
+        f"measured losses in a row above the median of the {SPIKE_WINDOW} before (20 at least) by more than "
+        f"{SPIKE_MADS:g} times 1.4826 of their median absolute deviation, and later, within {RECOVERY_STEPS:,} steps, "
+        "one that is not",
+        unit="share", bounds=_SHARE, higher_is_better=None, sources=(_CLOPPER,),
+        part=over_lrs("has_recovered_spike", "too few measured losses"), function=robustness.seed_mean,
+        spread=share_of_trials,
     ),
     "steps_to_target": ScoreKind(
         title="Steps to target",

@@ -25,7 +25,10 @@ from analysis.scores.unscored import unscored_rows
 from bench.errors import unknown
 
 # Of SCORE_KINDS. The first, which orders the entries, may be any of SENSITIVITIES: the column `definition` says which.
-BOARD_SCORES = ("lr_sensitivity", "best_loss", "best_lr", "stable_decades", "diverged_share", "blown_up_share")
+BOARD_SCORES = (
+    *("lr_sensitivity", "best_loss", "best_lr", "stable_decades"),
+    *("diverged_share", "blown_up_share", "stuck_share"),
+)
 
 _SCORE_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("rank", "rank_worst"), pl.Int64),
@@ -78,7 +81,7 @@ def leaderboard(
     rows = [{**row, "loss": loss} for row in (*rows, *unscored_rows(curves(scored), score, controls))]
     order = ("workload", "lr_sensitivity", "method", "optimizer", "knobs")
     board = pl.DataFrame(rows, schema=_SCORE_COLUMNS).sort(*order, nulls_last=True)
-    board = _with_blown_up(board, curves(scored))
+    board = _with_ends(board, curves(scored))
     most_steps = pl.col("num_steps").max().cast(pl.Float64).fill_null(math.inf)
     num_steps = dict(results.group_by("workload").agg(most_steps).iter_rows())
     measures = held_out(curves(results), board, num_steps)
@@ -104,7 +107,7 @@ def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dic
                 **interval(SENSITIVITIES[score], grid)
                 .within(SCORE_KINDS[score].bounds)
                 .columns("lr_sensitivity", "ci"),
-                **{name: _number(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:-1]},
+                **{name: _number(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:-2]},
                 "num_seeds": len(grid.seeds),
                 "num_trials": grid.num_trials,
                 "flags": flags[key],
@@ -121,14 +124,17 @@ def _number(value: SupportsFloat) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _with_blown_up(board: pl.DataFrame, curve_frame: pl.DataFrame) -> pl.DataFrame:
-    """The board with the share of the trials that blew up, the largest loss among them, and a flag where some did."""
+def _with_ends(board: pl.DataFrame, curve_frame: pl.DataFrame) -> pl.DataFrame:
+    """The board with the shares that blew up and are stuck, the largest loss of the former, and a flag of theirs."""
     blown_up = pl.col("blown_up")
     found = curve_frame.filter(pl.col("final_loss").is_not_null()).group_by(ENTRY)
     shares = found.agg(
-        blown_up_share=blown_up.cast(pl.Float64).mean(), blown_up_loss=pl.col("final_loss").filter(blown_up).max()
+        blown_up_share=blown_up.cast(pl.Float64).mean(),
+        stuck_share=pl.col("stuck").cast(pl.Float64).mean(),
+        blown_up_loss=pl.col("final_loss").filter(blown_up).max(),
     )
-    joined = board.drop("blown_up_share", "blown_up_loss").join(shares, on=ENTRY, how="left", maintain_order="left")
+    measured = board.drop("blown_up_share", "stuck_share", "blown_up_loss")
+    joined = measured.join(shares, on=ENTRY, how="left", maintain_order="left")
     flags = [
         flag_text({*flags_of(text), "blown_up"} if share else flags_of(text))
         for text, share in joined.select("flags", "blown_up_share").iter_rows()

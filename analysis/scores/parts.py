@@ -131,6 +131,11 @@ def blown_up(entry: ScoredEntry) -> Part:
     return Part(grid=dataclasses.replace(entry.grid, losses=entry.measures["blown_up"]), note="")
 
 
+def stuck(entry: ScoredEntry) -> Part:
+    """1 for every trial that is stuck, 0 for every other."""
+    return Part(grid=dataclasses.replace(entry.grid, losses=entry.measures["stuck"]), note="")
+
+
 def windowed(entry: ScoredEntry) -> Part:
     """The grid as it is, if two lrs are in the window of the windowed sensitivity; says where it ends inside it."""
     grid = entry.grid
@@ -240,7 +245,7 @@ def of_entropy(part: PartOf) -> PartOf:
 # Those that read nothing but losses.
 UNTRACED: tuple[PartOf, ...] = (
     *(whole, along_lrs, windowed, edged),
-    *(best_losses, blown_up, losses_at_default, final_losses_at_best),
+    *(best_losses, blown_up, stuck, losses_at_default, final_losses_at_best),
 )
 
 

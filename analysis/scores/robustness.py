@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from analysis.stuck import STUCK_SHARE
 from bench.lazy import numpy as np
 
 Score = Callable[["np.ndarray", "np.ndarray", "np.ndarray"], "np.ndarray"]
 
-_CHANCE_SHARE = 0.05
+_CHANCE_SHARE = STUCK_SHARE
 # Wortsman et al. 2023 take the sensitivity over three decades of lr, [3e-4, 3e-1].
 WINDOW_DECADES = 1.5
 _ROUNDING = 1e-9

@@ -62,6 +62,7 @@ class _Valued:
 
 
 # Measures of a trial that scores read, beside those of analysis.scores.traces.
+_OF_COMPLETED = ("spike_share", "has_recovered_spike", "target_step")
 _MEASURES = (*MEASURES, "target_s", "collapsed", "head_collapsed", "num_steps", "wall_s")
 
 
@@ -143,7 +144,7 @@ def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss:
             at_chance=bool(is_at_chance(grid.losses, grid.initial_losses, grid.lrs)),
             default_lr=defaults[key],
             measures=matrices({"lr": grid.lrs, "seed": grid.seeds}, of_entry[key], _MEASURES)
-            | matrices({"lr": grid.lrs, "seed": grid.seeds}, ends_of[key], ["blown_up"]),
+            | matrices({"lr": grid.lrs, "seed": grid.seeds}, ends_of[key], ["blown_up", "stuck"]),
         )
         for key, grid in grids.items()
     ]
@@ -162,7 +163,7 @@ def _measured(results: pl.DataFrame, measures: pl.DataFrame | None) -> pl.DataFr
     joined = (
         _points(results)
         .join(measures, on="trial_id", how="left", maintain_order="left")
-        .with_columns(pl.when(is_completed).then(pl.col(name)).alias(name) for name in ("spike_share", "target_step"))
+        .with_columns(pl.when(is_completed).then(pl.col(name)).alias(name) for name in _OF_COMPLETED)
     )
     return joined.select(
         *(*ENTRY, "lr", "seed", "num_steps", "wall_s", *MEASURES),

@@ -11,6 +11,11 @@ neither the unit of the loss nor one huge value before it decides; and in taking
 (0.1% of the loss), so that rounding is no spike. Wortsman et al. 2023b (arXiv 2304.13013) use 3.2 deviations, which the
 heavy tails of small batches pass by chance.
 
+Recovered spike. LASTING_LOSSES measured losses in a row lie above the median of the 100 before the first of them (at
+least 20) by more than six robust standard deviations, 1.4826 times their median absolute deviation (0.1% of the median
+at least), and within RECOVERY_STEPS steps one is back below that. Source: labels of loss spikes in public training
+notes; fixed before any result was looked at.
+
 Steps to target. The first measured step at which the mean of the last ten measured losses (fewer at the start), each
 clipped at the loss at init, is at or below the target; so it lags behind the loss itself by up to nine measurements.
 Of trials that diverged it is null. Source: this project; targets as in AlgoPerf (Dahl et al. 2023).
@@ -34,6 +39,9 @@ SPIKE_DEVIATIONS = 7.0
 SPIKE_WINDOW = 100
 SPIKE_MIN_LOSSES = 20
 LEAST_DEVIATION = 1e-3
+SPIKE_MADS = 6.0
+LASTING_LOSSES = 3
+RECOVERY_STEPS = 2000
 TARGET_LOSSES = 10
 COLLAPSE_SHARE = 0.1
 MEASURED_QUANTITIES = ("loss", "entropy", "least_head_entropy", "uniform_entropy")  # all that is read of traces
@@ -51,6 +59,7 @@ TRIAL_COLUMNS: dict[str, type] = {
 MEASURES: dict[str, type] = {
     "spike_share": float,  # of the measured losses with enough before them, in [0, 1]; null without any
     "num_judged": float,  # measured losses with enough before them
+    "has_recovered_spike": float,  # 1, or 0; null without losses that can be judged
     "target_step": float,  # updates; null: not reached
     "collapse_step": float,  # updates; null: no layer collapsed
     "collapse_layer": float,  # the layer that collapsed first, the lowest of several; null likewise
@@ -110,10 +119,26 @@ def _of_loss(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             spike_share=is_spike.mean(),
             num_judged=is_spike.count(),
+            has_recovered_spike=_has_recovered_spike(),
             target_step=pl.col("step").filter(recent <= pl.col("target")).min(),
             has_loss=pl.lit(True),
         )
     )
+
+
+def _has_recovered_spike() -> pl.Expr:
+    """Of a trial's rows by step; the spike's own losses are told apart from those before by the first of them."""
+    value = pl.col("value").cast(pl.Float64)
+    before = value.shift(1)
+    usual = before.rolling_median(SPIKE_WINDOW, min_samples=SPIKE_MIN_LOSSES)
+    apart = (before - usual.shift(1)).abs().rolling_median(SPIKE_WINDOW, min_samples=SPIKE_MIN_LOSSES // 2)
+    least = LEAST_DEVIATION * usual.abs()
+    limit = usual + SPIKE_MADS * pl.max_horizontal(1.4826 * apart, least)
+    lasts = pl.all_horizontal(*(value.shift(-later) > limit for later in range(LASTING_LOSSES))).fill_null(False)
+    begins = lasts & ~lasts.shift(1, fill_value=False)
+    begun, since = (pl.when(begins).then(each).forward_fill() for each in (limit, pl.col("step")))
+    is_back = (value <= begun) & (pl.col("step") - since <= RECOVERY_STEPS)
+    return pl.when(limit.count() > 0).then(is_back.any().cast(pl.Float64))
 
 
 def _of_entropy(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:

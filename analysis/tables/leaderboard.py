@@ -178,7 +178,7 @@ def workload_tables(leaderboard: pl.DataFrame) -> list[Table]:
 def _columns(leaderboard: pl.DataFrame) -> tuple[Column, ...]:
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     idle = {"optimizer"} if leaderboard["optimizer"].n_unique() <= 1 else set()
-    idle |= set() if (leaderboard["blown_up_share"] > 0).any() else {"blown_up_share"}
+    idle |= {name for name in ("blown_up_share", "stuck_share") if not (leaderboard[name] > 0).any()}
     idle |= {name for name in ("knobs", "flags") if not (leaderboard[name] != "").any()}
     return tuple(
         Column(title=title, is_name=name in _LEFT, name=name)
@@ -215,7 +215,7 @@ def _cells(entry: dict[str, Any], digits: dict[str, int], *, is_best: bool) -> d
         "best_loss": Number(value=entry["best_loss"], decimals=digits["best_loss"]),
         "best_lr": Number(value=entry["best_lr"]),
         "stable_decades": Number(value=entry["stable_decades"], decimals=1),
-        **{name: _share(entry[name]) for name in ("diverged_share", "blown_up_share")},
+        **{name: _share(entry[name]) for name in ("diverged_share", "blown_up_share", "stuck_share")},
         "seeds": str(entry["num_seeds"]),
         "flags": Flags(flags=flags_of(entry["flags"])),
     }

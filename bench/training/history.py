@@ -38,17 +38,17 @@ class Observation:
     def columns(self, observed_PQA: numpy.ndarray, last: int) -> list[Column]:
         """What a lane's trace holds of it up to the step `last`: every layer's quantities, then what sums them up.
 
-        What a model does not have, NaN throughout, is left out.
+        Where a probe of the model measured NaN, which says that there is nothing to measure, the step is left out.
         """
         steps_P = numpy.array([step for step in self.steps if step <= last])
         measured = measured_by(self.probes)
         by_name = {name: observed_PQA[: len(steps_P), index] for index, name in enumerate(measured)}
-        columns: list[Column] = [
-            (name, layer if measured[name].per_layer else WHOLE_MODEL, steps_P, values_PA[:, layer])
-            for name, values_PA in by_name.items()
-            for layer in range(values_PA.shape[1] if measured[name].per_layer else 1)
-            if self.probes[0].is_of_attention or not numpy.isnan(values_PA[:, layer]).all()
-        ]
+        columns: list[Column] = []
+        for name, values_PA in by_name.items():
+            is_per_layer = measured[name].per_layer
+            for layer, values_P in enumerate(values_PA.T[: None if is_per_layer else 1]):
+                has_P = numpy.full(len(steps_P), True) if self.probes[0].is_of_attention else ~numpy.isnan(values_P)
+                columns.append((name, layer if is_per_layer else WHOLE_MODEL, steps_P[has_P], values_P[has_P]))
         for name, quantity in quantities_of(self.probes).items():
             if quantity.over_layers is not None:
                 of, statistic = quantity.over_layers

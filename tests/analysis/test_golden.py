@@ -45,6 +45,7 @@ def test_golden_scores():
         "loss_at_default": 1.0,
         "diverged_share": 1 / 6,
         "blown_up_share": 0.0,
+        "stuck_share": 0.0,
         "final_loss_spread": math.sqrt(0.125),
     }
     found = scores(suite(GOLDEN))

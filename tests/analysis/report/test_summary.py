@@ -25,7 +25,7 @@ def with_rows(
     """
     ends = {"rank": ranks, "rank_worst": ranks if worst is None else worst}
     columns = {name: pl.Series(values, dtype=pl.Int64) for name, values in ends.items()}
-    return board.head(len(ranks)).with_columns(**columns, flags=pl.Series(flags), blown_up_share=0.0)
+    return board.head(len(ranks)).with_columns(**columns, flags=pl.Series(flags), blown_up_share=0.0, stuck_share=0.0)
 
 
 def test_who_is_tied_is_named(board):

@@ -21,7 +21,8 @@ from tests.analysis.synthetic_results import frame, results, row, with_held_out
 
 SCORES_ALONG_LRS = (*SENSITIVITIES, "lr_sensitivity_windowed", "stable_decades", "best_lr")
 PROMISED = ["rank", "rank_worst", "workload", "method", "optimizer", "lr_sensitivity", "ci_low", "ci_high"]
-PROMISED += ["best_loss", "best_lr", "stable_decades", "diverged_share", "blown_up_share", "blown_up_loss"]
+PROMISED += ["best_loss", "best_lr", "stable_decades", "diverged_share", "blown_up_share", "stuck_share"]
+PROMISED += ["blown_up_loss"]
 PROMISED += ["num_seeds", "num_trials", "flags"]
 
 
@@ -191,6 +192,15 @@ def test_the_margin_decides_what_blew_up(margin, share):
     entry = only(leaderboard(data))
     assert entry["blown_up_share"] == share
     assert (entry["blown_up_loss"] is None) == (share == 0.0)
+
+
+def test_what_ends_near_its_loss_at_init_is_stuck_and_has_not_diverged():
+    """Of a loss at init of 4: 3.79 learned 5.25% of it, 3.81 less than 5%, 4.39 is within the margin, 4.41 above."""
+    data = frame(curve("m", {0.01: [3.79, 3.81], 0.1: [4.39, 4.41], 1.0: [math.inf, 1.0]}))
+    entry = only(leaderboard(data))
+    assert (entry["stuck_share"], entry["blown_up_share"], entry["diverged_share"]) == (2 / 6, 1 / 6, 1 / 6)
+    negative = frame(curve("m", {0.01: [-2.0, -2.11], 0.1: [-1.9, -3.0]}, initial_loss=-2.0))
+    assert only(leaderboard(negative))["stuck_share"] == 2 / 4
 
 
 def test_a_negative_loss_at_init_has_its_margin_above_it():

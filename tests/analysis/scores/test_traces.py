@@ -60,6 +60,30 @@ def test_too_few_losses_are_not_judged():
     assert measured(losses([1.0] * 20 + [9.0]))["spike_share"] == 1.0
 
 
+CALM = [1 + 0.01 * (-1) ** place for place in range(40)]  # median 1, deviations 0.01
+
+
+@pytest.mark.parametrize(
+    ("after", "has_recovered"),
+    [
+        ([1.2, 1.2, 1.2, 1.0], 1.0),
+        ([1.2, 1.2, 1.0], 0.0),  # two in a row are noise
+        ([1.2, 1.2, 1.2, 1.2], 0.0),  # never back
+        ([1.05, 1.05, 1.05, 1.0], 0.0),  # five deviations
+        ([0.5, 0.5, 0.5, 1.0], 0.0),  # downwards
+        ([1.2] * 60 + [1.0], 1.0),  # the median has moved meanwhile
+    ],
+)
+def test_a_spike_that_came_back_is_three_losses_above_the_median(after, has_recovered):
+    assert measured(losses([*CALM, *after]))["has_recovered_spike"] == has_recovered
+
+
+def test_what_comes_back_after_two_thousand_steps_is_no_recovery():
+    assert measured(losses([*CALM, *[1.2] * 20, 1.0], every=100))["has_recovered_spike"] == 1.0
+    assert measured(losses([*CALM, *[1.2] * 21, 1.0], every=100))["has_recovered_spike"] == 0.0
+    assert measured(losses([1.0] * 15))["has_recovered_spike"] is None
+
+
 def test_target_is_reached_by_the_mean_of_the_last_ten():
     # Ten losses of 2, then 0.5: after k of them the mean is (20 - 1.5 k) / 10 <= 1 from k = 7 on, the 17th loss.
     assert measured(losses([2.0] * 10 + [0.5] * 20, every=5))["target_step"] == 16 * 5

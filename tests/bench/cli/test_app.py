@@ -59,7 +59,7 @@ class Cauchy(Method):
 
 COLUMNS = (
     "rank,rank_worst,workload,method,optimizer,lr_sensitivity,ci_low,ci_high,best_loss,best_lr,stable_decades,"
-    "diverged_share,blown_up_share,blown_up_loss,num_seeds,num_trials,flags"
+    "diverged_share,blown_up_share,stuck_share,blown_up_loss,num_seeds,num_trials,flags"
 )
 
 

@@ -56,8 +56,8 @@ def test_divergence_in_words(cells):
 
 def test_a_run_that_ends_far_above_its_loss_at_init_is_told_apart():
     found = diverged_map(frame([row("a", 0.1, 0, 1.0), row("a", 1.0, 0, 5231.0), row("a", 3.0, 0, 4.3)]))
-    assert found["state"].to_list() == ["completed", "blown up", "completed"]
-    told = "None of 3 trials diverged. 1 completed, but ended above their loss at init."
+    assert found["state"].to_list() == ["completed", "blown up", "stuck"]
+    told = "None of 3 trials diverged. 1 completed, but ended above their loss at init. 1 completed without learning."
     assert divergence_words(found) == told
 
 
