@@ -34,6 +34,7 @@ from bench.cli.shared import (
     CheckpointsOption,
     CompareOption,
     CompileOption,
+    ContributedOption,
     CurvePointsOption,
     FiguresOption,
     GpusOption,
@@ -56,7 +57,6 @@ from bench.cli.shared import (
     open_store,
     print_board,
     print_estimate,
-    print_verification,
     read_named,
     run_and_print,
     say,
@@ -64,6 +64,7 @@ from bench.cli.shared import (
 )
 from bench.cli.streams import open_streams
 from bench.cli.ui import add_ui_command
+from bench.cli.verify import add_verify_command
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -162,6 +163,7 @@ def leaderboard(
     compare: CompareOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
+    contributed: ContributedOption = None,
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
@@ -169,7 +171,7 @@ def leaderboard(
     """Print the leaderboard of a suite from its results so far."""
     from analysis.report.views import view_of
 
-    subject = read_named(suite, open_store(store, tracking_uri), allow_code, score, loss, compare)
+    subject = read_named(suite, open_store(store, tracking_uri), allow_code, score, loss, compare, contributed)
     view = view_of(subject)
     if format not in ("table", *view.forms) or (compare and not view.is_scored):
         raise UsageError("the answers of searches come as --format table, csv, json or md, and without --compare")
@@ -186,6 +188,7 @@ def report(
     compare: CompareOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
+    contributed: ContributedOption = None,
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
@@ -200,7 +203,7 @@ def report(
     opened = open_store(store, tracking_uri)
     folder = folder_of(out, "reports", find(suite, opened, allow_code).name)
     refuse_other_folder(folder)  # before results are read, which may take long
-    subject = read_named(suite, opened, allow_code, score, loss, compare)
+    subject = read_named(suite, opened, allow_code, score, loss, compare, contributed)
     view = view_of(subject)
     if not view.is_scored and (compare, score, loss) != (None, "lr_sensitivity", "train"):
         raise UsageError(f"{subject.name} asks for a search, whose report takes no --compare, --score or --loss")
@@ -211,26 +214,7 @@ def report(
     print(paths[0])
 
 
-@app.command()
-def verify(
-    suite: StoredArgument,
-    store: StoreOption = DEFAULT_STORE,
-    tracking_uri: UriOption = None,
-    allow_code: AllowCode = False,
-) -> None:
-    """Read every result of a suite again and check it; changes nothing.
-
-    Checked: each result against the content hash that is its trial's id, metrics and params against the result,
-    checksums and columns of traces, one run a trial, that no trial of the suite is missing, and the published
-    leaderboard against one computed anew. Prints one line a finding. Exit codes: 0 all is well, 3 trials without a
-    result or runs that a killed driver left open, 4 the store contradicts itself or can't be read.
-    """
-    from bench.results.verify import verify as check
-
-    opened = open_store(store, tracking_uri)
-    print_verification(check(find(suite, opened, allow_code), opened))
-
-
+add_verify_command(app)
 add_ui_command(app)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,9 +23,21 @@ from bench.cli.shared import (
     say,
     say_missing,
 )
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.store import Store
 
 BundleOption = Annotated[
-    Path, typer.Option("--bundle", help="folder to write: new, empty, or an earlier bundle, which is replaced")
+    Path | None, typer.Option("--bundle", help="folder to write: new, empty, or an earlier bundle, which is replaced")
+]
+ContributionOption = Annotated[
+    Path | None,
+    typer.Option("--contribution", help="instead: a new folder, of results to submit"),
+]
+ByOption = Annotated[str, typer.Option("--by", help="of a contribution: whose results they are")]
+AboutOption = Annotated[
+    str, typer.Option("--about", help="of a contribution: what a reader must know, as where code of your own is")
 ]
 
 
@@ -35,7 +47,10 @@ def add_export_commands(app: typer.Typer) -> None:
 
 def export(
     suite: StoredArgument,
-    bundle: BundleOption,
+    bundle: BundleOption = None,
+    contribution: ContributionOption = None,
+    by: ByOption = "",
+    about: AboutOption = "",
     compare: CompareOption = None,
     score: ScoreOption = "lr_sensitivity",
     loss: LossOption = "train",
@@ -43,7 +58,17 @@ def export(
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Write a folder for a paper: LaTeX tables, figures, BibTeX, a paragraph of methods, every number."""
+    """Write a folder for a paper: LaTeX tables, figures, BibTeX, a paragraph of methods, every number.
+
+    With --contribution DIR --by NAME --about TEXT instead what others can put on their boards: curves, leaderboard,
+    manifest and checksums.
+    """
+    if (bundle is None) == (contribution is None):
+        raise UsageError("required --bundle DIR or --contribution DIR, and not both")
+    if contribution is not None:
+        _contribute(suite, contribution.expanduser(), by, about, open_store(store, tracking_uri), allow_code)
+        return
+    assert bundle is not None
     from analysis.paper.bundle import write_bundle
     from analysis.paper.files import refuse_other_files
     from bench.results.subjects import read_grid
@@ -58,6 +83,19 @@ def export(
     if subject.manifest is None:
         say("no manifest in the store: versions and hardware are not stated")
     say(f"wrote {len(paths)} files; LaTeX compiles the first:")
+    print(paths[0])
+
+
+def _contribute(suite: str, out: Path, by: str, about: str, store: Store, allow_code: bool) -> None:
+    from bench.results.contributed import write_contribution
+    from bench.results.subjects import read_grid
+
+    if not (by.strip() and about.strip()):
+        raise UsageError("--contribution: required --by, whose results they are, and --about, what they are")
+    subject = read_grid(find(suite, store, allow_code), store)
+    say_missing(subject)
+    paths = write_contribution(subject, out, by=by, about=about)
+    say(f"wrote {len(paths)} files; bench verify --contributed {out} checks them")
     print(paths[0])
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from analysis.subject import SearchSubject, Subject
     from bench.driver.run import Summary
     from bench.results.stored import Stored
-    from bench.results.verify import Verification
     from bench.store import Store
     from bench.suite import Suite
 
@@ -76,6 +76,10 @@ TimeoutOption = Annotated[
 FiguresOption = Annotated[
     bool,
     typer.Option("--figures/--no-figures", help="on the suite's page in MLflow; without, nothing draws"),
+]
+ContributedOption = Annotated[
+    list[Path] | None,
+    typer.Option("--contributed", metavar="DIR", help="a contribution of others, or a folder of several; repeatable"),
 ]
 CurvePointsOption = Annotated[
     int | None,
@@ -182,13 +186,23 @@ def folder_of(out: Path | None, kind: str, name: str) -> Path:
 
 
 def read_named(
-    text: str, store: Store, allow_code: bool, score: str, loss: str, compare: str | None
+    text: str,
+    store: Store,
+    allow_code: bool,
+    score: str,
+    loss: str,
+    compare: str | None,
+    contributed: Sequence[Path] | None = None,
 ) -> Subject | SearchSubject:
-    """The results of what `find` finds, scored so, with the published numbers of `--compare`."""
-    from bench.results.subjects import read_subject
+    """The results of what `find` finds, scored so, with the published numbers of `--compare` and contributed ones."""
+    from bench.results.subjects import read_grid, read_subject
 
-    stored = find(text, store, allow_code)
-    return read_subject(stored, store, score=score, loss=loss, published=published_numbers(compare))
+    stored, published = find(text, store, allow_code), published_numbers(compare)
+    if not contributed:
+        return read_subject(stored, store, score=score, loss=loss, published=published)
+    from bench.results.contributed import with_contributed
+
+    return with_contributed(read_grid(stored, store, score=score, loss=loss, published=published), contributed, store)
 
 
 def published_numbers(name: str | None) -> polars.DataFrame | None:
@@ -232,21 +246,6 @@ def print_board(subject: Subject | SearchSubject, format: str, *, is_wide: bool 
 
     is_table = format == "table"
     print(terminal_text(subject, is_wide=is_wide) if is_table else view_of(subject).forms[format](subject), end="")
-
-
-def print_verification(checked: Verification) -> None:
-    """What was found, a line each, and how much was checked; ends with an exit code where anything was found."""
-    from analysis.text import counted
-
-    for finding in checked.findings:
-        print(f"{finding.where}: {finding.text}")
-    say(
-        f"{checked.num_results} of {checked.num_trials} trials have a result; checked {checked.num_runs} runs, "
-        f"{checked.num_traces} traces ({checked.num_unsigned} without a checksum), {checked.num_waiting} trials wait "
-        f"in the outbox: {counted(len(checked.findings), 'finding')}"
-    )
-    if checked.findings:
-        raise typer.Exit(EXIT_STORE if any(one.is_wrong for one in checked.findings) else EXIT_TRIALS_FAILED)
 
 
 def _say_summary(suite: Suite, store: Store, summary: Summary) -> None:
