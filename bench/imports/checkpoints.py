@@ -68,12 +68,13 @@ def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     if not names or not {"final_loss", "val_loss"} & set(rows.columns):
         return Rows(cells=rows.drop(step), notes=(f"read as a row a checkpoint, by {step!r}",))
     kept = [name for name in rows.columns if name in (step, *names, *_MEASURED.values(), *_CARRIED)]
-    read = one_row_a_run(rows.select(kept), names, step, shown)
+    unused = [name for name in rows.columns if name not in kept]
+    read = one_row_a_run(rows.select(kept), names, step, shown, unused)
     notes = [
         f"read as a row a checkpoint: {rows.height} rows of {rows.select(names).n_unique()} runs, told apart by "
         f"{', '.join(names)}; the last loss of each is final, that at {step} 0 the one at init"
     ]
-    if unused := [name for name in rows.columns if name not in kept]:
+    if unused:
         notes.append(f"columns left out: {len(unused)} that tell no runs apart ({', '.join(unused)})")
     if moved := ", ".join(f"{ours} from {theirs}" for ours, theirs in likely.items() if ours != theirs):
         notes.append(f"columns: {moved}")
@@ -91,11 +92,13 @@ def last_of(cells: pl.DataFrame, run: str, shown: str) -> Rows:
     return Rows(cells=read.cells, notes=(note, *read.notes), traces=read.traces)
 
 
-def one_row_a_run(rows: pl.DataFrame, run: Sequence[str], step: str | None, shown: str) -> Rows:
+def one_row_a_run(
+    rows: pl.DataFrame, run: Sequence[str], step: str | None, shown: str, unused: Sequence[str] = ()
+) -> Rows:
     """The last row of each run, told apart by columns `run`, with its losses by step; runs cut short are left out.
 
-    step: the column that counts them; None: rows are in order, and give no traces. Raises UsageError as
-    `read_checkpoints` does.
+    step: the column that counts them; None: rows are in order, and give no traces. unused: further columns of the file.
+    Raises UsageError as `read_checkpoints` does.
     """
     columns = {ours: theirs for ours, theirs in _likely(rows, step).items() if ours in _MEASURED.values()}
     columns |= {name: name for name in _MEASURED.values() if name in rows.columns}
@@ -105,7 +108,7 @@ def one_row_a_run(rows: pl.DataFrame, run: Sequence[str], step: str | None, show
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows.iter_rows(named=True):
         groups.setdefault(tuple(row[name] for name in run), []).append(row)
-    runs = [_ended(group, run, step, measured, shown) for group in groups.values()]
+    runs = [_ended(group, run, step, measured, shown, unused) for group in groups.values()]
     most = max(one.end for one in runs)
     gap = max(one.gap for one in runs)
     is_cut = [not one.is_diverged and one.end < most and one.end + (one.gap or gap) <= most for one in runs]
@@ -124,7 +127,12 @@ def one_row_a_run(rows: pl.DataFrame, run: Sequence[str], step: str | None, show
 
 
 def _ended(
-    group: list[dict[str, Any]], run: Sequence[str], step: str | None, measured: Mapping[str, str], shown: str
+    group: list[dict[str, Any]],
+    run: Sequence[str],
+    step: str | None,
+    measured: Mapping[str, str],
+    shown: str,
+    unused: Sequence[str],
 ) -> _Run:
     """A run by its rows, which end at its first loss that is not finite, or else at its last loss."""
     words = ", ".join(f"{name} {group[0][name]}" for name in run)
@@ -135,8 +143,8 @@ def _ended(
         steps = [row[step] for row in group]
         if len(set(steps)) < len(steps):
             raise UsageError(
-                f"{shown}: two checkpoints of {words} at one {step}; required a column that tells runs apart "
-                "(--setting)"
+                f"{shown}: two checkpoints of {words} at one {step}; required a column that tells runs apart, by --map "
+                f"method=COLUMN or --setting COLUMN{f', one of {names}' if (names := ', '.join(unused)) else ''}"
             )
     loss = next(iter(measured.values()), None)
     # Text that is no number counts as a loss here: it is named, with its row, where cells are checked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from bench.errors import UsageError
 
@@ -14,6 +15,17 @@ MAX_VALUES = 2_000_000  # of all lists of a file
 MAX_NAME = 500  # letters
 MAX_MEMORY = 2**30  # bytes that reading a file takes beyond the program itself, whatever is in it
 REQUIRED = "required a CSV or Parquet file, a row a run"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+OBJECTS = ("knobs",)  # columns of ours whose cells are objects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Cells of a file as text, None where one is empty, by column; notes: what was made of it, in words."""
+
+    names: list[str]
+    columns: Sequence[Sequence[str | None]]
+    notes: tuple[str, ...] = ()
 
 
 def printable(text: str) -> str:
@@ -32,9 +44,6 @@ def checked_names(header: Sequence[str], shown: str) -> list[str]:
     names = [name.strip() for name in header]
     if len(names) > MAX_COLUMNS:
         raise UsageError(f"{shown}: {len(names)} columns; required at most {MAX_COLUMNS}: a row a run")
-    for separator, word in ((";", "semicolons"), ("\t", "tabs")):
-        if len(names) == 1 and separator in header[0]:
-            raise UsageError(f"{shown}: line 1: cells are separated by {word}; required commas")
     for place, name in enumerate(names):
         if not name and (place or len(names) == 1):
             raise UsageError(f"{shown}: column {place + 1} has no name; required one in the header")

@@ -94,7 +94,10 @@ def _without_prefix(export: Export, name: str) -> str:
 
 
 def _finished(export: Export, rows: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
-    if export.state is None or export.state not in rows.columns:
+    if export.state is None:
+        return rows
+    if export.state not in rows.columns:
+        notes.append(f"no column {export.state!r}: which runs were lost can't be told")
         return rows
     state = pl.col(export.state).fill_null("").str.to_lowercase()
     kept = rows.filter(state.is_in([*export.finished, *export.untold]))
@@ -123,7 +126,8 @@ def _with_outcome(export: Export, rows: pl.DataFrame, wishes: Wishes, notes: lis
     """Rows with a final loss, and those without as `wishes.without_loss` says."""
     if "final_loss" not in rows.columns:
         return rows
-    is_untold = pl.lit(False) if export.state is None else pl.col(export.state).str.to_lowercase().is_in(export.untold)
+    has_state = export.state is not None and export.state in rows.columns
+    is_untold = pl.lit(False) if not has_state else pl.col(str(export.state)).str.to_lowercase().is_in(export.untold)
     is_without = pl.col("final_loss").is_null() | is_untold
     without = rows.filter(is_without)
     if without.is_empty():
@@ -224,6 +228,16 @@ _RAY = frozenset(
     ]
 )
 
+WANDB_API = Export(
+    title="runs of Weights & Biases' API, with their config and summary",
+    marks=frozenset(),
+    state="state",
+    finished=frozenset({"finished"}),
+    prefixes=("config/", "summary/"),
+    record=lambda name: not name.startswith(("config/", "summary/")) or name.split("/")[1].startswith("_"),
+    measure=lambda name: name.startswith("summary/"),
+    names={},
+)
 EXPORTS: dict[str, Export] = {
     "wandb runs": Export(
         title="a runs table of Weights & Biases",

@@ -12,7 +12,7 @@ import polars as pl
 from bench.errors import UsageError
 from bench.imports.charts import has_lists, is_chart, is_tensorboard, read_chart, read_lists, read_tensorboard
 from bench.imports.checkpoints import is_by_step, last_of, read_checkpoints, step_column
-from bench.imports.exports import EXPORTS, Export, read_export
+from bench.imports.exports import EXPORTS, WANDB_API, Export, read_export
 from bench.imports.runs import ALIASES, KNOWN_COLUMNS
 from bench.imports.tidy_file import Rows, TidyFile
 from bench.imports.wishes import Wishes, with_wishes
@@ -33,6 +33,10 @@ def _has_marks(cells: pl.DataFrame, export: Export) -> bool:
     return export.marks <= set(cells.columns)
 
 
+def _is_of_wandb_api(cells: pl.DataFrame) -> bool:
+    return all(any(name.startswith(head) for name in cells.columns) for head in WANDB_API.prefixes)
+
+
 def _is_tidy(cells: pl.DataFrame) -> bool:
     return True
 
@@ -47,6 +51,7 @@ FORMATS: dict[str, Format] = {
         name: Format(recognise=partial(_has_marks, export=export), read=partial(read_export, export=export))
         for name, export in EXPORTS.items()
     },
+    "wandb api": Format(recognise=_is_of_wandb_api, read=partial(read_export, export=WANDB_API)),
     "tensorboard": Format(recognise=is_tensorboard, read=read_tensorboard),
     "wandb chart": Format(recognise=is_chart, read=read_chart),
     "lists": Format(recognise=has_lists, read=read_lists),

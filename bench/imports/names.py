@@ -27,6 +27,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "grad_clip": ("grad_clip", "max_grad_norm", "gradient_clip", "gradient_clip_val", "clip_grad_norm"),
 }  # fmt: skip
 STEPS = ("step", "_step", "global_step", "iteration", "iter", "training_iteration", "epoch")
+OF_SETTINGS = ("config", "params", "param", "hparams", "hyperparameters", "args", "cfg")  # first parts of names
 LOSS_FALLBACKS = ("val_loss",)  # what is a final loss where there is no other
 
 
@@ -50,6 +51,8 @@ def _by_last_part(names: Sequence[str], ours: str) -> str | None:
     meant = [
         name
         for name in names
-        if re.split(r"[./]", name.lower())[-1] in SYNONYMS.get(ours, ()) and "loss" not in ours and "." in name
+        if (parts := re.split(r"[./]", name.lower()))[-1] in SYNONYMS.get(ours, ())
+        and "loss" not in ours
+        and ("." in name or parts[0] in OF_SETTINGS)
     ]
     return meant[0] if len(meant) == 1 else None

@@ -19,6 +19,7 @@ from bench.imports.columns import (
     MAX_RUNS,
     MAX_VALUES,
     REQUIRED,
+    Table,
     check_size,
     checked_names,
     kept_places,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MAX_UNPACKED = 4 * MAX_BYTES  # bytes of all pages
 
 
-def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> tuple[list[str], list[Sequence[str | None]]]:
+def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> Table:
     """Names and cells of the columns that are not ignored. Raises UsageError for a damaged or a larger file."""
     # Polars' own reader panics, with a backtrace, on some damaged files.
     import pyarrow
@@ -65,7 +66,7 @@ def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> tuple[l
     except (pyarrow.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{shown}: damaged, can't be read as Parquet ({reason}); {REQUIRED}") from None
-    return [names[place] for place in kept], cells
+    return Table(names=[names[place] for place in kept], columns=cells)
 
 
 def _check_bytes(size: int, most: int, shown: str, what: str) -> None:

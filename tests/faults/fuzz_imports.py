@@ -40,6 +40,7 @@ RUN = {"method": "a", "lr": "1", "seed": "0"}
 OWN: dict[str, dict[str, Any]] = {
     **{name: wishes for name, (_, wishes) in EXAMPLES.items()},
     "wandb runs": {"constants": {"initial_loss": "4"}},
+    "wandb api": {"constants": {"initial_loss": "4"}},
     "ray results": {"constants": {"initial_loss": "4"}},
     "optuna trials": {"constants": {"initial_loss": "4", "method": "a"}},
     "parquet": {},

@@ -216,12 +216,26 @@ def ray_results() -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+# As the documentation of Weights & Biases exports runs: pandas of what its API returns, objects as Python prints them.
+_CONFIG = "{{'lr': {}, 'seed': 0, 'model': {{'attention': 'softmax'}}}}"
+_SUMMARY = "{{'train/loss': {}, '_step': {}}}"
+_API_RUNS = (
+    ("0.003", "1.85", 1999, "finished"),
+    ("0.01", "nan", 1999, "finished"),
+    ("0.001", "2.35", 140, "crashed"),
+    ("0.001", "2.0", 1999, "finished"),
+)
+WANDB_API = ",summary,config,name,state\n" + "".join(
+    f'{row},"{_SUMMARY.format(loss, step)}","{_CONFIG.format(lr)}",a-{row},{state}\n'
+    for row, (lr, loss, step, state) in enumerate(_API_RUNS)
+)
 # A file of each of FORMATS, by its name: its text, and what has to be said of it beside.
 EXAMPLES: dict[str, tuple[str, dict]] = {
     "wandb runs": (wandb_runs(), {}),
     "mlflow runs": (mlflow_runs(), {}),
     "optuna trials": (OPTUNA_TRIALS, {"constants": {"method": "softmax"}}),
     "ray results": (ray_results(), {}),
+    "wandb api": (WANDB_API, {}),
     "tensorboard": ("Wall time,Step,Value\n1.5,0,4.0\n2.5,10,3.0\n3.5,20,2.5\n",
                     {"constants": {"method": "softmax", "lr": "0.1", "seed": "0"}}),
     "wandb chart": (wandb_chart(), {"run_names": "{method}-lr{lr}-s{seed}"}),

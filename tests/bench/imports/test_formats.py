@@ -10,7 +10,7 @@ import pytest
 from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
 from bench.imports.formats import FORMATS, as_tidy, format_of
-from bench.imports.runs import ABSENT, Reading, imported_runs
+from bench.imports.runs import ABSENT, Reading, imported_runs, plain_reading
 from bench.imports.tidy_file import TidyFile, read_tidy
 from bench.imports.wishes import Wishes, names_of, pairs_of
 from tests.bench.imports import files_of_others as files
@@ -218,3 +218,65 @@ def test_every_format_recognises_its_own_file_first(tmp_path):
         file = read_tidy(tmp_path / "file")
         assert format_of(file.cells) == name
         assert as_tidy(file, Wishes(**wishes)).cells.height > 0
+
+
+def test_runs_of_wandbs_api_are_read_from_the_objects_in_their_cells(tmp_path):
+    """config and summary as Python prints them, with nan and an object in an object; a crashed run is left out."""
+    file = tidy(tmp_path, files.WANDB_API)
+    assert file.cells.sort("lr").select("method", "lr", "seed", "final_loss").rows() == [
+        ("softmax", "0.001", "0", "2.0"),
+        ("softmax", "0.003", "0", "1.85"),
+        ("softmax", "0.01", "0", "nan"),
+    ]
+    assert any("lost and no results: 1 crashed" in note for note in file.notes)
+    board = board_of(file, 4.0)
+    assert (board["softmax"]["num_trials"], board["softmax"]["best_loss"]) == (3, 1.85)
+
+
+@pytest.mark.parametrize(
+    "cell", ["{'a': __import__('os')}", "{'a': 1}.keys()", "{**{}}", "{'a'", "{" * 5000 + "}" * 5000]
+)
+def test_cells_that_are_no_plain_objects_stay_text(tmp_path, cell):
+    pl.DataFrame({"method": ["a"], "summary": [cell]}).write_csv(tmp_path / "file")
+    assert read_tidy(tmp_path / "file").cells["summary"].to_list() == [cell]
+
+
+@pytest.mark.parametrize("separator", ["\t", ";"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_spreadsheets_separate_cells_otherwise(tmp_path, separator, encoding):
+    """Tabs, or semicolons with decimal commas; a header with commas in quotes is no sign of commas."""
+    text = 'method,lr,seed,loss,"loss, at init"\nsoft max,0.1,0,1.5,3\nrelu,1e-3,0,2.25e0,-3\n'
+    (tmp_path / "plain.csv").write_text(text)
+    decimal = "," if separator == ";" else "."
+    head, *rows = text.splitlines()
+    lines = [head.replace(",", separator).replace(f'"loss{separator} at', '"loss, at')]
+    lines += [row.replace(",", separator).replace(".", decimal) for row in rows]
+    (tmp_path / "file.csv").write_text("\n".join(lines) + "\n", encoding=encoding)
+    file = read_tidy(tmp_path / "file.csv")
+    assert file.cells.equals(read_tidy(tmp_path / "plain.csv").cells)
+    word = {"\t": "tabs", ";": "semicolons"}[separator]
+    assert f"cells are separated by {word}" in file.notes
+    assert ("3 numbers have a decimal comma" in file.notes) == (separator == ";")
+
+
+def test_indices_that_pandas_read_back_count_rows_and_are_left_out(tmp_path):
+    text = "Unnamed: 0.1,Unnamed: 0,method,rank\n0,0,a,0\n1,1,b,1\n"
+    (tmp_path / "file").write_text(text)
+    file = read_tidy(tmp_path / "file")
+    assert file.cells.columns == ["method", "rank"]
+    assert len(file.notes) == 2
+    (tmp_path / "file").write_text(text.replace("1,1,b", "1,7,b"))
+    assert read_tidy(tmp_path / "file").cells.columns == ["Unnamed: 0", "method", "rank"]
+
+
+def test_settings_within_names_are_proposed_for_ours(tmp_path):
+    (tmp_path / "runs.csv").write_text("method,config/lr,hparams.seed,loss,grads/lr\na,0.1,0,1,5\n")
+    file = as_tidy(read_tidy(tmp_path / "runs.csv"), Wishes())
+    with pytest.raises(UsageError, match=r"takes --map lr=config/lr,seed=hparams.seed --ignore grads/lr"):
+        imported_runs(file, plain_reading("runs"))
+
+
+def test_checkpoints_that_nothing_tells_apart_name_the_columns_that_may(tmp_path):
+    (tmp_path / "runs.csv").write_text("model,lr,epoch,loss\na,0.1,0,1\nb,0.1,0,2\n")
+    with pytest.raises(UsageError, match="--map method=COLUMN or --setting COLUMN, one of model"):
+        as_tidy(read_tidy(tmp_path / "runs.csv"), Wishes())

@@ -1,0 +1,167 @@
+"""Reads JSON as text cells: objects, one a line or in one list. And the objects that other files have in cells."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from bench.errors import UsageError
+from bench.imports.columns import (
+    BYTE_ORDER_MARK,
+    MAX_CELLS,
+    MAX_COLUMNS,
+    MAX_NAME,
+    MAX_RUNS,
+    Table,
+    check_size,
+    checked_names,
+    kept_places,
+)
+
+_LONGEST_OBJECT = 2**16  # letters of a cell
+_MOST_TEXT = 2**23  # letters of a column
+_NAMED = {"nan": float("nan"), "inf": float("inf"), "NaN": float("nan"), "Infinity": float("inf"), "null": None,
+          "true": True, "false": False}  # fmt: skip
+
+
+def read_json(content: bytes, shown: str, ignore: Collection[str]) -> Table:
+    """Objects, one a line or in one list; an object within one spreads its names, with / between as Ray Tune does."""
+    if content.count(b",") > MAX_CELLS:  # before each becomes an object of Python
+        raise UsageError(f"{shown}: over {MAX_CELLS:,} values; required at most that: a row a run")
+    try:
+        rows = [_flat(one, shown) for one in _json_objects(content, shown)]
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{shown}: can't be read as JSON, one object a line or a list of them: {error}") from None
+    if not 1 <= len(rows) <= MAX_RUNS:
+        raise UsageError(f"{shown}: {len(rows):,} rows; required 1 to {MAX_RUNS:,}: a row a run, not a step")
+    return _table(rows, ignore, shown)
+
+
+def spread(table: Table, shown: str, kept: Collection[str]) -> Table:
+    """The table with a column for each name within cells that are objects, of JSON or as Python prints them.
+
+    As `pandas` writes what Weights & Biases' API returns: {'loss': 1.5} in a column `summary` is 1.5 in `summary/loss`,
+    {'model': {'depth': 2}} in `config` is 2 in `config/model.depth`. A column of which one cell is no object, or one
+    of `kept`, stays.
+    """
+    of_objects = {
+        place: objects
+        for place, (name, column) in enumerate(zip(table.names, table.columns, strict=True))
+        if name not in kept and (objects := _objects(column)) is not None
+    }
+    if not of_objects:
+        return table
+    rows = []
+    for number in range(len(table.columns[0])):
+        row: dict[str, Any] = {}
+        for place, name in enumerate(table.names):
+            if place in of_objects:
+                row |= {f"{name}/{key}": value for key, value in of_objects[place][number].items()}
+            else:
+                row[name] = table.columns[place][number]
+        rows.append(row)
+    names = ", ".join(table.names[place] for place in of_objects)
+    spread_out = _table(rows, (), shown)
+    return Table(
+        names=spread_out.names,
+        columns=spread_out.columns,
+        notes=(*table.notes, f"cells of {names} are objects: a column for each name in them"),
+    )
+
+
+def _objects(column: Sequence[str | None]) -> list[dict[str, Any]] | None:
+    """What each cell holds, an empty one nothing; None if one is no object, or all are empty."""
+    found: list[dict[str, Any]] = []
+    names: set[str] = set()
+    if sum(len(cell or "") for cell in column) > _MOST_TEXT:
+        return None
+    for cell in column:
+        text = (cell or "").strip()
+        if not text:
+            found.append({})
+            continue
+        if not (text.startswith("{") and text.endswith("}") and len(text) <= _LONGEST_OBJECT):
+            return None
+        try:
+            value = _flat(_object(text), "a cell", separator=".")
+        except (ValueError, SyntaxError, RecursionError, MemoryError, UsageError):
+            return None
+        names |= value.keys()
+        if len(names) > MAX_COLUMNS or len(names) * len(column) > MAX_CELLS:
+            return None
+        found.append(value)
+    return found if names else None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = _literal(ast.parse(text, mode="eval").body)
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal of JSON or Python, nan and inf among them.
+
+    Raises ValueError for anything else, and for a list or an object of more than MAX_COLUMNS.
+    """
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name) if name in _NAMED:
+            return _NAMED[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand) if isinstance(number := _literal(operand), int | float):
+            return -number
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) if len(elements) <= MAX_COLUMNS:
+            return [_literal(one) for one in elements]
+        case ast.Dict(keys=keys, values=values) if len(keys) <= MAX_COLUMNS and None not in keys:
+            return {str(_literal(key)): _literal(one) for key, one in zip(keys, values, strict=True) if key is not None}
+    raise ValueError("no literal")
+
+
+def _table(rows: Sequence[Mapping[str, Any]], ignore: Collection[str], shown: str) -> Table:
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    names = checked_names(header, shown)
+    kept = kept_places(names, ignore, shown)
+    check_size(len(rows), len(kept), shown)
+    columns: list[Sequence[str | None]] = []
+    for place in kept:
+        values = [row.get(header[place]) for row in rows]
+        columns.append([None if value is None else value if isinstance(value, str) else str(value) for value in values])
+    return Table(names=[names[place] for place in kept], columns=columns)
+
+
+def _json_objects(content: bytes, shown: str) -> list[dict[str, Any]]:
+    """Raises UsageError for what is no object, ValueError or RecursionError for what is no JSON."""
+    if content.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
+        found = json.loads(content.decode("utf-8-sig"))
+    else:
+        found = []
+        for line in io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig"):
+            if line.strip():
+                found.append(json.loads(line))
+            if len(found) > MAX_RUNS:
+                raise UsageError(f"{shown}: over {MAX_RUNS:,} rows; required at most that: a row a run, not a step")
+    wrong = next((place for place, one in enumerate(found, 1) if not isinstance(one, dict)), None)
+    if wrong is not None:
+        raise UsageError(f"{shown}: row {wrong}: required a JSON object, a row a run")
+    return found
+
+
+def _flat(plain: dict[str, Any], shown: str, *, separator: str = "/", before: str = "") -> dict[str, Any]:
+    """Raises UsageError for names that get longer than MAX_NAME."""
+    if len(before) > MAX_NAME:
+        raise UsageError(f"{shown}: an object in others, whose names have over {MAX_NAME} letters; at most that")
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, shown, separator=separator, before=f"{before}{name}{separator}")
+        else:
+            flat[f"{before}{name}"] = value
+    return flat
