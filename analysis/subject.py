@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,9 @@ import polars as pl
 from analysis.blown_up import with_margin
 from analysis.curves import ENTRY, with_knobs
 from analysis.losses import choose_loss
+from analysis.scores.box.board import ScoredBox, box_board, score_box
+from analysis.scores.box.knobs import BoxKnob
+from analysis.scores.box.losses import box_losses
 from analysis.scores.costs import with_costs
 from analysis.scores.effects import PAIR_COLUMNS, PAIRED_COLUMNS, effects, paired
 from analysis.scores.flags import with_flag
@@ -177,6 +180,50 @@ class SearchSubject(_Run):
         have = "has" if self.num_missing == 1 else "have"
         missing = f"{counted(self.num_missing, 'trial')} of the last rounds {have} no result yet"
         return missing if self.num_missing else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxSubject(_Run):
+    """Trials over a box of knobs, the same points for every method; fields that a Subject has are as there.
+
+    places: PLACE_COLUMNS of analysis.scores.box.losses. points: one row a point, with its replicate and values. units:
+    the same in the unit cube. knobs: those of the box.
+    """
+
+    results: pl.DataFrame
+    num_trials: int
+    places: pl.DataFrame
+    points: pl.DataFrame
+    units: pl.DataFrame
+    knobs: Sequence[BoxKnob]
+    loss: str = "train"
+    controls: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def boxes(self) -> list[ScoredBox]:
+        """Losses and scores of each workload, optimizer and knobs that are compared apart."""
+        scored = choose_loss(self.results, self.loss)
+        return [score_box(losses, self.controls) for losses in box_losses(scored, self.places, self.points)]
+
+    @property
+    def trials(self) -> pl.DataFrame:
+        """One row a point and seed of each method: labels, the point and its values, outcome and losses."""
+        ended = self.results.select("trial_id", "seed", "outcome", "initial_loss", "final_loss", "val_loss")
+        found = self.places.join(self.points, on="point").join(ended, on="trial_id")
+        return found.sort("workload", "method", "optimizer", "knobs", "point", "seed")
+
+    @cached_property
+    def board(self) -> pl.DataFrame:
+        """BOX_COLUMNS."""
+        return box_board(self.boxes)
+
+    @property
+    def missing(self) -> str:
+        """In words how many trials have no result; empty if all have."""
+        return f"{self.num_missing} of {self.num_trials} trials have no result yet" if self.num_missing else ""
+
+
+AnySubject = Subject | SearchSubject | BoxSubject
 
 
 def mark_imported(board: pl.DataFrame, results: pl.DataFrame, imported: Collection[str]) -> pl.DataFrame:

@@ -29,7 +29,7 @@ from bench.suite import Suite, find_suite, load_suite, parse_suite
 
 if TYPE_CHECKING:
     from analysis.figures.chart_style import Chart
-    from analysis.subject import SearchSubject, Subject
+    from analysis.subject import AnySubject, Subject
 
 Loss = Literal["train", "validation"]
 DEFAULT_STORE = ".bench"
@@ -104,10 +104,10 @@ class Results:
 
     Frames are Polars frames with the columns of the files of the same name that `bench report` writes. What is computed
     is computed once. A notebook shows the leaderboard of it. Of a suite with an adaptive search there are leaderboard,
-    charts and report alone; what else is asked for raises UsageError.
+    charts and report alone, of one with a box its trials, too; what else is asked for raises UsageError.
     """
 
-    def __init__(self, subject: Subject | SearchSubject, store: Store) -> None:
+    def __init__(self, subject: AnySubject, store: Store) -> None:
         self._subject = subject
         self._store = store
 
@@ -129,7 +129,12 @@ class Results:
 
     @property
     def trials(self) -> polars.DataFrame:
-        """A row a trial: labels, knobs, seed, outcome, losses; with an intervention, too, which stand on no board."""
+        """A row a trial: labels, knobs, seed, outcome, losses; with an intervention, too, which stand on no board; of a
+        box a row a point and seed of each method."""
+        from analysis.subject import BoxSubject
+
+        if isinstance(self._subject, BoxSubject):
+            return self._subject.trials
         subject = self._grid("trials")
         if subject.intervened is None:
             return subject.results
@@ -253,10 +258,12 @@ class Results:
         return group_html(Group(tables=tuple(tables), note=self.missing))
 
     def _grid(self, what: str) -> Subject:
+        from analysis.report.views import view_of
         from analysis.subject import Subject
 
         if not isinstance(self._subject, Subject):
-            raise UsageError(f"{self.name} asks for a search: required a suite that trains its grid for .{what}")
+            asks = view_of(self._subject).asks
+            raise UsageError(f"{self.name} {asks}: required a suite that trains its grid for .{what}")
         return self._subject
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.losses import unscored_held_out
-from analysis.subject import SearchSubject, Subject
+from analysis.subject import AnySubject, Subject
 
 _SAID_ELSEWHERE = ("manifest_version", "suite", "seeds", "num_trials")
 
 
-def provenance_of(subject: Subject | SearchSubject) -> dict[str, Any]:
+def provenance_of(subject: AnySubject) -> dict[str, Any]:
     """What a page says of the runs behind it: name and value. Of runs of others alone it says each import."""
     manifest = subject.plain_manifest
     unscored = unscored_held_out(subject.results) if isinstance(subject, Subject) else {}

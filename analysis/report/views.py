@@ -11,10 +11,13 @@ import polars as pl
 
 from analysis.across.comparison import compare, rank_correlations, unranked
 from analysis.losses import unscored_held_out
-from analysis.subject import SearchSubject, Subject
+from analysis.scores.controls import CONTROL_COLUMNS
+from analysis.scores.rank_ranges import rank_text
+from analysis.subject import AnySubject, BoxSubject, SearchSubject, Subject
+from analysis.tables.box import board_group
 from analysis.tables.csv_text import csv_text
 from analysis.tables.leaderboard import FORMATS, terminal_frames
-from analysis.tables.markdown import table_markdown
+from analysis.tables.markdown import group_markdown, table_markdown
 from analysis.tables.published import COMPARISON_FORMATS
 from analysis.tables.table import Table, columns, plain_cell
 
@@ -34,8 +37,8 @@ class View:
 
     forms: its board as text, by --format. frames: the same as a terminal's tables. remarks: what else is said of it.
     write: its report folder, as `write_report`. figures: the report's. page: what MLflow calls the report's page.
-    page_text: the Markdown above that, of the subject and the report's folder. is_scored: whether --compare,
-    --score and --loss mean something.
+    page_text: the Markdown above that, of the subject and the report's folder. asks: what its suite does, in words.
+    refused: of --compare, --score and --loss those that mean nothing.
     """
 
     forms: Mapping[str, Callable[[Any], str]]
@@ -45,10 +48,11 @@ class View:
     remarks: Callable[[Any], list[str]]
     page: str
     page_text: Callable[[Any, Path], str]
-    is_scored: bool
+    asks: str
+    refused: tuple[str, ...]
 
 
-def view_of(subject: Subject | SearchSubject) -> View:
+def view_of(subject: AnySubject) -> View:
     """How it is shown."""
     return VIEWS[type(subject)]
 
@@ -115,6 +119,40 @@ def _answers_page(subject: SearchSubject, folder: Path) -> str:
     return f"{subject.description}\n\n{answers_markdown(subject)}\n{DECISIONS_NOTE}\n"
 
 
+def _box_frames(subject: BoxSubject) -> list[pl.DataFrame]:
+    """The board with rank ranges as text, without what controls alone have."""
+    board = subject.board
+    ranks = [rank_text(*ends) for ends in board.select("rank", "rank_worst").iter_rows()]
+    named = [name for name in ("optimizer", "knobs") if board[name].n_unique() > 1]
+    dropped = {"rank", "rank_worst", "method", "workload", "optimizer", "knobs", *CONTROL_COLUMNS}
+    numbers = [name for name in board.columns if name not in dropped]
+    shown = board.with_columns(rank=pl.Series(ranks, dtype=pl.String))
+    return [shown.select("workload", "rank", "method", *named, *numbers)]
+
+
+def _box_remarks(subject: BoxSubject) -> list[str]:
+    from analysis.report.box import box_sentences
+
+    return box_sentences(subject)
+
+
+def _box_page(subject: BoxSubject, folder: Path) -> str:
+    lines = (*_box_remarks(subject), group_markdown(board_group(subject.board)), subject.description)
+    return "\n\n".join(lines) + "\n"
+
+
+def _box_figures(subject: BoxSubject) -> Iterable[Drawn]:
+    from analysis.report.box_folder import box_figures
+
+    return box_figures(subject)
+
+
+def _write_box_report(subject: BoxSubject, out: Path, **options: Any) -> list[Path]:
+    from analysis.report.box_folder import write_box_report
+
+    return write_box_report(subject, out, **options)
+
+
 def _write_report(subject: Subject, out: Path, **options: Any) -> list[Path]:
     from analysis.report.folder import write_report  # draws: a leaderboard in a terminal needs no figures
 
@@ -148,7 +186,8 @@ VIEWS: dict[type, View] = {
         remarks=_remarks,
         page="leaderboard.html",
         page_text=_board_page,
-        is_scored=True,
+        asks="trains a grid",
+        refused=(),
     ),
     SearchSubject: View(
         forms={
@@ -162,6 +201,22 @@ VIEWS: dict[type, View] = {
         remarks=lambda subject: [],
         page="search.html",
         page_text=_answers_page,
-        is_scored=False,
+        asks="asks for a search",
+        refused=("--compare", "--score", "--loss"),
+    ),
+    BoxSubject: View(
+        forms={
+            "md": lambda subject: group_markdown(board_group(subject.board)),
+            "csv": lambda subject: csv_text(subject.board),
+            "json": lambda subject: subject.board.write_json() + "\n",
+        },
+        frames=_box_frames,
+        write=_write_box_report,
+        figures=_box_figures,
+        remarks=_box_remarks,
+        page="box.html",
+        page_text=_box_page,
+        asks="draws a box",
+        refused=("--compare", "--score"),
     ),
 }

@@ -41,8 +41,8 @@ def control_columns(
     return {"control_of": of, **floor.columns("floor", "floor_ci")}
 
 
-def floor_sentences(board: pl.DataFrame) -> list[str]:
-    """For each control of a leaderboard how far it lies from its method, and what follows."""
+def floor_sentences(board: pl.DataFrame, *, over: str = "seeds") -> list[str]:
+    """For each control of a leaderboard how far it lies from its method, and what follows; `over`: of the interval."""
     rows = board.filter(pl.col("floor").is_not_null()).to_dicts()
     places = ["workload", *(name for name in ("optimizer", "knobs") if board[name].n_unique() > 1)]
     sentences = []
@@ -51,16 +51,16 @@ def floor_sentences(board: pl.DataFrame) -> list[str]:
         where = f" ({place})" if len(rows) > 1 else ""
         sentences.append(
             f"A/A: {row['control_of']} and {row['method']}, which has the same function, differ by "
-            f"{_signed(row['floor'])} {_bracket(row)}{where}: smaller differences mean nothing."
+            f"{_signed(row['floor'])} {_bracket(row, over)}{where}: smaller differences mean nothing."
         )
     return sentences
 
 
-def _bracket(row: Mapping[str, object]) -> str:
+def _bracket(row: Mapping[str, object], over: str) -> str:
     low, high = row["floor_ci_low"], row["floor_ci_high"]
     if low is None or high is None:
         return "(one seed: no interval)"
-    return f"[{_signed(low)}, {_signed(high)}] ({CONFIDENCE:.0%} interval over seeds)"
+    return f"[{_signed(low)}, {_signed(high)}] ({CONFIDENCE:.0%} interval over {over})"
 
 
 def _signed(value: object) -> str:

@@ -58,6 +58,7 @@ from bench.cli.shared import (
     print_board,
     print_estimate,
     read_named,
+    refuse_options,
     run_and_print,
     say,
     say_missing,
@@ -173,12 +174,15 @@ def leaderboard(
 
     subject = read_named(suite, open_store(store, tracking_uri), allow_code, score, loss, compare, contributed)
     view = view_of(subject)
-    if format not in ("table", *view.forms) or (compare and not view.is_scored):
-        raise UsageError("the answers of searches come as --format table, csv, json or md, and without --compare")
+    if format not in ("table", *view.forms):
+        forms = ", ".join(("table", *view.forms))
+        raise UsageError(f"{subject.name} {view.asks}, whose results come as --format {forms}; got {format}")
+    refuse_options(f"{subject.name} {view.asks}, which takes", view.refused, compare, score, loss)
     say_missing(subject)
     print_board(subject, format, is_wide=wide)
-    for line in view.remarks(subject):
-        say(line)
+    if not view.refused:  # of others they stand under the table
+        for line in view.remarks(subject):
+            say(line)
 
 
 @app.command()
@@ -205,8 +209,7 @@ def report(
     refuse_other_folder(folder)  # before results are read, which may take long
     subject = read_named(suite, opened, allow_code, score, loss, compare, contributed)
     view = view_of(subject)
-    if not view.is_scored and (compare, score, loss) != (None, "lr_sensitivity", "train"):
-        raise UsageError(f"{subject.name} asks for a search, whose report takes no --compare, --score or --loss")
+    refuse_options(f"{subject.name} {view.asks}, whose report takes", view.refused, compare, score, loss)
     paths = view.write(subject, folder)
     for gone in keep_to(folder, paths):
         say(f"{gone}: removed, this report has none")

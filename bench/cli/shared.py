@@ -18,7 +18,7 @@ from bench.cli.streams import prints_aside
 if TYPE_CHECKING:
     import polars
 
-    from analysis.subject import SearchSubject, Subject
+    from analysis.subject import AnySubject
     from bench.driver.run import Summary
     from bench.results.stored import Stored
     from bench.store import Store
@@ -193,7 +193,7 @@ def read_named(
     loss: str,
     compare: str | None,
     contributed: Sequence[Path] | None = None,
-) -> Subject | SearchSubject:
+) -> AnySubject:
     """The results of what `find` finds, scored so, with the published numbers of `--compare` and contributed ones."""
     from bench.results.subjects import read_grid, read_subject
 
@@ -205,6 +205,15 @@ def read_named(
     return with_contributed(read_grid(stored, store, score=score, loss=loss, published=published), contributed, store)
 
 
+def refuse_options(words: str, refused: Sequence[str], compare: str | None, score: str, loss: str) -> None:
+    """Raises UsageError with these words before it if one of the options that are refused is given."""
+    from bench.errors import UsageError
+
+    given = {"--compare": compare is not None, "--score": score != "lr_sensitivity", "--loss": loss != "train"}
+    if any(given[name] for name in refused):
+        raise UsageError(f"{words} no {', '.join(refused[:-1])} or {refused[-1]}")
+
+
 def published_numbers(name: str | None) -> polars.DataFrame | None:
     """Those of this name in `--compare`, if any."""
     from analysis import references
@@ -212,7 +221,7 @@ def published_numbers(name: str | None) -> polars.DataFrame | None:
     return references.load(name) if name else None
 
 
-def say_missing(subject: Subject | SearchSubject) -> None:
+def say_missing(subject: AnySubject) -> None:
     """How many trials have no result yet, if any."""
     if subject.missing:
         say(subject.missing)
@@ -224,7 +233,7 @@ def open_store(home: Path, uri: str | None) -> Store:
     return Store(home.expanduser(), uri, warn=say)
 
 
-def terminal_text(subject: Subject | SearchSubject, *, is_wide: bool = False) -> str:
+def terminal_text(subject: AnySubject, *, is_wide: bool = False) -> str:
     """The board of a subject as tables for people, and under them how far its A/A controls lie from their methods, and
     what became of entries without a score, or whose every trial diverged."""
     from analysis.report.fates import fates
@@ -235,12 +244,12 @@ def terminal_text(subject: Subject | SearchSubject, *, is_wide: bool = False) ->
 
     tables = "\n".join(frame_text(frame, is_wide=is_wide) for frame in view_of(subject).frames(subject))
     if not isinstance(subject, Subject):
-        return tables
+        return tables + "".join(f"\n{sentence}\n" for sentence in view_of(subject).remarks(subject))
     sentences = floor_sentences(subject.board) + fates(subject.scored, subject.board)
     return tables + "".join(f"\n{sentence}\n" for sentence in sentences)
 
 
-def print_board(subject: Subject | SearchSubject, format: str, *, is_wide: bool = False) -> None:
+def print_board(subject: AnySubject, format: str, *, is_wide: bool = False) -> None:
     """The board of a subject, beside the published numbers that it has."""
     from analysis.report.views import view_of
 

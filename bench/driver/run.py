@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from analysis.subject import SearchSubject, Subject
+from analysis.subject import AnySubject
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import device_name, has_gpu, place, ray_cluster, wanted_gpus
 from bench.cluster.metrics import DriverMetrics
@@ -45,7 +45,7 @@ class Summary:
     num_waiting: int  # packs in the outbox that the store did not take
     is_disk_full: bool  # why it did not
     was_interrupted: bool
-    subject: Subject | SearchSubject | None  # None if there is no result, or the store could not be read
+    subject: AnySubject | None  # None if there is no result, or the store could not be read
     phases: dict[str, float]  # seconds by phase
 
 
@@ -210,7 +210,7 @@ class Training:
             phases.end("training")
         return rounds
 
-    def publish(self, queue: Queue, phases: Phases) -> Subject | SearchSubject | None:
+    def publish(self, queue: Queue, phases: Phases) -> AnySubject | None:
         """Deliver what was finished and publish the board; None if the store can't be reached or has no result."""
         subject = None
         self.on_wait("delivering results")

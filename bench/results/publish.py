@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.report.views import view_of
-from analysis.subject import SearchSubject, Subject
+from analysis.subject import AnySubject, Subject
 from bench.errors import UsageError
 from bench.store import Store, Tracker
 
@@ -34,7 +34,7 @@ def check_renderer() -> None:
         raise UsageError(f"{' and '.join(missing)}: not installed, which figures need; required it, or --no-figures")
 
 
-def publish(subject: Subject | SearchSubject, store: Store, tracker: Tracker, *, has_figures: bool = True) -> None:
+def publish(subject: AnySubject, store: Store, tracker: Tracker, *, has_figures: bool = True) -> None:
     """Put the board on the method runs and the page on the suite run.
 
     Where a server keeps the traces, the page goes without the scores that need those of all trials: they would have to

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from analysis.subject import SearchSubject, Subject, TraceLots, no_traces
+from analysis.subject import AnySubject, BoxSubject, SearchSubject, Subject, TraceLots, no_traces
 from bench.entry import build
 from bench.errors import UsageError
 from bench.imports.formats import as_tidy
@@ -16,6 +16,7 @@ from bench.imports.runs import imported_runs, named_apart, plain_reading
 from bench.imports.tidy_file import printable, read_tidy
 from bench.imports.wishes import Wishes
 from bench.lazy import polars
+from bench.results.box import box_knobs, box_words, places_frame, points_frame, units_frame
 from bench.results.controls import controls_named, controls_of
 from bench.results.effects import twin_pairs
 from bench.results.margins import margin_of, with_margins
@@ -29,6 +30,7 @@ from bench.workloads import WORKLOADS
 CURVES_FILE, MANIFEST_FILE = "curves.csv", "manifest.json"  # of a report
 MAX_MANIFEST_BYTES = 16 * 2**20
 NO_NUM_KEYS = 1  # of figures from traces, which runs of others have not
+NO_BOARD = "suite {name!r} draws a box of knobs; required one with a grid of learning rates"
 NO_GRID = "suite {name!r} searches; required one with a leaderboard, which trains its grid"
 
 
@@ -39,11 +41,13 @@ def read_subject(
     score: str = "lr_sensitivity",
     loss: str = "train",
     published: polars.DataFrame | None = None,
-) -> Subject | SearchSubject:
+) -> AnySubject:
     """What the store holds of it. score, loss, published: as Subject has them; they say nothing of a search.
 
-    Raises UsageError if it holds no trial that ended.
+    Of a box the loss alone counts. Raises UsageError if it holds no trial that ended.
     """
+    if stored.suite is not None and stored.suite.box is not None:
+        return _of_box(stored.suite, store, loss=loss)
     if stored.suite is not None and stored.suite.search is not None:
         return _of_search(stored.suite, store)
     return read_grid(stored, store, score=score, loss=loss, published=published)
@@ -63,6 +67,8 @@ def read_grid(
         return _of_imports(stored.name, store, score=score, loss=loss, published=published)
     if stored.suite.search is not None:
         raise UsageError(why_not.format(name=stored.name))
+    if stored.suite.box is not None:
+        raise UsageError(NO_BOARD.format(name=stored.name))
     return _of_grid(stored.suite, store, score=score, loss=loss, published=published)
 
 
@@ -224,6 +230,33 @@ def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
     )
 
 
+def _of_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
+    """The trials of the suite's box."""
+    places = places_frame(suite)
+    wanted = set(places["trial_id"])
+    results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted))
+    finished = _finished(results)
+    if finished.is_empty():
+        raise UsageError(f"{store.shown_uri}: no trial of suite {suite.name!r} has a result yet; run it first")
+    num_finished = finished["trial_id"].n_unique()
+    return BoxSubject(
+        name=suite.name,
+        title=suite.name,
+        description=suite.description,
+        facts=_facts(suite, f"{num_finished} of {len(wanted)} finished") | {"box": box_words(suite)},
+        results=results,
+        num_trials=len(wanted),
+        num_missing=len(wanted) - num_finished,
+        places=places,
+        points=points_frame(suite),
+        units=units_frame(suite),
+        knobs=box_knobs(suite),
+        loss=loss,
+        controls=controls_of(suite),
+        read_manifest=functools.partial(read_manifest, store, suite.name),
+    )
+
+
 def _of_search(suite: Suite, store: Store) -> SearchSubject:
     """Where the searches of a suite stand."""
     assert suite.search is not None
@@ -305,7 +338,7 @@ def _finished(results: polars.DataFrame) -> polars.DataFrame:
     return results.filter(polars.col("outcome").is_in(["completed", "diverged"]))
 
 
-def _facts(suite: Suite, trials: str) -> Mapping[str, str]:
+def _facts(suite: Suite, trials: str) -> dict[str, str]:
     """What a page says of a suite's run beside its manifest; `trials`: in words how many are finished."""
     return {
         "suite": suite.description or suite.name,

@@ -15,10 +15,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -152,3 +154,15 @@ class KnobGrid(BaseModel):
     @field_serializer("*")
     def _write(self, values: tuple[float, ...]) -> list[float | str]:
         return [OFF if value == math.inf else value for value in values]
+
+
+class FixedKnobs(KnobGrid):
+    """What the knobs are that a box does not draw, each one value; without lr where the box has it."""
+
+    lr: tuple[Annotated[float, Gt(0)], ...] = Field((), description="peak learning rate")
+
+    @model_serializer(mode="wrap")
+    def _write_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is left to its default, as the box may have it."""
+        given = {*self.model_fields_set, *self.swept}
+        return {name: values for name, values in handler(self).items() if name in given}

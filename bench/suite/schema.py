@@ -28,5 +28,10 @@ def json_schema() -> dict[str, Any]:
         knob["anyOf"] = [one, many, {"$ref": "#/$defs/LogGrid"}]
         if "default" in knob:
             knob["default"] = OFF if name == "grad_clip" else knob["default"][0]
+    schema["required"].remove("knobs")
+    del schema["$defs"]["KnobGrid"]["required"]
+    of_grid = {"required": ["knobs"], "properties": {"knobs": {"required": ["lr"]}}}
+    schema |= {"if": {"required": ["box"]}, "then": {"required": ["design"]}, "else": of_grid}
+    schema["$defs"]["Box"]["additionalProperties"] = {"anyOf": [{"$ref": "#/$defs/KnobRange"}, {"type": "array"}]}
     schema["$defs"]["LogGrid"] = LogGrid.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

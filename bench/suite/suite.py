@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,14 +22,19 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
+    SerializeAsAny,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
 
 from bench.errors import UsageError
 from bench.probes import DEFAULT_PROBES
+from bench.suite.box import Box, Design
+from bench.suite.box_checks import box_problems, parameter_sweeps
+from bench.suite.box_points import BoxPoint, BoxTrial, box_points, box_trials, num_box_trials
 from bench.suite.contradictions import (
     axes,
     idle_knobs,
@@ -42,7 +48,7 @@ from bench.suite.errors import dotted, explain, reject, show
 from bench.suite.fields import PATH_ADVICE, Context, Entries, are_default_probes, leaving_paths, seeds_of
 from bench.suite.file import Document, Loc, parse_document, read_document
 from bench.suite.kinds import ENTRY_FIELDS, KINDS, TWINNED
-from bench.suite.knobs import STRICT, KnobGrid, LogGrid, distinct
+from bench.suite.knobs import STRICT, FixedKnobs, KnobGrid, LogGrid, distinct
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
 from bench.trial import BLOWN_UP_MARGIN, KNOB_NAMES, Choice, Knobs, Trial
@@ -73,7 +79,13 @@ class Suite(BaseModel):
         exclude_if=lambda entries: not entries,
         description="what is done to a run from a step on; every trial is trained without, too, beside those with each",
     )
-    knobs: KnobGrid
+    box: Box | None = Field(
+        None, exclude_if=lambda box: box is None, description="knobs that are drawn together, instead of a grid of each"
+    )
+    design: Design | None = Field(
+        None, exclude_if=lambda design: design is None, description="where the points of the box lie"
+    )
+    knobs: SerializeAsAny[KnobGrid]
     seeds: Annotated[
         tuple[Annotated[int, Ge(0), Lt(2**32)], ...], BeforeValidator(seeds_of), AfterValidator(distinct)
     ] = Field(min_length=1, description="a count (5 means 0 to 4) or a list of distinct whole numbers")
@@ -116,7 +128,10 @@ class Suite(BaseModel):
 
     @property
     def num_trials(self) -> int:
-        """Length of `expand()`."""
+        """Length of `expand()`; of a box, points of which only chance can make equal count each."""
+        if self.box is not None and self.design is not None:
+            is_finite = self.box.num_settings < math.inf
+            return len(self.expand()) if is_finite else num_box_trials(self, self.box, self.design)
         entries = [sum(self._sweeps.num_variants(kind, choice) for choice in getattr(self, kind)) for kind in KINDS]
         with_twins = [number + (kind in TWINNED) or 1 for kind, number in zip(KINDS, entries, strict=True)]
         return math.prod(with_twins) * math.prod(axes(self).values())
@@ -170,7 +185,9 @@ class Suite(BaseModel):
         return f"{self._document.shown}:{line}:{column}"
 
     def expand(self) -> tuple[Trial, ...]:
-        """Every trial, each once, in the order of KINDS, other knobs, lr, seed."""
+        """Every trial, each once, in the order of KINDS, other knobs, lr, seed; of a box, of KINDS, point and seed."""
+        if self.box is not None:
+            return tuple({one.trial.id: one.trial for one in self.box_trials}.values())
         others = [name for name in KNOB_NAMES if name != "lr"]
         settings = itertools.product(*(getattr(self.knobs, name) for name in others), self.knobs.lr)
         knobs = [Knobs(**dict(zip([*others, "lr"], setting, strict=True))) for setting in settings]
@@ -178,6 +195,17 @@ class Suite(BaseModel):
             Trial(**choices, knobs=setting, seed=seed, **self.traced)
             for choices, setting, seed in itertools.product(self.combinations(), knobs, self.seeds)
         )
+
+    @cached_property
+    def box_points(self) -> tuple[BoxPoint, ...]:
+        """The points of the box, in the order of the design; none of a suite without a box."""
+        return () if self.box is None or self.design is None else box_points(self.box, self.design)
+
+    @cached_property
+    def box_trials(self) -> tuple[BoxTrial, ...]:
+        """The trials of the box with the points that they are at; points that come out equal share theirs."""
+        assert self.box is not None
+        return tuple(box_trials(self, self.box, self.box_points, parameter_sweeps(self, self.box)[0]))
 
     @property
     def traced(self) -> dict[str, Any]:
@@ -191,6 +219,18 @@ class Suite(BaseModel):
         for choices in itertools.product(*options):
             yield {kind.word: choice for kind, choice in zip(KINDS.values(), choices, strict=True)}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_knobs(cls, data: Any) -> Any:
+        """A suite with a box may fix no knob beside it."""
+        return {"knobs": {}} | data if isinstance(data, dict) and data.get("box") is not None else data
+
+    @field_validator("knobs", mode="wrap")
+    @classmethod
+    def _beside_a_box(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> KnobGrid:
+        has_box = "box" not in info.data or info.data["box"] is not None  # one that is broken is a box, too
+        return FixedKnobs.model_validate(value) if has_box and isinstance(value, dict) else handler(value)
+
     @field_validator("search", mode="before")
     @classmethod
     def _whole_grid(cls, value: Any) -> Any:
@@ -200,12 +240,14 @@ class Suite(BaseModel):
     def _check(self) -> Suite:
         choices = {kind: getattr(self, kind) for kind in KINDS}
         self._sweeps, problems = assign(self.knobs.swept, choices, KNOB_NAMES)
-        if problems := problems or too_large(self):
+        if problems := problems or ([] if self.box is not None else too_large(self)):
             reject(*problems)
         self._entries = {
             kind: tuple(variant for choice in entries for variant in self._sweeps.variants(kind, choice))
             for kind, entries in choices.items()
         }
+        if (self.box is not None or self.design is not None) and (problems := box_problems(self)):
+            reject(*problems)
         if problems := [
             *warmups_too_long(self),
             *idle_knobs(self),
@@ -226,7 +268,7 @@ class Suite(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            known = (cls.model_fields, KnobGrid.model_fields, LogGrid.model_fields)
+            known = (cls.model_fields, KnobGrid.model_fields | Design.model_fields, LogGrid.model_fields)
             raise explain(error, known, info.context.document if info.context else None) from None
 
 

@@ -20,6 +20,7 @@ from pydantic_core import InitErrorDetails
 from bench.entry import build
 from bench.suite.entry import resolve
 from bench.suite.errors import OURS, problem, show, suggest
+from bench.suite.file import Loc
 from bench.suite.kinds import KINDS
 from bench.trial import Choice
 
@@ -50,8 +51,13 @@ class Sweeps:
         variants = []
         for combination in itertools.product(*(range(len(values)) for _, values in own)):
             given = {name: values[index] for (name, values), index in zip(own, combination, strict=True)}
-            variants.append(_variant(kind, choice, given, combination))
+            places = {name: ("knobs", name, index) for name, index in zip(given, combination, strict=True)}
+            variants.append(variant(kind, choice, given, places))
         return variants
+
+    def names(self, kind: str, choice: Choice) -> list[str]:
+        """The knobs that sweep parameters of the entry."""
+        return [name for name, _ in self._own(kind, choice)]
 
     def _own(self, kind: str, choice: Choice) -> list[tuple[str, tuple[Any, ...]]]:
         swept = self.by_kind.get(kind, {})
@@ -59,9 +65,12 @@ class Sweeps:
 
 
 def assign(
-    swept: Values, choices: Mapping[str, Sequence[Choice]], lane_knobs: Sequence[str]
+    swept: Values, choices: Mapping[str, Sequence[Choice]], lane_knobs: Sequence[str], *, field: str = "knobs"
 ) -> tuple[Sweeps, list[InitErrorDetails]]:
-    """The kind of entry that each knob name belongs to, and the problems of names that belong to none or to several."""
+    """The kind of entry that each knob name belongs to, and the problems of names that belong to none or to several.
+
+    `field`: of the suite, where the names stand.
+    """
     by_kind: dict[str, dict[str, tuple[Any, ...]]] = {kind: {} for kind in choices}
     problems: list[InitErrorDetails] = []
     for name, values in swept.items():
@@ -71,7 +80,7 @@ def assign(
             for kind, entries in choices.items()
             if word in ("", KINDS[kind].word) and any(key in entry.params for entry in entries)
         ]
-        place = {"loc": ("knobs", name), "at_key": True}
+        place = {"loc": (field, name), "at_key": True}
         if len(having) == 1 and key not in NOT_KNOBS:
             by_kind[having[0]][name] = values
         elif len(having) > 1:
@@ -84,7 +93,11 @@ def assign(
     return Sweeps(by_kind=by_kind), problems
 
 
-def _variant(kind: str, choice: Choice, given: Mapping[str, Any], indices: Sequence[int]) -> Choice:
+def variant(kind: str, choice: Choice, given: Mapping[str, Any], places: Mapping[str, Loc]) -> Choice:
+    """The entry with these values of the knobs that sweep its parameters, under its label, as `Sweeps.variants` says.
+
+    Raises ValidationError where the entry refuses a value, at the place of its knob; of a combination, of the first.
+    """
     if not given:
         return choice
     params = {**choice.params, **{_key(name): value for name, value in given.items()}}
@@ -92,23 +105,24 @@ def _variant(kind: str, choice: Choice, given: Mapping[str, Any], indices: Seque
         folder = Path(choice.folder) if choice.folder else None
         new = resolve(KINDS[kind], {"name": choice.name, **params}, allow_code=True, folder=folder)
     except ValidationError as error:
-        raise ValidationError.from_exception_data("suite", _placed(error, given, indices)) from error
-    is_same_task = kind != "workloads" or _num_keys(new) == _num_keys(choice)
+        raise ValidationError.from_exception_data("suite", _placed(error, places)) from error
+    is_same_task = kind != "workloads" or num_keys(new) == num_keys(choice)
     label = choice.label if is_same_task else new.label
     return dataclasses.replace(new, label=label, swept=tuple(given))
 
 
-def _num_keys(workload: Choice) -> int:
+def num_keys(workload: Choice) -> int:
+    """Of its attention."""
     return build(KINDS["workloads"].entries, workload).num_keys
 
 
-def _placed(error: ValidationError, given: Mapping[str, Any], indices: Sequence[int]) -> list[InitErrorDetails]:
-    """The problems of a variant at the values that gave rise to them; of a combination, at its first value."""
-    places = {_key(name): ("knobs", name, index) for name, index in zip(given, indices, strict=True)}
+def _placed(error: ValidationError, places: Mapping[str, Loc]) -> list[InitErrorDetails]:
+    """The problems of a variant at the knobs that gave rise to them; of a combination, at its first."""
+    by_key = {_key(name): loc for name, loc in places.items()}
     problems = []
     for details in error.errors(include_url=False):
-        loc = places.get(str(details["loc"][0])) if details["loc"] else None
-        place = loc or next(iter(places.values()))
+        loc = by_key.get(str(details["loc"][0])) if details["loc"] else None
+        place = loc or next(iter(by_key.values()))
         context = details.get("ctx", {})
         if details["type"] == OURS:
             problems.append(problem(context["message"], loc=place))

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from analysis.report.score_sections import other_scores
+from analysis.scores.box.numbers import BOX_SCORES
 from analysis.scores.generalisation import HELD_OUT_SCORES
 from analysis.scores.joint_maps import STABLE_AREA_COLUMNS
 from analysis.scores.kinds import SCORE_KINDS, ScoreKind
@@ -27,7 +28,7 @@ def entries():
 
 
 def test_no_name_is_of_two_scores():
-    assert len(REGISTRY) == len(SCORE_KINDS) + len(HELD_OUT_SCORES) + len(KNOB_SCORES)
+    assert len(REGISTRY) == len(SCORE_KINDS) + len(HELD_OUT_SCORES) + len(KNOB_SCORES) + len(BOX_SCORES)
 
 
 def test_values_keep_to_the_bounds_of_their_score(entries):

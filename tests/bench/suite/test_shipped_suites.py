@@ -14,6 +14,10 @@ from bench.suite import Suite, find_suite, load_suite, shipped_suites
 from bench.workloads import WORKLOADS
 
 NUM_TRIALS = {
+    "box_lm": 5 * 256 * 3,
+    "box_optimizers": 8 * 512 * 3,
+    "box_small": 8 * 512 * 3,
+    "box_vit": 6 * 256 * 3,
     "edges_table1": 7 * 2 * 5,  # the ends of the range that is searched
     "gpt2_200": 4 * 5 * 3,
     "llama_1b": 3 * 3,

@@ -1,0 +1,95 @@
+"""The sections of the page of a box: board, curves, what differs, who overtakes whom. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import polars as pl
+
+from analysis.curves import groups_of, label_of
+from analysis.figures.box import budget_plot, share_plot
+from analysis.figures.of_a_suite import Drawn
+from analysis.losses import SCORED_LOSSES
+from analysis.report.section import Section
+from analysis.report.summary import listed
+from analysis.scores.box.board import RANKED_BY, box_differences
+from analysis.scores.box.curves import budget_curves, overtakings, share_curves
+from analysis.scores.box.numbers import BOX_SCORES
+from analysis.scores.box.shares import BUDGET, DELTA
+from analysis.scores.controls import floor_sentences
+from analysis.scores.rank_ranges import rank_text
+from analysis.subject import BoxSubject
+from analysis.tables.box import board_group, difference_group, overtaking_group, quantile_group
+
+_BAND = "Band: 95% interval over replicates of the design and seeds"
+_BESTS = {"own": "the method's own best", "board": "the least best of all methods"}
+
+
+def box_sections(subject: BoxSubject) -> list[Section]:
+    """The sections that the subject has something for."""
+    board, boxes = subject.board, subject.boxes
+    shares, budgets, behind, differences = (
+        share_curves(boxes), budget_curves(boxes), overtakings(boxes), box_differences(boxes)
+    )  # fmt: skip
+    definitions = {name: one.definition for name, one in BOX_SCORES.items()}
+    sections = (
+        Section(title="Board", groups=(board_group(board),), data={}, definitions=definitions),
+        Section(
+            title="Robust share over delta",
+            groups=(difference_group(differences, RANKED_BY),),
+            data={"robust_share.csv": shares, "box_differences.csv": differences},
+            figures=tuple(_share_figures(shares)),
+        ),
+        Section(
+            title="Best of so many draws",
+            groups=(overtaking_group(behind), difference_group(differences, f"expected_best_{BUDGET}")),
+            data={"expected_best.csv": budgets, "overtaking.csv": behind},
+            figures=tuple(_budget_figures(budgets, subject.loss)),
+        ),
+        Section(title="Losses over the box", groups=(quantile_group(board),), data={}),
+    )
+    return [section for section in sections if not section.is_empty or section.figures]
+
+
+def box_sentences(subject: BoxSubject) -> list[str]:
+    """What was drawn, who is most robust on each workload, and how far its A/A controls lie from their methods."""
+    board = subject.board
+    parts = groups_of(board, "workload", "optimizer", "knobs")
+    sentences = [(f"On {label_of(key)}: " if len(parts) > 1 else "") + _best(rows) for key, rows in parts]
+    return [*sentences, *floor_sentences(board, over="designs and seeds")]
+
+
+def _best(rows: pl.DataFrame) -> str:
+    ranked = rows.filter(pl.col("rank").is_not_null())
+    if ranked.is_empty():
+        return "No method learned enough to be called robust."
+    first = ranked.row(0, named=True)
+    share = f"{first['robust_share']:.0%}"
+    if first["robust_share_ci_low"] is not None:
+        share += f" (95% interval {first['robust_share_ci_low']:.0%} to {first['robust_share_ci_high']:.0%})"
+    told = f"{first['method']} keeps {1 - DELTA:.0%} of what its best learns in {share} of the runs over the box"
+    if first["rank_worst"] == 1:
+        return f"{told}, more than any other method that is compared."
+    if ranked.height == 1:
+        return f"{told}."
+    tied = ranked.filter(pl.col("rank") == 1)["method"].to_list()[1:]
+    among = f", not told apart from {listed(tied)}" if tied else ""
+    return f"{told}, the largest share; its rank is {rank_text(first['rank'], first['rank_worst'])}{among}."
+
+
+def _share_figures(shares: pl.DataFrame) -> Iterator[Drawn]:
+    title = "How much of the box is within delta of the best"
+    for (*key, best), rows in groups_of(shares, "workload", "optimizer", "knobs", "best"):
+        place = label_of(key)
+        draw = partial(share_plot, rows, title=title, subtitle=f"{place}\nBest: {_BESTS[best]}. {_BAND}")
+        full = f"{title} ({_BESTS[best]})"
+        yield Drawn(kind=f"robust_share_{best}", title=full, place=place, draw=draw, summary=rows)
+
+
+def _budget_figures(budgets: pl.DataFrame, loss: str) -> Iterator[Drawn]:
+    title = "Expected loss of the best of so many random draws"
+    for key, rows in groups_of(budgets, "workload", "optimizer", "knobs"):
+        place, words = label_of(key), SCORED_LOSSES[loss].title
+        draw = partial(budget_plot, rows, title=title, subtitle=f"{place}\n{_BAND}", loss=words)
+        yield Drawn(kind="expected_best", title=title, place=place, draw=draw, summary=rows)

@@ -1,0 +1,208 @@
+"""The board of a box: every method's scores with intervals over designs and seeds, ranks by robust share, flags."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+from analysis.curves import ENTRY
+from analysis.scores.box.errors import Crossed, crossed
+from analysis.scores.box.losses import BoxLosses
+from analysis.scores.box.numbers import BOX_SCORES, best_losses, box_numbers, mean_losses
+from analysis.scores.controls import CONTROL, CONTROL_COLUMNS
+from analysis.scores.definition import Extent
+from analysis.scores.flags import flag_text, has_learned
+from analysis.scores.intervals import CONFIDENCE
+from analysis.scores.pairing import holm, two_sided
+from analysis.scores.robustness import is_chance
+from analysis.scores.scales import Interval
+from bench.lazy import numpy as np
+from bench.lazy import special
+
+RANKED_BY = "robust_share"
+_LITTLE = 0.5  # of what the best method learns: who learns less has no rank
+_ROUNDING = 1e-12
+_FEW_SEEDS = 3
+
+BOX_COLUMNS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(ENTRY, pl.String),
+    **dict.fromkeys(("rank", "rank_worst"), pl.Int64),
+    **{f"{name}{end}": pl.Float64 for name in BOX_SCORES for end in ("", "_ci_low", "_ci_high")},
+    "diverged_share": pl.Float64,
+    **dict.fromkeys(("num_points", "num_replicates", "num_seeds", "num_trials"), pl.Int64),
+    "flags": pl.String,
+    **CONTROL_COLUMNS,
+}
+DIFFERENCE_COLUMNS: dict[str, type[pl.DataType]] = {
+    "workload": pl.String,
+    **dict.fromkeys(("optimizer", "knobs", "score", "first", "second"), pl.String),
+    **dict.fromkeys(("difference", "ci_low", "ci_high", "p_value", "p_holm"), pl.Float64),  # first minus second
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number with its standard error and degrees of freedom."""
+
+    value: float
+    error: float
+    freedom: float
+
+    @property
+    def interval(self) -> Interval:
+        """The 95% interval by Student's t; without ends where the error is not a number."""
+        half = self.error * float(special.stdtrit(self.freedom, (1 + CONFIDENCE) / 2))
+        return Interval.around(self.value, half if math.isfinite(half) else None)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of no difference; 1 of what can't be told or is mere rounding."""
+        if abs(self.value) <= _ROUNDING or not math.isfinite(self.value + self.error):
+            return 1.0
+        return two_sided(self.value, self.error, self.freedom)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredBox:
+    """The losses of a box and the scores of its methods. control_of_M: labels of what each is a control of, or ""."""
+
+    losses: BoxLosses
+    control_of_M: tuple[str, ...]
+    crossed: Crossed  # of BOX_SCORES, (K, M)
+
+    @property
+    def compared_M(self) -> np.ndarray:
+        """The methods that are no A/A controls."""
+        return np.array([not of for of in self.control_of_M])
+
+    def estimates(self, score: str) -> list[Estimate]:
+        """A score of every method."""
+        place = list(BOX_SCORES).index(score)
+        return estimates(self.crossed.of(lambda value: value[..., place, :]))
+
+    def difference(self, score: str, first: int, second: int) -> Estimate:
+        """The score of one method minus that of another, at the same points with the same seeds."""
+        place = list(BOX_SCORES).index(score)
+        return estimates(self.crossed.of(lambda value: value[..., place, [first]] - value[..., place, [second]]))[0]
+
+    @property
+    def flags_M(self) -> list[str]:
+        """The flags of every method, as a column holds them."""
+        losses = self.losses
+        best_M, initial_M = best_losses(mean_losses(losses.losses_MNS)), losses.initial_MS.mean(1)
+        learned_M = initial_M - best_M
+        most = learned_M[self.compared_M].max()
+        raised = {
+            CONTROL: ~self.compared_M,
+            "at_chance": is_chance(best_M, initial_M),
+            "learned_little": learned_M < _LITTLE * most,
+            "incomplete": ~losses.is_complete_M,
+            "lost_trials": losses.num_lost_M > 0,
+            "few_seeds": np.full(len(losses.methods), len(losses.seeds) < _FEW_SEEDS),
+        }
+        return [flag_text({word for word, is_M in raised.items() if is_M[m]}) for m in range(len(losses.methods))]
+
+
+def score_box(losses: BoxLosses, controls: Mapping[str, str]) -> ScoredBox:
+    """All scores of a box. `controls`: methods that are A/A controls, and the label of what each is a control of."""
+    control_of = tuple(controls.get(method, "") for method in losses.methods)
+    if all(control_of):
+        control_of = ("",) * len(control_of)
+    compared_M = np.array([not of for of in control_of])
+    found = crossed(partial(box_numbers, compared_M=compared_M), losses)
+    return ScoredBox(losses=losses, control_of_M=control_of, crossed=found)
+
+
+def estimates(found: Crossed) -> list[Estimate]:
+    """The numbers of a Crossed of one axis."""
+    errors, freedom = found.error()
+    columns = (found.value_X.tolist(), errors.tolist(), freedom.tolist())
+    return [Estimate(value=value, error=error, freedom=one) for value, error, one in zip(*columns, strict=True)]
+
+
+def interval_of(estimate: Estimate, score: str, least_loss: float) -> Interval:
+    """Of a score, in what it can be: of a share Wilson's, of a loss from `least_loss` on."""
+    definition, found = BOX_SCORES[score], estimate.interval
+    if definition.unit == "share":
+        return found.of_share()
+    return found.within(definition.domain(Extent(least_loss=least_loss)))
+
+
+def box_board(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
+    """BOX_COLUMNS, one row a method, by workload, optimizer and knobs, then by robust share, the largest first.
+
+    rank and rank_worst are the ends of the ranks that designs and seeds leave possible, as `rank_ranges` of
+    analysis.scores has them; null of what is at chance, learned little, or is a control.
+    """
+    rows = [row for box in boxes for row in _rows(box)]
+    order = ["workload", "optimizer", "knobs", RANKED_BY, "method"]
+    return pl.DataFrame(rows, schema=BOX_COLUMNS).sort(
+        order, descending=[False, False, False, True, False], nulls_last=True
+    )
+
+
+def box_differences(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
+    """DIFFERENCE_COLUMNS: every pair of compared methods under every score, p-values corrected by Holm for each."""
+    rows = []
+    for box, score in itertools.product(boxes, BOX_SCORES):
+        methods = box.losses.methods
+        pairs = list(itertools.combinations(np.flatnonzero(box.compared_M).tolist(), 2))
+        found = [box.difference(score, *pair) for pair in pairs]
+        for (first, second), one, p_holm in zip(pairs, found, holm([one.p_value for one in found]), strict=True):
+            place = {"workload": box.losses.workload, "optimizer": box.losses.optimizer, "knobs": box.losses.knobs}
+            names = {"score": score, "first": methods[first], "second": methods[second]}
+            interval = {**one.interval.columns("difference", "ci"), "p_value": one.p_value, "p_holm": p_holm}
+            rows.append(place | names | interval)
+    return pl.DataFrame(rows, schema=DIFFERENCE_COLUMNS)
+
+
+def _rows(box: ScoredBox) -> list[dict[str, object]]:
+    losses, flags_M, ranks = box.losses, box.flags_M, _ranks(box)
+    of_score = {score: box.estimates(score) for score in BOX_SCORES}
+    rows, least = [], 0.0 if np.nanmin(losses.losses_MNS) >= 0 else -math.inf
+    for m, method in enumerate(losses.methods):
+        is_there_NS = ~np.isnan(losses.losses_MNS[m])
+        scores = [interval_of(of_score[score][m], score, least).columns(score, f"{score}_ci") for score in BOX_SCORES]
+        rows.append(
+            {"workload": losses.workload, "method": method, "optimizer": losses.optimizer, "knobs": losses.knobs}
+            | dict(zip(("rank", "rank_worst"), ranks.get(m, (None, None)), strict=True))
+            | {name: value for columns in scores for name, value in columns.items()}
+            | {
+                "diverged_share": float(losses.diverged_MNS[m][is_there_NS].mean()),
+                "num_points": int(is_there_NS.any(1).sum()),
+                "num_replicates": len(np.unique(losses.replicates_N)),
+                "num_seeds": len(losses.seeds),
+                "num_trials": int(is_there_NS.sum()),
+                "flags": flags_M[m],
+                **_floor(box, m),
+            }
+        )
+    return rows
+
+
+def _floor(box: ScoredBox, method: int) -> dict[str, object]:
+    """CONTROL_COLUMNS: the robust share of a control minus that of what it is a control of."""
+    of = box.control_of_M[method]
+    if of not in box.losses.methods:
+        return {"control_of": of}
+    found = box.difference(RANKED_BY, method, box.losses.methods.index(of))
+    return {"control_of": of, **found.interval.columns("floor", "floor_ci")}
+
+
+def _ranks(box: ScoredBox) -> dict[int, tuple[int, int]]:
+    """Least and largest rank of every method that is ranked. Source: Mogstad et al. 2024, as `rank_ranges`."""
+    ranked = [m for m, flags in enumerate(box.flags_M) if has_learned(flags) and box.compared_M[m]]
+    least, largest = dict.fromkeys(ranked, 1), dict.fromkeys(ranked, len(ranked))
+    pairs = list(itertools.combinations(ranked, 2))
+    found = [box.difference(RANKED_BY, *pair) for pair in pairs]
+    for pair, one, p_holm in zip(pairs, found, holm([one.p_value for one in found]), strict=True):
+        if p_holm < 1 - CONFIDENCE:
+            better, worse = pair if one.value > 0 else pair[::-1]
+            least[worse] += 1
+            largest[better] -= 1
+    return {m: (least[m], largest[m]) for m in ranked}

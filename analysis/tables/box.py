@@ -1,0 +1,110 @@
+"""Robustness to a box of knobs, as tables."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.curves import groups_of, label_of
+from analysis.scores.box.board import BOX_COLUMNS, DIFFERENCE_COLUMNS
+from analysis.scores.box.curves import OVERTAKING_COLUMNS
+from analysis.scores.box.numbers import BOX_SCORES
+from analysis.scores.box.shares import BUDGET, DELTA, QUANTILES
+from analysis.scores.rank_ranges import rank_text
+from analysis.tables.rows import Filled, Row, fixed, flags, table_of, text
+from analysis.tables.table import Cell, Group, Number, Table
+
+BOARD_NOTE = (
+    "The robust share is the share of the runs at settings drawn from the box that keep all but "
+    f"{DELTA:.0%} of what the method's best learns, its best being the expected best of {BUDGET} draws; brackets: "
+    "95% interval over replicates of the design and seeds. Rank: the ranks that these leave possible, with 95% "
+    "confidence for all at once (pairs compared at the same points with the same seeds, Holm's correction). Losses: a "
+    "diverged run counts as its loss at init."
+)
+QUANTILE_NOTE = (
+    "The loss that so much of the box does not exceed. Where a cliff lies at that quantile, its interval says too "
+    "little."
+)
+DIFFERENCE_NOTE = "First minus second, at the same points with the same seeds; p corrected by Holm for each score."
+OVERTAKING_NOTE = (
+    "Expected loss of the best of so many random draws: who is behind with one draw, and ahead for good from so many "
+    "on. Differences are of the overtaking method minus the other, with one draw and with the most; p corrected by "
+    "Holm."
+)
+
+
+def board_group(board: pl.DataFrame) -> Group:
+    """A table for each workload, optimizer and knobs of a frame of BOX_COLUMNS."""
+    assert board.columns == list(BOX_COLUMNS)
+    names = ("robust_share", "robust_share_board", f"expected_best_{BUDGET}", "box_sensitivity", "tuning_gap")
+    return _grouped("Robust to the box", board, *map(_scored, names), _diverged(), ("Flags", flags), note=BOARD_NOTE)
+
+
+def quantile_group(board: pl.DataFrame) -> Group:
+    """Losses at quantiles of the box, and without tuning."""
+    names = (*(f"loss_q{round(100 * quantile)}" for quantile in QUANTILES), "loss_untuned")
+    return _grouped("Losses over the box", board, *map(_scored, names), note=QUANTILE_NOTE)
+
+
+def difference_group(found: pl.DataFrame, score: str) -> Group:
+    """Every pair of methods under a score, of a frame of DIFFERENCE_COLUMNS."""
+    assert found.columns == list(DIFFERENCE_COLUMNS)
+    tables = []
+    for key, rows in groups_of(found.filter(score=score), "workload", "optimizer", "knobs"):
+        heading = f"Differences in {BOX_SCORES[score].title.lower()}: {label_of(key)}"
+        cells = (("First", text("first")), ("Second", text("second")), ("Difference", _difference), _p("p", "p_holm"))
+        tables.append(table_of(heading, rows, *cells, num_names=2))
+    return Group(tables=tuple(tables), note=DIFFERENCE_NOTE)
+
+
+def overtaking_group(found: pl.DataFrame) -> Group:
+    """Who overtakes whom, of a frame of OVERTAKING_COLUMNS."""
+    assert found.columns == list(OVERTAKING_COLUMNS)
+    tables = []
+    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
+        cells = (
+            ("Ahead with one draw", text("ahead")),
+            ("Overtaken by", text("overtaken_by")),
+            ("From draws", fixed("num_draws", 0)),
+            ("Difference with one", fixed("first_difference", 3)),
+            _p("p with one", "first_p_holm"),
+            ("Difference with most", fixed("last_difference", 3)),
+            _p("p with most", "last_p_holm"),
+        )
+        tables.append(table_of(f"Who overtakes whom: {label_of(key)}", rows, *cells, num_names=2))
+    return Group(tables=tuple(tables), note=OVERTAKING_NOTE)
+
+
+def _grouped(title: str, board: pl.DataFrame, *filled: Filled, note: str) -> Group:
+    return Group(tables=tuple(_table(title, key, rows, filled) for key, rows in _parts(board)), note=note)
+
+
+def _parts(board: pl.DataFrame) -> list[tuple[tuple[str, ...], pl.DataFrame]]:
+    return groups_of(board, "workload", "optimizer", "knobs")
+
+
+def _table(title: str, key: tuple[str, ...], rows: pl.DataFrame, filled: tuple[Filled, ...]) -> Table:
+    named = (("Rank", _rank), ("Method", text("method")))
+    return table_of(f"{title}: {label_of(key)}", rows, *named, *filled, num_names=2)
+
+
+def _rank(row: Row) -> Cell:
+    return rank_text(row["rank"], row["rank_worst"])
+
+
+def _scored(name: str) -> Filled:
+    def cell(row: Row) -> Cell:
+        return Number(value=row[name], low=row[f"{name}_ci_low"], high=row[f"{name}_ci_high"], decimals=3)
+
+    return BOX_SCORES[name].title, cell
+
+
+def _diverged() -> Filled:
+    return "Diverged", fixed("diverged_share", 2)
+
+
+def _difference(row: Row) -> Cell:
+    return Number(value=row["difference"], low=row["ci_low"], high=row["ci_high"], decimals=3)
+
+
+def _p(title: str, name: str) -> Filled:
+    return title, lambda row: "< 0.001" if row[name] < 0.001 else f"{row[name]:.3f}"

@@ -1,0 +1,125 @@
+"""A suite with a box from its file to the board and the report, trained into a store; what is refused of it."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.api import load
+from bench.errors import UsageError
+from bench.store import Store, Tracker
+from bench.suite import load_suite
+from bench.training.pack import make_packs
+from bench.training.train import train_pack
+from tests.command_line import bench_here
+
+SUITE = """
+name: tiny_box
+workloads: [{name: in_context_regression, num_steps: 30, final_loss_steps: 8, batch_size: 8, depth: 1, num_pairs: 5}]
+methods: [softmax, softmax_control, relu_kernel]
+optimizers: [adamw, sgd]
+box:
+  lr: {log: [1e-4, 100]}
+  optimizer: [adamw, sgd]
+  weight_decay: {log: [1e-3, 1], zero: 0.2}
+  beta2: {linear: [0.9, 0.999], when: {optimizer: [adamw]}}
+design: {name: qmc, num_points: 16, num_replicates: 4}
+seeds: 2
+probe_every: 10
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A store in which all packs of SUITE are trained."""
+    folder = tmp_path_factory.mktemp("box")
+    (folder / "tiny_box.yaml").write_text(SUITE)
+    suite = load_suite(folder / "tiny_box.yaml")
+    tracker = Tracker(Store(folder / "store", None, warn=pytest.fail), suite.name)
+    tracker.start(json.dumps({"manifest_version": 2, "suite": suite.model_dump(mode="json"), "bench": "0.1.0"}))
+    tracker.keep_suite(suite.text)
+    for pack in make_packs(suite.expand(), max_lanes=64):
+        tracker.put(*train_pack(pack))
+    assert tracker.close() == 0
+    return folder
+
+
+def run(folder: Path, *words: str):
+    return bench_here(folder, *words, "--store", "store")
+
+
+def test_the_board_has_every_method_with_intervals(folder):
+    done = run(folder, "leaderboard", "tiny_box.yaml", "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(done.stdout))}
+    assert set(rows) == {"softmax", "softmax_control", "relu_kernel"}
+    assert {row["optimizer"] for row in rows.values()} == {"adamw or sgd"}
+    assert {(row["num_points"], row["num_seeds"], row["num_trials"]) for row in rows.values()} == {("16", "2", "32")}
+    assert rows["softmax_control"]["control_of"] == "softmax"
+    assert 0 < float(rows["softmax"]["diverged_share"]) < 1
+    json_rows = json.loads(run(folder, "leaderboard", "tiny_box", "--format", "json").stdout)
+    assert {row["method"]: row["robust_share"] for row in json_rows} == {
+        method: float(row["robust_share"]) for method, row in rows.items()
+    }
+
+
+def test_the_report_has_page_tables_figures_and_every_trial(folder):
+    done = run(folder, "report", "tiny_box.yaml", "--out", "report")
+    assert done.returncode == 0, done.stderr
+    page = (folder / "report" / "index.html").read_text()
+    for words in ("Robust share over delta", "Best of so many draws", "Losses over the box", "A/A: softmax"):
+        assert words in page
+    trials = list(csv.DictReader(io.StringIO((folder / "report" / "box_trials.csv").read_text())))
+    assert len(trials) == 3 * 16 * 2
+    assert {row["beta2"] == "" for row in trials if row["optimizer"] == "adamw or sgd"} == {True, False}
+    assert sorted({path.name.split("-")[0] for path in (folder / "report" / "figures").glob("*.svg")}) == [
+        "expected_best",
+        "robust_share_board",
+        "robust_share_own",
+    ]
+
+
+def test_python_has_board_trials_and_charts(folder):
+    results = load("tiny_box", store=folder / "store")
+    assert results.leaderboard.height == 3
+    assert results.trials.height == 3 * 16 * 2
+    assert sorted(results.charts) == ["expected_best", "robust_share_board", "robust_share_own"]
+    with pytest.raises(UsageError, match=r"tiny_box draws a box: required a suite that trains its grid for \.scores"):
+        _ = results.scores
+
+
+def test_the_store_verifies(folder):
+    from bench.results.publish import publish
+    from bench.results.stored import Stored
+    from bench.results.subjects import read_subject
+
+    suite = load_suite(folder / "tiny_box.yaml")
+    store = Store(folder / "store", None, warn=pytest.fail)
+    tracker = Tracker(store, suite.name)
+    publish(read_subject(Stored.of(suite), store), store, tracker, has_figures=False)
+    tracker.finish("FINISHED")
+    assert tracker.close() == 0
+    done = run(folder, "verify", "tiny_box.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "96 of 96 trials have a result" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        (("leaderboard", "tiny_box.yaml", "--score", "lr_sensitivity_seedwise"), "takes no --compare or --score"),
+        (("leaderboard", "tiny_box.yaml", "--format", "latex"), "come as --format table, md, csv, json; got latex"),
+        (("report", "tiny_box.yaml", "--compare", "paper"), "whose report takes no --compare or --score"),
+        (("leaderboard", "tiny_box.yaml", "--loss", "validation"), "without held-out data"),
+        (("scores", "tiny_box.yaml"), "draws a box"),
+        (("effects", "tiny_box.yaml"), "has no interventions"),
+        (("export", "tiny_box.yaml", "--bundle", "new"), "draws a box"),
+    ],
+)
+def test_what_a_box_has_not_is_refused_in_one_line(folder, words, refusal):
+    done = run(folder, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert refusal in line
