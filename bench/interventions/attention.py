@@ -6,7 +6,7 @@ Shapes: B batch, H heads, Q queries, K keys.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import Gt, Le
 
@@ -91,3 +91,24 @@ class EntropyFloor(OnAttention):
         uniform_QK = mask_QK.to(p_BHQK.dtype) / num_keys_Q1
         mixed_BHQK = (1 - a_BHQ1) * p_BHQK + a_BHQ1 * mass_BHQ1 * uniform_QK
         return torch.where((lacking_BHQ1 > 0) & (strength_H11 > 0), mixed_BHQK, p_BHQK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSwapped(OnAttention):
+    """Rows by another method, of the queries and keys that the trial's own has normalised.
+
+    method: one that has no tensors of its own and whose rows sum to 1.
+    """
+
+    neutral: ClassVar = 0.0
+    acts_on_logits: ClassVar[bool] = False
+
+    method: Literal["softmax", "relu_kernel", "elu_kernel", "soft_capping"] = "relu_kernel"
+
+    @property
+    def variant(self) -> str:
+        return self.method
+
+    @property
+    def rows_of(self) -> str:
+        return self.method

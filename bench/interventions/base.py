@@ -61,6 +61,11 @@ class OnAttention(Intervention):
     heads: Numbers | None = None
 
     @property
+    def rows_of(self) -> str:
+        """The name of a method whose rows, of the same queries and keys, stand for the method's own; "": none."""
+        return ""
+
+    @property
     def where(self) -> tuple[Sequence[int] | None, Sequence[int] | None]:
         return self.layers, self.heads
 
@@ -85,6 +90,10 @@ class OnUpdates(Intervention):
         """The gradient of a parameter, before it is clipped; noise: standard normals of its shape."""
         return grad
 
-    def freezes(self, name: str) -> bool:
-        """Whether a parameter of a layer, by its name after the layer's prefix, is left as it is while this acts."""
-        return False
+    def batch(self, batch: dict[str, Tensor], acts: Tensor, strength: Tensor) -> dict[str, Tensor]:
+        """The batch, or the part of it, of which a gradient is taken: the examples stand in the first dimension."""
+        return batch
+
+    def kept(self, name: str, before: Tensor, after: Tensor) -> Tensor:
+        """What an update leaves of a parameter while this acts; name: after the prefix of its layer."""
+        return after

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Ge
 
 from bench.derivatives import hessian_product, with_gradient
+from bench.lanczos import begun, iterated, largest, unit
 from bench.lazy import torch
-from bench.probes.lanczos import begun, iterated, largest, unit
 from bench.probes.model import IteratedProbe, Model, ModelProbe, Tensors
 from bench.randomness import normal
 from bench.trace import Quantity, unbounded
@@ -63,8 +63,9 @@ class HessianEigenvalue(IteratedProbe):
         ),
     }
 
-    iterations: Annotated[int, Ge(1)] = 16
-    examples: Annotated[int, Ge(1)] = 16
+    every: Annotated[int, Ge(1)] | None = 500
+    iterations: Annotated[int, Ge(1)] = 12
+    examples: Annotated[int, Ge(1)] = 8
 
     @property
     def num_iterations(self) -> int:
@@ -108,8 +109,9 @@ class Sharpness(IteratedProbe):
         ),
     }
 
-    iterations: Annotated[int, Ge(1)] = 16
-    examples: Annotated[int, Ge(1)] = 16
+    every: Annotated[int, Ge(1)] | None = 500
+    iterations: Annotated[int, Ge(1)] = 12
+    examples: Annotated[int, Ge(1)] = 8
 
     @property
     def num_iterations(self) -> int:
@@ -166,8 +168,9 @@ class Curvature(ModelProbe):
         ),
     }
 
+    every: Annotated[int, Ge(1)] | None = 200
     batch: Literal["fixed", "step"] = "fixed"
-    examples: Annotated[int, Ge(1)] = 16
+    examples: Annotated[int, Ge(1)] = 8
 
     def measure_model(self, model: Model) -> dict[str, Tensor]:
         loss, update, params = loss_of(model, batch=self.batch, examples=self.examples), model.update, model.params
@@ -213,8 +216,9 @@ class CriticalSharpness(IteratedProbe):
         ),
     }
 
+    every: Annotated[int, Ge(1)] | None = 100
     iterations: Annotated[int, Ge(4)] = 12
-    examples: Annotated[int, Ge(1)] = 16
+    examples: Annotated[int, Ge(1)] = 8
 
     @property
     def num_iterations(self) -> int:

@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_types import Ge
 
+from bench.lanczos import largest_eigenvalue, largest_singular_value
 from bench.lazy import torch
 from bench.probes.gains import mean_product, root_mean_square
-from bench.probes.lanczos import largest_eigenvalue
 from bench.probes.model import Model, ModelProbe
 from bench.randomness import normal
 from bench.trace import Quantity, unbounded
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def largest_singular_value(weight_IO: Tensor, start_I: Tensor, num_iterations: int) -> Tensor:
-    """Of a matrix, a scalar, from below, by Lanczos on W W^T."""
-    return largest_eigenvalue(lambda x: weight_IO @ (weight_IO.mT @ x), start_I, num_iterations).clamp_min(0).sqrt()
 
 
 def product_norm(query_CD: Tensor, key_CD: Tensor, start_C: Tensor, num_iterations: int) -> Tensor:

@@ -11,10 +11,11 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.entry import build
+from bench.entry import build, load_class
 from bench.interventions import INTERVENTIONS
 from bench.interventions.base import Intervention, OnAttention, OnUpdates
 from bench.lazy import torch
+from bench.methods import METHODS
 from bench.methods.base import Method, State
 from bench.models.attention import METHOD
 from bench.optimizers.layers import Layer, is_stacked
@@ -79,6 +80,7 @@ def intervened(method: Method, kinds: tuple[Intervention, ...]) -> Method:
 @functools.cache
 def _intervened_class(base: type[Method], acting: tuple[tuple[int, OnAttention], ...]) -> type[Method]:
     """A subclass with logits and weights of its own, so that no fast path of the base's stands for them."""
+    others = {kind: load_class(METHODS[kind.rows_of])() for _, kind in acting if kind.rows_of}
 
     class Intervened(base):
         def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
@@ -90,7 +92,11 @@ def _intervened_class(base: type[Method], acting: tuple[tuple[int, OnAttention],
         def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
             p_BHQK = super().weights(q_BHQD, k_BHKD, mask_QK, state)
             for index, kind in acting:
-                p_BHQK = kind.weights(p_BHQK, mask_QK, _of_state(state, index, p_BHQK))
+                strength_H11 = _of_state(state, index, p_BHQK)
+                if kind in others:
+                    other_BHQK = others[kind].weights(q_BHQD, k_BHKD, mask_QK, state)
+                    p_BHQK = torch.where(strength_H11 > 0, other_BHQK, p_BHQK)
+                p_BHQK = kind.weights(p_BHQK, mask_QK, strength_H11)
             return p_BHQK
 
     Intervened.__name__ = base.__name__
@@ -102,6 +108,14 @@ def intervened_lr(kinds: Sequence[Intervention], buffers: Tensors, lr: Tensor, s
     for index, kind in _on_updates(kinds):
         lr = kind.lr(lr, _acts(buffers, index, step), _plan(buffers, index, "strength"))
     return lr
+
+
+def intervened_batch(kinds: Sequence[Intervention], buffers: Tensors, batch: Tensors, step: Tensor) -> Tensors:
+    """One lane's batch at a step, or a part of it, as gradients are taken of it."""
+    for index, kind in _on_updates(kinds):
+        if type(kind).batch is not OnUpdates.batch:
+            batch = kind.batch(batch, _acts(buffers, index, step), _plan(buffers, index, "strength"))
+    return batch
 
 
 def intervened_grads(
@@ -128,7 +142,7 @@ def intervened_params(
 ) -> Tensors:
     """One lane's stacked parameters after an update, those that are frozen as they were before it."""
     for index, kind in _on_updates(kinds):
-        if type(kind).freezes is not OnUpdates.freezes:
+        if type(kind).kept is not OnUpdates.kept:
             on_A = _plan(buffers, index, "on_AH")[:, 0] & _acts(buffers, index, step)
             after = {name: _kept(kind, name, before[name], new, on_A, layers) for name, new in after.items()}
     return after
@@ -138,10 +152,10 @@ def _kept(kind: OnUpdates, name: str, before: Tensor, after: Tensor, on_A: Tenso
     if not is_stacked(name):
         return after
     places = [place for place, layer in enumerate(layers) if name.startswith(layer.stacked_prefix)]
-    if not kind.freezes(name.removeprefix(layers[places[0]].stacked_prefix)):
-        return after
+    own = name.removeprefix(layers[places[0]].stacked_prefix)
+    kept = torch.func.vmap(functools.partial(kind.kept, own))(before, after)
     on_layers = on_A[places[0] : places[-1] + 1].reshape(-1, *[1] * (after.ndim - 1))
-    return torch.where(on_layers, before, after)
+    return torch.where(on_layers, kept, after)
 
 
 def _by_lane(pack: Pack) -> list[Intervention | None]:

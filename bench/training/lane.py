@@ -22,7 +22,14 @@ from bench.optimizers.layers import over_layers, stack_layers, unstack_layers
 from bench.optimizers.schedules import Schedule
 from bench.probes.base import Probe
 from bench.randomness import normal
-from bench.training.interventions import in_layers, intervened, intervened_grads, intervened_lr, intervened_params
+from bench.training.interventions import (
+    in_layers,
+    intervened,
+    intervened_batch,
+    intervened_grads,
+    intervened_lr,
+    intervened_params,
+)
 from bench.trial import Trial
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
@@ -127,6 +134,7 @@ class LaneProgram:
         refreshed = self.workload.refresh(self.method, lane["params"], lane["buffers"])
         buffers = refreshed | self._of_step(lane, step, part)
         mode = Mode(is_training=True, max_logits=self.method.reads_max_logits, is_reference=self.is_reference)
+        batch = intervened_batch(self.interventions, lane["buffers"], batch, step)
 
         def objective(params: Tensors) -> tuple[Tensor, tuple[Tensor, list[Tensor]]]:
             forward = self.workload.loss(self.method, params, buffers, batch, mode)

@@ -100,12 +100,12 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=1)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="these probes")
     arguments = parser.parse_args()
     print(COLUMNS.format("probe", "steps", "every", "cost", "memory"))
     measure(DEFAULT_PROBES, arguments)
-    for name in PROBES:
-        if name not in DEFAULT_PROBES:
-            measure((name,), arguments)
+    for name in arguments.only or [name for name in PROBES if name not in DEFAULT_PROBES]:
+        measure((name,), arguments)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bench.interventions.attention import EntropyFloor, LogitClamp, LogitScale, Temperature
+from bench.interventions.thermostat import EntropyThermostat
 from bench.methods.softmax import masked_softmax
 
 CAUSAL = torch.ones(6, 6, dtype=torch.bool).tril()
@@ -20,7 +21,7 @@ def strength(value: float) -> torch.Tensor:
     return torch.full((3, 1, 1), value, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("kind", [Temperature(), LogitScale(), LogitClamp(), EntropyFloor()])
+@pytest.mark.parametrize("kind", [Temperature(), LogitScale(), LogitClamp(), EntropyFloor(), EntropyThermostat()])
 def test_at_the_neutral_strength_values_and_gradients_are_left_to_the_bit(kind):
     z = logits().requires_grad_()
     p = masked_softmax(kind.logits(z, CAUSAL, strength(kind.neutral)), CAUSAL)
@@ -73,3 +74,22 @@ def test_rows_that_need_not_sum_to_one_keep_their_sums():
     p = 0.3 * masked_softmax(logits(30.0), CAUSAL)
     floored = EntropyFloor().weights(p, CAUSAL, strength(0.9))
     torch.testing.assert_close(floored.sum(-1), p.sum(-1))
+
+
+def test_a_thermostat_heats_heads_below_its_set_point_alone_by_what_they_lack():
+    sharp, flat = logits(30.0)[:, :1], logits(0.01)[:, 1:]
+    z = torch.cat([sharp, flat], dim=1)
+    kind = EntropyThermostat(set_point=0.5)
+    heated = kind.logits(z, CAUSAL, strength(4.0))
+    assert torch.equal(heated[:, 1:], flat)
+    entropy = torch.special.entr(masked_softmax(sharp, CAUSAL)).sum(-1).mean(dim=(0, 2))
+    lacking = 0.5 - entropy / torch.arange(1, 7, dtype=torch.float64).log().mean()
+    torch.testing.assert_close(heated[:, :1], sharp / (1 + 4 * lacking))
+    assert torch.special.entr(masked_softmax(heated[:, :1], CAUSAL)).sum(-1).mean() > entropy
+
+
+def test_no_gradient_flows_through_the_temperature_of_a_thermostat():
+    z = logits(30.0).requires_grad_()
+    heated = EntropyThermostat().logits(z, CAUSAL, strength(4.0))
+    (grad,) = torch.autograd.grad(heated.sum(), z)
+    assert torch.allclose(grad, (heated / z).detach(), rtol=1e-12)

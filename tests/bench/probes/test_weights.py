@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from bench.probes.weights import Gammas, SpectralNorms, largest_singular_value, product_norm
+from bench.lanczos import largest_singular_value
+from bench.probes.weights import Gammas, SpectralNorms, product_norm
 from tests.bench.probes.models import model_in_training
 from tests.trials import language_trial, trial
 

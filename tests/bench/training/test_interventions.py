@@ -7,11 +7,13 @@ import polars as pl
 import pytest
 import torch
 
+from bench.entry import load_class
 from bench.errors import UsageError
 from bench.interventions import INTERVENTIONS
+from bench.interventions.base import OnAttention
 from bench.methods.softmax import Softmax
 from bench.suite import Suite
-from bench.training.interventions import intervened_grads
+from bench.training.interventions import intervened_batch, intervened_grads
 from bench.training.lane import LaneProgram
 from bench.training.pack import Pack, make_packs
 from bench.training.train import PackRun
@@ -42,10 +44,47 @@ def parted_at(first: list[float], second: list[float]) -> int | None:
 @pytest.mark.parametrize("name", INTERVENTIONS)
 def test_twins_are_equal_to_the_bit_until_the_step_and_part_there(name):
     """On attention the loss of the step itself is another; on updates that of the next."""
-    stronger = {"logit_clamp": {"limit": 0.01}, "entropy_floor": {"share": 1.0}}.get(name, {})
-    pair = twins(name, **stronger)
-    on_attention = name in ("temperature", "logit_scale", "logit_clamp", "entropy_floor")
+    stronger = {
+        "logit_clamp": {"limit": 0.01},
+        "entropy_floor": {"share": 1.0},
+        "entropy_thermostat": {"set_point": 0.99999, "gain": 1e4},
+        "batch_share": {"share": 0.25},
+    }
+    pair = twins(name, **stronger.get(name, {}))
+    on_attention = issubclass(load_class(INTERVENTIONS[name]), OnAttention) or name == "batch_share"
     assert parted_at(*(values(one, *pair) for one in pair)) == FROM + (not on_attention)
+
+
+def test_rows_that_are_swapped_for_good_are_those_of_the_other_method():
+    untouched, swapped = twins("method_swapped", method="relu_kernel", from_step=0, for_steps=None)
+    other = trial(**EVERY_STEP | {"method": "relu_kernel"})
+    assert values(swapped, untouched, swapped) == pytest.approx(values(other, other), rel=1e-4)
+
+
+def test_spectral_norms_are_held_while_weights_go_on():
+    pair = twins("spectral_norm_held", from_step=2, for_steps=None)
+    run = PackRun(Pack(trials=pair))
+    found = []
+    for step in (2, 4, 8):
+        run.advance(max_steps=step - run.step)
+        params = run.look()[0]
+        found.append({role: params[f"layers.1.{role}.weight"].clone() for role in ("query", "key", "value")})
+    for role in ("query", "key"):
+        norms = [torch.linalg.matrix_norm(one[role], ord=2) for one in found]
+        assert norms[2][1].item() == pytest.approx(norms[0][1].item(), rel=1e-4)
+        assert norms[2][0].item() != pytest.approx(norms[0][0].item(), rel=1e-2)
+        assert not torch.allclose(found[0][role][1], found[2][role][1], rtol=1e-2)
+
+
+def test_a_share_of_the_batch_is_the_smaller_batch():
+    """Of a batch of 4 whose second half repeats the first, what half of it gives from the start."""
+    half = twins("batch_share", share=0.5, from_step=0, for_steps=1)[1]
+    run = PackRun(Pack(trials=(half, dataclasses.replace(half, seed=1))))
+    chunk, step = run._chunk, run._counters["step"]
+    lane, batch = ({n: t[0] for n, t in of.items()} for of in (run._lanes["buffers"], run._stacked.batch(chunk, step)))
+    for step, places in ((0, [0, 1, 0, 1]), (1, [0, 1, 2, 3])):
+        found = intervened_batch(run.program.interventions, lane, batch, torch.tensor(step))
+        assert all(torch.equal(tensor, batch[name][places]) for name, tensor in found.items())
 
 
 class Halved(Softmax):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.probes.lanczos import begun, iterated, largest, largest_eigenvalue
+from bench.lanczos import begun, iterated, largest, largest_eigenvalue
 
 
 def symmetric(eigenvalues: torch.Tensor, seed: int = 0) -> torch.Tensor:

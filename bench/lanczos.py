@@ -2,7 +2,8 @@
 
 No vector but the last two is kept: the largest eigenvalue of the tridiagonal matrix is right without orthogonalisation
 against earlier ones, copies of it come beside (Paige 1971). Only operations without branches and without libraries of
-dense algebra, so that lanes are batched and a CUDA graph holds them. Shapes: N size, K iterations.
+dense algebra, so that lanes are batched and a CUDA graph holds them. Shapes: N size, K iterations, I
+inputs, O outputs.
 Source: Lanczos 1950; Golub & Van Loan 2013, Sec. 10.1.
 """
 
@@ -92,6 +93,11 @@ def largest_eigenvalue(product: Callable[[Tensor], Tensor], start_N: Tensor, num
         place = torch.full((), index, device=start_N.device)
         carried = iterated(carried, product(carried["current"]), place)
     return largest(carried)
+
+
+def largest_singular_value(weight_IO: Tensor, start_I: Tensor, num_iterations: int) -> Tensor:
+    """Of a matrix, a scalar, from below, by Lanczos on W W^T."""
+    return largest_eigenvalue(lambda x: weight_IO @ (weight_IO.mT @ x), start_I, num_iterations).clamp_min(0).sqrt()
 
 
 def _has_positive_pivot(diagonal_K: Tensor, beside_K: Tensor, x_P: Tensor) -> Tensor:
