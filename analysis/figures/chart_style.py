@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import polars as pl
 
 from analysis.curves import require_columns
+from analysis.figures.method_looks import looks
 from bench.errors import UsageError
 from bench.lazy import altair as alt
 
@@ -21,7 +22,7 @@ QUIET = "#dfe3e8"  # of a cell that nothing happened in
 Chart: TypeAlias = "alt.LayerChart | alt.VConcatChart | alt.ConcatChart | alt.FacetChart"
 
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left")
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [12, 3])
 # Labels at whole decades only: 1e-5 ... 0.001 ... 10.
 _DECADES = (
     "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) > 1e-6 ? '' : "
@@ -33,20 +34,20 @@ _MAX_ROWS = 5000
 
 
 def method_colour(methods: list[str], legend: alt.Legend | None) -> alt.Color:
-    """A colour a method."""
-    colours = [PALETTE[place % len(PALETTE)] for place in range(len(methods))]
+    """The colour of each method's look."""
+    colours = [PALETTE[look.colour] for look in looks(methods)]
     return alt.Color("method:N", scale=alt.Scale(domain=methods, range=colours), legend=legend)
 
 
 def method_shape(methods: list[str], legend: alt.Legend) -> alt.Shape:
-    """Shapes shift by one whenever colours start over, so the pair tells methods apart."""
-    shapes = [_SHAPES[(place + place // len(PALETTE)) % len(_SHAPES)] for place in range(len(methods))]
+    """The shape of each method's look; of one colour no two are alike."""
+    shapes = [_SHAPES[(look.colour + look.style) % len(_SHAPES)] for look in looks(methods)]
     return alt.Shape("method:N", scale=alt.Scale(domain=methods, range=shapes), legend=legend)
 
 
 def method_dash(methods: list[str], legend: alt.Legend | None) -> alt.StrokeDash:
-    """Solid for the first seven methods; then colours start over and dashes tell them apart."""
-    dashes = [_DASHES[place // len(PALETTE) % len(_DASHES)] for place in range(len(methods))]
+    """The dash of each method's look; of one colour no two are alike."""
+    dashes = [_DASHES[look.style] for look in looks(methods)]
     return alt.StrokeDash("method:N", scale=alt.Scale(domain=methods, range=dashes), legend=legend)
 
 
