@@ -70,6 +70,27 @@ def lamb(params, entry, lr, weight_decay):
     return step
 
 
+def lars(params, entry, lr, weight_decay):
+    """pytorch_optimizer's for what decays, which takes matrices by their shapes alone; SGD for the others."""
+    exempt = exempt_names(entry)
+    flat = {name: p for name, p in params.items() if name not in exempt}
+    rows = {name: torch.nn.Parameter(p.data.view(1, -1)) for name, p in flat.items()}  # share memory
+    settings = {"momentum": entry.momentum, "trust_coefficient": entry.trust, "weight_decay": weight_decay}
+    theirs = pytorch_optimizer.LARS(list(rows.values()), lr=lr, **settings)
+    plain = {name: p for name, p in params.items() if name in exempt}
+    sgd_step = REFERENCES["sgd_momentum"](plain, entry, lr, 0) if plain else None
+
+    def step(factor):
+        for name, row in rows.items():
+            row.grad = params[name].grad.reshape(1, -1).clone()  # theirs changes it
+        theirs.param_groups[0]["lr"] = factor * lr
+        theirs.step()
+        if sgd_step is not None:
+            sgd_step(factor)
+
+    return step
+
+
 def muon(params, entry, lr, weight_decay):
     """torch.optim.Muon, whose weights are (outputs, inputs), for hidden matrices; AdamW for the others."""
     turned = {name: torch.nn.Parameter(params[name].data.T) for name in HIDDEN}  # share memory
@@ -131,6 +152,12 @@ REFERENCES = {
     "adamw_independent": pytorchs(
         lambda tensors, entry, lr, decay: torch.optim.AdamW(tensors, **adam_settings(entry), weight_decay=decay / lr)
     ),
+    "radam": pytorchs(
+        lambda tensors, entry, lr, decay: torch.optim.RAdam(tensors, **adam_settings(entry), weight_decay=decay)
+    ),
+    "adagrad": pytorchs(
+        lambda tensors, entry, lr, decay: torch.optim.Adagrad(tensors, eps=entry.eps, weight_decay=decay)
+    ),
     "adafactor": pytorchs(
         lambda tensors, entry, lr, decay: pytorch_optimizer.AdaFactor(
             tensors,
@@ -142,6 +169,7 @@ REFERENCES = {
             relative_step=False,
         )
     ),
+    "lars": lars,
     "lamb": lamb,
     "lion": pytorchs(
         lambda tensors, entry, lr, decay: pytorch_optimizer.Lion(
@@ -165,7 +193,10 @@ PUBLISHED = {
     "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
     "adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
     "adamw_independent": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "radam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+    "adagrad": {"eps": 1e-10},
     "adafactor": {"decay_power": 0.8, "clip_threshold": 1.0, "eps": 1e-30},
+    "lars": {"momentum": 0.9, "trust": 1e-3},
     "lamb": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-6},
     "lion": {"beta1": 0.9, "beta2": 0.99},
     "schedule_free_adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
@@ -189,4 +220,5 @@ CHANGED = {
     "clip_threshold": 0.6,
     "num_iterations": 3,
     "adamw_lr_ratio": 0.3,
+    "trust": 0.02,
 }
