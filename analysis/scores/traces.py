@@ -13,8 +13,8 @@ heavy tails of small batches pass by chance.
 
 Recovered spike. LASTING_LOSSES measured losses in a row lie above the median of the 100 before the first of them (at
 least 20) by more than six robust standard deviations, 1.4826 times their median absolute deviation (0.1% of the median
-at least), and within RECOVERY_STEPS steps one is back below that. Source: labels of loss spikes in public training
-notes; fixed before any result was looked at.
+at least), and within RECOVERY_STEPS steps one is back below that. Source: this project, after
+labels of loss spikes in public training notes; fixed before any result was looked at.
 
 Steps to target. The first measured step at which the mean of the last ten measured losses (fewer at the start), each
 clipped at the loss at init, is at or below the target; so it lags behind the loss itself by up to nine measurements.
