@@ -23,6 +23,13 @@ from analysis.scores.flags import with_flag
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries, trials_to_measure
+from analysis.scores.theory import (
+    ATTENTION_COLUMNS,
+    DEVIATION_COLUMNS,
+    QUANTITIES,
+    theory_deviations,
+    theory_points,
+)
 from analysis.scores.traces import MEASURED_QUANTITIES, lot_measures
 from analysis.spelling import with_one_spelling
 from analysis.text import counted
@@ -75,6 +82,7 @@ class Subject(_Run):
     intervened: RESULT_COLUMNS of the trials with an intervention, which stand on no board; pairs: PAIR_COLUMNS of
     analysis.scores.effects, each of them with its twin among the results.
     controls: methods that are A/A controls, by label, and the label of what each is a control of.
+    attentions: ATTENTION_COLUMNS of analysis.scores.theory, of each workload and method of our own.
     read_manifest: gives its JSON text, None where there is none. trace_lots: reads traces.
     is_measured: whether the traces of all trials are read, for the scores from traces.
     """
@@ -91,6 +99,7 @@ class Subject(_Run):
     controls: Mapping[str, str] = field(default_factory=dict)
     intervened: pl.DataFrame | None = None
     pairs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAIR_COLUMNS))
+    attentions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ATTENTION_COLUMNS))
     trace_lots: TraceLots = no_traces
     is_measured: bool = True
 
@@ -145,6 +154,15 @@ class Subject(_Run):
     def effects(self) -> pl.DataFrame:
         """EFFECT_COLUMNS of the interventions; no row without any."""
         return effects(self.paired)
+
+    @cached_property
+    def theory(self) -> pl.DataFrame:
+        """DEVIATION_COLUMNS of the trials' attention; no row without traces of it."""
+        if not self.is_measured or self.attentions.is_empty() or self.trace_lots is no_traces:
+            return pl.DataFrame(schema=DEVIATION_COLUMNS)
+        own = self.results.join(self.attentions, on=["workload", "method"], how="semi")
+        lots = self.trace_lots(own["trial_id"].to_list(), QUANTITIES)
+        return theory_deviations(theory_points(own, self.attentions, lots))
 
     def traces(self, trial_ids: Collection[str]) -> pl.DataFrame:
         """trial_id and TRACE_COLUMNS of these trials; no rows of one that left no trace."""

@@ -29,6 +29,7 @@ from analysis.tables.knobs import area_group, sensitivity_group, transfer_group
 from analysis.tables.latex import NEEDS, group_latex
 from analysis.tables.markdown import group_markdown
 from analysis.tables.optimizers import optimizer_group
+from analysis.tables.theory import theory_group
 from analysis.text import entry_name
 
 _EFFECT_NOTE = "Mean over pairs of one seed; bars: 95% interval; a failure counts as the loss at init"
@@ -42,6 +43,7 @@ def report_sections(subject: Subject) -> list[Section]:
         _guards(choose_loss(subject.compared, loss), subject.score),
         other_scores(subject.entries, loss),
         _effects(subject.effects, subject.paired),
+        _theory(subject.theory),
         _costs(board),
         _knobs(subject.scored, loss),
         _optimizers(board.filter(control_of=""), loss),
@@ -73,6 +75,11 @@ def _effects(found: pl.DataFrame, pairs: pl.DataFrame) -> Section:
         data={"effects.csv": found, "pairs.csv": pairs},
         figures=tuple(figures),
     )
+
+
+def _theory(found: pl.DataFrame) -> Section:
+    """What theorems say of rows of attention, beside what was measured."""
+    return Section(title="Theory beside measurement", groups=(theory_group(found),), data={"theory.csv": found})
 
 
 def _costs(board: pl.DataFrame) -> Section:

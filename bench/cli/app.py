@@ -64,6 +64,7 @@ from bench.cli.shared import (
     say_missing,
 )
 from bench.cli.streams import open_streams
+from bench.cli.theory import add_theory_command
 from bench.cli.ui import add_ui_command
 from bench.cli.verify import add_verify_command
 from bench.errors import BenchError, UsageError
@@ -149,6 +150,7 @@ add_search_commands(app)
 add_cluster_commands(app)
 add_scores_commands(app)
 add_effects_command(app)
+add_theory_command(app)
 add_compare_command(app)
 add_export_commands(app)
 add_figures_command(app)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any
-
 import typer
 
 from bench.cli.shared import (
@@ -18,7 +14,6 @@ from bench.cli.shared import (
     WideOption,
     find,
     open_store,
-    say,
     say_missing,
 )
 
@@ -36,9 +31,8 @@ def effects(
     allow_code: AllowCode = False,
 ) -> None:
     """Print what each intervention did to divergence, final loss and recovery, against its untouched twin."""
-    from analysis.tables.effects import NOTE, effect_group
-    from analysis.tables.markdown import table_markdown
-    from bench.cli.terminal import table_text
+    from analysis.tables.effects import effect_group
+    from bench.cli.grouped import print_group
     from bench.errors import UsageError
     from bench.results.subjects import read_grid
 
@@ -52,18 +46,4 @@ def effects(
     subject = read_grid(stored, opened, why_not=why_not)
     say_missing(subject)
     found = subject.effects
-    tables = effect_group(found).tables
-    forms = {
-        "table": lambda: "\n".join(table_text(table, is_wide=wide) for table in tables),
-        "csv": found.write_csv,
-        "json": lambda: json.dumps(list(map(_plain, found.to_dicts())), indent=1, allow_nan=False) + "\n",
-        "md": lambda: "\n".join([*map(table_markdown, tables), NOTE, ""]),
-    }
-    print(forms[format](), end="")
-    if format == "table":
-        say(NOTE)
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as JSON can carry it: infinite knobs, such as grad_clip where nothing is clipped, as text."""
-    return {name: str(value) if value in (math.inf, -math.inf) else value for name, value in row.items()}
+    print_group(effect_group(found), found, form=format, is_wide=wide)

@@ -63,7 +63,7 @@ class HessianEigenvalue(IteratedProbe):
         ),
     }
 
-    every: Annotated[int, Ge(1)] | None = 500
+    every: Annotated[int, Ge(1)] | None = 600
     iterations: Annotated[int, Ge(1)] = 12
     examples: Annotated[int, Ge(1)] = 8
 
@@ -109,7 +109,7 @@ class Sharpness(IteratedProbe):
         ),
     }
 
-    every: Annotated[int, Ge(1)] | None = 500
+    every: Annotated[int, Ge(1)] | None = 600
     iterations: Annotated[int, Ge(1)] = 12
     examples: Annotated[int, Ge(1)] = 8
 

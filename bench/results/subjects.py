@@ -16,6 +16,7 @@ from bench.imports.runs import imported_runs, named_apart, plain_reading
 from bench.imports.tidy_file import printable, read_tidy
 from bench.imports.wishes import Wishes
 from bench.lazy import polars
+from bench.results.attentions import attentions
 from bench.results.box import box_knobs, box_words, places_frame, points_frame, units_frame
 from bench.results.controls import controls_named, controls_of
 from bench.results.effects import twin_pairs
@@ -155,6 +156,7 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
         controls=controls_of(suite),
         intervened=intervened if suite.interventions else None,
         pairs=pairs,
+        attentions=attentions(suite),
         read_manifest=functools.partial(manifest_with_imports, store, suite.name),
         trace_lots=functools.partial(trace_lots, store, suite.name),
     )

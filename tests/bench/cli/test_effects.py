@@ -76,10 +76,18 @@ def test_a_suite_without_interventions_is_refused_in_one_line(folder, store):
     assert "has no interventions" in line
 
 
+@pytest.mark.parametrize("format", ["table", "csv"])
+def test_theory_stands_beside_what_was_measured(folder, format):
+    done = bench_here(folder, "theory", "bare.yaml", "--store", "store", "--format", format)
+    assert done.returncode == 0, done.stderr
+    assert ("theorem_5_1" if format == "csv" else "Hong & Lee 2025") in done.stdout
+
+
 def test_the_report_has_a_section_and_figures(folder):
     done = bench_here(folder, "report", "twins.yaml", "--store", "store", "--out", "report")
     assert done.returncode == 0, done.stderr
     page = (folder / "report" / "index.html").read_text()
     assert "Effects of interventions" in page
-    assert (folder / "report" / "effects.csv").is_file()
+    assert "Theory beside measurement" in page
+    assert all((folder / "report" / name).is_file() for name in ("effects.csv", "theory.csv"))
     assert sorted(path.name for path in (folder / "report").rglob("effects*.svg"))
