@@ -15,8 +15,10 @@ from analysis.blown_up import with_margin
 from analysis.curves import ENTRY, with_knobs
 from analysis.losses import choose_loss
 from analysis.scores.box.board import ScoredBox, box_board, score_box
+from analysis.scores.box.importance import Evaluator, importances
 from analysis.scores.box.knobs import BoxKnob
 from analysis.scores.box.losses import box_losses
+from analysis.scores.box.profiles import profiles
 from analysis.scores.costs import with_costs
 from analysis.scores.effects import PAIR_COLUMNS, PAIRED_COLUMNS, effects, paired
 from analysis.scores.flags import with_flag
@@ -205,7 +207,7 @@ class BoxSubject(_Run):
     """Trials over a box of knobs, the same points for every method; fields that a Subject has are as there.
 
     places: PLACE_COLUMNS of analysis.scores.box.losses. points: one row a point, with its replicate and values. units:
-    the same in the unit cube. knobs: those of the box.
+    the same in the unit cube. knobs: those of the box. evaluators: of their importance.
     """
 
     results: pl.DataFrame
@@ -216,12 +218,23 @@ class BoxSubject(_Run):
     knobs: Sequence[BoxKnob]
     loss: str = "train"
     controls: Mapping[str, str] = field(default_factory=dict)
+    evaluators: Mapping[str, Evaluator] = field(default_factory=dict)
 
     @cached_property
     def boxes(self) -> list[ScoredBox]:
         """Losses and scores of each workload, optimizer and knobs that are compared apart."""
         scored = choose_loss(self.results, self.loss)
         return [score_box(losses, self.controls) for losses in box_losses(scored, self.places, self.points)]
+
+    @cached_property
+    def importance(self) -> pl.DataFrame:
+        """IMPORTANCE_COLUMNS, by the evaluators that there are."""
+        return importances(self.boxes, self.units, self.knobs, self.evaluators)
+
+    @cached_property
+    def profiles(self) -> pl.DataFrame:
+        """PROFILE_COLUMNS."""
+        return profiles(self.boxes, self.units, self.knobs)
 
     @property
     def trials(self) -> pl.DataFrame:

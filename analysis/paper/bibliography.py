@@ -53,6 +53,7 @@ STATISTIC_SOURCES: dict[str, Keys] = {
     "unequal_variances": ("welch1947generalization",),
     "performance_profile": ("dolan2002benchmarking", "agarwal2021precipice"),
     "profile_integral": ("dahl2023benchmarking",),
+    "knob_importance": ("hutter2014efficient", "watanabe2023pedanova"),
     "scrambled_points": ("owen1998scrambling",),
     "critical_difference": ("demsar2006statistical",),
     "entropy_of_softmax": ("hong2025variance",),

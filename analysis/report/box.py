@@ -1,4 +1,4 @@
-"""The sections of the page of a box: board, curves, what differs, who overtakes whom. Writes nothing."""
+"""The sections of the page of a box: board, curves, who overtakes whom, which knob matters. Writes nothing."""
 
 from __future__ import annotations
 
@@ -8,20 +8,32 @@ from functools import partial
 import polars as pl
 
 from analysis.curves import groups_of, label_of
-from analysis.figures.box import budget_plot, share_plot
+from analysis.figures.box import budget_plot, importance_plot, parallel_plot, profile_plot, share_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.losses import SCORED_LOSSES
 from analysis.report.section import Section
 from analysis.report.summary import listed
 from analysis.scores.box.board import RANKED_BY, box_differences
 from analysis.scores.box.curves import budget_curves, overtakings, share_curves
+from analysis.scores.box.importance import EVALUATORS
 from analysis.scores.box.numbers import BOX_SCORES
+from analysis.scores.box.profiles import MOST_POINTS, edges, point_regrets
 from analysis.scores.box.shares import BUDGET, DELTA
 from analysis.scores.controls import floor_sentences
 from analysis.scores.rank_ranges import rank_text
 from analysis.subject import BoxSubject
-from analysis.tables.box import board_group, difference_group, overtaking_group, quantile_group
+from analysis.tables.box import (
+    board_group,
+    difference_group,
+    edge_group,
+    importance_group,
+    overtaking_group,
+    quantile_group,
+)
 
+_IMPORTANCE_NOTE = "Bars: 95% interval over replicates of the design"
+_PROFILE_NOTE = "Solid: all other knobs drawn (mean); dashed: tuned (expected best of the draws of 32 that fall there)"
+_POINT_NOTE = f"A line a point, of {MOST_POINTS} at most; a diverged run loses all"
 _BAND = "Band: 95% interval over replicates of the design and seeds"
 _BESTS = {"own": "the method's own best", "board": "the least best of all methods"}
 
@@ -47,9 +59,56 @@ def box_sections(subject: BoxSubject) -> list[Section]:
             data={"expected_best.csv": budgets, "overtaking.csv": behind},
             figures=tuple(_budget_figures(budgets, subject.loss)),
         ),
-        Section(title="Losses over the box", groups=(quantile_group(board),), data={}),
+        _importance(subject),
+        _profiles(subject),
+        Section(
+            title="Losses over the box",
+            groups=(quantile_group(board),),
+            data={},
+            figures=tuple(_parallel_figures(subject)),
+        ),
     )
     return [section for section in sections if not section.is_empty or section.figures]
+
+
+def _importance(subject: BoxSubject) -> Section:
+    """Which knob matters for which method."""
+    found, figures = subject.importance, []
+    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
+        title, place = "Which knob matters", label_of(key)
+        draw = partial(importance_plot, rows, title=title, subtitle=f"{place}\n{_IMPORTANCE_NOTE}")
+        figures.append(Drawn(kind="importance", title=title, place=place, draw=draw, summary=rows))
+    return Section(
+        title="Which knob matters",
+        groups=(importance_group(found),),
+        data={"importance.csv": found},
+        figures=tuple(figures),
+        definitions=EVALUATORS if found.height else {},
+    )
+
+
+def _profiles(subject: BoxSubject) -> Section:
+    """Losses along each knob, and how far one can go."""
+    found, words, figures = subject.profiles, SCORED_LOSSES[subject.loss].title, []
+    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
+        title, place = "Loss along each knob", label_of(key)
+        draw = partial(profile_plot, rows, title=title, subtitle=f"{place}\n{_PROFILE_NOTE}", loss=words)
+        figures.append(Drawn(kind="profiles", title=title, place=place, draw=draw, summary=rows))
+    reach = edges(found)
+    return Section(
+        title="How far each knob can go",
+        groups=(edge_group(reach),),
+        data={"profiles.csv": found, "edges.csv": reach},
+        figures=tuple(figures),
+    )
+
+
+def _parallel_figures(subject: BoxSubject) -> Iterator[Drawn]:
+    """The points of the box and what each loses, a figure a method."""
+    for key, rows in groups_of(point_regrets(subject.boxes, subject.units), "workload", "method", "optimizer", "knobs"):
+        title, place = "What the points of the box lose", label_of(key)
+        draw = partial(parallel_plot, rows, title=title, subtitle=f"{place}\n{_POINT_NOTE}")
+        yield Drawn(kind="points", title=title, place=place, draw=draw, summary=rows)
 
 
 def box_sentences(subject: BoxSubject) -> list[str]:

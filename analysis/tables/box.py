@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from analysis.curves import groups_of, label_of
 from analysis.scores.box.board import BOX_COLUMNS, DIFFERENCE_COLUMNS
 from analysis.scores.box.curves import OVERTAKING_COLUMNS
+from analysis.scores.box.importance import IMPORTANCE_COLUMNS
 from analysis.scores.box.numbers import BOX_SCORES
+from analysis.scores.box.profiles import EDGE_COLUMNS
 from analysis.scores.box.shares import BUDGET, DELTA, QUANTILES
 from analysis.scores.rank_ranges import rank_text
 from analysis.tables.rows import Filled, Row, fixed, flags, table_of, text
-from analysis.tables.table import Cell, Group, Number, Table
+from analysis.tables.table import NOTHING, Cell, Group, Number, Table
 
 BOARD_NOTE = (
     "The robust share is the share of the runs at settings drawn from the box that keep all but "
@@ -25,6 +29,13 @@ QUANTILE_NOTE = (
     "little."
 )
 DIFFERENCE_NOTE = "First minus second, at the same points with the same seeds; p corrected by Holm for each score."
+IMPORTANCE_NOTE = (
+    "Brackets: 95% interval over replicates of the design; fanova is the share that a knob explains alone."
+)
+EDGE_NOTE = (
+    "Parts of a knob's range next to its best one that keep half of what the best learns, with all other knobs drawn "
+    "(on average) or tuned (by as many draws of 32 as fall there); ≤ and ≥: there the box ends. –: no part does."
+)
 OVERTAKING_NOTE = (
     "Expected loss of the best of so many random draws: who is behind with one draw, and ahead for good from so many "
     "on. Differences are of the overtaking method minus the other, with one draw and with the most; p corrected by "
@@ -72,6 +83,53 @@ def overtaking_group(found: pl.DataFrame) -> Group:
         )
         tables.append(table_of(f"Who overtakes whom: {label_of(key)}", rows, *cells, num_names=2))
     return Group(tables=tuple(tables), note=OVERTAKING_NOTE)
+
+
+def importance_group(found: pl.DataFrame) -> Group:
+    """A line a knob and a column a method for each evaluator, of a frame of IMPORTANCE_COLUMNS."""
+    assert found.columns == list(IMPORTANCE_COLUMNS)
+    tables = []
+    for (*key, evaluator), rows in groups_of(found, "workload", "optimizer", "knobs", "evaluator"):
+        methods = rows["method"].unique(maintain_order=True).to_list()
+        cells = [(method, _of_method("importance", method)) for method in methods]
+        wide = rows.pivot("method", index="knob", values=("importance", "ci_low", "ci_high"))
+        tables.append(table_of(f"Importance by {evaluator}: {label_of(key)}", wide, ("Knob", text("knob")), *cells))
+    return Group(tables=tuple(tables), note=IMPORTANCE_NOTE)
+
+
+def edge_group(found: pl.DataFrame) -> Group:
+    """How far each knob can go by method, of a frame of EDGE_COLUMNS."""
+    assert found.columns == list(EDGE_COLUMNS)
+    tables = []
+    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
+        methods = rows["method"].unique(maintain_order=True).to_list()
+        wide = rows.pivot("method", index=("knob", "others"), values=("low", "high", "censored"))
+        cells = [(method, _range_of(method)) for method in methods]
+        names = (("Knob", text("knob")), ("Others", text("others")))
+        tables.append(table_of(f"Stable range of each knob: {label_of(key)}", wide, *names, *cells, num_names=2))
+    return Group(tables=tuple(tables), note=EDGE_NOTE)
+
+
+def _of_method(name: str, method: str) -> Callable[[Row], Cell]:
+    def cell(row: Row) -> Cell:
+        ends = (row[f"{end}_{method}"] for end in ("ci_low", "ci_high"))
+        return Number(value=row[f"{name}_{method}"], low=next(ends), high=next(ends), decimals=2)
+
+    return cell
+
+
+def _range_of(method: str) -> Callable[[Row], Cell]:
+    def cell(row: Row) -> Cell:
+        low, high, censored = (row[f"{name}_{method}"] for name in ("low", "high", "censored"))
+        if low is None:
+            return NOTHING
+        at_most, at_least = (
+            ("≤ " if censored in ("low", "both") else ""),
+            ("≥ " if censored in ("high", "both") else ""),
+        )
+        return f"{at_most}{low:.3g} to {at_least}{high:.3g}"
+
+    return cell
 
 
 def _grouped(title: str, board: pl.DataFrame, *filled: Filled, note: str) -> Group:

@@ -23,6 +23,7 @@ from bench.results.effects import twin_pairs
 from bench.results.margins import margin_of, with_margins
 from bench.results.standings import answers, groups, stand, trail
 from bench.results.stored import Stored
+from bench.search.importance import EVALUATORS
 from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, suite_names, trace_lots
 from bench.suite import Suite, find_suite, load_suite, shipped_names
 from bench.trial import BLOWN_UP_MARGIN, EARLIER
@@ -255,6 +256,7 @@ def _of_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
         knobs=box_knobs(suite),
         loss=loss,
         controls=controls_of(suite),
+        evaluators=EVALUATORS,
         read_manifest=functools.partial(read_manifest, store, suite.name),
     )
 

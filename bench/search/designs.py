@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from bench.lazy import numpy as np
+from bench.search.quiet import quiet_optuna
 
 if TYPE_CHECKING:
     import optuna
@@ -57,17 +58,12 @@ def _replicate(
     """The first points that a sampler asks for."""
     import optuna
 
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     space: dict[str, optuna.distributions.BaseDistribution] = {
         f"knob_{place:03d}": optuna.distributions.FloatDistribution(0.0, 1.0) for place in range(num_knobs)
     }
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study = optuna.create_study(sampler=sampler(seed))
+    with quiet_optuna(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(sampler=sampler(seed))
         asked = [study.ask(space).params for _ in range(num_points + 1)]
-    finally:
-        optuna.logging.set_verbosity(verbosity)
     # A study without trials knows no space: QMCSampler leaves its first trial to a random sampler, and begins after it.
     return np.array([[one[name] for name in space] for one in asked[1:]])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 
 from bench.search.base import Answer, Ask, Point, Search, Setting, by_setting, loss_grid, replay, show
+from bench.search.quiet import quiet_optuna
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ class Tune(Search):
         losses, asked = self._losses(points), {point.value for point in points}
         entropy = np.random.SeedSequence([self.sampler_seed, len(points)]).generate_state(1)
         sampler = optuna.samplers.TPESampler(seed=int(entropy[0]), n_startup_trials=len(self.decade_values(1)))
-        with _silent_optuna():
+        with quiet_optuna():
             study = optuna.create_study(sampler=sampler)
         for value in sorted(losses):
             study.add_trial(
@@ -171,15 +171,3 @@ class Tune(Search):
 
 def _listed(settings: Sequence[Setting]) -> str:
     return ", ".join(f"{show(value)} (seed {seed})" for value, seed in settings)
-
-
-@contextmanager
-def _silent_optuna() -> Iterator[None]:
-    import optuna
-
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from analysis.scores.box.knobs import value_between
 from bench.search.designs import DesignName, unit_points
 from bench.suite.errors import problem, reject, show, suggest
 from bench.suite.knobs import STRICT, SWEPT_NAME, distinct, listed
@@ -140,10 +141,8 @@ class KnobRange(BaseModel):
         if self.form == "values":
             return self.ends[int(share * len(self.ends))]
         low, high = self.ends
-        if self.form == "int":
-            return low + int(share * (high - low + 1))
-        value = low * (high / low) ** share if self.form == "log" else low + share * (high - low)
-        return min(max(float(f"{value:.{DIGITS}g}"), low), high)
+        value = value_between(self.form, low, high, share)
+        return int(value) if self.form == "int" else min(max(float(f"{value:.{DIGITS}g}"), low), high)
 
 
 _KEYS = tuple(field.alias or name for name, field in KnobRange.model_fields.items())

@@ -57,20 +57,19 @@ class Crossed:
 
 
 def crossed(statistic: Statistic, box: BoxLosses) -> Crossed:
-    """The statistic of the losses of a box with all that its standard error is made of."""
-    losses_MNS, initial_MS = box.losses_MNS, box.initial_MS
-    kept_RN = [box.replicates_N != one for one in np.unique(box.replicates_N)]
+    """The statistic of the losses of a box with all that its standard error is made of; what is left out is NaN."""
+    initial_MS, replicates = box.initial_MS, np.unique(box.replicates_N)
+    left_RN = box.replicates_N == replicates[:, None]
+    left_out = [np.where(left_N[:, None], np.nan, box.losses_MNS) for left_N in left_RN]
     seeds = [slice(place, place + 1) for place in range(len(box.seeds))] if len(box.seeds) > 1 else []
-    value_X = statistic(losses_MNS, initial_MS)
-    alone = [statistic(losses_MNS[..., seed], initial_MS[:, seed]) for seed in seeds]
-    alone_without = [
-        [statistic(losses_MNS[:, kept_N, seed], initial_MS[:, seed]) for seed in seeds] for kept_N in kept_RN
-    ]
+    value_X = statistic(box.losses_MNS, initial_MS)
+    alone = [statistic(box.losses_MNS[..., seed], initial_MS[:, seed]) for seed in seeds]
+    alone_without = [[statistic(kept[..., seed], initial_MS[:, seed]) for seed in seeds] for kept in left_out]
     return Crossed(
         value_X=value_X,
-        without_RX=np.stack([statistic(losses_MNS[:, kept_N], initial_MS) for kept_N in kept_RN]),
+        without_RX=np.stack([statistic(kept, initial_MS) for kept in left_out]),
         alone_SX=np.array(alone).reshape(len(seeds), *value_X.shape),
-        alone_without_RSX=np.array(alone_without).reshape(len(kept_RN), len(seeds), *value_X.shape),
+        alone_without_RSX=np.array(alone_without).reshape(len(replicates), len(seeds), *value_X.shape),
     )
 
 

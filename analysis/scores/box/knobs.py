@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
+
+from bench.lazy import numpy as np
+
+NUM_BINS = 8  # of a knob that is a number, each as much of the box
+
+
+def value_between(form: str, low: float, high: float, share: float) -> float:
+    """The value below which this share of a range lies, uniform on its scale: log, linear or int."""
+    if form == "int":
+        return min(low + math.floor(share * (high - low + 1)), high)
+    return low * (high / low) ** share if form == "log" else low + share * (high - low)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """A part of a knob's range. low, high: of the unit axis. text: its name. ends: in values, () where it has none."""
+
+    low: float
+    high: float
+    text: str
+    ends: tuple[float, ...] = ()
+
+    @property
+    def middle(self) -> float:
+        """Of the unit axis."""
+        return (self.low + self.high) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,3 +51,20 @@ class BoxKnob:
     def is_choice(self) -> bool:
         """Whether it is a list, whose values have no order."""
         return self.form == "values"
+
+    @property
+    def bins(self) -> list[Bin]:
+        """Where it is 0 or off, then parts of the rest of as much of the box each; of a list its values."""
+        if self.is_choice:
+            edges = np.linspace(0, 1, len(self.choices) + 1).tolist()
+            parts = zip(itertools.pairwise(edges), self.choices, strict=True)
+            return [Bin(low=low, high=high, text=choice) for (low, high), choice in parts]
+        start, bins = 0.0, []
+        if self.special is not None:
+            start, value = self.special
+            bins = [Bin(low=0.0, high=start, text="off" if math.isinf(value) else "0")]
+        for low, high in itertools.pairwise(np.linspace(0, 1, NUM_BINS + 1).tolist()):
+            first, last = (value_between(self.form, self.ends[0], self.ends[1], share) for share in (low, high))
+            units = {"low": start + (1 - start) * low, "high": start + (1 - start) * high}
+            bins.append(Bin(**units, text=f"{first:.3g} to {last:.3g}", ends=(first, last)))
+        return bins

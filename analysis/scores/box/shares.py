@@ -75,7 +75,7 @@ def untuned(loss_MN: np.ndarray, regret_MN: np.ndarray, compared_M: np.ndarray) 
     They are the 1 in BUDGET of the points with the least mean regret over the methods that are compared, but for the
     method itself: recipes that nobody tuned for it. With one method to compare, its own.
     """
-    num_recipes = max(loss_MN.shape[1] // BUDGET, 1)
+    num_recipes = max(int((~np.isnan(loss_MN)).any(0).sum()) // BUDGET, 1)
     losses = []
     for method, loss_N in enumerate(loss_MN):
         others_M = compared_M & (np.arange(len(loss_MN)) != method)

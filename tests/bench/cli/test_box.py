@@ -69,13 +69,22 @@ def test_the_report_has_page_tables_figures_and_every_trial(folder):
     done = run(folder, "report", "tiny_box.yaml", "--out", "report")
     assert done.returncode == 0, done.stderr
     page = (folder / "report" / "index.html").read_text()
-    for words in ("Robust share over delta", "Best of so many draws", "Losses over the box", "A/A: softmax"):
+    for words in (
+        "Robust share over delta",
+        "Best of so many draws",
+        "Which knob matters",
+        "How far each knob can go",
+        "A/A: softmax",
+    ):
         assert words in page
     trials = list(csv.DictReader(io.StringIO((folder / "report" / "box_trials.csv").read_text())))
     assert len(trials) == 3 * 16 * 2
     assert {row["beta2"] == "" for row in trials if row["optimizer"] == "adamw or sgd"} == {True, False}
     assert sorted({path.name.split("-")[0] for path in (folder / "report" / "figures").glob("*.svg")}) == [
         "expected_best",
+        "importance",
+        "points",
+        "profiles",
         "robust_share_board",
         "robust_share_own",
     ]
@@ -85,7 +94,8 @@ def test_python_has_board_trials_and_charts(folder):
     results = load("tiny_box", store=folder / "store")
     assert results.leaderboard.height == 3
     assert results.trials.height == 3 * 16 * 2
-    assert sorted(results.charts) == ["expected_best", "robust_share_board", "robust_share_own"]
+    charts = {"expected_best", "importance", "points", "points-2", "points-3", "profiles"}
+    assert set(results.charts) == charts | {"robust_share_board", "robust_share_own"}
     with pytest.raises(UsageError, match=r"tiny_box draws a box: required a suite that trains its grid for \.scores"):
         _ = results.scores
 
