@@ -24,6 +24,7 @@ EARLIER: Mapping[str, Any] = {
     "attention_dropout": 0.0,
     "query_is_key": False,
     "merged_query_key": False,
+    "num_batches": None,
 }
 
 # A trial that completed blew up if its final loss lies above its loss at init by more than this share of it.

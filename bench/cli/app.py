@@ -226,9 +226,12 @@ add_ui_command(app)
 @app.command()
 def validate(suite: SuiteArgument, allow_code: AllowCode = False, as_json: AsJson = False) -> None:
     """Check a suite file and say what it holds; of entries of your own a sample of what `bench check` does, too."""
+    from bench.suite.idle import without_effect
     from bench.suite.kinds import KINDS
 
     loaded = load_to_train(suite, allow_code)
+    for words in without_effect(loaded):
+        say(words)
     counts = {
         "suite": loaded.name,
         **{axis: len(getattr(loaded, axis)) for axis in (*KINDS, "seeds")},

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from bench.models.dropout import Dropout
 
 ROTARY_BASE = 10_000.0  # Su et al. 2021
+NormPlacement = Literal["pre", "post", "deepnorm", "none"]
+DEEPNORM_ROLES = ("value", "output", "mlp_in", "mlp_gate", "mlp_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,9 @@ class Pass:
 class Transformer:
     """A stack of blocks.
 
-    norm_placement: pre (x + f(norm(x)), and a norm after the last block), post (norm(x + f(x))) or none.
+    norm_placement: pre (x + f(norm(x)), and a norm after the last block), post (norm(x + f(x))), deepnorm (norm(a x +
+    f(x)) with a = (2 layers)^(1/4), values, outputs and MLPs starting at (8 layers)^(-1/4) times their deviation; Wang
+    et al. 2022, Fig. 2, of one stack) or none.
     initialisation: gpt2 (std 0.02, divided by sqrt(2 layers) where a block adds to the residual stream) or fan_in (std
     1/sqrt(inputs)). dropout: the rate on embeddings and on what blocks add to the residual stream; attention_dropout:
     that on elements of P. checkpointing: blocks are computed again in the backward pass instead of kept.
@@ -75,7 +79,7 @@ class Transformer:
     mlp_width: int
     mlp: Literal["gelu", "swiglu"]
     norm: Literal["layer", "rms"]
-    norm_placement: Literal["pre", "post", "none"]
+    norm_placement: NormPlacement
     norm_eps: float
     positions: Literal["learned", "rotary", "none"]
     has_biases: bool
@@ -96,6 +100,18 @@ class Transformer:
         return 0.02 / (2 * self.num_layers) ** 0.5 if adds_to_residual else 0.02
 
     @property
+    def shortcut(self) -> float:
+        """The factor on the residual stream where a block adds to it."""
+        return (2 * self.num_layers) ** 0.25 if self.norm_placement == "deepnorm" else 1.0
+
+    def _carried(self, h_BTC: Tensor) -> Tensor:
+        return h_BTC if self.shortcut == 1 else self.shortcut * h_BTC
+
+    def _deepnorm_gain(self, role: str) -> float:
+        is_scaled = self.norm_placement == "deepnorm" and role in DEEPNORM_ROLES
+        return (8 * self.num_layers) ** -0.25 if is_scaled else 1.0
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """One for each block, from the input on."""
         return layers_of("layers", self.num_layers)
@@ -113,7 +129,7 @@ class Transformer:
                 role=role,
                 num_inputs=inputs,
                 num_outputs=outputs,
-                std=self.std(inputs, adds_to_residual=role in ("output", "mlp_out")),
+                std=self.std(inputs, adds_to_residual=role in ("output", "mlp_out")) * self._deepnorm_gain(role),
                 has_bias=self.has_biases,
             )
             for role, (inputs, outputs) in shapes.items()
@@ -188,10 +204,10 @@ class Transformer:
         """Output tokens of one block, and what the mode watches of its attention."""
         x_BTC = self._norm_if("pre", params, layer.prefix + "norm_attention.", h_BTC)
         added_BTC, watched = self._attention(shared, layer, x_BTC, params)
-        h_BTC = h_BTC + shared.dropout(layer.prefix + "attention", added_BTC)
+        h_BTC = self._carried(h_BTC) + shared.dropout(layer.prefix + "attention", added_BTC)
         h_BTC = self._norm_if("post", params, layer.prefix + "norm_attention.", h_BTC)
         x_BTC = self._norm_if("pre", params, layer.prefix + "norm_mlp.", h_BTC)
-        h_BTC = h_BTC + shared.dropout(layer.prefix + "mlp", self._mlp(shared, layer, x_BTC, params))
+        h_BTC = self._carried(h_BTC) + shared.dropout(layer.prefix + "mlp", self._mlp(shared, layer, x_BTC, params))
         return self._norm_if("post", params, layer.prefix + "norm_mlp.", h_BTC), watched
 
     def _attention(self, shared: Pass, layer: Layer, x_BTC: Tensor, params: Tensors) -> tuple[Tensor, Tensor | None]:
@@ -235,7 +251,8 @@ class Transformer:
 
     def _norm_if(self, placement: Literal["pre", "post"], params: Tensors, prefix: str, x_BTC: Tensor) -> Tensor:
         """The norm at `prefix` where the model has its norms at `placement`; else what came."""
-        return self._norm(params, prefix, x_BTC) if self.norm_placement == placement else x_BTC
+        is_there = (self.norm_placement == "pre") if placement == "pre" else self.norm_placement in ("post", "deepnorm")
+        return self._norm(params, prefix, x_BTC) if is_there else x_BTC
 
     def _norm(self, params: Tensors, prefix: str, x_BTC: Tensor) -> Tensor:
         gain_C, bias_C = params[prefix + "gain"], params.get(prefix + "bias")

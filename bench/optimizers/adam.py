@@ -23,6 +23,8 @@ class Adam(Decaying):
     source = "Kingma & Ba 2015, Alg. 1, as torch.optim.Adam"
     sources = ("kingma2015adam",)
 
+    ignores_scale = True
+
     beta1: Annotated[float, Ge(0), Lt(1)] = 0.9
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
     eps: Annotated[float, Gt(0)] = 1e-8

@@ -24,6 +24,7 @@ class Optimizer:
     source: ClassVar[str] = "not stated"
     sources: ClassVar[tuple[str, ...]] = ()  # BibTeX keys of analysis/references/sources.bib, if `source` names any
     revision: ClassVar[int] = 0  # raised when what it trains changes: part of a trial's id, so results never mix
+    ignores_scale: ClassVar[bool] = False  # whether a constant factor on all gradients changes nothing, but for eps
     knobs: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")  # the lane knobs that `update` reads
 
     def init(self, name: str, p: Tensor) -> Tensors:

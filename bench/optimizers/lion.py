@@ -25,6 +25,7 @@ class Lion(Decaying):
 
     source = "Chen et al. 2023, Alg. 2"
     sources = ("chen2023lion",)
+    ignores_scale = True
 
     beta1: Annotated[float, Ge(0), Lt(1)] = 0.9
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.99

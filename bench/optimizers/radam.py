@@ -28,6 +28,7 @@ class RAdam(Adam):
 
     source = "Liu et al. 2020, Alg. 2, as torch.optim.RAdam"
     sources = ("liu2020variance",)
+    ignores_scale = False  # early steps are those of momentum
 
     def update(
         self, name: str, p: Tensor, grad: Tensor, state: Tensors, knobs: Mapping[str, Tensor], step: Tensor

@@ -26,6 +26,7 @@ class RMSprop(Decaying):
 
     source = "Tieleman & Hinton 2012, Lecture 6.5, as torch.optim.RMSprop"
     sources = ("tieleman2012rmsprop",)
+    ignores_scale = True
 
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.9
     eps: Annotated[float, Gt(0)] = 1e-8

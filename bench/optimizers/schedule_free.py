@@ -30,6 +30,7 @@ class ScheduleFreeAdamW(Decaying):
 
     source = "Defazio et al. 2024, Alg. 1, as the authors' AdamWScheduleFree"
     sources = ("defazio2024road",)
+    ignores_scale = True
 
     beta1: Annotated[float, Gt(0), Lt(1)] = 0.9
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.999

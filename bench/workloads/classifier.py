@@ -17,7 +17,7 @@ from bench.models.attention import Mode, Tensors
 from bench.models.classify import HELD_OUT_MEASURES, cross_entropy, measures
 from bench.models.dropout import Dropout
 from bench.models.limits import limit_projections
-from bench.models.transformer import Transformer
+from bench.models.transformer import NormPlacement, Transformer
 from bench.optimizers.layers import Layer
 from bench.workloads.base import Forward, Workload
 
@@ -66,7 +66,7 @@ class Classifier(Workload):
     mlp: Literal["gelu", "swiglu"] | None = None
     mlp_width: Annotated[int, Ge(1)] | None = None
     norm: Literal["layer", "rms"] | None = None
-    norm_placement: Literal["pre", "post", "none"] | None = None
+    norm_placement: NormPlacement | None = None
     has_biases: bool | None = None
     initialisation: Literal["gpt2", "fan_in"] | None = None
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0

@@ -1,6 +1,7 @@
 """In-context linear regression: read pairs (x_i, w . x_i), predict w . x of a query.
 
-x_i, w ~ N(0, I_D); every step sees fresh sequences. Shapes: B batch, T = num_pairs + 1 tokens, D dimension, C channels.
+x_i, w ~ N(0, I_D); every step sees fresh sequences, unless `num_batches` is set. Shapes: B batch, T = num_pairs + 1
+tokens, D dimension, C channels.
 Source: Hong & Lee 2025, Sec. 4.2 and App. C.2: D = 3, N = 20, 5 layers of attention only, SGD, no clipping. They do not
 state the number of steps, the batch, the initial scale, residual connections or how y enters; after Ahn et al. 2024 the
 tokens are (x_i, y_i) with the query's y set to 0, with residual connections.
@@ -40,6 +41,7 @@ class InContextRegression(Workload):
     divide_by_keys divides what attention adds by the number of pairs (also in Ahn et al.'s code). query_is_key, of
     `pass_through`: the query is a key as well, and its value is 0 (in their code: rows are normalised over all tokens).
     merged_query_key: a token is its own key, one matrix for both (theirs too).
+    num_batches: after so many steps the batches come again in their order, 1: full-batch training; None: never.
     initial_gain: weights start as N(0, (init_scale initial_gain)^2 / inputs). 0.1 makes the untrained model predict
     about 0, so the loss at the start, where scores clip, is that of knowing nothing (D); 1 starts at twice that.
     """
@@ -59,6 +61,7 @@ class InContextRegression(Workload):
     divide_by_keys: bool = False
     query_is_key: bool = False
     merged_query_key: bool = False
+    num_batches: Annotated[int, Ge(1)] | None = None
     initial_gain: Annotated[float, Gt(0)] = 0.1
 
     def __post_init__(self) -> None:
@@ -98,7 +101,7 @@ class InContextRegression(Workload):
 
     def batches(self, seeds_S: Tensor, steps_T: Tensor) -> Tensors:
         """{"x": (T, S, B, num_pairs + 1, D), "w": (T, S, B, D)}."""
-        step_T1 = steps_T[:, None]
+        step_T1 = (steps_T if self.num_batches is None else steps_T % self.num_batches)[:, None]
         tokens = (self.batch_size, self.num_pairs + 1, self.dimension)
         return {
             "x": normal(seeds_S, "data.x", step_T1, tokens),

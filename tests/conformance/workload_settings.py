@@ -51,6 +51,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "divide_by_keys": {"divide_by_keys": True},
         "query_is_key": {"query_is_key": True, "embedding": "pass_through"},
         "merged_query_key": {"merged_query_key": True},
+        "num_batches": {"num_batches": 1},
         "initial_gain": {"initial_gain": 0.5},
     },
     "language_modeling": TRANSFORMER

@@ -103,6 +103,7 @@ SHAPES = [
     {},
     {"positions": "rotary", "norm": "rms", "mlp": "swiglu", "has_biases": False},
     {"norm_placement": "post"},
+    {"norm_placement": "deepnorm"},
     {"norm_placement": "none"},
 ]
 
@@ -156,6 +157,23 @@ def test_rotary_positions_tell_the_order():
 def test_norms_are_where_they_are_said_to_be(norm_placement, expected):
     _, params = started(norm_placement=norm_placement)
     assert {name.removesuffix(".gain") for name in params if name.endswith(".gain")} == expected
+
+
+def test_deepnorm_starts_smaller_and_weighs_its_shortcut():
+    """Of values, outputs and MLPs, not of queries and keys. With weights of its own a block is norm(a x + f(x))."""
+    (post, start), (deep, deep_start) = (started(norm_placement=name) for name in ("post", "deepnorm"))
+    for name, p in start.items():
+        is_scaled = name.endswith(".weight") and name.split(".")[2] in ("value", "output", "mlp_in", "mlp_out")
+        factor = (8 * LAYERS) ** -0.25 if is_scaled else 1
+        torch.testing.assert_close(deep_start[name], factor * p, rtol=1e-12, atol=0)
+    assert deep.shortcut == (2 * LAYERS) ** 0.25
+    silent = {
+        name: torch.zeros_like(p) if ".output." in name or ".mlp_out." in name else p for name, p in start.items()
+    }
+    h_BTC = randn(1, BATCH, TOKENS, WIDTH)
+    torch.testing.assert_close(
+        output(deep, silent, h_BTC), output(post, silent, deep.shortcut * h_BTC), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("norm_placement", ["pre", "none"])

@@ -230,3 +230,10 @@ def test_width_matters_for_a_learned_embedding_alone():
     for embedding, channels in (("tokens", 4), ("pass_through", 3)):
         assert count(embedding, 8) == count(embedding, 16) == 5 * 3 * channels**2
     assert count("learned", 8) == 5 * 3 * 8**2 + 4 * 8 + 8
+
+
+def test_batches_come_again_after_as_many_steps_as_are_asked_for():
+    seeds, steps = torch.tensor([0, 1]), torch.arange(5)
+    plain = InContextRegression(batch_size=3).batches(seeds, steps)
+    again = InContextRegression(batch_size=3, num_batches=2).batches(seeds, steps)
+    assert all(torch.equal(again[name], tensor[[0, 1, 0, 1, 0]]) for name, tensor in plain.items())
