@@ -12,21 +12,54 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from analysis.figures.chart_style import GREY, QUIET
 from analysis.tables.html import templates
 from bench.lazy import vl_convert
 
 Spec = dict[str, Any]
 
+_DARK_INK, _DARK_LINE = "#e8e8e8", "#4a4e57"
+# How charts look in the dark, beside the colours that are replaced wherever a specification has them.
+DARK_CONFIG: Spec = {
+    "background": "transparent",
+    **{name: {"labelColor": _DARK_INK, "titleColor": _DARK_INK} for name in ("legend", "header")},
+    "axis": {"labelColor": _DARK_INK, "titleColor": _DARK_INK, "domainColor": _DARK_LINE, "tickColor": _DARK_LINE,
+             "gridColor": "#32363e"},
+    "title": {"color": _DARK_INK, "subtitleColor": "#b4bac3"},
+    "view": {"stroke": _DARK_LINE},
+}  # fmt: skip
+DARK_COLOURS: dict[str, str] = {
+    GREY: "#b4bac3", QUIET: "#3b4049", "#e5e5e5": "#32363e", "#cccccc": _DARK_LINE, "#000000": "#f4f4f4",
+    "#0072B2": "#3d95c9", '"background":"white"': '"background":"transparent"',
+}  # fmt: skip
 
-def interactive_page(charts: Sequence[tuple[str, Spec]], *, title: str) -> str:
+
+def interactive_page(
+    charts: Sequence[tuple[str, Spec]], *, title: str, explored: Sequence[tuple[str, Spec]] = ()
+) -> str:
     """One HTML page of all charts, each a caption and a specification; it loads nothing.
 
-    Panels with two scales pan and zoom. The libraries, 0.9 MB, are in the page once.
+    explored: those with controls of their own, which come first, drawn as they are; in others, panels with two scales
+    pan and zoom. The libraries, 0.9 MB, are in the page once. The page is light or dark as the browser is.
     """
-    # JSON that may stand inside <script>: names such as `</script>` occur.
-    specs = json.dumps([zoomable(spec) for _, spec in charts]).replace("<", "\\u003c")
-    page = templates().get_template("charts.html")
-    return page.render(title=title, captions=[caption for caption, _ in charts], libraries=_libraries(), specs=specs)
+    shown = [*explored, *((caption, zoomable(spec)) for caption, spec in charts)]
+    return (
+        templates()
+        .get_template("charts.html")
+        .render(
+            title=title,
+            captions=[caption for caption, _ in shown],
+            num_explored=len(explored),
+            libraries=_libraries(),
+            specs=_in_a_script([spec for _, spec in shown]),
+            dark=_in_a_script({"config": DARK_CONFIG, "colours": DARK_COLOURS}),
+        )
+    )
+
+
+def _in_a_script(plain: Any) -> str:
+    """JSON that may stand inside <script>: names such as `</script>` occur."""
+    return json.dumps(plain, separators=(",", ":")).replace("<", "\\u003c")
 
 
 @functools.cache

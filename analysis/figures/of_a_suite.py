@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import polars as pl
 
@@ -12,12 +13,15 @@ from analysis.curves import ENTRY, label_of, with_knobs
 from analysis.figures.chart_style import Chart
 from analysis.figures.diverged import diverged_map_chart
 from analysis.figures.diverged_words import diverged_sentence
+from analysis.figures.explore import explore_spec
 from analysis.figures.frames.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
 from analysis.figures.frames.diverged_map import COMPLETED, diverged_map
+from analysis.figures.frames.explored import MAX_VALUES, explored
 from analysis.figures.lr_loss import loss_against_lr
 from analysis.figures.traces import entropy_by_layer, training_behaviour
 from analysis.losses import SCORED_LOSSES, can_score_held_out, choose_loss
 from analysis.subject import Subject, no_traces
+from analysis.text import lr_text
 
 METHODS_PER_FIGURE = 14  # seven colours, each solid and dashed
 
@@ -127,6 +131,22 @@ def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:
             title = "How each trial ended, by learning rate and seed"
             draw = partial(diverged_map_chart, cells, title=title, subtitle=f"{place}\n{_MAP_NOTE}")
             yield Drawn(kind="diverged_map", title=title, place=place, draw=draw, summary=cells)
+
+
+def explored_charts(subject: Subject) -> list[tuple[str, dict[str, Any]]]:
+    """Caption and specification of the explore page's charts, by `parts`; none where traces are not all read."""
+    if not subject.is_measured or subject.trace_lots is no_traces:
+        return []
+    charts, every = [], list(parts(subject.scored))
+    for place, part in every:
+        lots = subject.trace_lots(part["trial_id"].to_list(), None)
+        found = explored(part, lots, max_values=MAX_VALUES // len(every))
+        if found is not None:
+            summary = loss_summary(part)
+            lr = "all" if summary.is_empty() else lr_text(telling_lr(part))
+            caption = f"Traces of every trial: {place}"
+            charts.append((caption, explore_spec(found, lr=lr, caption=caption)))
+    return charts
 
 
 def parts(results: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

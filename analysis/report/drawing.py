@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from analysis.figures.interactive import interactive_page
+from analysis.figures.interactive import Spec, interactive_page
 from analysis.figures.lr_loss import save_spec
 from analysis.figures.of_a_suite import Drawn
-from analysis.report.page import Figure
+from analysis.report.page import CHARTS_FILE, Figure
 from analysis.tables.csv_text import csv_text
 from bench.files import make_folder, write_file
 
-CHARTS_FILE = "charts.html"
-
 
 def write_figures(
-    every: Iterable[tuple[str, Drawn]], out: Path, formats: Collection[str], *, title: str, is_linked: bool
+    every: Iterable[tuple[str, Drawn]],
+    out: Path,
+    formats: Collection[str],
+    *,
+    title: str,
+    is_linked: bool,
+    explored: Callable[[], Sequence[tuple[str, Spec]]] = list,
 ) -> tuple[list[Figure], list[Path]]:
     """Saves every figure as SVG and in these formats, and what it draws as CSV: those of the page, and the paths.
 
-    `every` is the title of its section and the figure. "html" of the formats is one interactive page of all.
+    `every` is the title of its section and the figure. "html" of the formats is one interactive page of all, with what
+    `explored` gives before them.
     """
     folder, used = out / "figures", set[str]()
     figures, charts, written = list[Figure](), [], list[Path]()
@@ -36,7 +41,8 @@ def write_figures(
         charts.append((figures[-1].caption, spec))
         written += paths
     if "html" in formats and charts:
-        written.append(write_file(out / CHARTS_FILE, interactive_page(charts, title=f"{title}: charts")))
+        page = interactive_page(charts, title=f"{title}: explore", explored=explored())
+        written.append(write_file(out / CHARTS_FILE, page))
     return figures, written
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from analysis.curves import curves
 from analysis.figures.lr_loss import FIGURE_FORMATS
-from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
+from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures, explored_charts
 from analysis.losses import has_held_out
 from analysis.report.drawing import write_figures
 from analysis.report.page import (
@@ -76,7 +77,9 @@ def write_report(
     figures = list[Figure]()
     if formats is not None:
         drawn = _drawn(subject, sections)
-        figures, paths = write_figures(drawn, out, formats, title=subject.title, is_linked=is_linked)
+        figures, paths = write_figures(
+            drawn, out, formats, title=subject.title, is_linked=is_linked, explored=partial(explored_charts, subject)
+        )
         written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     return [

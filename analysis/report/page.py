@@ -90,7 +90,7 @@ class Contents:
         return {word: meaning for part in words for word, meaning in part.items()}
 
 
-MANIFEST_FILE = "manifest.json"
+MANIFEST_FILE, CHARTS_FILE = "manifest.json", "charts.html"
 LOSS_SECTION, TRAINING_SECTION, DIVERGENCE_SECTION = "Loss against learning rate", "Training", "Divergence"
 
 
@@ -129,15 +129,26 @@ def html_page(contents: Contents, *, figures: Sequence[Figure], files: Sequence[
     assert {figure.section for figure in figures} <= titles, (titles, [figure.section for figure in figures])
     drawn = {title: "".join(map(figure_html, (one for one in figures if one.section == title))) for title in titles}
     shown = [(title, f"{body}{drawn[title]}") for title, body in chapters if body or drawn[title]]
-    return offline_page(contents.subject.title, contents.lead, shown, is_linked=is_linked)
+    explore = CHARTS_FILE if CHARTS_FILE in files else None
+    return offline_page(contents.subject.title, contents.lead, shown, is_linked=is_linked, explore=explore)
 
 
-def offline_page(title: str, lead: Iterable[str], chapters: Sequence[tuple[str, str]], *, is_linked: bool) -> str:
-    """An HTML page of a title, sentences in plain text and chapters, (title, HTML), which needs nothing else."""
+def offline_page(
+    title: str,
+    lead: Iterable[str],
+    chapters: Sequence[tuple[str, str]],
+    *,
+    is_linked: bool,
+    explore: str | None = None,
+) -> str:
+    """An HTML page of a title, sentences in plain text and chapters, (title, HTML), which needs nothing else.
+
+    explore: the path of the page of traces, which is linked before all chapters.
+    """
     anchors = _anchors(name for name, _ in chapters)
     shown = [(anchor, *chapter) for anchor, chapter in zip(anchors, chapters, strict=True)]
     page = templates().get_template("page.html")
-    return page.render(title=title, lead=list(lead), chapters=shown, is_linked=is_linked)
+    return page.render(title=title, lead=list(lead), chapters=shown, is_linked=is_linked, explore=explore)
 
 
 def _chapters(contents: Contents, files: Sequence[str], *, is_linked: bool) -> Iterable[tuple[str, str]]:

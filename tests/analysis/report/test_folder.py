@@ -236,6 +236,18 @@ def test_page_fits_the_window_of_a_real_browser(report, browser, width):
     assert all(url.startswith(("file:", "data:")) for url in asked)
 
 
+def test_page_prints_as_a_page_and_not_as_a_phones_cards(report, browser):
+    """On A4 less its margins: 182 mm are 688 pixels."""
+    page = browser.new_page(viewport={"width": 688, "height": 1000})
+    page.emulate_media(media="print")
+    page.goto((report[0] / "index.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 688
+    assert page.evaluate("getComputedStyle(document.querySelector('.board tr')).display") == "table-row"
+    assert page.evaluate("getComputedStyle(document.querySelector('.board thead')).display") == "table-header-group"
+    assert page.evaluate("[...document.images].every(image => image.getBoundingClientRect().right <= 688)")
+    assert page.pdf(prefer_css_page_size=True).count(b"/Type /Page\n") < 30
+
+
 @pytest.mark.parametrize(("scheme", "is_light"), [("light", True), ("dark", False)])
 def test_figures_are_dark_where_the_page_is(report, browser, scheme, is_light):
     """Brightness of a corner of the first figure, drawn onto a canvas as the page shows it."""

@@ -1,0 +1,162 @@
+"""The explore page's charts: traces of every trial, chosen by quantity, layer, lr and seed, and a map of all trials.
+
+Specifications of Vega-Lite, with its own controls; draws what analysis/figures/frames/explored.py computes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.figures.chart_style import CROSS, PALETTE
+from analysis.figures.frames.diverged_map import DIVERGED
+from analysis.figures.frames.explored import Explored, in_order
+from analysis.figures.method_looks import looks
+
+Spec = dict[str, Any]
+SMOOTHING = {"none": 0, "3 points": 1, "7 points": 3}  # and how many points to either side
+_ALL = "all"
+_CELL_HEIGHT = 11  # pixels of the map
+_WIDTH, _HEIGHT = 760, 340
+
+
+def explore_spec(found: Explored, *, lr: str, caption: str) -> Spec:
+    """The specification of one chart. lr: the text of the learning rate that is shown first."""
+    methods = found.cells["method"].unique().sort().to_list()
+    lrs = found.cells.sort("lr")["lr_text"].unique(maintain_order=True).to_list()
+    seeds = found.cells["seed"].unique().sort().to_list()
+    colours = [PALETTE[look.colour] for look in looks(methods)]
+    series = [{"i": one["trial"], "q": one["quantity"], "l": one["layer"], "v": one["values"]} for one in found.series]
+    scale = {"domain": methods, "range": colours}
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "description": caption,
+        "datasets": {"series": series, "cells": _map_rows(found)},
+        "params": _controls(found, methods, lrs, seeds, lr),
+        "vconcat": [_traces(found.steps, scale), _map(methods, lrs, seeds)],
+        "resolve": {"scale": {"color": "independent"}},
+        "spacing": 30,
+    }
+
+
+def _controls(found: Explored, methods: list[str], lrs: list[str], seeds: list[int], lr: str) -> list[Spec]:
+    quantities = sorted({one["quantity"] for one in found.series}, key=in_order)
+    layers = sorted({one["layer"] for one in found.series})
+    names = ["mean" if layer < 0 else str(layer) for layer in layers]
+    return [
+        {"name": "STEPS", "value": found.steps},
+        {"name": "LAYERED", "value": found.layered},
+        _select("quantity", quantities, quantities[0]),
+        _select("layer", layers, -1, names=names),
+        _select("lr", [_ALL, *lrs], lr),
+        _select("seed", [_ALL, *seeds], _ALL),
+        _select("method", [_ALL, *methods], _ALL),
+        _select("axis", ["log", "linear"], "log"),
+        _select("smoothing", list(SMOOTHING.values()), 0, names=list(SMOOTHING)),
+    ]
+
+
+def _select(name: str, options: list[Any], value: Any, *, names: list[str] | None = None) -> Spec:
+    labels = {} if names is None else {"labels": names}
+    return {"name": f"p_{name}", "value": value,
+            "bind": {"input": "select", "options": options, "name": f"{name} ", **labels}}  # fmt: skip
+
+
+def _traces(steps: list[int], scale: Spec) -> Spec:
+    is_chosen = (
+        "(p_lr == 'all' || datum.lr == p_lr) && (p_seed == 'all' || datum.s == p_seed)"
+        " && !(isDefined(cell.trial) && length(cell.trial))"
+    )
+    is_layer = "datum.l == p_layer || (datum.l == -1 && indexof(LAYERED, p_quantity) < 0)"
+    tooltip = [
+        {"field": "m", "title": "method"}, {"field": "lr", "title": "lr"}, {"field": "s", "title": "seed"},
+        {"field": "t", "title": "step"}, {"field": "smooth", "title": "value", "format": ".3~g"},
+    ]  # fmt: skip
+    is_bright = {"and": [{"param": "chosen"}, "p_method == 'all' || datum.m == p_method"]}
+    return {
+        "data": {"name": "series"},
+        "transform": [
+            {"filter": f"datum.q == p_quantity && ({is_layer})"},
+            {"calculate": "datum.i", "as": "trial"},
+            {"lookup": "i", "from": {"data": {"name": "cells"}, "key": "trial", "fields": ["m", "lr", "s"]}},
+            {"filter": {"or": [{"param": "cell", "empty": False}, is_chosen]}},
+            {"calculate": "slice(STEPS, 0, length(datum.v))", "as": "t"},
+            {"flatten": ["t", "v"], "as": ["t", "y0"]},
+            {"filter": "isValid(datum.y0)"},
+            *(_window(number) for number in SMOOTHING.values() if number),
+            {"calculate": _smoothed(), "as": "smooth"},
+            {"calculate": "p_axis == 'log' ? (datum.smooth > 0 ? log(datum.smooth) / LN10 : null) : datum.smooth",
+             "as": "y"},
+            {"calculate": "datum.t + 1", "as": "from_one"},
+        ],
+        "params": [{"name": "chosen", "select": {"type": "point", "fields": ["m"]}, "bind": "legend"}],
+        "mark": {"type": "line", "point": {"size": 18, "filled": True}, "strokeWidth": 1.6, "clip": True},
+        "encoding": {
+            "x": {"field": "from_one", "type": "quantitative", "title": "step, counted from 1 (log scale)",
+                  "scale": {"type": "log", "domain": [1, steps[-1] + 1], "nice": False},
+                  "axis": {"format": "~s", "grid": False, "tickCount": 6}},
+            "y": {"field": "y", "type": "quantitative", "title": "the chosen quantity", "scale": {"zero": False},
+                  "axis": {"labelExpr": "p_axis == 'log' ? format(pow(10, datum.value), '.2~g') : datum.label",
+                           "tickCount": 6}},
+            "color": {"field": "m", "type": "nominal", "scale": scale,
+                      "legend": {"orient": "top", "title": None, "columns": 4, "labelLimit": 250}},
+            "detail": {"field": "i"},
+            "opacity": {"condition": {"test": is_bright, "value": 0.9}, "value": 0.07},
+            "tooltip": tooltip,
+        },
+        "width": _WIDTH,
+        "height": _HEIGHT,
+    }  # fmt: skip
+
+
+def _window(number: int) -> Spec:
+    mean = {"op": "mean", "field": "y0", "as": f"y{number}"}
+    return {"window": [mean], "frame": [-number, number], "groupby": ["i"], "sort": [{"field": "t"}]}
+
+
+def _smoothed() -> str:
+    """An expression: the mean that the control asks for."""
+    none, *others = SMOOTHING.values()
+    return "".join(f"p_smoothing == {number} ? datum.y{number} : " for number in others) + f"datum.y{none}"
+
+
+def _map_rows(found: Explored) -> list[Spec]:
+    names = {"method": "m", "lr_text": "lr", "seed": "s", "trial": "trial", "state": "state", "end": "end", "step": "t"}
+    return found.cells.select(*names).rename(names).to_dicts()
+
+
+def _map(methods: list[str], lrs: list[str], seeds: list[int]) -> Spec:
+    """A cell a trial: a click shows its traces above, a click beside all cells those of the controls."""
+    rows = [f"{method}|{seed}" for method in methods for seed in seeds]
+    label = f"split(datum.value, '|')[1] == '{seeds[0]}' ? split(datum.value, '|')[0] : ''"
+    place = {
+        "x": {"field": "lr", "type": "ordinal", "scale": {"domain": lrs}, "title": "learning rate",
+              "axis": {"labelAngle": -45}},
+        "y": {"field": "row", "type": "nominal", "scale": {"domain": rows}, "title": None,
+              "axis": {"labelExpr": label, "ticks": False, "domain": False, "labelLimit": 250}},
+    }  # fmt: skip
+    tooltip = [
+        {"field": "m", "title": "method"}, {"field": "lr"}, {"field": "s", "title": "seed"},
+        {"field": "end", "title": "final loss, clipped at init"}, {"field": "state"},
+        {"field": "t", "title": "diverged at step"},
+    ]  # fmt: skip
+    colour = {"field": "end", "type": "quantitative", "scale": {"scheme": {"name": "viridis", "extent": [0.05, 0.95]}},
+              "legend": {"title": "final loss", "gradientLength": 120}}  # fmt: skip
+    is_picked = {"param": "cell", "empty": False}
+    return {
+        "data": {"name": "cells"},
+        "transform": [{"calculate": "datum.m + '|' + datum.s", "as": "row"}],
+        "title": {"text": "Every trial: a click shows its traces, shift-click several, a double click none",
+                  "anchor": "start", "fontSize": 13},
+        "layer": [
+            {"params": [{"name": "cell", "select": {"type": "point", "fields": ["trial"]}}],
+             "mark": {"type": "rect", "cursor": "pointer"},
+             "encoding": {**place, "color": colour, "tooltip": tooltip,
+                          "stroke": {"condition": {**is_picked, "value": PALETTE[1]}, "value": "transparent"},
+                          "strokeWidth": {"condition": {**is_picked, "value": 3}, "value": 0.5}}},
+            {"transform": [{"filter": f"datum.state == '{DIVERGED}'"}],
+             "mark": {"type": "point", "shape": CROSS, "size": 30, "color": "white", "opacity": 1, "tooltip": None},
+             "encoding": place},
+        ],
+        "width": _WIDTH,
+        "height": {"step": _CELL_HEIGHT},
+    }  # fmt: skip
