@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.box import add_box_commands
 from bench.cli.check import add_check_command
 from bench.cli.cluster import add_cluster_commands
 from bench.cli.compare import add_compare_command
@@ -150,6 +151,7 @@ add_search_commands(app)
 add_cluster_commands(app)
 add_scores_commands(app)
 add_effects_command(app)
+add_box_commands(app)
 add_theory_command(app)
 add_compare_command(app)
 add_export_commands(app)

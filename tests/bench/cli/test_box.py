@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import optuna
 import pytest
 
 from bench.api import load
@@ -116,6 +117,34 @@ def test_the_store_verifies(folder):
     assert "96 of 96 trials have a result" in done.stderr
 
 
+def test_optuna_opens_the_studies_and_making_them_anew_changes_nothing(folder):
+    for _ in range(2):
+        done = run(folder, "optuna", "tiny_box.yaml", "--storage", f"sqlite:///{folder}/studies.db")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"sqlite:///{folder}/studies.db\n"
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder}/studies.db")
+    names = optuna.get_all_study_names(storage)
+    assert len(names) == 3
+    study = optuna.load_study(study_name=next(name for name in names if "relu_kernel" in name), storage=storage)
+    trials = load("tiny_box", store=folder / "store").trials.filter(method="relu_kernel")
+    assert len(study.trials) == 16
+    assert study.user_attrs["seeds"] == [0, 1]
+    for one in study.trials:
+        rows = trials.filter(point=one.user_attrs["point"])
+        assert one.user_attrs["trial_ids"] == rows["trial_id"].to_list()
+        is_diverged = rows["outcome"] == "diverged"
+        losses = [
+            min(initial, initial if diverged else final)
+            for initial, final, diverged in zip(rows["initial_loss"], rows["final_loss"], is_diverged, strict=True)
+        ]
+        assert one.value == pytest.approx(sum(losses) / 2)
+        assert one.params["lr"] == rows["lr"][0]
+        assert ("beta2" in one.params) == (one.params["optimizer"] == "adamw")
+        assert one.params["weight_decay_is_special"] == (rows["weight_decay"][0] == 0)
+    assert study.best_value == min(one.value for one in study.trials)
+    storage.engine.dispose()
+
+
 @pytest.mark.parametrize(
     ("words", "refusal"),
     [
@@ -124,6 +153,10 @@ def test_the_store_verifies(folder):
         (("report", "tiny_box.yaml", "--compare", "paper"), "whose report takes no --compare or --score"),
         (("leaderboard", "tiny_box.yaml", "--loss", "validation"), "without held-out data"),
         (("scores", "tiny_box.yaml"), "draws a box"),
+        (("optuna", "tiny_box.yaml", "--storage", "nonsense"), "'nonsense' is no URL of a database"),
+        (("box", "softmax", "--knobs", "lr,depth"), "--knobs 'depth': required some of lr, warmup_steps"),
+        (("box", "softmax", "--points", "60"), "must be a multiple of num_replicates (8), got 60"),
+        (("box", "softmx"), "did you mean 'softmax'?"),
         (("effects", "tiny_box.yaml"), "has no interventions"),
         (("export", "tiny_box.yaml", "--bundle", "new"), "draws a box"),
     ],
