@@ -95,22 +95,23 @@ def methods_text(
         *_statistics(results),
         *(_UNSEEN if "cliff_wanders" in flags else []),
         *_further(shown, figures),
-        _versions(facts, **has),
+        versions_text(facts, **has),
     ]
 
 
 def _training(own: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
     return [
-        *_what(own, suite),
-        *_optimizers(own, suite),
+        *what_was_trained(own, suite),
+        *optimizers_text(own, suite),
         _grid(own),
-        _decayed(own, suite),
+        decay_text(own, suite),
         *_interventions(suite),
-        _seeds(own),
+        seeds_text(own),
     ]
 
 
-def _what(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
+def what_was_trained(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
+    """Methods, workloads with their settings, and steps."""
     methods = results["method"].unique().sort().to_list()
     text: Text = [
         f"We trained {counted(len(methods), 'attention method')}: ",
@@ -131,7 +132,8 @@ def _what(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
     return [*text, ". "]
 
 
-def _optimizers(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
+def optimizers_text(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
+    """Optimizers and schedules with their constants."""
     optimizers, schedules = (results[name].unique().sort().to_list() for name in ("optimizer", "schedule"))
     return [
         "The optimizer was " if len(optimizers) == 1 else "The optimizers were ",
@@ -147,7 +149,7 @@ def _grid(results: pl.DataFrame) -> str:
     return f"We tried {listed_lrs(results['lr'])}; the other knobs were {', '.join(knobs)}. "
 
 
-def _decayed(results: pl.DataFrame, suite: Mapping[str, Any]) -> str:
+def decay_text(results: pl.DataFrame, suite: Mapping[str, Any]) -> str:
     """What weight decay acted on; empty where there was none, and of optimizers that are not ours."""
     ours = [entry for entry in suite["optimizers"] if ":" not in entry["name"]]
     if not ours or not (results["weight_decay"] != 0).any():
@@ -169,7 +171,7 @@ def _interventions(suite: Mapping[str, Any]) -> Text:
     ]
 
 
-def _seeds(results: pl.DataFrame) -> str:
+def seeds_text(results: pl.DataFrame) -> str:
     counts = {outcome: results.filter(outcome=outcome.value).height for outcome in Outcome}
     lost = sum(count for outcome, count in counts.items() if not outcome.is_result)
     return (
@@ -236,7 +238,8 @@ def _further(shown: Collection[str], figures: Collection[str]) -> Text:
     return text
 
 
-def _versions(manifest: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> str:
+def versions_text(manifest: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> str:
+    """The program, its packages and the hardware."""
     if not has_own:
         return "What versions and hardware the runs were trained with is not recorded."
     if not set(_FACTS) & set(manifest):

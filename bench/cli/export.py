@@ -20,6 +20,7 @@ from bench.cli.shared import (
     find,
     open_store,
     published_numbers,
+    refuse_options,
     say,
     say_missing,
 )
@@ -69,16 +70,23 @@ def export(
         _contribute(suite, contribution.expanduser(), by, about, open_store(store, tracking_uri), allow_code)
         return
     assert bundle is not None
+    from analysis.paper.box_bundle import write_box_bundle
     from analysis.paper.bundle import write_bundle
     from analysis.paper.files import refuse_other_files
-    from bench.results.subjects import read_grid
+    from bench.results.subjects import read_box, read_grid
 
     out, opened = bundle.expanduser(), open_store(store, tracking_uri)
     stored, published = find(suite, opened, allow_code), published_numbers(compare)
     refuse_other_files(out)  # before results are read, which may take long
     why_not = f"{suite}: the answers of searches have no paper bundle; bench report writes them"
-    subject = read_grid(stored, opened, why_not=why_not, score=score, loss=loss, published=published)
-    paths = write_bundle(subject, out, command=_command(subject.name, score=score, loss=loss, compare=compare))
+    command = _command(stored.name, score=score, loss=loss, compare=compare)
+    if stored.suite is not None and stored.suite.box is not None:
+        refuse_options(f"{stored.name} draws a box, whose bundle takes", ("--compare", "--score"), compare, score, loss)
+        subject = read_box(stored.suite, opened, loss=loss)
+        paths = write_box_bundle(subject, out, command=command)
+    else:
+        subject = read_grid(stored, opened, why_not=why_not, score=score, loss=loss, published=published)
+        paths = write_bundle(subject, out, command=command)
     say_missing(subject)
     if subject.manifest is None:
         say("no manifest in the store: versions and hardware are not stated")

@@ -49,7 +49,7 @@ def read_subject(
     Of a box the loss alone counts. Raises UsageError if it holds no trial that ended.
     """
     if stored.suite is not None and stored.suite.box is not None:
-        return _of_box(stored.suite, store, loss=loss)
+        return read_box(stored.suite, store, loss=loss)
     if stored.suite is not None and stored.suite.search is not None:
         return _of_search(stored.suite, store)
     return read_grid(stored, store, score=score, loss=loss, published=published)
@@ -233,8 +233,8 @@ def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
     )
 
 
-def _of_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
-    """The trials of the suite's box."""
+def read_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
+    """The trials of the suite's box. Raises UsageError if the store holds none that ended."""
     places = places_frame(suite)
     wanted = set(places["trial_id"])
     results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted))

@@ -14,6 +14,7 @@ from bench.store import Store, Tracker
 from bench.suite import load_suite
 from bench.training.pack import make_packs
 from bench.training.train import train_pack
+from tests.analysis.latex_documents import compiled, complaints
 from tests.command_line import bench_here
 
 SUITE = """
@@ -91,6 +92,21 @@ def test_the_report_has_page_tables_figures_and_every_trial(folder):
     ]
 
 
+def test_the_bundle_compiles_and_cites_what_it_states(folder):
+    done = run(folder, "export", "tiny_box.yaml", "--bundle", "bundle")
+    assert done.returncode == 0, done.stderr
+    methods = (folder / "bundle" / "methods.md").read_text()
+    for words in (
+        "We trained 3 attention methods: relu",
+        "Every method was trained at the same 16 settings of 4 knobs: lr from 0.0001 to 100 (log-uniform)",
+        "16 points of Sobol's sequence in 4 scrambles [@owen1998scrambling]",
+        "[@dodge2019show; @tang2020showing]",
+        "2 seeds",
+    ):
+        assert words in methods, words
+    assert complaints(compiled(folder / "bundle")) == []
+
+
 def test_python_has_board_trials_and_charts(folder):
     results = load("tiny_box", store=folder / "store")
     assert results.leaderboard.height == 3
@@ -158,7 +174,7 @@ def test_optuna_opens_the_studies_and_making_them_anew_changes_nothing(folder):
         (("box", "softmax", "--points", "60"), "must be a multiple of num_replicates (8), got 60"),
         (("box", "softmx"), "did you mean 'softmax'?"),
         (("effects", "tiny_box.yaml"), "has no interventions"),
-        (("export", "tiny_box.yaml", "--bundle", "new"), "draws a box"),
+        (("export", "tiny_box.yaml", "--bundle", "new", "--compare", "paper"), "draws a box, whose bundle takes no"),
     ],
 )
 def test_what_a_box_has_not_is_refused_in_one_line(folder, words, refusal):

@@ -1,0 +1,145 @@
+"""The paper bundle of a box of knobs: table, figures, methods text, references and every number."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.paper.bibliography import bibtex, keys_of
+from analysis.paper.figures import Saved, save_figures
+from analysis.paper.files import (
+    MAIN,
+    figure_tex,
+    main_tex,
+    preamble_tex,
+    put_in_place,
+    readme,
+    refuse_other_files,
+    write_sums,
+)
+from analysis.paper.imports import divergence_rule
+from analysis.paper.latex import page_floating
+from analysis.paper.methods_text import decay_text, optimizers_text, seeds_text, versions_text, what_was_trained
+from analysis.paper.prose import Cite, Math, Text, cited_keys, text_latex, text_markdown
+from analysis.report.box import box_sections
+from analysis.report.box_folder import box_texts
+from analysis.report.section import Section
+from analysis.scores.box.numbers import BOX_SCORES
+from analysis.scores.box.shares import BUDGET, DELTA
+from analysis.scores.intervals import CONFIDENCE
+from analysis.subject import BoxSubject
+from analysis.tables.box import board_group
+from analysis.tables.csv_text import csv_text
+from analysis.tables.latex import group_latex
+from bench.errors import UsageError
+from bench.files import write_file
+
+_FIGURES = ("robust_share_own", "expected_best", "importance", "profiles")  # points would take a page a method
+
+
+def write_box_bundle(subject: BoxSubject, out: Path, *, command: str) -> list[Path]:
+    """Fills the folder `out` and returns the paths written, `main.tex` first; as `write_bundle` of a grid.
+
+    Raises UsageError if `out` holds anything else than an earlier, unchanged bundle, or no trial has a result.
+    """
+    target = Path(os.path.abspath(out))
+    refuse_other_files(out)
+    if subject.board.is_empty():
+        raise UsageError("there is nothing to export: no trial completed or diverged")
+    sections = box_sections(subject)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+        new = Path(temporary)
+        drawn = [one for section in sections for one in section.figures if one.kind in _FIGURES]
+        figures = save_figures(drawn, new / "figures")
+        _write_numbers(subject, sections, new)
+        _write_text(subject, figures, new)
+        sources = {name: keys for name in BOX_SCORES if (keys := keys_of("score", name))}
+        write_file(new / "README.txt", readme(new, title=subject.title, command=command, uncited={}, sources=sources))
+        write_sums(new)
+        names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
+        put_in_place(new, target)
+    return [out / MAIN, *(out / name for name in names if name != MAIN)]
+
+
+def box_methods_text(subject: BoxSubject) -> Text:
+    """What was trained, the box and its design, divergence, scores, intervals, importance, versions and hardware."""
+    plain, results = subject.plain_manifest, subject.results
+    suite = {**dict.fromkeys(("workloads", "methods", "optimizers", "schedules"), ()), **plain.get("suite", {})}
+    return [
+        *what_was_trained(results, suite),
+        *optimizers_text(results, suite),
+        f"Every method was trained at the same {subject.points.height} settings of {len(subject.knobs)} knobs: ",
+        str(subject.facts["box"]),
+        Cite(keys=keys_of("statistic", "scrambled_points")),
+        ". ",
+        decay_text(results, suite),
+        seeds_text(results),
+        divergence_rule(has_own=True, has_imported=False) + " ",
+        *_score_text(),
+        *_interval_text(),
+        "Importance of knobs is by functional ANOVA of random forests and by PED-ANOVA for the best tenth of the box",
+        Cite(keys=keys_of("statistic", "knob_importance")),
+        ", with intervals by the jackknife over replicates. ",
+        versions_text(plain, has_own=True, has_imported=False),
+    ]
+
+
+def _score_text() -> Text:
+    return [
+        "The robust share of a method is the share of its runs, mean over seeds, whose final loss ",
+        Math(formula=r"\ell"),
+        " is at most ",
+        Math(formula=r"\ell^* + \delta\,(\ell_0 - \ell^*)"),
+        f" with delta = {DELTA:g}, where ",
+        Math(formula=r"\ell_0"),
+        " is the loss of its seed at init and ",
+        Math(formula=r"\ell^*"),
+        f" what the best of {BUDGET} random draws is expected to reach with that seed, the mean over all subsets of so "
+        "many settings",
+        Cite(keys=keys_of("score", f"expected_best_{BUDGET}")),
+        f". The expected best of {BUDGET} draws that tables show is of the mean loss over seeds. ",
+    ]
+
+
+def _interval_text() -> Text:
+    return [
+        f"Brackets are two-sided {CONFIDENCE:.0%} intervals by Student's t: the variance is that of the jackknife over "
+        "replicates of the design",
+        Cite(keys=keys_of("statistic", "jackknife")),
+        " plus what seeds do to all settings alike, with Satterthwaite's degrees of freedom; of shares the interval is "
+        "Wilson's with that error. Methods were compared in pairs, at the same settings with the same seeds, the "
+        "p-values corrected by Holm's method",
+        Cite(keys=keys_of("statistic", "holm")),
+        "; ranks are the ranges that this leaves possible",
+        Cite(keys=keys_of("statistic", "rank_ranges")),
+        ". ",
+    ]
+
+
+def _write_numbers(subject: BoxSubject, sections: Sequence[Section], folder: Path) -> None:
+    """Every number behind the table and the figures, with all digits."""
+    texts = box_texts(subject)
+    write_file(folder / "numbers.csv", texts["box_trials.csv"])
+    write_file(folder / "leaderboard.csv", texts["box.csv"])
+    if subject.manifest is not None:
+        write_file(folder / "manifest.json", subject.manifest)
+    (folder / "scores").mkdir()
+    for name, frame in ((name, frame) for section in sections for name, frame in section.frames.items()):
+        write_file(folder / "scores" / name, csv_text(frame))
+
+
+def _write_text(subject: BoxSubject, figures: Sequence[Saved], folder: Path) -> None:
+    """The document with its table, the paragraph and its references."""
+    text, group = box_methods_text(subject), board_group(subject.board)
+    (folder / "tables").mkdir()
+    write_file(folder / "tables" / "box.tex", group_latex(group, label="box", floating=page_floating(group)))
+    write_file(folder / "methods.tex", text_latex(text))
+    write_file(folder / "methods.md", text_markdown(text))
+    write_file(folder / "references.bib", bibtex(cited_keys(text)))
+    write_file(folder / "preamble.tex", preamble_tex())
+    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn) for one in figures]
+    write_file(folder / "figures.tex", "\n".join(shown))
+    write_file(folder / MAIN, main_tex(["tables/box.tex"], title=subject.title, has_references=True))
