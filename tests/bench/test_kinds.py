@@ -34,7 +34,7 @@ FURTHER = (
         'base="bench.interventions.base:Intervention"),\n',
         '    "curricula": Kind(word="curriculum", entries=SCHEDULES, base="bench.optimizers.schedules:Schedule"),\n',
     ),
-    ("bench/suite/suite.py", "    knobs: KnobGrid\n", "    curricula: Entries = ()\n"),
+    ("bench/suite/suite.py", "    knobs: SerializeAsAny[KnobGrid]\n", "    curricula: Entries = ()\n"),
 )
 PROGRAM = """
 import json, sys

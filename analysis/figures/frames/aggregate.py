@@ -51,6 +51,7 @@ TRACE_PANELS: dict[str, Panel] = {
 NO_PANEL = {
     "entropy_std", "least_head_entropy", UNIFORM_ENTROPY, "logit_variance", "max_logit", "val_calibration_error",
 }  # fmt: skip
+NO_PANEL_BY_ROLE = ("weight_norm_", "gradient_norm_", "update_norm_")  # relative updates say it, a panel a role
 
 # Of the seeds of a line's method at the lr that is drawn: how many diverged, of how many with a result, and when.
 DIVERGED_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -135,9 +136,9 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
 
 
 def trace_panels(quantities: Iterable[str]) -> dict[str, Panel]:
-    """TRACE_PANELS, and a panel for each other of the quantities that is not in NO_PANEL."""
+    """TRACE_PANELS, and a panel for each other of the quantities that is not in NO_PANEL, nor by role of parameters."""
     known = NO_PANEL.union(*(panel.reads for panel in TRACE_PANELS.values()))
-    others = sorted(set(quantities) - known)
+    others = sorted(name for name in set(quantities) - known if not name.startswith(NO_PANEL_BY_ROLE))
     return TRACE_PANELS | {name: Panel(title=name, axis=name, reads=(name,)) for name in others}
 
 

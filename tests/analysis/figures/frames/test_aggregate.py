@@ -13,6 +13,7 @@ from analysis.figures.frames.aggregate import (
     loss_summary,
     plot_limits,
     telling_lr,
+    trace_panels,
     trace_summary,
 )
 from bench.errors import UsageError
@@ -202,3 +203,8 @@ def test_collapse_is_the_first_step_below_a_tenth_of_the_entropy_of_uniform_rows
     ).with_columns(uniform_entropy=pl.when(method="d").then(0.7))
     found = collapses(rows.sample(fraction=1, shuffle=True, seed=0), ["method", "outcome"], num_keys=20)
     assert found.select("method", "step").rows() == [("a", 2), ("c", 0)]
+
+
+def test_norms_by_role_have_no_panels_of_their_own_and_other_probes_have():
+    measured = ["weight_norm_query", "update_norm_mlp", "relative_update_query", "edge_ratio"]
+    assert [name for name in trace_panels(measured) if name in measured] == ["edge_ratio", "relative_update_query"]
