@@ -30,7 +30,7 @@ from analysis.scores.box.numbers import BOX_SCORES
 from analysis.scores.box.shares import BUDGET, DELTA
 from analysis.scores.intervals import CONFIDENCE
 from analysis.subject import BoxSubject
-from analysis.tables.box import board_group
+from analysis.tables.box import paper_group
 from analysis.tables.csv_text import csv_text
 from analysis.tables.latex import group_latex
 from bench.errors import UsageError
@@ -133,7 +133,7 @@ def _write_numbers(subject: BoxSubject, sections: Sequence[Section], folder: Pat
 
 def _write_text(subject: BoxSubject, figures: Sequence[Saved], folder: Path) -> None:
     """The document with its table, the paragraph and its references."""
-    text, group = box_methods_text(subject), board_group(subject.board)
+    text, group = box_methods_text(subject), paper_group(subject.board)
     (folder / "tables").mkdir()
     write_file(folder / "tables" / "box.tex", group_latex(group, label="box", floating=page_floating(group)))
     write_file(folder / "methods.tex", text_latex(text))

@@ -50,6 +50,13 @@ def board_group(board: pl.DataFrame) -> Group:
     return _grouped("Robust to the box", board, *map(_scored, names), _diverged(), ("Flags", flags), note=BOARD_NOTE)
 
 
+def paper_group(board: pl.DataFrame) -> Group:
+    """As `board_group`, without what a page has no room for."""
+    assert board.columns == list(BOX_COLUMNS)
+    names = ("robust_share", f"expected_best_{BUDGET}", "tuning_gap")
+    return _grouped("Robust to the box", board, *map(_scored, names), _diverged(), note=BOARD_NOTE)
+
+
 def quantile_group(board: pl.DataFrame) -> Group:
     """Losses at quantiles of the box, and without tuning."""
     names = (*(f"loss_q{round(100 * quantile)}" for quantile in QUANTILES), "loss_untuned")
