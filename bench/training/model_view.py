@@ -60,7 +60,8 @@ def scales_of(method: Method, params: Tensors, buffers: Tensors, layer: Layer) -
     own = [tuple(part(tensors, f"{layer.prefix}{role}.") for tensors in (params, buffers)) for role in roles]
     weights = [method.linear(role).weight(*tensors) for role, tensors in zip(roles, own, strict=True) if tensors[0]]
     if len(weights) < len(roles):  # a token is its own key
-        weights.append(torch.eye(len(weights[0])).to(weights[0]))
+        query_IO = weights[0]
+        weights.append(torch.eye(len(query_IO), dtype=query_IO.dtype, device=query_IO.device))
     state = method_state(params, buffers, layer.prefix)
     gamma_query, gamma_key = method.gammas(state, own[0][0], own[1][0]) or (None, None)
     return Scales(weight_query_IO=weights[0], weight_key_IO=weights[1], gamma_query=gamma_query, gamma_key=gamma_key)
