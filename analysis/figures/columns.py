@@ -13,8 +13,8 @@ from typing import Any
 
 from analysis.figures.chart_style import Chart
 from analysis.figures.fonts import FAMILY, register_font, with_font
+from analysis.figures.same_bytes import pdf_of, svg_of
 from bench.files import write_file
-from bench.lazy import vl_convert
 
 COLUMN_INCHES = 3.25
 PAGE_INCHES = 6.75
@@ -43,7 +43,7 @@ def save_at_width(chart: Chart, folder: Path, name: str, inches: float) -> list[
     high = wide * height / width
     paths = {form: folder / f"{name}.{form}" for form in FORMATS}
     # A unit of the SVG becomes a point of the PDF.
-    write_file(paths["pdf"], vl_convert.svg_to_pdf(_resized(svg, f"{wide:.3f}", f"{high:.3f}")))
+    write_file(paths["pdf"], pdf_of(_resized(svg, f"{wide:.3f}", f"{high:.3f}")))
     sized = with_font(_resized(svg, f"{wide:.3f}pt", f"{high:.3f}pt"))
     write_file(paths["svg"], sized)
     return list(paths.values())
@@ -70,13 +70,13 @@ def _fitted(spec: Spec, panels: list[tuple[Spec, float, float]], target: float) 
     for view, width, height in panels:
         view.update(width=width, height=height)
     in_row, factor = _row_width(spec), 1.0
-    svg = vl_convert.vegalite_to_svg(spec)
+    svg = svg_of(spec)
     for _ in range(_ROUNDS if panels else 0):
         factor += (target - _size(svg)[0]) / in_row
         for view, width, height in panels:
             view["width"] = max(_LEAST_PANEL, width * factor)
             view["height"] = height * min(1.0, max(_LEAST_SHRINK, factor))
-        svg = vl_convert.vegalite_to_svg(spec)
+        svg = svg_of(spec)
         if abs(_size(svg)[0] / target - 1) < _TOLERANCE - 1:
             break
     return svg

@@ -21,6 +21,7 @@ from analysis.figures.chart_style import (
     styled,
 )
 from analysis.figures.frames.aggregate import LOSS_COLUMNS
+from analysis.figures.same_bytes import pdf_of, svg_of
 from analysis.losses import SCORED_LOSSES
 from bench.errors import UsageError
 from bench.files import write_file
@@ -33,7 +34,7 @@ PNG_SCALE = 2  # pixels of a PNG for one of the SVG
 DRAWN_FORMATS: dict[str, Callable[[str], bytes]] = {
     "svg": str.encode,
     "png": lambda svg: vl_convert.svg_to_png(svg, scale=PNG_SCALE),
-    "pdf": lambda svg: vl_convert.svg_to_pdf(svg),
+    "pdf": pdf_of,
 }
 FIGURE_FORMATS = (*DRAWN_FORMATS, "html")  # of a report: HTML is one interactive page of all charts
 
@@ -81,7 +82,7 @@ def save_spec(spec: dict[str, Any], folder: Path, name: str, formats: Collection
     unknown = [form for form in formats if form not in DRAWN_FORMATS]
     if unknown:
         raise UsageError(f"can't save a figure as {unknown[0]!r}; formats are {', '.join(DRAWN_FORMATS)}")
-    svg = vl_convert.vegalite_to_svg(spec)
+    svg = svg_of(spec)
     paths = []
     for form, draw in DRAWN_FORMATS.items():
         if form == "svg" or form in formats:

@@ -6,8 +6,9 @@ The entries are in references/sources.bib; fields that could not be checked are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -22,6 +23,7 @@ from bench.workloads import WORKLOADS
 Keys = tuple[str, ...]
 
 THIS_PROJECT = "this project"
+OWN_KEY = "attentionrobustnessbench"
 _EQUAL_VARIANCES: Keys = ("pitman1939note", "morgan1939test")  # of paired samples
 
 # Whose classes carry their keys as `sources`; where they have none, `source` says what they are instead.
@@ -100,7 +102,19 @@ def bib_entries() -> dict[str, str]:
     return {text.partition("{")[2].partition(",")[0]: text for text in texts}
 
 
-def bibtex(keys: Iterable[str]) -> str:
-    """The entries of these keys, each once, in alphabetical order of the keys."""
-    entries = bib_entries()
+def own_entry(manifest: Mapping[str, Any]) -> str:
+    """BibTeX text of this program, under OWN_KEY: the version that trained the results, and the year, if it is known."""
+    fields = {
+        "author": "{The contributors of attention-robustness-bench}",
+        "title": "attention-robustness-bench: How Robust Is an Attention Method to Its Hyperparameters?",
+        "version": str(manifest.get("bench", "")),
+        "year": str(manifest.get("written", ""))[:4],
+    }
+    lines = [f"  {name:<9} = {{{text}}}" for name, text in fields.items() if text]
+    return "\n".join([f"@software{{{OWN_KEY},", ",\n".join(lines), "}"])
+
+
+def bibtex(keys: Iterable[str], manifest: Mapping[str, Any]) -> str:
+    """The entries of these keys, each once, in alphabetical order of the keys; that of this program as of a manifest."""
+    entries = bib_entries() | {OWN_KEY: own_entry(manifest)}
     return "\n\n".join(entries[key] for key in sorted(set(keys))) + "\n"

@@ -83,7 +83,7 @@ def box_methods_text(subject: BoxSubject) -> Text:
         "Importance of knobs is by functional ANOVA of random forests and by PED-ANOVA for the best tenth of the box",
         Cite(keys=keys_of("statistic", "knob_importance")),
         ", with intervals by the jackknife over replicates. ",
-        versions_text(plain, has_own=True, has_imported=False),
+        *versions_text(plain, has_own=True, has_imported=False),
     ]
 
 
@@ -138,7 +138,7 @@ def _write_text(subject: BoxSubject, figures: Sequence[Saved], folder: Path) -> 
     write_file(folder / "tables" / "box.tex", group_latex(group, label="box", floating=page_floating(group)))
     write_file(folder / "methods.tex", text_latex(text))
     write_file(folder / "methods.md", text_markdown(text))
-    write_file(folder / "references.bib", bibtex(cited_keys(text)))
+    write_file(folder / "references.bib", bibtex(cited_keys(text), subject.plain_manifest))
     write_file(folder / "preamble.tex", preamble_tex())
     shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn) for one in figures]
     write_file(folder / "figures.tex", "\n".join(shown))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -62,9 +63,8 @@ def write_bundle(subject: Subject, out: Path, *, command: str = "analysis.paper.
         shown = _write_numbers(subject, sections, new)
         text = _methods(subject, imported, shown, {one.drawn.kind for one in figures})
         sources = {name: keys for name in shown if (keys := keys_of("score", name))}
-        _write_text(
-            text, new, tables, figures, title=subject.title, keys=[key for keys in sources.values() for key in keys]
-        )
+        keys = [key for keys in sources.values() for key in keys]
+        _write_text(text, new, tables, figures, title=subject.title, keys=keys, manifest=subject.plain_manifest)
         uncited = _uncited(subject, imported)
         write_file(
             new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, sources=sources)
@@ -135,11 +135,12 @@ def _write_text(
     *,
     title: str,
     keys: Iterable[str],
+    manifest: Mapping[str, Any],
 ) -> None:
     """The paragraph, its references and those of `keys`, and the document that holds everything."""
     write_file(folder / "methods.tex", text_latex(text))
     write_file(folder / "methods.md", text_markdown(text))
-    write_file(folder / "references.bib", bibtex([*cited_keys(text), *keys]))
+    write_file(folder / "references.bib", bibtex([*cited_keys(text), *keys], manifest))
     write_file(folder / "preamble.tex", preamble_tex())
     shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn) for one in figures]
     write_file(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(shown)))

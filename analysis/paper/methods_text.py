@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.blown_up import with_blown_up
 from analysis.losses import SCORED_LOSSES
-from analysis.paper.bibliography import keys_of
+from analysis.paper.bibliography import OWN_KEY, keys_of
 from analysis.paper.imports import divergence_rule, imported_text
 from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.intervals import CONFIDENCE
@@ -95,7 +95,7 @@ def methods_text(
         *_statistics(results),
         *(_UNSEEN if "cliff_wanders" in flags else []),
         *_further(shown, figures),
-        versions_text(facts, **has),
+        *versions_text(facts, **has),
     ]
 
 
@@ -238,24 +238,25 @@ def _further(shown: Collection[str], figures: Collection[str]) -> Text:
     return text
 
 
-def versions_text(manifest: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> str:
+def versions_text(manifest: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:
     """The program, its packages and the hardware."""
     if not has_own:
-        return "What versions and hardware the runs were trained with is not recorded."
+        return ["What versions and hardware the runs were trained with is not recorded."]
     if not set(_FACTS) & set(manifest):
-        return "Versions and hardware were not recorded."
+        return ["Versions and hardware were not recorded."]
     packages = manifest.get("packages", {})
     versions = [f"{name} {packages[name]}" for name in _OUR_PACKAGES if name in packages]
     facts = {name: str(manifest[name]).replace("`", "") for name in _FACTS if name in manifest}
     commit, _, changes = facts["git"].partition("+") if "git" in facts else ("", "", "")
     is_commit = len(commit) == _COMMIT_DIGITS
     commit = f" (commit {commit[:12]}{' with changes' if changes else ''})" if is_commit else ""
-    said = "For our own trials we used" if has_imported else "We used"
-    said += f" attention-robustness-bench {facts['bench']}{commit}" if "bench" in facts else ""
-    said += "".join(f", {one}" for one in ([f"Python {facts['python']}"] if "python" in facts else []) + versions)
+    used: Text = ["For our own trials we used" if has_imported else "We used"]
+    if "bench" in facts:
+        used += [f" attention-robustness-bench {facts['bench']}", Cite(keys=(OWN_KEY,)), commit]
+    said = "".join(f", {one}" for one in ([f"Python {facts['python']}"] if "python" in facts else []) + versions)
     hardware = ", ".join(facts[name] for name in ("device", "cpu") if name in facts)
     said += f", on {hardware}" if hardware else ""
-    return said + (f"; {facts['precision']}." if "precision" in facts else ".")
+    return [*used, said + (f"; {facts['precision']}." if "precision" in facts else ".")]
 
 
 def _constants(suite: Mapping[str, Any], kind: str) -> dict[str, str]:

@@ -125,7 +125,7 @@ def test_entries_are_complete_and_balanced():
 
 
 def test_bibtex_holds_each_key_once_in_order():
-    text = bibtex(["vaswani2017attention", "holm1979simple", "vaswani2017attention"])
+    text = bibtex(["vaswani2017attention", "holm1979simple", "vaswani2017attention"], {})
     assert re.findall(r"^@\w+\{(\w+),", text, flags=re.MULTILINE) == ["holm1979simple", "vaswani2017attention"]
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from analysis.figures.frames.aggregate import telling_lr
-from analysis.paper.bibliography import bib_entries, keys_of
+from analysis.paper.bibliography import OWN_KEY, bib_entries, keys_of
 from analysis.paper.bundle import write_bundle
 from analysis.paper.files import SUMS_FILE
 from analysis.references import load
@@ -93,12 +93,25 @@ def test_references_are_what_is_cited_and_what_the_scores_follow_and_all_that_is
     assert {"pitman1939note", "morgan1939test"} <= followed
     held = set(re.findall(r"^@\w+\{(\w+),", (out / "references.bib").read_text(), flags=re.MULTILINE))
     assert held == cited | followed
-    assert cited <= set(bib_entries())
+    assert cited - {OWN_KEY} <= set(bib_entries())
     assert "    final_loss_spread: pitman1939note, morgan1939test\n" in (out / "README.txt").read_text()
     for name in re.findall(r"\\input\{(.*?)\}", (out / "main.tex").read_text()):
         assert (out / f"{name}.tex").is_file()
     for name in re.findall(r"\\includegraphics\{(.*?)\}", (out / "figures.tex").read_text()):
         assert (out / name).is_file()
+
+
+def test_the_program_is_cited_with_its_version(bundle):
+    out, _ = bundle
+    references = (out / "references.bib").read_text()
+    assert "@software{attentionrobustnessbench," in references
+    assert "version   = {0.1.0}" in references
+    assert r"attention-robustness-bench 0.1.0~\cite{attentionrobustnessbench}" in (out / "methods.tex").read_text()
+
+
+def test_equal_results_give_equal_bytes(tmp_path):
+    sums = [small(tmp_path / name)[0].parent / SUMS_FILE for name in ("one", "two")]
+    assert sums[0].read_text() == sums[1].read_text()
 
 
 def test_scores_from_traces_are_cited_where_traces_were_measured(tmp_path, data):
