@@ -103,7 +103,7 @@ def bib_entries() -> dict[str, str]:
 
 
 def own_entry(manifest: Mapping[str, Any]) -> str:
-    """BibTeX text of this program, under OWN_KEY: the version that trained the results, and the year, if it is known."""
+    """BibTeX text of this program, under OWN_KEY: the version that trained the results, and the year, if known."""
     fields = {
         "author": "{The contributors of attention-robustness-bench}",
         "title": "attention-robustness-bench: How Robust Is an Attention Method to Its Hyperparameters?",
@@ -115,6 +115,6 @@ def own_entry(manifest: Mapping[str, Any]) -> str:
 
 
 def bibtex(keys: Iterable[str], manifest: Mapping[str, Any]) -> str:
-    """The entries of these keys, each once, in alphabetical order of the keys; that of this program as of a manifest."""
+    """The entries of these keys, each once, in alphabetical order of the keys; this program's is that of a manifest."""
     entries = bib_entries() | {OWN_KEY: own_entry(manifest)}
     return "\n\n".join(entries[key] for key in sorted(set(keys))) + "\n"
