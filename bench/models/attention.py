@@ -111,8 +111,9 @@ def observe_attention(
         q_BHTD, k_BHTD = widened(q_BHTD), widened(k_BHTD)
         num_batch, num_heads = q_BHTD.shape[:2]
         num_logits = mask.allowed_QK.numel()
-        heads_step = _largest_divisor(num_heads, most // num_logits)
-        batch_step = _largest_divisor(num_batch, most // (num_logits * num_heads))
+        # Heads first: a least over heads of means over the batch is not the mean of those of parts of the batch.
+        heads_step = _largest_divisor(num_heads, most // (num_logits * num_batch))
+        batch_step = _largest_divisor(num_batch, most // (num_logits * heads_step))
         parts = []
         for h in range(0, num_heads, heads_step):
             own = {name: _of_heads(x, h, heads_step, num_heads) for name, x in state.items()}

@@ -43,7 +43,7 @@ def queries_and_keys(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, 
 
 @pytest.mark.parametrize("num_matrices", [0, 1, 2, 3, 5, 6, 12, 23])
 def test_observing_in_parts_equals_observing_at_once(monkeypatch, num_matrices):
-    """Room for so many matrices of logits: parts of heads, then of the batch; one at least."""
+    """Room for so many matrices of logits: parts of heads, and of a head's batch; one at least."""
     at_once = observe_attention(PROBES, Tempered(), *queries_and_keys(), MASK, STATE)
     sizes = []
 
@@ -58,6 +58,17 @@ def test_observing_in_parts_equals_observing_at_once(monkeypatch, num_matrices):
     assert sum(sizes) == BATCH * HEADS
     assert max(sizes) <= max(1, num_matrices)
     assert len(sizes) > 1
+
+
+@pytest.mark.parametrize("num_matrices", [1, 2, 4, 6, 12])
+def test_the_least_head_in_parts_is_the_least_of_the_whole_batch(monkeypatch, num_matrices):
+    """Where another head is the least in every example: the mean of the leasts of parts would be less."""
+    state = STATE | {"own": torch.ones(HEADS, 1, 1, dtype=torch.float64)}
+    q, k = queries_and_keys()
+    q = q * torch.where(torch.arange(BATCH)[:, None, None, None] == torch.arange(HEADS)[:, None, None], 20, 1)
+    at_once = observe_attention(PROBES, Tempered(), q, k, MASK, state)
+    monkeypatch.setattr(attention, "MAX_OBSERVED_ELEMENTS", num_matrices * TOKENS**2)
+    torch.testing.assert_close(observe_attention(PROBES, Tempered(), q, k, MASK, state), at_once, rtol=1e-13, atol=0)
 
 
 def test_parts_under_vmap_equal_a_loop(monkeypatch):
