@@ -15,6 +15,7 @@ from scipy.stats import spearmanr
 
 from bench.cli.app import app
 from bench.entry import load_class
+from bench.suite import find_suite, load_suite
 from bench.suite.catalog import LISTS
 from tests.documentation import PART, ROOT, made_anew, readmes
 
@@ -250,3 +251,22 @@ def test_the_citation_names_this_version():
     assert citation["version"] == project["version"]
     assert project["name"] in citation["title"]
     assert (ROOT / project["readme"]).is_file()
+
+
+def test_every_message_that_has_advice_is_printed_somewhere():
+    rows = (ROOT / "suites/README.md").read_text(encoding="utf-8").partition("| message | what to do |")[2]
+    messages = re.findall(r"^\| `(.+?)` \|", rows.partition("\n\n")[0], flags=re.MULTILINE)
+    assert len(messages) > 15
+    paths = [path for room in ("bench", "analysis") for path in ROOT.glob(f"{room}/**/*.py")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    assert [message for message in messages if message not in code] == []
+
+
+def test_trials_of_suites_with_times_are_those_of_the_committed_results():
+    rows = (ROOT / "suites/README.md").read_text(encoding="utf-8").partition("| suite | trials | seconds | on |")[2]
+    found = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", rows.partition("\n\n")[0], flags=re.MULTILINE))
+    assert int(found.pop("quickstart")) == load_suite(find_suite("quickstart")).num_trials
+    assert len(found) == 7
+    for name, num_trials in found.items():
+        with (ROOT / f"suites/results/{name}/curves.csv").open(encoding="utf-8") as file:
+            assert sum(1 for _ in csv.DictReader(file)) == int(num_trials), name
