@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import polars, torch
-from bench.training.chunk import Chunk, held_out_parts
+from bench.training.chunk import MAX_STEPS, Chunk, held_out_parts
 from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable, trace
+from bench.training.fused.trainer import fused_trainer
 from bench.training.history import History
 from bench.training.inductor import Compiling, Inductor, Uncompiled
 from bench.training.interventions import kinds_of
@@ -66,8 +67,11 @@ class PackRun:
         self._history = History(pack, self.program.workload, device=self.device, dtype=self._dtype)
         self._living = Living(self.program, pack, device=self.device, dtype=self._dtype)
         # Where a trace is captured or compiled, that takes longer than it was tried for.
-        self._can_leave = self.device.type == "cpu" and compiling != "always"
-        self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=self.num_steps)
+        self._fused = None if compiling == "always" else fused_trainer(self.program, self.device, self._dtype)
+        self._can_leave = self.device.type == "cpu" and compiling != "always" and not self.is_fused
+        # The fused program makes its own data: here are those of the steps that are observed.
+        num_data_steps = 1 if self.is_fused else self.num_steps
+        self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=num_data_steps)
         self._chunk = self._data.tensors
         self._fixed = {name: tensor[0].clone() for name, tensor in self._chunk.items()}  # the batches of step 0
         self._held_out = held_out_parts(self.program.workload, self.device, self._dtype)
@@ -90,6 +94,11 @@ class PackRun:
     def standing(self) -> dict[str, tuple[float, float]]:
         """By trial id its last loss and its least mean entropy so far, NaN where it has none."""
         return self._history.standing(self.step)
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether the program of bench.training.fused computes the steps."""
+        return self._fused is not None
 
     @property
     def uncompiled(self) -> tuple[Uncompiled, ...]:
@@ -141,8 +150,7 @@ class PackRun:
                 calls_left = (self.num_steps - self.step) * self._num_parts
                 if self._living.leave_where_it_pays(self.step_cost, calls_left=calls_left):
                     self._compile()
-            self._data.fill(self.step)
-            self._run_to(min(self._data.end(self.step), stop))
+            self._run_to(min(self._end_of_round(), stop))
             if self.num_diverged == len(self.pack.trials):
                 self.step = self.num_steps  # nothing is left to train
             if self.done:
@@ -249,6 +257,11 @@ class PackRun:
     def _measure_initial_loss(self) -> None:
         """Mean loss of the untrained model over as many batches as the final loss is a mean of, dropout as in that."""
         num_batches = self._history.loss_window
+        if self._fused is not None:
+            loss_TC = self._fused.losses(self._lanes, self._knobs, num_steps=num_batches)
+            self._history.tensors["initial_loss"].copy_(self._living.placed(loss_TC.double().mean(dim=0)))
+            self._is_measured = True
+            return
         arguments = (self._lanes, self._chunk, self._counters["step"], self._counters["part"])
         loss_L = torch.zeros_like(self._history.tensors["initial_loss"])
         num_calls = num_batches * self._num_parts
@@ -285,13 +298,30 @@ class PackRun:
 
     def _run_to(self, end: int) -> None:
         due = {name: set(each.steps) for name, each in self._history.observations.items()}
-        for step in range(self.step, end):
-            self.step = step
+        observed = set().union(*due.values())
+        while self.step < end:
             self._evaluate_if_due()
-            for name in (name for name, steps in due.items() if step in steps):
+            if self.step in observed or not self.is_fused:
+                self._data.fill(self.step)
+            for name in (name for name, steps in due.items() if self.step in steps):
                 self._observe_once[name]()
-            self._step_once()
-        self.step = end
+            if self.is_fused:
+                looks = observed | self._history.eval_rows.keys()
+                self._train_fused(min([end, *(step for step in looks if self.step < step < end)]) - self.step)
+            else:
+                self._step_once()
+                self.step += 1
+
+    def _end_of_round(self) -> int:
+        """The step before which the clock is read again."""
+        return (self.step // MAX_STEPS + 1) * MAX_STEPS if self.is_fused else self._data.end(self.step)
+
+    def _train_fused(self, num_steps: int) -> None:
+        assert self._fused is not None
+        places_C, tensors = self._living.places_C, self._history.tensors
+        self._fused.train(self._lanes, self._knobs, tensors, places_C, first_step=self.step, num_steps=num_steps)
+        self.step += num_steps
+        self._counters["step"].fill_(self.step)
 
     def _compile(self) -> None:
         """Make what is called step after step; all of it works in place on lanes, history and counters."""
@@ -333,6 +363,9 @@ class PackRun:
 
     def _compile_step(self) -> None:
         """Make `_step_once`: one update of all lanes, with a whole batch or with its parts one after the other."""
+        if self.is_fused:
+            self._step_once = functools.partial(self._train_fused, 1)
+            return
         if self._num_parts > 1:
             self._step_once = self._compile_parts()
             return

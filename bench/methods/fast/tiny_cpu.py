@@ -1,37 +1,25 @@
 """The kernels of tiny.py on a processor: tiny_cpu.c, compiled by the C compiler of this machine, where it has one.
 
-Compiling takes about half a second, once for a compiler, a processor and a width: libraries are kept in the cache
-folder under a name that follows from all of these and the source.
+Compiling takes about half a second, once for a compiler, a processor and a width (bench.native).
 Shapes: B batch, H heads, Q queries, K keys, W width of all three, M masks.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import hashlib
-import os
-import shlex
-import shutil
-import subprocess
-import sysconfig
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cache import cache_folder
-from bench.files import private_folder, write_file
 from bench.lazy import torch
+from bench.native import c_library
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_KEYS = 32  # and queries: the kernels keep a block's rows on the stack
-COMPILE_SECONDS = 60
-# What is not finite has to stay so, which -ffast-math does not promise; without traps, choices become arithmetic.
-FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+FLAGS = ("-O2",)
 
 
 class Settings(ctypes.Structure):
@@ -105,53 +93,5 @@ def _call(
 @functools.cache
 def library(width: int) -> ctypes.CDLL | None:
     """The kernels for one width, compiled if they were not yet; None where there is no compiler that can."""
-    words = compiler()
-    if not words:
-        return None
-    source = Path(__file__).with_suffix(".c")
-    command = [*words, *FLAGS, f"-DWIDTH={width}", f"-DMAX_KEYS={MAX_KEYS}"]
-    try:
-        # Of the compiler its version, of the processor all that it would use: a home may be shared by machines.
-        target = _run([*words, "-march=native", "-x", "c", "-E", "-dM", os.devnull])
-        content = "\0".join((*command, target, source.read_text(encoding="utf-8")))
-        name = f"tiny-{hashlib.sha256(content.encode()).hexdigest()[:24]}.so"
-        return _loaded([*command, str(source), "-lm"], name)
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def compiler() -> list[str]:
-    """The words of this machine's C compiler: CC, else cc, else the one that built Python; empty where none is."""
-    for command in (os.environ.get("CC"), "cc", sysconfig.get_config_var("CC")):
-        words = shlex.split(command or "")
-        if words and shutil.which(words[0]):
-            return words
-    return []
-
-
-def _loaded(command: Sequence[str], name: str) -> ctypes.CDLL:
-    """The library of this name in the cache folder, made by the command where it is not there yet."""
-    kept = cache_folder() / "kernels" / name
-    if _is_ours(kept):
-        return ctypes.CDLL(str(kept))
-    with tempfile.TemporaryDirectory() as workplace:
-        made = Path(workplace, name)
-        _run([*command, "-o", str(made)])
-        library = ctypes.CDLL(str(made))
-        with contextlib.suppress(OSError):  # a cache that can't be written: made anew by every process
-            private_folder(kept.parent)
-            write_file(kept, made.read_bytes()).chmod(0o600)
-        return library
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file is there that nobody else can have written: it is run, and a cache may be shared."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return status.st_uid == os.getuid() and not status.st_mode & 0o022
-
-
-def _run(command: Sequence[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=COMPILE_SECONDS).stdout
+    source = Path(__file__).with_suffix(".c").read_text(encoding="utf-8")
+    return c_library("tiny", source, (*FLAGS, f"-DWIDTH={width}", f"-DMAX_KEYS={MAX_KEYS}"))

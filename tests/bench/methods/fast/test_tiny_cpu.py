@@ -9,6 +9,7 @@ from bench.methods.base import Mask
 from bench.methods.fast import tiny_cpu
 from bench.methods.fast.tiny import takes
 from bench.methods.softmax import Softmax
+from bench.native import compiler
 
 QKV = tuple(torch.randn(2, 1, 5, 4, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
 
@@ -26,7 +27,7 @@ def attended() -> torch.Tensor:
     return Softmax().attend(*QKV, Mask(allowed_QK=torch.ones(5, 5, dtype=torch.bool), kind="full"), {})
 
 
-@pytest.mark.skipif(not tiny_cpu.compiler(), reason="no C compiler")
+@pytest.mark.skipif(not compiler(), reason="no C compiler")
 def test_a_library_is_compiled_once_and_kept(kernels):
     assert takes(*QKV)
     (library,) = kernels.iterdir()
@@ -36,7 +37,7 @@ def test_a_library_is_compiled_once_and_kept(kernels):
     assert library.stat().st_mtime_ns == written
 
 
-@pytest.mark.skipif(not tiny_cpu.compiler(), reason="no C compiler")
+@pytest.mark.skipif(not compiler(), reason="no C compiler")
 def test_a_library_that_others_can_write_is_not_run(kernels):
     assert takes(*QKV)
     (library,) = kernels.iterdir()
@@ -47,7 +48,7 @@ def test_a_library_that_others_can_write_is_not_run(kernels):
     assert library.read_bytes() != b"of somebody else"
 
 
-@pytest.mark.skipif(not tiny_cpu.compiler(), reason="no C compiler")
+@pytest.mark.skipif(not compiler(), reason="no C compiler")
 def test_a_cache_that_cannot_be_written_is_done_without(kernels):
     kernels.parent.write_text("no folder")
     assert takes(*QKV)
