@@ -24,7 +24,9 @@ from bench.methods.fast.tiny import has_kernels, tiny_pays
 from bench.store import records
 from bench.suite import Suite
 from bench.suite.kinds import ENTRY_FIELDS
+from bench.training.fused.trainer import knows
 from bench.training.inductor import Compiling
+from bench.training.lane import LaneProgram
 from bench.training.step_cost import step_cost
 from bench.trial import TRIAL_VERSION, Trial, canonical_json
 from bench.workloads import WORKLOADS
@@ -60,6 +62,7 @@ def manifest(
         "system": platform.system(),
         "costs": costs(suite),
         "attention": attention_paths(suite, has_gpu=has_gpu, is_reference=is_reference),
+        "steps": step_paths(suite, has_gpu=has_gpu, is_reference=is_reference, compiling=compiling),
         "compiling": compiling,
         "precision": "float32, TF32 off; bfloat16 autocast where a workload's `precision` says so",
         "determinism": determinism(),
@@ -101,6 +104,27 @@ def attention_paths(suite: Suite, *, has_gpu: bool, is_reference: bool) -> dict[
             has_tiny = not workload.is_mixed and tiny_pays(heads) and has_kernels(device)
             chosen = "dense" if is_reference else method.fast_path(heads, kind, has_tiny=has_tiny)
             by_method[trial.method.label] = chosen
+    return paths
+
+
+def step_paths(
+    suite: Suite, *, has_gpu: bool, is_reference: bool, compiling: Compiling
+) -> dict[str, dict[str, dict[str, str]]]:
+    """How steps were computed, by label of workload, method and optimizer: fused, or traced.
+
+    fused: by the program of bench.training.fused, whose attention is its own; of it `attention` names what probes saw.
+    """
+    paths: dict[str, dict[str, dict[str, str]]] = {}
+    device = torch.device("cuda" if has_gpu else "cpu")
+    for trial in suite.expand():
+        by_optimizer = paths.setdefault(trial.workload.label, {}).setdefault(trial.method.label, {})
+        if trial.optimizer.label not in by_optimizer:
+            try:
+                program = LaneProgram.of(trial, is_reference=is_reference)
+            except ENTRY_ERRORS:  # an entry that can't train says so as an outcome of its trials
+                continue
+            is_fused = compiling != "always" and knows(program, device, torch.float32)
+            by_optimizer[trial.optimizer.label] = "fused" if is_fused else "traced"
     return paths
 
 

@@ -115,7 +115,7 @@ class AdamWIndependent(Adam):
         return self._edge_after(2 - knobs["lr_factor"] * knobs["weight_decay"], knobs["lr"])
 
 
-def correction(beta: float, step: Tensor, dtype: torch.dtype) -> Tensor:
+def correction(beta: float | Tensor, step: Tensor, dtype: torch.dtype) -> Tensor:
     """1 - beta^(step + 1): the sum of the weights of a moving average that started at 0.
 
     In float64 as in PyTorch: 1 - 0.999 in float32 is off by 1e-5 of itself.

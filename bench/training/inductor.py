@@ -32,15 +32,19 @@ _FAILED: set[tuple[str, str]] = set()
 
 @dataclass(frozen=True, kw_only=True)
 class Uncompiled:
-    """A function of a program, as a person knows it, that goes on as it was traced, and why; as text one line."""
+    """A function of a program, as a person knows it, that goes on as it was traced, and why; as text one line.
+
+    by: what failed at it.
+    """
 
     program: str
     function: str
     cause: str
     is_memory: bool  # whether it was memory that ran out
+    by: str = "Inductor"
 
     def __str__(self) -> str:
-        how = "no memory was left to compile" if self.is_memory else "Inductor failed at"
+        how = "no memory was left to compile" if self.is_memory else f"{self.by} failed at"
         return f"{self.program}: {how} {self.function}, which goes on uncompiled ({self.cause})"
 
 
@@ -78,6 +82,11 @@ class Inductor:
             _FAILED.add((self.program, name))
         self.uncompiled.append(Uncompiled(program=self.label, function=name, cause=why, is_memory=is_memory))
         return None
+
+    def gave_up(self, name: str, *, by: str, error: Exception) -> None:
+        """Record that something else than Inductor failed at the function of this name."""
+        failed = Uncompiled(program=self.label, function=name, cause=cause(error), is_memory=False, by=by)
+        self.uncompiled.append(failed)
 
 
 def _compiled(traced: GraphModule, leaves: Sequence[Tensor]) -> Callable[..., Any]:

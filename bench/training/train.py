@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.lazy import polars, torch
 from bench.training.chunk import MAX_STEPS, Chunk, held_out_parts
 from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable, trace
-from bench.training.fused.trainer import fused_trainer
+from bench.training.fused.trainer import FusedError, FusedTrainer, fused_trainer, knows
 from bench.training.history import History
 from bench.training.inductor import Compiling, Inductor, Uncompiled
 from bench.training.interventions import kinds_of
@@ -67,10 +67,11 @@ class PackRun:
         self._history = History(pack, self.program.workload, device=self.device, dtype=self._dtype)
         self._living = Living(self.program, pack, device=self.device, dtype=self._dtype)
         # Where a trace is captured or compiled, that takes longer than it was tried for.
-        self._fused = None if compiling == "always" else fused_trainer(self.program, self.device, self._dtype)
-        self._can_leave = self.device.type == "cpu" and compiling != "always" and not self.is_fused
+        self._can_leave = self.device.type == "cpu" and compiling != "always"
+        self._may_be_fused = compiling != "always" and knows(self.program, self.device, self._dtype)
+        self._fused: FusedTrainer | None = None
         # The fused program makes its own data: here are those of the steps that are observed.
-        num_data_steps = 1 if self.is_fused else self.num_steps
+        num_data_steps = 1 if self._may_be_fused else self.num_steps
         self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=num_data_steps)
         self._chunk = self._data.tensors
         self._fixed = {name: tensor[0].clone() for name, tensor in self._chunk.items()}  # the batches of step 0
@@ -97,7 +98,7 @@ class PackRun:
 
     @property
     def is_fused(self) -> bool:
-        """Whether the program of bench.training.fused computes the steps."""
+        """Whether the program of bench.training.fused computes the steps; decided when they are first computed."""
         return self._fused is not None
 
     @property
@@ -145,7 +146,7 @@ class PackRun:
             self._measure_initial_loss()
         deadline = time.monotonic() + max_seconds
         while self.step < stop:
-            if self._can_leave and self.step % self._data.num_steps == 0:
+            if self._can_leave and not self.is_fused and self.step % self._data.num_steps == 0:
                 self._counters["part"].zero_()  # a trace is taken with values, of which there is no part after the last
                 calls_left = (self.num_steps - self.step) * self._num_parts
                 if self._living.leave_where_it_pays(self.step_cost, calls_left=calls_left):
@@ -363,6 +364,8 @@ class PackRun:
 
     def _compile_step(self) -> None:
         """Make `_step_once`: one update of all lanes, with a whole batch or with its parts one after the other."""
+        if self._may_be_fused:
+            self._fuse()
         if self.is_fused:
             self._step_once = functools.partial(self._train_fused, 1)
             return
@@ -371,6 +374,16 @@ class PackRun:
             return
         arguments = (self._lanes, self._chunk, self._knobs, self._counters["step"])
         self._step_once = self._callable(self._stacked.train, arguments, self._keep_trained, num_calls=self.num_steps)
+
+    def _fuse(self) -> None:
+        """Have the fused program train; where it can't be had, go on without it and say so."""
+        try:
+            self._fused = fused_trainer(self.program, self.device, self._dtype)
+        except FusedError as error:
+            self._inductor.gave_up("training steps", by="the fused program", error=error)
+            self._may_be_fused = False
+            self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=self.num_steps)
+            self._chunk = self._data.tensors
 
     def _compile_parts(self) -> Callable[[], None]:
         """The gradients of each part of a batch, then the update with their mean, as one callable."""

@@ -21,7 +21,8 @@ PASS_THROUGH = {"embedding": "pass_through", "divide_by_keys": True, "batch_size
 
 def on_gpu(pack: Pack) -> PackRun:
     run = PackRun(pack, device="cuda")
-    assert run.is_fused
+    run.advance(max_steps=0)
+    assert run.is_fused, [str(each) for each in run.uncompiled]
     return run
 
 

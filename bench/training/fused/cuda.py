@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
@@ -54,15 +55,14 @@ class Kernel:
     """The program for some macros, loaded on the current device. Raises CudaError."""
 
     def __init__(self, macros: Macros) -> None:
-        from cuda.bindings import driver
-
+        driver: Any = importlib.import_module("cuda.bindings.driver")
+        num_bytes = torch.zeros(1, dtype=torch.int64, device="cuda")  # first, as it makes the context
         properties = torch.cuda.get_device_properties()
         own = of_device(macros, shared_bytes=properties.shared_memory_per_block_optin)
         major, minor = torch.cuda.get_device_capability()
         self._driver, self._num_threads = driver, int(own["NUM_THREADS"])
         self._module = _of(driver.cuModuleLoadData(cubin(own | macros, f"sm_{major}{minor}")))
         self._train = _of(driver.cuModuleGetFunction(self._module, b"train"))
-        num_bytes = torch.zeros(1, dtype=torch.int64, device="cuda")
         measure = _of(driver.cuModuleGetFunction(self._module, b"measure"))
         self._launch(measure, 1, 1, 0, ctypes.c_void_p(num_bytes.data_ptr()))
         self._shared_bytes = int(num_bytes.item())
@@ -91,8 +91,7 @@ def kernel(definitions: tuple[tuple[str, int | float | str], ...]) -> Kernel:
 
 def cubin(macros: Macros, architecture: str) -> bytes:
     """The program for these macros as machine code, compiled if it was not yet. Raises CudaError with NVRTC's log."""
-    from cuda.bindings import nvrtc
-
+    nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
     words = (f"--gpu-architecture={architecture}", *OPTIONS, *(f"-D{name}={value}" for name, value in macros.items()))
     version = ".".join(map(str, _of(nvrtc.nvrtcVersion())))
     name = f"fused-{digest(version, *words, source())}.cubin"

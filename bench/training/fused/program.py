@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bench.lazy import torch
 from bench.methods.base import Method
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel, SigmoidKernel
 from bench.methods.linear import Linear, PlainLinear, SigmaReparam, SpectralNorm, WeightNorm
@@ -32,6 +33,9 @@ from bench.optimizers.sgd import SGD, SGDMomentum, SGDNesterov
 from bench.randomness import stream_id
 from bench.training.lane import CLIP_EPS, LaneProgram
 from bench.workloads.in_context_regression import InContextRegression
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SOURCES = ("vectors", "data", "rows", "heads", "weights", "optimizers", "lane", "step")  # each reads those before it
 MAX_TOKENS = 32  # a row of P is kept while its query is computed
@@ -120,7 +124,7 @@ def trains(program: LaneProgram) -> bool:
 
 def packed(program: LaneProgram) -> Packed:
     """The order of a lane's tensors, which is that of the macros' offsets."""
-    width = program.workload.model.width
+    width = _workload(program).model.width
     _, gains, buffers = LINEARS[type(program.method.linear("query"))]
     own = program.method.init_params(program.workload.attention[0])
     params = {f"layers.{ALL}.{role}.weight": width * width for role in ROLES}
@@ -144,7 +148,7 @@ def source() -> str:
 
 def macros(program: LaneProgram) -> Macros:
     """What the sources are compiled with, but for what belongs to a device: PRECISION, SLOTS, CHUNKS and so on."""
-    method, workload, order = program.method, program.workload, packed(program)
+    method, workload, order = program.method, _workload(program), packed(program)
     width, depth = workload.model.width, workload.depth
     linear = LINEARS[type(method.linear("query"))]
     of_weights, of_linear = 3 * depth * width * width, len(_linear_roles(method)) * depth
@@ -180,18 +184,24 @@ def decays(program: LaneProgram) -> list[bool]:
     return [
         does_decay
         for name, size in shapes.items()
-        for does_decay in [optimizer.does_decay(name, _of_one_layer(name, program))] * (size * program.workload.depth)
+        for does_decay in [optimizer.does_decay(name, _of_one_layer(name, program))] * (size * _workload(program).depth)
     ]
 
 
 def limits(program: LaneProgram) -> list[float]:
     """The most that the magnitude of each parameter may be after an update, in the packed order."""
-    is_clipped = isinstance(program.method, QKLayerNormWeightClipped)
+    method = program.method
+    max_gain = method.max_gamma if isinstance(method, QKLayerNormWeightClipped) else math.inf
     return [
-        program.method.max_gamma if is_clipped and ".method." in name else math.inf
+        max_gain if ".method." in name else math.inf
         for name, size in packed(program).params.items()
-        for _ in range(size * program.workload.depth)
+        for _ in range(size * _workload(program).depth)
     ]
+
+
+def _workload(program: LaneProgram) -> InContextRegression:
+    assert isinstance(program.workload, InContextRegression)
+    return program.workload
 
 
 def _of_workload(workload: InContextRegression) -> Macros:
@@ -225,11 +235,9 @@ def _linear_roles(method: Method) -> tuple[str, ...]:
     return tuple(role for role in ROLES if type(method.linear(role)) is not PlainLinear)
 
 
-def _of_one_layer(name: str, program: LaneProgram) -> Any:
+def _of_one_layer(name: str, program: LaneProgram) -> Tensor:
     """A tensor as one layer of one lane has it."""
-    from bench.lazy import torch
-
-    width = program.workload.model.width
+    width = _workload(program).model.width
     last = name.rpartition(".")[2]
     if last == "weight":
         return torch.empty(width, width)

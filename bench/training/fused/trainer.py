@@ -5,11 +5,11 @@ Shapes: L lanes of a pack, C of them that are computed.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
+from bench.native import compiler
 from bench.optimizers.base import Tensors
 from bench.training.fused import cpu, cuda
 from bench.training.fused.program import Macros, macros, packed, trains
@@ -19,7 +19,6 @@ from bench.training.lane import Lane, LaneProgram
 if TYPE_CHECKING:
     from torch import Tensor
 
-PRECISIONS = {"float32": 32, "float64": 64}
 Train = Callable[[Settings, "Tensor"], None]
 
 
@@ -69,25 +68,42 @@ class FusedTrainer:
         return kept
 
 
-def fused_trainer(program: LaneProgram, device: torch.device, dtype: torch.dtype) -> FusedTrainer | None:
-    """What trains a program's lanes on a device; None where the C program does not know it, or can't be compiled."""
-    precision = PRECISIONS.get(str(dtype).removeprefix("torch."))
-    if precision is None or not trains(program):
-        return None
-    train = TRAINS[device.type](macros(program) | {"PRECISION": precision}) if device.type in TRAINS else None
-    return None if train is None else FusedTrainer(program, train)
+def knows(program: LaneProgram, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the C program can train this, and the device has what compiles it."""
+    return dtype in _precisions() and device.type in TRAINS and IS_INSTALLED[device.type]() and trains(program)
 
 
-def _on_processor(of_program: Macros) -> Train | None:
-    library: ctypes.CDLL | None = cpu.library(of_program)
-    return None if library is None else lambda struct, seeds: cpu.train(library, struct, seeds)
+def fused_trainer(program: LaneProgram, device: torch.device, dtype: torch.dtype) -> FusedTrainer:
+    """What trains lanes of a program that `knows` says yes to; compiled here, where it is not kept.
+
+    Raises FusedError with the reason where it does not compile or load.
+    """
+    of_program = macros(program) | {"PRECISION": _precisions()[dtype]}
+    try:
+        return FusedTrainer(program, TRAINS[device.type](of_program))
+    except (RuntimeError, OSError, ImportError) as error:
+        raise FusedError(str(error)) from error
 
 
-def _on_gpu(of_program: Macros) -> Train | None:
-    if not cuda.is_installed():
-        return None
+class FusedError(Exception):
+    """The C program can't be had on this machine; the message says why."""
+
+
+def _precisions() -> dict[torch.dtype, int]:
+    return {torch.float32: 32, torch.float64: 64}
+
+
+def _on_processor(of_program: Macros) -> Train:
+    library = cpu.library(of_program)
+    if library is None:
+        raise OSError("the C compiler failed")
+    return lambda struct, seeds_C: cpu.train(library, struct, seeds_C)
+
+
+def _on_gpu(of_program: Macros) -> Train:
     kernel = cuda.kernel(tuple(of_program.items()))
-    return lambda struct, seeds: kernel.train(struct)
+    return lambda struct, seeds_C: kernel.train(struct)
 
 
-TRAINS: dict[str, Callable[[Macros], Train | None]] = {"cpu": _on_processor, "cuda": _on_gpu}
+TRAINS: dict[str, Callable[[Macros], Train]] = {"cpu": _on_processor, "cuda": _on_gpu}
+IS_INSTALLED: dict[str, Callable[[], bool]] = {"cpu": lambda: bool(compiler()), "cuda": cuda.is_installed}

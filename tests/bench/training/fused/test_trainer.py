@@ -44,8 +44,9 @@ WORKLOADS = {
 @functools.cache
 def fused(pack: Pack, dtype: str = "float64", num_steps: int = NUM_STEPS) -> Trajectory:
     run = PackRun(pack, dtype=dtype)
+    done = trajectory(run, num_steps)
     assert run.is_fused
-    return trajectory(run, num_steps)
+    return done
 
 
 def kept(run: PackRun) -> list[torch.Tensor]:
@@ -155,13 +156,14 @@ def test_what_probes_see_is_what_they_see_of_the_reference():
 def test_data_are_those_of_the_counter_based_generator():
     program = LaneProgram.of(fused_trial())
     library = cpu.library(macros(program) | {"PRECISION": 32})
-    batch, workload = program.workload.batches(torch.tensor([2**40 + 3]), torch.tensor([71])), program.workload
-    assert workload.batch_size * 8 * 3 % 4 == 0
-    x, w = torch.zeros(workload.batch_size, 8, 3), torch.zeros(-(-workload.batch_size * 3 // 4) * 4)
+    assert library is not None
+    batch = program.workload.batches(torch.tensor([2**40 + 3]), torch.tensor([71]))
+    num_sequences = batch["x"].shape[2]
+    x, w = torch.zeros(num_sequences, 8, 3), torch.zeros(num_sequences * 3 + 3)
     numbers = (ctypes.c_int64(2**40 + 3), ctypes.c_int64(71))
     library.data(*numbers, ctypes.c_void_p(x.data_ptr()), ctypes.c_void_p(w.data_ptr()))
     torch.testing.assert_close(x, batch["x"][0, 0], rtol=0, atol=5e-6)
-    torch.testing.assert_close(w[: workload.batch_size * 3], batch["w"][0, 0].flatten(), rtol=0, atol=5e-6)
+    torch.testing.assert_close(w[: num_sequences * 3], batch["w"][0, 0].flatten(), rtol=0, atol=5e-6)
 
 
 @pytest.mark.parametrize("method", ["relu_kernel", "qk_layernorm_weight_clipped"])
@@ -176,6 +178,8 @@ def test_threads_of_a_block_do_not_depend_on_their_order(method):
         known = macros(run.program) | of_gpu | {"PRECISION": 64, "VECTOR": 1} | order
         # Rounded alike in both orders: each operation for itself, and none reordered for speed.
         library = cpu.library(known, flags=("-O1", "-ffp-contract=off"))
+        assert library is not None
+        run._may_be_fused = False  # by the program as it is for a processor
         run._fused = FusedTrainer(run.program, lambda settings, seeds: cpu.train(library, settings, seeds))
         return trajectory(run, 20)
 
