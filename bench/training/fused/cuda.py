@@ -58,10 +58,10 @@ class Kernel:
         driver: Any = importlib.import_module("cuda.bindings.driver")
         num_bytes = torch.zeros(1, dtype=torch.int64, device="cuda")  # first, as it makes the context
         properties = torch.cuda.get_device_properties()
-        own = of_device(macros, shared_bytes=properties.shared_memory_per_block_optin)
+        macros = of_device(macros, shared_bytes=properties.shared_memory_per_block_optin) | macros
         major, minor = torch.cuda.get_device_capability()
-        self._driver, self._num_threads = driver, int(own["NUM_THREADS"])
-        self._module = _of(driver.cuModuleLoadData(cubin(own | macros, f"sm_{major}{minor}")))
+        self._driver, self._num_threads = driver, int(macros["NUM_THREADS"])
+        self._module = _of(driver.cuModuleLoadData(cubin(macros, f"sm_{major}{minor}")))
         self._train = _of(driver.cuModuleGetFunction(self._module, b"train"))
         measure = _of(driver.cuModuleGetFunction(self._module, b"measure"))
         self._launch(measure, 1, 1, 0, ctypes.c_void_p(num_bytes.data_ptr()))
