@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import polars, torch
+from bench.training.calls import Calls
 from bench.training.chunk import MAX_STEPS, Chunk, held_out_parts
-from bench.training.compile import Cost, compile_for, cost, new_pool, repeatable, trace
+from bench.training.compile import Cost, new_pool
 from bench.training.fused.trainer import FusedError, FusedTrainer, fused_trainer, knows
 from bench.training.history import History
 from bench.training.inductor import Compiling, Inductor, Uncompiled
 from bench.training.interventions import kinds_of
-from bench.training.lane import Gradients, Lane, LaneProgram
-from bench.training.lanes import StackedProgram, freeze_non_finite
+from bench.training.lane import Lane, LaneProgram
+from bench.training.lanes import Batch, StackedProgram, freeze_non_finite
 from bench.training.living import Living
-from bench.training.observing import Observed, observe_once, observing
 from bench.training.pack import Pack, pack_key
-from bench.training.parts import MeanGradients
 from bench.training.tree import copy_tensors, has_form, map_tensors
 from bench.trial import Result
 
@@ -73,7 +71,6 @@ class PackRun:
         # The fused program makes its own data: here are those of the steps that are observed.
         num_data_steps = 1 if self._may_be_fused else self.num_steps
         self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=num_data_steps)
-        self._chunk = self._data.tensors
         self._fixed = {name: tensor[0].clone() for name, tensor in self._chunk.items()}  # the batches of step 0
         self._held_out = held_out_parts(self.program.workload, self.device, self._dtype)
         self._counters = {
@@ -133,6 +130,10 @@ class PackRun:
     def _stacked(self) -> StackedProgram:
         return self._living.stacked
 
+    @property
+    def _chunk(self) -> Batch:
+        return self._data.tensors
+
     def advance(self, *, max_steps: int | None = None, max_seconds: float = float("inf")) -> None:
         """Train until done, or until `max_steps` or `max_seconds` are used up.
 
@@ -166,21 +167,7 @@ class PackRun:
 
         Keeps nothing: for measuring without compiling.
         """
-        counters = self._counters
-        with torch.no_grad():
-            if self._num_parts == 1:
-                self._stacked.train(self._lanes, self._chunk, self._knobs, counters["step"])
-            else:
-                gradients = self._stacked.gradients(self._lanes, self._chunk, counters["step"], counters["part"])
-                self._stacked.update(self._lanes, gradients, self._knobs, counters["step"])
-                del gradients
-            if only_training:
-                return
-            for each in self._history.observations.values():
-                observe_once(each, self._observed)
-            self._stacked.loss(self._lanes, self._chunk, counters["step"], counters["part"])
-            if self._held_out:
-                self._stacked.evaluate_held_out(self._lanes, self._held_out, counters["batch"], counters["step"])
+        self._new_calls().dry_step(only_training=only_training)
 
     def time_step(self, *, max_seconds: float) -> tuple[float, float]:
         """Seconds until a step can be repeated, and of one, repeated for so long; the run is of no use afterwards.
@@ -189,7 +176,6 @@ class PackRun:
         """
         clock = time.process_time if self.device.type == "cpu" else time.monotonic
         began = clock()
-        self._pool = new_pool(self.device)
         self._compile_step()
         ready, num_steps = clock(), 0
         while num_steps == 0 or (clock() - ready < max_seconds and num_steps < self.num_steps):
@@ -211,11 +197,7 @@ class PackRun:
 
     def step_cost(self) -> Cost:
         """What one step costs, or the gradients of one part of its batch."""
-        counters = self._counters
-        if self._num_parts > 1:
-            arguments = (self._lanes, self._chunk, counters["step"], counters["part"])
-            return cost(trace(self._stacked.gradients, arguments)[0])
-        return cost(trace(self._stacked.train, (self._lanes, self._chunk, self._knobs, counters["step"]))[0])
+        return self._new_calls().step_cost()
 
     def state(self) -> dict[str, Any]:
         """All that a run needs to go on, on the CPU; `load` of it continues bit for bit on the same device."""
@@ -260,26 +242,11 @@ class PackRun:
         num_batches = self._history.loss_window
         if self._fused is not None:
             loss_TC = self._fused.losses(self._lanes, self._knobs, num_steps=num_batches)
-            self._history.tensors["initial_loss"].copy_(self._living.placed(loss_TC.double().mean(dim=0)))
-            self._is_measured = True
-            return
-        arguments = (self._lanes, self._chunk, self._counters["step"], self._counters["part"])
-        loss_L = torch.zeros_like(self._history.tensors["initial_loss"])
-        num_calls = num_batches * self._num_parts
-        loss_once = self._callable(self._stacked.loss, arguments, loss_L.copy_, num_calls=num_calls)
-        total_L = torch.zeros(len(self.pack.trials), dtype=torch.float64, device=self.device)
-        for step in range(num_batches):
-            self.step = step
-            self._data.fill(step)
-            self._counters["step"].fill_(step)
-            for part in range(self._num_parts):
-                self._counters["part"].fill_(part)
-                loss_once()
-                total_L += loss_L
-        self.step = 0
+            loss_L = self._living.placed(loss_TC.double().mean(dim=0))
+        else:
+            loss_L = self._calls.initial_loss(self._data.fill, num_batches=num_batches)
+        self._history.tensors["initial_loss"].copy_(loss_L)
         self._is_measured = True
-        self._counters["step"].fill_(0)
-        self._history.tensors["initial_loss"].copy_(total_L / (num_batches * self._num_parts))
 
     def _evaluate_if_due(self) -> None:
         """Measures on all held-out data, if this step is one at which they are taken."""
@@ -326,54 +293,18 @@ class PackRun:
 
     def _compile(self) -> None:
         """Make what is called step after step; all of it works in place on lanes, history and counters."""
-        self._pool = new_pool(self.device)
         self._compile_step()
-        step, batch, history = self._counters["step"], self._counters["batch"], self._history
-        self._observe_once = {name: self._compile_observation(name) for name in history.observations}
+        self._observe_once = {name: self._calls.observation(name) for name in self._history.observations}
         if self._held_out:
-            arguments = (self._lanes, self._held_out, batch, step)
-            num_calls = len(history.eval_rows) * next(iter(self._held_out.values())).shape[0]
-            evaluate, example = self._compiled(self._stacked.evaluate_held_out, arguments, num_calls=num_calls)
-            self._measures = map_tensors(example, torch.zeros_like)
-            del example
-            keep = functools.partial(copy_tensors, self._measures)
-            self._evaluate_held_out_once = self._repeated(evaluate, arguments, keep)
+            self._evaluate_held_out_once, self._measures = self._calls.evaluation()
         self._is_compiled = True
 
-    def _compile_observation(self, name: str) -> Callable[[], None]:
-        """Measures what the probes of an observation measure and keeps it in the history's tensor of that name."""
-        row = self._counters[name]
-
-        def keep_observed(observed_CQA: Tensor) -> None:
-            self._write(name, row, observed_CQA)
-            row.add_(1)
-
-        each = self._history.observations[name]
-        return observing(each, self._observed, callable_of=self._callable, keep=keep_observed)
-
-    @property
-    def _observed(self) -> Observed:
-        return Observed(
-            stacked=self._stacked,
-            lanes=self._lanes,
-            chunk=self._chunk,
-            fixed=self._fixed,
-            knobs=self._knobs,
-            step=self._counters["step"],
-        )
-
     def _compile_step(self) -> None:
-        """Make `_step_once`: one update of all lanes, with a whole batch or with its parts one after the other."""
+        """Make `_step_once`: one update of all lanes."""
         if self._may_be_fused:
             self._fuse()
-        if self.is_fused:
-            self._step_once = functools.partial(self._train_fused, 1)
-            return
-        if self._num_parts > 1:
-            self._step_once = self._compile_parts()
-            return
-        arguments = (self._lanes, self._chunk, self._knobs, self._counters["step"])
-        self._step_once = self._callable(self._stacked.train, arguments, self._keep_trained, num_calls=self.num_steps)
+        self._calls = self._new_calls()
+        self._step_once = functools.partial(self._train_fused, 1) if self.is_fused else self._calls.step()
 
     def _fuse(self) -> None:
         """Have the fused program train; where it can't be had, go on without it and say so."""
@@ -383,60 +314,19 @@ class PackRun:
             self._inductor.gave_up("training steps", by="the fused program", error=error)
             self._may_be_fused = False
             self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=self.num_steps)
-            self._chunk = self._data.tensors
 
-    def _compile_parts(self) -> Callable[[], None]:
-        """The gradients of each part of a batch, then the update with their mean, as one callable."""
-        step, part = self._counters["step"], self._counters["part"]
-        of_part = (self._lanes, self._chunk, step, part)
-        with torch.no_grad():
-            mean = MeanGradients(self._stacked.gradients(*of_part), num_parts=self._num_parts)
-
-        def keep_part(gradients: Gradients) -> None:
-            mean.add(gradients)
-            part.add_(1)
-
-        num_calls = self.num_steps * self._num_parts
-        add_part = self._callable(self._stacked.gradients, of_part, keep_part, num_calls=num_calls)
-        arguments = (self._lanes, mean.tensors, self._knobs, step)
-        update = self._callable(self._stacked.update, arguments, self._keep_trained, num_calls=self.num_steps)
-
-        def step_once() -> None:
-            part.zero_()
-            mean.clear()
-            for _ in range(self._num_parts):
-                add_part()
-            update()
-
-        return step_once
-
-    def _keep_trained(self, trained: tuple[Lane, Tensor, Tensor]) -> None:
-        """Write in place what an update gave: the lanes after it, and the loss and gradient norm that it saw."""
-        lanes, loss_C, grad_norm_C = trained
-        step = self._counters["step"]
-        copy_tensors(self._lanes, lanes)
-        self._write("loss", step, loss_C)
-        self._write("grad_norm", step, grad_norm_C)
-        step.add_(1)
-
-    def _write(self, name: str, row: Tensor, values_C: Tensor) -> None:
-        """Into a row of the history's tensor of that name; of lanes that left, NaN."""
-        values_L = values_C if self._living.is_whole else self._living.placed(values_C)
-        self._history.tensors[name].index_copy_(0, row, values_L[None])
-
-    def _callable(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], Any], *, num_calls: int
-    ) -> Callable[[], Any]:
-        """`function` of fixed tensors, compiled; what it gives is handed to `keep`, which writes in place."""
-        return self._repeated(self._compiled(function, arguments, num_calls=num_calls)[0], arguments, keep)
-
-    def _compiled(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], *, num_calls: int
-    ) -> tuple[Callable[..., Any], Any]:
-        return compile_for(self.device, function, arguments, num_calls=num_calls, inductor=self._inductor)
-
-    def _repeated(
-        self, run: Callable[..., Any], arguments: tuple[Any, ...], keep: Callable[[Any], Any]
-    ) -> Callable[[], Any]:
-        """What is compiled as a callable without arguments, in the memory that all calls of the pack share."""
-        return repeatable(self.device, lambda: keep(run(*arguments)), lambda: run(*arguments), self._pool)
+    def _new_calls(self) -> Calls:
+        """Of the lanes that are computed now."""
+        return Calls(
+            device=self.device,
+            living=self._living,
+            history=self._history,
+            chunk=self._chunk,
+            fixed=self._fixed,
+            held_out=self._held_out,
+            counters=self._counters,
+            inductor=self._inductor,
+            pool=new_pool(self.device),
+            num_steps=self.num_steps,
+            num_parts=self._num_parts,
+        )

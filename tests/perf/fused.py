@@ -3,6 +3,8 @@
 A row is a method of a suite, in microseconds of a step of one pack of all its lanes, all of them alive: by the fused
 program, and by Inductor's kernels for the methods that --compiled names. After it all packs side by side, a stream
 each; then the trainings themselves, one after the other, from what is compiled to results and traces.
+With --sizes a row is the first method by blocks of such a size instead, of one pack and of as many as there are
+methods side by side: what the sizes that the program chooses are compared with.
 """
 
 import argparse
@@ -56,10 +58,15 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def sizes_of(words: Sequence[str]) -> list[Sizes]:
-    """From slots:threads:chunks; one empty size, which leaves the choice to the program, where there are none."""
-    names = ("SLOTS", "NUM_THREADS", "CHUNKS")
-    return [dict(zip(names, map(int, word.split(":")), strict=True)) for word in words] or [{}]
+def print_sizes(pack: Pack, words: Sequence[str], num_packs: int) -> None:
+    """One line for each slots:threads:chunks, and one for the sizes that the program chooses."""
+    print(f"{pack.trials[0].method.label} on {torch.cuda.get_device_name()}, us a step")
+    print(f"{'sizes':<15} {1:>5} {num_packs:>5}")
+    for word in ["chosen", *words]:
+        numbers = () if word == "chosen" else map(int, word.split(":"))
+        sizes: Sizes = dict(zip(("SLOTS", "NUM_THREADS", "CHUNKS"), numbers, strict=False))
+        packs = [Timed(pack, sizes) for _ in range(num_packs)]
+        print(f"{word:<15} {microseconds(packs[:1]):>5.0f} {microseconds(packs):>5.0f}", flush=True)
 
 
 def whole(packs: Sequence[Pack]) -> list[str]:
@@ -83,19 +90,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite", nargs="?", default="paper_table1")
     parser.add_argument("--compiled", nargs="*", default=["softmax"], help="methods to time by Inductor's kernels, too")
-    parser.add_argument(
-        "--sizes", nargs="*", default=[], help="slots:threads:chunks of a block, to try each for softmax"
-    )
+    parser.add_argument("--sizes", nargs="*", default=[], help="slots:threads:chunks of a block, to time these alone")
     parser.add_argument("--no-whole", action="store_true", help="without the trainings themselves")
     args = parser.parse_args()
     packs = make_packs(load_suite(find_suite(args.suite)).expand(), max_lanes=MAX_LANES)
-    for sizes in sizes_of(args.sizes) if args.sizes else []:
-        few, many = Timed(packs[0], sizes), [Timed(packs[0], sizes) for _ in packs]
-        print(
-            f"{packs[0].trials[0].method.label} {sizes}: {microseconds([few]):.0f} us, "
-            f"{len(many)} packs {microseconds(many):.0f} us",
-            flush=True,
-        )
+    if args.sizes:
+        print_sizes(packs[0], args.sizes, len(packs))
+        return
     compiled = {}
     for pack in packs:
         if pack.trials[0].method.name in args.compiled:
