@@ -38,6 +38,7 @@ START_SECONDS, ROUND_SECONDS, END_SECONDS = 8.0, 5.0, 4.0
 BOOKKEEPING_SECONDS = 0.04  # a trial
 # In steps of training: a forward pass, as the loss at init and held-out data take, and an observation.
 FORWARD = OBSERVATION = 0.35
+FUSED_OBSERVATION = 2.5  # is not fused: the quickstart's, on two cores
 TRACES = 2.0  # of a pack, in those of its step
 # Inductor takes so long an operation, and leaves so much of a step's time (bench.training.compile).
 COMPILE_SECONDS, COMPILED = 0.02, 0.55
@@ -69,10 +70,14 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class PackTime:
-    """Of packs of one program: seconds until a step can be repeated, and of a step of one lane."""
+    """Of packs of one program: seconds until a step can be repeated, and of a step of one lane.
+
+    observation: how many steps of the same lanes it takes.
+    """
 
     ready_s: float
     lane_step_s: float
+    observation: float = OBSERVATION
 
 
 def estimate(suite: Suite, *, max_lanes: int | None, compiling: Compiling) -> Estimate:
@@ -187,10 +192,10 @@ def _widest(first: dict[str, Pack], keys: Sequence[str], key: str) -> Pack:
 
 
 def _mean(times: Sequence[PackTime]) -> PackTime:
-    count = len(times)
-    return PackTime(
-        ready_s=sum(one.ready_s for one in times) / count, lane_step_s=sum(one.lane_step_s for one in times) / count
-    )
+    def mean(name: str) -> float:
+        return sum(getattr(one, name) for one in times) / len(times)
+
+    return PackTime(ready_s=mean("ready_s"), lane_step_s=mean("lane_step_s"), observation=mean("observation"))
 
 
 def _time(pack: Pack, device: str, compiling: Compiling) -> PackTime:
@@ -198,8 +203,10 @@ def _time(pack: Pack, device: str, compiling: Compiling) -> PackTime:
     flops = _step_flops(trial)
     if flops > MAX_FLOPS[device]:
         return PackTime(ready_s=3 * flops / _rate(device), lane_step_s=flops / _rate(device))
-    run = PackRun(pack, device=device, compiling="never")
+    run = PackRun(pack, device=device, compiling="never", may_be_fused=compiling != "always")
     ready_s, step_s = run.time_step(max_seconds=STEP_SECONDS)
+    if run.is_fused:
+        return PackTime(ready_s=ready_s, lane_step_s=step_s / num_lanes, observation=FUSED_OBSERVATION)
     if device == "cuda" and compiling != "never":
         step = run.step_cost()
         if compiling == "always" or pays(step, num_calls=trial.num_steps):
@@ -214,7 +221,7 @@ def _round_seconds(packs: Sequence[Pack], times: dict[str, PackTime], placement:
     for pack in packs:
         key = pack_key(pack.trials[0])
         if key not in passes:
-            passes[key] = _num_passes(pack)
+            passes[key] = _num_passes(pack, times[key].observation)
         ready.append(TRACES * times[key].ready_s)
         steps.append(times[key].lane_step_s * len(pack.trials) * passes[key])
     if placement.resources.device == "cuda":
@@ -230,14 +237,14 @@ def _makespan(seconds: Sequence[float], num_slots: int) -> float:
     return max(free)
 
 
-def _num_passes(pack: Pack) -> float:
-    """All that a pack computes, in steps of training."""
+def _num_passes(pack: Pack, observation: float) -> float:
+    """All that a pack computes, in steps of training; observation: one of all its lanes, in these."""
     trial = pack.trials[0]
     workload: Workload = build(WORKLOADS, trial.workload)
     history = History(pack, workload, device=torch.device("meta"), dtype=torch.float32)
     observed = sum(len(each.steps) for each in history.observations.values())
     evaluated = len(history.eval_rows) * _held_out_batches(workload) if history.eval_rows else 0.0
-    return trial.num_steps + FORWARD * (history.loss_window + evaluated) + OBSERVATION * observed
+    return trial.num_steps + FORWARD * (history.loss_window + evaluated) + observation * observed
 
 
 def _held_out_batches(workload: Workload) -> float:

@@ -41,7 +41,8 @@ class PackRun:
     """A pack in training: `advance` it, save and load its `state`, read `results` and `traces` when `done`.
 
     is_reference: attention by the dense reference alone. compiling: when Inductor is used, as bench.training.inductor
-    has it. Raises UsageError if the data here are not the trials'.
+    has it. may_be_fused: whether bench.training.fused computes the steps where it can. Raises UsageError if the data
+    here are not the trials'.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class PackRun:
         dtype: str = "float32",
         is_reference: bool = False,
         compiling: Compiling = "auto",
+        may_be_fused: bool = True,
     ) -> None:
         self.pack = pack
         self.device = torch.device(device)
@@ -66,7 +68,8 @@ class PackRun:
         self._living = Living(self.program, pack, device=self.device, dtype=self._dtype)
         # Where a trace is captured or compiled, that takes longer than it was tried for.
         self._can_leave = self.device.type == "cpu" and compiling != "always"
-        self._may_be_fused = compiling != "always" and knows(self.program, self.device, self._dtype)
+        may_be_fused = may_be_fused and compiling != "always"
+        self._may_be_fused = may_be_fused and knows(self.program, self.device, self._dtype)
         self._fused: FusedTrainer | None = None
         # The fused program makes its own data: here are those of the steps that are observed.
         num_data_steps = 1 if self._may_be_fused else self.num_steps
@@ -179,8 +182,12 @@ class PackRun:
         self._compile_step()
         ready, num_steps = clock(), 0
         while num_steps == 0 or (clock() - ready < max_seconds and num_steps < self.num_steps):
-            self._step_once()
-            num_steps += 1
+            if self.is_fused:  # as many in a call as were before, as a call takes longer than a step
+                self._train_fused(min(max(num_steps, 1), self.num_steps - num_steps))
+                num_steps = self.step
+            else:
+                self._step_once()
+                num_steps += 1
             _ = self.num_diverged  # waits for a GPU
         return ready - began, (clock() - ready) / num_steps
 

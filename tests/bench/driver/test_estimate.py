@@ -10,9 +10,11 @@ from bench.cli.shared import span_text
 from bench.driver import estimate as estimating
 from bench.driver.estimate import END_SECONDS, ROUND_SECONDS, START_SECONDS, PackTime, estimate, rounds_of, timed
 from bench.driver.plan import plan
+from bench.native import compiler
 from bench.suite import Suite
 from bench.training.pack import Pack, make_packs, pack_key
 from bench.training.pack_size import Placement, Resources
+from tests.fused_cases import fused_trial
 from tests.trials import language_trial, trial
 
 CPU = Resources(cpus=1, gpus=0)
@@ -83,9 +85,20 @@ def test_what_cannot_be_tried_takes_no_estimate_away():
 
 def test_passes_are_those_of_steps_the_loss_at_init_observations_and_held_out_data():
     """8 steps; observed at 0, 3, 6 and 7; 3 batches for the loss at init; 2 held-out batches at 0, 3, 6 and 8."""
-    alone = estimating._num_passes(Pack(trials=(trial(),)))
-    assert alone == pytest.approx(8 + 0.35 * 3 + 0.35 * 4)
-    assert estimating._num_passes(Pack(trials=(language_trial(),))) == pytest.approx(alone + 0.35 * 4 * 2)
+    alone = estimating._num_passes(Pack(trials=(trial(),)), 0.5)
+    assert alone == pytest.approx(8 + 0.35 * 3 + 0.5 * 4)
+    assert estimating._num_passes(Pack(trials=(language_trial(),)), 0.5) == pytest.approx(alone + 0.35 * 4 * 2)
+
+
+@pytest.mark.skipif(not compiler(), reason="no C compiler")
+def test_what_will_be_fused_is_timed_fused():
+    """Its observations are not fused and take more of its steps; with --compile always nothing is."""
+    pack = Pack(trials=(fused_trial(),))
+    placement = Placement(resources=CPU, lanes={pack.trials[0].workload: 1}, num_slots=1)
+    by_compiling = {each: timed([pack], placement, each, deadline=math.inf) for each in ("auto", "always")}
+    fused, traced = (next(iter(times.values())) for times in by_compiling.values())
+    assert (fused.observation, traced.observation) == (estimating.FUSED_OBSERVATION, estimating.OBSERVATION)
+    assert fused.lane_step_s < traced.lane_step_s
 
 
 def test_packs_start_as_slots_get_free():
@@ -99,7 +112,7 @@ def test_seconds_of_a_round_are_of_what_was_timed():
     packs = make_packs([trial(seed=seed) for seed in range(4)], max_lanes=2)
     times = {pack_key(packs[0].trials[0]): PackTime(ready_s=1.0, lane_step_s=0.5)}
     placement = Placement(resources=CPU, lanes={}, num_slots=1)
-    expected = 2 * (2 * 1.0 + 0.5 * 2 * estimating._num_passes(packs[0]))
+    expected = 2 * (2 * 1.0 + 0.5 * 2 * estimating._num_passes(packs[0], 0.35))
     assert estimating._round_seconds(packs, times, placement) == pytest.approx(expected)
 
 

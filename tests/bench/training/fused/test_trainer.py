@@ -190,12 +190,11 @@ def test_threads_of_a_block_do_not_depend_on_their_order(method):
     assert int(of_gpu["SLOTS"]) < SHORT["batch_size"]
 
     def by_threads(**order: int) -> Trajectory:
-        run = PackRun(pack, dtype="float64")
+        run = PackRun(pack, dtype="float64", may_be_fused=False)  # not by the program as it is for a processor
         known = macros(run.program) | of_gpu | {"PRECISION": 64, "VECTOR": 1} | order
         # Rounded alike in both orders: each operation for itself, and none reordered for speed.
         library = cpu.library(known, flags=("-O1", "-ffp-contract=off"))
         assert library is not None
-        run._may_be_fused = False  # by the program as it is for a processor
         run._fused = FusedTrainer(run.program, lambda settings, seeds: cpu.train(library, settings, seeds))
         return trajectory(run, 20)
 
