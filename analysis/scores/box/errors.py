@@ -6,6 +6,11 @@ of seeds / number of seeds, with Satterthwaite's degrees of freedom. The compone
 alone, minus that of their contrasts by the jackknife over replicates, and 0 where that is larger. Sources: Efron &
 Stein 1981 for the jackknife, Cornfield & Tukey 1956 for components of crossed samples, Satterthwaite 1946.
 
+What 95% intervals cover in 400 simulated boxes of 128 and 512 points with three seeds, Sobol or random, with seeds that
+differ little or much (`python -m tests.analysis.box_simulation`): robust_share 0.96 to 0.97, expected_best 0.93 to
+0.96, loss_untuned and tuning_gap 0.94 to 0.97, box_sensitivity 0.91 to 0.94. Quantiles of the loss cover 0.73 to 0.93:
+where a cliff crosses the box near the quantile, it leaps.
+
 Legend: M methods, N points, S seeds, R replicates, X what the statistic gives.
 """
 
