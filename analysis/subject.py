@@ -20,6 +20,9 @@ from analysis.scores.box.knobs import BoxKnob
 from analysis.scores.box.losses import box_losses
 from analysis.scores.box.profiles import profiles
 from analysis.scores.costs import with_costs
+from analysis.scores.detectors import QUANTITIES as WATCHED_QUANTITIES
+from analysis.scores.detectors import detector_records
+from analysis.scores.early_warning import WARNING_COLUMNS, warning_board, watched_runs
 from analysis.scores.effects import PAIR_COLUMNS, PAIRED_COLUMNS, effects, paired
 from analysis.scores.flags import with_flag
 from analysis.scores.leaderboard import leaderboard
@@ -165,6 +168,21 @@ class Subject(_Run):
         own = self.results.join(self.attentions, on=["workload", "method"], how="semi")
         lots = self.trace_lots(own["trial_id"].to_list(), QUANTITIES)
         return theory_deviations(theory_points(own, self.attentions, lots))
+
+    @cached_property
+    def watched(self) -> pl.DataFrame:
+        """The results that completed or diverged as `watched_runs`, those that failed and those that did not."""
+        return watched_runs(self.results)
+
+    @cached_property
+    def early_warning(self) -> pl.DataFrame:
+        """WARNING_COLUMNS of the trials without interventions; no row without traces, or failed and stable runs."""
+        runs = self.watched
+        has_both = runs.filter(~pl.col("is_stuck"))["is_failed"].n_unique() == 2
+        if not self.is_measured or self.trace_lots is no_traces or not has_both:
+            return pl.DataFrame(schema=WARNING_COLUMNS)
+        records, known = detector_records(self.trace_lots(runs["trial_id"].to_list(), WATCHED_QUANTITIES), runs)
+        return warning_board(known, records)
 
     def traces(self, trial_ids: Collection[str]) -> pl.DataFrame:
         """trial_id and TRACE_COLUMNS of these trials; no rows of one that left no trace."""

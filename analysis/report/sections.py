@@ -23,6 +23,7 @@ from analysis.scores.lr_shift import lr_shift
 from analysis.scores.separation import seeds_to_separate
 from analysis.subject import Subject
 from analysis.tables.costs import cost_group
+from analysis.tables.early_warning import warning_group
 from analysis.tables.effects import effect_group
 from analysis.tables.guards import separation_group, shift_group
 from analysis.tables.knobs import area_group, sensitivity_group, transfer_group
@@ -44,6 +45,7 @@ def report_sections(subject: Subject) -> list[Section]:
         other_scores(subject.entries, loss),
         _effects(subject.effects, subject.paired),
         _theory(subject.theory),
+        _early_warning(subject.early_warning),
         _costs(board),
         _knobs(subject.scored, loss),
         _optimizers(board.filter(control_of=""), loss),
@@ -80,6 +82,11 @@ def _effects(found: pl.DataFrame, pairs: pl.DataFrame) -> Section:
 def _theory(found: pl.DataFrame) -> Section:
     """What theorems say of rows of attention, beside what was measured."""
     return Section(title="Theory beside measurement", groups=(theory_group(found),), data={"theory.csv": found})
+
+
+def _early_warning(found: pl.DataFrame) -> Section:
+    """How well detectors warn of divergence and blow-up."""
+    return Section(title="Early warning", groups=(warning_group(found),), data={"warnings.csv": found})
 
 
 def _costs(board: pl.DataFrame) -> Section:

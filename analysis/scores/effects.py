@@ -17,10 +17,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
-from scipy import special
 
 from analysis.curves import require_columns
-from analysis.scores.intervals import CONFIDENCE, mean_interval
+from analysis.scores.intervals import mean_interval, wilson_interval
 from analysis.scores.scales import Interval
 
 RECOVERY_LOSSES = 5
@@ -101,7 +100,7 @@ def paired_shares(both: int, first: int, second: int, neither: int) -> Interval:
     if num_pairs < 2:
         return Interval(value=float(first - second) / max(num_pairs, 1), low=None, high=None)
     one, two = (both + first) / num_pairs, (both + second) / num_pairs
-    (low_1, high_1), (low_2, high_2) = (_wilson(share, num_pairs) for share in (one, two))
+    (low_1, high_1), (low_2, high_2) = (wilson_interval(share, num_pairs) for share in (one, two))
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
     surplus = both * neither - first * second
     surplus = max(surplus - num_pairs / 2, 0) if surplus > 0 else surplus
@@ -173,11 +172,3 @@ def _recoveries(matched: pl.DataFrame, losses: Iterable[pl.DataFrame]) -> pl.Dat
                 rows.append((trial_id, found, True))
     schema = {"trial_id": pl.String, "recovery_steps": pl.Float64, "is_measured": pl.Boolean}
     return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _wilson(share: float, number: int) -> tuple[float, float]:
-    """Wilson's score interval of a share of so many, by the normal quantile. Source: Wilson 1927."""
-    squared = float(special.ndtri((1 + CONFIDENCE) / 2)) ** 2 / number
-    middle = (share + squared / 2) / (1 + squared)
-    half = math.sqrt(squared * (share * (1 - share) + squared / 4)) / (1 + squared)
-    return max(middle - half, 0.0), min(middle + half, 1.0)

@@ -150,6 +150,14 @@ def mean_interval(values_S: np.ndarray) -> Interval:
     return _around(value, float(values_S.std(ddof=1)) / np.sqrt(num_seeds), num_seeds)
 
 
+def wilson_interval(share: float, number: int) -> tuple[float, float]:
+    """Wilson's score interval of a share of so many, by the normal quantile. Source: Wilson 1927."""
+    squared = float(special.ndtri((1 + CONFIDENCE) / 2)) ** 2 / number
+    middle = (share + squared / 2) / (1 + squared)
+    half = math.sqrt(squared * (share * (1 - share) + squared / 4)) / (1 + squared)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
 def _halves(num_seeds: int) -> np.ndarray:
     """Places of half of the seeds, rounded up, (H, M): arcs from every seed at every stride that visits all seeds."""
     strides = [stride for stride in range(1, num_seeds // 2 + 1) if math.gcd(stride, num_seeds) == 1]

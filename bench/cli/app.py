@@ -68,6 +68,7 @@ from bench.cli.streams import open_streams
 from bench.cli.theory import add_theory_command
 from bench.cli.ui import add_ui_command
 from bench.cli.verify import add_verify_command
+from bench.cli.warnings import add_warnings_command
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -153,6 +154,7 @@ add_scores_commands(app)
 add_effects_command(app)
 add_box_commands(app)
 add_theory_command(app)
+add_warnings_command(app)
 add_compare_command(app)
 add_export_commands(app)
 add_figures_command(app)
