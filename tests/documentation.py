@@ -1,7 +1,8 @@
 """The READMEs: what their generated parts must hold. `python -m tests.documentation` writes those parts anew.
 
 A part stands between `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND is `bench list KIND --format md`, or
-`python -m tests.documentation flags`, `formats`, `rooms PACKAGE`, `claims` or `board SUITE`, which print the same.
+`python -m tests.documentation flags`, `detectors`, `formats`, `rooms PACKAGE`, `claims` or `board SUITE`, which print
+the same.
 """
 
 import ast
@@ -13,6 +14,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from analysis.scores.detectors import DETECTORS
 from analysis.scores.flags import FLAGS
 from bench.imports.formats import as_tidy
 from bench.imports.tidy_file import read_tidy
@@ -55,6 +57,15 @@ def printed(command: str) -> str:
 def flags_markdown() -> str:
     """Every flag with its rule."""
     return _table(("flag", "raised when"), [(f"`{name}`", prose_markdown(rule)) for name, rule in FLAGS.items()])
+
+
+def detectors_markdown() -> str:
+    """Every detector of failure: what it watches, of which layer, and on which side of its threshold it alarms."""
+    rows = [
+        (f"`{name}`", prose_markdown(one.title), f"`{one.quantity}`", one.over_layers, one.alarms_when)
+        for name, one in DETECTORS.items()
+    ]
+    return _table(("detector", "what it is", "quantity", "over layers", "alarms when"), rows)
 
 
 def rooms_markdown(package: str) -> str:
@@ -114,6 +125,7 @@ def board_markdown(suite: str) -> str:
 NO_RANK = "-"
 PRINTERS: dict[str, Callable[..., str]] = {
     "flags": flags_markdown,
+    "detectors": detectors_markdown,
     "formats": formats_markdown,
     "rooms": rooms_markdown,
     "claims": claims_markdown,
