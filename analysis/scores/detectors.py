@@ -107,8 +107,8 @@ def detector_records(lots: Iterable[pl.DataFrame], runs: pl.DataFrame) -> tuple[
 
     lots: trial_id and TRACE_COLUMNS, in frames of whole trials. runs: trial_id, lr, num_steps, diverged_step, and of a
     run that blew up `limit`, the loss above which it is blown up; both null of a stable run. onset: the step at which a
-    run failed: `diverged_step`, or the first measured one after the last loss within the limit (the number of steps if
-    there is none); null of a stable run.
+    run failed: `diverged_step`, or the first measured one above the limit from which on at least half of the losses are
+    (the number of steps if there is none); null of a stable run.
     """
     require_columns(runs, ("trial_id", "lr", "num_steps", "diverged_step", "limit"), "the frame of runs")
     records, known = [pl.DataFrame(schema=RECORD_COLUMNS)], [_with_onsets(runs.clear(), runs.clear())]
@@ -127,9 +127,11 @@ def _with_onsets(runs: pl.DataFrame, losses: pl.DataFrame) -> pl.DataFrame:
     """The runs that have losses, with the column onset."""
     if losses.is_empty():
         return runs.clear().with_columns(onset=pl.lit(None, pl.Int64))
-    step, is_within = pl.col("step"), pl.col("value") <= pl.col("limit")
-    rows = losses.join(runs.select("trial_id", "limit"), on="trial_id")
-    blown = rows.group_by("trial_id").agg(blown=step.filter(step > step.filter(is_within).max().fill_null(-1)).min())
+    is_above = (pl.col("value") > pl.col("limit")).cast(pl.Int64)
+    share = is_above.cum_sum(reverse=True) / pl.int_range(pl.len(), 0, -1)
+    rows = losses.join(runs.select("trial_id", "limit"), on="trial_id").sort("trial_id", "step")
+    first = pl.col("step").filter((is_above == 1) & (share >= 0.5)).min()
+    blown = rows.group_by("trial_id").agg(blown=first)
     since = pl.when(pl.col("limit").is_not_null()).then(pl.coalesce("blown", "num_steps"))
     return runs.join(blown, on="trial_id").with_columns(onset=pl.coalesce("diverged_step", since)).drop("blown")
 

@@ -1,8 +1,9 @@
 """How well detectors warn of failure: recall at 1 false alarm in 20 stable runs, precision, lead, AUC by horizon.
 
 The run is the unit, and its first alarm alone counts. A run failed if it diverged (onset: that step) or blew up (onset:
-from when on its loss stays above the limit); it is stable if it completed and did neither; stuck runs are neither and
-are left out, counted. An alarm before the onset is a hit, at any lead; any alarm in a stable run is a false one.
+the first measured loss above the limit from which on at least half lie above it, so that a loss that hovers there since
+the start is no late failure that was foreseen); it is stable if it completed and did neither; stuck runs are neither
+and are left out, counted. An alarm before the onset is a hit, at any lead; any alarm in a stable run is a false one.
 
 Threshold. One rule: leave one group out. A run is scored with the threshold of the stable runs of all other methods
 (then of all other learning rates, then seeds): the least at which not more than FALSE_ALARM_SHARE of them alarm, so
@@ -19,8 +20,9 @@ was measured yet. It needs no threshold. A signal that is noise, or a function o
 
 Intervals. 95% percentiles over NUM_DRAWS bootstrap draws of runs, failed and stable ones apart, thresholds fitted anew
 in each; of shares never narrower than Wilson's of so many runs (of an AUC: of the rarer kind), which is no point where
-all runs agree. Precision is that at this suite's share of failures. Source: this project, after Boettiger & Hastings
-2012 on choosing runs because they failed.
+all runs agree and covers more than it says: AUCs of 10 failed and 20 stable runs 0.99, where percentiles alone cover
+0.94, and of 5 and 20 that hardly overlap 0.83. Precision is that at this suite's share of failures. Source: this
+project, after Boettiger & Hastings 2012 on choosing runs because they failed.
 """
 
 from __future__ import annotations
@@ -200,7 +202,7 @@ def _scores(name: str, kind: str, runs: pl.DataFrame, records: pl.DataFrame, see
     aucs["auc_same_lr"] = horizon_auc(watched, weights_BN, 1, same_lr=True)
     counts = _counts(watched, is_scored_N, alarms_N)
     numbers = {"recall": counts["num_failed"], "false_alarms": counts["num_stable"], "precision": counts["num_alarms"]}
-    numbers |= dict.fromkeys(aucs, min(int(failed_N.sum()), int((~failed_N).sum())))
+    numbers |= dict.fromkeys(aucs, _rarer(failed_N)) | {"auc_same_lr": _rarer(failed_N[_has_partner(watched)])}
     sign = -1 if DETECTORS[name].alarms_when == "low" else 1
     return {
         **{column: counts[column] for column in ("num_failed", "num_stable", "at_start")},
@@ -208,6 +210,17 @@ def _scores(name: str, kind: str, runs: pl.DataFrame, records: pl.DataFrame, see
         "threshold": sign * float(np.median(thresholds_N[is_scored_N])),
         **{key: one for score, values_B in (alarms | aucs).items() for key, one in _interval(score, values_B, numbers)},
     }
+
+
+def _rarer(failed_N: np.ndarray) -> int:
+    """The number of runs of the rarer kind."""
+    return min(int(failed_N.sum()), int((~failed_N).sum()))
+
+
+def _has_partner(watched: Watched) -> np.ndarray:
+    """Whether each run shares its learning rate with one of the other kind: (N,)."""
+    failed_N, lr_N = watched.is_failed_N, watched.lr_N
+    return np.where(failed_N, np.isin(lr_N, lr_N[~failed_N]), np.isin(lr_N, lr_N[failed_N]))
 
 
 def _counts(watched: Watched, is_scored_N: np.ndarray, alarms_N: np.ndarray) -> dict[str, float | None]:

@@ -12,14 +12,15 @@ from analysis.tables.rows import Row, fixed, grouped, table_of
 from analysis.tables.table import Cell, Group, Number, Table
 
 _NOTE = (
-    "A run failed if it diverged or blew up, and is stable if it did neither and learned. Its threshold is fitted on "
-    "the stable runs that share not its method (its lr, its seed), so that not more than "
-    f"{FALSE_ALARM_SHARE:.0%} of them alarm; the first alarm counts. Lead: lower median over all failed runs of the "
-    "steps from alarm to failure, a miss being 0. At start: share of hits at the first measurement. AUC h: share of "
-    "pairs of a failed and a stable run in which the failed one's signal rose higher up to h steps before its failure, "
-    "the stable one watched as long; same lr: of pairs of one learning rate, h = 1. Brackets: 95% bootstrap intervals "
-    f"over runs ({NUM_DRAWS} draws), of shares not narrower than Wilson's. Precision is that at this suite's share of "
-    "failures. To beat: lr alone, step alone, and hindsight, which knows the failure one measurement ahead."
+    "A run failed if it diverged, or blew up (from the first loss above the limit that mostly such losses follow), and "
+    "is stable if it did neither and learned. Its threshold is fitted on stable runs of other methods (lrs, seeds), "
+    f"so that not more than {FALSE_ALARM_SHARE:.0%} of them alarm; the first alarm counts. Lead: lower "
+    "median over all failed runs of the steps from alarm to failure, a miss being 0. At start: share of hits at the "
+    "first measurement. AUC h: share of pairs of a failed and a stable run in which the failed one's signal rose more "
+    "up to h steps before its failure, the stable one watched as long; same lr: of pairs of one learning rate, h = 1. "
+    f"Brackets: 95% bootstrap intervals over runs ({NUM_DRAWS} draws), of shares not narrower than Wilson's. Precision "
+    "is that at this suite's share of failures. To beat: lr alone, step alone, and hindsight, which knows the failure "
+    "one measurement ahead."
 )
 _HELD_OUT = {"method": "other methods", "lr": "other learning rates", "seed": "other seeds"}
 

@@ -102,12 +102,13 @@ def test_loss_alone_is_its_rise_above_the_median():
     [
         ({0: 1.0, 10: 9.0}, {}, None),
         ({0: 1.0, 10: 9.0, 20: float("nan")}, {"diverged_step": 20}, 20),
-        ({0: 1.0, 10: 9.0, 20: 1.0, 30: 5.0, 40: 6.0}, {"limit": 1.1}, 30),
-        ({0: 1.0, 10: 9.0, 20: 1.0}, {"limit": 1.1}, NUM_STEPS),
+        ({0: 1.0, 10: 9.0, 20: 1.0, 30: 5.0, 40: 6.0}, {"limit": 1.1}, 10),
+        ({0: 1.0, 10: 9.0, 20: 1.0, 30: 1.0, 40: 1.0, 50: 1.0, 60: 5.0, 70: 6.0}, {"limit": 1.1}, 60),
+        ({0: 9.0, 10: 1.0, 20: 1.0}, {"limit": 1.1}, NUM_STEPS),
         ({0: 2.0, 10: 9.0}, {"limit": 1.1}, 0),
     ],
 )
-def test_the_onset_is_where_the_loss_leaves_for_good(losses, run, onset):
+def test_the_onset_is_the_first_loss_above_the_limit_that_most_others_follow(losses, run, onset):
     assert onset_of(losses, **run) == onset
 
 
@@ -223,6 +224,7 @@ def test_a_perfect_detector_has_recall_1_its_lead_and_no_false_alarm(subject):
     for name, value in {"auc_1": 1, "auc_10": 1, "auc_100": 0.5, "auc_same_lr": 1, "at_start": 0}.items():
         assert found[name].to_list() == [value] * 3, name
     assert all(found["recall_low"] < 0.8), "twelve hits of twelve are no certainty"
+    assert all(found["auc_same_lr_low"] == found["auc_1_low"]), "12 failed runs, at both rates beside 12 stable ones"
 
 
 def test_baselines_have_what_they_can_have(subject):
