@@ -59,6 +59,8 @@ STATISTIC_SOURCES: dict[str, Keys] = {
     "scrambled_points": ("owen1998scrambling",),
     "critical_difference": ("demsar2006statistical",),
     "entropy_of_softmax": ("hong2025variance",),
+    "early_warning": ("boettiger2012early", "wilson1927probable"),
+    "gradient_z_score": ("kumar2025zclip",),
     "entropy_range": ("harremoes2001inequalities",),
 }
 
