@@ -2,6 +2,7 @@
 
 import csv
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,21 @@ def differences(suite: str, score: str) -> pl.DataFrame:
 @functools.cache
 def precision_differences(score: str) -> pl.DataFrame:
     """Of each method, lm_small's score in bfloat16 minus that in float32, paired by seed, under decay of matrices."""
+    return _differences_by_method({"lm_small": "bfloat16", "lm_small_float32": "float32"}, "adamw(beta2=0.95)", score)
+
+
+def fused_differences(score: str) -> pl.DataFrame:
+    """Of each method, paper_table1's score by the fused program minus that by the traced step, paired by seed."""
+    return _differences_by_method({"paper_table1_fused": "fused", "paper_table1": "traced"}, "sgd", score)
+
+
+def _differences_by_method(ways: Mapping[str, str], optimizer: str, score: str) -> pl.DataFrame:
+    """ways: what two folders of results are told apart by; the second's score is taken from the first's."""
     frames = [
         imported_runs(read_tidy(RESULTS / suite / "curves.csv"), plain_reading(suite))
-        .frame.filter(pl.col("optimizer") == "adamw(beta2=0.95)")
-        .with_columns(optimizer=pl.lit(precision), workload=pl.lit("lm_small"))
-        for suite, precision in (("lm_small", "bfloat16"), ("lm_small_float32", "float32"))
+        .frame.filter(pl.col("optimizer") == optimizer)
+        .with_columns(optimizer=pl.lit(way), workload=pl.lit("both"))
+        for suite, way in ways.items()
     ]
     pairs = score_differences(measured_entries(pl.concat(frames, how="diagonal"), None, "train"), score)
     method = pl.col("first").str.split(", ").list.first()

@@ -3,11 +3,15 @@
 import csv
 import re
 
+import numpy
 import polars
 import polars.testing
 import pytest
+from scipy.stats import spearmanr
 
 from analysis.report.summary import summary_sentences
+from analysis.scores.box.board import box_board, score_box
+from analysis.scores.box.losses import box_losses
 from analysis.scores.effects import EFFECT_COLUMNS, PAIRED_COLUMNS, effects
 from analysis.scores.intervals import mean_interval
 from analysis.text import escape_markdown
@@ -20,6 +24,7 @@ from tests.published import (
     comparison,
     correlations_with_table_1,
     differences,
+    fused_differences,
     precision_differences,
 )
 
@@ -222,3 +227,113 @@ def test_at_the_least_rate_only_what_begins_late_is_told_from_no_cost():
     costly = rows.filter(polars.col("loss_low") > 0)
     assert costly.height > 0
     assert set(costly["from_step"]) == {200}
+
+
+def test_the_fused_program_changes_no_score_of_table_1():
+    """Interval of the difference by seed: 8 entries, three scores."""
+    found = {name: fused_differences(name) for name in ("lr_sensitivity", "best_loss", "stable_decades")}
+    rows = polars.concat(found.values(), how="diagonal_relaxed")
+    assert stated(r"of all (\d+) intervals none leaves out 0") == [rows.height]
+    assert ((rows["ci_low"] <= 0) & (rows["ci_high"] >= 0)).all()
+    least, most = stated(r"differences of sensitivity lie between (-0\.\d+) and (0\.\d+)")
+    assert (least, most) == (
+        round(min(found["lr_sensitivity"]["difference"].to_list()), 2),
+        round(max(found["lr_sensitivity"]["difference"].to_list()), 2),
+    )
+
+
+def crossed_costs(intervention: str, lr: float) -> numpy.ndarray:
+    """What holding entropy or logits cost, by seed; less than 0 is a gain."""
+    pairs = polars.read_csv(RESULTS / "collapse_or_variance" / "pairs.csv", schema_overrides=PAIRED_COLUMNS)
+    of_one = pairs.filter(polars.col("intervention").str.starts_with(intervention), lr=lr).sort("seed")
+    return (of_one["capped"] - of_one["twin_capped"]).to_numpy()
+
+
+def test_a_floor_under_entropy_and_a_cap_on_logits_help_as_much():
+    number = r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]"
+    floor, cap = (crossed_costs(name, 0.03) for name in ("entropy_floor", "logit_clamp"))
+    said = stated(rf"a floor under entropy ends {number} below the twin and a cap on logits {number}")
+    for costs, numbers in ((floor, said[:3]), (cap, said[3:])):
+        found = mean_interval(-costs)
+        assert numbers == pytest.approx([found.value, found.low, found.high], abs=5e-3)
+        assert found.low > 0
+    between = mean_interval(floor - cap)
+    said = stated(rf"floor minus cap, by seed, {number}")
+    assert said == pytest.approx([between.value, between.low, between.high], abs=5e-3)
+    assert between.low < 0 < between.high
+    small = mean_interval(crossed_costs("entropy_floor", 0.003) - crossed_costs("logit_clamp", 0.003))
+    assert stated(rf"the cap is the better by {number}") == pytest.approx(
+        [small.value, small.low, small.high], abs=5e-4
+    )
+    assert small.low > 0
+
+
+def test_neither_brings_back_what_learned_nothing():
+    for lr in (0.1, 0.3):
+        assert not crossed_costs("entropy_floor", lr).any()
+        assert not crossed_costs("logit_clamp", lr).any()
+
+
+@pytest.fixture(scope="module")
+def box() -> polars.DataFrame:
+    return polars.read_csv(RESULTS / "box_small/box.csv")
+
+
+def test_the_board_of_the_box_is_that_of_its_trials(box):
+    trials = polars.read_parquet(RESULTS / "box_small/box_trials.parquet")
+    places = trials.select("trial_id", "point", "workload", "method", "optimizer", "knobs")
+    points = trials.select("point", "replicate").unique().sort("point")
+    (losses,) = box_losses(trials.drop("point", "replicate"), places, points)
+    found = box_board([score_box(losses, {"softmax_control": "softmax"})])
+    scores = ["robust_share", "robust_share_board", "expected_best_32", "box_sensitivity", "tuning_gap"]
+    ends = [f"{name}{end}" for name in scores for end in ("", "_ci_low", "_ci_high")]
+    polars.testing.assert_frame_equal(
+        found.sort("method").select("method", *ends), box.sort("method").select("method", *ends), rel_tol=1e-9
+    )
+
+
+def test_what_is_said_of_shares_of_the_box_holds(box):
+    rows = {row["method"]: row for row in box.iter_rows(named=True)}
+    number = r"(\d+)% \[(\d+)%, (\d+)%\]"
+    said = stated(rf"QK-LayerNorm keeps {number} of the box, softmax {number}, window softmax {number}")
+    names = ("qk_layernorm_weight_clipped", "softmax", "window_softmax")
+    ends = ("robust_share", "robust_share_ci_low", "robust_share_ci_high")
+    assert said == [round(100 * rows[name][end]) for name in names for end in ends]
+    pairs = polars.read_csv(RESULTS / "box_small/box_differences.csv").filter(score="robust_share")
+    separated = pairs.filter(polars.col("p_holm") < 0.05)
+    assert stated(r"replicates separate (\d+) of (\d+) pairs") == [separated.height, pairs.height]
+    less = separated.filter(polars.col("difference") < 0, first="softmax")
+    assert set(less["second"]) == {"qk_layernorm_weight_clipped", "sigma_reparam_qk", "relu_kernel"}
+    best = pairs.filter(first="qk_layernorm_weight_clipped", second="sigma_reparam_qk")
+    assert best["p_holm"].item() > 0.05
+
+
+def test_the_learning_rate_is_the_knob_that_matters():
+    methods = polars.col("method") != "softmax_control"
+    alone = polars.read_csv(RESULTS / "box_small/importance.csv").filter(methods, evaluator="fanova")
+    of_lr = {row["method"]: row["importance"] for row in alone.filter(knob="lr").iter_rows(named=True)}
+    assert stated(r"explains (\d+)% \(sigma-reparam\) to (\d+)% \(softmax\)") == [
+        round(100 * of_lr[name]) for name in ("sigma_reparam_qk", "softmax")
+    ]
+    assert (min(of_lr.values()), max(of_lr.values())) == (of_lr["sigma_reparam_qk"], of_lr["softmax"])
+    schedule, decay, others = stated(
+        r"the schedule at most (\d+)%, decay at most ([\d.]+)%, and .* at most ([\d.]+)% each"
+    )
+    most = dict(alone.group_by("knob").agg(polars.col("importance").max() * 100).iter_rows())
+    assert (most.pop("schedule") <= schedule, most.pop("weight_decay") <= decay + 0.05) == (True, True)
+    del most["lr"]
+    assert set(most) == {"warmup_steps", "beta1", "beta2", "grad_clip", "init_scale"}
+    assert max(most.values()) < others + 0.05
+
+
+def test_two_trials_of_the_box_diverged_and_its_order_agrees_with_table_1(box):
+    trials = polars.read_parquet(RESULTS / "box_small/box_trials.parquet")
+    assert (trials.filter(outcome="diverged").height, trials.height) == (2, 12_288)
+    table = polars.DataFrame(board("paper_table1")).select("method", polars.col("lr_sensitivity").cast(polars.Float64))
+    both = box.filter(polars.col("method") != "softmax_control").join(table, on="method")
+    assert both.height == 7
+    said = stated(r"Spearman (0\.\d+) \(p (0\.\d+)\); by box sensitivity, .*?, (0\.\d+) \(p (0\.\d+)\)")
+    by_share = spearmanr(both["robust_share"], -both["lr_sensitivity"])
+    by_regret = spearmanr(both["box_sensitivity"], both["lr_sensitivity"])
+    found = [by_share.statistic, by_share.pvalue, by_regret.statistic, by_regret.pvalue]
+    assert said == [round(value, digits) for value, digits in zip(found, (2, 3, 2, 3), strict=True)]
