@@ -50,10 +50,10 @@ def pairs_of(data):
 
 
 def declared_kinds():
-    """How the kinds of all figures begin that the code of reports draws; reports of searches have no bundle."""
+    """How the kinds of all figures begin that the code of reports draws; searches have no bundle, boxes their own."""
     kinds = set(_FIGURE_SECTIONS)
     for path in Path(report.__file__).parent.glob("*.py"):
-        if path.name.startswith("search"):
+        if path.name.startswith(("search", "box")):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Drawn":

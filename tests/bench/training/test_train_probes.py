@@ -181,6 +181,7 @@ def test_probes_of_the_model_change_no_training_and_are_traced_at_their_cadence(
     declared = {name for each in build_probes(OF_MODELS) for name in each.quantities}
     assert {"sharpness", "edge_ratio", "query_norm", "weight_norm_query", "update_curvature"} <= steps.keys()
     assert {name for name in declared if "gamma" in name}.isdisjoint(steps)
+    assert steps.pop("moment_spike_share") == [4, 7]  # it needs moments of steps before
     assert {tuple(steps[name]) for name in declared & steps.keys()} == {(0, 4, 7)}
     assert part_of(traces[one.id], "query_norm")["layer"].unique().sort().to_list() == [0, 1]
     assert part_of(traces[one.id], "sharpness")["layer"].unique().to_list() == [WHOLE_MODEL]
