@@ -13,13 +13,13 @@ from typing import Annotated, Literal
 import typer
 
 from bench.cli.box import add_box_commands
+from bench.cli.causes import add_cause_commands
 from bench.cli.check import add_check_command
 from bench.cli.cluster import add_cluster_commands
 from bench.cli.compare import add_compare_command
 from bench.cli.data import data_app
 from bench.cli.diff import add_diff_command
 from bench.cli.doctor import add_doctor_command
-from bench.cli.effects import add_effects_command
 from bench.cli.export import add_export_commands
 from bench.cli.figures import add_figures_command
 from bench.cli.imports import add_import_commands
@@ -65,10 +65,8 @@ from bench.cli.shared import (
     say_missing,
 )
 from bench.cli.streams import open_streams
-from bench.cli.theory import add_theory_command
 from bench.cli.ui import add_ui_command
 from bench.cli.verify import add_verify_command
-from bench.cli.warnings import add_warnings_command
 from bench.errors import BenchError, UsageError
 
 app = typer.Typer(
@@ -151,10 +149,8 @@ def run(
 add_search_commands(app)
 add_cluster_commands(app)
 add_scores_commands(app)
-add_effects_command(app)
+add_cause_commands(app)
 add_box_commands(app)
-add_theory_command(app)
-add_warnings_command(app)
 add_compare_command(app)
 add_export_commands(app)
 add_figures_command(app)
