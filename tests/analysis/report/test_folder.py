@@ -236,6 +236,18 @@ def test_page_fits_the_window_of_a_real_browser(report, browser, width):
     assert all(url.startswith(("file:", "data:")) for url in asked)
 
 
+def test_a_window_of_1180_pixels_shows_a_board_with_its_flags(report, browser):
+    """Nothing to scroll for, with a share of every kind of bad end."""
+    page = browser.new_page(viewport={"width": 1180, "height": 800})
+    page.goto((report[0] / "index.html").as_uri())
+    heads = page.evaluate("[...document.querySelectorAll('.board thead th')].map(one => one.innerText)")
+    assert {"Diverged", "Stuck", "Flags"} <= {" ".join(one.split()) for one in heads}
+    boards = "[...document.querySelectorAll('.scroll:has(.board)')]"
+    assert page.evaluate(f"{boards}.map(one => one.scrollWidth - one.clientWidth)") == [0] * page.evaluate(
+        f"{boards}.length"
+    )
+
+
 def test_page_prints_as_a_page_and_not_as_a_phones_cards(report, browser):
     """On A4 less its margins: 182 mm are 688 pixels."""
     page = browser.new_page(viewport={"width": 688, "height": 1000})
