@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says where no space is left for a file
+# How it is said by SQLite, Postgres and a server's C library, of which MLflow, SQLAlchemy and Arrow hand on the text.
+# The last is SQLite's where its log's index can't grow.
+_SAID_OF_A_FULL_DISK = ("disk is full", "no space left on device", "disk quota exceeded", "disk i/o error")
 
 
 class BenchError(Exception):
@@ -36,6 +42,18 @@ class BudgetError(BenchError):
     """The disk or the budget is used up."""
 
     exit_code = 5
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk without space is what failed, here or, by what its server says, elsewhere."""
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return True
+    return any(said in str(error).lower() for said in _SAID_OF_A_FULL_DISK)
+
+
+def store_error(message: str, cause: BaseException) -> StoreError:
+    """A StoreError with a message for the user; FullStoreError where its cause is a full disk."""
+    return FullStoreError(message) if is_full(cause) else StoreError(message)
 
 
 # What the code of an entry may raise.

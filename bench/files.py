@@ -6,7 +6,6 @@ What a store holds is private, whatever the umask says. What a user asked for (r
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import IO, Any, Literal
 
 from bench.errors import UsageError
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says where no space is left for a file
 _BESIDE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 

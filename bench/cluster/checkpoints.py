@@ -13,7 +13,7 @@ from pickle import UnpicklingError  # what torch.load raises for what it refuses
 from typing import TYPE_CHECKING, Any
 
 import bench
-from bench.errors import StoreError
+from bench.errors import store_error
 from bench.files import open_private, private_folder
 from bench.lazy import torch
 
@@ -47,7 +47,7 @@ class Checkpoints:
             with self._opened(files, f"{folder}/{_MARKER}") as file:
                 file.write(self.token.encode())
         except (OSError, ValueError) as error:
-            raise StoreError(f"checkpoints {self.uri!r}: {' '.join(str(error).split())[:300]}") from error
+            raise store_error(f"checkpoints {self.uri!r}: {' '.join(str(error).split())[:300]}", error) from error
 
     def is_shared(self) -> bool:
         """Whether this process sees the driver's folder."""

@@ -33,7 +33,7 @@ from ray._private import ray_constants  # noqa: E402
 from ray.exceptions import RayError  # noqa: E402
 
 from bench.addresses import is_loopback  # noqa: E402
-from bench.errors import StoreError, UsageError  # noqa: E402
+from bench.errors import StoreError, UsageError, store_error  # noqa: E402
 from bench.secrecy import kept_from_workers  # noqa: E402
 from bench.training.pack_size import (  # noqa: E402
     Fit,
@@ -97,7 +97,7 @@ def _connect(address: str, local: Mapping[str, Any]) -> None:
                 ray.shutdown()
                 continue
             what = "Ray did not start here" if is_local else f"Ray cluster {address!r} can't be reached"
-            raise StoreError(f"{what}: {' '.join(str(error).split())[:300]}") from error
+            raise store_error(f"{what}: {' '.join(str(error).split())[:300]}", error) from error
 
 
 @contextmanager

@@ -27,8 +27,7 @@ from bench.data.prepared import (
 )
 from bench.data.sources import CHUNK_BYTES, Source, find_source, shown
 from bench.data.tokenizers import Documents, Tokenizer, tokenizer_named
-from bench.errors import BudgetError, UsageError
-from bench.files import FULL_DISK
+from bench.errors import FULL_DISK, BudgetError, UsageError
 
 VAL_FRACTION = 0.1
 LEFTOVER_SECONDS = 24 * 3600.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.subject import Subject
-from bench.errors import StoreError
+from bench.errors import FullStoreError, StoreError
 from bench.imports.runs import ImportedRuns
 from bench.lazy import polars
 from bench.results.publish import publish
@@ -118,4 +118,5 @@ def _deliver(tracker: Tracker, results: list[Result], traces: Mapping[str, polar
         some = results[start : start + RUNS_AT_ONCE]
         tracker.put(some, {one.trial.id: traces[one.trial.id] for one in some if one.trial.id in traces})
     if num_waiting := tracker.deliver():
-        raise StoreError(f"the store did not take {num_waiting} packs of the import; the same import delivers them")
+        kind = FullStoreError if tracker.is_disk_full else StoreError
+        raise kind(f"the store did not take {num_waiting} packs of the import; the same import delivers them")

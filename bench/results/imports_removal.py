@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bench.errors import StoreError, UsageError
+from bench.errors import FullStoreError, StoreError, UsageError
 from bench.lazy import polars
 from bench.results.imports_delivery import end_status
 from bench.results.publish import publish
@@ -43,7 +43,8 @@ def remove_imports(store: Store, name: str, *, beside: Stored | None) -> dict[st
     try:
         state = read_status(store, suite_name)["state"]
         if num_waiting := tracker.deliver():
-            raise StoreError(f"{num_waiting} packs of {suite_name!r} wait in the outbox; the same command goes on")
+            kind = FullStoreError if tracker.is_disk_full else StoreError
+            raise kind(f"{num_waiting} packs of {suite_name!r} wait in the outbox; the same command goes on")
         counts = {one: _remove(store, tracker, suite_name, one) for one in sorted(wanted)}
         if not tracker.remove_empty_suite():
             _publish_rest(stored, store, tracker)

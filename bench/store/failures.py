@@ -5,13 +5,10 @@ from __future__ import annotations
 import sqlite3
 import sys
 
-from bench.errors import FullStoreError, StoreError
-from bench.files import FULL_DISK
+from bench.errors import StoreError, store_error
 from bench.secrecy import without_secrets
 
 _LONGEST = 300
-# How SQLite, Postgres and a server's C library say it; MLflow and SQLAlchemy hand on the text alone.
-_SAID_OF_A_FULL_DISK = ("disk is full", "no space left on device", "disk quota exceeded")
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -36,17 +33,9 @@ def failures() -> tuple[type[Exception], ...]:
     return tuple(kinds)
 
 
-def store_error(shown_uri: str, error: Exception) -> StoreError:
-    """What is raised for a failure of the store at an address that is shown: FullStoreError where its disk is full."""
-    kind = FullStoreError if is_full(error) else StoreError
-    return kind(f"{shown_uri}: {one_line(error)}")
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether a disk without space is what failed, here or, by what its server says, elsewhere."""
-    if isinstance(error, OSError) and error.errno in FULL_DISK:
-        return True
-    return any(said in str(error).lower() for said in _SAID_OF_A_FULL_DISK)
+def as_store_error(shown_uri: str, error: Exception) -> StoreError:
+    """What is raised for a failure of the store at an address that is shown."""
+    return store_error(f"{shown_uri}: {one_line(error)}", error)
 
 
 def one_line(error: Exception) -> str:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, BudgetError, StoreError
-from bench.files import FULL_DISK, open_private, private_folder
+from bench.errors import FULL_DISK, BenchError, BudgetError, StoreError
+from bench.files import open_private, private_folder
 from bench.lazy import polars
 from bench.trace import TRACE_COLUMNS
 from bench.trial import Result, canonical_json

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bench.errors import StoreError
 from bench.store import database
-from bench.store.failures import store_error
+from bench.store.failures import as_store_error
 
 if TYPE_CHECKING:
     from bench.store.store import Store
@@ -39,7 +39,7 @@ def _reach_server(store: Store) -> str:
     try:
         code = requests.get(store.uri + SEARCH, auth=account, timeout=SECONDS).status_code
     except requests.RequestException as error:
-        raise store_error(store.shown_uri, error) from error
+        raise as_store_error(store.shown_uri, error) from error
     if code in (401, 403):
         raise StoreError(f"{store.shown_uri} lets no driver in (HTTP {code}); set {' and '.join(ACCOUNT)} on the head")
     if code != 200:

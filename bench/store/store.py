@@ -23,7 +23,7 @@ from bench.secrecy import without_secrets
 from bench.store import database, records
 from bench.store.database import WriteAheadLog
 from bench.store.embedded import EmbeddedReader, can_read
-from bench.store.failures import failures, store_error
+from bench.store.failures import as_store_error, failures
 from bench.store.home import claim
 from bench.store.outbox import Outbox
 from bench.store.quiet import quiet
@@ -202,7 +202,7 @@ class Store:
         try:
             yield
         except failures() as error:
-            raise store_error(self.shown_uri, error) from error
+            raise as_store_error(self.shown_uri, error) from error
 
     @contextlib.contextmanager
     def lock(self, suite_name: str) -> Iterator[None]:

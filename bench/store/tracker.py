@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import StoreError
+from bench.errors import StoreError, is_full
 from bench.lazy import polars
 from bench.store import records
 from bench.store.curves import CURVE_POINTS
 from bench.store.delivery import MANIFEST_FILE, SUITE_FILE, Writer
-from bench.store.failures import failures, is_full, one_line
+from bench.store.failures import failures, one_line
 from bench.store.outbox import Entry
 from bench.store.records import MethodKey
 from bench.store.run_writers import Point

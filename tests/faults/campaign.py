@@ -185,7 +185,7 @@ def on_a_full_disk(folder: Path, num_times: int, num_seeds: int, draw: random.Ra
                 filler.unlink()
             _, errors = driver.communicate()
             print(f"full disk {done}: exit code {driver.returncode}", file=sys.stderr, flush=True)
-            assert driver.returncode in (0, 5), errors
+            assert driver.returncode in (0, 4, 5), errors  # 4: what failed beside it
             assert "Traceback" not in errors, errors
             if driver.returncode == 0 and done >= num_times:
                 return done, results(Store(disk / "home", warn=print), "campaign-0")

@@ -12,8 +12,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy.exc import OperationalError
 
-from bench.errors import FullStoreError, StoreError
-from bench.store.failures import is_full
+from bench.errors import FullStoreError, StoreError, is_full
 from bench.store.store import Store
 from tests.faults.campaign import can_mount, small_disk
 
@@ -30,6 +29,7 @@ def test_a_full_database_is_told_through_sqlalchemy(tmp_path):
     with engine.connect() as connection, pytest.raises(OperationalError) as caught:
         filled(connection)
     assert is_full(caught.value)
+    assert isinstance(caught.value.orig, sqlite3.OperationalError)
     assert is_full(caught.value.orig)
 
 
