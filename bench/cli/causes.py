@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from bench.cli.shared import (
@@ -16,6 +18,13 @@ from bench.cli.shared import (
     open_store,
     say_missing,
 )
+
+if TYPE_CHECKING:
+    from analysis.subject import Subject
+    from bench.results.stored import Stored
+    from bench.store import Store
+
+NO_WHOLE = "whose trials are not read as a whole"
 
 
 def add_cause_commands(app: typer.Typer) -> None:
@@ -35,7 +44,6 @@ def effects(
     from analysis.tables.effects import effect_group
     from bench.cli.grouped import print_group
     from bench.errors import UsageError
-    from bench.results.subjects import read_grid
 
     opened = open_store(store, tracking_uri)
     stored = find(suite, opened, allow_code)
@@ -43,10 +51,7 @@ def effects(
         raise UsageError(f"{stored.name!r} is an import, whose trials have no interventions")
     if not stored.suite.interventions:
         raise UsageError(f"suite {stored.name!r} has no interventions; name some under `interventions:`")
-    why_not = "{name} asks for a search, which has no twins of a whole grid; see bench leaderboard"
-    subject = read_grid(stored, opened, why_not=why_not)
-    say_missing(subject)
-    found = subject.effects
+    found = _read(stored, opened, "which has no twins of a whole grid").effects
     print_group(effect_group(found), found, form=format, is_wide=wide)
 
 
@@ -62,16 +67,12 @@ def theory(
     from analysis.tables.theory import theory_group
     from bench.cli.grouped import print_group
     from bench.errors import UsageError
-    from bench.results.subjects import read_grid
 
     opened = open_store(store, tracking_uri)
     stored = find(suite, opened, allow_code)
     if stored.suite is None:
         raise UsageError(f"{stored.name!r} is an import, whose runs have no traces of attention")
-    why_not = "{name} asks for a search, whose trials are not read as a whole; see bench leaderboard"
-    subject = read_grid(stored, opened, why_not=why_not)
-    say_missing(subject)
-    found = subject.theory
+    found = _read(stored, opened, NO_WHOLE).theory
     if found.is_empty():
         raise UsageError(
             f"suite {stored.name!r} has no traces that a theorem speaks of: softmax or relu_kernel with the probes "
@@ -93,14 +94,20 @@ def warnings(
     from analysis.tables.early_warning import warning_group
     from bench.cli.grouped import print_group
     from bench.errors import UsageError
-    from bench.results.subjects import read_grid
 
     opened = open_store(store, tracking_uri)
     stored = find(suite, opened, allow_code)
-    why_not = "{name} asks for a search, whose trials are not read as a whole; see bench leaderboard"
-    subject = read_grid(stored, opened, why_not=why_not)
-    say_missing(subject)
+    subject = _read(stored, opened, NO_WHOLE)
     found = subject.early_warning
     if found.filter(left_out="").is_empty():
         raise UsageError(f"{stored.name!r} {why_no_board(subject.watched)}")
     print_group(warning_group(found), found, form=format, is_wide=wide)
+
+
+def _read(stored: Stored, store: Store, of_search: str) -> Subject:
+    """The results, with what is missing of them said. of_search: why there are none of a suite that searches."""
+    from bench.results.subjects import read_grid
+
+    subject = read_grid(stored, store, why_not=f"{{name}} asks for a search, {of_search}; see bench leaderboard")
+    say_missing(subject)
+    return subject
