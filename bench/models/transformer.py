@@ -81,7 +81,7 @@ class Transformer:
     norm: Literal["layer", "rms"]
     norm_placement: NormPlacement
     norm_eps: float
-    positions: Literal["learned", "rotary", "none"]
+    positions: Literal["learned", "rotary", "sincos_2d", "none"]
     has_biases: bool
     initialisation: Literal["gpt2", "fan_in"]
     is_causal: bool

@@ -47,7 +47,7 @@ class ImageClassification(Classifier):
     images: str = "digits"
     model: Literal["vit_digits", "vit_tiny"] = "vit_digits"
     batch_size: Annotated[int, Ge(1)] = 64
-    positions: Literal["learned", "none"] | None = None
+    positions: Literal["learned", "sincos_2d", "none"] | None = None
     patch: Annotated[int, Ge(1)] | None = None
     pool: Pool = "class_token"
     norm_eps: Annotated[float, Ge(0)] = 1e-6  # as in the authors' code

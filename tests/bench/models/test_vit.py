@@ -11,7 +11,7 @@ from bench.methods.linear import PlainLinear, SigmaReparam
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.models.dropout import Dropout
-from bench.models.vit import PRESETS, patches_of, vit
+from bench.models.vit import FROZEN, PRESETS, patches_of, sincos_2d, vit
 
 SHAPE = (6, 4, 3)
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0}
@@ -147,3 +147,42 @@ def test_heads_that_do_not_divide_the_width_and_patches_that_do_not_fit_are_refu
         model(width=9)
     with pytest.raises(ValueError, match="patch must divide the sides of the images, got 4 for 6 x 4"):
         model(patch=4)
+
+
+def test_fixed_positions_are_those_of_moco_v3():
+    """Written as in its vits.py, for a square grid."""
+    side, width = 3, 16
+    ascending = torch.arange(side, dtype=torch.float64)
+    grid_w, grid_h = torch.meshgrid(ascending, ascending, indexing="ij")
+    omega = 1.0 / (10_000.0 ** (torch.arange(width // 4, dtype=torch.float64) / (width // 4)))
+    out_w, out_h = (torch.einsum("m,d->md", grid.flatten(), omega) for grid in (grid_w, grid_h))
+    expected = torch.cat([out_w.sin(), out_w.cos(), out_h.sin(), out_h.cos()], dim=1)
+    torch.testing.assert_close(sincos_2d((side, side), width, expected), expected, rtol=0, atol=1e-15)
+
+
+def test_fixed_positions_tell_places_apart_and_are_not_trained():
+    built = model(positions="sincos_2d")
+    params, buffers = start(built)
+    assert "embed.positions" not in params
+    swapped = torch.cat([images()[:, 2:4], images()[:, 0:2], images()[:, 4:]], dim=1)
+    one, other = (logits(built, params, buffers, batch) for batch in (images(), swapped))
+    assert not torch.allclose(one, other)
+    with pytest.raises(ValueError, match="width must be a multiple of 4 for positions sincos_2d, got 6"):
+        model(positions="sincos_2d", width=6)
+
+
+@pytest.mark.parametrize("method", [Softmax(), AllSigmaReparam()])
+def test_frozen_patches_compute_alike_and_are_not_trained(method):
+    trained, frozen = model(), model(frozen_patches=True)
+    params, buffers = start(trained, method)
+    less, more = start(frozen, method)
+    moved = {name for name in params if name.startswith("embed.patches.")}
+    assert less.keys() == params.keys() - moved
+    assert more.keys() == buffers.keys() | {FROZEN + name for name in moved}
+    for refresh in (False, True):
+        if refresh:
+            buffers = trained.refresh(method, params, buffers)
+            more = frozen.refresh(method, less, more)
+        assert torch.equal(
+            logits(trained, params, buffers, images(), method), logits(frozen, less, more, images(), method)
+        )
