@@ -14,7 +14,7 @@ NUM_FRAMES = torch.tensor([30, 25, 12, 30, 3, 1, 30, 30])
 NUM_LABELS = torch.tensor([9, 5, 1, 8, 9, 0, 9, 7])
 
 
-def levenshtein(said: list, wanted: list) -> int:
+def levenshtein(said: Sequence, wanted: Sequence) -> int:
     row = list(range(len(wanted) + 1))
     for i, one in enumerate(said, 1):
         diagonal, row[0] = row[0], i
