@@ -20,6 +20,7 @@ NUM_TRIALS = {
     "box_vit": 6 * 256 * 3,
     "collapse_or_variance": 5 * 10 * 3,
     "deep_postln": 2 * 2 * 4 * 2 * 3,
+    "early_warning": 7 * 5 * 5,
     "edges_table1": 7 * 2 * 5,  # the ends of the range that is searched
     "gamma_ablation": 4 * 4 * 5,
     "gpt2_200": 4 * 5 * 3,
@@ -32,12 +33,17 @@ NUM_TRIALS = {
     "logit_forcing": 2 * 3 * (1 + 3 * 2),
     "nanogpt_char": 5,
     "nanogpt_char_laptop": 5,
+    "no_warmup_no_norm_lm": 5 * 2 * 5 * 4,
+    "no_warmup_no_norm_vit": 5 * 3 * 6 * 4,
     "optimizer_matrix": 8 * 9 * 13 * 5,
     "paper_figures": 10 * 4 * 2,
     "paper_table1": 8 * 19 * 5,
     "quickstart": 4 * 9 * 3,
+    "reparam_variants": 6 * 5 * 2 * 5,
     "sharpness_edge": 2 * 3 * 3 * 4 * 3,
     "temperature_intervention": 285,
+    "temperature_intervention_lm": 2 * 5 * (1 + 2 * 3 * 3),
+    "temperature_intervention_vit": 2 * 5 * (1 + 2 * 3 * 3),
     "study_ahn_settings": 5 * 10 * 2 * 13 * 2 * 3,
     "study_open_settings": 9 * 9 * 13 * 3,
     "vit_digits": 10 * 2 * 7 * 5,
@@ -140,7 +146,8 @@ def test_seven_methods_meet_on_seven_rates(name):
 def test_every_suite_with_a_board_to_be_cited_has_an_a_a_control(suite):
     """Not the demonstration, figures, trials of a day, a search, suites of one method, which have no such board."""
     without = {"quickstart", "paper_figures", "llama_1b", "edges_table1", "nanogpt_char", "nanogpt_char_laptop"}
-    without |= {"temperature_intervention", "logit_forcing", "collapse_or_variance"}  # twins are compared, not methods
+    without |= {"logit_forcing", "collapse_or_variance"}  # twins are compared, not methods
+    without |= {"temperature_intervention", "temperature_intervention_lm", "temperature_intervention_vit"}
     without |= {"gamma_ablation", "sharpness_edge", "deep_postln"}  # of what is measured beside the loss
     controls = {choice.name for choice in suite.methods if load_class(METHODS[choice.name]).control_of}
     assert controls == (set() if suite.name in without else {"softmax_control"})
