@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from bench.cli.pairs import PairWishes, has_pairs, print_pairs
 from bench.cli.shared import EXIT_INTERRUPTED, AsJson
-from bench.cli.streams import progress_stream
+from bench.cli.streams import printable, progress_stream
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,14 +23,21 @@ if TYPE_CHECKING:
 
     from bench.data.prepared import CorpusFacts
 
+OnProgress = Callable[[str, float | None, int], None]
+Result = TypeVar("Result")
 PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
 SAMPLE_TOKENS = 200
 
 data_app = typer.Typer(
-    name="data", help="Prepare, show and check the text that language models learn from.", no_args_is_help=True
+    name="data", help="Prepare, show and check the text that models learn from.", no_args_is_help=True
 )
 
-TokenizerOption = Annotated[str | None, typer.Option("--tokenizer", help="bytes (default), characters, or gpt2")]
+TokenizerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer", help="of a text: bytes (default), characters, gpt2; of pairs: bpe (default), characters, bytes"
+    ),
+]
 
 
 @data_app.command()
@@ -45,9 +54,37 @@ def prepare(
     ] = None,
     split: Annotated[str | None, typer.Option(help="split of a data set of hf: (default: train)")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="stop after so many tokens")] = None,
+    target: Annotated[
+        Path | None, typer.Option(help="for translation: the file whose line i translates line i of SOURCE")
+    ] = None,
+    val_source: Annotated[Path | None, typer.Option(help="for translation: held-out lines")] = None,
+    val_target: Annotated[Path | None, typer.Option(help="for translation: their translations")] = None,
+    source_field: Annotated[str | None, typer.Option(help="for translation: field of the source, of hf:")] = None,
+    target_field: Annotated[str | None, typer.Option(help="for translation: field of the target")] = None,
+    val_split: Annotated[str | None, typer.Option(help="for translation: held-out split of a set of hf:")] = None,
+    vocabulary_size: Annotated[int | None, typer.Option(help="for translation: ids of bpe (default: 8000)")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn text into a folder of token ids, once; suites name the folder as a corpus."""
+    """Turn text, or sentences and their translations, into a folder of token ids, once; suites name the folder."""
+    wished = PairWishes(
+        source=source,
+        target=target,
+        val_source=val_source,
+        val_target=val_target,
+        source_field=source_field,
+        target_field=target_field,
+        split=split,
+        val_split=val_split,
+        vocabulary_size=vocabulary_size,
+    )
+    if wished.are_any:
+        if text_field is not None or max_tokens is not None:
+            raise UsageError("--text-field and --max-tokens are for a text, and the other options for translation")
+        folder = out.expanduser().absolute()
+        _written(lambda update: wished.write(folder, tokenizer or "bpe", val_fraction, update))
+        _say(f"wrote {folder}")
+        print_pairs(folder, as_json=as_json)
+        return
     from bench.data.corpus import prepared_tokenizer
     from bench.data.prepared import read_facts
     from bench.data.sources import HUB_PREFIX, find_source, shown
@@ -64,19 +101,16 @@ def prepare(
             raise UsageError(f"{shown(source)}: prepared already; suites can name it as it is")
         text = find_source(source)
     folder = out.expanduser().absolute()
-    try:
-        with _Progress() as progress:
-            write_corpus(
-                folder,
-                text,
-                tokenizer or "bytes",
-                val_fraction=val_fraction,
-                max_tokens=max_tokens,
-                on_progress=progress.update,
-            )
-    except KeyboardInterrupt:
-        _say("stopped; nothing half-built is left")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _written(
+        lambda update: write_corpus(
+            folder,
+            text,
+            tokenizer or "bytes",
+            val_fraction=val_fraction,
+            max_tokens=max_tokens,
+            on_progress=update,
+        )
+    )
     facts = read_facts(folder)
     _say(f"wrote {shown(folder)}")
     _print_facts(facts, as_json, {})
@@ -90,16 +124,14 @@ def show(
     tokenizer: TokenizerOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show tokens, vocabulary, digest and a sample of a corpus."""
+    """Show tokens, vocabulary, digest and a sample of a corpus, or of prepared pairs."""
+    if has_pairs(folder := Path(source).expanduser().absolute()):
+        print_pairs(folder, as_json=as_json, has_sample=True)
+        return
     from bench.data.corpus import corpus_facts, open_corpus, prepared_tokenizer
 
     name = tokenizer or prepared_tokenizer(source) or "bytes"
-    try:
-        with _Progress() as progress:
-            facts = corpus_facts(source, tokenizer=name, on_progress=progress.update)
-    except KeyboardInterrupt:
-        _say("stopped; nothing half-built is left")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    facts = _written(lambda update: corpus_facts(source, tokenizer=name, on_progress=update))
     corpus = open_corpus(source, tokenizer=name)
     _print_facts(facts, as_json, {"sample": corpus.decode(corpus.train[:SAMPLE_TOKENS])})
 
@@ -109,6 +141,13 @@ def check(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a prepared folder")], as_json: AsJson = False
 ) -> None:
     """Check a prepared folder: sizes, every id, digest."""
+    if has_pairs(folder := folder.expanduser().absolute()):
+        from bench.data.prepared_pairs import check_pairs
+
+        check_pairs(folder)
+        _say("sizes, ends, ids and digest are right")
+        print_pairs(folder, as_json=as_json)
+        return
     from bench.data.prepared import check_corpus
 
     facts = check_corpus(folder.expanduser().absolute())
@@ -124,18 +163,22 @@ def _print_facts(facts: CorpusFacts, as_json: bool, more: dict[str, str]) -> Non
     num_skipped = facts.num_files - facts.num_documents
     files = f", {facts.num_files:,} files" if facts.num_files > 1 else ""
     files += f" ({num_skipped:,} skipped, not text in UTF-8)" if num_skipped > 0 else ""
-    print(f"source: {_printable(facts.source)}{files}")
+    print(f"source: {printable(facts.source)}{files}")
     print(f"tokenizer: {facts.tokenizer}, {facts.vocabulary_size:,} ids ({facts.dtype})")
     print(f"tokens: {facts.num_train + facts.num_val:,} ({facts.num_train:,} train, {facts.num_val:,} held out)")
     print(f"digest: {facts.digest}")
     if "sample" in more:
-        print(f"sample:\n{_printable(more['sample'])}")
+        print(f"sample:\n{printable(more['sample'])}")
 
 
-def _printable(text: str) -> str:
-    """Text that can't steer a terminal."""
-    shown = (letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return "".join(shown).encode(sys.stdout.encoding, errors="replace").decode(sys.stdout.encoding)
+def _written(write: Callable[[OnProgress], Result]) -> Result:
+    """What a function that tells its progress gives; Ctrl-C ends the command."""
+    try:
+        with _Progress() as progress:
+            return write(progress.update)
+    except KeyboardInterrupt:
+        _say("stopped; nothing half-built is left")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _say(message: str) -> None:

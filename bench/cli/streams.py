@@ -123,3 +123,9 @@ def _lead_nowhere(stream: TextIO) -> None:
         number = stream.fileno()
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), number)
+
+
+def printable(text: str) -> str:
+    """Text that can't steer a terminal, in letters that stdout has."""
+    shown = (letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return "".join(shown).encode(sys.stdout.encoding, errors="replace").decode(sys.stdout.encoding)

@@ -1,12 +1,13 @@
-"""Text of a data set on the Hugging Face hub, as a stream; the only file that knows `datasets`."""
+"""Text, or pairs of texts, of a data set on the Hugging Face hub, as a stream; the only file that knows `datasets`."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from bench.data.pairs import PairSource
 from bench.data.sources import HUB_PREFIX, Source, shown
 from bench.data.tokenizers import TEXT_EXTRA
 from bench.errors import UsageError
@@ -17,6 +18,40 @@ def hub_source(name: str, *, text_field: str, split: str) -> Source:
 
     Raises UsageError if `datasets` is missing; while reading, if there is no such data set, split or field.
     """
+    rows = _data_set(name, split)
+
+    def documents() -> Iterator[Iterator[str]]:
+        for number, row in enumerate(rows()):
+            text = _text(name, number, row, text_field)
+            if text:
+                yield iter([text])
+
+    return Source(name=name, stamps=(), documents=documents, is_separated=True)
+
+
+def hub_pairs(name: str, *, fields: tuple[str, str], split: str) -> PairSource:
+    """The rows of a split, a pair each, of `hf:owner/name` or `hf:owner/name/config` or a local folder.
+
+    fields: of source and target; dots lead into a field of fields, `translation.en`. Rows with an empty side are left
+    out. Raises what hub_source raises.
+    """
+    rows = _data_set(name, split)
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for number, row in enumerate(rows()):
+            source, target = (_text(name, number, row, field) for field in fields)
+            if source.strip() and target.strip():
+                yield source, target
+
+    def places(number: int) -> tuple[str, str]:
+        place = f"{shown(name)}: pair {number}"
+        return place, place
+
+    return PairSource(names=(f"{name} {fields[0]}", f"{name} {fields[1]}"), pairs=pairs, places=places)
+
+
+def _data_set(name: str, split: str) -> Callable[[], Iterator[dict[str, Any]]]:
+    """A function that reads the rows of a split. Raises UsageError for a bad name, or if `datasets` is missing."""
     rest = name.removeprefix(HUB_PREFIX)
     if os.path.isdir(rest):
         path, config = rest, None
@@ -33,20 +68,19 @@ def hub_source(name: str, *, text_field: str, split: str) -> Source:
         raise UsageError(f"{shown(name)}: needs datasets: {TEXT_EXTRA}") from error
     for library in ("datasets", "huggingface_hub"):  # their warnings would tear the progress bar
         logging.getLogger(library).setLevel(logging.ERROR)
+    return lambda: _rows(datasets, name, path, config, split)
 
-    def documents() -> Iterator[Iterator[str]]:
-        rows = _rows(datasets, name, path, config, split)
-        for number, row in enumerate(rows):
-            text = row.get(text_field)
-            if not isinstance(text, str):
-                raise UsageError(
-                    f"{shown(name)}: row {number} has no text in the field {text_field!r}; fields that exist: "
-                    f"{', '.join(row)}"
-                )
-            if text:
-                yield iter([text])
 
-    return Source(name=name, stamps=(), documents=documents, is_separated=True)
+def _text(name: str, number: int, row: dict[str, Any], field: str) -> str:
+    """The text in a field of a row. Raises UsageError if there is none."""
+    value: Any = row
+    for part in field.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if not isinstance(value, str):
+        raise UsageError(
+            f"{shown(name)}: row {number} has no text in the field {field!r}; fields that exist: {', '.join(row)}"
+        )
+    return value
 
 
 def _rows(datasets: Any, name: str, path: str, config: str | None, split: str) -> Iterator[dict[str, Any]]:

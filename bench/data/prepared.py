@@ -66,7 +66,7 @@ def read_facts(folder: Path) -> CorpusFacts:
         raise UsageError(f"{shown(path)}: not JSON; it must be the one that `bench data prepare` wrote") from error
     facts = _checked(plain, path)
     for name, num_tokens in ((TRAIN_FILE, facts.num_train), (VAL_FILE, facts.num_val)):
-        _check_size(folder / name, num_tokens * NUM_BYTES[facts.dtype])
+        check_size(folder / name, num_tokens * NUM_BYTES[facts.dtype])
     return facts
 
 
@@ -88,7 +88,7 @@ def digest_of(folder: Path, facts: CorpusFacts) -> str:
     }
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode() + b"\n")
     for name in (TRAIN_FILE, VAL_FILE):
-        for chunk in _chunks(folder / name):
+        for chunk in chunks_of(folder / name):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -105,7 +105,7 @@ def check_corpus(folder: Path) -> CorpusFacts:
     facts = read_facts(folder)
     for name in (TRAIN_FILE, VAL_FILE):
         num_before = 0
-        for chunk in _chunks(folder / name):
+        for chunk in chunks_of(folder / name):
             ids = numpy.frombuffer(chunk, dtype=numpy.dtype(facts.dtype).newbyteorder("<"))
             if ids.max() >= facts.vocabulary_size:
                 place = num_before + int(ids.argmax())
@@ -151,19 +151,19 @@ def _checked(plain: Any, path: Path) -> CorpusFacts:
     return facts
 
 
-def _check_size(path: Path, required: int) -> None:
+def check_size(path: Path, required: int, *, facts_file: str = FACTS_FILE) -> None:
+    """Raises UsageError unless a shard has so many bytes, as the facts in `facts_file` tell."""
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}; prepare the corpus again") from error
+        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}; prepare it again") from error
     if size != required:
         what = "cut" if size < required else "too long"
-        raise UsageError(
-            f"{shown(path)}: {what}: {size:,} bytes, {FACTS_FILE} tells {required:,}; prepare the corpus again"
-        )
+        raise UsageError(f"{shown(path)}: {what}: {size:,} bytes, {facts_file} tells {required:,}; prepare it again")
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file in pieces. Raises UsageError if it can't be read."""
     try:
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):

@@ -66,21 +66,32 @@ def write_corpus(
         raise UsageError(f"val_fraction must be between 0 and 1, got {val_fraction:g}")
     if max_tokens is not None and max_tokens < 1:
         raise UsageError(f"max_tokens must be at least 1, got {max_tokens}")
+    with made_whole(folder) as temporary:
+        facts = _write_shards(temporary, source, tokenizer, val_fraction, max_tokens, on_progress)
+        (temporary / FACTS_FILE).write_bytes(facts_json(facts))
+
+
+@contextlib.contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write files into, which takes its place at the end; an error leaves nothing.
+
+    Raises AlreadyMadeError if the folder holds something, also if another process made it meanwhile; UsageError if it
+    can't be written; BudgetError if the disk is full.
+    """
     temporary = folder.parent / f".tmp-{folder.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         _refuse_content(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
         temporary.mkdir()
-        facts = _write_shards(temporary, source, tokenizer, val_fraction, max_tokens, on_progress)
-        (temporary / FACTS_FILE).write_bytes(facts_json(facts))
-        for name in (TRAIN_FILE, VAL_FILE, FACTS_FILE, "."):
-            _sync(temporary / name)
+        yield temporary
+        for path in (*sorted(temporary.iterdir()), temporary):
+            _sync(path)
         _rename(temporary, folder)
         _sync(folder.parent)
     except OSError as error:
         if error.errno in FULL_DISK:
-            raise BudgetError(f"{shown(folder)}: no space left for the corpus; nothing was kept") from error
+            raise BudgetError(f"{shown(folder)}: no space left for the data; nothing was kept") from error
         raise UsageError(f"{shown(folder)}: can't be written: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

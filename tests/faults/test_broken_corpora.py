@@ -278,5 +278,5 @@ def test_data_set_without_the_field_or_split_is_refused(wrong, tmp_path):
 def test_full_disk_is_exit_code_5_and_leaves_nothing(words, tmp_path):
     (tmp_path / "x").write_text(TEXT * 100)
     said = refused(in_a_process(tmp_path, *words.split(), limit=50_000, PYTHONDONTWRITEBYTECODE="1"), code=5)
-    assert "no space left for the corpus; nothing was kept" in said
+    assert "no space left for the data; nothing was kept" in said
     assert {path.name for path in tmp_path.rglob("*")} <= {"x", "cache", "corpora"}

@@ -159,3 +159,44 @@ def test_help_loads_nothing_heavy():
     code = f"import sys, bench.cli.app; print({heavy!r} & {{*sys.modules}})"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "set()"
+
+
+@pytest.fixture
+def pairs(tmp_path) -> Path:
+    (tmp_path / "train.en").write_text("".join(f"the cat sees {number} dogs\n" for number in range(30)))
+    (tmp_path / "train.de").write_text("".join(f"die Katze sieht {number} Hunde\n" for number in range(30)))
+    return tmp_path
+
+
+def test_pairs_are_prepared_then_shown_then_checked(pairs):
+    words = ("train.en", "--target", "train.de", "--out", "out", "--tokenizer", "characters", "--json")
+    prepared = bench_data(pairs, "prepare", *words)
+    assert prepared.returncode == 0, prepared.stderr
+    facts = json.loads(prepared.stdout)
+    assert (facts["num_train"], facts["num_val"]) == (27, 3)
+    assert json.loads(bench_data(pairs, "check", "out", "--json").stdout) == facts
+    shown = bench_data(pairs, "show", "out").stdout
+    assert "pairs: 30 (27 train, 3 held out)" in shown
+    assert "the cat sees 0 dogs\n    die Katze sieht 0 Hunde\n" in shown
+
+
+def test_pairs_of_other_lengths_end_with_2_and_one_line_and_leave_nothing(pairs):
+    (pairs / "train.de").write_text("die Katze\n")
+    prepared = bench_data(pairs, "prepare", "train.en", "--target", "train.de", "--out", "out")
+    assert (prepared.returncode, prepared.stdout, prepared.stderr.count("\n")) == (2, "", 1)
+    assert "train.de:1: the last line, but" in prepared.stderr
+    assert sorted(path.name for path in pairs.iterdir()) == ["train.de", "train.en"]
+
+
+@pytest.mark.slow
+def test_pairs_of_a_data_set_lie_in_fields_of_fields(tmp_path):
+    pytest.importorskip("datasets", reason="needs the extra 'text'")
+    rows = [{"translation": {"en": f"cat {number}", "de": f"Katze {number}"}} for number in range(20)]
+    rows[3]["translation"]["de"] = " "
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fields = ("--source-field", "translation.en", "--target-field", "translation.de", "--tokenizer", "bytes")
+    prepared = bench_data(tmp_path, "prepare", f"hf:{tmp_path}/set", "--out", "out", *fields, HF_HUB_OFFLINE="1")
+    assert prepared.returncode == 0, prepared.stderr
+    sample = json.loads(bench_data(tmp_path, "show", "out", "--json").stdout)["sample"]
+    assert sample[:4] == [[f"cat {number}", f"Katze {number}"] for number in (0, 1, 2, 4)]

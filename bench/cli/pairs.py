@@ -1,0 +1,135 @@
+"""Of `bench data`: sentences and their translations, from two files or a data set, and what a prepared folder holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.streams import printable
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.data.pairs import PairSource
+
+SAMPLE_PAIRS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairWishes:
+    """What the options of `bench data prepare` say of translation."""
+
+    source: str
+    target: Path | None
+    val_source: Path | None
+    val_target: Path | None
+    source_field: str | None
+    target_field: str | None
+    split: str | None
+    val_split: str | None
+    vocabulary_size: int | None
+
+    @property
+    def are_any(self) -> bool:
+        """Whether an option that is for translation alone was given."""
+        shared = ("source", "split")
+        return any(getattr(self, field.name) is not None for field in fields(self) if field.name not in shared)
+
+    def write(
+        self, folder: Path, tokenizer: str, val_fraction: float, on_progress: Callable[[str, float | None, int], None]
+    ) -> None:
+        """Makes the folder. Raises UsageError for options that do not fit, and what write_pairs raises."""
+        from bench.data.sentence_tokenizers import DEFAULT_BPE_SIZE
+        from bench.data.sources import HUB_PREFIX
+        from bench.data.write_pairs import write_pairs
+
+        train, val = self._of_hub() if self.source.startswith(HUB_PREFIX) else self._of_files()
+        if self.vocabulary_size is not None and tokenizer != "bpe":
+            raise UsageError(f"--vocabulary-size is for the tokenizer bpe, got {tokenizer}")
+        write_pairs(
+            folder,
+            train,
+            tokenizer,
+            val=val,
+            val_fraction=val_fraction,
+            vocabulary_size=self.vocabulary_size or DEFAULT_BPE_SIZE,
+            on_progress=on_progress,
+        )
+
+    def _of_files(self) -> tuple[PairSource, PairSource | None]:
+        from bench.data.pairs import pair_files
+
+        if self.target is None:
+            raise UsageError("translation needs --target, the file whose line i translates line i of SOURCE")
+        if any(value is not None for value in (self.source_field, self.target_field, self.split, self.val_split)):
+            raise UsageError("--source-field, --target-field, --split and --val-split are for data sets of hf:")
+        if (self.val_source is None) != (self.val_target is None):
+            raise UsageError("held-out lines need --val-source and --val-target, both")
+        train = pair_files(self.source, str(self.target))
+        if self.val_source is None:
+            return train, None
+        return train, pair_files(str(self.val_source), str(self.val_target))
+
+    def _of_hub(self) -> tuple[PairSource, PairSource | None]:
+        from bench.data.hub import hub_pairs
+
+        if self.source_field is None or self.target_field is None:
+            raise UsageError("pairs of a data set of hf: need --source-field and --target-field, such as en and de")
+        if any(value is not None for value in (self.target, self.val_source, self.val_target)):
+            raise UsageError("--target, --val-source and --val-target are for files; a data set of hf: has fields")
+        fields = (self.source_field, self.target_field)
+        train = hub_pairs(self.source, fields=fields, split=self.split or "train")
+        if self.val_split is None:
+            return train, None
+        return train, hub_pairs(self.source, fields=fields, split=self.val_split)
+
+
+def has_pairs(folder: Path) -> bool:
+    """Whether a folder holds prepared pairs."""
+    from bench.data.prepared_pairs import is_prepared_pairs
+
+    return is_prepared_pairs(folder)
+
+
+def print_pairs(folder: Path, *, as_json: bool, has_sample: bool = False) -> None:
+    """What a folder of prepared pairs holds; with a sample its first pairs. Raises UsageError if it is damaged."""
+    from bench.data.prepared_pairs import read_pair_facts
+
+    facts = read_pair_facts(folder)
+    sample = _sample(folder) if has_sample else []
+    if as_json:
+        plain = {key: value for key, value in asdict(facts).items() if key != "vocabulary"}
+        print(json.dumps(plain | ({"sample": sample} if has_sample else {}), indent=2))
+        return
+    print(f"source: {printable(facts.source)}\ntarget: {printable(facts.target)}")
+    print(f"tokenizer: {facts.tokenizer}, {facts.vocabulary_size:,} ids ({facts.dtype})")
+    print(f"pairs: {facts.num_train + facts.num_val:,} ({facts.num_train:,} train, {facts.num_val:,} held out)")
+    for side, (longest, mean) in _lengths(folder).items():
+        print(f"tokens of a {side}: {mean:.1f} on average, at most {longest:,}")
+    print(f"digest: {facts.digest}")
+    for source, target in sample:
+        print(printable(f"{source}\n    {target}"))
+
+
+def _lengths(folder: Path) -> dict[str, tuple[int, float]]:
+    """Most tokens, and the mean, of the sentences of a side that training reads."""
+    from bench.data.pairs import SIDES
+    from bench.data.prepared_pairs import open_pairs
+
+    sides = open_pairs(str(folder)).sides
+    return {side: (int(sides["train", side].lengths.max()), sides["train", side].lengths.mean()) for side in SIDES}
+
+
+def _sample(folder: Path) -> list[tuple[str, str]]:
+    from bench.data.pairs import SIDES
+    from bench.data.prepared_pairs import open_pairs
+
+    opened = open_pairs(str(folder))
+    texts: list[list[str]] = []
+    for side in SIDES:
+        sentences = opened.sides["train", side]
+        places = zip(sentences.starts[:SAMPLE_PAIRS], sentences.ends[:SAMPLE_PAIRS], strict=True)
+        texts.append([opened.tokenizer.decode(sentences.ids[start:end]) for start, end in places])
+    return list(zip(*texts, strict=True))
