@@ -38,7 +38,7 @@ def mean_product(gamma_query: Tensor, gamma_key: Tensor) -> Tensor:
 def spectral_norm(weight_IO: Tensor) -> Tensor:
     """The largest singular value; NaN of weights that are not finite."""
     if not weight_IO.isfinite().all():
-        return torch.full((), torch.nan)
+        return weight_IO.new_full((), torch.nan)
     return torch.linalg.matrix_norm(weight_IO, ord=2)
 
 

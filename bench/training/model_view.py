@@ -63,7 +63,8 @@ def scales_of(method: Method, params: Tensors, buffers: Tensors, layer: Layer) -
         query_IO = weights[0]
         weights.append(torch.eye(len(query_IO), dtype=query_IO.dtype, device=query_IO.device))
     state = method_state(params, buffers, layer.prefix)
-    gamma_query, gamma_key = method.gammas(state, own[0][0], own[1][0]) or (None, None)
+    gammas = [gamma.to(weights[0]) for gamma in method.gammas(state, own[0][0], own[1][0]) or ()]  # some are constants
+    gamma_query, gamma_key = gammas or (None, None)
     return Scales(weight_query_IO=weights[0], weight_key_IO=weights[1], gamma_query=gamma_query, gamma_key=gamma_key)
 
 
