@@ -184,10 +184,10 @@ class Subject(_Run):
         records, known = detector_records(self.trace_lots(runs["trial_id"].to_list(), WATCHED_QUANTITIES), runs)
         return warning_board(known, records)
 
-    def traces(self, trial_ids: Collection[str]) -> pl.DataFrame:
+    def traces(self, trial_ids: Collection[str], quantities: Collection[str] | None = None) -> pl.DataFrame:
         """trial_id and TRACE_COLUMNS of these trials; no rows of one that left no trace."""
         schema = {"trial_id": pl.String, **{name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}}
-        return pl.concat([pl.DataFrame(schema=schema), *self.trace_lots(trial_ids, None)])
+        return pl.concat([pl.DataFrame(schema=schema), *self.trace_lots(trial_ids, quantities)])
 
     @property
     def missing(self) -> str:

@@ -13,9 +13,11 @@ from analysis.curves import ENTRY, label_of, with_knobs
 from analysis.figures.chart_style import Chart
 from analysis.figures.diverged import diverged_map_chart
 from analysis.figures.diverged_words import diverged_sentence
+from analysis.figures.edges import LEAST_DRAWN, curvature_over_edge
 from analysis.figures.explore import explore_spec
 from analysis.figures.frames.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
 from analysis.figures.frames.diverged_map import COMPLETED, diverged_map
+from analysis.figures.frames.edges import EDGES, edge_summary
 from analysis.figures.frames.explored import MAX_VALUES, explored
 from analysis.figures.lr_loss import loss_against_lr
 from analysis.figures.traces import entropy_by_layer, training_behaviour
@@ -44,6 +46,11 @@ _LAYER_NOTE = (
     "divergence\nTriangle: entropy collapse, a layer falls below a tenth of the entropy of uniform rows"
 )
 _HEAD_NOTE = _LAYER_NOTE.replace("a layer falls", "a layer's least head falls")
+_EDGE_NOTE = (
+    "Median over seeds; lines ending in × up to the first seed that diverged. Above 1 a quadratic loss would rise "
+    "along that direction; training is no quadratic, so a ratio above 1 is no divergence. Below "
+    f"{LEAST_DRAWN:g} nothing is drawn"
+)
 _ROUNDING = 1e-4  # nats
 _MAP_NOTE = (
     "Grey: completed, with a triangle: above the loss at init; colour: diverged, dark is early; ×: no result (crashed, "
@@ -76,6 +83,8 @@ def curve_figures(subject: Subject) -> Iterator[Drawn]:
     for place, part in parts(subject.results):
         yield from _loss_figures(part, place)
         yield from _trace_figures(part, traces, place, subject.num_keys[part["workload"][0]], subject.loss)
+        if set(EDGES) & set(traces.filter(pl.col("trial_id").is_in(part["trial_id"]))["quantity"]):
+            yield from _edge_figures(part, subject, place)
 
 
 def trials_to_trace(subject: Subject) -> list[str]:
@@ -121,6 +130,15 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
         title, subtitle = f"Attention entropy of every layer's least head {where}", f"{place}\n{_HEAD_NOTE}"
         draw = partial(entropy_by_layer, heads, num_keys=num_keys, title=title, subtitle=subtitle)
         yield Drawn(kind="entropy_by_head", title=title, place=place, draw=draw, summary=heads)
+
+
+def _edge_figures(part: pl.DataFrame, subject: Subject, place: str) -> Iterator[Drawn]:
+    """Curvature over the edge of stability against step, at every lr."""
+    summary = edge_summary(part, subject.traces(part["trial_id"].to_list(), EDGES))
+    if summary.height:
+        title = "Curvature over the edge of stability"
+        draw = partial(curvature_over_edge, summary, title=title, subtitle=f"{place}\n{_EDGE_NOTE}")
+        yield Drawn(kind="curvature_over_edge", title=title, place=place, draw=draw, summary=summary)
 
 
 def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:

@@ -43,6 +43,7 @@ _FIGURE_SECTIONS: dict[str, str] = {
     "training_behaviour": TRAINING_SECTION,
     "entropy_by_layer": TRAINING_SECTION,
     "entropy_by_head": TRAINING_SECTION,
+    "curvature_over_edge": TRAINING_SECTION,
     "diverged_map": DIVERGENCE_SECTION,
 }
 
