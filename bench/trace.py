@@ -44,7 +44,8 @@ def unbounded(num_keys: int) -> float:
     return math.inf
 
 
-def _one(num_keys: int) -> float:
+def at_most_one(num_keys: int) -> float:
+    """The `high` of a share."""
     return 1.0
 
 
@@ -68,7 +69,7 @@ TRAINING_QUANTITIES: dict[str, Quantity] = {
             title=measure.title,
             unit=measure.unit,
             low=measure.low,
-            high=_one if measure.high == 1 else unbounded,
+            high=at_most_one if measure.high == 1 else unbounded,
             definition=measure.definition,
         )
         for name, measure in HELD_OUT.items()

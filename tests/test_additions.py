@@ -41,10 +41,10 @@ class StudentT(Method):
 
     freedom: Annotated[float, Gt(0)] = 3.0
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        z_BHQK = self.logits(q_BHQD, k_BHKD, mask_QK, state)
-        top_BHQ1 = z_BHQK.masked_fill(~mask_QK, -float("inf")).amax(dim=-1, keepdim=True).detach()
-        p_BHQK = (1 + (top_BHQ1 - z_BHQK).square() / self.freedom) ** (-(self.freedom + 1) / 2) * mask_QK
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+        z_BHQK = self.logits(q_BHQD, k_BHKD, mask_B1QK, state)
+        top_BHQ1 = z_BHQK.masked_fill(~mask_B1QK, -float("inf")).amax(dim=-1, keepdim=True).detach()
+        p_BHQK = (1 + (top_BHQ1 - z_BHQK).square() / self.freedom) ** (-(self.freedom + 1) / 2) * mask_B1QK
         return p_BHQK / p_BHQK.sum(dim=-1, keepdim=True)
 ''',
     "bench/optimizers/sign_sgd.py": '''"""Steps of one size in every direction."""
@@ -122,7 +122,7 @@ from bench.probes.row_peak import RowPeak
 
 def test_by_hand():
     p = torch.tensor([[0.5, 0.5], [0.1, 0.9]])[None, None]
-    layer = Attention(z_BHQK=p, p_BHQK=p, mask_QK=torch.ones(2, 2, dtype=torch.bool))
+    layer = Attention(z_BHQK=p, p_BHQK=p, mask_B1QK=torch.ones(2, 2, dtype=torch.bool))
     torch.testing.assert_close(RowPeak().measure(layer)["row_peak"], torch.tensor(0.7))
 """,
 }

@@ -28,7 +28,7 @@ class Temperature(OnAttention):
 
     temperature: Annotated[float, Gt(0)] = 0.1
 
-    def logits(self, z_BHQK: Tensor, mask_QK: Tensor, strength_H11: Tensor) -> Tensor:
+    def logits(self, z_BHQK: Tensor, mask_B1QK: Tensor, strength_H11: Tensor) -> Tensor:
         return z_BHQK / strength_H11
 
 
@@ -46,8 +46,8 @@ class LogitScale(OnAttention):
 
     scale: Annotated[float, Gt(0)] = 100.0
 
-    def logits(self, z_BHQK: Tensor, mask_QK: Tensor, strength_H11: Tensor) -> Tensor:
-        seen_BHQK = z_BHQK.detach().abs().masked_fill(~mask_QK, 0)
+    def logits(self, z_BHQK: Tensor, mask_B1QK: Tensor, strength_H11: Tensor) -> Tensor:
+        seen_BHQK = z_BHQK.detach().abs().masked_fill(~mask_B1QK, 0)
         largest_H11 = seen_BHQK.amax(dim=(0, 2, 3))[:, None, None].clamp_min(torch.finfo(z_BHQK.dtype).tiny)
         return z_BHQK * torch.where(strength_H11 > 0, strength_H11 / largest_H11, torch.ones_like(largest_H11))
 
@@ -61,7 +61,7 @@ class LogitClamp(OnAttention):
 
     limit: Annotated[float, Gt(0)] = 10.0
 
-    def logits(self, z_BHQK: Tensor, mask_QK: Tensor, strength_H11: Tensor) -> Tensor:
+    def logits(self, z_BHQK: Tensor, mask_B1QK: Tensor, strength_H11: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(z_BHQK, -strength_H11), strength_H11)
 
 
@@ -79,16 +79,16 @@ class EntropyFloor(OnAttention):
 
     share: Annotated[float, Gt(0), Le(1)] = 0.5
 
-    def weights(self, p_BHQK: Tensor, mask_QK: Tensor, strength_H11: Tensor) -> Tensor:
+    def weights(self, p_BHQK: Tensor, mask_B1QK: Tensor, strength_H11: Tensor) -> Tensor:
         tiny = torch.finfo(p_BHQK.dtype).tiny
         mass_BHQ1 = p_BHQK.sum(dim=-1, keepdim=True)
         row_BHQK = p_BHQK.detach() / mass_BHQ1.detach().clamp_min(tiny)
         entropy_BHQ1 = torch.special.entr(row_BHQK).sum(dim=-1, keepdim=True)
-        num_keys_Q1 = mask_QK.sum(dim=-1, keepdim=True).to(p_BHQK.dtype)
+        num_keys_Q1 = mask_B1QK.sum(dim=-1, keepdim=True).to(p_BHQK.dtype)
         most_Q1 = num_keys_Q1.log()
         lacking_BHQ1 = strength_H11 * most_Q1 - entropy_BHQ1
         a_BHQ1 = (lacking_BHQ1 / (most_Q1 - entropy_BHQ1).clamp_min(tiny)).clamp(0, 1)
-        uniform_QK = mask_QK.to(p_BHQK.dtype) / num_keys_Q1
+        uniform_QK = mask_B1QK.to(p_BHQK.dtype) / num_keys_Q1
         mixed_BHQK = (1 - a_BHQ1) * p_BHQK + a_BHQ1 * mass_BHQ1 * uniform_QK
         return torch.where((lacking_BHQ1 > 0) & (strength_H11 > 0), mixed_BHQK, p_BHQK)
 

@@ -69,11 +69,11 @@ class OnAttention(Intervention):
     def where(self) -> tuple[Sequence[int] | None, Sequence[int] | None]:
         return self.layers, self.heads
 
-    def logits(self, z_BHQK: Tensor, mask_QK: Tensor, strength_H11: Tensor) -> Tensor:
-        """Z as the row function sees it."""
+    def logits(self, z_BHQK: Tensor, mask_B1QK: Tensor, strength_H11: Tensor) -> Tensor:
+        """Z as the row function sees it. Of rows of padding the mask allows no key."""
         return z_BHQK
 
-    def weights(self, p_BHQK: Tensor, mask_QK: Tensor, strength_H11: Tensor) -> Tensor:
+    def weights(self, p_BHQK: Tensor, mask_B1QK: Tensor, strength_H11: Tensor) -> Tensor:
         """P as values are weighted by it."""
         return p_BHQK
 

@@ -35,9 +35,9 @@ class EntropyThermostat(OnAttention):
     def variant(self) -> str:
         return f"set_point {self.set_point!r}"
 
-    def logits(self, z_BHQK: Tensor, mask_QK: Tensor, strength_H11: Tensor) -> Tensor:
-        p_BHQK = z_BHQK.detach().masked_fill(~mask_QK, -torch.inf).softmax(dim=-1)
-        most_Q = mask_QK.sum(dim=-1).to(z_BHQK.dtype).clamp_min(1).log()
+    def logits(self, z_BHQK: Tensor, mask_B1QK: Tensor, strength_H11: Tensor) -> Tensor:
+        p_BHQK = z_BHQK.detach().masked_fill(~mask_B1QK, -torch.inf).softmax(dim=-1)
+        most_Q = mask_B1QK.sum(dim=-1).to(z_BHQK.dtype).clamp_min(1).log()
         entropy_BHQ = torch.special.entr(p_BHQK).sum(dim=-1).masked_fill(most_Q == 0, 0)
         share_H = entropy_BHQ.mean(dim=(0, 2)) / most_Q.mean().clamp_min(torch.finfo(z_BHQK.dtype).tiny)
         lacking_H11 = (self.set_point - share_H).clamp_min(0)[:, None, None]

@@ -1,8 +1,8 @@
 """What an attention method is.
 
-Shapes: B batch, H heads, Q queries, K keys, D width of a head, C channels of the model. A method is written for one
-model; bench.training.lanes batches models by torch.func.vmap, so a method uses tensor operations only and never looks
-at values.
+Shapes: B batch, H heads, Q queries, K keys, D width of a head, C channels of the model; of a mask (_B1QK) B and Q may
+be 1 and stand for all. A method is written for one model; bench.training.lanes batches models by torch.func.vmap, so a
+method uses tensor operations only and never looks at values.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.methods.linear import Draw, Linear, PlainLinear
+from bench.methods.mask import Mask, MaskKind
 from bench.methods.precision import as_multiplied, widened, without_autocast
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-State = dict[str, "Tensor"]  # of one layer: what init_params and init_buffers gave, and `step` (int64, from 0)
-MaskKind = Literal["full", "causal", "custom"]
+# Of one layer: what init_params and init_buffers gave, `step` (int64, from 0), and Mask.state of padded examples.
+State = dict[str, "Tensor"]
 FastPath = Literal["sdpa", "linear", "tiny", "dense"]  # of bench.methods.fast; dense is the reference itself
 
 
@@ -29,14 +30,6 @@ class Heads:
     num_heads: int
     width: int  # of a head's queries and keys
     num_keys: int  # N, the longest sequence
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mask:
-    """The keys that each query may attend to (True). kind says what a fast path may assume of them."""
-
-    allowed_QK: Tensor
-    kind: MaskKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +52,9 @@ class Method:
     ties_query_and_key: ClassVar[bool] = False  # one projection serves both
     reads_logits: ClassVar[bool] = True  # `weights` follow from `logits`, so that what changes these changes those
     reads_max_logits: ClassVar[bool] = False  # `limit_projections` is to be called after every update
+    # What it is in cross-attention. own: itself; softmax: plain softmax, its `restrict` is left out, as it rests on
+    # positions of one sequence.
+    in_cross: ClassVar[Literal["own", "softmax"]] = "own"
     roles: ClassVar[tuple[str, ...]] = ()  # further projections of a layer's input, as wide as its queries
 
     def init_params(self, heads: Heads) -> dict[str, Tensor]:
@@ -89,14 +85,14 @@ class Method:
         return q_BHQD, k_BHKD
 
     def restrict(self, mask: Mask) -> Mask:
-        """The keys that each query may attend to: a subset of those that the model allows."""
+        """The keys that each query may attend to: a subset of those that the model allows (Mask.restricted)."""
         return mask
 
-    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
         """Z, (B, H, Q, K), as the row function sees it; what masked keys hold has no meaning."""
         return q_BHQD @ k_BHKD.mT
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
         """P, (B, H, Q, K): masked keys get 0; rows sum to 1 unless `rows_sum_to_one` is False.
 
         P >= 0 unless `rows_are_signed`; entropies are then those of |P|, each row divided by its sum.
@@ -112,7 +108,7 @@ class Method:
 
     def attend(self, q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
         """P V, (B, H, Q, D); may be computed without P."""
-        return weighted_sum(dense_weights(self, q_BHQD, k_BHKD, mask.allowed_QK, state), v_BHKD)
+        return weighted_sum(dense_weights(self, q_BHQD, k_BHKD, mask, state), v_BHKD)
 
     def combine(self, o_BHQD: Tensor, projected: dict[str, Tensor]) -> Tensor:
         """What the layer's output projection reads; `projected` holds one (B, H, Q, D) for each of `roles`."""
@@ -149,16 +145,16 @@ class Method:
         return None if gamma_query is None or gamma_key is None else (gamma_query, gamma_key)
 
 
-def dense_weights(method: Method, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+def dense_weights(method: Method, q_BHQD: Tensor, k_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
     """P of the method's reference, (B, H, Q, K), in float32 at least and untouched by autocast."""
     with without_autocast(q_BHQD):
-        return method.weights(widened(q_BHQD), widened(k_BHKD), mask_QK, state)
+        return method.weights(widened(q_BHQD), widened(k_BHKD), mask.allowed_B1QK, state | mask.state)
 
 
-def dense_logits(method: Method, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+def dense_logits(method: Method, q_BHQD: Tensor, k_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
     """Z of the method, (B, H, Q, K), in float32 at least and untouched by autocast."""
     with without_autocast(q_BHQD):
-        return method.logits(widened(q_BHQD), widened(k_BHKD), mask_QK, state)
+        return method.logits(widened(q_BHQD), widened(k_BHKD), mask.allowed_B1QK, state | mask.state)
 
 
 def weighted_sum(p_BHQK: Tensor, v_BHKD: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class FavorPlus(Method):
         norm_M = draw("norms", (self.num_features, heads.width)).square().sum(dim=-1).sqrt()
         return {"features": (norm_M[:, None] * directions_MD[: self.num_features])[None]}
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
         features_1DM = widened(state["features"]).mT
         balance = q_BHQD.shape[-1] ** 0.25
         k_scaled_BHKD = k_BHKD / balance
@@ -59,4 +59,4 @@ class FavorPlus(Method):
         phi_k_BHKM = (log_k_BHKM - largest_BHK1).exp()
         estimate_BHQK = phi_q_BHQM @ phi_k_BHKM.mT / self.num_features
         log_similarity_BHQK = (estimate_BHQK + STABILIZER).log() + largest_BHK1.mT
-        return masked_softmax(log_similarity_BHQK, mask_QK)
+        return masked_softmax(log_similarity_BHQK, mask_B1QK)

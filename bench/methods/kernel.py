@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 
 from bench.lazy import torch
-from bench.methods.base import FastPath, Heads, Mask, MaskKind, Method
+from bench.methods.base import FastPath, Heads, Method
 from bench.methods.fast.fused import heads_of, linear_attention, linear_pays
 from bench.methods.fast.tiny import takes, tiny_attention, tiny_pays
+from bench.methods.mask import Mask, MaskKind
 from bench.methods.precision import widened, without_autocast
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from bench.methods.base import State
 
 
-def normalized_rows(similarity_BHQK: Tensor, mask_QK: Tensor) -> Tensor:
+def normalized_rows(similarity_BHQK: Tensor, mask_B1QK: Tensor) -> Tensor:
     """Similarities, 0 at masked keys, divided by their row's sum; a row without any is uniform over allowed keys."""
     total_BHQ1 = similarity_BHQK.sum(dim=-1, keepdim=True)
     # The gradient divides by the denominator twice; below the root of the smallest normal number that overflows.
     positive_BHQ1 = total_BHQ1 > torch.finfo(total_BHQ1.dtype).tiny ** 0.5
-    uniform_QK = mask_QK.to(total_BHQ1.dtype) / mask_QK.sum(dim=-1, keepdim=True)
+    uniform_QK = mask_B1QK.to(total_BHQ1.dtype) / mask_B1QK.sum(dim=-1, keepdim=True)
     # The inner `where` keeps 0/0 out of the gradient of the rows that the outer one replaces.
     p_BHQK = similarity_BHQK / torch.where(positive_BHQ1, total_BHQ1, torch.ones_like(total_BHQ1))
     return torch.where(positive_BHQ1, p_BHQK, uniform_QK)
@@ -56,11 +57,11 @@ class KernelAttention(Method):
         """phi(x) >= 0, of the shape of x."""
         raise NotImplementedError
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        similarity_BHQK = (self.features(q_BHQD) @ self.features(k_BHKD).mT) * mask_QK
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+        similarity_BHQK = (self.features(q_BHQD) @ self.features(k_BHKD).mT) * mask_B1QK
         if self.eps > 0:
             return similarity_BHQK / (similarity_BHQK.sum(dim=-1, keepdim=True) + self.eps)
-        return normalized_rows(similarity_BHQK, mask_QK)
+        return normalized_rows(similarity_BHQK, mask_B1QK)
 
     def fast_path(self, heads: Heads, kind: MaskKind, *, has_tiny: bool) -> FastPath:
         if type(self).weights is not KernelAttention.weights:

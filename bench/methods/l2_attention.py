@@ -38,6 +38,6 @@ class L2Attention(ShapedLogits):
             inner_HDD = torch.einsum("chd,che->hde", query_CHD, value_CHD) / math.sqrt(query_CHD.shape[-1])
             return torch.einsum("chd,hde->che", query_CHD, inner_HDD)
 
-    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
         lengths_BHQK = q_BHQD.square().sum(dim=-1)[..., :, None] + k_BHKD.square().sum(dim=-1)[..., None, :]
         return (2 * (q_BHQD @ k_BHKD.mT) - lengths_BHQK) / math.sqrt(q_BHQD.shape[-1])

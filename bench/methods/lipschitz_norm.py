@@ -29,8 +29,8 @@ class LipschitzNorm(ShapedLogits):
     sources = ("dasoulas2021lipschitz",)
     controls = "logits: they lie in [-1, 1]"
 
-    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
         q_BHQD = torch.nn.functional.normalize(q_BHQD, dim=-1)
-        norm_BHQK = torch.linalg.vector_norm(k_BHKD, dim=-1)[..., None, :].masked_fill(~mask_QK, 0)
+        norm_BHQK = torch.linalg.vector_norm(k_BHKD, dim=-1)[..., None, :].masked_fill(~mask_B1QK, 0)
         largest_BHQ1 = norm_BHQK.amax(dim=-1, keepdim=True).clamp_min(1e-12)  # as `normalize` has it
         return q_BHQD @ k_BHKD.mT / largest_BHQ1

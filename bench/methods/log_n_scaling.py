@@ -31,7 +31,7 @@ class LogNScaling(ShapedLogits):
         num_keys = max(heads.num_keys, 2)
         return {"s": torch.full((heads.num_heads, 1, 1), num_keys / math.lgamma(num_keys + 1))}
 
-    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        z_BHQK = super().logits(q_BHQD, k_BHKD, mask_QK, state)
-        log_n_Q1 = mask_QK.sum(dim=-1, keepdim=True).to(z_BHQK.dtype).log()
+    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+        z_BHQK = super().logits(q_BHQD, k_BHKD, mask_B1QK, state)
+        log_n_Q1 = mask_B1QK.sum(dim=-1, keepdim=True).to(z_BHQK.dtype).log()
         return state["s"] * log_n_Q1 * z_BHQK

@@ -33,11 +33,11 @@ class NormSoftmax(ShapedLogits):
     sources = ("jiang2023normsoftmax",)
     controls = "variance: that of every row of logits is 1"
 
-    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        z_BHQK = super().logits(q_BHQD, k_BHKD, mask_QK, state).masked_fill(~mask_QK, 0)
-        num_allowed_Q1 = mask_QK.sum(dim=-1, keepdim=True)
+    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+        z_BHQK = super().logits(q_BHQD, k_BHKD, mask_B1QK, state).masked_fill(~mask_B1QK, 0)
+        num_allowed_Q1 = mask_B1QK.sum(dim=-1, keepdim=True)
         mean_BHQ1 = z_BHQK.sum(dim=-1, keepdim=True) / num_allowed_Q1
-        centred_BHQK = (z_BHQK - mean_BHQ1).masked_fill(~mask_QK, 0)
+        centred_BHQK = (z_BHQK - mean_BHQ1).masked_fill(~mask_B1QK, 0)
         variance_BHQ1 = centred_BHQK.square().sum(dim=-1, keepdim=True) / num_allowed_Q1
         return centred_BHQK / self.divisor((variance_BHQ1 + EPS).sqrt())
 

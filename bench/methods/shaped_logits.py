@@ -18,5 +18,5 @@ if TYPE_CHECKING:
 class ShapedLogits(Method):
     """Softmax of Z; subclass it and override `logits`. No fast path of plain softmax applies."""
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_QK, state), mask_QK)
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+        return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_B1QK, state), mask_B1QK)

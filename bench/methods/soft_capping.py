@@ -28,5 +28,5 @@ class SoftCapping(ShapedLogits):
 
     cap: Annotated[float, Gt(0)] = 50.0
 
-    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        return self.cap * (super().logits(q_BHQD, k_BHKD, mask_QK, state) / self.cap).tanh()
+    def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+        return self.cap * (super().logits(q_BHQD, k_BHKD, mask_B1QK, state) / self.cap).tanh()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 
 from bench.lazy import torch
-from bench.methods.base import FastPath, Heads, Mask, MaskKind, Method
+from bench.methods.base import FastPath, Heads, Method
 from bench.methods.fast.fused import heads_of, sdpa_pays, softmax_attention
 from bench.methods.fast.tiny import takes, tiny_attention, tiny_pays
+from bench.methods.mask import Mask, MaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from bench.methods.base import State
 
 
-def masked_softmax(z_BHQK: Tensor, mask_QK: Tensor) -> Tensor:
+def masked_softmax(z_BHQK: Tensor, mask_B1QK: Tensor) -> Tensor:
     """exp(Z) normalised over the allowed keys of each row."""
-    return z_BHQK.masked_fill(~mask_QK, -torch.inf).softmax(dim=-1)
+    return z_BHQK.masked_fill(~mask_B1QK, -torch.inf).softmax(dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,8 @@ class Softmax(Method):
     sources = ("vaswani2017attention",)
     controls = "nothing: the reference"
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_QK, state), mask_QK)
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+        return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_B1QK, state), mask_B1QK)
 
     def fast_path(self, heads: Heads, kind: MaskKind, *, has_tiny: bool) -> FastPath:
         if type(self).weights is not Softmax.weights or type(self).logits is not Method.logits:
@@ -57,11 +58,12 @@ class WindowSoftmax(Softmax):
     source = "Hong & Lee 2025, Sec. 4.2"
     sources = ("hong2025variance",)
     controls = "rows: fewer keys"
+    in_cross = "softmax"
 
     width: Annotated[int, Ge(1)] = 8
 
     def restrict(self, mask: Mask) -> Mask:
-        num_queries, num_keys = mask.allowed_QK.shape
-        i_Q1 = torch.arange(num_keys - num_queries, num_keys, device=mask.allowed_QK.device)[:, None]
-        j_K = torch.arange(num_keys, device=mask.allowed_QK.device)
-        return Mask(allowed_QK=mask.allowed_QK & ((i_Q1 - j_K).abs() <= self.width), kind="custom")
+        device = mask.allowed_B1QK.device
+        i_Q1 = torch.arange(mask.num_keys - mask.num_queries, mask.num_keys, device=device)[:, None]
+        j_K = torch.arange(mask.num_keys, device=device)
+        return mask.restricted((i_Q1 - j_K).abs() <= self.width)

@@ -28,8 +28,8 @@ class SoftmaxControl(Method):
     controls = "nothing: softmax by other operations"
     control_of = "softmax"
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        z_BHQK = self.logits(q_BHQD, k_BHKD, mask_QK, state).masked_fill(~mask_QK, -torch.inf)
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+        z_BHQK = self.logits(q_BHQD, k_BHKD, mask_B1QK, state).masked_fill(~mask_B1QK, -torch.inf)
         largest_BHQ1 = z_BHQK.detach().amax(dim=-1, keepdim=True)
         powers_BHQK = ((z_BHQK - largest_BHQ1) * math.log2(math.e)).exp2()
         return powers_BHQK / powers_BHQK.sum(dim=-1, keepdim=True)

@@ -26,6 +26,6 @@ class SoftmaxOne(Method):
     controls = "rows: their sum falls to 0 where all logits are low"
     rows_sum_to_one = False
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-        z_BHQK = self.logits(q_BHQD, k_BHKD, mask_QK, state).masked_fill(~mask_QK, -torch.inf)
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+        z_BHQK = self.logits(q_BHQD, k_BHKD, mask_B1QK, state).masked_fill(~mask_B1QK, -torch.inf)
         return torch.nn.functional.pad(z_BHQK, (0, 1)).softmax(dim=-1)[..., :-1]

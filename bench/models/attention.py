@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, Method, dense_logits, dense_weights, weighted_sum
+from bench.methods.base import Heads, Method, dense_logits, dense_weights, weighted_sum
 from bench.methods.linear import Draw
+from bench.methods.mask import Mask
 from bench.methods.precision import as_multiplied, widened, without_autocast
 from bench.probes.base import Attention, Probe, merge, observe
 
@@ -81,12 +82,11 @@ def attend(
     if mode.probes:
         watched = observe_attention(mode.probes, method, q_BHTD, k_BHTD, mask, state)
     elif mode.keeps_weights:
-        watched = dense_weights(method, q_BHTD, k_BHTD, mask.allowed_QK, state)
+        watched = dense_weights(method, q_BHTD, k_BHTD, mask, state)
     elif mode.max_logits:
-        z_BHTT = dense_logits(method, q_BHTD.detach(), k_BHTD.detach(), mask.allowed_QK, state)
-        watched = z_BHTT.masked_fill(~mask.allowed_QK, -torch.inf).amax(dim=(0, 2, 3)).float()
+        watched = _max_logits(dense_logits(method, q_BHTD.detach(), k_BHTD.detach(), mask, state), mask)
     if dropout is not None and dropout.acts:
-        p_BHTT = dropout(stream, dense_weights(method, q_BHTD, k_BHTD, mask.allowed_QK, state))
+        p_BHTT = dropout(stream, dense_weights(method, q_BHTD, k_BHTD, mask, state))
         return weighted_sum(p_BHTT, v_BHTD), watched
     run = Method.attend if mode.is_reference else type(method).attend
     return run(method, q_BHTD, k_BHTD, v_BHTD, mask, state), watched
@@ -110,7 +110,8 @@ def observe_attention(
     with without_autocast(q_BHTD):
         q_BHTD, k_BHTD = widened(q_BHTD), widened(k_BHTD)
         num_batch, num_heads = q_BHTD.shape[:2]
-        num_logits = mask.allowed_QK.numel()
+        num_logits = mask.num_queries * mask.num_keys
+        num_keys_BQ = mask.num_keys_BQ
         # Heads first: a least over heads of means over the batch is not the mean of those of parts of the batch.
         heads_step = _largest_divisor(num_heads, most // (num_logits * num_batch))
         batch_step = _largest_divisor(num_batch, most // (num_logits * heads_step))
@@ -120,16 +121,27 @@ def observe_attention(
             of_batch = []
             for b in range(0, num_batch, batch_step):
                 q, k = (x[b : b + batch_step, h : h + heads_step] for x in (q_BHTD, k_BHTD))
+                of_part = mask.of_examples(b, b + batch_step)
                 layer = Attention(
-                    z_BHQK=method.logits(q, k, mask.allowed_QK, own),
-                    p_BHQK=method.weights(q, k, mask.allowed_QK, own),
-                    mask_QK=mask.allowed_QK,
+                    z_BHQK=method.logits(q, k, of_part.allowed_B1QK, own | of_part.state),
+                    p_BHQK=method.weights(q, k, of_part.allowed_B1QK, own | of_part.state),
+                    mask_B1QK=of_part.allowed_B1QK,
+                    num_keys_BQ=of_part.num_keys_BQ,
+                    of_all_BQ=num_keys_BQ,
                     rows_sum_to_one=method.rows_sum_to_one,
                     rows_are_signed=method.rows_are_signed,
                 )
                 of_batch.append(observe(probes, layer))
             parts.append(of_batch)
         return merge(probes, parts) if len(parts) * len(parts[0]) > 1 else parts[0][0]
+
+
+def _max_logits(z_BHTT: Tensor, mask: Mask) -> Tensor:
+    """The largest logit of each head over allowed keys, (H,); padding's rows have none."""
+    z_BHTT = z_BHTT.masked_fill(~mask.allowed_B1QK, -torch.inf)
+    if mask.valid_BQ is not None:
+        z_BHTT = z_BHTT.masked_fill(~mask.valid_BQ[:, None, :, None], -torch.inf)
+    return z_BHTT.amax(dim=(0, 2, 3)).float()
 
 
 def part(tensors: Tensors, prefix: str) -> Tensors:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, Method
+from bench.methods.base import Heads, Method
 from bench.methods.linear import Draw
+from bench.methods.mask import Mask
 from bench.models.attention import Mode, Tensors, attend, init_method, method_state
 from bench.models.projections import Projection, init_projections, project_roles, refresh_projections, roles_read
 from bench.optimizers.layers import Layer, layers_of

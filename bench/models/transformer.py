@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, Method
+from bench.methods.base import Heads, Method
 from bench.methods.linear import Draw
+from bench.methods.mask import Mask
 from bench.models.attention import (
     Mode,
     Tensors,
@@ -176,10 +177,7 @@ class Transformer:
     ) -> tuple[Tensor, list[Tensor]]:
         """Output tokens (B, T, C), and what the mode watches of every layer."""
         num_tokens, device = h_BTC.shape[1], h_BTC.device
-        allowed_TT = torch.ones(num_tokens, num_tokens, dtype=torch.bool, device=device)
-        mask = Mask(allowed_QK=allowed_TT, kind="full")
-        if self.is_causal:
-            mask = Mask(allowed_QK=allowed_TT.tril(), kind="causal")
+        mask = Mask.causal(num_tokens, device) if self.is_causal else Mask.full(num_tokens, num_tokens, device)
         is_rotary = self.positions == "rotary"
         shared = Pass(
             method=method,

@@ -10,6 +10,7 @@ from bench.trial import Choice
 
 PROBES: dict[str, str] = {
     "entropy": "bench.probes.attention:Entropy",
+    "entropy_share": "bench.probes.attention:EntropyShare",
     "frobenius_norm": "bench.probes.attention:FrobeniusNorm",
     "row_mass": "bench.probes.attention:RowMass",
     "logit_variance": "bench.probes.attention:LogitVariance",

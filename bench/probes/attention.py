@@ -1,7 +1,7 @@
 """Probes of the attention matrix and its logits: a function of a layer each, and the probe that traces it.
 
 Shapes: B batch, H heads, Q queries, K keys. Each function but `row_entropies` returns a scalar of one model, a mean
-over batch and heads unless it says otherwise.
+over batch and heads unless it says otherwise; rows of padding count in none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.lazy import torch
 from bench.probes.base import Attention, Probe
-from bench.trace import Quantity, unbounded
+from bench.trace import Quantity, at_most_one, unbounded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +30,15 @@ def row_entropies(layer: Attention) -> Tensor:
     return torch.special.entr(p_BHQK).sum(dim=-1)
 
 
-def least_head_entropy(entropy_BHQ: Tensor) -> Tensor:
+def least_head_entropy(entropy_BHQ: Tensor, layer: Attention) -> Tensor:
     """The least over heads of the mean of `row_entropies` over batch and rows, in [0, their mean over all]."""
-    return entropy_BHQ.mean(dim=(0, 2)).amin()
+    return layer.head_means_over_rows(entropy_BHQ).amin()
+
+
+def entropy_share(entropy_BHQ: Tensor, layer: Attention) -> Tensor:
+    """Mean of a row's entropy divided by log n, over rows that may see n >= 2 keys, in [0, 1]; 0 if none may."""
+    log_n_B1Q = layer.keys_of_rows.to(entropy_BHQ.dtype).clamp_min(2).log()
+    return layer.mean_over_rows(entropy_BHQ / log_n_B1Q, min_keys=2)
 
 
 def uniform_entropy(layer: Attention) -> Tensor:
@@ -41,30 +47,37 @@ def uniform_entropy(layer: Attention) -> Tensor:
     The mean over rows of the log of the number of keys; a row that sees one key has 0. Source: this project. Rows that
     all see N keys have log N, causal ones log(N!) / N.
     """
-    return layer.mask_QK.sum(dim=-1).to(layer.p_BHQK.dtype).clamp_min(1).log().mean()
+    log_n_B1Q = layer.keys_of_rows.to(layer.p_BHQK.dtype).clamp_min(1).log()
+    return layer.mean_over_rows(log_n_B1Q)
 
 
 def frobenius_norm(layer: Attention) -> Tensor:
     """||P||_F, mean over batch and heads, in [1, sqrt Q] for stochastic rows. Source: Hong & Lee 2025, Prop. 5.3."""
-    return layer.p_BHQK.square().sum(dim=(-2, -1)).sqrt().mean()
+    squared_BHQK = layer.p_BHQK.square()
+    if layer.num_keys_BQ is not None:
+        squared_BHQK = squared_BHQK * (layer.keys_of_rows > 0)[..., None]
+    return squared_BHQK.sum(dim=(-2, -1)).sqrt().mean()
 
 
 def row_mass(layer: Attention) -> Tensor:
     """Mean row sum of P, in [0, K]."""
-    return layer.p_BHQK.sum(dim=-1).mean()
+    return layer.mean_over_rows(layer.p_BHQK.sum(dim=-1))
 
 
 def logit_variance(layer: Attention) -> Tensor:
     """Population variance of a row of Z over its allowed keys, mean over rows. Source: Hong & Lee 2025, Def. 5.2."""
-    num_allowed_Q1 = layer.mask_QK.sum(dim=-1, keepdim=True)
-    z_BHQK = layer.z_BHQK.masked_fill(~layer.mask_QK, 0)
-    centred_BHQK = (z_BHQK - z_BHQK.sum(dim=-1, keepdim=True) / num_allowed_Q1).masked_fill(~layer.mask_QK, 0)
-    return (centred_BHQK.square().sum(dim=-1, keepdim=True) / num_allowed_Q1).mean()
+    num_allowed_Q1 = layer.mask_B1QK.sum(dim=-1, keepdim=True)
+    z_BHQK = layer.z_BHQK.masked_fill(~layer.mask_B1QK, 0)
+    centred_BHQK = (z_BHQK - z_BHQK.sum(dim=-1, keepdim=True) / num_allowed_Q1).masked_fill(~layer.mask_B1QK, 0)
+    return layer.mean_over_rows((centred_BHQK.square().sum(dim=-1, keepdim=True) / num_allowed_Q1)[..., 0])
 
 
 def max_logit(layer: Attention) -> Tensor:
     """Largest logit over allowed keys, rows, batch and heads."""
-    return layer.z_BHQK.masked_fill(~layer.mask_QK, -torch.inf).amax()
+    z_BHQK = layer.z_BHQK.masked_fill(~layer.mask_B1QK, -torch.inf)
+    if layer.num_keys_BQ is not None:
+        z_BHQK = z_BHQK.masked_fill((layer.keys_of_rows == 0)[..., None], -torch.inf)
+    return z_BHQK.amax()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +136,32 @@ class Entropy(Probe):
     def measure(self, layer: Attention) -> dict[str, Tensor]:
         entropy_BHQ = row_entropies(layer)
         return {
-            "entropy": entropy_BHQ.mean(),
-            "least_head_entropy": least_head_entropy(entropy_BHQ),
+            "entropy": layer.mean_over_rows(entropy_BHQ),
+            "least_head_entropy": least_head_entropy(entropy_BHQ, layer),
             "uniform_entropy": uniform_entropy(layer),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyShare(Probe):
+    """Attention entropy of each row as a share of the most that its own keys allow: rows of any length compare."""
+
+    source = "this project"
+    quantities: ClassVar = {
+        "entropy_share": Quantity(
+            title="Attention entropy by that of uniform rows",
+            unit="share",
+            low=0.0,
+            high=at_most_one,
+            definition="mean over rows that may see n >= 2 keys of the row's entropy (as `entropy` has it) divided by "
+            "log n, batch and heads averaged: 1 where all rows are uniform, whatever their masks; rows of padding and "
+            "rows of one key are left out",
+            per_layer=True,
+        ),
+    }
+
+    def measure(self, layer: Attention) -> dict[str, Tensor]:
+        return {"entropy_share": entropy_share(row_entropies(layer), layer)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,13 +22,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """What a layer's attention was on one batch: logits, weights, which keys were allowed, what the method declares."""
+    """What a layer's attention was on one batch: logits, weights, which keys were allowed, what the method declares.
+
+    mask_B1QK: B and Q may be 1 and stand for all. num_keys_BQ: keys that each row may see, 0 where it is padding, which
+    no probe counts; None: there is no padding. of_all_BQ: the same of the batch that this is an equal part of; means
+    over rows are its shares of the mean over all of them, so that those of parts average to the whole.
+    """
 
     z_BHQK: Tensor
     p_BHQK: Tensor
-    mask_QK: Tensor
+    mask_B1QK: Tensor
+    num_keys_BQ: Tensor | None = None
+    of_all_BQ: Tensor | None = None
     rows_sum_to_one: bool = True
     rows_are_signed: bool = False
+
+    @property
+    def keys_of_rows(self) -> Tensor:
+        """Keys that each row may see, 0 of padding: (B, 1, Q), B is 1 where examples do not differ."""
+        if self.num_keys_BQ is not None:
+            return self.num_keys_BQ[:, None]
+        num_keys = self.mask_B1QK.sum(dim=-1)
+        return num_keys.expand(*num_keys.shape[:-1], self.p_BHQK.shape[-2])
+
+    def mean_over_rows(self, values_BHQ: Tensor, *, min_keys: int = 1) -> Tensor:
+        """Mean over batch, heads and those rows that are tokens and may see `min_keys` keys; 0 if none is."""
+        return self._weighted(values_BHQ, min_keys).mean()
+
+    def head_means_over_rows(self, values_BHQ: Tensor) -> Tensor:
+        """Mean of each head over batch and those rows that are tokens, (H,)."""
+        return self._weighted(values_BHQ, 1).mean(dim=(0, 2))
+
+    def _weighted(self, values_BHQ: Tensor, min_keys: int) -> Tensor:
+        """Values whose mean over all rows is that over rows that count."""
+        if self.num_keys_BQ is None and min_keys == 1:
+            return values_BHQ
+        counts_B1Q = (self.keys_of_rows >= min_keys).to(values_BHQ.dtype)
+        of_all = counts_B1Q if self.of_all_BQ is None else (self.of_all_BQ >= min_keys).to(values_BHQ.dtype)
+        return values_BHQ * counts_B1Q / of_all.mean().clamp_min(torch.finfo(values_BHQ.dtype).tiny)
 
 
 @dataclass(frozen=True, kw_only=True)

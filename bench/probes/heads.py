@@ -14,7 +14,7 @@ from annotated_types import Gt, Lt
 from bench.lazy import torch
 from bench.probes.attention import row_entropies
 from bench.probes.base import Attention, Probe
-from bench.trace import Quantity
+from bench.trace import Quantity, at_most_one
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,12 +32,8 @@ def normalised(layer: Attention) -> Tensor:
 
 def mean_over_rows(values_BHQ: Tensor, layer: Attention) -> Tensor:
     """Mean over the rows that see two keys or more, (B, H); 0 if none does."""
-    counts_Q = (layer.mask_QK.sum(dim=-1) > 1).to(values_BHQ.dtype)
-    return (values_BHQ * counts_Q).sum(dim=-1) / counts_Q.sum().clamp_min(1)
-
-
-def _share(num_keys: int) -> float:
-    return 1.0
+    counts_B1Q = (layer.keys_of_rows > 1).to(values_BHQ.dtype)
+    return (values_BHQ * counts_B1Q).sum(dim=-1) / counts_B1Q.sum(dim=-1).clamp_min(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +50,7 @@ class Heads(Probe):
             title="Collapsed heads",
             unit="share",
             low=0.0,
-            high=_share,
+            high=at_most_one,
             definition="share of a layer's heads, in each sequence of the probed batch, that are not on the first "
             "token and whose entropy, mean over rows, is below `collapsed_below` (0.1) of that of uniform rows",
             per_layer=True,
@@ -63,7 +59,7 @@ class Heads(Probe):
             title="Heads on the first token",
             unit="share",
             low=0.0,
-            high=_share,
+            high=at_most_one,
             definition="share of a layer's heads, in each sequence of the probed batch, whose rows give the first "
             "token more than `first_token_above` (0.5) of their weight on average: sinks, of low entropy and healthy",
             per_layer=True,
@@ -85,8 +81,8 @@ class Heads(Probe):
 
     def measure(self, layer: Attention) -> dict[str, Tensor]:
         entropy_BH = mean_over_rows(row_entropies(layer), layer)
-        num_keys_Q = layer.mask_QK.sum(dim=-1).to(entropy_BH.dtype).clamp_min(1)
-        uniform_BH = mean_over_rows(num_keys_Q.log().expand(*entropy_BH.shape, -1), layer)
+        num_keys_B1Q = layer.keys_of_rows.to(entropy_BH.dtype).clamp_min(1)
+        uniform_BH = mean_over_rows(num_keys_B1Q.log().expand(*entropy_BH.shape, -1), layer)
         is_first_BH = mean_over_rows(normalised(layer)[..., 0], layer) > self.first_token_above
         has_collapsed_BH = ~is_first_BH & (entropy_BH < self.collapsed_below * uniform_BH)
         return {
@@ -106,7 +102,7 @@ class SharpRows(Probe):
             title="Rows with theta < 1/2",
             unit="share",
             low=0.0,
-            high=_share,
+            high=at_most_one,
             definition="share of rows p that see two keys or more with theta(p) < 1/2, theta(p) = largest of "
             "4 s (1 - s) over sums s of weights, the (infinity -> 1) norm of the Jacobian of softmax at temperature "
             "1: rows with a weight above (1 + sqrt(1/2))/2 = 0.854",

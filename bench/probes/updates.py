@@ -10,7 +10,7 @@ from annotated_types import Gt
 
 from bench.lazy import torch
 from bench.probes.model import ROLES, Model, ModelProbe, Tensors, role_of
-from bench.trace import Quantity, unbounded
+from bench.trace import Quantity, at_most_one, unbounded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,10 +70,6 @@ class Norms(ModelProbe):
         return {name: found[name] for name in self.quantities}
 
 
-def _share(value: float) -> float:
-    return 1.0
-
-
 @dataclass(frozen=True, kw_only=True)
 class SecondMoments(ModelProbe):
     """How far squared gradients g^2 exceed Adam's average v of them: a stale v lets updates jump.
@@ -104,7 +100,7 @@ class SecondMoments(ModelProbe):
             title="Share of gradients above v",
             unit="share",
             low=0.0,
-            high=_share,
+            high=at_most_one,
             definition="share of all parameters whose g^2 exceeds v, without this gradient and corrected for its "
             "start, by more than `threshold` times (SPAM: 5000); nothing is said of step 0",
         ),

@@ -11,31 +11,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, Method, State
+from bench.methods.base import Heads, Method, State
+from bench.methods.mask import Mask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 HEADS = Heads(num_heads=3, width=4, num_keys=12)  # more keys than a default window holds on one side
 NUM_BATCH = 2
-MASK_NAMES = ("full", "causal", "one_key", "last_key_hidden", "last_queries")
+MASK_NAMES = ("full", "causal", "one_key", "last_key_hidden", "last_queries", "padded")
 
 
 @functools.cache
-def mask_named(name: str, num_keys: int) -> Mask:
-    """One of MASK_NAMES for so many keys; each has as many queries, but for `last_queries`, which has 4."""
+def mask_named(name: str, num_keys: int, num_batch: int = NUM_BATCH) -> Mask:
+    """One of MASK_NAMES for so many keys; each has as many queries, but for `last_queries`, which has 4.
+
+    padded: of `num_batch` examples each is shorter by a token than the one before it, down to one.
+    """
     full = torch.ones(num_keys, num_keys, dtype=torch.bool)
     match name:
         case "full":
-            return Mask(allowed_QK=full, kind="full")
+            return Mask.shared(full, "full")
         case "causal":
-            return Mask(allowed_QK=full.tril(), kind="causal")
+            return Mask.shared(full.tril(), "causal")
         case "one_key":
-            return Mask(allowed_QK=torch.eye(num_keys, dtype=torch.bool), kind="custom")
+            return Mask.shared(torch.eye(num_keys, dtype=torch.bool), "custom")
         case "last_key_hidden":
-            return Mask(allowed_QK=full.index_fill(1, torch.tensor([num_keys - 1]), False), kind="custom")
+            return Mask.shared(full.index_fill(1, torch.tensor([num_keys - 1]), False), "custom")
         case "last_queries":
-            return Mask(allowed_QK=full[:4], kind="custom")
+            return Mask.shared(full[:4], "custom")
+        case "padded":
+            length_B1 = (num_keys - torch.arange(num_batch)).clamp_min(1)[:, None]
+            return Mask.padded(torch.arange(num_keys) < length_B1)
     raise ValueError(f"no mask {name!r}; they are {', '.join(MASK_NAMES)}")
 
 
@@ -59,7 +66,7 @@ class MethodCase:
     def queries_and_keys(self, seed: int, mask: Mask) -> tuple[Tensor, Tensor]:
         """Standard normals, (B, H, Q, D) and (B, H, K, D)."""
         generator = torch.Generator().manual_seed(seed)
-        num_queries, num_keys = mask.allowed_QK.shape
+        num_queries, num_keys = mask.num_queries, mask.num_keys
         shape = (NUM_BATCH, self.heads.num_heads)
         q_BHQD = torch.randn(*shape, num_queries, self.heads.width, generator=generator, dtype=torch.float64)
         k_BHKD = torch.randn(*shape, num_keys, self.heads.width, generator=generator, dtype=torch.float64)
@@ -95,8 +102,8 @@ class MethodCase:
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask: Mask, state: State) -> Tensor:
         """P as a model asks for it."""
-        allowed_QK = self.method.restrict(mask).allowed_QK
-        return self.method.weights(*self.prepared(q_BHQD, k_BHKD, state), allowed_QK, state)
+        mask = self.method.restrict(mask)
+        return self.method.weights(*self.prepared(q_BHQD, k_BHKD, state), mask.allowed_B1QK, state | mask.state)
 
     def some_weights(self, mask: Mask) -> Tensor:
         """P of made-up queries, keys and state."""

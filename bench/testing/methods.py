@@ -9,6 +9,7 @@ from bench.methods.base import Method
 from bench.optimizers.schedules import Constant
 from bench.optimizers.sgd import SGD
 from bench.testing.method_case import MethodCase
+from bench.testing.padding import PADDING_PROPERTIES
 from bench.testing.paths import PATH_PROPERTIES
 from bench.testing.properties import Property, require
 from bench.testing.rows import ROW_PROPERTIES
@@ -57,6 +58,7 @@ METHOD_PROPERTIES: dict[str, Property] = {
     **ROW_PROPERTIES,
     **WEIGHT_PROPERTIES,
     **PATH_PROPERTIES,
+    **PADDING_PROPERTIES,
     "every parameter changes training": Property(of="", check=every_parameter_changes_training),
     "every learned tensor moves": Property(of="init_params", check=every_learned_tensor_moves),
 }

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, MaskKind, Method, State
+from bench.methods.base import Heads, Method, State
 from bench.methods.fast.fused import CHUNK_TOKENS, SDPA_MIN_KEYS
+from bench.methods.mask import Mask, MaskKind
 from bench.methods.precision import as_multiplied
 from bench.models.attention import Mode, attend
 from bench.testing.method_case import MethodCase
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 NUM_HEADS, WIDTH = 2, 4
 SHORT, LONG = 20, 2 * CHUNK_TOKENS + 13  # below and above every threshold; no multiple of a chunk
-KINDS: tuple[MaskKind, ...] = ("full", "causal", "custom")
+KINDS: tuple[MaskKind, ...] = ("full", "causal", "padded", "custom")
 EXACT = 1e-13  # of float64, by the largest of what is compared: sums of some hundred terms in another order
 
 MIXED_HEADS = Heads(num_heads=2, width=32, num_keys=128)
@@ -40,13 +41,15 @@ def randn(seed: int, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
 
 
 def mask_of(kind: MaskKind, num_tokens: int) -> Mask:
-    """A mask of a kind; a custom one hides half of the keys, never a query's own."""
+    """A mask of a kind; a custom one hides half of the keys, never a query's own, a padded one is of two examples."""
+    if kind == "padded":
+        return Mask.padded(torch.arange(num_tokens) < torch.tensor([[num_tokens], [num_tokens - num_tokens // 3]]))
     allowed_TT = torch.ones(num_tokens, num_tokens, dtype=torch.bool)
     if kind == "causal":
         allowed_TT = allowed_TT.tril()
     if kind == "custom":
         allowed_TT = (randn(9, num_tokens, num_tokens) > 0) | torch.eye(num_tokens, dtype=torch.bool)
-    return Mask(allowed_QK=allowed_TT, kind=kind)
+    return Mask.shared(allowed_TT, kind)
 
 
 def state_of(method: Method, num_tokens: int, dtype: torch.dtype) -> State:
@@ -99,7 +102,7 @@ def both_paths(
     method: Method, mask: Mask, qkv: tuple[Tensor, ...], *, is_mixed: bool = False
 ) -> tuple[tuple[Tensor, ...], ...]:
     """Output and gradients with respect to q, k, v and state: of the dense reference, and of the automatic path."""
-    state = state_of(method, mask.allowed_QK.shape[-1], qkv[0].dtype)
+    state = state_of(method, mask.num_keys, qkv[0].dtype)
     floating = [tensor for tensor in state.values() if tensor.is_floating_point()]
     reference, automatic = (output_and_gradients(run, *qkv, *floating) for run in runs(method, mask, state, is_mixed))
     return reference, automatic

@@ -6,6 +6,7 @@ Shapes: B batch, H heads, Q queries, K keys.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -20,18 +21,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH, HEADS, TOKENS = 4, 2, 5
-MASKS = ("full", "causal", "last_key_hidden")
+MASKS = ("full", "causal", "last_key_hidden", "padded")
 ROWS = ("sum_to_one", "need_not")
 
 
 def attention(seed: int, mask: str = "causal", rows: str = "sum_to_one") -> Attention:
     """Made-up logits and their softmax, whose rows are scaled where they need not sum to 1."""
-    generator, allowed_QK = torch.Generator().manual_seed(seed), mask_named(mask, TOKENS).allowed_QK
+    generator, of_batch = torch.Generator().manual_seed(seed), mask_named(mask, TOKENS, BATCH)
+    allowed_B1QK = of_batch.allowed_B1QK
     z_BHQK = 3 * torch.randn(BATCH, HEADS, TOKENS, TOKENS, generator=generator, dtype=torch.float64)
-    p_BHQK = z_BHQK.masked_fill(~allowed_QK, -math.inf).softmax(dim=-1)
+    p_BHQK = z_BHQK.masked_fill(~allowed_B1QK, -math.inf).softmax(dim=-1)
     if rows == "need_not":
         p_BHQK = p_BHQK * torch.rand(BATCH, HEADS, TOKENS, 1, generator=generator, dtype=torch.float64)
-    return Attention(z_BHQK=z_BHQK, p_BHQK=p_BHQK, mask_QK=allowed_QK, rows_sum_to_one=rows == "sum_to_one")
+    return Attention(
+        z_BHQK=z_BHQK,
+        p_BHQK=p_BHQK,
+        mask_B1QK=allowed_B1QK,
+        num_keys_BQ=of_batch.num_keys_BQ,
+        rows_sum_to_one=rows == "sum_to_one",
+    )
 
 
 def quantities_are_declared_whole(probe: Probe) -> str:
@@ -69,8 +77,8 @@ def measures_what_is_declared_within_bounds(probe: Probe) -> str:
 def equal_parts_merge_to_the_whole(probe: Probe) -> str:
     """Of batch and heads, as each quantity's `merge` says."""
     found = ""
-    for size, rows in ((size, rows) for size in (1, 2, 4) for rows in ROWS):
-        layer = attention(1, rows=rows)
+    for size, mask, rows in itertools.product((1, 2, 4), ("causal", "padded"), ROWS):
+        layer = attention(1, mask, rows)
         parts = [[observe([probe], part) for part in of_head] for of_head in _parts(layer, size)]
         what = f"parts of {size} sequences and one head merged, and the whole"
         found = require_close(merge([probe], parts), observe([probe], layer), what, rtol=1e-13, atol=0)
@@ -95,12 +103,28 @@ def lanes_equal_a_loop(probe: Probe) -> str:
 
 def masked_logits_change_nothing(probe: Probe) -> str:
     """Logits of keys that are not allowed hold anything."""
-    for mask in ("causal", "last_key_hidden"):
+    for mask in ("causal", "last_key_hidden", "padded"):
         layer = attention(2, mask)
-        changed = dataclasses.replace(layer, z_BHQK=layer.z_BHQK.masked_fill(~layer.mask_QK, 1e30))
+        changed = dataclasses.replace(layer, z_BHQK=layer.z_BHQK.masked_fill(~layer.mask_B1QK, 1e30))
         what = f"a quantity depends on logits that the mask {mask} hides"
         require(torch.equal(observe([probe], layer), observe([probe], changed)), what)
-    return "2 masks"
+    return "3 masks"
+
+
+def padding_changes_nothing(probe: Probe) -> str:
+    """Rows of padding hold anything that is finite; no quantity counts them."""
+    for rows in ROWS:
+        layer = attention(3, "padded", rows)
+        is_padding_B1Q1 = (layer.keys_of_rows == 0)[..., None]
+        others = attention(4, "padded", rows)
+        changed = dataclasses.replace(
+            layer,
+            z_BHQK=layer.z_BHQK.where(~is_padding_B1Q1, 10 * others.z_BHQK),
+            p_BHQK=layer.p_BHQK.where(~is_padding_B1Q1, others.p_BHQK),
+        )
+        expected, actual = observe([probe], layer), observe([probe], changed)
+        require(torch.equal(actual, expected), f"rows of padding change {', '.join(measured_by([probe]))}")
+    return "they do not count"
 
 
 PROBE_PROPERTIES: dict[str, Property] = {
@@ -111,6 +135,7 @@ PROBE_PROPERTIES: dict[str, Property] = {
     "equal parts merge to the whole": Property(of="measure", check=equal_parts_merge_to_the_whole),
     "lanes equal a loop": Property(of="measure", check=lanes_equal_a_loop),
     "masked logits change nothing": Property(of="measure", check=masked_logits_change_nothing),
+    "padding changes nothing": Property(of="measure", check=padding_changes_nothing),
 }
 
 
@@ -119,7 +144,12 @@ def _parts(layer: Attention, size: int) -> Iterator[Iterator[Attention]]:
     for h in range(HEADS):
         yield (
             dataclasses.replace(
-                layer, z_BHQK=layer.z_BHQK[b : b + size, h : h + 1], p_BHQK=layer.p_BHQK[b : b + size, h : h + 1]
+                layer,
+                z_BHQK=layer.z_BHQK[b : b + size, h : h + 1],
+                p_BHQK=layer.p_BHQK[b : b + size, h : h + 1],
+                mask_B1QK=layer.mask_B1QK if len(layer.mask_B1QK) == 1 else layer.mask_B1QK[b : b + size],
+                num_keys_BQ=None if layer.num_keys_BQ is None else layer.num_keys_BQ[b : b + size],
+                of_all_BQ=layer.num_keys_BQ,
             )
             for b in range(0, BATCH, size)
         )

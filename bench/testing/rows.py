@@ -7,7 +7,8 @@ import math
 from typing import TYPE_CHECKING
 
 from bench.lazy import torch
-from bench.methods.base import Mask, State
+from bench.methods.base import State
+from bench.methods.mask import Mask
 from bench.probes.attention import frobenius_norm, row_entropies, row_mass, uniform_entropy
 from bench.probes.base import Attention
 from bench.testing.method_case import NUM_BATCH, MethodCase
@@ -24,7 +25,7 @@ def have_their_shape(case: MethodCase) -> str:
     expected: tuple[int, ...] = ()
     for name, mask in case.masks.items():
         p_BHQK = case.some_weights(mask)
-        expected = (NUM_BATCH, case.heads.num_heads, *mask.allowed_QK.shape)
+        expected = (NUM_BATCH, case.heads.num_heads, mask.num_queries, mask.num_keys)
         require(
             tuple(p_BHQK.shape) == expected,
             f"shape {tuple(p_BHQK.shape)} under the mask {name}, required (B, H, Q, K) = {expected}",
@@ -65,7 +66,7 @@ def sum_to_what_is_declared(case: MethodCase) -> str:
 def keep_to_allowed_keys(case: MethodCase) -> str:
     """Masked keys get exactly 0."""
     for name, mask in case.masks.items():
-        hidden = case.some_weights(mask)[..., ~case.method.restrict(mask).allowed_QK]
+        hidden = case.some_weights(mask).masked_select(~case.method.restrict(mask).allowed_B1QK)
         most = hidden.abs().nan_to_num(0).max().item() if hidden.numel() else 0.0
         require(most == 0, f"a masked key gets {most:.3g} under the mask {name}; required 0: multiply by the mask")
     return "0 each"
@@ -74,10 +75,10 @@ def keep_to_allowed_keys(case: MethodCase) -> str:
 def allowed_keys_are_some_of_the_mask(case: MethodCase) -> str:
     """`restrict` gives booleans, no key beyond the mask's, and each row at least one."""
     for name, mask in case.masks.items():
-        allowed_QK = case.method.restrict(mask).allowed_QK
-        require(str(allowed_QK.dtype) == "torch.bool", f"{allowed_QK.dtype} under the mask {name}; required torch.bool")
-        require(not (allowed_QK & ~mask.allowed_QK).any(), f"keys that the mask {name} hides are allowed")
-        require(allowed_QK.any(dim=-1).all(), f"a row is left without a key under the mask {name}")
+        kept = case.method.restrict(mask).allowed_B1QK
+        require(str(kept.dtype) == "torch.bool", f"{kept.dtype} under the mask {name}; required torch.bool")
+        require(not (kept & ~mask.allowed_B1QK).any(), f"keys that the mask {name} hides are allowed")
+        require(kept.any(dim=-1).all(), f"a row is left without a key under the mask {name}")
     return f"under {len(case.masks)} masks"
 
 
@@ -87,7 +88,7 @@ def entropy_norm_and_mass_are_bounded(case: MethodCase) -> str:
     for mask in case.masks.values():
         for scale in (1e-2, 1, 1e3):
             layer = _layer(case, mask, scale)
-            num_queries, num_keys = mask.allowed_QK.shape
+            num_queries, num_keys = mask.num_queries, mask.num_keys
             entropy, most = row_entropies(layer).mean().item(), uniform_entropy(layer).item()
             require(-ROUNDING <= entropy <= most + ROUNDING, f"entropy {entropy:.3g}, required one in [0, {most:.3g}]")
             largest = max(largest, entropy)
@@ -110,12 +111,12 @@ def weights_follow_from_logits(case: MethodCase) -> str:
     method = case.method
 
     class Sharper(type(method)):
-        def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-            return 2 * super().logits(q_BHQD, k_BHKD, mask_QK, state)
+        def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+            return 2 * super().logits(q_BHQD, k_BHKD, mask_B1QK, state)
 
     sharper = Sharper(**{field.name: getattr(method, field.name) for field in dataclasses.fields(method)})
     state = case.state(1)
-    plain, other = (one.weights(q_BHQD, k_BHKD, mask.allowed_QK, state) for one in (method, sharper))
+    plain, other = (one.weights(q_BHQD, k_BHKD, mask.allowed_B1QK, state) for one in (method, sharper))
     follows = not torch.equal(plain, other)
     require(
         follows == method.reads_logits,
@@ -132,7 +133,7 @@ def _layer(case: MethodCase, mask: Mask, scale: float) -> Attention:
     return Attention(
         z_BHQK=q_BHQD @ k_BHKD.mT,
         p_BHQK=case.weights(scale * q_BHQD, scale * k_BHKD, mask, case.state(1)),
-        mask_QK=case.method.restrict(mask).allowed_QK,
+        mask_B1QK=case.method.restrict(mask).allowed_B1QK,
         rows_sum_to_one=case.method.rows_sum_to_one,
         rows_are_signed=case.method.rows_are_signed,
     )

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
-from bench.methods.base import Mask, State
+from bench.methods.base import State
 from bench.methods.linear import ROLES
+from bench.methods.mask import Mask
 from bench.models.attention import observe_attention
 from bench.probes import build_probes
 from bench.testing.method_case import MethodCase
@@ -88,11 +89,11 @@ def later_tokens_change_nothing(case: MethodCase) -> str:
 def lanes_equal_a_loop(case: MethodCase) -> str:
     """All functions of a model and its step, vmapped over three models and one by one."""
     method, mask = case.method, case.masks["causal"]
-    full_QK = case.masks["full"].allowed_QK
+    full_11QK = case.masks["full"].allowed_B1QK
     models = [(*case.queries_and_keys(seed, mask), case.learned(seed), case.fixed(seed)) for seed in range(3)]
 
     def all_of(q_BHQD: Tensor, k_BHKD: Tensor, params: State, buffers: State) -> Any:
-        z_BHQK = method.logits(*case.prepared(q_BHQD, k_BHKD, params | buffers), full_QK, params | buffers)
+        z_BHQK = method.logits(*case.prepared(q_BHQD, k_BHKD, params | buffers), full_11QK, params | buffers)
         max_logit_H = 200 * z_BHQK.amax(dim=(0, 2, 3))
         output_BHQD = case.weights(q_BHQD, k_BHKD, mask, params | buffers) @ k_BHKD
         return (

@@ -11,7 +11,8 @@ from torch.utils import _pytree as pytree
 
 from bench.held_out import HELD_OUT
 from bench.lazy import torch
-from bench.methods.base import Mask, State
+from bench.methods.base import State
+from bench.methods.mask import Mask
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax
 from bench.probes import build_probes
@@ -108,9 +109,9 @@ class Recording(Softmax):
         self.masks.append(mask)
         return super().restrict(mask)
 
-    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
+    def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
         self.shapes.append((q_BHQD.shape[1], q_BHQD.shape[3], k_BHKD.shape[2]))
-        return super().weights(q_BHQD, k_BHKD, mask_QK, state)
+        return super().weights(q_BHQD, k_BHKD, mask_B1QK, state)
 
 
 def attention_is_as_stated(workload: Workload) -> str:
@@ -124,7 +125,7 @@ def attention_is_as_stated(workload: Workload) -> str:
     stated = (heads.num_heads, heads.width, heads.num_keys)
     require(set(method.shapes) == {stated}, f"attention of heads, width, keys {set(method.shapes)}; stated {stated}")
     require({mask.kind for mask in method.masks} == {kind}, f"`attention` states a {kind} mask")
-    most = {int(mask.allowed_QK.sum(dim=-1).max()) for mask in method.masks}
+    most = {int(mask.allowed_B1QK.sum(dim=-1).max()) for mask in method.masks}
     require(most == {workload.num_keys}, f"a row has at most {most} keys; num_keys is {workload.num_keys}")
     return f"{stated[0]} heads of width {stated[1]}, {stated[2]} keys, a {kind} mask"
 

@@ -83,20 +83,20 @@ def _intervened_class(base: type[Method], acting: tuple[tuple[int, OnAttention],
     others = {kind: load_class(METHODS[kind.rows_of])() for _, kind in acting if kind.rows_of}
 
     class Intervened(base):
-        def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-            z_BHQK = super().logits(q_BHQD, k_BHKD, mask_QK, state)
+        def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+            z_BHQK = super().logits(q_BHQD, k_BHKD, mask_B1QK, state)
             for index, kind in acting:
-                z_BHQK = kind.logits(z_BHQK, mask_QK, _of_state(state, index, z_BHQK))
+                z_BHQK = kind.logits(z_BHQK, _of_tokens(mask_B1QK, state), _of_state(state, index, z_BHQK))
             return z_BHQK
 
-        def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_QK: Tensor, state: State) -> Tensor:
-            p_BHQK = super().weights(q_BHQD, k_BHKD, mask_QK, state)
+        def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
+            p_BHQK = super().weights(q_BHQD, k_BHKD, mask_B1QK, state)
             for index, kind in acting:
                 strength_H11 = _of_state(state, index, p_BHQK)
                 if kind in others:
-                    other_BHQK = others[kind].weights(q_BHQD, k_BHKD, mask_QK, state)
+                    other_BHQK = others[kind].weights(q_BHQD, k_BHKD, mask_B1QK, state)
                     p_BHQK = torch.where(strength_H11 > 0, other_BHQK, p_BHQK)
-                p_BHQK = kind.weights(p_BHQK, mask_QK, strength_H11)
+                p_BHQK = kind.weights(p_BHQK, mask_B1QK, strength_H11)
             return p_BHQK
 
     Intervened.__name__ = base.__name__
@@ -196,6 +196,11 @@ def _plan(buffers: Tensors, index: int, name: str) -> Tensor:
 
 def _of_state(state: State, index: int, like: Tensor) -> Tensor:
     return state[f"{IN_STATE}{index}"].to(like)[:, None, None]
+
+
+def _of_tokens(mask_B1QK: Tensor, state: State) -> Tensor:
+    """The mask without rows of padding, which no largest logit and no mean entropy counts."""
+    return mask_B1QK & state["valid_rows"] if "valid_rows" in state else mask_B1QK
 
 
 def _noise(seed: Tensor, name: str, step: Tensor, grad: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 from annotated_types import Ge
 
 from bench.held_out import COMPUTED
-from bench.methods.base import Heads, MaskKind, Method
+from bench.methods.base import Heads, Method
 from bench.methods.linear import Draw
+from bench.methods.mask import MaskKind
 from bench.models.attention import Mode, Tensors
 from bench.optimizers.layers import Layer, layers_of
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Gt
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, MaskKind, Method
+from bench.methods.base import Heads, Method
 from bench.methods.linear import Draw
+from bench.methods.mask import Mask, MaskKind
 from bench.models.attention import Mode, Tensors
 from bench.models.attention_only import AttentionOnly
 from bench.models.limits import limit_projections
@@ -126,7 +127,7 @@ class InContextRegression(Workload):
         h_BTC = torch.cat([batch["x"], (y_BT * is_pair_T)[..., None]], dim=-1)
         kind = self.attention[1]
         keys_T = is_pair_T if kind == "custom" else torch.ones_like(is_pair_T)
-        mask = Mask(allowed_QK=keys_T.expand(self.num_pairs + 1, -1), kind=kind)
+        mask = Mask.shared(keys_T.expand(self.num_pairs + 1, -1), kind)
         if self.embedding == "learned":
             h_BTC = h_BTC @ params["embed"]
         has_value_T = is_pair_T if self.query_is_key else None

@@ -12,9 +12,10 @@ import torch
 
 from bench.entry import load_class
 from bench.methods import METHODS
-from bench.methods.base import Heads, Mask, MaskKind, Method
+from bench.methods.base import Heads, Method
 from bench.methods.fast.tiny import TINY_MAX_KEYS, TINY_MAX_WIDTH
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel
+from bench.methods.mask import Mask, MaskKind
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax, WindowSoftmax, masked_softmax
 from bench.testing.paths import (
@@ -102,13 +103,21 @@ def test_lanes_may_share_inputs_and_cotangents(method, in_dims):
 
 @pytest.mark.usefixtures("no_vmap_fallback")
 def test_lanes_may_have_masks_of_their_own():
-    allowed_LTT = torch.stack([mask_of(kind, LONG).allowed_QK for kind in KINDS])
+    """One a lane for all of its examples, and one an example."""
+    allowed_LTT = torch.stack([mask_of(kind, LONG).allowed_B1QK[0, 0] for kind in ("full", "causal", "custom")])
+    is_key_LBT = torch.arange(LONG) < torch.tensor([[LONG, 70], [3, LONG], [1, 90]])[..., None]
     q, k, v = inputs(LONG)
 
     def of_lane(attend: Callable) -> Callable:
-        return lambda allowed_TT: attend(Softmax(), q, k, v, Mask(allowed_QK=allowed_TT, kind="custom"), {})
+        return lambda allowed_TT, is_key_BT: (
+            attend(Softmax(), q, k, v, Mask.shared(allowed_TT, "custom"), {}),
+            attend(Softmax(), q, k, v, Mask.padded(is_key_BT), {}),
+        )
 
-    actual, expected = (torch.func.vmap(of_lane(attend))(allowed_LTT) for attend in (Softmax.attend, Method.attend))
+    actual, expected = (
+        torch.stack(torch.func.vmap(of_lane(attend))(allowed_LTT, is_key_LBT))
+        for attend in (Softmax.attend, Method.attend)
+    )
     assert_close((actual,), (expected,), EXACT)
 
 
@@ -121,11 +130,14 @@ def test_values_may_be_narrower_or_wider_than_queries(method, value_width, kind)
     assert_close(automatic, reference, EXACT)
 
 
-@pytest.mark.parametrize("kind", ["full", "custom"])
+@pytest.mark.parametrize("kind", ["full", "padded", "custom"])
 @pytest.mark.parametrize("method", [Softmax(), EluKernel()])
 def test_queries_may_be_fewer_than_keys(method, kind):
     q, k, v = inputs(LONG)
-    mask = Mask(allowed_QK=mask_of(kind, LONG).allowed_QK[-5:], kind=kind)
+    allowed_B1QK = mask_of(kind, LONG).allowed_B1QK
+    mask = Mask.padded(allowed_B1QK[:, 0, 0], num_queries=5)
+    if kind != "padded":
+        mask = Mask.shared(allowed_B1QK[0, 0, -5:], kind)
     reference, automatic = both_paths(method, mask, (q[:, :, -5:], k, v))
     assert_close(automatic, reference, EXACT)
 
@@ -207,7 +219,9 @@ def test_paths():
         ("softmax", "custom"): "sdpa",
         ("qk_layernorm_free", "causal"): "sdpa",
         ("sigma_reparam_qk", "causal"): "sdpa",
+        ("softmax", "padded"): "sdpa",
         ("relu_kernel", "causal"): "linear",
+        ("relu_kernel", "padded"): "linear",
         ("relu_kernel", "custom"): "dense",
         ("soft_capping", "causal"): "dense",
     }
@@ -231,19 +245,19 @@ def test_short_sequences_of_narrow_heads_are_tiny_where_its_kernels_run(kind):
 
 @dataclass(frozen=True, kw_only=True)
 class OtherLogits(Softmax):
-    def logits(self, q_BHQD, k_BHKD, mask_QK, state):
+    def logits(self, q_BHQD, k_BHKD, mask_B1QK, state):
         return (q_BHQD @ k_BHKD.mT).sin()
 
 
 @dataclass(frozen=True, kw_only=True)
 class OtherWeights(Softmax):
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        return masked_softmax(2 * self.logits(q_BHQD, k_BHKD, mask_QK, state), mask_QK)
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        return masked_softmax(2 * self.logits(q_BHQD, k_BHKD, mask_B1QK, state), mask_B1QK)
 
 
 class Squared:
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        return super().weights(q_BHQD, k_BHKD, mask_QK, state).square()
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        return super().weights(q_BHQD, k_BHKD, mask_B1QK, state).square()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +290,7 @@ from bench.methods.softmax import Softmax
 
 @dataclass(frozen=True, kw_only=True)
 class Own(Softmax):
-    def logits(self, q_BHQD, k_BHKD, mask_QK, state):
+    def logits(self, q_BHQD, k_BHKD, mask_B1QK, state):
         return (q_BHQD @ k_BHKD.mT).sin()
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,9 +55,15 @@ def test_weights_are_shares(name, mask_name):
         torch.testing.assert_close(p_BHQK.sum(dim=-1), ones, rtol=1e-12, atol=0)
 
 
+def num_tokens(z_BHQK: torch.Tensor) -> torch.Tensor:
+    """Of each example, (B, 1, 1, 1): keys that no example sees are tokens, those that only one sees are padding."""
+    is_seen_BK = z_BHQK.isfinite().any(dim=(1, 2))
+    return (is_seen_BK | ~is_seen_BK.any(dim=0)).sum(dim=-1)[:, None, None, None]
+
+
 ROW_MASSES = {
     "softmax_one": lambda z: z.logsumexp(dim=-1).sigmoid(),
-    "sigmoid_attention": lambda z: (1 / (1 + NUM_TOKENS * (-z).exp())).sum(dim=-1),
+    "sigmoid_attention": lambda z: (1 / (1 + num_tokens(z) * (-z).exp())).sum(dim=-1),
 }
 
 
@@ -75,8 +81,8 @@ def test_row_mass_has_its_closed_form(name, mask_name):
     case = case_of(name)
     mask = case.masks[mask_name]
     q_BHQD, k_BHKD = case.prepared(*case.queries_and_keys(0, mask), {})
-    z_BHQK = (q_BHQD @ k_BHKD.mT).masked_fill(~mask.allowed_QK, -torch.inf)
-    actual = case.method.weights(q_BHQD, k_BHKD, mask.allowed_QK, {}).sum(dim=-1)
+    z_BHQK = (q_BHQD @ k_BHKD.mT).masked_fill(~mask.allowed_B1QK, -torch.inf)
+    actual = case.method.weights(q_BHQD, k_BHKD, mask.allowed_B1QK, {}).sum(dim=-1)
     torch.testing.assert_close(actual, ROW_MASSES[name](z_BHQK), rtol=1e-12, atol=0)
 
 

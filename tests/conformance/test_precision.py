@@ -60,10 +60,10 @@ def test_probes_see_the_numbers_that_train():
         def normalize(self, q_BHQD, k_BHKD, state):
             return q_BHQD / 3, k_BHKD
 
-        def weights(self, q_BHQD, k_BHKD, mask_QK, state):
+        def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
             assert not torch.is_autocast_enabled("cpu")
             seen.append((q_BHQD, k_BHKD))
-            return super().weights(q_BHQD, k_BHKD, mask_QK, state)
+            return super().weights(q_BHQD, k_BHKD, mask_B1QK, state)
 
     of(Recorded(), 1.0, Mode(probes=build_probes(None)))
     (observed_q, observed_k), (trained_q, trained_k) = seen

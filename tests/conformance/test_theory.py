@@ -40,7 +40,7 @@ def entropies(p_MN: torch.Tensor) -> torch.Tensor:
 
     def of_row(p_N: torch.Tensor) -> torch.Tensor:
         p_11QK = p_N[None, None, None]
-        return row_entropies(Attention(z_BHQK=p_11QK, p_BHQK=p_11QK, mask_QK=MASK)).mean()
+        return row_entropies(Attention(z_BHQK=p_11QK, p_BHQK=p_11QK, mask_B1QK=MASK)).mean()
 
     return torch.func.vmap(of_row)(p_MN)
 
@@ -87,7 +87,7 @@ def test_mean_entropy_of_causal_rows_falls_by_each_rows_own_length(noise_MN):
     n_N = torch.arange(1, N + 1)
     expected_N = n_N.log() - (n_N - 1) * s**2 / (2 * n_N)
     torch.testing.assert_close(actual_N, expected_N.double(), rtol=0, atol=5e-4)
-    layer = Attention(z_BHQK=z_BHNN, p_BHQK=p_BHNN, mask_QK=CAUSAL)
+    layer = Attention(z_BHQK=z_BHNN, p_BHQK=p_BHNN, mask_B1QK=CAUSAL)
     torch.testing.assert_close(row_entropies(layer).mean(), actual_N.mean(), rtol=1e-12, atol=0)
 
 
@@ -122,13 +122,15 @@ def test_relu_kernel_entropy_approaches_that_of_uniform_rows():
     for width in (16, 64, 256):
         q, k = (torch.randn(200, 1, N, width, generator=generator, dtype=torch.float64) for _ in "qk")
         p_BHQK = ReluKernel().weights(q, k, torch.ones(N, N, dtype=torch.bool), {})
-        gaps.append(width * (math.log(N) - row_entropies(Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=MASK)).mean()))
+        gaps.append(
+            width * (math.log(N) - row_entropies(Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_B1QK=MASK)).mean())
+        )
     assert max(gaps) < 2 * min(gaps)
 
 
 def norm_of(p_NN: torch.Tensor) -> torch.Tensor:
     p_11QK = p_NN[None, None]
-    return frobenius_norm(Attention(z_BHQK=p_11QK, p_BHQK=p_11QK, mask_QK=MASK.expand(N, N)))
+    return frobenius_norm(Attention(z_BHQK=p_11QK, p_BHQK=p_11QK, mask_B1QK=MASK.expand(N, N)))
 
 
 def test_norm_is_1_for_uniform_rows_and_root_n_for_one_hot_rows():

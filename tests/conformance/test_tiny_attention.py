@@ -12,11 +12,12 @@ import torch
 from torch.fx import GraphModule
 
 from bench.methods import kernel, softmax
-from bench.methods.base import Mask, Method
+from bench.methods.base import Method
 from bench.methods.fast.fused import heads_of
 from bench.methods.fast.tiny import is_triton_installed, takes, tiny_attention
 from bench.methods.fast.tiny_cpu import is_compiled
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel, SigmoidKernel
+from bench.methods.mask import Mask
 from bench.methods.softmax import Softmax, WindowSoftmax
 from bench.training.compile import _is_view, cost, trace
 from bench.training.inductor import Compiling
@@ -37,7 +38,7 @@ ON_GPU = (pytest.mark.gpu, pytest.mark.skipif(not HAS_CUDA, reason="no CUDA devi
 # NumPy, which interprets, warns of rows that are 0/0; Inductor warns on its own account.
 pytestmark = pytest.mark.filterwarnings("default", "ignore::RuntimeWarning")
 TOKENS, WIDTH, VALUE_WIDTH = 21, 4, 5  # no power of two, and values wider than queries
-KINDS = ("full", "causal", "custom")
+KINDS = ("full", "causal", "padded", "custom")
 METHODS = (Softmax(), ReluKernel(), ReluKernel(eps=1e-3), EluKernel(), SigmoidKernel())
 PAPER_METHODS = (
     "softmax",
@@ -98,13 +99,16 @@ def inputs(
 
 
 def mask_of(kind: str, device: str, tokens: int = TOKENS) -> Mask:
+    if kind == "padded":  # of three examples
+        length_B1 = torch.tensor([[tokens], [1], [tokens - tokens // 3]], device=device)
+        return Mask.padded(torch.arange(tokens, device=device) < length_B1)
     allowed_TT = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
     if kind == "causal":
         allowed_TT = allowed_TT.tril()
     if kind == "custom":
         random_TT = randn(9, tokens, tokens, device=device) > 0
         allowed_TT = random_TT | torch.eye(tokens, dtype=torch.bool, device=device)
-    return Mask(allowed_QK=allowed_TT, kind=kind)
+    return Mask.shared(allowed_TT, kind)
 
 
 def tiny(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Mask) -> torch.Tensor:
@@ -161,7 +165,7 @@ def test_any_short_sequence_and_narrow_head(method, tokens, width, value_width, 
 @pytest.mark.parametrize("kind", ["full", "custom"])
 def test_queries_may_be_fewer_than_keys(method, kind, device):
     q, k, v, grad = inputs(device)
-    mask = Mask(allowed_QK=mask_of(kind, device).allowed_QK[-5:], kind=kind)
+    mask = Mask.shared(mask_of(kind, device).allowed_B1QK[0, 0, -5:], kind)
     assert_as_exact_as_dense(method, mask, (q[:, :, -5:], k, v, grad[:, :, -5:]))
 
 
@@ -231,12 +235,19 @@ def test_lanes_equal_a_loop(method, in_dims, device):
 
 
 def test_lanes_may_have_masks_of_their_own(device):
-    allowed_LTT, tensors = torch.stack([mask_of(kind, device).allowed_QK for kind in KINDS]), inputs(device)
+    """One a lane for all of its examples, and one an example."""
+    kinds = ("full", "causal", "custom")
+    allowed_LTT = torch.stack([mask_of(kind, device).allowed_B1QK[0, 0] for kind in kinds])
+    is_key_BT = mask_of("padded", device).allowed_B1QK[:, 0, 0]
+    is_key_LBT, tensors = torch.stack([is_key_BT.roll(shift, 0) for shift in range(3)]), inputs(device)
 
-    def of_lane(attend: Callable) -> Callable[[torch.Tensor], Tensors]:
-        return lambda allowed_TT: pulled(attend, Softmax(), Mask(allowed_QK=allowed_TT, kind="custom"))(*tensors)
+    def of_lane(attend: Callable) -> Callable[[torch.Tensor, torch.Tensor], Tensors]:
+        return lambda allowed_TT, is_key_BT: (
+            *pulled(attend, Softmax(), Mask.shared(allowed_TT, "custom"))(*tensors),
+            *pulled(attend, Softmax(), Mask.padded(is_key_BT))(*tensors),
+        )
 
-    actual, expected = (torch.func.vmap(of_lane(attend))(allowed_LTT) for attend in (tiny, dense))
+    actual, expected = (torch.func.vmap(of_lane(attend))(allowed_LTT, is_key_LBT) for attend in (tiny, dense))
     assert_close(actual, expected, ROUNDING)
 
 

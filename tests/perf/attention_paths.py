@@ -15,10 +15,11 @@ import torch
 
 from bench.entry import load_class
 from bench.methods import METHODS
-from bench.methods.base import Mask, Method
+from bench.methods.base import Method
 from bench.methods.fast.fused import heads_of, linear_attention, softmax_attention
 from bench.methods.fast.tiny import takes
 from bench.methods.kernel import KernelAttention
+from bench.methods.mask import Mask
 from bench.training.compile import NUM_WARMUP_CALLS, compile_for, new_pool, repeatable
 from bench.training.inductor import Inductor
 
@@ -50,7 +51,7 @@ def gradients(attend: Callable, method: Method, kind: str, mixed: bool) -> Calla
 
     def objective(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         allowed = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device)
-        mask = Mask(allowed_QK=allowed.tril() if kind == "causal" else allowed, kind=kind)
+        mask = Mask.shared(allowed.tril() if kind == "causal" else allowed, kind)
         with torch.autocast(q.device.type, dtype=torch.bfloat16, enabled=mixed, cache_enabled=False):
             return (attend(method, q, k, v, method.restrict(mask)).float() * w).sum()
 
@@ -125,7 +126,7 @@ def row(args: argparse.Namespace, name: str, kind: str, dtype: torch.dtype, num_
     slow, quick = runners
     largest = max(grad.float().abs().max().item() for grad in slow.out)
     differences = [(a.float() - b.float()).abs().max().item() for a, b in zip(slow.out, quick.out, strict=True)]
-    mask = Mask(allowed_QK=torch.ones(num_keys, num_keys, dtype=torch.bool), kind=kind)
+    mask = Mask.shared(torch.ones(num_keys, num_keys, dtype=torch.bool), kind)
     return COLUMNS.format(
         name,
         kind,

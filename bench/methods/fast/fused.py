@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask, MaskKind
+from bench.methods.base import Heads
 from bench.methods.fast.fold import fold
 from bench.methods.fast.opaque import opaque
+from bench.methods.mask import Mask, MaskKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 # Sums, full: width 32, 1.0 times at 48 keys and 1.2 at 64; width 64, 1.0 at 96 and 1.3 at 128. Causal: width 4, 0.9 at
 # 96 and 1.4 at 128; width 32, 0.6 at 96 and 0.7 to 1.3 at 128; width 64, 1.0 at 128 and 1.8 at 256.
 SDPA_MIN_KEYS = 64
-LINEAR_MIN_KEYS = {"full": 64, "causal": 128}
-LINEAR_MIN_KEYS_PER_FEATURE = {"full": 2, "causal": 4}
+LINEAR_MIN_KEYS = {"full": 64, "padded": 64, "causal": 128}
+LINEAR_MIN_KEYS_PER_FEATURE = {"full": 2, "padded": 2, "causal": 4}
 # Of 16, 32, 64 and 128 the fastest for width 64 and 1.1 times the fastest for 32; for 16, chunks of 32 take 0.7 of it.
 CHUNK_TOKENS = 64
 FUSED_WIDTH_MULTIPLE = 8  # CUDA's fused kernels ask for it, and for values as wide as queries
@@ -42,7 +43,7 @@ def sdpa_pays(heads: Heads) -> bool:
 
 def linear_pays(heads: Heads, kind: MaskKind) -> bool:
     """Whether `linear_attention` knows the mask, and is no slower than the dense reference."""
-    if kind == "custom":
+    if kind not in LINEAR_MIN_KEYS:
         return False
     return heads.num_keys >= max(LINEAR_MIN_KEYS[kind], LINEAR_MIN_KEYS_PER_FEATURE[kind] * heads.width)
 
@@ -59,8 +60,8 @@ def softmax_attention(q_BHQD: Tensor, k_BHKD: Tensor, v_BHKE: Tensor, mask: Mask
     """
     is_causal = mask.kind == "causal"
     assert not is_causal or q_BHQD.shape[-2] == k_BHKD.shape[-2], "causal attention of other queries than keys"
-    allowed_11QK = mask.allowed_QK[None, None] if mask.kind == "custom" else None
-    return _opaque_sdpa()(_Call(is_causal=is_causal), q_BHQD, k_BHKD, v_BHKE, allowed_11QK)
+    allowed_B1QK = mask.allowed_B1QK if mask.kind in ("padded", "custom") else None
+    return _opaque_sdpa()(_Call(is_causal=is_causal), q_BHQD, k_BHKD, v_BHKE, allowed_B1QK)
 
 
 def linear_attention(phi_q_BHQF: Tensor, phi_k_BHKF: Tensor, v_BHKE: Tensor, mask: Mask, *, eps: float = 0.0) -> Tensor:
@@ -69,13 +70,15 @@ def linear_attention(phi_q_BHQF: Tensor, phi_k_BHKF: Tensor, v_BHKE: Tensor, mas
     bfloat16 is summed in float32: sums over all tokens would lose what one token adds.
     Source: Katharopoulos et al. 2020, Eqs. 5 and 9; chunks as in Hua et al. 2022, Sec. 3.3.
     """
-    assert mask.kind != "custom", "sums over keys know full and causal masks"
+    assert mask.kind in LINEAR_MIN_KEYS, "sums over keys know full, padded and causal masks"
     device, dtype = v_BHKE.device.type, v_BHKE.dtype
     if torch.is_autocast_enabled(device) and dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
     with torch.autocast(device, enabled=False):
-        sums = _causal_sums if mask.kind == "causal" else _full_sums
         wide = torch.promote_types(v_BHKE.dtype, torch.float32)
+        sums = _causal_sums if mask.kind == "causal" else _full_sums
+        if mask.kind == "padded":
+            sums = functools.partial(_padded_sums, mask.allowed_B1QK.mT)
         sum_BHQE, total_BHQ1, mean_BHQE = sums(*(x.to(wide) for x in (phi_q_BHQF, phi_k_BHKF, v_BHKE)))
         if eps > 0:
             return (sum_BHQE / (total_BHQ1 + eps)).to(dtype)
@@ -88,6 +91,15 @@ def _full_sums(phi_q_BHQF: Tensor, phi_k_BHKF: Tensor, v_BHKE: Tensor) -> tuple[
     """For each query the sum of values weighted by similarity, the sum of similarities, the plain mean of values."""
     total_BHQ1 = phi_q_BHQF @ phi_k_BHKF.sum(dim=-2, keepdim=True).mT
     return phi_q_BHQF @ (phi_k_BHKF.mT @ v_BHKE), total_BHQ1, v_BHKE.mean(dim=-2, keepdim=True)
+
+
+def _padded_sums(
+    is_key_B1K1: Tensor, phi_q_BHQF: Tensor, phi_k_BHKF: Tensor, v_BHKE: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For each query the two sums and the mean of `_full_sums`, over those keys of its example that are tokens."""
+    sum_BHQE, total_BHQ1, _ = _full_sums(phi_q_BHQF, phi_k_BHKF * is_key_B1K1, v_BHKE)
+    num_keys_B111 = is_key_B1K1.sum(dim=-2, keepdim=True)
+    return sum_BHQE, total_BHQ1, (v_BHKE * is_key_B1K1).sum(dim=-2, keepdim=True) / num_keys_B111
 
 
 def _causal_sums(phi_q_BHTF: Tensor, phi_k_BHTF: Tensor, v_BHTE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,8 +170,10 @@ def _opaque_sdpa() -> Callable[..., Tensor]:
         *qkv, allowed = tensors
         folded = [fold(x, dim, num_lanes) for x, dim in zip(qkv, in_dims[:3], strict=True)]
         if allowed is not None and in_dims[3] is not None:
-            allowed_L11QK = allowed.movedim(in_dims[3], 0)
-            allowed = allowed_L11QK.expand(-1, len(folded[0]) // num_lanes, -1, -1, -1).flatten(0, 1)
+            allowed_LB1QK = allowed.movedim(in_dims[3], 0)
+            allowed = allowed_LB1QK.expand(-1, len(folded[0]) // num_lanes, -1, -1, -1).flatten(0, 1)
+        elif allowed is not None and allowed.shape[0] > 1:  # of an example each, the same in all lanes
+            allowed = fold(allowed, None, num_lanes)
         return [*folded, allowed]
 
     return opaque(forward, backward, fold_inputs)

@@ -19,10 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
-from bench.methods.base import Heads, Mask
+from bench.methods.base import Heads
 from bench.methods.fast import tiny_cpu
 from bench.methods.fast.fold import fold
 from bench.methods.fast.opaque import opaque
+from bench.methods.mask import Mask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,8 +69,8 @@ def tiny_attention(
 
     For the latter queries and keys are features, none negative, and eps is added to a row's sum.
     """
-    allowed_1QK = None if mask.kind == "full" else mask.allowed_QK[None]
-    return _opaque_attention()((is_softmax, eps), q_BHQD, k_BHKD, v_BHKE, allowed_1QK)
+    allowed_BQK = None if mask.kind == "full" else mask.allowed_B1QK[:, 0].expand(-1, q_BHQD.shape[-2], -1)
+    return _opaque_attention()((is_softmax, eps), q_BHQD, k_BHKD, v_BHKE, allowed_BQK)
 
 
 def _is_on_processor(x: Tensor) -> bool:

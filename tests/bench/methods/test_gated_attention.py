@@ -2,9 +2,9 @@
 
 import torch
 
-from bench.methods.base import Mask
 from bench.methods.gated_attention import GatedAttention
 from bench.methods.linear import Draw
+from bench.methods.mask import Mask
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.models.attention_only import AttentionOnly
@@ -32,7 +32,7 @@ def test_a_layer_gives_plain_attention_times_the_gate():
         num_layers=1, num_tokens=7, width=4, residual=False, logit_scale=0.5, value_scale=1.0, initial_gain=1.0
     )
     x, one = randn(9, 2, 7, 4), torch.ones((), dtype=torch.float64)
-    mask = Mask(allowed_QK=FULL, kind="full")
+    mask = Mask.shared(FULL, "full")
     params, _ = model.init(GatedAttention(), draws(), one)
     gated, _ = model.forward(GatedAttention(), params, STEP, x, mask, Mode())
     plain, _ = model.forward(Softmax(), params, STEP, x, mask, Mode())

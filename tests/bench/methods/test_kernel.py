@@ -44,9 +44,9 @@ def test_kernel_equals_a_loop(kernel, eps, mask_QK):
     torch.testing.assert_close(kernel(eps=eps).weights(q, k, mask_QK, {}), expected, rtol=1e-12, atol=1e-15)
 
 
-def weights_and_gradients(method, q, k, mask_QK=FULL):
+def weights_and_gradients(method, q, k, mask_B1QK=FULL):
     q, k = q.clone().requires_grad_(), k.clone().requires_grad_()
-    p_BHQK = method.weights(q, k, mask_QK, {})
+    p_BHQK = method.weights(q, k, mask_B1QK, {})
     return p_BHQK, *torch.autograd.grad(p_BHQK.square().sum() + p_BHQK[..., 0].sum(), (q, k))
 
 

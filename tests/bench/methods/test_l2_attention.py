@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.special import lambertw
 
-from bench.methods.base import Mask
 from bench.methods.l2_attention import L2Attention
+from bench.methods.mask import Mask
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.models.attention_only import AttentionOnly
@@ -77,7 +77,7 @@ def layer_of(method, params, num_tokens: int, width: int):
         value_scale=1.0,
         initial_gain=1.0,
     )
-    mask = Mask(allowed_QK=torch.ones(num_tokens, num_tokens, dtype=torch.bool), kind="full")
+    mask = Mask.shared(torch.ones(num_tokens, num_tokens, dtype=torch.bool), "full")
     buffers = {"step": torch.tensor(0)}
     return lambda x_TC: model.forward(method, params, buffers, x_TC[None], mask, Mode())[0][0]
 

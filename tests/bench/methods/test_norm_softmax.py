@@ -41,7 +41,7 @@ def test_logits_of_every_row_have_variance_one_whatever_their_scale(scale):
     q, k = queries_and_keys(scale=scale)
     z = NormSoftmax().logits(q, k, FULL, {})
     torch.testing.assert_close(z.var(dim=-1, correction=0), torch.ones_like(z[..., 0]), rtol=1e-5, atol=0)
-    layer = Attention(z_BHQK=z, p_BHQK=z, mask_QK=FULL)
+    layer = Attention(z_BHQK=z, p_BHQK=z, mask_B1QK=FULL)
     torch.testing.assert_close(logit_variance(layer).item(), 1.0, rtol=1e-5, atol=0)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from bench.methods.base import Mask
+from bench.methods.mask import Mask
 from bench.methods.softmax import Softmax, WindowSoftmax
 
 TOKENS, WIDTH = 9, 4
@@ -18,7 +18,7 @@ def queries_and_keys(num_queries: int = TOKENS) -> tuple[torch.Tensor, torch.Ten
 
 
 def window(mask_QK: torch.Tensor, width: int) -> torch.Tensor:
-    return WindowSoftmax(width=width).restrict(Mask(allowed_QK=mask_QK, kind="full")).allowed_QK
+    return WindowSoftmax(width=width).restrict(Mask.shared(mask_QK, "full")).allowed_B1QK
 
 
 def weights_of_pytorch(q_BHQD, k_BHKD, mask_QK) -> torch.Tensor:
@@ -49,7 +49,7 @@ def test_a_window_equals_a_band_of_the_mask(width, mask_QK):
     for i in range(TOKENS):
         for j in range(TOKENS):
             band_QK[i, j] &= abs(i - j) <= width
-    assert torch.equal(window(mask_QK, width), band_QK)
+    assert torch.equal(window(mask_QK, width)[0, 0], band_QK)
     expected = weights_of_pytorch(q, k, band_QK)
     actual = WindowSoftmax().weights(q, k, window(mask_QK, width), {})
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-15)
@@ -57,7 +57,7 @@ def test_a_window_equals_a_band_of_the_mask(width, mask_QK):
 
 def test_a_window_is_no_mask_that_a_causal_path_may_assume():
     for kind in ("full", "causal"):
-        assert WindowSoftmax().restrict(Mask(allowed_QK=FULL, kind=kind)).kind == "custom"
+        assert WindowSoftmax().restrict(Mask.shared(FULL, kind)).kind == "custom"
 
 
 def test_the_last_queries_see_the_rows_of_all_queries():

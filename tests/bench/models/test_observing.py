@@ -8,26 +8,28 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from bench.methods.base import Mask
+from bench.entry import load_class
+from bench.methods.mask import Mask
 from bench.methods.softmax import Softmax
 from bench.models import attention
 from bench.models.attention import Mode, attend, observe_attention
+from bench.probes import PROBES as ALL_PROBES
 from bench.probes import build_probes
 from bench.probes.base import measured_by
 
 PROBES = build_probes(None)
 
 BATCH, HEADS, TOKENS, WIDTH = 4, 6, 5, 3
-MASK = Mask(allowed_QK=torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril(), kind="causal")
+MASK = Mask.shared(torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril(), "causal")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tempered(Softmax):
     """A temperature of each head, and one that the heads share."""
 
-    def logits(self, q_BHQD, k_BHKD, mask_QK, state):
+    def logits(self, q_BHQD, k_BHKD, mask_B1QK, state):
         own_H11, shared_111 = state["own"], state["shared"]
-        return super().logits(q_BHQD, k_BHKD, mask_QK, state) * own_H11 * shared_111
+        return super().logits(q_BHQD, k_BHKD, mask_B1QK, state) * own_H11 * shared_111
 
 
 def randn(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -48,9 +50,9 @@ def test_observing_in_parts_equals_observing_at_once(monkeypatch, num_matrices):
     sizes = []
 
     class Watched(Tempered):
-        def weights(self, q_BHQD, k_BHKD, mask_QK, state):
+        def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
             sizes.append(q_BHQD.shape[0] * q_BHQD.shape[1])
-            return super().weights(q_BHQD, k_BHKD, mask_QK, state)
+            return super().weights(q_BHQD, k_BHKD, mask_B1QK, state)
 
     monkeypatch.setattr(attention, "MAX_OBSERVED_ELEMENTS", num_matrices * TOKENS**2)
     in_parts = observe_attention(PROBES, Watched(), *queries_and_keys(), MASK, STATE)
@@ -102,13 +104,36 @@ def test_the_mode_says_what_is_watched():
     def watched(mode: Mode):
         return attend(Softmax(), q, k, v, MASK, STATE, mode, logit_scale=0.5)[1]
 
-    z_BHQK = (0.5 * q @ k.mT).masked_fill(~MASK.allowed_QK, -torch.inf)
+    z_BHQK = (0.5 * q @ k.mT).masked_fill(~MASK.allowed_B1QK, -torch.inf)
     torch.testing.assert_close(watched(Mode(max_logits=True)), z_BHQK.amax(dim=(0, 2, 3)).float(), rtol=1e-6, atol=0)
     assert watched(Mode(is_training=True)) is None
     quantities = watched(Mode(probes=PROBES, max_logits=True))
     assert quantities.shape == (len(measured_by(PROBES)),)
     largest = quantities[list(measured_by(PROBES)).index("max_logit")]
     torch.testing.assert_close(largest, z_BHQK.amax(), rtol=1e-12, atol=0)
+
+
+IS_TOKEN_BT = torch.arange(TOKENS) < torch.tensor([[TOKENS - index * 2] for index in range(BATCH)]).clamp_min(1)
+
+
+@pytest.mark.parametrize("mask", [Mask.padded(IS_TOKEN_BT), Mask.causal(TOKENS, is_token_BT=IS_TOKEN_BT)])
+def test_parts_of_a_padded_batch_are_the_whole_and_padding_leaves_all_that_is_watched(mask):
+    """Examples of unequal lengths one by one and together; then with other padding."""
+    every = [load_class(target) for target in ALL_PROBES.values()]
+    probes = tuple(one() for one in every if one.is_of_attention)
+    q, k = queries_and_keys()
+    loud = torch.where(IS_TOKEN_BT[:, None, :, None], 1.0, 30.0)
+    seen = [
+        observe_attention(probes, Softmax(), *tensors, mask, STATE, max_elements=size)
+        for tensors in ((q, k), (loud * q, loud * k))
+        for size in (None, 1)
+    ]
+    for other in seen[1:]:
+        torch.testing.assert_close(other, seen[0], rtol=1e-12, atol=1e-14)
+    largest = attend(Softmax(), loud * q, loud * k, k, mask, STATE, Mode(max_logits=True), logit_scale=1.0)[1]
+    torch.testing.assert_close(
+        largest.amax().double(), seen[0][list(measured_by(probes)).index("max_logit")], rtol=1e-6, atol=0
+    )
 
 
 def test_the_reference_mode_takes_the_dense_reference():
@@ -124,4 +149,4 @@ def test_the_reference_mode_takes_the_dense_reference():
         for is_reference in (False, True)
     )
     assert not fast.any()
-    torch.testing.assert_close(reference, Softmax().weights(q, k, MASK.allowed_QK, STATE) @ v, rtol=1e-12, atol=0)
+    torch.testing.assert_close(reference, Softmax().weights(q, k, MASK.allowed_B1QK, STATE) @ v, rtol=1e-12, atol=0)

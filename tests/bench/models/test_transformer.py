@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.entry import load_class
 from bench.methods import METHODS
-from bench.methods.base import Mask
+from bench.methods.mask import Mask
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode, attend
 from bench.models.dropout import Dropout
@@ -247,7 +247,7 @@ def test_dropout_acts_on_what_blocks_add_and_on_weights():
 def test_dropout_of_weights_is_pytorchs_with_our_mask(method):
     """PyTorch's own drops elements of P, and scales those that it keeps, before P V."""
     q, k, v = (randn(seed, BATCH, HEADS, 80, 4) for seed in range(3))  # long enough for a fused path
-    mask = Mask(allowed_QK=torch.ones(80, 80, dtype=torch.bool), kind="full")
+    mask = Mask.shared(torch.ones(80, 80, dtype=torch.bool), "full")
     noise = Dropout(rate=0.3, seed=SEED, step=STEP)
     built = load_class(METHODS[method])()
     state = {"step": STEP}
@@ -256,7 +256,7 @@ def test_dropout_of_weights_is_pytorchs_with_our_mask(method):
         return attend(built, q, k, v, mask, state, Mode(), logit_scale=0.5, dropout=dropout, stream="weights")[0]
 
     kept = noise("weights", torch.ones(BATCH, HEADS, 80, 80, dtype=torch.float64))
-    p_BHTT = built.weights(0.5 * q, k, mask.allowed_QK, state)
+    p_BHTT = built.weights(0.5 * q, k, mask.allowed_B1QK, state)
     torch.testing.assert_close(attended(noise), (p_BHTT * kept) @ v, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(attended(None), p_BHTT @ v, rtol=1e-10, atol=1e-12)
     assert torch.equal(attended(Dropout(rate=0.3)), attended(None))  # without a seed: an evaluation

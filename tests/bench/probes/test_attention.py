@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from bench.methods.base import Mask
+from bench.methods.mask import Mask
 from bench.methods.softmax import WindowSoftmax
 from bench.probes.attention import (
     Entropy,
@@ -33,15 +33,15 @@ def layer(request) -> Attention:
     mask_QK = MASKS[request.param]
     generator = torch.Generator().manual_seed(0)
     z_BHQK = 2 * torch.randn(BATCH, HEADS, QUERIES, KEYS, generator=generator, dtype=torch.float64)
-    return Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK.masked_fill(~mask_QK, -math.inf).softmax(dim=-1), mask_QK=mask_QK)
+    return Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK.masked_fill(~mask_QK, -math.inf).softmax(dim=-1), mask_B1QK=mask_QK)
 
 
 def rows(layer: Attention, heads: Sequence[int] = range(HEADS)) -> list[tuple[list[float], list[float]]]:
     """Logits and weights of the allowed keys of every row of these heads."""
     return [
         (
-            [layer.z_BHQK[b, h, q, k].item() for k in range(KEYS) if layer.mask_QK[q, k]],
-            [layer.p_BHQK[b, h, q, k].item() for k in range(KEYS) if layer.mask_QK[q, k]],
+            [layer.z_BHQK[b, h, q, k].item() for k in range(KEYS) if layer.mask_B1QK[q, k]],
+            [layer.p_BHQK[b, h, q, k].item() for k in range(KEYS) if layer.mask_B1QK[q, k]],
         )
         for b in range(BATCH)
         for h in heads
@@ -74,7 +74,7 @@ def test_entropy_of_the_least_head_equals_a_loop(layer):
 def test_one_collapsed_head_shows_in_the_least_and_hardly_in_the_mean():
     p_BHQK = torch.full((2, 4, 6, 6), 1 / 6, dtype=torch.float64)
     p_BHQK[:, 2] = torch.eye(6)
-    layer = Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=torch.ones(6, 6, dtype=torch.bool))
+    layer = Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_B1QK=torch.ones(6, 6, dtype=torch.bool))
     measured = Entropy().measure(layer)
     assert measured["least_head_entropy"].item() == 0
     assert measured["entropy"].item() == pytest.approx(3 / 4 * math.log(6), rel=1e-12)
@@ -83,10 +83,10 @@ def test_one_collapsed_head_shows_in_the_least_and_hardly_in_the_mean():
 def restricted(num_tokens: int, *, causal: bool, width: int | None) -> Attention:
     """Rows that are uniform over the keys that they see."""
     allowed_QK = torch.ones(num_tokens, num_tokens, dtype=torch.bool)
-    mask = Mask(allowed_QK=allowed_QK.tril() if causal else allowed_QK, kind="causal" if causal else "full")
-    mask_QK = (mask if width is None else WindowSoftmax(width=width).restrict(mask)).allowed_QK
-    p_11QK = (mask_QK / mask_QK.sum(dim=-1, keepdim=True)).double()[None, None]
-    return Attention(z_BHQK=p_11QK, p_BHQK=p_11QK, mask_QK=mask_QK)
+    mask = Mask.shared(allowed_QK.tril() if causal else allowed_QK, "causal" if causal else "full")
+    mask_11QK = (mask if width is None else WindowSoftmax(width=width).restrict(mask)).allowed_B1QK
+    p_11QK = (mask_11QK / mask_11QK.sum(dim=-1, keepdim=True)).double()
+    return Attention(z_BHQK=p_11QK, p_BHQK=p_11QK, mask_B1QK=mask_11QK)
 
 
 @pytest.mark.parametrize(
@@ -144,20 +144,20 @@ def test_uniform_and_one_hot_rows_reach_the_bounds():
     one_hot = torch.eye(4, dtype=torch.float64)[None, None]
     mask_QK = torch.ones(4, 4, dtype=torch.bool)
     for p_BHQK, expected_entropy, expected_norm in ((uniform, math.log(4), 1.0), (one_hot, 0.0, 2.0)):
-        layer = Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=mask_QK)
+        layer = Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_B1QK=mask_QK)
         assert entropy(layer).item() == pytest.approx(expected_entropy, abs=1e-15)
         assert frobenius_norm(layer).item() == pytest.approx(expected_norm, rel=1e-15)
 
 
 def test_equal_logits_have_no_variance():
     z_BHQK = torch.full((2, 1, 3, 3), 7.5, dtype=torch.float64)
-    layer = Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK, mask_QK=torch.ones(3, 3, dtype=torch.bool).tril())
+    layer = Attention(z_BHQK=z_BHQK, p_BHQK=z_BHQK, mask_B1QK=torch.ones(3, 3, dtype=torch.bool).tril())
     assert logit_variance(layer).item() == 0
 
 
 def test_entropy_of_signed_rows_is_that_of_absolute_values():
     p_BHQK = torch.tensor([[1.5, -0.5], [0.5, 0.5], [2.0, -1.0]], dtype=torch.float64)[None, None]
     mask_QK = torch.ones(3, 2, dtype=torch.bool)
-    layer = Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=mask_QK, rows_are_signed=True)
+    layer = Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_B1QK=mask_QK, rows_are_signed=True)
     by_hand = [math.log(4) - 3 / 4 * math.log(3), math.log(2), math.log(3) - 2 / 3 * math.log(2)]
     torch.testing.assert_close(row_entropies(layer)[0, 0], torch.tensor(by_hand, dtype=torch.float64))

@@ -15,7 +15,7 @@ FULL = torch.ones(4, 4, dtype=torch.bool)
 def of_rows(p_HK: torch.Tensor, mask: torch.Tensor = FULL) -> Attention:
     """One sequence whose heads have a row each, for every query."""
     p_BHQK = p_HK.double()[None, :, None].expand(1, -1, len(mask), -1)
-    return Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_QK=mask)
+    return Attention(z_BHQK=p_BHQK, p_BHQK=p_BHQK, mask_B1QK=mask)
 
 
 def test_a_head_on_the_first_token_is_a_sink_and_no_collapse():
@@ -45,7 +45,7 @@ def test_rows_that_see_one_key_are_left_out():
     causal = FULL.tril()
     p = torch.eye(4).double()[None, None].clone()
     p[0, 0, 1:] = causal[1:].double() / causal[1:].sum(-1, keepdim=True)
-    layer = Attention(z_BHQK=p, p_BHQK=p, mask_QK=causal)
+    layer = Attention(z_BHQK=p, p_BHQK=p, mask_B1QK=causal)
     assert SharpRows().measure(layer)["sharp_rows"].item() == 0
     assert Heads().measure(layer)["least_entropy_off_first_token"].item() == pytest.approx(math.log(24) / 3)
 

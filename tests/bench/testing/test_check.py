@@ -26,9 +26,9 @@ class Sharpened(Softmax):
 
     a: float = 1.0
 
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        p_BHQK = super().weights(q_BHQD, k_BHKD, mask_QK, state)
-        return (1 + self.a) * p_BHQK - self.a * mask_QK / mask_QK.sum(-1, keepdim=True)
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        p_BHQK = super().weights(q_BHQD, k_BHKD, mask_B1QK, state)
+        return (1 + self.a) * p_BHQK - self.a * mask_B1QK / mask_B1QK.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class SignedSharpened(Sharpened):
 class Louder(Softmax):
     gain: float = 5.0
 
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        return self.gain * super().weights(q_BHQD, k_BHKD, mask_QK, state)
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        return self.gain * super().weights(q_BHQD, k_BHKD, mask_B1QK, state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,29 +51,29 @@ class DeclaredLouder(Louder):
 
 @dataclass(frozen=True, kw_only=True)
 class Shared(Softmax):
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        return super().weights(q_BHQD, k_BHKD, mask_QK, state).mean(dim=(0, 1))
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        return super().weights(q_BHQD, k_BHKD, mask_B1QK, state).mean(dim=(0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unmasked(Softmax):
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        return self.logits(q_BHQD, k_BHKD, mask_QK, state).softmax(dim=-1)
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        return self.logits(q_BHQD, k_BHKD, mask_B1QK, state).softmax(dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Squared(Softmax):
     """Its gradient at scale is 0 / 0."""
 
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        squared_BHQK = self.logits(q_BHQD, k_BHKD, mask_QK, state).exp() * mask_QK
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        squared_BHQK = self.logits(q_BHQD, k_BHKD, mask_B1QK, state).exp() * mask_B1QK
         return squared_BHQK / squared_BHQK.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LooksAtValues(Softmax):
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        p_BHQK = super().weights(q_BHQD, k_BHKD, mask_QK, state)
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        p_BHQK = super().weights(q_BHQD, k_BHKD, mask_B1QK, state)
         return p_BHQK / float(p_BHQK.detach().sum(-1).max())
 
 
@@ -90,13 +90,13 @@ class Idle(Softmax):
 
 @dataclass(frozen=True, kw_only=True)
 class WrongSum(Method):
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
-        return masked_softmax(q_BHQD + k_BHKD, mask_QK)
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        return masked_softmax(q_BHQD + k_BHKD, mask_B1QK)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Misspelt(Softmax):
-    def weights(self, q_BHQD, k_BHKD, mask_QK, state):
+    def weights(self, q_BHQD, k_BHKD, mask_B1QK, state):
         return softmx(q_BHQD @ k_BHKD.mT)  # noqa: F821
 
 

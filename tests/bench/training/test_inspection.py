@@ -14,7 +14,7 @@ import torch
 
 from analysis.figures.frames.inspected import GAMMAS, NUM_LOOKS, entropy_by_layer, spread
 from bench.errors import UsageError
-from bench.methods.base import Mask
+from bench.methods.mask import Mask
 from bench.methods.sigma_reparam import SigmaReparamQK
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode, attend
@@ -320,12 +320,12 @@ def test_what_was_seen_stays_as_it_was_when_training_goes_on():
 def test_weights_are_kept_in_single_precision():
     """As if the same numbers had come in it, also under autocast."""
     q, k, v = torch.randn((3, 2, 1, 4, 3), generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
-    mask = Mask(allowed_QK=torch.ones(4, 4, dtype=torch.bool).tril(), kind="causal")
+    mask = Mask.shared(torch.ones(4, 4, dtype=torch.bool).tril(), "causal")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         watched = attend(Softmax(), q, k, v, mask, {}, Mode(keeps_weights=True), logit_scale=0.5)[1]
     assert watched is not None
     assert watched.dtype == torch.float32
-    assert torch.equal(watched, Softmax().weights((q * 0.5).float(), k.float(), mask.allowed_QK, {}))
+    assert torch.equal(watched, Softmax().weights((q * 0.5).float(), k.float(), mask.allowed_B1QK, {}))
 
 
 def test_models_too_large_to_train_again_on_a_cpu_are_refused():

@@ -90,8 +90,8 @@ def test_a_share_of_the_batch_is_the_smaller_batch():
 class Halved(Softmax):
     """Softmax of half the logits."""
 
-    def logits(self, q_BHQD, k_BHKD, mask_QK, state):
-        return super().logits(q_BHQD, k_BHKD, mask_QK, state) / 2
+    def logits(self, q_BHQD, k_BHKD, mask_B1QK, state):
+        return super().logits(q_BHQD, k_BHKD, mask_B1QK, state) / 2
 
 
 def test_temperature_for_good_is_a_method_with_such_logits():

@@ -5,9 +5,9 @@ import os
 import pytest
 import torch
 
-from bench.methods.base import Mask
 from bench.methods.fast import tiny_cpu
 from bench.methods.fast.tiny import takes
+from bench.methods.mask import Mask
 from bench.methods.softmax import Softmax
 from bench.native import compiler
 
@@ -24,7 +24,7 @@ def kernels(tmp_path, monkeypatch):
 
 
 def attended() -> torch.Tensor:
-    return Softmax().attend(*QKV, Mask(allowed_QK=torch.ones(5, 5, dtype=torch.bool), kind="full"), {})
+    return Softmax().attend(*QKV, Mask.shared(torch.ones(5, 5, dtype=torch.bool), "full"), {})
 
 
 @pytest.mark.skipif(not compiler(), reason="no C compiler")
