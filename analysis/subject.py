@@ -13,6 +13,7 @@ import polars as pl
 
 from analysis.blown_up import with_margin
 from analysis.curves import ENTRY, with_knobs
+from analysis.labels import NO_LABELS, Labels
 from analysis.losses import choose_loss
 from analysis.scores.box.board import ScoredBox, box_board, score_box
 from analysis.scores.box.importance import Evaluator, importances
@@ -52,13 +53,14 @@ def no_traces(trial_ids: Collection[str], quantities: Collection[str] | None) ->
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What any suite's pages say of the run behind them; fields as in Subject."""
+    """What any suite's pages say of the run behind them; fields as in Subject. labels: what people read for names."""
 
     name: str
     title: str
     description: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     num_missing: int = 0
+    labels: Labels = NO_LABELS
     read_manifest: Callable[[], str | None] = lambda: None
 
     @cached_property

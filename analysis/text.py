@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+from analysis.formula import plain_formula
 
 LONGEST_WORD = 18  # letters that LaTeX need not break
 _LEAST_SHOWN = 1e-5  # of half a width, in two digits and six decimals
@@ -18,16 +20,49 @@ _LATEX = {
     "○": r"$\circ$", "●": r"$\bullet$", "→": r"$\rightarrow$", "[": "{[}", "]": "{]}", "*": "{*}",
 }  # fmt: skip
 _LATEX_BREAKS = "_=/"
+_MATH_FROM, _MATH_TO = "\ue000", "\ue001"  # around a formula within text that will be escaped
+_MARKED = re.compile(f"{_MATH_FROM}([^{_MATH_FROM}{_MATH_TO}]*){_MATH_TO}")
+
+
+def marked_math(formula: str) -> str:
+    """A formula, marked so that it stays one where the text that it stands in is escaped for LaTeX."""
+    return f"{_MATH_FROM}{formula}{_MATH_TO}"
+
+
+def without_marks(text: str) -> str:
+    """The text, its marked formulas as plain text: about as many letters as are seen of it."""
+    return _MARKED.sub(lambda found: _plain(found[1]) or found[0], text)
 
 
 def escape_latex(text: str) -> str:
-    """Safe in running text and table cells; letters beyond Latin 1 that have no command are given by number."""
-    return "".join(map(_latex_letter, " ".join(text.split())))
+    """Safe in running text and table cells; letters beyond Latin 1 that have no command are given by number.
+
+    Formulas that `marked_math` marked stay; any other text between its marks is escaped.
+    """
+    return _around_formulas(" ".join(text.split()), lambda part: "".join(map(_latex_letter, part)))
 
 
 def breakable_latex(text: str) -> str:
-    """Escaped for LaTeX; a line may break after _ = and /, and after LONGEST_WORD letters without a break."""
-    parts, words, unbroken = [], " ".join(text.split()), 0
+    """As `escape_latex`; a line may break after _ = and /, and after LONGEST_WORD letters without a break."""
+    return _around_formulas(" ".join(text.split()), _breakable)
+
+
+def _around_formulas(text: str, escape: Callable[[str], str]) -> str:
+    parts = _MARKED.split(text)  # text, formula, text, ..., text
+    formulas = [f"${one}$" if _plain(one) else escape(marked_math(one)) for one in parts[1::2]]
+    return "".join(part for pair in zip(map(escape, parts[::2]), [*formulas, ""], strict=True) for part in pair)
+
+
+def _plain(formula: str) -> str:
+    """A formula as plain text; empty where it holds more than a formula may."""
+    try:
+        return plain_formula(formula)
+    except ValueError:
+        return ""
+
+
+def _breakable(words: str) -> str:
+    parts, unbroken = [], 0
     for letter, after in zip(words, (words + " ")[1:], strict=True):
         unbroken = 0 if letter in " -" else unbroken + (1 if _is_latin(letter) else 6)
         breaks = after != " " and (unbroken >= LONGEST_WORD or (letter in _LATEX_BREAKS and after.isalnum()))

@@ -211,12 +211,14 @@ class Results:
     def charts(self) -> dict[str, Chart]:
         """Every figure of the report as an Altair chart, under the name of its kind, from the second of a kind on with
         a number: `loss_against_lr`, `training_behaviour`, `entropy_by_layer`, `diverged_map`, ..."""
+        from analysis.figures.named import named_chart
         from analysis.report.views import view_of
 
         found: dict[str, Chart] = {}
         for drawn in view_of(self._subject).figures(self._subject):
             number = sum(name.rpartition("-")[0] == drawn.kind or name == drawn.kind for name in found) + 1
-            found[drawn.kind if number == 1 else f"{drawn.kind}-{number}"] = drawn.chart
+            name = drawn.kind if number == 1 else f"{drawn.kind}-{number}"
+            found[name] = named_chart(drawn.chart, self._subject.labels.plain)
         return found
 
     def report(self, path: str | os.PathLike[str]) -> Path:
@@ -233,16 +235,16 @@ class Results:
         keep_to(folder, paths)
         return paths[0]
 
-    def bundle(self, path: str | os.PathLike[str]) -> Path:
+    def bundle(self, path: str | os.PathLike[str], *, font: Literal["sans", "serif"] = "sans") -> Path:
         """Write what goes into a paper, as `bench export --bundle`; returns the document that LaTeX compiles.
 
-        Raises UsageError for a folder that holds anything but an earlier, unedited bundle.
+        font: of figures. Raises UsageError for a folder that holds anything but an earlier, unedited bundle.
         """
         from analysis.paper.bundle import write_bundle
 
         subject = self._grid("bundle")
         command = f"bench.load({self.name!r}, score={subject.score!r}, loss={subject.loss!r}).bundle('DIR')"
-        return write_bundle(subject, Path(path).expanduser(), command=command)[0]
+        return write_bundle(subject, Path(path).expanduser(), command=command, font=font)[0]
 
     def __repr__(self) -> str:
         return f"Results({self.name!r}: {self.leaderboard.height} entries{f', {self.missing}' if self.missing else ''})"
@@ -253,8 +255,8 @@ class Results:
         from analysis.tables.html import group_html
         from analysis.tables.table import Group
 
-        frames = view_of(self._subject).frames(self._subject)
-        tables = [table for frame in frames for table in frame_tables(frame)]
+        frames, names = view_of(self._subject).frames(self._subject), self._subject.labels.plain
+        tables = [table for frame in frames for table in frame_tables(names.in_frame(frame))]
         return group_html(Group(tables=tuple(tables), note=self.missing))
 
     def _grid(self, what: str) -> Subject:

@@ -23,6 +23,7 @@ from analysis.across.profiles import (
     profile_integral,
 )
 from analysis.across.rank_tests import RankTest, mean_ranks, not_separated, rank_test, ranks
+from analysis.labels import NO_LABELS, Labels
 from analysis.scores.kinds import SCORE_KINDS, ScoreKind
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import score_differences, score_kind, score_table
@@ -106,6 +107,7 @@ class AcrossBoard:
     score_ranks: pl.DataFrame
     agreement: pl.DataFrame
     notes: tuple[str, ...]
+    labels: Labels = NO_LABELS
 
 
 def compared_score(score: str) -> ScoreKind:
@@ -119,8 +121,8 @@ def compared_score(score: str) -> ScoreKind:
     return kind
 
 
-def across_board(found: Conditions, score: str) -> AcrossBoard:
-    """The board of the conditions under `score`, one of COMPARED_SCORES.
+def across_board(found: Conditions, score: str, labels: Labels = NO_LABELS) -> AcrossBoard:
+    """The board of the conditions under `score`, one of COMPARED_SCORES; `labels` are what people read for names.
 
     A method that did not learn on a condition, or never got to what the score asks, ranks last there and fails in the
     profile. Raises UsageError for another score, fewer than two conditions, or fewer than two methods on all of them.
@@ -152,6 +154,7 @@ def across_board(found: Conditions, score: str) -> AcrossBoard:
         score_ranks=_score_ranks(by_score, ranked),
         agreement=_agreement(table.filter(pl.col("workload").is_in(present)), score),
         notes=(*notes, *_missing(methods, len(present), independent["workload"].n_unique())),
+        labels=labels,
     )
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.figures.chart_style import Chart
-from analysis.figures.fonts import FAMILY, register_font, with_font
+from analysis.figures.fonts import FONTS, register_font, with_font
+from analysis.figures.named import named_spec
 from analysis.figures.same_bytes import pdf_of, svg_of
+from analysis.labels import NO_LABELS, Names
 from bench.files import write_file
 
 COLUMN_INCHES = 3.25
@@ -32,29 +34,33 @@ _LETTER_PIXELS, _SYMBOL_PIXELS = 7, 34  # of a legend: a letter, and a symbol wi
 Spec = dict[str, Any]
 
 
-def save_at_width(chart: Chart, folder: Path, name: str, inches: float) -> list[Path]:
-    """Writes `name`.pdf and `name`.svg of this width, the font embedded in both; returns the paths.
+def save_at_width(
+    chart: Chart, folder: Path, name: str, inches: float, *, font: str = "sans", names: Names = NO_LABELS.plain
+) -> list[Path]:
+    """Writes `name`.pdf and `name`.svg of this width, the font, one of FONTS, embedded in both; returns the paths.
+
+    names: what it calls methods and workloads.
 
     Narrower where labels would be larger than 9 pt: the cells of a map are as wide as they are.
     """
-    svg = svg_at_width(chart, inches)
+    svg = svg_at_width(chart, inches, font=font, names=names)
     width, height = _size(svg)
     wide = min(inches * POINTS_PER_INCH, width * _MOST_POINTS_PER_PIXEL)
     high = wide * height / width
     paths = {form: folder / f"{name}.{form}" for form in FORMATS}
     # A unit of the SVG becomes a point of the PDF.
     write_file(paths["pdf"], pdf_of(_resized(svg, f"{wide:.3f}", f"{high:.3f}")))
-    sized = with_font(_resized(svg, f"{wide:.3f}pt", f"{high:.3f}pt"))
+    sized = with_font(_resized(svg, f"{wide:.3f}pt", f"{high:.3f}pt"), font)
     write_file(paths["svg"], sized)
     return list(paths.values())
 
 
-def svg_at_width(chart: Chart, inches: float) -> str:
+def svg_at_width(chart: Chart, inches: float, *, font: str = "sans", names: Names = NO_LABELS.plain) -> str:
     """The chart as SVG in pixels; 7 / 11 of a point each, and so much wider where it can't be made narrow enough."""
     register_font()
-    spec = chart.to_dict()
+    spec = named_spec(chart.to_dict(), names)
     spec.pop("title", None)
-    spec["config"] = {**spec["config"], "font": FAMILY}
+    spec["config"] = {**spec["config"], "font": FONTS[font].family}
     target = inches * POINTS_PER_INCH / _POINTS_PER_PIXEL
     _fit_legends(spec, target)
     panels = [(view, view["width"], view["height"]) for view in _sized_views(spec)]

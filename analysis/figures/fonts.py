@@ -1,4 +1,4 @@
-"""The font of a paper's figures, one that every machine has: text is measured with it, and every SVG carries it."""
+"""The fonts of a paper's figures, which every machine has: text is measured with them, every SVG carries its own."""
 
 from __future__ import annotations
 
@@ -6,28 +6,44 @@ import base64
 import functools
 import importlib.util
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from bench.lazy import vl_convert
 
-FAMILY = "DejaVu Sans"
 
-# By font-weight. Source: matplotlib, whose fonts are installed wherever it is.
-_FILES = {"normal": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}
+@dataclass(frozen=True, kw_only=True)
+class Font:
+    """The name of its family, and its files by font-weight."""
+
+    family: str
+    files: Mapping[str, str]
+
+
+# Source: matplotlib, whose fonts are installed wherever it is.
+FONTS: dict[str, Font] = {
+    "sans": Font(family="DejaVu Sans", files={"normal": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}),
+    "serif": Font(family="DejaVu Serif", files={"normal": "DejaVuSerif.ttf", "bold": "DejaVuSerif-Bold.ttf"}),
+}
 _TEXT = "{http://www.w3.org/2000/svg}text"
 
 
 @functools.cache
 def register_font() -> None:
-    """Lets vl_convert draw with FAMILY."""
+    """Lets vl_convert draw with FONTS."""
     vl_convert.register_font_directory(str(_folder()))
 
 
-def with_font(svg: str) -> str:
-    """The SVG with those letters of FAMILY embedded that its text has; what the font lacks is left to the viewer."""
+def with_font(svg: str, font: str) -> str:
+    """The SVG with those letters of the font, one of FONTS, embedded that its text has.
+
+    What the font lacks is left to the viewer.
+    """
     start = svg.index(">") + 1
-    return f"{svg[:start]}<style>{''.join(_face(*one) for one in sorted(_letters(svg).items()))}</style>{svg[start:]}"
+    faces = "".join(_face(FONTS[font], *one) for one in sorted(_letters(svg).items()))
+    return f"{svg[:start]}<style>{faces}</style>{svg[start:]}"
 
 
 def _letters(svg: str) -> dict[str, str]:
@@ -39,14 +55,14 @@ def _letters(svg: str) -> dict[str, str]:
     return {weight: "".join(sorted(letters)) for weight, letters in found.items() if letters}
 
 
-def _face(weight: str, letters: str) -> str:
-    data = base64.b64encode(_subset(weight, letters)).decode()
+def _face(font: Font, weight: str, letters: str) -> str:
+    data = base64.b64encode(_subset(font.files[weight], letters)).decode()
     source = f'url("data:font/woff;base64,{data}") format("woff")'
-    return f'@font-face{{font-family:"{FAMILY}";font-weight:{weight};src:{source}}}'
+    return f'@font-face{{font-family:"{font.family}";font-weight:{weight};src:{source}}}'
 
 
 @functools.lru_cache(maxsize=64)  # a figure is laid out anew for every number of its parts
-def _subset(weight: str, letters: str) -> bytes:
+def _subset(file_name: str, letters: str) -> bytes:
     """WOFF of these letters, the same bytes whenever it is made."""
     from fontTools import subset
 
@@ -55,7 +71,7 @@ def _subset(weight: str, letters: str) -> bytes:
     subsetter = subset.Subsetter(options)
     subsetter.populate(text=letters)
     file = io.BytesIO()
-    with subset.load_font(str(_folder() / _FILES[weight]), options) as font:
+    with subset.load_font(str(_folder() / file_name), options) as font:
         subsetter.subset(font)
         subset.save_font(font, file, options)
     return file.getvalue()

@@ -22,7 +22,7 @@ from analysis.paper.files import (
 from analysis.paper.imports import divergence_rule
 from analysis.paper.latex import page_floating
 from analysis.paper.methods_text import decay_text, optimizers_text, seeds_text, versions_text, what_was_trained
-from analysis.paper.prose import Cite, Math, Text, cited_keys, text_latex, text_markdown
+from analysis.paper.prose import Cite, Math, Text, cited_keys, named_prose, text_latex, text_markdown
 from analysis.report.box import box_sections
 from analysis.report.box_folder import box_texts
 from analysis.report.section import Section
@@ -33,13 +33,14 @@ from analysis.subject import BoxSubject
 from analysis.tables.box import paper_group
 from analysis.tables.csv_text import csv_text
 from analysis.tables.latex import group_latex
+from analysis.tables.named import named_group
 from bench.errors import UsageError
 from bench.files import write_file
 
 _FIGURES = ("robust_share_own", "expected_best", "importance", "profiles")  # points would take a page a method
 
 
-def write_box_bundle(subject: BoxSubject, out: Path, *, command: str) -> list[Path]:
+def write_box_bundle(subject: BoxSubject, out: Path, *, command: str, font: str = "sans") -> list[Path]:
     """Fills the folder `out` and returns the paths written, `main.tex` first; as `write_bundle` of a grid.
 
     Raises UsageError if `out` holds anything else than an earlier, unchanged bundle, or no trial has a result.
@@ -53,7 +54,7 @@ def write_box_bundle(subject: BoxSubject, out: Path, *, command: str) -> list[Pa
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         new = Path(temporary)
         drawn = [one for section in sections for one in section.figures if one.kind in _FIGURES]
-        figures = save_figures(drawn, new / "figures")
+        figures = save_figures(drawn, new / "figures", font=font, names=subject.labels.plain)
         _write_numbers(subject, sections, new)
         _write_text(subject, figures, new)
         sources = {name: keys for name in BOX_SCORES if (keys := keys_of("score", name))}
@@ -133,13 +134,14 @@ def _write_numbers(subject: BoxSubject, sections: Sequence[Section], folder: Pat
 
 def _write_text(subject: BoxSubject, figures: Sequence[Saved], folder: Path) -> None:
     """The document with its table, the paragraph and its references."""
-    text, group = box_methods_text(subject), paper_group(subject.board)
+    names = subject.labels.latex
+    text, group = box_methods_text(subject), named_group(paper_group(subject.board), names)
     (folder / "tables").mkdir()
     write_file(folder / "tables" / "box.tex", group_latex(group, label="box", floating=page_floating(group)))
-    write_file(folder / "methods.tex", text_latex(text))
-    write_file(folder / "methods.md", text_markdown(text))
+    write_file(folder / "methods.tex", text_latex(named_prose(text, names)))
+    write_file(folder / "methods.md", text_markdown(named_prose(text, subject.labels.plain)))
     write_file(folder / "references.bib", bibtex(cited_keys(text), subject.plain_manifest))
     write_file(folder / "preamble.tex", preamble_tex())
-    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn) for one in figures]
+    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, names) for one in figures]
     write_file(folder / "figures.tex", "\n".join(shown))
     write_file(folder / MAIN, main_tex(["tables/box.tex"], title=subject.title, has_references=True))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -27,7 +26,7 @@ from analysis.paper.files import (
 from analysis.paper.imports import imported_rows
 from analysis.paper.latex import leaderboard_tables, matrix_tables, page_floating
 from analysis.paper.methods_text import methods_text
-from analysis.paper.prose import Text, cited_keys, text_latex, text_markdown
+from analysis.paper.prose import Text, cited_keys, named_prose, text_latex, text_markdown
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
 from analysis.scores.flags import used_flags
@@ -37,17 +36,21 @@ from analysis.tables.csv_text import csv_text
 from analysis.tables.held_out import held_out_group
 from analysis.tables.latex import group_latex
 from analysis.tables.leaderboard import FORMATS
+from analysis.tables.named import named_group
 from analysis.tables.published import comparison
 from bench.errors import UsageError
 from bench.files import write_file
 from bench.trial import RESULT_COLUMNS, UNNAMED
 
 
-def write_bundle(subject: Subject, out: Path, *, command: str = "analysis.paper.bundle.write_bundle") -> list[Path]:
+def write_bundle(
+    subject: Subject, out: Path, *, command: str = "analysis.paper.bundle.write_bundle", font: str = "sans"
+) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `main.tex` first.
 
-    `command` is said to have made the bundle. An earlier bundle is replaced once the new one is whole. Raises
-    UsageError if `out` holds anything else than an earlier, unchanged bundle, or no trial has a result.
+    `command` is said to have made the bundle; `font` is that of figures, "sans" or "serif". An earlier bundle is
+    replaced once the new one is whole. Raises UsageError if `out` holds anything else than an earlier, unchanged
+    bundle, or no trial has a result.
     """
     target = Path(os.path.abspath(out))  # "." has no name and no parent
     refuse_other_files(out)
@@ -59,12 +62,14 @@ def write_bundle(subject: Subject, out: Path, *, command: str = "analysis.paper.
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         new = Path(temporary)
         tables = _write_tables(subject, imported, new)
-        figures = save_figures(bundle_figures(subject, sections), new / "figures")
+        figures = save_figures(
+            bundle_figures(subject, sections), new / "figures", font=font, names=subject.labels.plain
+        )
         shown = _write_numbers(subject, sections, new)
         text = _methods(subject, imported, shown, {one.drawn.kind for one in figures})
         sources = {name: keys for name in shown if (keys := keys_of("score", name))}
         keys = [key for keys in sources.values() for key in keys]
-        _write_text(text, new, tables, figures, title=subject.title, keys=keys, manifest=subject.plain_manifest)
+        _write_text(subject, text, new, tables, figures, keys=keys)
         uncited = _uncited(subject, imported)
         write_file(
             new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, sources=sources)
@@ -91,18 +96,17 @@ def _methods(subject: Subject, imported: pl.DataFrame, shown: Collection[str], f
 
 def _write_tables(subject: Subject, imported: pl.DataFrame, folder: Path) -> list[str]:
     """The files of tables, and their paths within the folder."""
-    board = subject.board
-    texts = {"leaderboard": leaderboard_tables(board)}
+    board, names = subject.board, subject.labels.latex
+    texts = {"leaderboard": leaderboard_tables(names.in_frame(board))}
     optimizers = board["optimizer"].unique().sort().to_list()
     if len(optimizers) > 1:
         of = {name: subject.results.filter(optimizer=name) for name in optimizers}
         parts = {name: replace(subject, results=of[name], imported=imported["trial_id"]) for name in optimizers}
-        texts["matrix"] = matrix_tables({name: part.board for name, part in parts.items()})
+        texts["matrix"] = matrix_tables({name: names.in_frame(part.board) for name, part in parts.items()})
     groups = {"held_out": held_out_group(board)}
     groups |= {} if subject.published is None else {"comparison": comparison(compare(board, subject.published))}
-    for kind, group in groups.items():
-        label = kind.replace("_", "-")
-        texts[kind] = [] if group is None else [group_latex(group, label=label, floating=page_floating(group))]
+    for kind, group in ((kind, named_group(group, names)) for kind, group in groups.items() if group is not None):
+        texts[kind] = [group_latex(group, label=kind.replace("_", "-"), floating=page_floating(group))]
     (folder / "tables").mkdir()
     names = []
     for kind, tables in texts.items():
@@ -128,23 +132,23 @@ def _write_numbers(subject: Subject, sections: Iterable[Section], folder: Path) 
 
 
 def _write_text(
+    subject: Subject,
     text: Text,
     folder: Path,
     tables: Iterable[str],
     figures: Iterable[Saved],
     *,
-    title: str,
     keys: Iterable[str],
-    manifest: Mapping[str, Any],
 ) -> None:
     """The paragraph, its references and those of `keys`, and the document that holds everything."""
-    write_file(folder / "methods.tex", text_latex(text))
-    write_file(folder / "methods.md", text_markdown(text))
-    write_file(folder / "references.bib", bibtex([*cited_keys(text), *keys], manifest))
+    labels, cited = subject.labels, cited_keys(text)
+    write_file(folder / "methods.tex", text_latex(named_prose(text, labels.latex)))
+    write_file(folder / "methods.md", text_markdown(named_prose(text, labels.plain)))
+    write_file(folder / "references.bib", bibtex([*cited, *keys], subject.plain_manifest))
     write_file(folder / "preamble.tex", preamble_tex())
-    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn) for one in figures]
+    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, labels.latex) for one in figures]
     write_file(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(shown)))
-    write_file(folder / MAIN, main_tex(tables, title=title, has_references=bool(cited_keys(text))))
+    write_file(folder / MAIN, main_tex(tables, title=subject.title, has_references=bool(cited)))
 
 
 def _by_six(parts: list[str]) -> list[list[str]]:

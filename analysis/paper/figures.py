@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import polars as pl
 
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH, save_at_width
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
+from analysis.labels import NO_LABELS, Names
 from analysis.report.section import Section
 from analysis.subject import Subject
 from analysis.tables.csv_text import csv_text
@@ -49,8 +50,12 @@ def bundle_figures(subject: Subject, sections: Iterable[Section]) -> Iterator[Dr
         yield from part.figures
 
 
-def save_figures(figures: Iterable[Drawn], folder: Path) -> list[Saved]:
+def save_figures(
+    figures: Iterable[Drawn], folder: Path, *, font: str = "sans", names: Names = NO_LABELS.plain
+) -> list[Saved]:
     """Makes the folder and writes each figure as PDF and SVG, with what it draws as CSV.
+
+    font: of analysis.figures.fonts. names: what figures call methods and workloads.
 
     What is too tall for a page, or so wide that its text would be tiny, becomes several figures.
     """
@@ -58,29 +63,30 @@ def save_figures(figures: Iterable[Drawn], folder: Path) -> list[Saved]:
     saved: list[Saved] = []
     for drawn in figures:
         inches = COLUMN_INCHES if drawn.kind in COLUMN_KINDS else PAGE_INCHES
-        saved += _save(drawn, folder, inches, {one.name for one in saved})
+        save = partial(save_at_width, folder=folder, inches=inches, font=font, names=names)
+        saved += _save(drawn, folder, inches, save, {one.name for one in saved})
     return saved
 
 
-def _save(drawn: Drawn, folder: Path, inches: float, used: set[str]) -> list[Saved]:
+def _save(drawn: Drawn, folder: Path, inches: float, save: Callable[..., object], used: set[str]) -> list[Saved]:
     """The figure in as few parts as fit; the first, which has most to show, is laid out to see."""
     size = len(_names(drawn))
     while True:
         parts = _parts(drawn, size)
-        first = _write(parts[0], folder, inches, used)
+        first = _write(parts[0], folder, inches, save, used)
         excess = _excess((folder / f"{first.name}.svg").read_text(encoding="utf-8"), inches)
         if excess <= 1 or size == 1 or not _has_parts(drawn):
             break
         size = max(1, min(size - 1, math.floor(size / excess)))
     saved = [first]
     for part in parts[1:]:
-        saved.append(_write(part, folder, inches, used | {one.name for one in saved}))
+        saved.append(_write(part, folder, inches, save, used | {one.name for one in saved}))
     return saved
 
 
-def _write(drawn: Drawn, folder: Path, inches: float, used: set[str]) -> Saved:
+def _write(drawn: Drawn, folder: Path, inches: float, save: Callable[..., object], used: set[str]) -> Saved:
     name = _unused_name(drawn.kind, used)
-    save_at_width(drawn.chart, folder, name, inches)
+    save(drawn.chart, name=name)
     write_file(folder / f"{name}.csv", csv_text(drawn.summary))
     return Saved(name=name, inches=inches, drawn=drawn)
 

@@ -10,6 +10,7 @@ from typing import Any
 from analysis.figures.chart_style import subtitle_lines
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
 from analysis.figures.of_a_suite import Drawn
+from analysis.labels import Names
 from analysis.tables.html import templates
 from analysis.text import breakable_latex
 from bench.errors import UsageError
@@ -40,8 +41,11 @@ def preamble_tex() -> str:
     return _rendered("preamble.tex")
 
 
-def figure_tex(path: str, inches: float, drawn: Drawn) -> str:
-    """A figure at its own width, over both columns if it is wider than one; its caption has the words of the title."""
+def figure_tex(path: str, inches: float, drawn: Drawn, names: Names) -> str:
+    """A figure at its own width, over both columns if it is wider than one; its caption has the words of the title.
+
+    names: what the caption calls methods and workloads.
+    """
     star = "*" if inches > COLUMN_INCHES else ""
     chart: Any = drawn.chart
     of_place = subtitle_lines(drawn.place)
@@ -52,7 +56,7 @@ def figure_tex(path: str, inches: float, drawn: Drawn) -> str:
         rf"\begin{{figure{star}}}[tp]",
         r"\centering",
         rf"\includegraphics{{{path}}}",
-        rf"\caption{{{breakable_latex(caption)}}}",
+        rf"\caption{{{breakable_latex(names.in_text(caption))}}}",
         rf"\label{{fig:{name}}}",
         rf"\end{{figure{star}}}",
     ]

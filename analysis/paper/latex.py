@@ -32,7 +32,7 @@ from analysis.tables.latex import (
 )
 from analysis.tables.leaderboard import COLUMN_TITLES, reading_note, workload_tables
 from analysis.tables.table import Cell, Group, Name, Number, Table, text_of
-from analysis.text import LONGEST_WORD, breakable_latex, decimals, escape_latex
+from analysis.text import LONGEST_WORD, breakable_latex, decimals, escape_latex, without_marks
 
 LINES_PER_TABLE = 40
 
@@ -230,10 +230,14 @@ def _title(name: str) -> str:
 
 
 def _parted(name: str) -> list[str]:
-    """A column's name in lines of at most _LINE letters, broken between its words where it can be."""
+    """A column's name in lines of at most _LINE letters, broken between its words where it can be.
+
+    A word with a formula stays whole.
+    """
     lines = [""]
-    for word in re.split(r"(?<=[_(,=])", name):
-        for piece in (word[start : start + _LINE] for start in range(0, len(word), _LINE)):
+    for word in re.split(r"(?<=[ _(,=])", name):
+        length = _LINE if without_marks(word) == word else len(word)
+        for piece in (word[start : start + length] for start in range(0, len(word), length)):
             if lines[-1] and len(lines[-1]) + len(piece) > _LINE:
                 lines.append("")
             lines[-1] += piece
@@ -261,7 +265,7 @@ def _number_column(texts: Sequence[str]) -> str:
 
 def _width_of(texts: Iterable[str]) -> float:
     """About the points that the widest of the texts takes in a table, with the gap to the next column."""
-    shown = (", ".join(map(_as_shown, text.split(", "))) for text in texts)
+    shown = (", ".join(map(_as_shown, without_marks(text).split(", "))) for text in texts)
     return max(map(len, shown), default=0) * _LETTER + _GAP
 
 

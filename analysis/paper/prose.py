@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from analysis.knobs import knob_text
+from analysis.labels import Names
 from analysis.paper.bibliography import Keys, keys_of
 from analysis.text import breakable_latex, counted, entry_name, escape_markdown, lr_text
 
@@ -61,6 +62,11 @@ def listed_knob(column: pl.Series) -> str:
     """The knob's name and its values; infinity is off."""
     values: Sequence[float] = column.unique().sort().to_list()
     return f"{column.name} {' or '.join('off' if math.isinf(value) else knob_text(value) for value in values)}"
+
+
+def named_prose(text: Text, names: Names) -> Text:
+    """The text, in whose words what has a name is called by it."""
+    return [names.in_text(part) if isinstance(part, str) else part for part in text]
 
 
 def cited_keys(text: Text) -> list[str]:

@@ -18,6 +18,7 @@ from analysis.tables.box import board_group
 from analysis.tables.csv_text import csv_text
 from analysis.tables.latex import NEEDS, group_latex
 from analysis.tables.markdown import group_markdown
+from analysis.tables.named import named_group
 from analysis.text import escape_markdown
 from bench.errors import UsageError
 from bench.files import make_folder, write_file
@@ -38,7 +39,8 @@ def write_box_report(
     board, title, provenance = subject.board, subject.title, provenance_of(subject)
     if board.is_empty():
         raise UsageError("there is nothing to report: no trial completed or diverged")
-    sections, lead = box_sections(subject), box_sentences(subject)
+    names = subject.labels.plain
+    sections, lead = [one.named(names) for one in box_sections(subject)], names.in_texts(box_sentences(subject))
     definitions = {word: meaning for section in sections for word, meaning in section.definitions.items()}
     markdown = [f"## {escape_markdown(one.title)}\n\n{one.markdown}" for one in sections]
     make_folder(out)
@@ -52,7 +54,7 @@ def write_box_report(
     figures = list[Figure]()
     if formats is not None:
         drawn = _drawn(sections)
-        figures, paths = write_figures(drawn, out, formats, title=title, is_linked=is_linked)
+        figures, paths = write_figures(drawn, out, formats, title=title, names=names, is_linked=is_linked)
         written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     shown = {one.title: "".join(figure_html(f) for f in figures if f.section == one.title) for one in sections}
@@ -66,12 +68,12 @@ def write_box_report(
 
 def box_texts(subject: BoxSubject) -> dict[str, str]:
     """The board in every form, and every trial with its place in the box, by file name."""
-    group = board_group(subject.board)
+    group, labels = board_group(subject.board), subject.labels
     return {
         "box.csv": csv_text(subject.board),
         "box.json": subject.board.write_json() + "\n",
-        "box.md": group_markdown(group),
-        "box.tex": f"{NEEDS}{group_latex(group)}",
+        "box.md": group_markdown(named_group(group, labels.plain)),
+        "box.tex": f"{NEEDS}{group_latex(named_group(group, labels.latex))}",
         "box_trials.csv": csv_text(subject.trials),
     }
 

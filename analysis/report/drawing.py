@@ -8,7 +8,9 @@ from pathlib import Path
 
 from analysis.figures.interactive import Spec, interactive_page
 from analysis.figures.lr_loss import save_spec
+from analysis.figures.named import named_spec
 from analysis.figures.of_a_suite import Drawn
+from analysis.labels import Names
 from analysis.report.page import CHARTS_FILE, Figure
 from analysis.tables.csv_text import csv_text
 from bench.files import make_folder, write_file
@@ -20,28 +22,31 @@ def write_figures(
     formats: Collection[str],
     *,
     title: str,
+    names: Names,
     is_linked: bool,
     explored: Callable[[], Sequence[tuple[str, Spec]]] = list,
 ) -> tuple[list[Figure], list[Path]]:
     """Saves every figure as SVG and in these formats, and what it draws as CSV: those of the page, and the paths.
 
-    `every` is the title of its section and the figure. "html" of the formats is one interactive page of all, with what
-    `explored` gives before them.
+    `every` is the title of its section and the figure; `names` is what figures call methods and workloads. "html" of
+    the formats is one interactive page of all, with what `explored` gives before them.
     """
     folder, used = out / "figures", set[str]()
     figures, charts, written = list[Figure](), [], list[Path]()
     for section, drawn in every:
         make_folder(folder)
-        name, spec = _file_name(drawn.kind, drawn.place, used), drawn.chart.to_dict()
+        name, spec = _file_name(drawn.kind, drawn.place, used), named_spec(drawn.chart.to_dict(), names)
         paths = save_spec(spec, folder, name, [form for form in formats if form != "html"])
         svg = paths[0].read_text(encoding="utf-8")
         paths.append(write_file(folder / f"{name}.csv", csv_text(drawn.summary)))
         files = tuple(path.relative_to(out).as_posix() for path in paths) if is_linked else ()
-        figures.append(Figure(section=section, caption=f"{drawn.title}: {drawn.place}", svg=svg, files=files))
-        charts.append((figures[-1].caption, spec))
+        caption = names.in_text(f"{drawn.title}: {drawn.place}")
+        figures.append(Figure(section=section, caption=caption, svg=svg, files=files))
+        charts.append((caption, spec))
         written += paths
     if "html" in formats and charts:
-        page = interactive_page(charts, title=f"{title}: explore", explored=explored())
+        traces = [(names.in_text(caption), named_spec(spec, names)) for caption, spec in explored()]
+        page = interactive_page(charts, title=f"{title}: explore", explored=traces)
         written.append(write_file(out / CHARTS_FILE, page))
     return figures, written
 

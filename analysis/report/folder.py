@@ -27,13 +27,13 @@ from analysis.report.section import Section
 from analysis.report.sections import report_sections
 from analysis.subject import Subject
 from analysis.tables.csv_text import csv_text
-from analysis.tables.leaderboard import FORMATS
+from analysis.tables.leaderboard import board_text
 from analysis.text import escape_markdown
 from bench.errors import UsageError
 from bench.files import make_folder, write_file
 from bench.held_out import HELD_OUT_COLUMNS
 
-# Suffix of each table file: which of FORMATS fills it. The HTML one is the page itself.
+# Suffix of each table file: which of FORMATS of tables.leaderboard fills it. The HTML one is the page itself.
 TABLE_FILES: dict[str, str] = {"csv": "csv", "md": "markdown", "tex": "latex", "json": "json"}
 
 # Which section of the page shows a figure of this kind; those of further sections stand in theirs.
@@ -70,8 +70,8 @@ def write_report(
     if board.is_empty():
         raise UsageError("there is nothing to report: no trial completed or diverged")
     _require_keys(board, subject.num_keys)
-    sections = report_sections(subject)
-    contents = Contents(subject=subject, sections=sections)
+    sections, names = report_sections(subject), subject.labels.plain
+    contents = Contents(subject=subject, sections=[section.named(names) for section in sections])
     texts = _texts(contents)
     make_folder(out)
     written = [write_file(out / name, text) for name, text in texts.items()]
@@ -79,7 +79,13 @@ def write_report(
     if formats is not None:
         drawn = _drawn(subject, sections)
         figures, paths = write_figures(
-            drawn, out, formats, title=subject.title, is_linked=is_linked, explored=partial(explored_charts, subject)
+            drawn,
+            out,
+            formats,
+            title=subject.title,
+            names=names,
+            is_linked=is_linked,
+            explored=partial(explored_charts, subject),
         )
         written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
@@ -104,7 +110,9 @@ def report_figures(subject: Subject) -> Iterator[Drawn]:
 def _texts(contents: Contents) -> dict[str, str]:
     """The text files beside the page, by name."""
     subject = contents.subject
-    texts = {f"leaderboard.{suffix}": FORMATS[form](subject.board) for suffix, form in TABLE_FILES.items()}
+    texts = {
+        f"leaderboard.{suffix}": board_text(subject.board, form, subject.labels) for suffix, form in TABLE_FILES.items()
+    }
     summary = "".join(f"{escape_markdown(sentence)}\n\n" for sentence in contents.lead)
     texts["leaderboard.md"] = summary + texts["leaderboard.md"]
     texts["report.md"] = markdown_page(contents)

@@ -8,9 +8,11 @@ import polars as pl
 
 from analysis.curves import ENTRY
 from analysis.figures.sparklines import interval_axis, spark_plot, sparkline, whisker
+from analysis.labels import Names
 from analysis.scores.flags import FLAGS, used_flags, word_of
 from analysis.tables.html import part
 from analysis.tables.leaderboard import reading_note, workload_tables
+from analysis.tables.named import named_table
 from analysis.tables.table import NOTHING, Column, Drawing, Table
 
 # The drawn cells come after the cell of this column.
@@ -22,16 +24,18 @@ _CURVE_NOTE = (
 )
 
 
-def board_html(board: pl.DataFrame, summary: pl.DataFrame, *, is_linked: bool) -> str:
+def board_html(board: pl.DataFrame, summary: pl.DataFrame, *, names: Names, is_linked: bool) -> str:
     """A table for each workload and how to read it; flags lead to what they mean where the page has links.
 
-    `summary` is the frame of `loss_summary` of the results and the loss behind the leaderboard.
+    `names` is what it calls methods and workloads, `summary` the frame of `loss_summary` of the results and the loss
+    behind the leaderboard.
     """
     tables = [
         _with_drawings(table, board.filter(workload=table.heading), summary.filter(workload=table.heading))
         for table in workload_tables(board)
     ]
-    return part("board", tables, f"{reading_note(board)} {_CURVE_NOTE}", FLAGS, is_linked)
+    note = f"{names.in_text(reading_note(board))} {_CURVE_NOTE}"
+    return part("board", [named_table(table, names) for table in tables], note, FLAGS, is_linked)
 
 
 def flags_html(board: pl.DataFrame, more: set[str]) -> str:

@@ -31,6 +31,7 @@ from analysis.tables.held_out import held_out_group
 from analysis.tables.html import group_html, part, templates
 from analysis.tables.leaderboard import markdown_table
 from analysis.tables.markdown import group_markdown
+from analysis.tables.named import named_group
 from analysis.tables.published import comparison
 from analysis.tables.table import Group
 from analysis.text import escape_markdown
@@ -56,7 +57,8 @@ class Contents:
     @cached_property
     def lead(self) -> list[str]:
         """The sentences above everything else."""
-        return [*summary_sentences(self.subject.board), *fates(self.subject.scored, self.subject.board)]
+        told = [*summary_sentences(self.subject.board), *fates(self.subject.scored, self.subject.board)]
+        return self.subject.labels.plain.in_texts(told)
 
     @cached_property
     def compared(self) -> pl.DataFrame | None:
@@ -65,9 +67,10 @@ class Contents:
 
     @cached_property
     def divergence(self) -> dict[str, str]:
-        """How many trials diverged in words, by workload."""
+        """How many trials diverged in words, by what the workload is called."""
         cells = diverged_map(self.subject.results).partition_by("workload", maintain_order=True)
-        return {rows["workload"][0]: divergence_words(rows) for rows in cells}
+        names = self.subject.labels.plain
+        return {names.in_text(rows["workload"][0]): names.in_text(divergence_words(rows)) for rows in cells}
 
     @property
     def groups(self) -> list[tuple[str, Group]]:
@@ -76,7 +79,7 @@ class Contents:
         found = [] if held_out is None else [("Generalisation", held_out)]
         if self.compared is not None and self.compared.height:
             found.append(("Compared with the paper", comparison(self.compared)))
-        return found
+        return [(title, named_group(group, self.subject.labels.plain)) for title, group in found]
 
     @property
     def definitions(self) -> dict[str, str]:
@@ -96,7 +99,8 @@ LOSS_SECTION, TRAINING_SECTION, DIVERGENCE_SECTION = "Loss against learning rate
 
 def markdown_page(contents: Contents) -> str:
     """Summary, leaderboard, held-out measures if there are any, comparison, further sections, words and provenance."""
-    lines = ["## Leaderboard\n", markdown_table(contents.subject.board), f"## {DIVERGENCE_SECTION}\n"]
+    names = contents.subject.labels.plain
+    lines = ["## Leaderboard\n", markdown_table(names.in_frame(contents.subject.board)), f"## {DIVERGENCE_SECTION}\n"]
     lines += [f"- {escape_markdown(f'{workload}: {told}')}" for workload, told in contents.divergence.items()]
     told = [(title, group_markdown(group)) for title, group in contents.groups]
     told += [(section.title, section.markdown) for section in contents.sections]
@@ -154,7 +158,10 @@ def offline_page(
 def _chapters(contents: Contents, files: Sequence[str], *, is_linked: bool) -> Iterable[tuple[str, str]]:
     """(title, HTML) in the order of the page; a title without text stands only over figures."""
     subject = contents.subject
-    yield "Leaderboard", board_html(subject.board, loss_summary(subject.scored), is_linked=is_linked)
+    yield (
+        "Leaderboard",
+        board_html(subject.board, loss_summary(subject.scored), names=subject.labels.plain, is_linked=is_linked),
+    )
     yield LOSS_SECTION, ""
     yield TRAINING_SECTION, ""
     several = len(contents.divergence) > 1

@@ -48,8 +48,10 @@ def write_search_report(
     answers, title, provenance = subject.answers, subject.title, provenance_of(subject)
     if answers.is_empty():
         raise UsageError("there is nothing to report: no round of a search is finished")
-    chapters, definitions = search_chapters(answers, subject.trail), search_definitions(answers)
-    lead, group = search_sentences(answers), answers_group(answers)
+    names = subject.labels.plain
+    named = names.in_frame(answers)
+    chapters, definitions = search_chapters(named, names.in_frame(subject.trail)), search_definitions(answers)
+    lead, group = search_sentences(named), answers_group(named)
     markdown = [f"## {_ANSWERS}\n", group_markdown(group)]
     markdown += [f"## {escape_markdown(one.title)}\n\n{chapter_markdown(one)}" for one in chapters]
     make_folder(out)
@@ -65,7 +67,7 @@ def write_search_report(
     drawn = _drawn(answers, chapters)
     figures = list[Figure]()
     if formats is not None:
-        figures, paths = write_figures(drawn, out, formats, title=title, is_linked=is_linked)
+        figures, paths = write_figures(drawn, out, formats, title=title, names=names, is_linked=is_linked)
         written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     shown = {section: "".join(figure_html(one) for one in figures if one.section == section) for section, _ in drawn}

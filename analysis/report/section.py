@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from analysis.figures.of_a_suite import Drawn
+from analysis.labels import Names
 from analysis.scores.flags import used_flags
 from analysis.tables.csv_text import csv_text
 from analysis.tables.html import part
 from analysis.tables.markdown import group_markdown
+from analysis.tables.named import named_group
 from analysis.tables.table import Group
 
 
@@ -24,6 +26,10 @@ class Section:
     data: Mapping[str, pl.DataFrame | str]
     figures: tuple[Drawn, ...] = ()
     definitions: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, names: Names) -> Section:
+        """The section, in whose tables what has a name is called by it; its files keep the names of suites."""
+        return replace(self, groups=tuple(named_group(group, names) for group in self.groups))
 
     @property
     def markdown(self) -> str:

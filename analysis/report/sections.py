@@ -13,6 +13,7 @@ from analysis.figures.effects import effect_plot
 from analysis.figures.knobs import joint_heat_map, optimizer_matrix_chart
 from analysis.figures.of_a_suite import Drawn, few_methods
 from analysis.knobs import varied_knobs
+from analysis.labels import Labels
 from analysis.losses import SCORED_LOSSES, choose_loss
 from analysis.report.score_sections import other_scores
 from analysis.report.section import Section
@@ -29,6 +30,7 @@ from analysis.tables.guards import separation_group, shift_group
 from analysis.tables.knobs import area_group, sensitivity_group, transfer_group
 from analysis.tables.latex import NEEDS, group_latex
 from analysis.tables.markdown import group_markdown
+from analysis.tables.named import named_group
 from analysis.tables.optimizers import optimizer_group
 from analysis.tables.theory import theory_group
 from analysis.text import entry_name
@@ -48,7 +50,7 @@ def report_sections(subject: Subject) -> list[Section]:
         _early_warning(subject.early_warning),
         _costs(board),
         _knobs(subject.scored, loss),
-        _optimizers(board.filter(control_of=""), loss),
+        _optimizers(board.filter(control_of=""), loss, subject.labels),
     )
     return [section for section in sections if section is not None and not section.is_empty]
 
@@ -116,7 +118,7 @@ def _knobs(results: pl.DataFrame, loss: str) -> Section | None:
     )
 
 
-def _optimizers(board: pl.DataFrame, loss: str) -> Section:
+def _optimizers(board: pl.DataFrame, loss: str, labels: Labels) -> Section:
     matrix, group = optimizer_matrix(board), optimizer_group(board)
     figures = []
     for key, rows in groups_of(matrix, "workload", "knobs"):
@@ -129,8 +131,8 @@ def _optimizers(board: pl.DataFrame, loss: str) -> Section:
         groups=(group,),
         data={
             "optimizer_matrix.csv": matrix,
-            "optimizer_matrix.md": group_markdown(group),
-            "optimizer_matrix.tex": f"{NEEDS}{group_latex(group)}",
+            "optimizer_matrix.md": group_markdown(named_group(group, labels.plain)),
+            "optimizer_matrix.tex": f"{NEEDS}{group_latex(named_group(group, labels.latex))}",
             "rank_correlations.csv": rank_correlations(board),
         },
         figures=tuple(figures),

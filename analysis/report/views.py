@@ -16,9 +16,10 @@ from analysis.scores.rank_ranges import rank_text
 from analysis.subject import AnySubject, BoxSubject, SearchSubject, Subject
 from analysis.tables.box import board_group
 from analysis.tables.csv_text import csv_text
-from analysis.tables.leaderboard import FORMATS, terminal_frames
+from analysis.tables.leaderboard import board_text, terminal_frames
 from analysis.tables.markdown import group_markdown, table_markdown
-from analysis.tables.published import COMPARISON_FORMATS
+from analysis.tables.named import named_group
+from analysis.tables.published import comparison_text
 from analysis.tables.table import Table, columns, plain_cell
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def view_of(subject: AnySubject) -> View:
 
 def answers_markdown(subject: SearchSubject) -> str:
     """The answers as a table."""
-    titles = tuple(name for name in ANSWERS_SHOWN if subject.answers[name].is_not_null().any())
+    answers = subject.labels.plain.in_frame(subject.answers)
+    titles = tuple(name for name in ANSWERS_SHOWN if answers[name].is_not_null().any())
     rows = tuple(
-        tuple("" if cell is None else plain_cell(cell) for cell in row)
-        for row in subject.answers.select(titles).iter_rows()
+        tuple("" if cell is None else plain_cell(cell) for cell in row) for row in answers.select(titles).iter_rows()
     )
     return table_markdown(Table(heading=subject.question, columns=columns(*titles, num_names=NUM_NAMES), rows=rows))
 
@@ -72,8 +73,8 @@ def _board_text(form: str) -> Callable[[Subject], str]:
 
     def text(subject: Subject) -> str:
         if subject.published is None:
-            return FORMATS[form](subject.board)
-        return COMPARISON_FORMATS[form](compare(subject.board, subject.published))
+            return board_text(subject.board, form, subject.labels)
+        return comparison_text(compare(subject.board, subject.published), form, subject.labels)
 
     return text
 
@@ -136,8 +137,12 @@ def _box_remarks(subject: BoxSubject) -> list[str]:
     return box_sentences(subject)
 
 
+def _box_markdown(subject: BoxSubject) -> str:
+    return group_markdown(named_group(board_group(subject.board), subject.labels.plain))
+
+
 def _box_page(subject: BoxSubject, folder: Path) -> str:
-    lines = (*_box_remarks(subject), group_markdown(board_group(subject.board)), subject.description)
+    lines = (*subject.labels.plain.in_texts(_box_remarks(subject)), _box_markdown(subject), subject.description)
     return "\n\n".join(lines) + "\n"
 
 
@@ -206,7 +211,7 @@ VIEWS: dict[type, View] = {
     ),
     BoxSubject: View(
         forms={
-            "md": lambda subject: group_markdown(board_group(subject.board)),
+            "md": _box_markdown,
             "csv": lambda subject: csv_text(subject.board),
             "json": lambda subject: subject.board.write_json() + "\n",
         },

@@ -16,6 +16,7 @@ from analysis.tables.csv_text import csv_text
 from analysis.tables.frames import plain_json
 from analysis.tables.latex import NEEDS, ON_PAGE, table_latex
 from analysis.tables.markdown import table_markdown
+from analysis.tables.named import named_table
 from analysis.tables.rows import fixed, table_of, text
 from analysis.tables.scores import score_cell, score_decimals
 from analysis.tables.table import NOTHING, Number, Table, columns
@@ -30,7 +31,7 @@ _ROUGH_CONDITIONS, _ROUGH_METHODS = 10, 5  # up to these Friedman's chi-square i
 def board_tables(board: AcrossBoard) -> list[Table]:
     """The scores of methods x conditions, what the conditions are, the ranks under each score, how far scores agree."""
     scores, others = _tables(board, *_WIDE)
-    return [*scores, _conditions_table(board), *others]
+    return [named_table(table, board.labels.plain) for table in (*scores, _conditions_table(board), *others)]
 
 
 def verdict(board: AcrossBoard) -> list[str]:
@@ -83,16 +84,17 @@ def reading_note(board: AcrossBoard) -> str:
 
 def board_markdown(board: AcrossBoard) -> str:
     """Pipe tables, then the verdict and how to read them."""
-    lines = "".join(f"- {escape_markdown(line)}\n" for line in verdict(board))
+    lines = "".join(f"- {escape_markdown(line)}\n" for line in board.labels.plain.in_texts(verdict(board)))
     tables = map(table_markdown, board_tables(board))
     return "\n".join([*tables, lines, escape_markdown(reading_note(board)), ""])
 
 
 def board_latex(board: AcrossBoard) -> str:
     """A booktabs `table*` each; needs \\usepackage{booktabs}. The first caption has the verdict and the conditions."""
-    first, *others = [table for tables in _tables(board, *_PAGE) for table in tables]
+    names = board.labels.latex
+    first, *others = [named_table(table, names) for tables in _tables(board, *_PAGE) for table in tables]
     whole = [*verdict(board), f"Conditions: {_conditions_text(board)}"]
-    caption = " ".join(f"{line}." for line in whole) + f" {reading_note(board)}"
+    caption = names.in_text(" ".join(f"{line}." for line in whole)) + f" {reading_note(board)}"
     drawn = [table_latex(first, caption=caption, floating=ON_PAGE)]
     drawn += [table_latex(table, caption="", floating=ON_PAGE) for table in others]
     return NEEDS + "\n".join(drawn)

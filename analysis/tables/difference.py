@@ -10,9 +10,11 @@ import polars as pl
 
 from analysis.across.difference import VERDICTS, Moved
 from analysis.curves import ENTRY
+from analysis.labels import NO_LABELS, Names
 from analysis.scores.rank_ranges import rank_text
 from analysis.tables.frames import plain_json
 from analysis.tables.markdown import table_markdown
+from analysis.tables.named import named_table
 from analysis.tables.rows import fixed, label, scored, table_of, text
 from analysis.tables.table import NOTHING, Table
 from analysis.text import counted, escape_markdown
@@ -66,16 +68,20 @@ def summary_lines(moved: Moved) -> list[str]:
     return lines
 
 
-def diff_markdown(moved: Moved, manifests: pl.DataFrame, names: tuple[str, str]) -> str:
-    """Tables of entries, of those of one side alone and of manifests, with the summary first."""
-    parts = [f"A: {escape_markdown(names[0])}\nB: {escape_markdown(names[1])}\n"]
+def diff_markdown(moved: Moved, manifests: pl.DataFrame, sides: tuple[str, str], names: Names = NO_LABELS.plain) -> str:
+    """Tables of entries, of those of one side alone and of manifests, with the summary first.
+
+    names: what tables of entries call methods and workloads.
+    """
+    parts = [f"A: {escape_markdown(sides[0])}\nB: {escape_markdown(sides[1])}\n"]
     parts += [f"- {escape_markdown(line)}" for line in summary_lines(moved)]
     parts.append("")
-    parts += map(table_markdown, _tables(moved, manifests))
+    parts += [table_markdown(named_table(table, names)) for table in _tables(moved)]
+    parts += [table_markdown(_manifest_table(manifests))] if manifests.height else []
     return "\n".join(parts)
 
 
-def _tables(moved: Moved, manifests: pl.DataFrame) -> Iterator[Table]:
+def _tables(moved: Moved) -> Iterator[Table]:
     for (workload,), rows in moved.entries.group_by("workload", maintain_order=True):
         yield table_of(
             str(workload),
@@ -93,16 +99,18 @@ def _tables(moved: Moved, manifests: pl.DataFrame) -> Iterator[Table]:
     if moved.only.height:
         sides = ("Side", text("side")), ("Workload", text("workload")), ("Entry", label)
         yield table_of("In one alone", moved.only, *sides, num_names=3)
-    if manifests.height:
-        fields = (("A", lambda row: shortened(row["a"])), ("B", lambda row: shortened(row["b"])))
-        yield table_of("Manifests", manifests, ("Field", text("field")), *fields, num_names=3)
 
 
-def diff_json(moved: Moved, manifests: pl.DataFrame, names: tuple[str, str]) -> str:
+def _manifest_table(manifests: pl.DataFrame) -> Table:
+    fields = (("A", lambda row: shortened(row["a"])), ("B", lambda row: shortened(row["b"])))
+    return table_of("Manifests", manifests, ("Field", text("field")), *fields, num_names=3)
+
+
+def diff_json(moved: Moved, manifests: pl.DataFrame, sides: tuple[str, str]) -> str:
     """All of it as one object, every digit."""
     plain = {
-        "a": names[0],
-        "b": names[1],
+        "a": sides[0],
+        "b": sides[1],
         "is_beyond_noise": moved.is_beyond_noise,
         "entries": moved.entries.to_dicts(),
         "only": moved.only.to_dicts(),

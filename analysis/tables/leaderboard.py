@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import require_columns
+from analysis.labels import Labels
 from analysis.losses import EVALUATED_ELSEWHERE, SCORED_LOSSES, ScoredLoss
 from analysis.scores.controls import CONTROL_COLUMNS, floor_sentences
 from analysis.scores.costs import COST_COLUMNS
@@ -113,6 +114,12 @@ FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
     "csv": lambda board: csv_text(_every_digit(board)),
     "json": lambda board: plain_json(_every_digit(board).to_dicts()),
 }
+
+
+def board_text(leaderboard: pl.DataFrame, form: str, labels: Labels) -> str:
+    """The leaderboard in a form of FORMATS; what people read calls methods and workloads by their labels."""
+    names = {"latex": labels.latex, "markdown": labels.plain, "html": labels.plain}
+    return FORMATS[form](names[form].in_frame(leaderboard) if form in names else leaderboard)
 
 
 def caption(leaderboard: pl.DataFrame) -> str:

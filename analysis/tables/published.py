@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis.across.comparison import rank_correlations, unranked
 from analysis.curves import label_of
+from analysis.labels import Labels
 from analysis.tables.csv_text import csv_text
 from analysis.tables.frames import plain_json
 from analysis.tables.html import group_html
@@ -26,6 +27,12 @@ COMPARISON_FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
 }
 
 _DECIMALS = 2
+
+
+def comparison_text(compared: pl.DataFrame, form: str, labels: Labels) -> str:
+    """The comparison in a form of COMPARISON_FORMATS; what people read calls methods and workloads by their labels."""
+    names = {"latex": labels.latex, "markdown": labels.plain, "html": labels.plain}
+    return COMPARISON_FORMATS[form](names[form].in_frame(compared) if form in names else compared)
 
 
 def comparison(compared: pl.DataFrame) -> Group:

@@ -51,8 +51,9 @@ def effects(
         raise UsageError(f"{stored.name!r} is an import, whose trials have no interventions")
     if not stored.suite.interventions:
         raise UsageError(f"suite {stored.name!r} has no interventions; name some under `interventions:`")
-    found = _read(stored, opened, "which has no twins of a whole grid").effects
-    print_group(effect_group(found), found, form=format, is_wide=wide)
+    subject = _read(stored, opened, "which has no twins of a whole grid")
+    found = subject.effects
+    print_group(effect_group(found), found, names=subject.labels.plain, form=format, is_wide=wide)
 
 
 def theory(
@@ -72,13 +73,14 @@ def theory(
     stored = find(suite, opened, allow_code)
     if stored.suite is None:
         raise UsageError(f"{stored.name!r} is an import, whose runs have no traces of attention")
-    found = _read(stored, opened, NO_WHOLE).theory
+    subject = _read(stored, opened, NO_WHOLE)
+    found = subject.theory
     if found.is_empty():
         raise UsageError(
             f"suite {stored.name!r} has no traces that a theorem speaks of: softmax or relu_kernel with the probes "
             "entropy and logit_variance"
         )
-    print_group(theory_group(found), found, form=format, is_wide=wide)
+    print_group(theory_group(found), found, names=subject.labels.plain, form=format, is_wide=wide)
 
 
 def warnings(
@@ -101,7 +103,7 @@ def warnings(
     found = subject.early_warning
     if found.filter(left_out="").is_empty():
         raise UsageError(f"{stored.name!r} {why_no_board(subject.watched)}")
-    print_group(warning_group(found), found, form=format, is_wide=wide)
+    print_group(warning_group(found), found, names=subject.labels.plain, form=format, is_wide=wide)
 
 
 def _read(stored: Stored, store: Store, of_search: str) -> Subject:

@@ -62,6 +62,7 @@ def compare(
     """
     from analysis.across.conditions import conditions
     from analysis.across.ranking import across_board, compared_score
+    from analysis.labels import merged
     from bench.results.subjects import compared_subjects
 
     compared_score(score)  # before anything is read
@@ -69,7 +70,8 @@ def compare(
         _make(out)
     subjects = compared_subjects(sides, open_store(store, tracking_uri), loss=loss, allow_code=allow_code)
     frames = {name: one.compared for name, one in subjects.items()}
-    board = across_board(conditions(frames, loss, keeps_same=keep_same), score)
+    labels = merged(one.labels for one in subjects.values())
+    board = across_board(conditions(frames, loss, keeps_same=keep_same), score, labels)
     _print(board, format, is_wide=wide)
     if out is not None:
         written = _write(board, out)
@@ -97,7 +99,7 @@ def _print(board: AcrossBoard, format: str, *, is_wide: bool) -> None:
     }
     print(forms[format](board), end="")
     if format == "csv":
-        say("\n".join(verdict(board)))
+        say("\n".join(board.labels.plain.in_texts(verdict(board))))
 
 
 def _terminal(board: AcrossBoard, *, is_wide: bool) -> str:
@@ -105,7 +107,7 @@ def _terminal(board: AcrossBoard, *, is_wide: bool) -> str:
     from bench.cli.terminal import table_text
 
     parts = [table_text(table, numbers="left", is_wide=is_wide) for table in board_tables(board)]
-    return "\n".join([*parts, *verdict(board), "", reading_note(board), ""])
+    return "\n".join([*parts, *board.labels.plain.in_texts(verdict(board)), "", reading_note(board), ""])
 
 
 def _remove_stale(out: Path, written: list[Path]) -> None:
@@ -120,6 +122,7 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
     """Every frame as CSV, and the figures that there are."""
     from analysis.across.ranking import REACHES
     from analysis.figures.lr_loss import save_spec
+    from analysis.figures.named import named_spec
     from analysis.figures.profiles import profile_plot
     from analysis.figures.rank_diagram import rank_diagram
     from analysis.scores.kinds import SCORE_KINDS
@@ -138,7 +141,7 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
             f"no step lies between the end of the axis and τ = {reach.end:.3g}, up to which profiles are integrated"
         )
         chart = profile_plot(board.profiles, title=title, subtitle=subtitle, distance=reach.words)
-        paths += save_spec(chart.to_dict(), out, PROFILES, FORMATS)
+        paths += save_spec(named_spec(chart.to_dict(), board.labels.plain), out, PROFILES, FORMATS)
     if board.test is not None:
         how = "exact" if board.test.p_is_exact else "by chi-square"
         subtitle = (
@@ -152,5 +155,5 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
             subtitle=subtitle,
             critical_difference=board.test.critical_difference,
         )
-        paths += save_spec(chart.to_dict(), out, RANKS, FORMATS)
+        paths += save_spec(named_spec(chart.to_dict(), board.labels.plain), out, RANKS, FORMATS)
     return paths

@@ -96,6 +96,7 @@ def _of_workloads(
 
 
 def _print_moved(found: Moved, format: str, a: Subject, b: Subject, *, is_wide: bool) -> None:
+    from analysis.labels import merged
     from analysis.tables.csv_text import csv_text
     from analysis.tables.difference import (
         diff_json,
@@ -106,12 +107,15 @@ def _print_moved(found: Moved, format: str, a: Subject, b: Subject, *, is_wide: 
     )
     from bench.cli.terminal import frame_text
 
-    manifests, names = manifest_differences(a.plain_manifest, b.plain_manifest), (a.origin, b.origin)
+    manifests, sides = manifest_differences(a.plain_manifest, b.plain_manifest), (a.origin, b.origin)
+    names = merged([a.labels, b.labels]).plain
     if format == "table":
         frames = terminal_frames(found, manifests)
-        print("\n".join(frame_text(frame, is_wide=is_wide) for frame in frames), end="")
-        say("\n".join([f"A: {names[0]}", f"B: {names[1]}", *summary_lines(found)]))
+        print("\n".join(frame_text(names.in_frame(frame), is_wide=is_wide) for frame in frames), end="")
+        say("\n".join([f"A: {sides[0]}", f"B: {sides[1]}", *summary_lines(found)]))
     elif format == "csv":
         print(csv_text(found.entries), end="")
+    elif format == "md":
+        print(diff_markdown(found, manifests, sides, names), end="")
     else:
-        print({"md": diff_markdown, "json": diff_json}[format](found, manifests, names), end="")
+        print(diff_json(found, manifests, sides), end="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -36,6 +36,7 @@ ContributionOption = Annotated[
     Path | None,
     typer.Option("--contribution", help="instead: a new folder, of results to submit"),
 ]
+FontOption = Annotated[Literal["sans", "serif"], typer.Option("--font", help="of figures: DejaVu Sans or Serif")]
 ByOption = Annotated[str, typer.Option("--by", help="of a contribution: whose results they are")]
 AboutOption = Annotated[
     str, typer.Option("--about", help="of a contribution: what a reader must know, as where code of your own is")
@@ -50,6 +51,7 @@ def export(
     suite: StoredArgument,
     bundle: BundleOption = None,
     contribution: ContributionOption = None,
+    font: FontOption = "sans",
     by: ByOption = "",
     about: AboutOption = "",
     compare: CompareOption = None,
@@ -83,10 +85,10 @@ def export(
     if stored.suite is not None and stored.suite.box is not None:
         refuse_options(f"{stored.name} draws a box, whose bundle takes", ("--compare", "--score"), compare, score, loss)
         subject = read_box(stored.suite, opened, loss=loss)
-        paths = write_box_bundle(subject, out, command=command)
+        paths = write_box_bundle(subject, out, command=command, font=font)
     else:
         subject = read_grid(stored, opened, why_not=why_not, score=score, loss=loss, published=published)
-        paths = write_bundle(subject, out, command=command)
+        paths = write_bundle(subject, out, command=command, font=font)
     say_missing(subject)
     if subject.manifest is None:
         say("no manifest in the store: versions and hardware are not stated")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from analysis.figures.frames.inspected import Inspection
     from analysis.figures.hong_lee_2025 import Drawn, Family, Material
+    from analysis.labels import Names
     from analysis.subject import Subject
     from bench.results.stored import Stored
     from bench.store import Store
@@ -83,6 +84,7 @@ def _figures(
     its losses are held against the stored ones.
     """
     from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES
+    from analysis.labels import Labels
 
     opened = open_store(store, tracking_uri)
     stored = find(suite, opened, allow_code)
@@ -90,9 +92,10 @@ def _figures(
     chosen = Choices(lr=lr, seed=seed, steps=_steps(steps), keys=keys, device=device)
     folder = folder_of(out, "figures", stored.name)
     make_folder(folder)
+    names = Labels(of={} if stored.suite is None else stored.suite.labels).plain
     num_drawn = 0
     for stem, drawn in _all_drawn(stored, opened, chosen):
-        for path in _save(drawn, folder, stem):
+        for path in _save(drawn, folder, stem, names):
             print(path, flush=True)
         num_drawn += 1
     if not num_drawn:
@@ -243,9 +246,10 @@ def _steps(text: str | None) -> list[int] | None:
     return steps
 
 
-def _save(drawn: Drawn, out: Path, stem: str) -> Iterator[Path]:
+def _save(drawn: Drawn, out: Path, stem: str, names: Names) -> Iterator[Path]:
     from analysis.figures.lr_loss import DRAWN_FORMATS, save_spec
+    from analysis.figures.named import named_spec
     from analysis.tables.csv_text import csv_text
 
-    yield from save_spec(drawn.chart.to_dict(), out, stem, DRAWN_FORMATS)
+    yield from save_spec(named_spec(drawn.chart.to_dict(), names), out, stem, DRAWN_FORMATS)
     yield write_file(out / f"{stem}.csv", csv_text(drawn.data))

@@ -7,16 +7,22 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.labels import Names
 from analysis.tables.table import Group
 from bench.cli.shared import say
 from bench.lazy import polars
 
 
-def print_group(group: Group, found: polars.DataFrame, *, form: str, is_wide: bool) -> None:
-    """The tables on stdout, or the frame that they show; how to read them on stderr or below."""
+def print_group(group: Group, found: polars.DataFrame, *, names: Names, form: str, is_wide: bool) -> None:
+    """The tables on stdout, or the frame that they show; how to read them on stderr or below.
+
+    names: what tables call methods and workloads.
+    """
     from analysis.tables.markdown import table_markdown
+    from analysis.tables.named import named_group
     from bench.cli.terminal import table_text
 
+    group = named_group(group, names)
     forms = {
         "table": lambda: "\n".join(table_text(table, is_wide=is_wide) for table in group.tables),
         "csv": found.write_csv,

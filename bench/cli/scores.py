@@ -27,7 +27,9 @@ from bench.cli.shared import (
 if TYPE_CHECKING:
     import polars
 
+    from analysis.labels import Names
     from analysis.scores.parts import ScoredEntry
+    from analysis.subject import Subject
     from analysis.tables.table import Table
 
 DifferencesOption = Annotated[
@@ -65,26 +67,26 @@ def scores(
     why_not = "{name} asks for a search, which has no whole grid to score; see bench leaderboard"
     subject = read_grid(stored, opened, why_not=why_not, loss=loss)
     say_missing(subject)
-    _print_scores(subject.entries, format, differences, loss, is_wide=wide)
-    for sentence in fates(subject.scored, subject.board):
+    _print_scores(subject, format, differences, is_wide=wide)
+    for sentence in subject.labels.plain.in_texts(fates(subject.scored, subject.board)):
         say(sentence)
 
 
-def _print_scores(
-    entries: Sequence[ScoredEntry], format: str, differences: str | None, loss: str, *, is_wide: bool
-) -> None:
+def _print_scores(subject: Subject, format: str, differences: str | None, *, is_wide: bool) -> None:
     from analysis.scores.table import score_differences, score_table
+    from bench.cli.terminal import table_text
 
+    entries, names = subject.entries, subject.labels.plain
     if differences is not None:
-        print(_forms(score_differences(entries, differences), is_wide=is_wide)[format](), end="")
+        print(_forms(score_differences(entries, differences), names, is_wide=is_wide)[format](), end="")
         return
-    table = score_table(entries, loss)
+    table = score_table(entries, subject.loss)
     if format == "md":
-        print(_markdown(table, entries), end="")
+        print(_markdown(table, entries, names), end="")
         return
-    print(_forms(table, is_wide=is_wide)[format](), end="")
-    if format == "table":
-        _say_agreement(table, entries, is_wide=is_wide)
+    print(_forms(table, names, is_wide=is_wide)[format](), end="")
+    for agreement in _agreement(table, entries, names) if format == "table" else ():
+        print("\n" + table_text(agreement, numbers="left", is_wide=is_wide), file=sys.stderr, flush=True)
 
 
 def power(
@@ -99,15 +101,15 @@ def power(
     print(f"more than {MAX_SEEDS}" if needed is None else needed)
 
 
-def _forms(frame: polars.DataFrame, *, is_wide: bool) -> dict[str, Callable[[], str]]:
-    """A frame of scores or of differences as text, by --format."""
+def _forms(frame: polars.DataFrame, names: Names, *, is_wide: bool) -> dict[str, Callable[[], str]]:
+    """A frame of scores or of differences as text, by --format; `names` is what tables call methods and workloads."""
     from analysis.tables.csv_text import csv_text
 
     return {
-        "table": lambda: _terminal(frame, is_wide=is_wide),
+        "table": lambda: _terminal(names.in_frame(frame), is_wide=is_wide),
         "csv": lambda: csv_text(frame),
         "json": lambda: json.dumps(frame.to_dicts(), indent=1, allow_nan=False) + "\n",
-        "md": lambda: _markdown_of_differences(frame),
+        "md": lambda: _markdown_of_differences(names.in_frame(frame)),
     }
 
 
@@ -146,25 +148,21 @@ def _markdown_of_differences(frame: polars.DataFrame) -> str:
     return table_markdown(plain_table("Differences", frame, nothing=NOTHING))
 
 
-def _markdown(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> str:
+def _markdown(table: polars.DataFrame, entries: Sequence[ScoredEntry], names: Names) -> str:
     from analysis.tables.markdown import table_markdown
     from analysis.tables.scores import scores_tables
 
-    return "\n".join(map(table_markdown, [*scores_tables(table), *_agreement(table, entries)]))
+    scored = scores_tables(names.in_frame(table))
+    return "\n".join(map(table_markdown, [*scored, *_agreement(table, entries, names)]))
 
 
-def _agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry]) -> list[Table]:
+def _agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry], names: Names) -> list[Table]:
     """Ranks under each score, where scores disagree, and ranks over workloads."""
     from analysis.across.disagreement import score_correlations
     from analysis.across.learned import ranking_table
+    from analysis.tables.named import named_table
     from analysis.tables.scores import aggregate_tables, correlation_tables, rank_tables
 
     ranking = ranking_table(table, entries)
-    return [*rank_tables(ranking), *correlation_tables(score_correlations(ranking)), *aggregate_tables(ranking)]
-
-
-def _say_agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry], *, is_wide: bool) -> None:
-    from bench.cli.terminal import table_text
-
-    for agreement in _agreement(table, entries):
-        print("\n" + table_text(agreement, numbers="left", is_wide=is_wide), file=sys.stderr, flush=True)
+    found = [*rank_tables(ranking), *correlation_tables(score_correlations(ranking)), *aggregate_tables(ranking)]
+    return [named_table(one, names) for one in found]

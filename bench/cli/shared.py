@@ -242,11 +242,13 @@ def terminal_text(subject: AnySubject, *, is_wide: bool = False) -> str:
     from analysis.subject import Subject
     from bench.cli.terminal import frame_text
 
-    tables = "\n".join(frame_text(frame, is_wide=is_wide) for frame in view_of(subject).frames(subject))
-    if not isinstance(subject, Subject):
-        return tables + "".join(f"\n{sentence}\n" for sentence in view_of(subject).remarks(subject))
-    sentences = floor_sentences(subject.board) + fates(subject.scored, subject.board)
-    return tables + "".join(f"\n{sentence}\n" for sentence in sentences)
+    names, frames = subject.labels.plain, view_of(subject).frames(subject)
+    tables = "\n".join(frame_text(names.in_frame(frame), is_wide=is_wide) for frame in frames)
+    if isinstance(subject, Subject):
+        sentences = floor_sentences(subject.board) + fates(subject.scored, subject.board)
+    else:
+        sentences = view_of(subject).remarks(subject)
+    return tables + "".join(f"\n{sentence}\n" for sentence in names.in_texts(sentences))
 
 
 def print_board(subject: AnySubject, format: str, *, is_wide: bool = False) -> None:

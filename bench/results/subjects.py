@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from analysis.labels import Labels, labels_in
 from analysis.subject import AnySubject, BoxSubject, SearchSubject, Subject, TraceLots, no_traces
 from bench.entry import build
 from bench.errors import UsageError
@@ -154,6 +155,7 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
         score=score,
         loss=loss,
         published=published,
+        labels=Labels(of=suite.labels).over(results),
         controls=controls_of(suite),
         intervened=intervened if suite.interventions else None,
         pairs=pairs,
@@ -217,14 +219,15 @@ def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
             f"or one of {store.shown_uri}: {', '.join(names) or 'none'}"
         )
     imported = imported_trials(store, name)
-    results = named_apart(read_results(store, name), imported)
+    results, manifest = named_apart(read_results(store, name), imported), read_manifest(store, name)
     if results.is_empty():
         raise UsageError(f"{store.shown_uri}: no trial of suite {name!r} has a result")
     return Subject(
         name=name,
         title=name,
         origin=_in_store(name, store),
-        results=with_margins(results, imported, store, name, margin_of(read_manifest(store, name))),
+        results=with_margins(results, imported, store, name, margin_of(manifest)),
+        labels=labels_in(manifest).over(results),
         controls=controls_named(results),
         imported=imported,
         score=score,
@@ -255,6 +258,7 @@ def read_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
         units=units_frame(suite),
         knobs=box_knobs(suite),
         loss=loss,
+        labels=Labels(of=suite.labels).over(places),
         controls=controls_of(suite),
         evaluators=EVALUATORS,
         read_manifest=functools.partial(read_manifest, store, suite.name),
@@ -280,6 +284,7 @@ def _of_search(suite: Suite, store: Store) -> SearchSubject:
         answers=answers(begun),
         trail=decisions,
         num_missing=num_missing,
+        labels=Labels(of=suite.labels).over(decisions),
         read_manifest=functools.partial(read_manifest, store, suite.name),
     )
 
@@ -316,6 +321,7 @@ def _of_file(
         score=score,
         loss=loss,
         blown_up_margin=margin_of(read_manifest()),
+        labels=labels_in(read_manifest()).over(results),
         read_manifest=read_manifest,
         trace_lots=runs.trace_lots if runs.traces else no_traces,
     )

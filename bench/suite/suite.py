@@ -49,6 +49,7 @@ from bench.suite.fields import PATH_ADVICE, Context, Entries, are_default_probes
 from bench.suite.file import Document, Loc, parse_document, read_document
 from bench.suite.kinds import ENTRY_FIELDS, KINDS, TWINNED
 from bench.suite.knobs import STRICT, FixedKnobs, KnobGrid, LogGrid, distinct
+from bench.suite.labels import LabelsBySuiteName, label_problems
 from bench.suite.search import SearchPlan, build_search
 from bench.suite.sweeps import Sweeps, assign
 from bench.trial import BLOWN_UP_MARGIN, KNOB_NAMES, Choice, Knobs, Trial
@@ -107,6 +108,12 @@ class Suite(BaseModel):
         "beside what diverged and decides nothing of training",
     )
 
+    labels: LabelsBySuiteName = Field(
+        {},
+        exclude_if=lambda labels: not labels,
+        description="short names of methods and workloads where people read, by their names here; math between $",
+    )
+
     _sweeps: Sweeps = PrivateAttr()
     _entries: dict[str, tuple[Choice, ...]] = PrivateAttr()
     _search: Any = PrivateAttr(None)  # a Search
@@ -119,12 +126,11 @@ class Suite(BaseModel):
 
     def __eq__(self, other: object) -> bool:
         """Whether all fields are equal, wherever the suites were read from."""
-        return isinstance(other, Suite) and all(
-            getattr(self, name) == getattr(other, name) for name in Suite.model_fields
-        )
+        names = Suite.model_fields
+        return isinstance(other, Suite) and all(getattr(self, name) == getattr(other, name) for name in names)
 
     def __hash__(self) -> int:
-        return hash(tuple(getattr(self, name) for name in Suite.model_fields))
+        return hash(tuple(getattr(self, name) for name in Suite.model_fields if name != "labels"))
 
     @property
     def num_trials(self) -> int:
@@ -254,6 +260,7 @@ class Suite(BaseModel):
             *probes_of_one_quantity(self),
             *probes_without_effect(self),
             *interventions_without_effect(self),
+            *label_problems(self),
         ]:
             reject(*problems)
         if self.search is not None:

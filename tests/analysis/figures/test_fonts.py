@@ -11,9 +11,10 @@ import pytest
 from fontTools.ttLib import TTFont
 
 from analysis.figures.columns import COLUMN_INCHES, save_at_width
-from analysis.figures.fonts import FAMILY, with_font
+from analysis.figures.fonts import FONTS, with_font
 
 LETTERS = "ηΣ‖²−†µ√∞×▽ Tö(width=8)"
+FAMILY = FONTS["sans"].family
 NO_TEXT = '<svg xmlns="http://www.w3.org/2000/svg"><path d="M0,0"/></svg>'
 
 
@@ -79,5 +80,5 @@ def test_what_is_embedded_is_small(svg):
 
 
 def test_without_text_no_font_is_embedded():
-    assert faces(with_font(NO_TEXT)) == {}
-    assert list(ElementTree.fromstring(with_font(NO_TEXT)))[-1].tag == "{http://www.w3.org/2000/svg}path"
+    assert faces(with_font(NO_TEXT, "sans")) == {}
+    assert list(ElementTree.fromstring(with_font(NO_TEXT, "sans")))[-1].tag == "{http://www.w3.org/2000/svg}path"

@@ -1,0 +1,102 @@
+"""Short names of methods and workloads, as a suite's `labels` give them, in plain text and in LaTeX.
+
+What people read has them: tables, figures, pages, LaTeX. Data for programs (CSV, JSON, frames) keep the names that
+suites use.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import polars as pl
+
+from analysis.formula import FORMULA, plain_label
+from analysis.text import entry_name, marked_math
+
+NAMED_COLUMNS = ("workload", "method", "control_of", "first", "second")  # of frames: what labels can name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """Names by what they stand for; what is not among them stays as it is."""
+
+    of: Mapping[str, str]
+
+    def in_text(self, text: str) -> str:
+        """The text, in which whole words that have a name are called by it; a variant's parameters stay behind it."""
+        return self._pattern.sub(lambda found: self.of[found[0]], text) if self.of else text
+
+    def in_texts(self, texts: Iterable[str]) -> list[str]:
+        """Each of the texts, as `in_text`."""
+        return [self.in_text(text) for text in texts]
+
+    def in_frame(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame, in whose NAMED_COLUMNS what has a name is called by it."""
+        named = [name for name in NAMED_COLUMNS if name in frame.columns and frame[name].dtype == pl.String]
+        if not self.of or not named:
+            return frame
+        values = {value for name in named for value in frame[name].drop_nulls().unique()}
+        called = {value: self.in_text(value) for value in values}
+        return frame.with_columns(pl.col(name).replace(called) for name in named)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = "|".join(re.escape(name) for name in sorted(self.of, key=len, reverse=True))
+        return re.compile(rf"(?<![\w:/.-])(?:{longest_first})(?![\w:/-]|\.\w)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Labels in LaTeX by the names in a suite; `plain` for all that is no LaTeX, `latex` for what will be escaped."""
+
+    of: Mapping[str, str] = field(default_factory=dict)
+
+    def over(self, frame: pl.DataFrame) -> Labels:
+        """These labels; of an entry that is the only one of its name in the frame, with its parameters, too.
+
+        Where `window_softmax(width=4)` is the only window_softmax, its label stands for all of that.
+        """
+        if not self.of:
+            return self
+        found = {label for name in ("workload", "method") for label in frame[name].unique()}
+        alike = {name: [label for label in found if entry_name(label) == name] for name in self.of}
+        alone = {labels[0]: self.of[name] for name, labels in alike.items() if len(labels) == 1}
+        return Labels(of={**{label: of for label, of in alone.items() if "(imported=" not in label}, **self.of})
+
+    @cached_property
+    def plain(self) -> Names:
+        """Without markup."""
+        return Names(of={name: plain_label(label) for name, label in self.of.items()})
+
+    @cached_property
+    def latex(self) -> Names:
+        """With formulas that `analysis.text.escape_latex` lets through."""
+        marked = {name: FORMULA.sub(lambda found: marked_math(found[1]), label) for name, label in self.of.items()}
+        return Names(of=marked)
+
+
+NO_LABELS = Labels()
+
+
+def labels_in(manifest: str | None) -> Labels:
+    """The labels of the suite in the text of a manifest; none where it has none, or some that can't be shown."""
+    suite = json.loads(manifest or "{}").get("suite")
+    of = suite.get("labels") if isinstance(suite, Mapping) else None
+    if not isinstance(of, Mapping):
+        return NO_LABELS
+    try:
+        return Labels(of={name: label for name, label in of.items() if plain_label(str(label))})
+    except ValueError:
+        return NO_LABELS
+
+
+def merged(every: Iterable[Labels]) -> Labels:
+    """The labels of several subjects; of one name the first."""
+    of: dict[str, str] = {}
+    for labels in every:
+        of = {**labels.of, **of}
+    return Labels(of=of)
