@@ -258,9 +258,12 @@ class BoxSubject(_Run):
 
     @property
     def trials(self) -> pl.DataFrame:
-        """One row a point and seed of each method: labels, the point and its values, outcome and losses."""
+        """One row a point and seed of each method: labels, the point and its values, outcome and losses.
+
+        A knob that is named as a label, `optimizer` of a box that draws it, has its value as `optimizer_drawn`.
+        """
         ended = self.results.select("trial_id", "seed", "outcome", "initial_loss", "final_loss", "val_loss")
-        found = self.places.join(self.points, on="point").join(ended, on="trial_id")
+        found = self.places.join(self.points, on="point", suffix="_drawn").join(ended, on="trial_id")
         return found.sort("workload", "method", "optimizer", "knobs", "point", "seed")
 
     @cached_property

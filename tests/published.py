@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bench.imports.runs import imported_runs, plain_reading
 from bench.imports.tidy_file import read_tidy
 
 RESULTS = Path(__file__).parents[1] / "suites/results"
+README = (RESULTS / "README.md").read_text(encoding="utf-8")
 TABLE_1 = Path(__file__).parents[1] / "analysis/references/hong_lee_2025_table1.csv"
 
 
@@ -87,3 +89,10 @@ def correlations_with_table_1(suite: str) -> dict[tuple[str, str, str], float]:
         for place, ours in by_place.items()
         if ours.keys() == paper.keys()
     }
+
+
+def stated(pattern: str) -> list[float]:
+    """The numbers of the one sentence that matches."""
+    match = re.search(pattern, " ".join(README.split()))
+    assert match is not None, pattern
+    return [float(number) for number in match.groups()]

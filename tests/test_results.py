@@ -3,21 +3,16 @@
 import csv
 import re
 
-import numpy
 import polars
 import polars.testing
 import pytest
-from scipy.stats import spearmanr
 
 from analysis.report.summary import summary_sentences
-from analysis.scores.box.board import box_board, score_box
-from analysis.scores.box.losses import box_losses
-from analysis.scores.effects import EFFECT_COLUMNS, PAIRED_COLUMNS, effects
-from analysis.scores.intervals import mean_interval
 from analysis.text import escape_markdown
 from bench.results.subjects import compared_subject
 from bench.store import Store
 from tests.published import (
+    README,
     RESULTS,
     board,
     claims,
@@ -26,9 +21,9 @@ from tests.published import (
     differences,
     fused_differences,
     precision_differences,
+    stated,
 )
 
-README = (RESULTS / "README.md").read_text(encoding="utf-8")
 NANOGPT_LEAST, NANOGPT_LAPTOP = 1.4697, 1.901  # held-out losses that nanoGPT's README states
 
 
@@ -40,13 +35,6 @@ def test_every_claim_has_its_sign_and_survives_the_correction(claim):
     lower_is_better = claim[1] in ("lr_sensitivity", "best_loss")
     assert (found["difference"] < 0) == lower_is_better
     assert found["ci_low"] * found["ci_high"] > 0
-
-
-def stated(pattern: str) -> list[float]:
-    """The numbers of the one sentence that matches."""
-    match = re.search(pattern, " ".join(README.split()))
-    assert match is not None, pattern
-    return [float(number) for number in match.groups()]
 
 
 @pytest.mark.parametrize("folder", [path.parent.name for path in sorted(RESULTS.glob("*/curves.csv"))])
@@ -182,53 +170,6 @@ def test_the_floor_is_the_difference_of_softmax_and_its_control():
     assert abs(found["difference"]) == pytest.approx(abs(floor[0]), rel=1e-9)
 
 
-def temperature_pairs() -> polars.DataFrame:
-    """A line a pair of twins, with what the intervention cost."""
-    pairs = polars.read_csv(RESULTS / "temperature_intervention" / "pairs.csv", schema_overrides=PAIRED_COLUMNS)
-    return pairs.with_columns(cost=polars.col("capped") - polars.col("twin_capped"))
-
-
-def test_effects_are_those_of_their_pairs():
-    stored = polars.read_csv(RESULTS / "temperature_intervention" / "effects.csv", schema_overrides=EFFECT_COLUMNS)
-    polars.testing.assert_frame_equal(effects(temperature_pairs().drop("cost")), stored, rel_tol=1e-9)
-
-
-def test_nothing_diverged_under_forced_temperatures():
-    pairs = temperature_pairs()
-    twins = pairs.select("lr", "seed").unique().height
-    assert stated(r"nothing diverged: (\d+) of (\d+) trials") == [0, pairs.height + twins]
-    assert not (pairs["has_diverged"] | pairs["twin_has_diverged"]).any()
-
-
-def test_what_a_temperature_of_a_tenth_costs_is_what_is_said():
-    number = r"([\d.]+) \[([\d.]+), ([\d.]+)\]"
-    said = {
-        True: stated(rf"end {number} above the twin in warmup, {number} after it and {number} late"),
-        False: stated(rf"For good it is {number}, {number} and {number}"),
-    }
-    sharp = temperature_pairs().filter(polars.col("strength") == 0.1, polars.col("lr") == 0.01)
-    costs = {}
-    for is_pulse, numbers in said.items():
-        found = sharp.filter(polars.col("end_step").is_not_null() == is_pulse).sort("seed")
-        for place, from_step in enumerate((25, 100, 200)):
-            costs[is_pulse, from_step] = found.filter(from_step=from_step)["cost"].to_numpy()
-            one = mean_interval(costs[is_pulse, from_step])
-            assert numbers[3 * place : 3 * place + 3] == pytest.approx([one.value, one.low, one.high], abs=5e-3)
-    later = mean_interval(costs[True, 200] - costs[True, 25])
-    assert stated(rf"late minus in warmup, by seed, {number}") == pytest.approx(
-        [later.value, later.low, later.high], abs=5e-3
-    )
-    assert later.low > 0
-    assert mean_interval(costs[False, 200] - costs[False, 25]).low > 0
-
-
-def test_at_the_least_rate_only_what_begins_late_is_told_from_no_cost():
-    rows = polars.read_csv(RESULTS / "temperature_intervention" / "effects.csv").filter(lr=0.003)
-    costly = rows.filter(polars.col("loss_low") > 0)
-    assert costly.height > 0
-    assert set(costly["from_step"]) == {200}
-
-
 def test_the_fused_program_changes_no_score_of_table_1():
     """Interval of the difference by seed: 8 entries, three scores."""
     found = {name: fused_differences(name) for name in ("lr_sensitivity", "best_loss", "stable_decades")}
@@ -240,100 +181,3 @@ def test_the_fused_program_changes_no_score_of_table_1():
         round(min(found["lr_sensitivity"]["difference"].to_list()), 2),
         round(max(found["lr_sensitivity"]["difference"].to_list()), 2),
     )
-
-
-def crossed_costs(intervention: str, lr: float) -> numpy.ndarray:
-    """What holding entropy or logits cost, by seed; less than 0 is a gain."""
-    pairs = polars.read_csv(RESULTS / "collapse_or_variance" / "pairs.csv", schema_overrides=PAIRED_COLUMNS)
-    of_one = pairs.filter(polars.col("intervention").str.starts_with(intervention), lr=lr).sort("seed")
-    return (of_one["capped"] - of_one["twin_capped"]).to_numpy()
-
-
-def test_a_floor_under_entropy_and_a_cap_on_logits_help_as_much():
-    number = r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]"
-    floor, cap = (crossed_costs(name, 0.03) for name in ("entropy_floor", "logit_clamp"))
-    said = stated(rf"a floor under entropy ends {number} below the twin and a cap on logits {number}")
-    for costs, numbers in ((floor, said[:3]), (cap, said[3:])):
-        found = mean_interval(-costs)
-        assert numbers == pytest.approx([found.value, found.low, found.high], abs=5e-3)
-        assert found.low > 0
-    between = mean_interval(floor - cap)
-    said = stated(rf"floor minus cap, by seed, {number}")
-    assert said == pytest.approx([between.value, between.low, between.high], abs=5e-3)
-    assert between.low < 0 < between.high
-    small = mean_interval(crossed_costs("entropy_floor", 0.003) - crossed_costs("logit_clamp", 0.003))
-    assert stated(rf"the cap is the better by {number}") == pytest.approx(
-        [small.value, small.low, small.high], abs=5e-4
-    )
-    assert small.low > 0
-
-
-def test_neither_brings_back_what_learned_nothing():
-    for lr in (0.1, 0.3):
-        assert not crossed_costs("entropy_floor", lr).any()
-        assert not crossed_costs("logit_clamp", lr).any()
-
-
-@pytest.fixture(scope="module")
-def box() -> polars.DataFrame:
-    return polars.read_csv(RESULTS / "box_small/box.csv")
-
-
-def test_the_board_of_the_box_is_that_of_its_trials(box):
-    trials = polars.read_parquet(RESULTS / "box_small/box_trials.parquet")
-    places = trials.select("trial_id", "point", "workload", "method", "optimizer", "knobs")
-    points = trials.select("point", "replicate").unique().sort("point")
-    (losses,) = box_losses(trials.drop("point", "replicate"), places, points)
-    found = box_board([score_box(losses, {"softmax_control": "softmax"})])
-    scores = ["robust_share", "robust_share_board", "expected_best_32", "box_sensitivity", "tuning_gap"]
-    ends = [f"{name}{end}" for name in scores for end in ("", "_ci_low", "_ci_high")]
-    polars.testing.assert_frame_equal(
-        found.sort("method").select("method", *ends), box.sort("method").select("method", *ends), rel_tol=1e-9
-    )
-
-
-def test_what_is_said_of_shares_of_the_box_holds(box):
-    rows = {row["method"]: row for row in box.iter_rows(named=True)}
-    number = r"(\d+)% \[(\d+)%, (\d+)%\]"
-    said = stated(rf"QK-LayerNorm keeps {number} of the box, softmax {number}, window softmax {number}")
-    names = ("qk_layernorm_weight_clipped", "softmax", "window_softmax")
-    ends = ("robust_share", "robust_share_ci_low", "robust_share_ci_high")
-    assert said == [round(100 * rows[name][end]) for name in names for end in ends]
-    pairs = polars.read_csv(RESULTS / "box_small/box_differences.csv").filter(score="robust_share")
-    separated = pairs.filter(polars.col("p_holm") < 0.05)
-    assert stated(r"replicates separate (\d+) of (\d+) pairs") == [separated.height, pairs.height]
-    less = separated.filter(polars.col("difference") < 0, first="softmax")
-    assert set(less["second"]) == {"qk_layernorm_weight_clipped", "sigma_reparam_qk", "relu_kernel"}
-    best = pairs.filter(first="qk_layernorm_weight_clipped", second="sigma_reparam_qk")
-    assert best["p_holm"].item() > 0.05
-
-
-def test_the_learning_rate_is_the_knob_that_matters():
-    methods = polars.col("method") != "softmax_control"
-    alone = polars.read_csv(RESULTS / "box_small/importance.csv").filter(methods, evaluator="fanova")
-    of_lr = {row["method"]: row["importance"] for row in alone.filter(knob="lr").iter_rows(named=True)}
-    assert stated(r"explains (\d+)% \(sigma-reparam\) to (\d+)% \(softmax\)") == [
-        round(100 * of_lr[name]) for name in ("sigma_reparam_qk", "softmax")
-    ]
-    assert (min(of_lr.values()), max(of_lr.values())) == (of_lr["sigma_reparam_qk"], of_lr["softmax"])
-    schedule, decay, others = stated(
-        r"the schedule at most (\d+)%, decay at most ([\d.]+)%, and .* at most ([\d.]+)% each"
-    )
-    most = dict(alone.group_by("knob").agg(polars.col("importance").max() * 100).iter_rows())
-    assert (most.pop("schedule") <= schedule, most.pop("weight_decay") <= decay + 0.05) == (True, True)
-    del most["lr"]
-    assert set(most) == {"warmup_steps", "beta1", "beta2", "grad_clip", "init_scale"}
-    assert max(most.values()) < others + 0.05
-
-
-def test_two_trials_of_the_box_diverged_and_its_order_agrees_with_table_1(box):
-    trials = polars.read_parquet(RESULTS / "box_small/box_trials.parquet")
-    assert (trials.filter(outcome="diverged").height, trials.height) == (2, 12_288)
-    table = polars.DataFrame(board("paper_table1")).select("method", polars.col("lr_sensitivity").cast(polars.Float64))
-    both = box.filter(polars.col("method") != "softmax_control").join(table, on="method")
-    assert both.height == 7
-    said = stated(r"Spearman (0\.\d+) \(p (0\.\d+)\); by box sensitivity, .*?, (0\.\d+) \(p (0\.\d+)\)")
-    by_share = spearmanr(both["robust_share"], -both["lr_sensitivity"])
-    by_regret = spearmanr(both["box_sensitivity"], both["lr_sensitivity"])
-    found = [by_share.statistic, by_share.pvalue, by_regret.statistic, by_regret.pvalue]
-    assert said == [round(value, digits) for value, digits in zip(found, (2, 3, 2, 3), strict=True)]
