@@ -95,6 +95,26 @@ HELD_OUT: dict[str, Measure] = {
         "predictions times |its accuracy - its mean confidence| (Guo et al. 2017, Eq. 3)",
         sources=("guo2017calibration",),
     ),
+    "val_character_error_rate": Measure(
+        title="Held-out character error rate",
+        heading="CER",
+        unit="1",
+        low=0.0,
+        high=math.inf,
+        higher_is_better=False,
+        definition="insertions, deletions and substitutions that turn the most probable path of CTC into the "
+        "transcripts, by characters, spaces counted, over the characters of all held-out transcripts; above 1 if more "
+        "is said than there is",
+    ),
+    "val_word_error_rate": Measure(
+        title="Held-out word error rate",
+        heading="WER",
+        unit="1",
+        low=0.0,
+        high=math.inf,
+        higher_is_better=False,
+        definition="as the character error rate, by words",
+    ),
 }
 
 # What workloads name and compute; the others are made of their evaluations.

@@ -78,9 +78,11 @@ def trial(
     probe_every: int = 3,
     **knobs: float,
 ) -> Trial:
-    """A trial of a small workload; lr is 0.1 unless given among the knobs."""
-    small = SMALL if workload == "in_context_regression" else SMALL_LANGUAGE | {"corpus": corpus()}
-    chosen = choice(WORKLOADS, workload, **(small | dict(workload_params or {})))
+    """A trial of a workload, the regression and the language model small; lr is 0.1 unless given among the knobs."""
+    small: Mapping[str, Any] = SMALL if workload == "in_context_regression" else {}
+    if workload == "language_modeling":
+        small = SMALL_LANGUAGE | {"corpus": corpus()}
+    chosen = choice(WORKLOADS, workload, **(dict(small) | dict(workload_params or {})))
     digest = load_class(WORKLOADS[workload])(**chosen.params).data_digest()
     return Trial(
         workload=dataclasses.replace(chosen, digest=digest),

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from bench.data.features import hz_of_mel, mel_of_hz, normalised
 from bench.data.formants import DIGITS, PHONES, SILENCE, phone
 from bench.data.labels import SPACE, frames_needed, labels_of
+from bench.data.utterances import Utterances
+from bench.errors import UsageError
 from bench.lazy import torch
 from bench.randomness import integers, normal
 
@@ -37,12 +39,45 @@ REVISION = 1  # of what is synthesised; a part of the digest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Utterances:
-    """frames (..., T, M) float32, normalised and 0 from num_frames (...) on; labels (..., S), 0 from their end on."""
+class SpokenDigits:
+    """Utterances of half `num_words` to all words, new ones at every step; held-out ones have a stream of their own."""
 
-    frames: Tensor
-    num_frames: Tensor
-    labels: Tensor
+    num_words: int
+
+    @property
+    def num_bands(self) -> int:
+        """Numbers of a frame."""
+        return NUM_BANDS
+
+    @property
+    def num_frames(self) -> int:
+        """Of the longest utterance."""
+        return max_frames(self.num_words)
+
+    @property
+    def num_held_out(self) -> int:
+        """As many as are asked for."""
+        return 2**31
+
+    def digest(self) -> str:
+        """SHA-256 of the tables that speech is made of."""
+        tables = [REVISION, SNR_DB, MAX_WORD_FRAMES, DIGITS, [asdict(phone(name)) for name in PHONES]]
+        return hashlib.sha256(json.dumps(tables).encode()).hexdigest()
+
+    def check_stride(self, stride: int) -> None:
+        """Raises UsageError above FRAMES_A_SYMBOL."""
+        if stride > FRAMES_A_SYMBOL:
+            raise UsageError(f"stride must be at most {FRAMES_A_SYMBOL}, the frames of a symbol here, got {stride}")
+
+    def train(self, seeds_S: Tensor, steps_T: Tensor, size: int) -> Utterances:
+        """(T, S, B, ...), a function of each (seed, step) alone."""
+        return spoken_digits(seeds_S, steps_T, size, self.num_words, stream="data.digits.")
+
+    def held_out(self, num_batches: int, size: int, device: torch.device) -> Utterances:
+        """(E, B, ...), the same for every seed."""
+        seed, steps = torch.zeros(1, dtype=torch.int64, device=device), torch.arange(num_batches, device=device)
+        drawn = spoken_digits(seed, steps, size, self.num_words, stream="held_out.digits.")
+        return Utterances(frames=drawn.frames[:, 0], num_frames=drawn.num_frames[:, 0], labels=drawn.labels[:, 0])
 
 
 def max_frames(num_words: int) -> int:
@@ -53,12 +88,6 @@ def max_frames(num_words: int) -> int:
 def max_labels(num_words: int) -> int:
     """Labels of the longest utterance of so many words."""
     return num_words * (max(map(len, DIGITS)) + 1) - 1
-
-
-def digest() -> str:
-    """SHA-256 of the tables that speech is made of."""
-    tables = [REVISION, SNR_DB, MAX_WORD_FRAMES, DIGITS, [asdict(phone(name)) for name in PHONES]]
-    return hashlib.sha256(json.dumps(tables).encode()).hexdigest()
 
 
 def spoken_digits(seeds_S: Tensor, steps_T: Tensor, size: int, num_words: int, *, stream: str) -> Utterances:

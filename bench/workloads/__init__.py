@@ -4,4 +4,5 @@ WORKLOADS: dict[str, str] = {
     "in_context_regression": "bench.workloads.in_context_regression:InContextRegression",
     "language_modeling": "bench.workloads.language_modeling:LanguageModeling",
     "image_classification": "bench.workloads.image_classification:ImageClassification",
+    "speech_recognition": "bench.workloads.speech_recognition:SpeechRecognition",
 }

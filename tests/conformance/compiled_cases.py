@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from bench.entry import load_class, parameters
 from bench.methods import METHODS
-from bench.models import decoder, vit
+from bench.models import decoder, speech_encoder, vit
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
 from bench.testing.variants import options
@@ -27,16 +27,23 @@ BASES: dict[str, dict[str, Any]] = {
     "in_context_regression": LENGTH | {"batch_size": 32, "depth": 1},
     "language_modeling": EVALUATED | {"tokenizer": "characters", "batch_size": 8, "context": 32, "eval_batches": 2},
     "image_classification": EVALUATED | {"batch_size": 16},
+    "speech_recognition": EVALUATED | {"batch_size": 8, "num_words": 1, "eval_utterances": 16},
 }
 # Rates of SGD at which no difference grows: of the regression at 0.1, layer normalisation and cosFormer made 1e-3 of
 # 1e-7 in 20 steps.
-STABLE = {"in_context_regression": 0.02, "language_modeling": 0.1, "image_classification": 0.1}
-DATA = {"corpus", "tokenizer", "images"}  # nothing but other numbers
+STABLE = {
+    "in_context_regression": 0.02,
+    "language_modeling": 0.1,
+    "image_classification": 0.1,
+    "speech_recognition": 0.02,
+}
+DATA = {"corpus", "tokenizer", "images", "speech"}  # nothing but other numbers
 APART = {"num_micro_batches", "checkpointing", "precision"}  # other programs, not in company
 PRESETS: dict[str, Mapping[str, Any]] = {
     "in_context_regression": {},
     "language_modeling": decoder.PRESETS,
     "image_classification": vit.PRESETS,
+    "speech_recognition": speech_encoder.PRESETS,
 }
 
 

@@ -13,6 +13,7 @@ from bench.testing.workload_steps import held_out_of, program_of, started, train
 from bench.testing.workloads import WORKLOAD_PROPERTIES
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
+from bench.workloads.classifier import Classifier
 from tests.conformance.workload_settings import CHANGES, ELSEWHERE, SETTINGS
 from tests.trials import text
 
@@ -63,7 +64,9 @@ def test_every_workload_has_every_property(workload, words):
     WORKLOAD_PROPERTIES[words].check(dataclasses.replace(workload, depth=2))
 
 
-def test_a_classifier_is_measured_beside_the_loss(workload):
+@pytest.mark.parametrize("name", [name for name in WORKLOADS if issubclass(load_class(WORKLOADS[name]), Classifier)])
+def test_a_classifier_is_measured_beside_the_loss(name):
+    workload = workload_of(name)
     program, lane = program_of(workload), started(workload)
     for batch in held_out_of(workload):
         found = program.evaluate(lane, batch, torch.tensor(0))

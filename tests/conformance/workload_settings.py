@@ -9,6 +9,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "in_context_regression": SMALL,
     "language_modeling": SMALL_LANGUAGE,
     "image_classification": {"num_steps": 8, "batch_size": 6, "depth": 1, "width": 8, "num_heads": 2},
+    "speech_recognition": {
+        "num_steps": 8,
+        "batch_size": 6,
+        "num_words": 1,
+        "depth": 1,
+        "width": 8,
+        "num_heads": 2,
+        "eval_utterances": 12,
+    },
 }
 # What training reads from the workload, or what only saves memory; tested in tests/bench/test_train*.py.
 ELSEWHERE: dict[str, dict[str, Any]] = {
@@ -73,5 +82,21 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "patch": {"patch": 4},
         "pool": {"pool": "mean"},
         "eval_batch_size": {"eval_batch_size": 100},
+    },
+    "speech_recognition": {
+        name: change for name, change in TRANSFORMER.items() if name not in ("norm_placement", "z_loss")
+    }
+    | {
+        "norm_placement": {"norm_placement": "pre"},
+        "num_words": {"num_words": 2},
+        "model": {"model": "ctc_255m"},
+        "initialisation": {"initialisation": "gpt2"},
+        "window": {"window": 5},
+        "stride": {"stride": 2},
+        "time_masks": {"time_masks": 1},
+        "time_mask_frames": {"time_masks": 1, "time_mask_frames": 5},
+        "band_masks": {"band_masks": 1},
+        "band_mask_bands": {"band_masks": 1, "band_mask_bands": 3},
+        "eval_utterances": {"eval_utterances": 6},
     },
 }
