@@ -1,4 +1,4 @@
-"""Encoders of speech for CTC: a convolution over frames of features, a transformer that sees all frames, a readout.
+"""Encoders of speech for CTC: a convolution over frames of features, a transformer over whole utterances, a readout.
 
 Shapes: B batch, F frames of features, N bands, T frames of the encoder, C channels, V symbols. Further parameters:
 `embed.frames.*` (window x bands, 2 C), `embed.positions` (T, C) where they are learned, `readout.*`.
@@ -103,16 +103,18 @@ class SpeechEncoder:
     ) -> tuple[Tensor, list[Tensor]]:
         """Scores of the symbols (B, T, V), and what the mode watches of every layer.
 
-        num_frames_B: of features that each utterance has; beyond them features are 0.
+        num_frames_B: of features that each utterance has; what lies beyond is 0, and no frame sees it.
         """
         windows_BTX = windows_of(frames_BFN, self.window, self.stride)
         # Autocast's product is narrower; the residual stream is not.
         gated_BTX = project(method, params, buffers, self.convolution, windows_BTX).to(frames_BFN.dtype)
         h_BTC = torch.nn.functional.glu(gated_BTX, dim=-1)
         if self.transformer.positions == "learned":
-            h_BTC = h_BTC + params["embed.positions"]
+            h_BTC = h_BTC + params["embed.positions"][: h_BTC.shape[1]]
         h_BTC = dropout.with_rate(self.transformer.dropout)("embed", h_BTC)
-        h_BTC, watched = self.transformer.forward(method, params, buffers, h_BTC, mode, dropout)
+        num_tokens_B1 = num_encoded(num_frames_B, self.stride)[:, None]
+        is_token_BT = torch.arange(h_BTC.shape[1], device=h_BTC.device) < num_tokens_B1
+        h_BTC, watched = self.transformer.forward(method, params, buffers, h_BTC, mode, dropout, is_token_BT)
         return project(method, params, buffers, self.readout, h_BTC), watched
 
 

@@ -174,10 +174,15 @@ class Transformer:
         h_BTC: Tensor,
         mode: Mode,
         dropout: Dropout,
+        is_token_BT: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Output tokens (B, T, C), and what the mode watches of every layer."""
+        """Output tokens (B, T, C), and what the mode watches of every layer. is_token_BT: False for padding."""
         num_tokens, device = h_BTC.shape[1], h_BTC.device
-        mask = Mask.causal(num_tokens, device) if self.is_causal else Mask.full(num_tokens, num_tokens, device)
+        if self.is_causal:
+            mask = Mask.causal(num_tokens, device, is_token_BT)
+        else:
+            has_padding = is_token_BT is not None
+            mask = Mask.padded(is_token_BT) if has_padding else Mask.full(num_tokens, num_tokens, device)
         is_rotary = self.positions == "rotary"
         shared = Pass(
             method=method,

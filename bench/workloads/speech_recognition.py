@@ -15,7 +15,8 @@ from bench.data.labels import NUM_SYMBOLS, SPACE
 from bench.data.spoken_digits import SpokenDigits
 from bench.data.utterances import SpecAugment, Speech, Utterances
 from bench.lazy import torch
-from bench.methods.base import Method
+from bench.methods.base import Heads, Method
+from bench.methods.mask import MaskKind
 from bench.models.attention import Mode, Tensors
 from bench.models.ctc import ctc_loss
 from bench.models.edit_distance import label_errors, word_errors
@@ -68,6 +69,10 @@ class SpeechRecognition(TransformerWorkload):
     def network(self) -> SpeechEncoder:
         data = self._data()
         return self._encoder(num_frames=data.num_frames, num_bands=data.num_bands)
+
+    @property
+    def attention(self) -> tuple[Heads, MaskKind]:
+        return self.network.transformer.heads, "padded"
 
     def data_digest(self) -> str:
         data = self._data()

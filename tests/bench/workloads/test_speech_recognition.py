@@ -25,6 +25,10 @@ MASKS: tuple[dict[str, Any], ...] = ({}, {"time_masks": 2, "band_masks": 1})
 SMALL: dict[str, Any] = {"batch_size": 6, "num_words": 2, "model": "ctc_100k", "depth": 2, "width": 16, "num_heads": 2}
 
 
+def workload_of(**settings: Any) -> SpeechRecognition:
+    return SpeechRecognition(**{**SMALL, **settings})
+
+
 class PlainEncoder(nn.Module):
     """A convolution with a gated linear unit, PyTorch's post-norm encoder, a readout."""
 
@@ -46,10 +50,11 @@ class PlainEncoder(nn.Module):
         self.readout = nn.Linear(width, 29)
         self.double()
 
-    def forward(self, frames_BFN: torch.Tensor) -> torch.Tensor:
+    def forward(self, frames_BFN: torch.Tensor, num_tokens_B: torch.Tensor) -> torch.Tensor:
         x = functional.glu(self.convolution(frames_BFN.mT), dim=1).mT + self.positions
+        is_padding_BT = torch.arange(x.shape[1]) >= num_tokens_B[:, None]
         for block in self.blocks:
-            x = block(x)
+            x = block(x, src_key_padding_mask=is_padding_BT)
         return self.readout(x).log_softmax(-1)
 
     def load(self, params: dict[str, torch.Tensor]) -> None:
@@ -77,12 +82,12 @@ def turned(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def test_loss_and_gradients_are_those_of_plain_modules():
-    workload = SpeechRecognition(**SMALL)
+    workload = workload_of()
     program, lane, batch = program_of(workload), started(workload), batch_at(workload, 0)
     plain = PlainEncoder(16, 2, 64, workload.num_keys)
     plain.load(lane["params"])
-    log_p_BTV = plain(batch["frames"])
     lengths = (batch["num_frames"] + 2) // 3, (batch["labels"] != 0).sum(1)
+    log_p_BTV = plain(batch["frames"], lengths[0])
     expected = functional.ctc_loss(log_p_BTV.transpose(0, 1), batch["labels"], *lengths)  # its mean is by label
     expected.backward()
     gradients = program.gradients(lane, batch, torch.tensor(0), torch.tensor(0))
@@ -96,9 +101,25 @@ def test_loss_and_gradients_are_those_of_plain_modules():
     torch.testing.assert_close(kernel_OIK, plain.convolution.weight.grad, rtol=0, atol=1e-12)
 
 
+def test_an_utterance_depends_on_neither_its_padding_nor_its_neighbours():
+    workload = workload_of()
+    program, lane, batch = program_of(workload), started(workload), batch_at(workload, 0)
+    index = int(batch["num_frames"].argmin())
+    length = int(batch["num_frames"][index])
+    alone = {name: tensor[index : index + 1] for name, tensor in batch.items()}
+    cut = alone | {"frames": alone["frames"][:, :length]}
+    expected = program.gradients(lane, cut, torch.tensor(0), torch.tensor(0))
+    padded = program.gradients(lane, alone, torch.tensor(0), torch.tensor(0))
+    torch.testing.assert_close(padded["loss"], expected["loss"], rtol=1e-12, atol=0)
+    torch.testing.assert_close(padded["grads"], expected["grads"], rtol=1e-9, atol=1e-12)
+    others = {name: torch.cat([tensor, tensor.roll(1, 0)]) for name, tensor in batch.items()}
+    losses = [program.evaluate(lane, one, torch.tensor(0))["loss"] for one in (batch, others)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)
+
+
 def test_error_rates_are_of_all_held_out_utterances_together():
     """Errors over characters, not a mean of rates of utterances; nothing said is a rate of 1."""
-    workload = SpeechRecognition(**SMALL, eval_utterances=12)
+    workload = workload_of(eval_utterances=12)
     means = {"label_errors": 3.0, "num_labels": 8.0, "word_errors": 1.0, "num_words": 2.0, "loss": 0.5}
     found = workload.held_out_measures({name: torch.tensor([value]) for name, value in means.items()})
     assert {name: value.item() for name, value in found.items()} == {
@@ -149,7 +170,7 @@ def test_masks_cover_spans_within_an_utterance_and_nothing_else():
 
 
 def test_training_data_are_masked_and_held_out_ones_are_not():
-    plain, masked = (SpeechRecognition(**SMALL, **masks) for masks in MASKS)
+    plain, masked = (workload_of(**masks) for masks in MASKS)
     whole, covered = batch_at(plain, 3)["frames"], batch_at(masked, 3)["frames"]
     assert torch.equal(torch.where(covered == 0, 0, whole), covered)
     assert not torch.equal(whole, covered)
@@ -168,7 +189,7 @@ def test_what_can_not_be_said_or_parted_is_refused():
 
 def test_the_loss_of_uniform_symbols_is_that_of_counting():
     """-log of (paths that say the labels / all paths), by label; one label in 2 frames: 3 of 29^2 paths."""
-    workload = SpeechRecognition(**SMALL | {"num_words": 1})
+    workload = workload_of(num_words=1)
     lane = started(workload)
     lane["params"]["readout.weight"] = torch.zeros_like(lane["params"]["readout.weight"])
     batch = batch_at(workload, 0)
@@ -185,7 +206,7 @@ def counters() -> dict[str, torch.Tensor]:
 
 def test_products_with_the_hessian_go_through_the_loss():
     """The gradient along a direction, differentiated once more, is symmetric: of two directions u H v = v H u."""
-    workload = SpeechRecognition(**SMALL | {"num_words": 1, "depth": 1, "width": 8})
+    workload = workload_of(num_words=1, depth=1, width=8)
     program, lane, batch = program_of(workload), started(workload), batch_at(workload, 0)
     mode = Mode(is_reference=True)
 
