@@ -14,6 +14,7 @@ from analysis.curves import label_of, require_columns, short_labels
 from analysis.figures.knobs import edge_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
+from analysis.report.searched_box import box_drawn, box_rounds
 from analysis.report.summary import listed
 from analysis.tables.html import part
 from analysis.tables.markdown import table_markdown
@@ -23,9 +24,9 @@ from analysis.text import counted, escape_markdown, interval_decimals, lr_text, 
 from bench.errors import UsageError
 
 _GROUP = ("workload", "method", "optimizer", "knobs")
-_ANSWER_COLUMNS = (*_GROUP, "search", "knob", "value", "ci_low", "ci_high", "best_value", "num_trials",
+_ANSWER_COLUMNS = (*_GROUP, "search", "knob", "value", "ci_low", "ci_high", "best_value", "best_setting", "num_trials",
                    "num_trials_to_target", "num_rounds", "flags", "note")  # fmt: skip
-_TRAIL_COLUMNS = (*_GROUP, "round", "value", "seed", "final_loss", "initial_loss", "why")
+_TRAIL_COLUMNS = (*_GROUP, "round", "value", "setting", "seed", "final_loss", "initial_loss", "why")
 _UNFINISHED = "unfinished"
 _ANSWERS_NOTE = "–: none. An interval that ends at 0 or ∞ is open there: what was tried does not bound it."
 _ROUNDS_NOTE = (
@@ -66,6 +67,15 @@ SEARCH_KINDS: dict[str, SearchKind] = {
         definition="least mean of the final loss over seeds at one value of {knob}, of the values that the budget paid "
         "for. Brackets: 95% interval over seeds. Trials to target: after which the leading value stayed near the final "
         "best",
+    ),
+    "tune_box": SearchKind(
+        title="Least loss",
+        best="reaches the least loss",
+        is_value=False,
+        definition="least mean over seeds of the final loss, at most the loss at init, of the settings of {knob} that "
+        "the budget paid for. Brackets: 95% interval over seeds; it is the least of many, so that other seeds of the "
+        "same setting are expected above it. Trials to target: after which one was near the "
+        "final best",
     ),
 }
 
@@ -192,6 +202,7 @@ def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> Table:
         (title, None, _value),
         ("95% interval", None, _interval),
         (f"At {knob}", "best_value", fixed("best_value", None)),
+        ("At", "best_setting", text("best_setting")),
         ("Trials", None, text("num_trials")),
         ("Trials to target", "num_trials_to_target", fixed("num_trials_to_target", 0)),
         ("Rounds", None, text("num_rounds")),
@@ -204,32 +215,40 @@ def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> Table:
 
 
 def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchChapter:
-    kind, asked = _kind(row["search"]), asked_trials(trail)
-    is_there = kind.is_value and math.isfinite(row["value"])
+    is_box, place = trail["value"].is_null().all(), label_of(row[name] for name in _GROUP)
+    return SearchChapter(
+        title=f"Search: {name}",
+        answer=_answer_sentence(row),
+        rounds=box_rounds(trail) if is_box else _rounds_table(trail, row["knob"]),
+        drawn=box_drawn(trail, place) if is_box else _drawn(row, asked_trials(trail), place),
+    )
+
+
+def _answer_sentence(row: Mapping[str, Any]) -> str:
+    """The answer, how many trials it took, and why the search stopped."""
+    is_open = row["flags"] == _UNFINISHED
+    sentence = f"{'So far' if is_open else 'Answer'}: {_kind(row['search']).title.format(knob=row['knob']).lower()} "
+    sentence += f"{_answer_words(row)}, from {counted(row['num_trials'], 'trial')} in "
+    sentence += f"{counted(row['num_rounds'], 'round')}. "
+    return sentence + (f"{row['note'].capitalize()}." if is_open else f"It stopped because: {row['note']}.")
+
+
+def _drawn(row: Mapping[str, Any], asked: pl.DataFrame, place: str) -> Drawn:
+    """The figure of a search over one knob."""
+    is_there = _kind(row["search"]).is_value and math.isfinite(row["value"])
     answer = row["value"] if is_there else row["best_value"]
     answer = answer if answer is not None and math.isfinite(answer) else None
     interval = (row["ci_low"], row["ci_high"]) if is_there and not math.isnan(row["ci_low"] + row["ci_high"]) else None
-    place = label_of(row[name] for name in _GROUP)
     note = "Shaded: every other round; ×: diverged; ring: no result"
     note += "; dashed: the answer, in the band of its 95% interval" if interval else "; dashed: the best value"
-    title = "Trials that the search asked for"
-    draw = partial(
-        asked_chart, asked, knob=row["knob"], answer=answer, interval=interval, title=title, subtitle=f"{place}\n{note}"
-    )
-    state = "So far" if row["flags"] == _UNFINISHED else "Answer"
-    sentence = f"{state}: {kind.title.format(knob=row['knob']).lower()} {_answer_words(row)}"
-    sentence += f", from {counted(row['num_trials'], 'trial')} in {counted(row['num_rounds'], 'round')}. "
-    sentence += f"{row['note'].capitalize()}." if state != "Answer" else f"It stopped because: {row['note']}."
-    return SearchChapter(
-        title=f"Search: {name}",
-        answer=sentence,
-        rounds=_rounds_table(trail.with_columns(asked["state"]), row["knob"]),
-        drawn=Drawn(kind="asked", title=title, place=place, draw=draw, summary=asked),
-    )
+    title, knob = "Trials that the search asked for", row["knob"]
+    subtitle = f"{place}\n{note}"
+    draw = partial(asked_chart, asked, knob=knob, answer=answer, interval=interval, title=title, subtitle=subtitle)
+    return Drawn(kind="asked", title=title, place=place, draw=draw, summary=asked)
 
 
 def _rounds_table(trail: pl.DataFrame, knob: str) -> Table:
-    rows = []
+    rows, trail = [], trail.with_columns(asked_trials(trail)["state"])
     for asked in trail.partition_by("round", maintain_order=True):
         came = [
             f"{lr_text(row['value'])}\u00a0(seed\u00a0{row['seed']}):\u00a0"  # lines break between trials
@@ -270,4 +289,6 @@ def _answer_words(row: Mapping[str, Any]) -> str:
     """The answer, its interval if anything is known of it, and where the least loss is, if that is not the answer."""
     interval = _interval(row)
     words = _value(row) + ("" if interval == NOTHING else f" (95% interval {interval})")
+    if row["best_setting"]:
+        return f"{words}, at {row['best_setting']}"
     return words if row["best_value"] is None else f"{words}, at {row['knob']} = {lr_text(row['best_value'])}"

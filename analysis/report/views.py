@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Of ANSWER_COLUMNS, in a table for people; the first NUM_NAMES are names.
 ANSWERS_SHOWN = ("workload", "method", "optimizer", "knobs", "value", "ci_low", "ci_high", "unit", "best_value",
-                 "num_trials", "num_trials_to_target", "flags")  # fmt: skip
+                 "best_setting", "num_trials", "num_trials_to_target", "flags")  # fmt: skip
 NUM_NAMES = 4
 DECISIONS_NOTE = "Every decision and its reason: `search.html` and `trail.csv` under Artifacts."
 

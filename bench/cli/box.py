@@ -27,18 +27,11 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     from bench.suite import Suite
 
-# What `bench box` draws; warmup up to half of the steps.
-RANGES: dict[str, Any] = {
-    "lr": {"log": [1e-4, 1.0]},
-    "warmup_steps": {"int": [0, 0]},
-    "weight_decay": {"log": [1e-5, 1.0], "zero": 0.1},
-    "grad_clip": {"log": [0.1, 10.0], "off": 0.25},
-    "init_scale": {"log": [0.3, 3.0]},
-}
 MethodArgument = Annotated[str, typer.Argument(metavar="METHOD", help="a method's name; bench list methods")]
 WorkloadOption = Annotated[str, typer.Option(help="bench list workloads")]
 OptimizerOption = Annotated[str, typer.Option(help="bench list optimizers")]
-KnobsOption = Annotated[str, typer.Option(help=f"of {', '.join(RANGES)}, with commas between them")]
+KNOBS = "lr,warmup_steps,weight_decay,grad_clip,init_scale"  # whose ranges bench.suite.box_ranges has
+KnobsOption = Annotated[str, typer.Option(help="some of these, with commas between them")]
 PointsOption = Annotated[int, typer.Option(min=16, help="settings that are drawn, eight times a power of two")]
 SeedsOption = Annotated[int, typer.Option(min=1, help="seeds of a setting")]
 StepsOption = Annotated[int | None, typer.Option(min=2, help="steps of a trial; else the workload's")]
@@ -56,7 +49,7 @@ def box(
     method: MethodArgument,
     workload: WorkloadOption = "in_context_regression",
     optimizer: OptimizerOption = "adamw",
-    knobs: KnobsOption = ",".join(RANGES),
+    knobs: KnobsOption = KNOBS,
     points: PointsOption = 64,
     seeds: SeedsOption = 3,
     num_steps: StepsOption = None,
@@ -68,10 +61,7 @@ def box(
 ) -> None:
     """Draw learning rate, warmup, decay, clipping and initial scale of one method together: how much of it works?"""
     entry: dict[str, Any] = {"name": workload} | ({} if num_steps is None else {"num_steps": num_steps})
-    names = [name.strip() for name in knobs.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in RANGES]:
-        raise UsageError(f"--knobs {unknown[0]!r}: required some of {', '.join(RANGES)}")
-    suite = _suite(method, entry, optimizer, names, points, seeds, allow_code=allow_code)
+    suite = _suite(method, entry, optimizer, knobs, points, seeds, allow_code=allow_code)
     run_and_print(suite, open_store(store, tracking_uri), None, is_wide=wide, compiling=compiling)
 
 
@@ -105,27 +95,23 @@ def _suite(
     method: str,
     workload: dict[str, Any],
     optimizer: str,
-    names: list[str],
+    knobs: str,
     points: int,
     seeds: int,
     *,
     allow_code: bool,
 ) -> Suite:
-    from bench.suite import Context, Suite
+    from bench.suite import Context
+    from bench.suite.box_ranges import knob_names, suite_of_ranges
 
+    names = knob_names(knobs)
     plain: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"box-{method}-{workload['name']}-{optimizer}"),
         "workloads": [workload],
         "methods": [method],
         "optimizers": [optimizer],
-        "box": {name: RANGES[name] for name in names if name != "warmup_steps"},
-        "knobs": {} if "lr" in names else {"lr": 1e-3},
         "design": {"name": "qmc", "num_points": points},
         "seeds": seeds,
         "probe_every": 100,
     }
-    context = Context(allow_code=allow_code)
-    if "warmup_steps" in names:
-        num_steps = Suite.model_validate(plain, context=context).workloads[0].params["num_steps"]
-        plain["box"]["warmup_steps"] = {"int": [0, max(num_steps // 2, 1)]}
-    return Suite.model_validate(plain, context=context)
+    return suite_of_ranges(plain, names, Context(allow_code=allow_code))

@@ -82,7 +82,7 @@ def export(
     refuse_other_files(out)  # before results are read, which may take long
     why_not = f"{suite}: the answers of searches have no paper bundle; bench report writes them"
     command = _command(stored.name, score=score, loss=loss, compare=compare)
-    if stored.suite is not None and stored.suite.box is not None:
+    if stored.suite is not None and stored.suite.box is not None and stored.suite.search is None:
         refuse_options(f"{stored.name} draws a box, whose bundle takes", ("--compare", "--score"), compare, score, loss)
         subject = read_box(stored.suite, opened, loss=loss)
         paths = write_box_bundle(subject, out, command=command, font=font)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,75 +23,111 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     from bench.suite import Suite
 
-COMMANDS = {
-    "edge": "Find the largest stable learning rate of one method, with an interval.",
-    "tune": "Find the learning rate of one method that gives the least loss within a budget.",
-}
-
 MethodArgument = Annotated[str, typer.Argument(metavar="METHOD", help="a method's name; bench list methods")]
 WorkloadOption = Annotated[str, typer.Option(help="bench list workloads")]
 OptimizerOption = Annotated[str, typer.Option(help="bench list optimizers")]
 LowOption = Annotated[float, typer.Option(help="least learning rate")]
 HighOption = Annotated[float, typer.Option(help="largest learning rate")]
 BudgetOption = Annotated[int, typer.Option(min=1, help="most trials")]
+TuneBudgetOption = Annotated[
+    int | None, typer.Option(min=1, help="most trials; else 40, of several knobs 240", show_default=False)
+]
+KnobsOption = Annotated[
+    str, typer.Option(help="also warmup_steps, weight_decay, grad_clip, init_scale, with commas between them")
+]
+SamplerOption = Annotated[
+    Literal["tpe", "gp", "cmaes", "random", "qmc"] | None,
+    typer.Option(help="of Optuna, for several knobs; else tpe", show_default=False),
+]
 SeedsOption = Annotated[int, typer.Option(min=1, help="seeds of a setting")]
 StepsOption = Annotated[int | None, typer.Option(min=1, help="steps of a trial; else the workload's")]
 
 
 def add_search_commands(app: typer.Typer) -> None:
-    """A command for each of COMMANDS."""
-    for search, text in COMMANDS.items():
-        app.command(search, help=text)(_command(search))
+    for command in (edge, tune):
+        app.command()(command)
 
 
-def _command(search: str) -> Callable[..., None]:
-    def command(
-        method: MethodArgument,
-        workload: WorkloadOption = "in_context_regression",
-        optimizer: OptimizerOption = "adamw",
-        low: LowOption = 1e-5,
-        high: HighOption = 10.0,
-        budget: BudgetOption = 40,
-        seeds: SeedsOption = 5,
-        num_steps: StepsOption = None,
-        store: StoreOption = DEFAULT_STORE,
-        tracking_uri: UriOption = None,
-        compiling: CompileOption = "auto",
-        wide: WideOption = False,
-        allow_code: AllowCode = False,
-    ) -> None:
-        if not 0 < low < high:
-            raise UsageError(f"required 0 < --low < --high, got --low {low:g} and --high {high:g}")
-        workload_entry: dict[str, object] = {"name": workload}
-        if num_steps is not None:
-            workload_entry["num_steps"] = num_steps
-        suite = _suite(search, method, workload_entry, optimizer, (low, high), budget, seeds, allow_code=allow_code)
-        run_and_print(suite, open_store(store, tracking_uri), None, is_wide=wide, compiling=compiling)
-
-    return command
+def edge(
+    method: MethodArgument,
+    workload: WorkloadOption = "in_context_regression",
+    optimizer: OptimizerOption = "adamw",
+    low: LowOption = 1e-5,
+    high: HighOption = 10.0,
+    budget: BudgetOption = 40,
+    seeds: SeedsOption = 5,
+    num_steps: StepsOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+    compiling: CompileOption = "auto",
+    wide: WideOption = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Find the largest stable learning rate of one method, with an interval."""
+    plain = _plain("edge", method, workload, optimizer, seeds, num_steps)
+    plain |= {"knobs": {"lr": _ends(low, high)}, "search": {"name": "edge", "budget": budget}}
+    run_and_print(_suite(plain, allow_code), open_store(store, tracking_uri), None, is_wide=wide, compiling=compiling)
 
 
-def _suite(
-    search: str,
-    method: str,
-    workload: dict[str, object],
-    optimizer: str,
-    lrs: tuple[float, float],
-    budget: int,
-    seeds: int,
-    *,
-    allow_code: bool,
-) -> Suite:
-    from bench.suite import Context, Suite
+def tune(
+    method: MethodArgument,
+    workload: WorkloadOption = "in_context_regression",
+    optimizer: OptimizerOption = "adamw",
+    knobs: KnobsOption = "lr",
+    sampler: SamplerOption = None,
+    low: LowOption = 1e-5,
+    high: HighOption = 10.0,
+    budget: TuneBudgetOption = None,
+    seeds: SeedsOption = 5,
+    num_steps: StepsOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    tracking_uri: UriOption = None,
+    compiling: CompileOption = "auto",
+    wide: WideOption = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Find the learning rate of one method, or several knobs together, that give the least loss within a budget."""
+    from bench.suite import Context
+    from bench.suite.box_ranges import knob_names, suite_of_ranges
 
-    plain = {
-        "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{search}-{method}-{workload['name']}-{optimizer}"),
-        "workloads": [workload],
+    names, ends = knob_names(knobs), _ends(low, high)
+    plain = _plain("tune", method, workload, optimizer, seeds, num_steps)
+    search: dict[str, Any] = {"name": "tune" if names == ["lr"] else "tune_box"}
+    search |= {} if budget is None else {"budget": budget}
+    if names == ["lr"]:
+        if sampler is not None:
+            raise UsageError("--sampler is for several knobs; required it without, or --knobs lr,weight_decay")
+        suite = _suite(plain | {"knobs": {"lr": ends}, "search": search}, allow_code)
+    else:
+        search |= {} if sampler is None else {"sampler": sampler}
+        plain |= {"name": f"{plain['name']}-{'-'.join(names)}", "search": search}
+        ranges = {"box": {"lr": {"log": ends}}} if "lr" in names else {}
+        suite = suite_of_ranges(plain | ranges, names, Context(allow_code=allow_code))
+    run_and_print(suite, open_store(store, tracking_uri), None, is_wide=wide, compiling=compiling)
+
+
+def _ends(low: float, high: float) -> list[float]:
+    """The range of learning rates. Raises UsageError for one that is none."""
+    if not 0 < low < high < math.inf:
+        raise UsageError(f"required 0 < --low < --high, got --low {low:g} and --high {high:g}")
+    return [low, high]
+
+
+def _plain(
+    search: str, method: str, workload: str, optimizer: str, seeds: int, num_steps: int | None
+) -> dict[str, Any]:
+    """A suite but for its knobs and search."""
+    return {
+        "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{search}-{method}-{workload}-{optimizer}"),
+        "workloads": [{"name": workload} | ({} if num_steps is None else {"num_steps": num_steps})],
         "methods": [method],
         "optimizers": [optimizer],
-        "knobs": {"lr": list(lrs)},
-        "search": {"name": search, "budget": budget},
         "seeds": seeds,
         "probe_every": 100,
     }
+
+
+def _suite(plain: dict[str, Any], allow_code: bool) -> Suite:
+    from bench.suite import Context, Suite
+
     return Suite.model_validate(plain, context=Context(allow_code=allow_code))

@@ -137,11 +137,18 @@ def rounds_of(suite: Suite) -> Iterator[Sequence[Trial]]:
     if suite.search is None:
         yield suite.expand()
         return
-    queue, knob = SearchQueue(suite, {}), suite.search.knob
-    values = getattr(suite.knobs, knob)
+    queue, (knob, low, high) = SearchQueue(suite, {}), _searched_range(suite, suite.search.knob)
     while trials := queue.next():
         yield trials
-        queue.tell([_likely(trial, getattr(trial.knobs, knob), min(values), max(values)) for trial in trials])
+        queue.tell([_likely(trial, getattr(trial.knobs, knob), low, high) for trial in trials])
+
+
+def _searched_range(suite: Suite, knob: str) -> tuple[str, float, float]:
+    """The knob that results follow from, and its ends: of a box the learning rate, whose range is a point if fixed."""
+    if suite.box is None or "lr" not in suite.box.root:
+        values = getattr(suite.knobs, knob)
+        return knob, min(values), max(values)
+    return "lr", min(suite.box.root["lr"].ends), max(suite.box.root["lr"].ends)
 
 
 def _likely(trial: Trial, value: float, low: float, high: float) -> Result:

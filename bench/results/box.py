@@ -9,8 +9,7 @@ from analysis.scores.box.losses import PLACE_COLUMNS
 from bench.lazy import polars
 from bench.suite import Suite
 from bench.suite.box import KnobRange
-from bench.suite.box_points import DRAWN_KINDS
-from bench.suite.kinds import KINDS
+from bench.suite.box_points import drawn_labels
 
 _SCALES = {"log": "log-uniform", "linear": "uniform", "int": "whole numbers"}
 
@@ -43,7 +42,7 @@ def places_frame(suite: Suite) -> polars.DataFrame:
     What the box draws has the names of all that it draws; schedules that are compared stand in `knobs`.
     """
     several = len(suite.schedules) > 1
-    drawn = {KINDS[kind].word: " or ".join(one.label for one in getattr(suite, kind)) for kind in DRAWN_KINDS}
+    drawn = drawn_labels(suite)
     rows = []
     for one in suite.box_trials:
         labels = {**drawn, **one.labels}

@@ -1,4 +1,4 @@
-"""Where the searches of a suite stand: one for every combination of entries and setting of other knobs.
+"""Where the searches of a suite stand: one for every combination of entries and setting of knobs that are not searched.
 
 Nothing is kept but results: rounds are decided again from those recorded so far, so a run that was killed asks for the
 same settings and ends with the same answers.
@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.lazy import polars
-from bench.search.base import Answer, Ask, Point, Search, Setting, replay
+from bench.search.base import Answer, Ask, Point, Search, replay
+from bench.search.tune_box import TuneBoxAnswer
 from bench.suite import Suite
+from bench.suite.box import Box
+from bench.suite.box_checks import parameter_sweeps
+from bench.suite.box_points import Compared, compared, drawn_labels
 from bench.suite.kinds import KINDS
 from bench.trial import KNOB_NAMES, Knobs, Outcome, Trial
 
@@ -26,13 +30,14 @@ ANSWER_COLUMNS: dict[str, str] = {
     "method": "String",
     "optimizer": "String",
     "search": "String",
-    "knob": "String",  # what was searched
+    "knob": "String",  # what was searched; of a box all knobs, with commas
     "value": "Float64",
     "ci_low": "Float64",
     "ci_high": "Float64",
     "unit": "String",
     "best_value": "Float64",  # tune: where the least loss is; else null
-    "num_trials_to_target": "Int64",  # tune: trials until the leader stayed near the final best; else null
+    "best_setting": "String",  # tune_box: where the least loss is, as name=value of every knob that acts; else null
+    "num_trials_to_target": "Int64",  # tune, tune_box: trials until the leader was near the final best; else null
     "num_trials": "Int64",  # asked for so far, lost ones included
     "num_rounds": "Int64",
     "flags": "String",  # unfinished: rounds are left
@@ -46,7 +51,8 @@ TRAIL_COLUMNS: dict[str, str] = {
     "optimizer": "String",
     "knobs": "String",
     "round": "Int64",  # from 1
-    "value": "Float64",  # of the searched knob
+    "value": "Float64",  # of the searched knob; null of a box
+    "setting": "String",  # name=value of every searched knob that acts
     "seed": "Int64",
     "final_loss": "Float64",  # +inf if diverged, null if lost or not there yet
     "initial_loss": "Float64",
@@ -56,26 +62,63 @@ TRAIL_COLUMNS: dict[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One search and a trial of it, which says everything but the searched knob and the seed."""
+    """One search, with what says everything of its trials but the setting and the seed.
+
+    name: of the search. labels: of its entries. knob: what is searched. knobs: text, the other knobs that the suite
+    varies.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    knob: str
+    knobs: str
+    search: Search[Any]
+
+    def trial(self, setting: tuple[Any, int]) -> Trial:
+        """The trial of a setting and seed."""
+        raise NotImplementedError
+
+    def values(self, value: Any) -> dict[str, Any]:
+        """The values by knob that a setting of the search stands for; those that act."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnobGroup(Group):
+    """A search over one knob. template: a trial of it."""
 
     template: Trial
-    knob: str
-    knobs: str  # text: the other knobs that the suite varies
-    search: Search
 
-    def trial(self, setting: Setting) -> Trial:
+    def trial(self, setting: tuple[Any, int]) -> Trial:
         value, seed = setting
         knobs = dataclasses.replace(self.template.knobs, **{self.knob: value})
         return dataclasses.replace(self.template, knobs=knobs, seed=seed)
 
+    def values(self, value: Any) -> dict[str, Any]:
+        return {self.knob: value}
 
-class _Known(Mapping[Setting, Point]):
+
+@dataclass(frozen=True, kw_only=True)
+class BoxGroup(Group):
+    """A search over a box. compared: the entries that it is for."""
+
+    compared: Compared
+
+    def trial(self, setting: tuple[Any, int]) -> Trial:
+        unit, seed = setting
+        return self.compared.trial(self.compared.box.values_at(unit), seed)
+
+    def values(self, value: Any) -> dict[str, Any]:
+        return {name: one for name, one in self.compared.box.values_at(value).items() if one is not None}
+
+
+class _Known(Mapping[tuple[Any, int], Point[Any]]):
     """The points of a group among recorded results."""
 
     def __init__(self, group: Group, rows: Rows) -> None:
         self._group, self._rows = group, rows
 
-    def __getitem__(self, setting: Setting) -> Point:
+    def __getitem__(self, setting: tuple[Any, int]) -> Point[Any]:
         row = self._rows[self._group.trial(setting).id]
         is_result = Outcome(row["outcome"]).is_result
         final, initial = row["final_loss"], row["initial_loss"]
@@ -86,7 +129,7 @@ class _Known(Mapping[Setting, Point]):
             initial_loss=math.nan if not is_result or initial is None else initial,
         )
 
-    def __iter__(self) -> Iterator[Setting]:
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
         raise NotImplementedError("looked up, never listed")
 
     def __len__(self) -> int:
@@ -98,8 +141,8 @@ class Standing:
     """A search with what it asked for, what came back, and the trials of its last round that are missing."""
 
     group: Group
-    rounds: tuple[Ask, ...]
-    points: tuple[Point, ...]  # of the rounds that are complete
+    rounds: tuple[Ask[Any], ...]
+    points: tuple[Point[Any], ...]  # of the rounds that are complete
     missing: tuple[Trial, ...]
 
     @property
@@ -113,20 +156,52 @@ class Standing:
 
 def groups(suite: Suite) -> tuple[Group, ...]:
     """The searches of a suite that has one."""
+    return tuple(_knob_groups(suite) if suite.box is None else _box_groups(suite, suite.box))
+
+
+def _knob_groups(suite: Suite) -> Iterator[Group]:
     assert suite.search is not None
     knob = suite.search.knob
     others = [name for name in KNOB_NAMES if name != knob]
-    beside = [kind.word for field, kind in KINDS.items() if kind.word not in _NAMED and len(getattr(suite, field)) > 1]
-    found = []
+    beside = _beside(suite)
     for choices in suite.combinations():
         for setting in itertools.product(*(getattr(suite.knobs, name) for name in others)):
             knobs = Knobs(**dict(zip(others, setting, strict=True)), **{knob: getattr(suite.knobs, knob)[0]})
             template = Trial(**choices, knobs=knobs, seed=suite.seeds[0], **suite.traced)
             varied = {n: v for n, v in zip(others, setting, strict=True) if len(getattr(suite.knobs, n)) > 1}
             varied |= {kind: template.labels[kind] for kind in beside}
-            text = ", ".join(f"{name}={value}" for name, value in (varied | template.settings).items())
-            found.append(Group(template=template, knob=knob, knobs=text, search=suite.searcher))
-    return tuple(found)
+            yield KnobGroup(
+                name=suite.search.name,
+                labels=template.labels,
+                knob=knob,
+                knobs=_text(varied | template.settings),
+                search=suite.searcher,
+                template=template,
+            )
+
+
+def _box_groups(suite: Suite, box: Box) -> Iterator[Group]:
+    assert suite.search is not None
+    drawn, beside = drawn_labels(suite), _beside(suite)
+    for one in compared(suite, box, parameter_sweeps(suite, box)[0]):
+        labels = drawn | one.labels
+        yield BoxGroup(
+            name=suite.search.name,
+            labels=labels,
+            knob=", ".join(box.names),
+            knobs=_text({kind: one.labels[kind] for kind in beside if kind in one.labels}),
+            search=suite.searcher,
+            compared=one,
+        )
+
+
+def _beside(suite: Suite) -> list[str]:
+    """The kinds that stand among the knobs where the suite has several entries of them."""
+    return [kind.word for field, kind in KINDS.items() if kind.word not in _NAMED and len(getattr(suite, field)) > 1]
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def stand(group: Group, rows: Rows) -> Standing:
@@ -160,13 +235,14 @@ def answers(standings: Sequence[Standing]) -> polars.DataFrame:
         rows.append(
             _names(group)
             | {
-                "search": type(group.search).__name__.lower(),
+                "search": group.name,
                 "knob": group.knob,
                 "value": answer.value,
                 "ci_low": answer.low,
                 "ci_high": answer.high,
                 "unit": answer.unit,
                 "best_value": getattr(answer, "best_value", None),
+                "best_setting": _text(answer.best) if isinstance(answer, TuneBoxAnswer) else None,
                 "num_trials_to_target": getattr(answer, "num_trials_to_target", None),
                 "num_trials": len(standing.asked) - len(standing.missing),
                 "num_rounds": len(standing.rounds) - bool(standing.missing),
@@ -194,7 +270,8 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
                     _names(standing.group)
                     | {
                         "round": number,
-                        "value": setting[0],
+                        "value": None if isinstance(standing.group, BoxGroup) else setting[0],
+                        "setting": _text(standing.group.values(setting[0])),
                         "seed": setting[1],
                         "final_loss": point.final_loss if point is not None and is_there else None,
                         "initial_loss": point.initial_loss if point is not None and is_there else None,
@@ -205,8 +282,7 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
 
 
 def _names(group: Group) -> dict[str, str]:
-    trial = group.template
-    return {**{kind: trial.labels[kind] for kind in _NAMED}, "knobs": group.knobs}
+    return {**{kind: group.labels[kind] for kind in _NAMED}, "knobs": group.knobs}
 
 
 def _schema(columns: Mapping[str, str]) -> dict[str, Any]:

@@ -49,10 +49,10 @@ def read_subject(
 
     Of a box the loss alone counts. Raises UsageError if it holds no trial that ended.
     """
-    if stored.suite is not None and stored.suite.box is not None:
-        return read_box(stored.suite, store, loss=loss)
     if stored.suite is not None and stored.suite.search is not None:
         return _of_search(stored.suite, store)
+    if stored.suite is not None and stored.suite.box is not None:
+        return read_box(stored.suite, store, loss=loss)
     return read_grid(stored, store, score=score, loss=loss, published=published)
 
 
@@ -280,7 +280,7 @@ def _of_search(suite: Suite, store: Store) -> SearchSubject:
         title=suite.name,
         description=suite.description,
         facts=_facts(suite, f"{decisions.height - num_missing} of the {decisions.height} asked for are finished"),
-        question=f"{suite.search.name} search over {suite.search.knob}",
+        question=f"{suite.search.name} search over {standings[0].group.knob}",
         answers=answers(begun),
         trail=decisions,
         num_missing=num_missing,

@@ -1,4 +1,4 @@
-"""What an adaptive search is: pure decisions about one knob of one method, from what came back so far.
+"""What an adaptive search is: pure decisions about the knobs of one method, from what came back so far.
 
 A search never trains. `next` says which settings to train in the next round, `replay` finds where a search stands.
 """
@@ -8,21 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 from annotated_types import Ge, Gt
 
 if TYPE_CHECKING:
     from analysis.curves import LossGrid
 
+Value = TypeVar("Value")  # what a search moves: a number where that is one knob, a point of the unit cube of a box
 Setting = tuple[float, int]  # (value of the knob, seed): one trial
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class Point(Generic[Value]):
     """What came back for one setting. Losses in the unit of the workload's loss."""
 
-    value: float  # of the knob
+    value: Value
     seed: int
     final_loss: float  # +inf if diverged, NaN if the trial was lost
     initial_loss: float  # before any update; NaN if the trial was lost
@@ -33,10 +34,10 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class Ask(Generic[Value]):
     """One round: the settings to train next, distinct and never asked before, and why, in one sentence."""
 
-    settings: tuple[Setting, ...]
+    settings: tuple[tuple[Value, int], ...]
     why: str
 
 
@@ -53,41 +54,50 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """A search over one positive knob in [low, high]: subclass it, declare parameters as fields, override two methods.
+class Search(Generic[Value]):
+    """A search for one method: subclass it, declare parameters as fields, override two methods.
 
     Both take the points of all earlier rounds in any order, lost trials included, and are functions of them alone.
     Raises ValueError for parameters that do not fit together.
     """
 
-    low: Annotated[float, Gt(0)] = 1e-5
-    high: Annotated[float, Gt(0)] = 10.0
     budget: Annotated[int, Ge(1)] = 40  # most trials
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise ValueError(f"a search needs a budget of at least 1 trial, got {self.budget}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"a search needs one or more seeds that differ, got {self.seeds}")
+
+    def next(self, points: Sequence[Point[Value]]) -> Ask[Value] | None:
+        """The next round, or None when the search is done."""
+        raise NotImplementedError
+
+    def answer(self, points: Sequence[Point[Value]]) -> Answer:
+        """What the search found; asked before it is done, what it knows so far."""
+        raise NotImplementedError
+
+    def num_left(self, points: Sequence[Point[Value]]) -> int:
+        """Trials left of the budget."""
+        return self.budget - len(points)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnobSearch(Search[float]):
+    """A search over one positive knob in [low, high]."""
+
+    low: Annotated[float, Gt(0)] = 1e-5
+    high: Annotated[float, Gt(0)] = 10.0
     grid: tuple[float, ...] = ()  # the only values that may be asked; () is any value of three significant digits
 
     def __post_init__(self) -> None:
         if not 0 < self.low < self.high < math.inf:
             raise ValueError(f"a search needs 0 < low < high, got low {self.low} and high {self.high}")
-        if self.budget < 1:
-            raise ValueError(f"a search needs a budget of at least 1 trial, got {self.budget}")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"a search needs one or more seeds that differ, got {self.seeds}")
+        super().__post_init__()
         outside = [value for value in self.grid if not self.low <= value <= self.high]
         if outside or len(set(self.grid)) < len(self.grid):
             raise ValueError(f"grid must be values in [{self.low}, {self.high}] that differ, got {self.grid}")
-
-    def next(self, points: Sequence[Point]) -> Ask | None:
-        """The next round, or None when the search is done."""
-        raise NotImplementedError
-
-    def answer(self, points: Sequence[Point]) -> Answer:
-        """What the search found; asked before it is done, what it knows so far."""
-        raise NotImplementedError
-
-    def num_left(self, points: Sequence[Point]) -> int:
-        """Trials left of the budget."""
-        return self.budget - len(points)
 
     def allowed(self, value: float) -> float:
         """The value that may be asked nearest to this one on a log scale; the smaller one if two are."""
@@ -120,14 +130,16 @@ class Search:
         return tuple(dict.fromkeys(self.allowed(value) for value in spaced))
 
 
-def replay(search: Search, known: Mapping[Setting, Point]) -> tuple[list[Ask], list[Point], tuple[Setting, ...]]:
+def replay(
+    search: Search[Value], known: Mapping[tuple[Value, int], Point[Value]]
+) -> tuple[list[Ask[Value]], list[Point[Value]], tuple[tuple[Value, int], ...]]:
     """Runs a search from its start on known answers: its rounds, the points of the complete ones, what is missing.
 
     Stops at the first round that `known` does not answer in full: that round is the last of the rounds given, and its
     settings that are not known are missing. Nothing is missing if the search is done.
     """
-    rounds: list[Ask] = []
-    points: list[Point] = []
+    rounds: list[Ask[Value]] = []
+    points: list[Point[Value]] = []
     while (ask := search.next(points)) is not None:
         rounds.append(ask)
         missing = tuple(setting for setting in ask.settings if setting not in known)
@@ -137,12 +149,12 @@ def replay(search: Search, known: Mapping[Setting, Point]) -> tuple[list[Ask], l
     return rounds, points, ()
 
 
-def by_setting(points: Iterable[Point]) -> dict[Setting, Point]:
+def by_setting(points: Iterable[Point[Value]]) -> dict[tuple[Value, int], Point[Value]]:
     """The points under their settings, sorted: the order that they are looked at in."""
     return {(p.value, p.seed): p for p in sorted(points, key=lambda p: (p.value, p.seed))}
 
 
-def loss_grid(points: Sequence[Point]) -> LossGrid | None:
+def loss_grid(points: Sequence[Point[float]]) -> LossGrid | None:
     """The points that are not lost as the matrix that scores take; None if there is none."""
     import numpy as np
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt, Lt
 
-from bench.search.base import Answer, Ask, Point, Search, Setting, loss_grid, show
+from bench.search.base import Answer, Ask, KnobSearch, Point, Setting, loss_grid, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edge(Search):
+class Edge(KnobSearch):
     """The value of the knob above which half of the seeds are no longer stable, with a 95% interval.
 
     A seed is stable at a value if it did not diverge and its loss lies below the mean loss at init by half of what the

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt
 
-from bench.search.base import Answer, Ask, Point, Search, Setting, by_setting, show
+from bench.search.base import Answer, Ask, KnobSearch, Point, Setting, by_setting, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ _CAUTION = 2.576  # 99%, not 95%: the draws do not know what their model gets wr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sensitivity(Search):
+class Sensitivity(KnobSearch):
     """What analysis.scores.robustness.lr_sensitivity would be if every value of the grid were trained with every seed.
 
     `grid` is the dense grid that the score is the mean over; without one, `per_decade` values a decade of [low, high].

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 
-from bench.search.base import Answer, Ask, Point, Search, Setting, by_setting, loss_grid, replay, show
+from bench.search.base import Answer, Ask, KnobSearch, Point, Setting, by_setting, loss_grid, replay, show
 from bench.search.quiet import quiet_optuna
 
 
@@ -22,7 +22,7 @@ class TuneAnswer(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tune(Search):
+class Tune(KnobSearch):
     """The value of the knob with the least mean loss over seeds that a budget of trials finds, as a person would tune.
 
     A setting is one value; it counts as its mean loss over the seeds that it has, or the loss at init if one diverged

@@ -7,7 +7,7 @@ box:
   grad_clip: {log: [0.1, 10], off: 0.25}    # a quarter of the box without clipping
   optimizer: [adamw, lion]                  # values, each as likely
   beta2: {linear: [0.9, 0.999], when: {optimizer: [adamw]}}
-design: {name: qmc, num_points: 512}
+design: {name: qmc, num_points: 512}     # or search: {name: tune_box, budget: 240}
 """
 
 from __future__ import annotations
@@ -160,6 +160,11 @@ class Box(RootModel[dict[str, KnobRange]]):
     def names(self) -> tuple[str, ...]:
         """The knobs, in the order of the suite, which is that of the design's axes."""
         return tuple(self.root)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Of each knob that is a list the number of its values, else 0."""
+        return tuple(len(one.ends) if one.form == "values" else 0 for one in self.root.values())
 
     @property
     def num_settings(self) -> float:

@@ -34,11 +34,14 @@ def parameter_sweeps(suite: Suite, box: Box) -> tuple[Sweeps, list[Any]]:
 
 
 def box_problems(suite: Suite) -> list[Any]:
-    """The problems of a suite that has a box or a design."""
-    if suite.box is None or suite.design is None:
-        given, other = ("box", "design") if suite.design is None else ("design", "box")
-        return [problem(f"a suite with a {given} must have a {other}, too", loc=(given,), at_key=True)]
+    """The problems of a suite that has a box or a design, but for those of its search."""
     box, design = suite.box, suite.design
+    if box is None:
+        return [problem("a suite with a design must have a box, too", loc=("design",), at_key=True)]
+    if design is None and suite.search is None:
+        return [problem("a suite with a box must have a design, or a search, too", loc=("box",), at_key=True)]
+    if design is not None and suite.search is not None:
+        return [problem("a box has a design or a search; remove one of them", loc=("search",), at_key=True)]
     problems = [
         *(problem(f"a box has no {word}; remove one of them", loc=(word,), at_key=True) for word in _beside(suite)),
         *_fixed(suite, box),
@@ -47,14 +50,13 @@ def box_problems(suite: Suite) -> list[Any]:
     ]
     sweeps, unknown = parameter_sweeps(suite, box)
     problems += unknown
-    return problems or [*_of_parameters(suite, box, sweeps), *_of_size(suite, box, design, sweeps)]
+    sizes = _of_design(suite, box, design) if design is not None else ()
+    return problems or [*_of_parameters(suite, box, sweeps), *_of_packs(box, sweeps), *sizes]
 
 
 def _beside(suite: Suite) -> Iterator[str]:
     """What a suite with a box has no use for."""
     yield from (name for name in TWINNED if getattr(suite, name))
-    if suite.search is not None:
-        yield "search"
 
 
 def _fixed(suite: Suite, box: Box) -> Iterator[Any]:
@@ -155,8 +157,8 @@ def _at_ends(error: ValidationError, name: str, one: KnobRange, place: Loc | Non
             yield {"type": details["type"], "loc": loc, "input": details["input"], "ctx": context}
 
 
-def _of_size(suite: Suite, box: Box, design: Design, sweeps: Sweeps) -> Iterator[Any]:
-    """Too many trials, too many packs, or fewer settings than points."""
+def _of_packs(box: Box, sweeps: Sweeps) -> Iterator[Any]:
+    """Too many kinds of packs."""
     packs = {name: box.root[name].num_values for name in box.names if _makes_packs(box, sweeps, name)}
     combinations = math.prod(packs.values())
     if combinations > MAX_COMBINATIONS:
@@ -164,6 +166,10 @@ def _of_size(suite: Suite, box: Box, design: Design, sweeps: Sweeps) -> Iterator
         count = "a pack of each of its points" if combinations == math.inf else f"{combinations:,} kinds of packs"
         message = f"{' x '.join(packs)} make {count}; they must make at most {MAX_COMBINATIONS:,}: list values"
         yield problem(message, loc=("box", worst))
+
+
+def _of_design(suite: Suite, box: Box, design: Design) -> Iterator[Any]:
+    """Too many trials, or fewer settings than points."""
     num_points = design.num_points
     if box.num_settings < num_points:
         message = f"num_points must be at most the {box.num_settings:,} settings of the box, got {num_points}"
@@ -172,6 +178,14 @@ def _of_size(suite: Suite, box: Box, design: Design, sweeps: Sweeps) -> Iterator
     if num_trials > MAX_TRIALS:
         message = f"{num_points:,} points x {num_trials // num_points:,} entries and seeds = {num_trials:,} trials"
         yield problem(f"{message}; a suite must have at most {MAX_TRIALS:,}", loc=("design", "num_points"))
+
+
+def budgets_too_large(suite: Suite) -> Iterator[Any]:
+    """More than MAX_TRIALS trials of all searches over the box."""
+    if suite.most_trials > MAX_TRIALS:
+        budget = suite.searcher.budget
+        message = f"{budget:,} trials x {suite.most_trials // budget:,} searches = {suite.most_trials:,} trials"
+        yield problem(f"{message}; a suite must have at most {MAX_TRIALS:,}", loc=("search", "budget"))
 
 
 def _makes_packs(box: Box, sweeps: Sweeps, name: str) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.entry import load_class
 from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
+from bench.search.tune_box import BoxSearch
 from bench.suite.box import Box, Design
 from bench.suite.kinds import KINDS, TWINNED
 from bench.suite.sweeps import Sweeps, variant
@@ -42,6 +43,17 @@ class BoxTrial:
     trial: Trial
 
 
+def points_of(suite: Suite) -> tuple[BoxPoint, ...]:
+    """The points of the suite's design, or of the first round of its search; none of a suite without a box."""
+    if suite.box is None:
+        return ()
+    if suite.design is None:
+        search = suite.searcher
+        assert isinstance(search, BoxSearch), "what is no design of a box is a search over it"
+        return searched_points(suite.box, search.first_settings)
+    return box_points(suite.box, suite.design)
+
+
 def box_points(box: Box, design: Design) -> tuple[BoxPoint, ...]:
     """The points of a box, in the order of its design."""
     return tuple(
@@ -50,14 +62,67 @@ def box_points(box: Box, design: Design) -> tuple[BoxPoint, ...]:
     )
 
 
+def searched_points(box: Box, settings: Sequence[tuple[float, ...]]) -> tuple[BoxPoint, ...]:
+    """Settings that a search asks for, as points of one replicate."""
+    return tuple(
+        BoxPoint(number=number, replicate=0, unit=unit, values=box.values_at(unit))
+        for number, unit in enumerate(settings)
+    )
+
+
 def crossed_kinds(box: Box) -> list[str]:
     """The kinds of which every entry is trained at every point."""
     return [kind for kind, one in KINDS.items() if one.word not in box.names and kind not in TWINNED]
 
 
+def num_compared(suite: Suite, box: Box) -> int:
+    """How many combinations of entries are trained at every point."""
+    return math.prod(len(suite.entries[kind]) for kind in crossed_kinds(box))
+
+
 def num_box_trials(suite: Suite, box: Box, design: Design) -> int:
     """Points times seeds times the entries that are trained at each."""
-    return design.num_points * len(suite.seeds) * math.prod(len(suite.entries[kind]) for kind in crossed_kinds(box))
+    return design.num_points * len(suite.seeds) * num_compared(suite, box)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compared:
+    """A combination of entries that is trained at points of a box.
+
+    entries: by kind, those that the box does not draw. chosen: an entry with the values of a point that are its
+    parameters.
+    """
+
+    suite: Suite
+    box: Box
+    entries: Mapping[str, Choice]
+    chosen: Callable[[str, Choice, tuple[tuple[str, Any], ...]], Choice]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the entries, by the word of their kind."""
+        return {KINDS[kind].word: entry.label for kind, entry in self.entries.items()}
+
+    def trial(self, values: Mapping[str, Any], seed: int) -> Trial:
+        """The trial at a point. Raises ValidationError where an entry refuses it."""
+        drawn = [kind for kind in DRAWN_KINDS if KINDS[kind].word in self.box.names]
+        of_kind = {**self.entries, **{kind: self._drawn(kind, values) for kind in drawn}}
+        given = tuple(sorted((name, value) for name, value in values.items() if value is not None))
+        choices = {KINDS[kind].word: self.chosen(kind, entry, given) for kind, entry in of_kind.items()}
+        knobs = lane_knobs(self.suite, values, of_kind["optimizers"])
+        return Trial(**choices, knobs=knobs, seed=seed, **self.suite.traced)
+
+    def _drawn(self, kind: str, values: Mapping[str, Any]) -> Choice:
+        """The entry of a kind that the box draws."""
+        label = values[KINDS[kind].word]
+        return next(entry for entry in self.suite.entries[kind] if label in (entry.label, entry.name))
+
+
+def compared(suite: Suite, box: Box, sweeps: Sweeps) -> Iterator[Compared]:
+    """Every combination of entries. `sweeps`: which knobs of the box are parameters of which kind of entry."""
+    kinds, chosen = crossed_kinds(box), functools.cache(functools.partial(_chosen, sweeps))
+    for entries in itertools.product(*(suite.entries[kind] for kind in kinds)):
+        yield Compared(suite=suite, box=box, entries=dict(zip(kinds, entries, strict=True)), chosen=chosen)
 
 
 def box_trials(suite: Suite, box: Box, points: Sequence[BoxPoint], sweeps: Sweeps) -> Iterator[BoxTrial]:
@@ -66,19 +131,16 @@ def box_trials(suite: Suite, box: Box, points: Sequence[BoxPoint], sweeps: Sweep
     `sweeps`: which knobs of the box are parameters of which kind of entry. Raises ValidationError where an entry
     refuses a point.
     """
-    drawn, compared = [kind for kind in DRAWN_KINDS if KINDS[kind].word in box.names], crossed_kinds(box)
-    chosen = functools.cache(functools.partial(_chosen, sweeps))
-    for entries in itertools.product(*(suite.entries[kind] for kind in compared)):
-        labels = {KINDS[kind].word: entry.label for kind, entry in zip(compared, entries, strict=True)}
+    for one in compared(suite, box, sweeps):
+        labels = one.labels
         for point in points:
-            of_kind = dict(zip(compared, entries, strict=True))
-            of_kind |= {kind: _entry(suite.entries[kind], point.values[KINDS[kind].word]) for kind in drawn}
-            given = tuple(sorted((name, value) for name, value in point.values.items() if value is not None))
-            choices = {KINDS[kind].word: chosen(kind, entry, given) for kind, entry in of_kind.items()}
-            knobs = lane_knobs(suite, point.values, of_kind["optimizers"])
             for seed in suite.seeds:
-                trial = Trial(**choices, knobs=knobs, seed=seed, **suite.traced)
-                yield BoxTrial(point=point.number, labels=labels, trial=trial)
+                yield BoxTrial(point=point.number, labels=labels, trial=one.trial(point.values, seed))
+
+
+def drawn_labels(suite: Suite) -> dict[str, str]:
+    """By the word of each kind that a box may choose of, the names of all that there are."""
+    return {KINDS[kind].word: " or ".join(one.label for one in getattr(suite, kind)) for kind in DRAWN_KINDS}
 
 
 def lane_knobs(suite: Suite, values: Mapping[str, Any], optimizer: Choice) -> Knobs:
@@ -91,10 +153,6 @@ def lane_knobs(suite: Suite, values: Mapping[str, Any], optimizer: Choice) -> Kn
     fixed = {name: ends[0] for name in KNOB_NAMES if (ends := getattr(suite.knobs, name))}
     acting = {name: value for name in KNOB_NAMES if (value := values.get(name)) is not None}
     return Knobs(**{name: value for name, value in (fixed | acting).items() if name == "lr" or name not in idle})
-
-
-def _entry(entries: tuple[Choice, ...], label: str) -> Choice:
-    return next(entry for entry in entries if label in (entry.label, entry.name))
 
 
 def _chosen(sweeps: Sweeps, kind: str, entry: Choice, given: tuple[tuple[str, Any], ...]) -> Choice:

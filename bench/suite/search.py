@@ -1,29 +1,39 @@
 """The adaptive search that a suite asks for instead of its whole grid: `search: edge`, or a mapping with parameters.
 
-The values of the searched knob say its range, and which values there are where the search keeps to the grid.
+The values of the searched knob say its range, and which values there are where the search keeps to the grid. A search
+over a box takes all knobs of it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Gt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
-from bench.entry import build
+from bench.entry import build, load_class
 from bench.search import SEARCHES
+from bench.search.tune_box import BoxSearch, TuneBox
 from bench.suite.entry import resolve
 from bench.suite.errors import problem, reject, relocated, show, suggest
 from bench.suite.kinds import Kind
 
 if TYPE_CHECKING:
-    from bench.search.base import Search
+    from bench.search.base import KnobSearch
+    from bench.search.samplers import Space
 
 KIND = Kind(word="search", entries=SEARCHES, base="bench.search.base:Search")
 KNOBS = ("lr", "weight_decay", "grad_clip", "init_scale")  # positive numbers of which any fraction is a value
-FROM_SUITE = {"low": "the knob's values", "high": "the knob's values", "grid": "on_grid", "seeds": "the suite's seeds"}
+FROM_SUITE = {
+    "low": "the knob's values",
+    "high": "the knob's values",
+    "grid": "on_grid",
+    "seeds": "the suite's seeds",
+    "space": "the suite's box",
+}
 
 
 class SearchPlan(BaseModel):
@@ -31,7 +41,7 @@ class SearchPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
-    name: str = Field(description="edge, sensitivity or tune")
+    name: str = Field(description="edge, sensitivity or tune; over a box tune_box")
     knob: str = Field("lr", description=f"what is searched: {', '.join(KNOBS)}")
     on_grid: bool = Field(False, description="ask for the listed values only; sensitivity always does")
     gpu_minutes: Annotated[float, Gt(0)] | None = Field(
@@ -46,36 +56,83 @@ class SearchPlan(BaseModel):
     @model_serializer
     def _write(self) -> dict[str, Any]:
         minutes = {} if self.gpu_minutes is None else {"gpu_minutes": self.gpu_minutes}
-        return {"name": self.name, "knob": self.knob, "on_grid": self.on_grid, **minutes, **self.params}
+        knob = {} if self.is_of_box else {"knob": self.knob, "on_grid": self.on_grid}
+        return {"name": self.name, **knob, **minutes, **self.params}
+
+    @property
+    def is_of_box(self) -> bool:
+        """Whether it moves all knobs of a box, not one knob."""
+        return self.name in SEARCHES and issubclass(load_class(SEARCHES[self.name]), BoxSearch)
 
     @property
     def params(self) -> dict[str, Any]:
         """What the suite says of the search's own parameters."""
         return dict(self.__pydantic_extra__ or {})
 
-    def build(self, values: Sequence[float], seeds: Sequence[int]) -> Search:
+    def build(self, values: Sequence[float], seeds: Sequence[int]) -> KnobSearch:
         """The search over a knob of these values. Raises ValidationError with the problems of the plan."""
-        problems = []
+        problems = self._from_suite()
+        if self.is_of_box:
+            problems.append(problem(f"{self.name} is over a box, which this suite lacks", loc=("name",)))
         if self.knob not in KNOBS:
             hint = suggest(self.knob, KNOBS, existing="knobs that can be searched")
             problems.append(problem(f"knob {show(self.knob)} can't be searched; {hint}", loc=("knob",)))
-        for name, source in FROM_SUITE.items():
-            if name in self.params:
-                problems.append(problem(f"{name} comes from {source}; remove it", loc=(name,), at_key=True))
         if problems:
             reject(*problems)
         low, high = min(values), max(values)
         if not 0 < low < high < float("inf"):
             reject(problem(f"a search needs two or more values of {self.knob}, its range, all above 0", loc=("knob",)))
         is_on_grid = self.on_grid or self.name == "sensitivity"
-        given = build(SEARCHES, resolve(KIND, {"name": self.name, **self.params}, allow_code=False))
         grid = tuple(sorted(values)) if is_on_grid else ()
-        return dataclasses.replace(given, low=low, high=high, seeds=tuple(seeds), grid=grid)
+        return dataclasses.replace(self._given(), low=low, high=high, seeds=tuple(seeds), grid=grid)
+
+    def build_over(self, box: Space, seeds: Sequence[int]) -> TuneBox:
+        """The search over a box. Raises ValidationError as `build`."""
+        problems = self._from_suite()
+        for name in ("knob", "on_grid"):
+            if name in self.model_fields_set:
+                problems.append(problem(f"all knobs of the box are searched; remove {name}", loc=(name,), at_key=True))
+        given = self._given()
+        if not isinstance(given, TuneBox):
+            problems.append(problem(f"{self.name} moves one knob; required tune_box beside a box", loc=("name",)))
+        if problems:
+            reject(*problems)
+        found = dataclasses.replace(given, space=box, seeds=tuple(seeds))
+        least = min(found.startup, box.num_settings) * len(seeds)
+        loc = ("budget",) if "budget" in self.params else ("name",)
+        if found.budget < least:
+            design = f"{found.startup} settings x {len(seeds)} seeds = {found.startup * len(seeds)} trials"
+            reject(problem(f"budget must be at least the first round of {design}, got {found.budget}", loc=loc))
+        return found
+
+    def _from_suite(self) -> list[Any]:
+        """The problems of parameters that the suite gives elsewhere."""
+        return [
+            problem(f"{name} comes from {source}; remove it", loc=(name,), at_key=True)
+            for name, source in FROM_SUITE.items()
+            if name in self.params
+        ]
+
+    def _given(self) -> Any:
+        """The search with the parameters that the plan names."""
+        return build(SEARCHES, resolve(KIND, {"name": self.name, **self.params}, allow_code=False))
 
 
-def build_search(plan: SearchPlan, values: Sequence[float], seeds: Sequence[int]) -> Search:
+def build_search(plan: SearchPlan, values: Sequence[float], seeds: Sequence[int]) -> KnobSearch:
     """`SearchPlan.build`, its problems placed under `search`."""
-    try:
+    with _placed():
         return plan.build(values, seeds)
+
+
+def build_box_search(plan: SearchPlan, box: Space, seeds: Sequence[int]) -> TuneBox:
+    """`SearchPlan.build_over`, its problems placed under `search`."""
+    with _placed():
+        return plan.build_over(box, seeds)
+
+
+@contextlib.contextmanager
+def _placed() -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
         reject(*(relocated(details, "search") for details in error.errors(include_url=False)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -33,10 +32,9 @@ from pydantic import (
 from bench.errors import UsageError
 from bench.probes import DEFAULT_PROBES
 from bench.suite.box import Box, Design
-from bench.suite.box_checks import box_problems, parameter_sweeps
-from bench.suite.box_points import BoxPoint, BoxTrial, box_points, box_trials, num_box_trials
+from bench.suite.box_checks import box_problems, budgets_too_large, parameter_sweeps
+from bench.suite.box_points import BoxPoint, BoxTrial, box_trials, points_of
 from bench.suite.contradictions import (
-    axes,
     idle_knobs,
     interventions_without_effect,
     probes_of_one_quantity,
@@ -50,7 +48,8 @@ from bench.suite.file import Document, Loc, parse_document, read_document
 from bench.suite.kinds import ENTRY_FIELDS, KINDS, TWINNED
 from bench.suite.knobs import STRICT, FixedKnobs, KnobGrid, LogGrid, distinct
 from bench.suite.labels import LabelsBySuiteName, label_problems
-from bench.suite.search import SearchPlan, build_search
+from bench.suite.search import SearchPlan, build_box_search, build_search
+from bench.suite.size import most_trials, num_trials
 from bench.suite.sweeps import Sweeps, assign
 from bench.trial import BLOWN_UP_MARGIN, KNOB_NAMES, Choice, Knobs, Trial
 
@@ -91,7 +90,8 @@ class Suite(BaseModel):
         tuple[Annotated[int, Ge(0), Lt(2**32)], ...], BeforeValidator(seeds_of), AfterValidator(distinct)
     ] = Field(min_length=1, description="a count (5 means 0 to 4) or a list of distinct whole numbers")
     search: SearchPlan | None = Field(
-        None, description="grid (all of it), or adaptive search: edge, sensitivity, tune, or a mapping with one"
+        None,
+        description="grid (all of it), or adaptive search: edge, sensitivity, tune, of a box tune_box, or a mapping",
     )
     probe_every: int = Field(ge=1, description="steps from one measurement of attention to the next")
     probes: Entries = Field(
@@ -134,21 +134,13 @@ class Suite(BaseModel):
 
     @property
     def num_trials(self) -> int:
-        """Length of `expand()`; of a box, points of which only chance can make equal count each."""
-        if self.box is not None and self.design is not None:
-            is_finite = self.box.num_settings < math.inf
-            return len(self.expand()) if is_finite else num_box_trials(self, self.box, self.design)
-        entries = [sum(self._sweeps.num_variants(kind, choice) for choice in getattr(self, kind)) for kind in KINDS]
-        with_twins = [number + (kind in TWINNED) or 1 for kind, number in zip(KINDS, entries, strict=True)]
-        return math.prod(with_twins) * math.prod(axes(self).values())
+        """Trials of the grid or design, as bench.suite.size counts them; of a box that is searched `most_trials`."""
+        return num_trials(self, self._sweeps)
 
     @property
     def most_trials(self) -> int:
         """What is trained at most: the grid, or the budgets of all searches."""
-        if self.search is None:
-            return self.num_trials
-        searched = len(getattr(self.knobs, self.search.knob)) * len(self.seeds)
-        return self.num_trials // searched * self.searcher.budget
+        return most_trials(self, self._sweeps)
 
     @property
     def entries(self) -> dict[str, tuple[Choice, ...]]:
@@ -204,8 +196,8 @@ class Suite(BaseModel):
 
     @cached_property
     def box_points(self) -> tuple[BoxPoint, ...]:
-        """The points of the box, in the order of the design; none of a suite without a box."""
-        return () if self.box is None or self.design is None else box_points(self.box, self.design)
+        """The points of the box in the order of its design, those of a search's first round; none without a box."""
+        return points_of(self)
 
     @cached_property
     def box_trials(self) -> tuple[BoxTrial, ...]:
@@ -265,7 +257,12 @@ class Suite(BaseModel):
             reject(*problems)
         if self.search is not None:
             values = getattr(self.knobs, self.search.knob, ())
-            self._search = build_search(self.search, values or (0.0,), self.seeds)
+            if self.box is None:
+                self._search = build_search(self.search, values or (0.0,), self.seeds)
+            else:
+                self._search = build_box_search(self.search, self.box, self.seeds)
+                if problems := [*budgets_too_large(self)]:
+                    reject(*problems)
         return self
 
     @model_validator(mode="wrap")

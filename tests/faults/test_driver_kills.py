@@ -34,6 +34,17 @@ seeds: 3
 probe_every: 20
 """
 
+SEARCH_OF_BOX = """
+name: killed
+workloads: [{name: in_context_regression, num_steps: 200, final_loss_steps: 20, batch_size: 4, depth: 2, num_pairs: 8}]
+methods: [softmax, relu_kernel]
+optimizers: [sgd]
+box: {lr: {log: [1e-3, 10]}, warmup_steps: {int: [0, 100]}, grad_clip: {log: [0.1, 10], off: 0.25}}
+search: {name: tune_box, budget: 40, startup: 8, batch: 4}
+seeds: 2
+probe_every: 20
+"""
+
 
 def start(folder: Path, store: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "bench.cli", "run", "killed.yaml", "--store", store, "--max-lanes", "4"]
@@ -104,8 +115,9 @@ def test_driver_killed_at_random_moments_loses_and_repeats_nothing(tmp_path, num
 
 
 @pytest.mark.slow
-def test_a_search_killed_at_random_moments_asks_and_answers_as_if_undisturbed(tmp_path):
-    (tmp_path / "killed.yaml").write_text(SEARCH)
+@pytest.mark.parametrize("suite", [SEARCH, SEARCH_OF_BOX], ids=["edge", "tune_box"])
+def test_a_search_killed_at_random_moments_asks_and_answers_as_if_undisturbed(tmp_path, suite):
+    (tmp_path / "killed.yaml").write_text(suite)
     finish(tmp_path, "undisturbed")
     kill_and_finish(tmp_path, 3, seconds=(10.0, 25.0))
     expected, found = results(tmp_path, "undisturbed"), results(tmp_path, "disturbed")

@@ -28,20 +28,21 @@ def answer(method: str, value: float, low: float, high: float, **other: object) 
     return {
         "workload": "w", "method": method, "optimizer": "sgd", "search": "edge", "knob": "lr", "value": value,
         "ci_low": low, "ci_high": high, "unit": "value of the knob", "best_value": None, "num_trials_to_target": None,
+        "best_setting": None,
         "num_trials": 3, "num_rounds": 2, "flags": "", "knobs": "", "note": "the budget of 3 trials is spent", **other,
     }  # fmt: skip
 
 
 def frame_of(*rows: dict[str, object]) -> pl.DataFrame:
-    types = {"best_value": pl.Float64, "num_trials_to_target": pl.Int64, "num_trials": pl.Int64, "num_rounds": pl.Int64}
-    numbers = dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64)
-    return pl.DataFrame(list(rows), schema_overrides={**types, **numbers})
+    counts = dict.fromkeys(("num_trials_to_target", "num_trials", "num_rounds"), pl.Int64)
+    numbers = dict.fromkeys(("value", "ci_low", "ci_high", "best_value"), pl.Float64)
+    return pl.DataFrame(list(rows), schema_overrides={"best_setting": pl.String, **counts, **numbers})
 
 
 def trail(*methods: str) -> pl.DataFrame:
     rows = [
         {"workload": "w", "method": method, "optimizer": "sgd", "knobs": "", "round": number, "value": value,
-         "seed": seed, "final_loss": final, "initial_loss": 3.0, "why": why}
+         "setting": f"lr={value}", "seed": seed, "final_loss": final, "initial_loss": 3.0, "why": why}
         for method in methods
         for number, value, seed, final, why in (
             (1, 0.01, 0, 5.0, "one value a decade"), (1, 1.0, 0, INF, "one value a decade"), (2, 0.1, 1, None, "halve"),
@@ -107,6 +108,20 @@ def test_rounds_say_what_was_asked_why_and_what_came():
         ("1", "one value a decade", "0.01 (seed 0): 5; 1 (seed 0): diverged"),
         ("2", "halve", "0.1 (seed 1): no result"),
     ]
+
+
+def test_a_search_over_a_box_has_settings_instead_of_values():
+    box = trail("a").with_columns(value=pl.lit(None, dtype=pl.Float64), setting=pl.lit("lr=0.1, warmup_steps=3"))
+    box = box.with_columns(setting=pl.when(pl.col("round") == 2).then(pl.lit("lr=1")).otherwise("setting"))
+    found = answer("a", 0.5, 0.3, 0.9, search="tune_box", knob="lr, warmup_steps", best_setting="lr=1")
+    (chapter,) = search_chapters(frame_of(found), box)
+    assert chapter.answer.startswith("Answer: least loss 0.50 (95% interval [0.30, 0.90]), at lr=1, from 3 trials")
+    assert chapter.rounds.texts == (
+        ("1", "one value a decade", "lr=0.1, warmup_steps=3: 5, diverged"),
+        ("2", "halve", "lr=1: no result"),
+    )
+    assert chapter.drawn.summary.rows() == [(1, 1, "lr=0.1, warmup_steps=3", 3.0, 3.0, 1), (2, 2, "lr=1", None, 3.0, 0)]
+    assert chapter.drawn.draw().to_dict()["layer"]
 
 
 def test_losses_drawn_are_clipped_at_the_loss_at_init():

@@ -173,6 +173,8 @@ def test_optuna_opens_the_studies_and_making_them_anew_changes_nothing(folder):
         (("box", "softmax", "--knobs", "lr,depth"), "--knobs 'depth': required some of lr, warmup_steps"),
         (("box", "softmax", "--points", "60"), "must be a multiple of num_replicates (8), got 60"),
         (("box", "softmx"), "did you mean 'softmax'?"),
+        (("tune", "softmax", "--knobs", "lr,grad_clip", "--budget", "79"), "first round of 16 settings x 5 seeds = 80"),
+        (("tune", "softmax", "--sampler", "gp"), "--sampler is for several knobs"),
         (("effects", "tiny_box.yaml"), "has no interventions"),
         (("export", "tiny_box.yaml", "--bundle", "new", "--compare", "paper"), "draws a box, whose bundle takes no"),
     ],

@@ -188,3 +188,47 @@ def test_a_budget_can_be_changed_and_only_for_a_search():
     assert suite().with_budget(12).most_trials == 2 * 12
     with pytest.raises(UsageError, match="trains its whole grid"):
         suite(None).with_budget(12)
+
+
+def box_suite() -> Suite:
+    return Suite(
+        name="s",
+        workloads=[{"name": "in_context_regression", "num_steps": 20}],
+        methods=list(EDGES),
+        optimizers=["adamw", "lion"],
+        box={
+            "lr": {"log": [1e-4, 10.0]},
+            "weight_decay": {"log": [1e-5, 1.0], "zero": 0.1},
+            "optimizer": ["adamw", "lion"],
+            "beta2": {"linear": [0.9, 0.999], "when": {"optimizer": ["adamw"]}},
+        },
+        search={"name": "tune_box", "budget": 32, "startup": 8, "batch": 4},
+        seeds=2,
+        probe_every=5,
+    )
+
+
+def test_a_box_that_is_searched_names_its_settings_and_drawn_entries():
+    searched = box_suite()
+    rows = run(searched, {})
+    standings = [stand(group, rows) for group in groups(searched)]
+    table, decisions = answers(standings), trail(standings, rows)
+    assert set(table["method"]) == set(EDGES)
+    assert table["knob"].unique().to_list() == ["lr, weight_decay, optimizer, beta2"]
+    assert table["optimizer"].unique().to_list() == ["adamw or lion"]
+    assert table.select("search", "num_trials", "flags", "best_value").unique().rows() == [("tune_box", 32, "", None)]
+    assert table["best_setting"].str.contains(r"^lr=.*, weight_decay=.*, optimizer=(adamw, beta2=.*|lion)$").all()
+    assert decisions.height == len(rows) == 64
+    assert decisions["value"].null_count() == 64
+    assert decisions.group_by("method", "setting").len()["len"].to_list() == [2] * 32
+
+
+def test_a_search_over_a_box_that_was_killed_asks_and_ends_the_same():
+    """Killed after ten numbers of trials, within rounds and between them."""
+    searched = box_suite()
+    whole = run(searched, {})
+    expected = answers([stand(group, whole) for group in groups(searched)])
+    for kill_after in (0, 5, 16, 31, 32, 33, 40, 47, 48, 63):
+        again = run(searched, run(searched, {}, kill_after=kill_after))
+        assert again.keys() == whole.keys()
+        assert answers([stand(group, again) for group in groups(searched)]).equals(expected)

@@ -1,0 +1,54 @@
+"""What a search over a box asked for: its rounds as a table, and the figure of the losses. Writes nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import polars as pl
+
+from analysis.figures.of_a_suite import Drawn
+from analysis.figures.search import DIVERGED, NO_RESULT, settings_chart
+from analysis.tables.table import Column, Table
+
+_NOTE = "Shaded: every other round; ×: a seed diverged; line: the least so far"
+
+
+def asked_settings(trail: pl.DataFrame) -> pl.DataFrame:
+    """SETTING_COLUMNS of analysis.figures.search, from the trail of one search over a box."""
+    clipped = pl.when(pl.col("final_loss").is_not_null()).then(pl.min_horizontal("final_loss", "initial_loss"))
+    return (
+        trail.group_by("round", "setting", maintain_order=True)
+        .agg(loss=clipped.mean(), num_diverged=pl.col("final_loss").is_infinite().sum().cast(pl.Int64))
+        .with_row_index("trial", 1)
+        .select(
+            pl.col("trial").cast(pl.Int64),
+            *("round", "setting", "loss"),
+            least=pl.col("loss").cum_min().forward_fill(),
+            num_diverged="num_diverged",
+        )
+    )
+
+
+def box_rounds(trail: pl.DataFrame) -> Table:
+    """A row a round: why it was asked for, and every setting with its final losses in the order of the seeds."""
+    rows = []
+    for asked in trail.partition_by("round", maintain_order=True):
+        parts = asked.partition_by("setting", maintain_order=True)
+        came = "; ".join(f"{part['setting'][0]}: {', '.join(map(_ended, part['final_loss']))}" for part in parts)
+        rows.append((str(asked["round"][0]), asked["why"][0], came))
+    seeds = ", ".join(map(str, trail["seed"].unique().sort()))
+    titles = tuple(Column(title=title, is_name=True) for title in ("Round", "Why", f"Setting: loss of seeds {seeds}"))
+    return Table(heading="Rounds", columns=titles, rows=tuple(rows), kind="rounds")
+
+
+def box_drawn(trail: pl.DataFrame, place: str) -> Drawn:
+    """The figure of a search over a box."""
+    title, asked = "Settings that the search asked for", asked_settings(trail)
+    draw = partial(settings_chart, asked, title=title, subtitle=f"{place}\n{_NOTE}")
+    return Drawn(kind="asked", title=title, place=place, draw=draw, summary=asked)
+
+
+def _ended(loss: float | None) -> str:
+    if loss is None:
+        return NO_RESULT
+    return DIVERGED if loss == float("inf") else f"{loss:.4g}"
