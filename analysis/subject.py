@@ -15,6 +15,7 @@ from analysis.blown_up import with_margin
 from analysis.curves import ENTRY, with_knobs
 from analysis.labels import NO_LABELS, Labels
 from analysis.losses import choose_loss
+from analysis.scores.aborts import aborts
 from analysis.scores.box.board import ScoredBox, box_board, score_box
 from analysis.scores.box.importance import Evaluator, importances
 from analysis.scores.box.knobs import BoxKnob
@@ -185,6 +186,11 @@ class Subject(_Run):
             return pl.DataFrame(schema=WARNING_COLUMNS)
         records, known = detector_records(self.trace_lots(runs["trial_id"].to_list(), WATCHED_QUANTITIES), runs)
         return warning_board(known, records)
+
+    @cached_property
+    def aborts(self) -> pl.DataFrame:
+        """ABORT_COLUMNS of the trials without interventions; no row where the last run aborted none."""
+        return aborts(self.results, self.plain_manifest.get("abort_on_warning"))
 
     def traces(self, trial_ids: Collection[str], quantities: Collection[str] | None = None) -> pl.DataFrame:
         """trial_id and TRACE_COLUMNS of these trials; no rows of one that left no trace."""

@@ -34,13 +34,17 @@ _IMPORT_MARK = "imported from "  # no method of ours or of a user's own code has
 
 
 class Outcome(enum.StrEnum):
-    """How a trial ended. `completed` and `diverged` are results; the others are lost and run again on resume."""
+    """How a trial ended. `completed` and `diverged` are results; the others are lost and run again on resume.
+
+    aborted: frozen at the alarm of a detector, which its run asked for; such a run asks for no trial that one aborted.
+    """
 
     COMPLETED = "completed"
     DIVERGED = "diverged"
     CRASHED = "crashed"
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
+    ABORTED = "aborted"
 
     @property
     def is_result(self) -> bool:
@@ -190,6 +194,7 @@ class Result:
     initial_loss: float | None
     final_loss: float | None  # +inf if diverged, None if lost
     diverged_step: int | None = None
+    aborted_step: int | None = None  # the last step that was made
     held_out: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     wall_s: float
     message: str = ""  # why a trial was lost
@@ -206,6 +211,8 @@ class Result:
         plain["outcome"] = self.outcome.value
         plain["failures"] = list(self.failures)
         plain |= plain.pop("held_out")
+        if self.aborted_step is None:  # as programs wrote it that aborted none, so that it is held as the same result
+            del plain["aborted_step"]
         for name in LOSSES:
             plain[name] = None if plain[name] is None else _plain_float(plain[name])
         return plain
@@ -234,6 +241,7 @@ class Result:
             "num_steps": trial.num_steps,
             "outcome": self.outcome.value,
             "diverged_step": self.diverged_step,
+            "aborted_step": self.aborted_step,
             "initial_loss": self.initial_loss,
             "final_loss": self.final_loss,
             **self.held_out,
@@ -251,6 +259,7 @@ RESULT_COLUMNS: dict[str, str] = {
     "num_steps": "Int64",
     "outcome": "String",  # a value of Outcome
     "diverged_step": "Int64",  # null unless diverged
+    "aborted_step": "Int64",  # null unless aborted
     "initial_loss": "Float64",  # loss at step 0, before any update
     "final_loss": "Float64",  # mean over the workload's last `final_loss_steps` losses; +inf if diverged, null if lost
     **dict.fromkeys(HELD_OUT_COLUMNS, "Float64"),  # null where the workload does not measure it

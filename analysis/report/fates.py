@@ -15,6 +15,7 @@ _IN_WORDS = {
     Outcome.CRASHED.value: "crashed",
     Outcome.OUT_OF_MEMORY.value: "ran out of memory",
     Outcome.TIMED_OUT.value: "timed out",
+    Outcome.ABORTED.value: "aborted on a warning",
 }
 
 

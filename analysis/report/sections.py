@@ -23,6 +23,7 @@ from analysis.scores.knobs import KNOB_SCORES, knob_sensitivity, lr_transfer
 from analysis.scores.lr_shift import lr_shift
 from analysis.scores.separation import seeds_to_separate
 from analysis.subject import Subject
+from analysis.tables.aborts import abort_group
 from analysis.tables.costs import cost_group
 from analysis.tables.early_warning import warning_group
 from analysis.tables.effects import effect_group
@@ -48,6 +49,7 @@ def report_sections(subject: Subject) -> list[Section]:
         _effects(subject.effects, subject.paired),
         _theory(subject.theory),
         _early_warning(subject.early_warning),
+        _aborts(subject.aborts),
         _costs(board),
         _knobs(subject.scored, loss),
         _optimizers(board.filter(control_of=""), loss, subject.labels),
@@ -89,6 +91,11 @@ def _theory(found: pl.DataFrame) -> Section:
 def _early_warning(found: pl.DataFrame) -> Section:
     """How well detectors warn of divergence and blow-up."""
     return Section(title="Early warning", groups=(warning_group(found),), data={"warnings.csv": found})
+
+
+def _aborts(found: pl.DataFrame) -> Section:
+    """What aborting runs on a warning saved and lost."""
+    return Section(title="Aborted on a warning", groups=(abort_group(found),), data={"aborts.csv": found})
 
 
 def _costs(board: pl.DataFrame) -> Section:

@@ -63,11 +63,13 @@ def _is_last_before_onset() -> pl.Expr:
 class Detector:
     """What is watched: a traced quantity, over layers its largest or least, and when its statistic alarms.
 
-    statistic: an expression over one run's rows by step, with the columns step, value, lr, num_steps, onset.
+    statistic: an expression over one run's rows by step, with the columns step, value, lr, num_steps, onset (the last
+    three of none but baselines).
     """
 
     title: str
     quantity: str
+    is_baseline: bool = False  # something to beat: of no use to whoever would abort a run
     alarms_when: Literal["high", "low"] = "high"
     over_layers: Literal["largest", "least"] = "largest"
     statistic: Callable[[], pl.Expr] = _value
@@ -91,13 +93,16 @@ DETECTORS: dict[str, Detector] = {
     "moment_ratio": Detector(title="RMS of g / sqrt(v)", quantity="moment_ratio_rms"),
     "gradient_kurtosis": Detector(title="Kurtosis of gradients", quantity="gradient_kurtosis"),
     "loss": Detector(title="Loss alone, above its median", quantity="loss", statistic=_above_median),
-    "lr": Detector(title="lr alone", quantity="loss", statistic=lambda: pl.col("lr")),
+    "lr": Detector(title="lr alone", quantity="loss", is_baseline=True, statistic=lambda: pl.col("lr")),
     "step": Detector(
         title="Step alone, % of the run",
         quantity="loss",
+        is_baseline=True,
         statistic=lambda: (100 * pl.col("step") / pl.col("num_steps")).floor(),
     ),
-    "hindsight": Detector(title="Hindsight of one step", quantity="loss", statistic=_is_last_before_onset),
+    "hindsight": Detector(
+        title="Hindsight of one step", quantity="loss", is_baseline=True, statistic=_is_last_before_onset
+    ),
 }
 QUANTITIES: tuple[str, ...] = tuple(dict.fromkeys(("loss", *(one.quantity for one in DETECTORS.values()))))
 
@@ -123,6 +128,25 @@ def detector_records(lots: Iterable[pl.DataFrame], runs: pl.DataFrame) -> tuple[
     return pl.concat(records), pl.concat(known)
 
 
+def signals(detector: Detector, measured: pl.DataFrame) -> pl.DataFrame:
+    """trial_id, step and signal at every measured step, larger where failure is nearer, by trial and step.
+
+    measured: trial_id, step and value of the detector's quantity, finite or null, a row a layer, and what its statistic
+    reads of runs.
+    """
+    value = pl.col("value")
+    extreme = value.max() if detector.over_layers == "largest" else value.min()
+    of_run = [pl.col(name).first() for name in ("lr", "num_steps", "onset") if name in measured.columns]
+    signal = detector.statistic().cast(pl.Float64).over("trial_id")
+    signed = -signal if detector.alarms_when == "low" else signal
+    return (
+        measured.group_by("trial_id", "step")
+        .agg(extreme, *of_run)
+        .sort("trial_id", "step")
+        .select("trial_id", "step", signal=pl.when(signed.is_finite()).then(signed).fill_null(-math.inf))
+    )
+
+
 def _with_onsets(runs: pl.DataFrame, losses: pl.DataFrame) -> pl.DataFrame:
     """The runs that have losses, with the column onset."""
     if losses.is_empty():
@@ -137,18 +161,8 @@ def _with_onsets(runs: pl.DataFrame, losses: pl.DataFrame) -> pl.DataFrame:
 
 
 def _records(name: str, detector: Detector, rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    value = pl.col("value")
-    extreme = value.max() if detector.over_layers == "largest" else value.min()
-    signal = detector.statistic().cast(pl.Float64).over("trial_id")
-    signed = -signal if detector.alarms_when == "low" else signal
     most = pl.col("signal").cum_max().shift(1).over("trial_id")
-    return (
-        rows.filter(pl.col("quantity") == detector.quantity)
-        .group_by("trial_id", "step")
-        .agg(value=extreme)
-        .join(runs.select("trial_id", "lr", "num_steps", "onset"), on="trial_id")
-        .sort("trial_id", "step")
-        .select("trial_id", "step", signal=pl.when(signed.is_finite()).then(signed).fill_null(-math.inf))
-        .filter(most.is_null() | (pl.col("signal") > most))
-        .select("trial_id", pl.lit(name).alias("detector"), "step", "signal")
-    )
+    of_quantity = rows.filter(pl.col("quantity") == detector.quantity)
+    found = signals(detector, of_quantity.join(runs.select("trial_id", "lr", "num_steps", "onset"), on="trial_id"))
+    records = found.filter(most.is_null() | (pl.col("signal") > most))
+    return records.select("trial_id", pl.lit(name).alias("detector"), "step", "signal")

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench.cli.aborting import AbortOption, WarningsOption, read_abort
 from bench.cli.box import add_box_commands
 from bench.cli.causes import add_cause_commands
 from bench.cli.check import add_check_command
@@ -115,6 +116,8 @@ def run(
     compiling: CompileOption = "auto",
     figures: FiguresOption = True,
     curve_points: CurvePointsOption = None,
+    abort_on_warning: AbortOption = None,
+    warnings_of: WarningsOption = None,
     wide: WideOption = False,
     allow_code: AllowCode = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would take and train nothing")] = False,
@@ -127,10 +130,12 @@ def run(
     if dry_run:
         print_estimate(loaded, max_lanes=max_lanes, compiling=compiling)
         return
+    opened = open_store(store, tracking_uri)
     run_and_print(
         loaded,
-        open_store(store, tracking_uri),
+        opened,
         suite,
+        abort=read_abort(loaded, abort_on_warning, warnings_of, opened, allow_code=allow_code),
         is_wide=wide,
         address=address,
         is_insecure=insecure,

@@ -89,7 +89,9 @@ class ProgressDisplay:
 def _counts(progress: Progress) -> str:
     left = progress.seconds_left
     left_text = "" if left is None else f", {_duration(left)} left"
-    return f"{progress.done}/{progress.total} done, {progress.diverged} diverged, {progress.failed} failed{left_text}"
+    aborted = f", {progress.aborted} aborted" if progress.aborted else ""
+    ended = f"{progress.diverged} diverged, {progress.failed} failed{aborted}"
+    return f"{progress.done}/{progress.total} done, {ended}{left_text}"
 
 
 def _pace(progress: Progress, elapsed_s: float) -> str:

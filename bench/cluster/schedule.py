@@ -35,6 +35,7 @@ from bench.cluster.retries import Cause, Failure, Part, Retries
 from bench.cluster.standings import Standings
 from bench.cluster.worker import Finished, PackTrainable
 from bench.errors import BenchError
+from bench.training.aborting import Watch
 from bench.training.inductor import Compiling, Uncompiled
 from bench.training.pack import Pack
 from bench.trial import Outcome, Result
@@ -52,6 +53,7 @@ class Progress:
     completed: int = 0
     diverged: int = 0
     failed: int = 0
+    aborted: int = 0
     running: int = 0
     parts: tuple[Part, ...] = ()  # in training
     failures: Counter[str] = field(default_factory=Counter)  # why trials failed, in words
@@ -65,7 +67,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        return self.completed + self.diverged + self.failed
+        return self.completed + self.diverged + self.failed + self.aborted
 
     @property
     def seconds(self) -> float:
@@ -169,7 +171,8 @@ class DriverCallback(tune.Callback):
     def _take(self, results: list[Result], traces: dict[str, Any]) -> None:
         self._progress.completed += sum(result.outcome is Outcome.COMPLETED for result in results)
         self._progress.diverged += sum(result.outcome is Outcome.DIVERGED for result in results)
-        failed = [result for result in results if not result.outcome.is_result]
+        self._progress.aborted += sum(result.outcome is Outcome.ABORTED for result in results)
+        failed = [one for one in results if not (one.outcome.is_result or one.outcome is Outcome.ABORTED)]
         self._progress.failed += len(failed)
         self._progress.failures.update(f"{r.trial.method.label} {r.outcome}: {r.message}" for r in failed)
         try:
@@ -191,6 +194,7 @@ def run_packs(
     on_progress: Callable[[Progress], None],
     is_reference: bool = False,
     compiling: Compiling = "auto",
+    watch: Watch | None = None,
 ) -> Progress:
     """Train packs on the connected Ray cluster until all are done or `stop` is set; then those in training finish.
 
@@ -215,6 +219,7 @@ def run_packs(
             device=resources.device,
             is_reference=is_reference,
             compiling=compiling,
+            watch=watch,
             checkpoints=checkpoints,
             timeout_s=timeout_s,
         ),

@@ -15,6 +15,7 @@ from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.retries import lost
 from bench.errors import reason
 from bench.lazy import torch
+from bench.training.aborting import Watch
 from bench.training.inductor import Compiling, Uncompiled
 from bench.training.pack import Pack
 from bench.training.train import PackRun
@@ -48,10 +49,11 @@ class PackTrainable(tune.Trainable):
         device: str,
         is_reference: bool,
         compiling: Compiling,
+        watch: Watch | None,
         checkpoints: Checkpoints,
         timeout_s: float,
     ) -> None:
-        self._packs, self._device, self._is_reference = packs, device, is_reference
+        self._packs, self._device, self._is_reference, self._watch = packs, device, is_reference, watch
         self._compiling: Compiling = compiling
         self._timeout_s = timeout_s
         self._checkpoints, self._every_s, self._warning = checkpoints, checkpoints.every_s, ""
@@ -117,7 +119,13 @@ class PackTrainable(tune.Trainable):
     def _start_run(self) -> PackRun:
         """A pack from its last checkpoint, if there is one that this version can continue."""
         pack = self._queue[0]
-        run = PackRun(pack, device=self._device, is_reference=self._is_reference, compiling=self._compiling)
+        run = PackRun(
+            pack,
+            device=self._device,
+            is_reference=self._is_reference,
+            compiling=self._compiling,
+            watch=self._watch,
+        )
         state = self._checkpoints.load(pack.id) if self._checkpoints else None
         if state is not None:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import secrets
 import tempfile
@@ -26,11 +27,12 @@ from bench.lazy import polars
 from bench.results.publish import check_renderer, publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
+from bench.results.thresholds import Abort
 from bench.store import CURVE_POINTS, Store, Tracker, read_results
 from bench.suite import Suite
 from bench.training.inductor import Compiling
 from bench.training.pack_size import Placement, Resources
-from bench.trial import Result, Trial
+from bench.trial import Outcome, Result, Trial, canonical_json
 
 NOTED = ("total", "completed", "diverged", "failed", "running", "retries")  # of the progress, on the suite run
 
@@ -63,6 +65,8 @@ class Options:
     timeout_s: a worker that gives no sign of life for so long is ended; 0: never.
     has_figures: whether MLflow's page of the suite has figures, which needs what draws them to be installed.
     curve_points: parts of each curve in MLflow, even in the logarithm of the step. Traces are whole in any case.
+    abort: what aborts runs on warnings of a detector, at which thresholds; they have no result, and a later run without
+    it trains them to their end.
     """
 
     address: str | None = None
@@ -76,6 +80,7 @@ class Options:
     timeout_s: float = 1800.0
     has_figures: bool = True
     curve_points: int = CURVE_POINTS
+    abort: Abort | None = None
 
 
 class Phases:
@@ -134,7 +139,7 @@ def run_suite(
     tracker.keep_suite(suite.text)
     progress: list[Progress] = []
     try:
-        queue = _queue(suite, store, tracker)
+        queue = _queue(suite, store, tracker, options)
         if trials := queue.next():
             progress = training.run(queue, trials, phases)
         subject = training.publish(queue, phases)
@@ -197,7 +202,7 @@ class Training:
                 has_gpu=has_gpu(),
                 is_reference=options.is_reference,
                 compiling=options.compiling,
-            )
+            ) | ({} if options.abort is None else {"abort_on_warning": options.abort.to_dict()})
             self.tracker.start(json.dumps(plain, indent=2))
             self.on_wait("finding how many trials fit into a pack")
             placement = place(self.suite.expand(), max_lanes=options.max_lanes)
@@ -245,6 +250,7 @@ class Training:
                 on_progress=self._tell,
                 is_reference=self.options.is_reference,
                 compiling=self.options.compiling,
+                watch=None if self.options.abort is None else self.options.abort.watch,
             )
         if progress.warning:
             self.store.warn(progress.warning)
@@ -263,6 +269,7 @@ class Training:
 
     def _checkpoints(self, device: str) -> Checkpoints:
         forced = [] if self.options.compiling == "auto" else [self.options.compiling]
+        forced += self._watched()
         folder = self.options.checkpoints or str(self.store.home / "checkpoints")
         return Checkpoints(
             uri=f"{folder.rstrip('/')}/{self.tracker.outbox.folder.name}",
@@ -271,10 +278,20 @@ class Training:
             every_s=self.options.checkpoint_s,
         )
 
+    def _watched(self) -> list[str]:
+        """A word for the detector and its thresholds: runs that watch something else have checkpoints of their own."""
+        if self.options.abort is None:
+            return []
+        plain = canonical_json([self.options.abort.watch.name, sorted(self.options.abort.watch.thresholds.items())])
+        return [f"watched{hashlib.sha256(plain.encode()).hexdigest()[:8]}"]
 
-def _queue(suite: Suite, store: Store, tracker: Tracker) -> Queue:
+
+def _queue(suite: Suite, store: Store, tracker: Tracker, options: Options) -> Queue:
     finished = tracker.finished()
     if suite.search is None:
+        if options.abort is not None:
+            aborted = read_results(store, suite.name).filter(outcome=Outcome.ABORTED.value)
+            finished |= set(aborted["trial_id"])
         return GridQueue(suite, finished)
     rows = read_results(store, suite.name).iter_rows(named=True) if finished else ()
     return SearchQueue(suite, {row["trial_id"]: row for row in rows})
@@ -289,5 +306,6 @@ def _sum(rounds: list[Progress]) -> Progress | None:
         total.completed += one.completed
         total.diverged += one.diverged
         total.failed += one.failed
+        total.aborted += one.aborted
         total.failures.update(one.failures)
     return total

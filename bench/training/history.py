@@ -6,8 +6,9 @@ Shapes: L lanes, P probed steps, V evaluations, N all steps, Q quantities of pro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy
@@ -113,12 +114,36 @@ class History:
             name: torch.full(shape, torch.nan, dtype=dtype, device=device) for name, shape in shapes.items()
         }
 
-    def results(self, diverged_L: list[int], wall_s: float) -> list[Result]:
-        """How each lane ended. diverged_L: the step at which a lane diverged, -1 if it did not."""
+    def measured(self, quantity: str) -> tuple[list[int], Tensor]:
+        """The steps at which a quantity is measured, P, and its values, (P, L, A); NaN where none is yet.
+
+        A is 1 of a quantity of the whole model. Raises KeyError for one that nothing measures.
+        """
+        if quantity in ("loss", "grad_norm"):
+            return self.probe_steps, self.tensors[quantity][self.probe_steps, :, None]
+        for name, each in self.observations.items():
+            measured = measured_by(each.probes)
+            if quantity in measured:
+                layers = slice(None) if measured[quantity].per_layer else slice(1)
+                return each.steps, self.tensors[name][:, :, list(measured).index(quantity), layers]
+        raise KeyError(quantity)
+
+    def results(
+        self, diverged_L: list[int], wall_s: float, *, aborted: Mapping[str, tuple[int, str]] = MappingProxyType({})
+    ) -> list[Result]:
+        """How each lane ended. diverged_L: the step at which a lane diverged, -1 if it did not.
+
+        aborted: by trial id the step after which a lane was aborted, and why.
+        """
         loss_NL = self.tensors["loss"].double().cpu().numpy()
         initial_L = self.tensors["initial_loss"].tolist()
         results = []
         for lane, (trial, diverged_step) in enumerate(zip(self._pack.trials, diverged_L, strict=True)):
+            if trial.id in aborted:
+                step, why = aborted[trial.id]
+                own = {"final_loss": None, "aborted_step": step, "message": why, "wall_s": wall_s / len(initial_L)}
+                results.append(Result(trial=trial, outcome=Outcome.ABORTED, initial_loss=initial_L[lane], **own))
+                continue
             diverged = diverged_step >= 0
             results.append(
                 Result(
@@ -133,13 +158,16 @@ class History:
             )
         return results
 
-    def traces(self, diverged_L: list[int]) -> dict[str, polars.DataFrame]:
-        """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane diverged."""
+    def traces(self, ended_L: list[int]) -> dict[str, polars.DataFrame]:
+        """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane ended.
+
+        ended_L: that at which it diverged or was aborted, -1 of a lane that completed.
+        """
         history = {name: tensor.cpu().numpy() for name, tensor in self.tensors.items()}
         eval_steps = numpy.array(list(self.eval_rows), dtype=numpy.int64)
         frames = {}
-        for lane, (trial, diverged_step) in enumerate(zip(self._pack.trials, diverged_L, strict=True)):
-            last = diverged_step if diverged_step >= 0 else trial.num_steps
+        for lane, (trial, ended_step) in enumerate(zip(self._pack.trials, ended_L, strict=True)):
+            last = ended_step if ended_step >= 0 else trial.num_steps
             steps_P = numpy.array([step for step in self.probe_steps if step <= last])
             columns: list[Column] = [
                 (name, WHOLE_MODEL, steps_P, history[name][steps_P, lane]) for name in ("loss", "grad_norm")

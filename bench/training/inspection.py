@@ -174,7 +174,7 @@ def _look(run: PackRun, trial: Trial, wanted: Sequence[int], seen: _Seen) -> Non
     kept = spread(wanted, NUM_LOOKS)
     for step in wanted:
         run.advance(max_steps=step - run.step)
-        if run.done or run.has_diverged[lane]:  # earlier than the stored run did: the losses will show it
+        if run.done or run.is_frozen[lane]:  # earlier than the stored run did: the losses will show it
             break
         params, buffers, weights = run.look()
         for index, layer in enumerate(run.program.workload.layers):

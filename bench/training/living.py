@@ -79,6 +79,10 @@ class Living:
         self._compute(self.whole(), self.places_C[self.lanes["alive"]])
         return True
 
+    def freeze(self, where_L: Tensor) -> None:
+        """These lanes, of those that are computed, train no more, in place."""
+        self.lanes["alive"].logical_and_(~where_L.to(self.places_C.device)[self.places_C])
+
     def load(self, lanes: Lane, is_computed_L: Tensor) -> bool:
         """Go on with these lanes, (L, ...), of which some are computed; whether that took tensors of their own."""
         places_C = self._all_places_L[is_computed_L.to(self._all_places_L.device)]

@@ -1,8 +1,9 @@
 """train_pack(): the only training loop. Models of one trial, stacked into lanes and trained as one.
 
 Shapes: L lanes, C of them that are computed, S distinct seeds, T steps of a chunk, E batches of held-out data. A lane
-whose loss or gradient norm is not finite is frozen at that step and recorded; its neighbours never see it. On a CPU it
-leaves the pack where that pays (bench.training.living).
+whose loss or gradient norm is not finite is frozen at that step and recorded, as is one that a detector aborts
+(bench.training.aborting); its neighbours never see it. On a CPU it leaves the pack where that pays
+(bench.training.living).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import polars, torch
+from bench.training.aborting import Watch, Watcher
 from bench.training.calls import Calls
 from bench.training.chunk import MAX_STEPS, Chunk, held_out_parts
 from bench.training.compile import Cost, new_pool
@@ -41,8 +43,8 @@ class PackRun:
     """A pack in training: `advance` it, save and load its `state`, read `results` and `traces` when `done`.
 
     is_reference: attention by the dense reference alone. compiling: when Inductor is used, as bench.training.inductor
-    has it. may_be_fused: whether bench.training.fused computes the steps where it can. Raises UsageError if the data
-    here are not the trials'.
+    has it. may_be_fused: whether bench.training.fused computes the steps where it can. watch: the detector that aborts
+    lanes, if any. Raises UsageError if the data here are not the trials'.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class PackRun:
         is_reference: bool = False,
         compiling: Compiling = "auto",
         may_be_fused: bool = True,
+        watch: Watch | None = None,
     ) -> None:
         self.pack = pack
         self.device = torch.device(device)
@@ -65,6 +68,7 @@ class PackRun:
         self._dtype = getattr(torch, dtype)
         self._num_parts = self.program.workload.num_micro_batches
         self._history = History(pack, self.program.workload, device=self.device, dtype=self._dtype)
+        self._watcher = Watcher(watch, pack, self._history)
         self._living = Living(self.program, pack, device=self.device, dtype=self._dtype)
         # Where a trace is captured or compiled, that takes longer than it was tried for.
         self._can_leave = self.device.type == "cpu" and compiling != "always"
@@ -107,18 +111,18 @@ class PackRun:
         return tuple(self._inductor.uncompiled)
 
     @property
-    def num_diverged(self) -> int:
+    def num_frozen(self) -> int:
         """Number of lanes frozen so far."""
         return len(self.pack.trials) - self._living.num_living
 
     @property
-    def has_diverged(self) -> list[bool]:
+    def is_frozen(self) -> list[bool]:
         """Whether each lane was frozen so far, in the pack's order."""
         return (~self._living.whole()["alive"]).tolist()
 
     @property
     def num_computed(self) -> int:
-        """Number of lanes that a step computes: all but those that diverged and left."""
+        """Number of lanes that a step computes: all but those that were frozen and left."""
         return len(self._living.places_C)
 
     @property
@@ -156,7 +160,7 @@ class PackRun:
                 if self._living.leave_where_it_pays(self.step_cost, calls_left=calls_left):
                     self._compile()
             self._run_to(min(self._end_of_round(), stop))
-            if self.num_diverged == len(self.pack.trials):
+            if self.num_frozen == len(self.pack.trials):
                 self.step = self.num_steps  # nothing is left to train
             if self.done:
                 self._evaluate_if_due()
@@ -188,7 +192,7 @@ class PackRun:
             else:
                 self._step_once()
                 num_steps += 1
-            _ = self.num_diverged  # waits for a GPU
+            _ = self.num_frozen  # waits for a GPU
         return ready - began, (clock() - ready) / num_steps
 
     def look(self) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
@@ -226,6 +230,7 @@ class PackRun:
         if self._living.load(state["lanes"], state["computed"]):
             self._is_compiled = False
         copy_tensors(self._history.tensors, state["history"])
+        copy_tensors(self._watcher.tensors, state.get("watched", {}))
         self._counters["step"].fill_(self.step)
         for name, each in self._history.observations.items():
             self._counters[name].fill_(sum(step < self.step for step in each.steps))
@@ -233,16 +238,20 @@ class PackRun:
     def results(self) -> list[Result]:
         """How each lane ended, in the order of the pack."""
         assert self.done, "results of a pack that is not done"
-        return self._history.results(self._living.whole()["diverged_step"].tolist(), self.wall_s)
+        diverged_L = self._living.whole()["diverged_step"].tolist()
+        return self._history.results(diverged_L, self.wall_s, aborted=self._watcher.aborted)
 
     def traces(self) -> dict[str, polars.DataFrame]:
-        """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane diverged."""
-        return self._history.traces(self._living.whole()["diverged_step"].tolist())
+        """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane was frozen."""
+        ends, aborted = self._living.whole()["diverged_step"].tolist(), self._watcher.aborted
+        own = zip(self.pack.trials, ends, strict=True)
+        return self._history.traces([aborted.get(trial.id, (end,))[0] for trial, end in own])
 
     def _kept(self) -> dict[str, Any]:
         """The tensors of a `state`, those of lanes of all L."""
         living = self._living
-        return {"lanes": living.whole(), "history": self._history.tensors, "computed": living.is_computed()}
+        kept = {"lanes": living.whole(), "history": self._history.tensors, "computed": living.is_computed()}
+        return kept | ({"watched": self._watcher.tensors} if self._watcher.tensors else {})
 
     def _measure_initial_loss(self) -> None:
         """Mean loss of the untrained model over as many batches as the final loss is a mean of, dropout as in that."""
@@ -274,6 +283,7 @@ class PackRun:
     def _run_to(self, end: int) -> None:
         due = {name: set(each.steps) for name, each in self._history.observations.items()}
         observed = set().union(*due.values())
+        looks = observed | self._history.eval_rows.keys() | {step + 1 for step in self._watcher.steps}
         while self.step < end:
             self._evaluate_if_due()
             if self.step in observed or not self.is_fused:
@@ -281,11 +291,11 @@ class PackRun:
             for name in (name for name, steps in due.items() if self.step in steps):
                 self._observe_once[name]()
             if self.is_fused:
-                looks = observed | self._history.eval_rows.keys()
                 self._train_fused(min([end, *(step for step in looks if self.step < step < end)]) - self.step)
             else:
                 self._step_once()
                 self.step += 1
+            self._watcher.look(self.step - 1, self._living)
 
     def _end_of_round(self) -> int:
         """The step before which the clock is read again."""

@@ -30,7 +30,7 @@ def history_of(case: Case, compiling: Compiling) -> dict[str, torch.Tensor]:
     run = PackRun(case.pack, device=DEVICE, compiling=compiling)
     run.advance()
     assert run.uncompiled == ()
-    assert not run.num_diverged, "bounds are those of lanes that train"
+    assert not run.num_frozen, "bounds are those of lanes that train"
     held = {name: tensor.double().cpu() for name, tensor in run.state()["history"].items()}
     observed = [tensor.movedim(1, -1).flatten(0, -2) for name, tensor in held.items() if name.startswith("observed_")]
     kept = {name: held[name] for name in ("initial_loss", "loss", "grad_norm")} | {"observed": torch.cat(observed)}

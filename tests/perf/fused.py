@@ -82,7 +82,7 @@ def whole(packs: Sequence[Pack]) -> list[str]:
         run.traces()
         ended = time.perf_counter()
         times = f"{made - began:.2f} s to make, {trained - made:.2f} to train, {ended - trained:.2f} to read"
-        lines.append(f"{pack.trials[0].method.label:<30} {times}; {run.num_diverged} of {len(pack.trials)} diverged")
+        lines.append(f"{pack.trials[0].method.label:<30} {times}; {run.num_frozen} of {len(pack.trials)} diverged")
     return lines
 
 

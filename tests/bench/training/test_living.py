@@ -52,8 +52,8 @@ def whole_run(kind: str, monkeypatch: pytest.MonkeyPatch) -> PackRun:
 def test_outcomes_and_traces_are_those_of_the_whole_pack(kind, monkeypatch):
     run = PackRun(pack_of(kind))
     run.advance()
-    assert (run.num_computed, run.num_diverged) == (2, 2)
-    assert run.has_diverged == [False, True, False, True]
+    assert (run.num_computed, run.num_frozen) == (2, 2)
+    assert run.is_frozen == [False, True, False, True]
     whole = whole_run(kind, monkeypatch)
     for result, expected in zip(run.results(), whole.results(), strict=True):
         assert (result.outcome, result.diverged_step) == (expected.outcome, expected.diverged_step)
@@ -67,7 +67,7 @@ def test_outcomes_and_traces_are_those_of_the_whole_pack(kind, monkeypatch):
     for lane, (trial_id, trace) in enumerate(run.traces().items()):
         expected = expected_traces[trial_id]
         assert trace.drop("value").equals(expected.drop("value"))
-        if run.has_diverged[lane]:
+        if run.is_frozen[lane]:
             assert trace.equals(expected)
         values, others = (torch.tensor(each["value"].to_list()) for each in (trace, expected))
         torch.testing.assert_close(values, others, rtol=ROUNDING, atol=1e-6, equal_nan=True)
@@ -120,7 +120,7 @@ def test_lanes_stay_where_too_few_steps_are_left(monkeypatch):
     monkeypatch.undo()
     run = PackRun(pack_of("plain"))
     run.advance()
-    assert (run.num_computed, run.num_diverged) == (4, 2)
+    assert (run.num_computed, run.num_frozen) == (4, 2)
 
 
 def test_an_intervention_moves_with_its_lane():

@@ -65,9 +65,9 @@ def test_a_blow_up_at_the_last_update_has_no_held_out_loss_of_its_own():
 def test_a_diverged_lane_stays_as_it_was():
     run = PackRun(Pack(trials=(BAD, A)))
     run.advance(max_steps=1)
-    assert run.num_diverged == 0
+    assert run.num_frozen == 0
     run.advance(max_steps=4)
-    assert run.num_diverged == 1
+    assert run.num_frozen == 1
     parts = ("params", "buffers", "optimizer", "diverged_step")
     frozen = [leaf[0] for leaf in kept(run, *parts)]
     run.advance()

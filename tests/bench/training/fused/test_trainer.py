@@ -139,7 +139,7 @@ def test_a_lane_that_diverged_stays_as_it_was():
     frozen = [tensor[3].clone() for tensor in tensors_of(run._lanes)]
     run.advance(max_steps=10)
     assert all(torch.equal(a, b[3]) for a, b in zip(frozen, tensors_of(run._lanes), strict=True))
-    assert run.has_diverged == [False, False, False, True]
+    assert run.is_frozen == [False, False, False, True]
     assert run._history.tensors["loss"][run._lanes["diverged_step"][3] + 1 :, 3].isnan().all()
 
 
