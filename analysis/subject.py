@@ -83,7 +83,8 @@ class Subject(_Run):
     facts: what a page says of the run behind it, beside the manifest; none of runs of others alone.
     results: RESULT_COLUMNS, knobs in one spelling (analysis.spelling). imported: ids of the trials that were imported.
     num_trials: asked for, of which num_missing have no result. num_keys: the number of keys N of the attention, by
-    workload label.
+    workload label. layer_names: of attention, in the order of their numbers in traces, of workloads whose models have
+    several stacks of layers.
     score: what the board is ordered by. loss: the one of SCORED_LOSSES that all scores are of.
     published: numbers of others to set beside these (analysis.references.load).
     blown_up_margin: of trials whose results have none of their own (analysis.blown_up).
@@ -100,6 +101,7 @@ class Subject(_Run):
     imported: Collection[str] = ()
     num_trials: int = 0
     num_keys: Mapping[str, int] = field(default_factory=dict)
+    layer_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     score: str = "lr_sensitivity"
     loss: str = "train"
     published: pl.DataFrame | None = None

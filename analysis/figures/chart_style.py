@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import polars as pl
@@ -83,10 +84,18 @@ def depth_scheme() -> alt.SchemeParams:
     return alt.SchemeParams("viridis", extent=[0, 0.88])
 
 
-def layer_colour(last_layer: int, *, gradient: int) -> alt.Color:
-    """The colour of layers 0 to the last, dark next to the input; `gradient` is the legend's length in pixels."""
+def layer_colour(last_layer: int, *, gradient: int, names: Sequence[str] = ()) -> alt.Color:
+    """The colour of layers 0 to the last, dark next to the input; `gradient` is the legend's length in pixels.
+
+    names: of all layers, where a model has several stacks of them: the first of each is labelled so.
+    """
     labelled = sorted({0, last_layer // 2, last_layer})
     legend = alt.Legend(title=["layer, 0 next", "to the input"], format="d", values=labelled, gradientLength=gradient)
+    if names:
+        stacks = [name.rpartition(".")[0] for name in names]
+        labelled = sorted({*(stacks.index(stack) for stack in stacks), len(names) - 1})
+        expression = " : ".join(f"datum.value == {index} ? '{names[index]}'" for index in labelled) + " : ''"
+        legend = alt.Legend(title="layer", labelExpr=expression, values=labelled, gradientLength=gradient)
     scale = alt.Scale(scheme=depth_scheme(), domain=[0, max(last_layer, 1)])
     return alt.Color("layer:Q", scale=scale, legend=legend if last_layer else None)
 

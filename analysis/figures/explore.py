@@ -5,6 +5,7 @@ Specifications of Vega-Lite, with its own controls; draws what analysis/figures/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from analysis.figures.chart_style import CROSS, PALETTE
@@ -19,8 +20,11 @@ _CELL_HEIGHT = 11  # pixels of the map
 _WIDTH, _HEIGHT = 760, 340
 
 
-def explore_spec(found: Explored, *, lr: str, caption: str) -> Spec:
-    """The specification of one chart. lr: the text of the learning rate that is shown first."""
+def explore_spec(found: Explored, *, lr: str, caption: str, layer_names: Sequence[str] = ()) -> Spec:
+    """The specification of one chart. lr: the text of the learning rate that is shown first.
+
+    layer_names: by their numbers, where a model has several stacks of layers.
+    """
     methods = found.cells["method"].unique().sort().to_list()
     lrs = found.cells.sort("lr")["lr_text"].unique(maintain_order=True).to_list()
     seeds = found.cells["seed"].unique().sort().to_list()
@@ -31,17 +35,19 @@ def explore_spec(found: Explored, *, lr: str, caption: str) -> Spec:
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "description": caption,
         "datasets": {"series": series, "cells": _map_rows(found)},
-        "params": _controls(found, methods, lrs, seeds, lr),
+        "params": _controls(found, methods, lrs, seeds, lr, layer_names),
         "vconcat": [_traces(found.steps, scale), _map(methods, lrs, seeds)],
         "resolve": {"scale": {"color": "independent"}},
         "spacing": 30,
     }
 
 
-def _controls(found: Explored, methods: list[str], lrs: list[str], seeds: list[int], lr: str) -> list[Spec]:
+def _controls(
+    found: Explored, methods: list[str], lrs: list[str], seeds: list[int], lr: str, layer_names: Sequence[str]
+) -> list[Spec]:
     quantities = sorted({one["quantity"] for one in found.series}, key=in_order)
     layers = sorted({one["layer"] for one in found.series})
-    names = ["mean" if layer < 0 else str(layer) for layer in layers]
+    names = ["mean" if layer < 0 else layer_names[layer] if layer_names else str(layer) for layer in layers]
     return [
         {"name": "STEPS", "value": found.steps},
         {"name": "LAYERED", "value": found.layered},

@@ -82,7 +82,7 @@ def curve_figures(subject: Subject) -> Iterator[Drawn]:
     traces = subject.traces(trials_to_trace(subject))
     for place, part in parts(subject.results):
         yield from _loss_figures(part, place)
-        yield from _trace_figures(part, traces, place, subject.num_keys[part["workload"][0]], subject.loss)
+        yield from _trace_figures(part, traces, place, subject)
         if set(EDGES) & set(traces.filter(pl.col("trial_id").is_in(part["trial_id"]))["quantity"]):
             yield from _edge_figures(part, subject, place)
 
@@ -108,9 +108,11 @@ def _loss_figures(part: pl.DataFrame, place: str) -> Iterator[Drawn]:
             yield Drawn(kind=kind, title=title, place=place, draw=draw, summary=summary)
 
 
-def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_keys: int, scored: str) -> Iterator[Drawn]:
+def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, subject: Subject) -> Iterator[Drawn]:
     """What is drawn against step, at the lr that tells methods apart in the scored loss."""
-    chosen = choose_loss(part, scored)
+    workload = part["workload"][0]
+    num_keys, names = subject.num_keys[workload], subject.layer_names.get(workload, ())
+    chosen = choose_loss(part, subject.loss)
     if loss_summary(chosen).is_empty():
         return
     lr = telling_lr(chosen)
@@ -124,11 +126,11 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, num_key
         yield Drawn(kind="training_behaviour", title=title, place=place, draw=draw, summary=traced)
     if layers.height:
         title, subtitle = f"Attention entropy of every layer {where}", f"{place}\n{_LAYER_NOTE}"
-        draw = partial(entropy_by_layer, layers, num_keys=num_keys, title=title, subtitle=subtitle)
+        draw = partial(entropy_by_layer, layers, num_keys=num_keys, title=title, subtitle=subtitle, names=names)
         yield Drawn(kind="entropy_by_layer", title=title, place=place, draw=draw, summary=layers)
     if heads.height and ((layers["value"] - heads["value"]) > _ROUNDING).any():  # more than one head
         title, subtitle = f"Attention entropy of every layer's least head {where}", f"{place}\n{_HEAD_NOTE}"
-        draw = partial(entropy_by_layer, heads, num_keys=num_keys, title=title, subtitle=subtitle)
+        draw = partial(entropy_by_layer, heads, num_keys=num_keys, title=title, subtitle=subtitle, names=names)
         yield Drawn(kind="entropy_by_head", title=title, place=place, draw=draw, summary=heads)
 
 
@@ -163,7 +165,8 @@ def explored_charts(subject: Subject) -> list[tuple[str, dict[str, Any]]]:
             summary = loss_summary(part)
             lr = "all" if summary.is_empty() else lr_text(telling_lr(part))
             caption = f"Traces of every trial: {place}"
-            charts.append((caption, explore_spec(found, lr=lr, caption=caption)))
+            names = subject.layer_names.get(part["workload"][0], ())
+            charts.append((caption, explore_spec(found, lr=lr, caption=caption, layer_names=names)))
     return charts
 
 

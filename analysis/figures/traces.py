@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -39,6 +39,7 @@ from bench.lazy import altair as alt
 _MARGIN = 0.13  # of a linear axis, for a bound's label
 _MASS_TOLERANCE = 0.01  # rows in half precision sum to 1 within it
 _ROUNDING = 1e-5  # nats, of single precision
+_ALIKE = 0.01  # share of the entropy of uniform rows within which two are one rule
 _WIDTH, _HEIGHT = 330, 200  # pixels of a panel of training_behaviour
 
 
@@ -70,17 +71,20 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
     return styled(alt.vconcat(*pairs, spacing=25), title, subtitle)
 
 
-def entropy_by_layer(summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "") -> Chart:
+def entropy_by_layer(
+    summary: pl.DataFrame, *, num_keys: int, title: str, subtitle: str = "", names: Sequence[str] = ()
+) -> Chart:
     """Attention entropy of every layer against step, a panel a method, colour by depth: which layers collapse.
 
     `summary` has the columns of `layer_summary`. Dashed lines that end in a cross are of seeds that diverged; when, is
     said over the panel. The labelled rule is the entropy of uniform rows as in `training_behaviour`; a triangle is
-    where a layer collapses (`aggregate.collapses`).
+    where a layer collapses (`aggregate.collapses`). names: of layers, where a model has several stacks of them.
     """
     columns = ("method", "outcome", "layer", "step", "value", "is_end", UNIFORM_ENTROPY, *DIVERGED_COLUMNS)
     require_columns(summary, columns, "the layer summary")
     summary = summary.with_columns(from_one=pl.col("step") + 1)
-    colour, step = layer_colour(max(0, *summary["layer"]), gradient=150), step_x(_num_steps(summary), is_log=True)
+    colour = layer_colour(max(0, *summary["layer"]), gradient=150, names=names)
+    step = step_x(_num_steps(summary), is_log=True)
     words = diverged_words(summary)
     panels = [
         _layer_panel(rows, num_keys, step, colour, words)
@@ -119,13 +123,20 @@ def _bounds(
 
 
 def uniform_rules(rows: pl.DataFrame, num_keys: int) -> list[tuple[str, float]]:
-    """Label and height of a rule for each different entropy of uniform rows in a summary, the highest first."""
+    """Label and height of a rule for each different entropy of uniform rows in a summary, the highest first.
+
+    One rule for those within _ALIKE of each other, as means over steps with examples of unequal lengths are.
+    """
     most = rows.select("method", most=most_entropy(rows, num_keys).round(6)).unique().sort("method")
-    rules = []
+    rules, last = [], math.inf
     for height in most["most"].unique().sort(descending=True).to_list():
-        methods = most.filter(most=height)["method"].to_list()
+        if height > (1 - _ALIKE) * last:
+            continue
+        last = height
+        is_alike = pl.col("most").is_between((1 - _ALIKE) * height, height)
+        methods = most.filter(is_alike)["method"].unique().sort().to_list()
         whose = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
-        whose = "" if len(methods) == most.height else f" ({whose})"
+        whose = "" if len(methods) == most["method"].n_unique() else f" ({whose})"
         if abs(height - math.log(num_keys)) < _ROUNDING:
             rules.append((f"log N (N = {num_keys}): rows uniform over N keys{whose}", math.log(num_keys)))
         else:

@@ -20,12 +20,13 @@ def provenance_of(subject: AnySubject) -> dict[str, Any]:
         imports = manifest.get("imports", {})
         return {**lacking, **{f"import {name}": _import_words(record) for name, record in imports.items()}}
     more = {name: value for name, value in manifest.items() if name not in _SAID_ELSEWHERE}
-    packages, attention = more.pop("packages", {}), more.pop("attention", {})
+    packages, attention, layers = (more.pop(name, {}) for name in ("packages", "attention", "layers"))
     return {
         **subject.facts,
         **lacking,
         **{name: _shown(value) for name, value in more.items()},
         "attention": "; ".join(f"{workload}: {_shown(by_method)}" for workload, by_method in attention.items()),
+        **{f"layers of {workload}": "; ".join(lines) for workload, lines in layers.items()},
         "packages": _shown(packages),
     }
 

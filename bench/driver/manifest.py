@@ -30,6 +30,7 @@ from bench.training.lane import LaneProgram
 from bench.training.step_cost import step_cost
 from bench.trial import TRIAL_VERSION, Trial, canonical_json
 from bench.workloads import WORKLOADS
+from bench.workloads.base import AttentionLayer, Workload
 
 PACKAGES = ("torch", "triton", "ray", "mlflow", "optuna", "polars", "numpy", "altair", "pydantic")
 
@@ -62,6 +63,7 @@ def manifest(
         "system": platform.system(),
         "costs": costs(suite),
         "attention": attention_paths(suite, has_gpu=has_gpu, is_reference=is_reference),
+        **({"layers": layers} if (layers := named_layers(suite)) else {}),
         "steps": step_paths(suite, has_gpu=has_gpu, is_reference=is_reference, compiling=compiling),
         "compiling": compiling,
         "precision": "float32, TF32 off; bfloat16 autocast where a workload's `precision` says so",
@@ -90,21 +92,52 @@ def determinism() -> dict[str, Any]:
 
 
 def attention_paths(suite: Suite, *, has_gpu: bool, is_reference: bool) -> dict[str, dict[str, str]]:
-    """How attention was computed, by label of workload and method: sdpa, linear, tiny, or dense (the reference)."""
+    """How attention was computed, by label of workload and method: sdpa, linear, tiny, or dense (the reference).
+
+    Of a workload whose stacks of layers differ, the path of each; of cross-attention, whether it is plain softmax.
+    """
     paths: dict[str, dict[str, str]] = {}
     for trial in suite.expand():
         by_method = paths.setdefault(trial.workload.label, {})
         if trial.method.label not in by_method:
-            workload = build(WORKLOADS, trial.workload)
-            heads, kind = workload.attention
+            workload: Workload = build(WORKLOADS, trial.workload)
             method: Method = build(METHODS, trial.method)
-            if type(method).restrict is not Method.restrict:
-                kind = "custom"
             device = "cuda" if has_gpu else "cpu"
-            has_tiny = not workload.is_mixed and tiny_pays(heads) and has_kernels(device)
-            chosen = "dense" if is_reference else method.fast_path(heads, kind, has_tiny=has_tiny)
-            by_method[trial.method.label] = chosen
+            by_stack = {
+                one.layer.stack: "dense" if is_reference else _path(method, one, device, is_mixed=workload.is_mixed)
+                for one in workload.attention_layers
+            }
+            crossed = {one.layer.stack for one in workload.attention_layers if one.is_cross}
+            words = {"own": "", "softmax": " (plain softmax)"}[method.in_cross]
+            shown = [f"{stack} {path}{words if stack in crossed else ''}" for stack, path in by_stack.items()]
+            by_method[trial.method.label] = "; ".join(shown) if len(by_stack) > 1 else by_stack.popitem()[1]
     return paths
+
+
+def _path(method: Method, one: AttentionLayer, device: str, *, is_mixed: bool) -> str:
+    is_restricted = type(method).restrict is not Method.restrict and not (one.is_cross and method.in_cross == "softmax")
+    has_tiny = not is_mixed and tiny_pays(one.heads) and has_kernels(device)
+    return method.fast_path(one.heads, "custom" if is_restricted else one.kind, has_tiny=has_tiny)
+
+
+def named_layers(suite: Suite) -> dict[str, list[str]]:
+    """`layers_by_stack` by label of workload, of those that have several stacks."""
+    found = {choice.label: layers_by_stack(build(WORKLOADS, choice)) for choice in suite.entries["workloads"]}
+    return {label: lines for label, lines in found.items() if len(lines) > 1}
+
+
+def layers_by_stack(workload: Workload) -> list[str]:
+    """Each stack of layers of attention in a line, in the order of the numbers that traces have for them."""
+    layers = workload.attention_layers
+    lines = []
+    for stack in dict.fromkeys(one.layer.stack for one in layers):
+        indices = [index for index, one in enumerate(layers) if one.layer.stack == stack]
+        first = layers[indices[0]]
+        of = "cross-attention" if first.is_cross else f"{first.kind} attention"
+        shape = f"{first.heads.num_heads} heads of width {first.heads.width}"
+        ends = f"layers {indices[0]} to {indices[-1]}" if len(indices) > 1 else f"layer {indices[0]}"
+        lines.append(f"{ends}: {stack}, {of}, {shape}, {first.num_queries} queries, {first.heads.num_keys} keys")
+    return lines
 
 
 def step_paths(

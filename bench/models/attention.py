@@ -34,7 +34,7 @@ class Mode:
 
     is_training: bool = False  # dropout is on
     probes: tuple[Probe, ...] = ()  # all that they measure: (quantities,)
-    keeps_weights: bool = False  # P of the dense reference: (B, H, Q, K)
+    keeps_weights: bool = False  # P of the dense reference, NaN in rows of padding: (B, H, Q, K)
     max_logits: bool = False  # the largest logit of each head: (heads,)
     is_reference: bool = False  # attention by the dense reference alone
 
@@ -82,7 +82,7 @@ def attend(
     if mode.probes:
         watched = observe_attention(mode.probes, method, q_BHTD, k_BHTD, mask, state)
     elif mode.keeps_weights:
-        watched = dense_weights(method, q_BHTD, k_BHTD, mask, state)
+        watched = _of_tokens(dense_weights(method, q_BHTD, k_BHTD, mask, state), mask)
     elif mode.max_logits:
         watched = _max_logits(dense_logits(method, q_BHTD.detach(), k_BHTD.detach(), mask, state), mask)
     if dropout is not None and dropout.acts:
@@ -134,6 +134,11 @@ def observe_attention(
                 of_batch.append(observe(probes, layer))
             parts.append(of_batch)
         return merge(probes, parts) if len(parts) * len(parts[0]) > 1 else parts[0][0]
+
+
+def _of_tokens(p_BHTT: Tensor, mask: Mask) -> Tensor:
+    """P whose rows of padding are NaN."""
+    return p_BHTT if mask.valid_BQ is None else p_BHTT.masked_fill(~mask.valid_BQ[:, None, :, None], torch.nan)
 
 
 def _max_logits(z_BHTT: Tensor, mask: Mask) -> Tensor:

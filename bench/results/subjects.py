@@ -29,6 +29,7 @@ from bench.store import Store, imported_trials, read_imports, read_manifest, rea
 from bench.suite import Suite, find_suite, load_suite, shipped_names
 from bench.trial import BLOWN_UP_MARGIN, EARLIER
 from bench.workloads import WORKLOADS
+from bench.workloads.base import Workload, names_of_layers
 
 CURVES_FILE, MANIFEST_FILE = "curves.csv", "manifest.json"  # of a report
 MAX_MANIFEST_BYTES = 16 * 2**20
@@ -128,7 +129,8 @@ def manifest_with_imports(store: Store, suite_name: str) -> str | None:
 def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: polars.DataFrame | None) -> Subject:
     """The trials of this suite and those imported beside them, whatever else its experiment holds."""
     wanted = {trial.id: trial.labels for trial in suite.expand()}
-    num_keys = {choice.label: build(WORKLOADS, choice).num_keys for choice in suite.entries["workloads"]}
+    workloads: dict[str, Workload] = {choice.label: build(WORKLOADS, choice) for choice in suite.entries["workloads"]}
+    num_keys = {label: workload.num_keys for label, workload in workloads.items()}
     imported = imported_trials(store, suite.name)
     is_beside = polars.col("trial_id").is_in(imported.keys()) & polars.col("workload").is_in(num_keys.keys())
     results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted.keys()) | is_beside)
@@ -152,6 +154,7 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
         num_trials=len(wanted),
         num_missing=num_missing,
         num_keys=num_keys,
+        layer_names={label: names for label, one in workloads.items() if (names := names_of_layers(one))},
         score=score,
         loss=loss,
         published=published,

@@ -184,7 +184,7 @@ def _look(run: PackRun, trial: Trial, wanted: Sequence[int], seen: _Seen) -> Non
         for layer, p_BHQK in enumerate(p_ABHQK):
             seen.histograms.extend((trial.method.label, step, layer, *bin) for bin in histogram_bins(p_BHQK))
         if step in kept:
-            p_ASHQK = numpy.stack([p_BHQK[:NUM_SEQUENCES] for p_BHQK in p_ABHQK])
+            p_ASHQK = stacked_weights([p_BHQK[:NUM_SEQUENCES] for p_BHQK in p_ABHQK])
             seen.snapshots.append(Snapshot(method=trial.method.label, step=step, p_ASHQK=p_ASHQK))
 
 
@@ -234,11 +234,20 @@ def histogram_bins(p_BHQK: numpy.ndarray) -> Iterator[tuple[str, float, float, f
             yield of, low, high, share
 
 
+def stacked_weights(p_ASHQK: Sequence[numpy.ndarray]) -> numpy.ndarray:
+    """P of all layers as one, (A, S, H, Q, K): where stacks of layers differ, with rows of NaN and keys of 0 added."""
+    num_queries, num_keys = (max(p_SHQK.shape[axis] for p_SHQK in p_ASHQK) for axis in (2, 3))
+    wide = [numpy.pad(p, [(0, 0), (0, 0), (0, 0), (0, num_keys - p.shape[3])]) for p in p_ASHQK]
+    rows = [[(0, 0), (0, 0), (0, num_queries - p.shape[2]), (0, 0)] for p in wide]
+    return numpy.stack([numpy.pad(p, of, constant_values=numpy.nan) for p, of in zip(wide, rows, strict=True)])
+
+
 def _num_weights(trial: Trial) -> int:
     """Of P in all layers on the probed part of a batch."""
     workload: Workload = build(WORKLOADS, trial.workload)
-    heads = workload.attention[0]
-    return workload.num_layers * heads.num_heads * heads.num_keys**2 * _num_probed(workload)
+    layers = workload.attention_layers
+    num_weights = sum(one.heads.num_heads * one.num_queries * one.heads.num_keys for one in layers)
+    return num_weights * _num_probed(workload)
 
 
 def _num_probed(workload: Workload) -> int:

@@ -19,6 +19,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class AttentionLayer(NamedTuple):
+    """One layer of attention as a workload states it."""
+
+    layer: Layer  # which tensors of the model are its own
+    heads: Heads  # num_keys: the most that a sequence has
+    kind: MaskKind
+    num_queries: int  # the most that a sequence has
+    is_cross: bool = False  # queries of one sequence, keys and values of another
+
+    @property
+    def name(self) -> str:
+        """Such as encoder.3; traces have its place among the workload's `attention_layers`."""
+        return self.layer.prefix.removesuffix(".")
+
+
+def names_of_layers(workload: Workload) -> list[str]:
+    """Names of the layers of attention in their order; none where they are of one stack and numbers are enough."""
+    layers = workload.attention_layers
+    return [one.name for one in layers] if len({one.layer.stack for one in layers}) > 1 else []
+
+
 class Forward(NamedTuple):
     """What a batch gave."""
 
@@ -65,24 +86,40 @@ class Workload:
         return 0
 
     @property
+    def attention_layers(self) -> tuple[AttentionLayer, ...]:
+        """The layers of attention, in the order in which they are watched.
+
+        Say these, and all of the following four follow; where all layers are alike, say `num_layers`, `num_keys` and
+        `attention` instead.
+        """
+        if type(self).attention is Workload.attention:
+            raise NotImplementedError
+        heads, kind = self.attention
+        alike = {"heads": heads, "kind": kind, "num_queries": heads.num_keys}
+        return tuple(AttentionLayer(layer=layer, **alike) for layer in self.layers)
+
+    @property
     def num_layers(self) -> int:
         """Layers of attention that are probed."""
-        raise NotImplementedError
+        return len(self.attention_layers)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of attention, in the order in which they are watched: which tensors of the model are whose."""
-        return layers_of("layers", self.num_layers)
+        if type(self).num_layers is not Workload.num_layers:
+            return layers_of("layers", self.num_layers)
+        return tuple(one.layer for one in self.attention_layers)
 
     @property
     def num_keys(self) -> int:
         """N, the tokens of a sequence: no row of attention has more keys, no matrix more rows; the bounds follow."""
-        raise NotImplementedError
+        return max(max(one.heads.num_keys, one.num_queries) for one in self.attention_layers)
 
     @property
     def attention(self) -> tuple[Heads, MaskKind]:
-        """The shape of a layer's attention, and which keys the model allows."""
-        raise NotImplementedError
+        """The shape of the first layer's attention, and which keys the model allows."""
+        first = self.attention_layers[0]
+        return first.heads, first.kind
 
     @property
     def num_micro_batches(self) -> int:

@@ -243,14 +243,14 @@ def _with_ends(rows: pl.DataFrame, line: list[str], chosen: pl.DataFrame, traces
         num_diverged=is_diverged.sum().cast(pl.Int64),
         num_trials=pl.len().cast(pl.Int64),
     )
+    of_line = [name for name in ("method", "layer") if name in line]  # layers of several stacks see other keys
     uniform = (
         _measured(traces, chosen, {UNIFORM_ENTROPY})
-        .group_by("method", maintain_order=True)
+        .group_by(*of_line, maintain_order=True)
         .agg(pl.col("value").cast(pl.Float64).mean().alias(UNIFORM_ENTROPY))
     )
     marked = rows.with_columns(is_end=is_last & is_diverged)
-    for more in (uniform, of_method):
-        marked = marked.join(more, on="method", how="left")
+    marked = marked.join(uniform, on=of_line, how="left").join(of_method, on="method", how="left")
     return marked.select(*rows.columns, "is_end", UNIFORM_ENTROPY, *DIVERGED_COLUMNS).sort(*line, "step")
 
 

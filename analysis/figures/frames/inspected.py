@@ -39,7 +39,10 @@ NUM_LOOKS = 5  # steps of which a method's rows and matrices are shown
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """P of the first sequences of the probed batch of one step: p_ASHQK."""
+    """P of the first sequences of the probed batch of one step: p_ASHQK, NaN in rows of padding.
+
+    Where stacks of layers differ all have the size of the largest, with such rows and with keys of weight 0.
+    """
 
     method: str
     step: int
@@ -132,10 +135,14 @@ def most_collapsed(inspection: Inspection) -> int:
 
 
 def entropy_by_layer(p_ASHQK: np.ndarray) -> np.ndarray:
-    """Mean entropy in nats of rows divided by their sums, as the traced `entropy`; (A, S, H, Q, K) -> (A,)."""
+    """Mean entropy in nats of rows divided by their sums, as the traced `entropy`; (A, S, H, Q, K) -> (A,).
+
+    Rows of NaN, as padding has, do not count; a layer of no others has NaN.
+    """
     p_ASHQK = p_ASHQK.astype(np.float64)
     p_ASHQK = p_ASHQK / np.maximum(p_ASHQK.sum(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
-    return row_entropies(p_ASHQK).mean(axis=(1, 2, 3))
+    entropy_AR = row_entropies(p_ASHQK).reshape(len(p_ASHQK), -1)
+    return np.array([row[np.isfinite(row)].mean() if np.isfinite(row).any() else np.nan for row in entropy_AR])
 
 
 def spread(steps: Iterable[int], count: int) -> list[int]:

@@ -62,6 +62,16 @@ def test_trials_without_traces_have_no_chart(data):
     assert explored(data, [traces_of(data).clear()]) is None
 
 
+def test_layers_of_several_stacks_have_their_names(found):
+    names = [f"encoder.{index}" for index in range(99)]
+    (select,) = (
+        one
+        for one in explore_spec(found, lr="0.1", caption="", layer_names=names)["params"]
+        if one["name"] == "p_layer"
+    )
+    assert select["bind"]["labels"][:2] == ["mean", "encoder.0"]
+
+
 @pytest.fixture(scope="module")
 def page(found, tmp_path_factory):
     """Of 665 trials: 7 methods, 19 learning rates, 5 seeds."""

@@ -61,6 +61,26 @@ def test_each_method_has_the_bound_of_the_keys_that_its_rows_see(data, drawn):
     assert values_of(spec, "height") == {math.log(21), 2.5}
 
 
+def test_layers_of_several_stacks_are_named_and_have_bounds_of_their_own(data, drawn):
+    """Means over steps of unequal lengths differ a little from method to method and are one rule."""
+    names = [f"encoder.{index}" for index in range(3)] + [f"cross.{index}" for index in range(2)]
+    num_layers = drawn.filter(quantity="entropy")["layer"].n_unique()
+    names = [*names[: num_layers - 2], *names[-2:]]
+    is_cross = (pl.col("quantity") == "uniform_entropy") & (pl.col("layer") >= num_layers - 2)
+    shorter = drawn.with_columns(value=pl.when(is_cross).then(pl.lit(2.0, pl.Float32)).otherwise("value"))
+    summary = layer_summary(data, shorter, telling_lr(data))
+    text = entropy_by_layer(summary, num_keys=21, title="", names=names).to_json()
+    assert f"'{names[0]}'" in text
+    assert "'cross.0'" in text
+    assert "2.00: rows uniform over the keys they see" in text
+    noise = pl.when(pl.col("method") == next(iter(METHODS))).then(0.999).otherwise(1.0)
+    ragged = drawn.join(data.select("trial_id", "method"), on="trial_id").with_columns(
+        value=pl.when(pl.col("quantity") == "uniform_entropy").then(pl.col("value") * noise).otherwise("value")
+    )
+    labels = values_of(spec_of(data, ragged.select(drawn.columns)), "label") - NORM_BOUNDS
+    assert labels == {ENTROPY_BOUND}
+
+
 def test_a_head_below_the_mean_of_its_layer_has_a_figure(data, drawn):
     kinds = {one.kind for one in curve_figures(subject(data, drawn))}
     assert "entropy_by_head" not in kinds  # of one head it is the layer's

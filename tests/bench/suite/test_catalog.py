@@ -21,6 +21,12 @@ def test_markdown_says_what_text_and_json_leave_out():
     assert "rows sum to 1" not in list_rows("methods")[0]
 
 
+def test_lists_say_what_a_method_is_in_cross_attention():
+    rows = {row["name"]: row for row in list_rows("methods")}
+    assert rows["window_softmax"]["in cross-attention"] == "in cross-attention: plain softmax"
+    assert rows["cosformer"]["in cross-attention"] == "in cross-attention: as it is"
+
+
 def test_markdown_shows_formulas_as_they_are_written_and_keeps_code():
     text = list_markdown("methods") + list_markdown("schedules")
     assert r"Softmax of -\|q - k\|^2 / sqrt(D)" in text

@@ -30,6 +30,7 @@ from bench.training.inspection import (
     look_steps,
     num_parameters,
     scales_of,
+    stacked_weights,
 )
 from bench.training.pack import Pack
 from bench.training.train import PackRun
@@ -348,3 +349,15 @@ def test_parameters_are_counted():
     workload = InContextRegression()
     assert num_parameters(workload, Softmax()) == 5 * 3 * 16
     assert num_parameters(workload, SigmaReparamQK()) == 5 * (3 * 16 + 2)
+
+
+def test_weights_of_unequal_layers_are_one_array_and_padding_is_no_row():
+    own, cross = numpy.full((1, 1, 2, 2), 0.5), numpy.full((1, 1, 3, 4), 0.25)
+    own[0, 0, 1] = numpy.nan  # padding
+    p_ASHQK = stacked_weights([own, cross])
+    assert p_ASHQK.shape == (2, 1, 1, 3, 4)
+    assert numpy.array_equal(p_ASHQK[1], cross)
+    assert p_ASHQK[0, 0, 0, 0].tolist() == [0.5, 0.5, 0, 0]
+    numpy.testing.assert_allclose(entropy_by_layer(p_ASHQK), [math.log(2), math.log(4)])
+    shares = [share for of, _, _, share in histogram_bins(own) if of == "entropy" and share > 0]
+    assert shares == [1.0]
