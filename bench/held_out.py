@@ -115,6 +115,37 @@ HELD_OUT: dict[str, Measure] = {
         higher_is_better=False,
         definition="as the character error rate, by words",
     ),
+    "val_knn_accuracy": Measure(
+        title="Held-out accuracy of nearest neighbours",
+        heading="Neighbours' accuracy",
+        unit="1",
+        low=0.0,
+        high=1.0,
+        higher_is_better=True,
+        definition="share of held-out images whose class the 20 training images with the most similar representations "
+        "have, by weight exp(cosine / 0.07) (Wu et al. 2018), the mean representation taken off, in [0, 1]",
+        sources=("wu2018unsupervised",),
+    ),
+    "val_probe_accuracy": Measure(
+        title="Held-out accuracy of a linear probe",
+        heading="Probe's accuracy",
+        unit="1",
+        low=0.0,
+        high=1.0,
+        higher_is_better=True,
+        definition="share of held-out images that a ridge regression of the classes on representations of training "
+        "images gets right (channels of variance 1, penalty 0.01), in [0, 1]",
+    ),
+    "val_effective_rank": Measure(
+        title="Effective rank of held-out representations",
+        heading="Effective rank",
+        unit="directions",
+        low=0.0,
+        high=math.inf,
+        higher_is_better=True,
+        definition="(sum of e)^2 / sum of e^2 of the eigenvalues e of the covariance of representations of held-out "
+        "images: over how many directions they spread; near 1 they have collapsed",
+    ),
 }
 
 # What workloads name and compute; the others are made of their evaluations.

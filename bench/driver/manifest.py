@@ -53,6 +53,7 @@ def manifest(
         "seeds": list(suite.seeds),
         **({"plug_ins": plug_ins} if (plug_ins := packages_of_plug_ins(suite)) else {}),
         "data_sha256": {choice.label: choice.digest for choice in suite.entries["workloads"] if choice.digest},
+        "data_facts": data_facts(suite),
         "trial_version": TRIAL_VERSION,
         "bench": bench.__version__,
         "git": git_state(Path(bench.__file__).parent),
@@ -70,6 +71,12 @@ def manifest(
         "determinism": determinism(),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def data_facts(suite: Suite) -> dict[str, dict[str, Any]]:
+    """What workloads say of their data, by label; of those that say anything."""
+    found = {choice.label: build(WORKLOADS, choice).data_facts() for choice in suite.entries["workloads"]}
+    return {label: facts for label, facts in found.items() if facts}
 
 
 def num_cpus(manifest: Mapping[str, Any]) -> int | None:

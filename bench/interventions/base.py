@@ -30,6 +30,7 @@ class Intervention:
     source: ClassVar[str] = "this project"
     sources: ClassVar[tuple[str, ...]] = ()  # BibTeX keys of analysis/references/sources.bib, if `source` names any
     strength: ClassVar[str] = ""  # the parameter that says how strongly it acts; "": it acts or does not
+    repeats_examples: ClassVar[bool] = False  # of a batch, whose loss must not tell them apart
 
     from_step: Annotated[int, Ge(0)] = 0
     for_steps: Annotated[int, Ge(1)] | None = None

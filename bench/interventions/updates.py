@@ -92,6 +92,7 @@ class BatchShare(OnUpdates):
     """Gradients of the first `share` of a batch's examples alone, each repeated: the noise of a smaller batch."""
 
     strength: ClassVar = "share"
+    repeats_examples: ClassVar = True
 
     share: Annotated[float, Gt(0), Le(1)] = 0.125
 

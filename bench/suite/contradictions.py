@@ -91,6 +91,8 @@ def _misplaced(intervention: Intervention, workload: Workload) -> Iterator[str]:
     for (name, count), numbers in zip(counts.items(), intervention.where, strict=True):
         if missing := [number for number in numbers or () if number >= count]:
             yield f"{name} {missing[0]} is not there; every workload must have it, and one has {name}s 0 to {count - 1}"
+    if intervention.repeats_examples and workload.couples_examples:
+        yield f"it repeats examples, which the loss of {workload.title} tells apart; remove one of them"
     if intervention.from_step >= workload.num_steps:
         yield (
             f"from_step must be below num_steps of every workload ({workload.num_steps}), got {intervention.from_step}"

@@ -115,6 +115,8 @@ def _params(kind: Kind, name: str, entry_class: type, given: dict[Any, Any]) -> 
     for key in given.keys() - adapters.keys():
         hint = suggest(str(key), adapters, existing="its parameters")
         message = f"unknown parameter {show(key)} of {kind.word} {show(name)}; {hint}"
+        if key in (refused := getattr(entry_class, "refused", {})):
+            message = f"{kind.word} {show(name)} has no {key}, remove it: {refused[key]}"
         problems.append(problem(message, value=given[key], loc=(str(key),), at_key=True))
     defaults, params = {}, {}
     for key, (adapter, default) in adapters.items():

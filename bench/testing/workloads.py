@@ -133,7 +133,10 @@ def attention_is_as_stated(workload: Workload) -> str:
 
 
 def loss_is_a_finite_mean(workload: Workload) -> str:
-    """At the start, over a batch as over its two halves, and equal to what is evaluated without dropout."""
+    """At the start, over a batch as over its two halves, and equal to what is evaluated without dropout.
+
+    Not over halves where the loss of an example is of the others, too; such a batch is in one part.
+    """
     program, lane = program_of(workload), started(workload)
     whole = batch_at(workload, 0)
     size = len(next(iter(whole.values()))) // 2 * 2
@@ -144,7 +147,10 @@ def loss_is_a_finite_mean(workload: Workload) -> str:
 
     loss, evaluated = losses(slice(0, size))
     require(loss.shape == () and is_finite(loss), f"the loss at the start is {loss}, required a finite scalar")
-    if size:
+    num_parts = workload.num_micro_batches
+    if workload.couples_examples:
+        require(num_parts == 1, f"{num_parts} parts of a batch whose examples are compared with each other; required 1")
+    elif size:
         halves = [losses(slice(start, start + size // 2))[1] for start in (0, size // 2)]
         what = "the loss of a batch and the mean of its halves"
         require_close(evaluated, (halves[0] + halves[1]) / 2, what, rtol=1e-11, atol=0)

@@ -34,17 +34,25 @@ class StepCost:
 
 
 def step_cost(trial: Trial) -> StepCost:
-    """The cost of a trial's step: that of a batch of one and of two examples, extended to the whole batch."""
+    """The cost of a trial's step: that of a batch of one and of two examples, extended to the whole batch.
+
+    Where examples are compared with each other that of three as well: their pairs grow as the square.
+    """
     program, zero = LaneProgram.of(trial, is_reference=True), torch.zeros((), dtype=torch.int64)
     batches = program.workload.batches(zero[None], zero[None])
     batch = {name: tensor[0, 0] for name, tensor in batches.items()}
     num_examples, size = len(next(iter(batch.values()))), num_parameters(program.workload, program.method)
     is_computed = 6 * size * program.workload.num_keys < MAX_COMPUTED
-    one, two = (
-        _flops(program, {name: x[:count] for name, x in batch.items()}, is_computed=is_computed)
-        for count in (1, min(2, num_examples))
+    counts = (1, 2, 3) if program.workload.couples_examples else (1, 2)
+    one, *more = (
+        _flops(program, {name: x[: min(count, num_examples)] for name, x in batch.items()}, is_computed=is_computed)
+        for count in counts
     )
-    return StepCost(num_parameters=size, step_flops=float(one + (num_examples - 1) * (two - one)))
+    steps = num_examples - 1  # Newton's formula for a polynomial of which the first values are known
+    whole = one + steps * (more[0] - one)
+    if len(more) > 1:
+        whole += steps * (steps - 1) // 2 * (more[1] - 2 * more[0] + one)
+    return StepCost(num_parameters=size, step_flops=float(whole))
 
 
 def num_parameters(workload: Workload, method: Method) -> int:

@@ -5,4 +5,5 @@ WORKLOADS: dict[str, str] = {
     "language_modeling": "bench.workloads.language_modeling:LanguageModeling",
     "image_classification": "bench.workloads.image_classification:ImageClassification",
     "speech_recognition": "bench.workloads.speech_recognition:SpeechRecognition",
+    "self_supervised_images": "bench.workloads.self_supervised_images:SelfSupervisedImages",
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from annotated_types import Ge
 
@@ -62,6 +63,8 @@ class Workload:
     measures: ClassVar[tuple[str, ...]] = ("val_loss",)  # of COMPUTED: what held-out data give, if there are any
     paths: ClassVar[tuple[str, ...]] = ()  # parameters that may be a path; in a suite file it stays below the folder
     built_in: ClassVar[tuple[str, ...]] = ()  # values of `paths` that name data without being a path
+    refused: ClassVar[Mapping[str, str]] = {}  # parameters of others that it can't have, and why not
+    couples_examples: ClassVar[bool] = False  # the loss of an example is of the others, too: no batch comes in parts
 
     def __init_subclass__(cls) -> None:
         """Raises ValueError for `measures` that are not in COMPUTED, or what is computed and named by halves."""
@@ -144,6 +147,10 @@ class Workload:
     def data_digest(self) -> str:
         """SHA-256 of the data that training reads; "" if it is generated. Raises UsageError if it can't be read."""
         return ""
+
+    def data_facts(self) -> dict[str, Any]:
+        """What is worth knowing of the data beside results, as plain data; {} if nothing is. It stands in manifests."""
+        return {}
 
     def batches(self, seeds_S: Tensor, steps_T: Tensor) -> Tensors:
         """Data of every step and seed on the device of `seeds_S`, each (T, S, B, ...); depends on nothing else."""

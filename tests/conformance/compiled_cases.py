@@ -28,6 +28,7 @@ BASES: dict[str, dict[str, Any]] = {
     "language_modeling": EVALUATED | {"tokenizer": "characters", "batch_size": 8, "context": 32, "eval_batches": 2},
     "image_classification": EVALUATED | {"batch_size": 16},
     "speech_recognition": EVALUATED | {"batch_size": 8, "num_words": 1, "eval_utterances": 16},
+    "self_supervised_images": EVALUATED | {"batch_size": 16, "bank_size": 100, "num_queries": 50},
 }
 # Rates of SGD at which no difference grows: of the regression at 0.1, layer normalisation and cosFormer made 1e-3 of
 # 1e-7 in 20 steps.
@@ -36,6 +37,7 @@ STABLE = {
     "language_modeling": 0.1,
     "image_classification": 0.1,
     "speech_recognition": 0.02,
+    "self_supervised_images": 0.1,
 }
 DATA = {"corpus", "tokenizer", "images", "speech"}  # nothing but other numbers
 APART = {"num_micro_batches", "checkpointing", "precision"}  # other programs, not in company
@@ -44,6 +46,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "language_modeling": decoder.PRESETS,
     "image_classification": vit.PRESETS,
     "speech_recognition": speech_encoder.PRESETS,
+    "self_supervised_images": vit.PRESETS,
 }
 
 

@@ -18,6 +18,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_heads": 2,
         "eval_utterances": 12,
     },
+    "self_supervised_images": {
+        "num_steps": 8,
+        "batch_size": 6,
+        "depth": 1,
+        "width": 8,
+        "num_heads": 2,
+        "projector_width": 12,
+        "projection_width": 6,
+        "bank_size": 60,
+        "num_queries": 40,
+        "probe_examples": 4,
+    },
 }
 # What training reads from the workload, or what only saves memory; tested in tests/bench/test_train*.py.
 ELSEWHERE: dict[str, dict[str, Any]] = {
@@ -98,5 +110,28 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "band_masks": {"band_masks": 1},
         "band_mask_bands": {"band_masks": 1, "band_mask_bands": 3},
         "eval_utterances": {"eval_utterances": 6},
+    },
+    "self_supervised_images": {name: change for name, change in TRANSFORMER.items() if name != "z_loss"}
+    | {
+        "images": {"images": "mnist_5000", "patch": 4},
+        "model": {"model": "vit_tiny"},
+        "initialisation": {"initialisation": "gpt2"},
+        "patch": {"patch": 4},
+        "pool": {"pool": "mean"},
+        "probe_examples": {"probe_examples": 2},
+        "objective": {"objective": "moco_v3"},
+        "momentum": {"momentum": 0.5, "objective": "moco_v3"},
+        "temperature": {"temperature": 0.5},
+        "views": {"views": "crops"},
+        "rotation_degrees": {"rotation_degrees": 10.0},
+        "max_scale": {"max_scale": 1.5},
+        "max_shift": {"max_shift": 0.25},
+        "min_area": {"min_area": 0.5, "views": "crops"},
+        "jitter": {"jitter": 0.8, "views": "crops"},
+        "projector_width": {"projector_width": 10},
+        "projection_width": {"projection_width": 5},
+        "frozen_patches": {"frozen_patches": True},
+        "bank_size": {"bank_size": 50},
+        "num_queries": {"num_queries": 30},
     },
 }

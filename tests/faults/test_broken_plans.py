@@ -204,6 +204,18 @@ EDITS = {
         "4:12",
         "images 'digits': patch must divide the sides of the images, got 3 for 8 x 8",
     ),
+    "images fewer than a batch": (
+        IN_CONTEXT,
+        "{name: self_supervised_images, batch_size: 2000}",
+        "4:12",
+        "images 'digits': batch_size must be at most the 1,438 images that there are to learn from, got 2000",
+    ),
+    "pairs in parts": (
+        IN_CONTEXT,
+        "{name: self_supervised_images, num_micro_batches: 2}",
+        "4:36",
+        "workload 'self_supervised_images' has no num_micro_batches, remove it: an image is compared with",
+    ),
     "adamw beta one": ("[sgd]", "[{name: adamw, beta2: 1}]", "8:35", "beta2 must be less than 1, got 1"),
     "adamw beta negative": (
         "[sgd]",

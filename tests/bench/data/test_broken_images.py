@@ -56,6 +56,28 @@ def test_the_pickled_version_is_refused_and_the_binary_one_named(tmp_path):
     )
 
 
+# What is done to a folder of STL-10, and what is said.
+STL_DAMAGES = {
+    "missing images": (lambda folder: (folder / "test_X.bin").unlink(), "test_X.bin: can't be read"),
+    "missing labels": (lambda folder: (folder / "train_y.bin").unlink(), "train_y.bin: can't be read"),
+    "cut images": (rewritten("train_X.bin", lambda raw: raw[:-1]), "train_X.bin: 82,943 bytes, must be a multiple of"),
+    "empty images": (rewritten("unlabeled_X.bin", lambda raw: b""), "unlabeled_X.bin: 0 bytes, must be a multiple"),
+    "label 0": (rewritten("test_y.bin", lambda raw: b"\x00" + raw[1:]), "test_y.bin: labels must be 1 to 10, got 0"),
+    "label 11": (rewritten("test_y.bin", lambda raw: b"\x0b" + raw[1:]), "test_y.bin: labels must be 1 to 10, got 11"),
+    "too few labels": (
+        rewritten("train_y.bin", lambda raw: raw[:-1]),
+        "train_y.bin: 2 labels, must be as many as the images of train_X.bin, 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STL_DAMAGES)
+def test_damaged_stl_is_refused(case, stl):
+    damage, words = STL_DAMAGES[case]
+    damage(stl)
+    assert words in said_of_images(stl)
+
+
 @pytest.mark.parametrize("name", ["", "digit", "a\nb", "a" * 5000])
 def test_name_of_no_images_lists_those_that_exist(name):
     assert "images that exist: digits, mnist_5000, or the path of a folder" in said_of_images(name)

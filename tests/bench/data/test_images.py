@@ -67,6 +67,22 @@ def test_cifar_is_read_as_it_was_written(tmp_path):
         assert (every[:, row, column, channel] == data[:, channel * 1024 + row * 32 + column]).all()
 
 
+def test_stl_is_read_by_columns_with_labels_from_zero(stl):
+    images = open_images(str(stl))
+    values = numpy.fromfile(stl / "train_X.bin", dtype=numpy.uint8).reshape(3, 3, 96, 96)
+    assert images.train_images.shape == (3, 96, 96, 3)
+    for number, row, column, channel in ((0, 0, 0, 0), (1, 5, 70, 1), (2, 95, 3, 2)):
+        assert images.train_images[number, row, column, channel] == values[number, channel, column, row]
+    assert images.train_labels.tolist() == [0, 9, 2]
+    assert images.val_labels.tolist() == [1, 1]
+    assert images.unlabelled_images is not None
+    assert images.unlabelled_images.shape == (4, 96, 96, 3)
+    (stl / "unlabeled_X.bin").unlink()
+    without = open_images(str(stl))
+    assert without.unlabelled_images is None
+    assert without.digest != images.digest
+
+
 def test_the_digest_is_of_the_values(tmp_path):
     digests = set()
     for name in ("one", "alike", "changed"):

@@ -29,6 +29,9 @@ from tests.trials import language_trial, trial
         ("embed", "embedding"),
         ("readout.weight", "readout"),
         ("readout", "readout"),
+        ("readout.projector_in.weight", "readout"),
+        ("readout.projector_in.gamma", "method"),
+        ("readout.norm_projector_in.gain", "norm"),
         ("layers.0.gate.weight", "other"),
     ],
 )

@@ -26,6 +26,18 @@ def test_manifest_holds_seeds_data_and_determinism():
     assert held["determinism"]["deterministic_algorithms"] is False
 
 
+def test_manifest_says_what_raw_pixels_say_beside_representations():
+    plain = {
+        **finished_packs.PLAIN_SUITE,
+        "workloads": [{"name": "self_supervised_images", "num_steps": 2}, "in_context_regression"],
+    }
+    suite = Suite.model_validate(plain, context=Context(allow_code=False))
+    facts = manifest(suite, device="2 CPU", has_gpu=False)["data_facts"]
+    assert facts.keys() == {suite.entries["workloads"][0].label}
+    [of_digits] = facts.values()
+    assert of_digits["raw_pixels"] == {"val_knn_accuracy": 0.7688, "val_probe_accuracy": 0.5209}
+
+
 def test_manifest_holds_no_host_user_path_or_secret(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a very secret key")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:a-password@a-host")
