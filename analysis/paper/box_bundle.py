@@ -20,9 +20,9 @@ from analysis.paper.files import (
     write_sums,
 )
 from analysis.paper.imports import divergence_rule
-from analysis.paper.latex import page_floating
 from analysis.paper.methods_text import decay_text, optimizers_text, seeds_text, versions_text, what_was_trained
 from analysis.paper.prose import Cite, Math, Text, cited_keys, named_prose, text_latex, text_markdown
+from analysis.paper.widths import floating_of
 from analysis.report.box import box_sections
 from analysis.report.box_folder import box_texts
 from analysis.report.section import Section
@@ -57,8 +57,8 @@ def write_box_bundle(subject: BoxSubject, out: Path, *, command: str, font: str 
         figures = save_figures(drawn, new / "figures", font=font, names=subject.labels.plain)
         _write_numbers(subject, sections, new)
         _write_text(subject, figures, new)
-        sources = {name: keys for name in BOX_SCORES if (keys := keys_of("score", name))}
-        write_file(new / "README.txt", readme(new, title=subject.title, command=command, uncited={}, sources=sources))
+        scores = {name: keys_of("score", name) for name in BOX_SCORES}
+        write_file(new / "README.txt", readme(new, title=subject.title, command=command, uncited={}, scores=scores))
         write_sums(new)
         names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
         put_in_place(new, target)
@@ -137,7 +137,7 @@ def _write_text(subject: BoxSubject, figures: Sequence[Saved], folder: Path) -> 
     names = subject.labels.latex
     text, group = box_methods_text(subject), named_group(paper_group(subject.board), names)
     (folder / "tables").mkdir()
-    write_file(folder / "tables" / "box.tex", group_latex(group, label="box", floating=page_floating(group)))
+    write_file(folder / "tables" / "box.tex", group_latex(group, label="box", floating=floating_of(group.tables)))
     write_file(folder / "methods.tex", text_latex(named_prose(text, names)))
     write_file(folder / "methods.md", text_markdown(named_prose(text, subject.labels.plain)))
     write_file(folder / "references.bib", bibtex(cited_keys(text), subject.plain_manifest))

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.across.comparison import compare
+from analysis.curves import ENTRY
 from analysis.paper.bibliography import bibtex, keys_of, scores_in, why_uncited
 from analysis.paper.figures import Saved, bundle_figures, save_figures
 from analysis.paper.files import (
@@ -23,18 +24,20 @@ from analysis.paper.files import (
     refuse_other_files,
     write_sums,
 )
+from analysis.paper.groups import differences_group, group_tables, scores_group
 from analysis.paper.imports import imported_rows
-from analysis.paper.latex import leaderboard_tables, matrix_tables, page_floating
+from analysis.paper.latex import leaderboard_tables
+from analysis.paper.matrix import matrix_tables
 from analysis.paper.methods_text import methods_text
 from analysis.paper.prose import Text, cited_keys, named_prose, text_latex, text_markdown
+from analysis.paper.table_words import tables_text
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
 from analysis.scores.flags import used_flags
-from analysis.scores.table import score_differences
+from analysis.scores.table import score_differences, score_table
 from analysis.subject import Subject
 from analysis.tables.csv_text import csv_text
 from analysis.tables.held_out import held_out_group
-from analysis.tables.latex import group_latex
 from analysis.tables.leaderboard import FORMATS
 from analysis.tables.named import named_group
 from analysis.tables.published import comparison
@@ -67,12 +70,12 @@ def write_bundle(
         )
         shown = _write_numbers(subject, sections, new)
         text = _methods(subject, imported, shown, {one.drawn.kind for one in figures})
-        sources = {name: keys for name in shown if (keys := keys_of("score", name))}
-        keys = [key for keys in sources.values() for key in keys]
+        scores = {name: keys_of("score", name) for name in shown}
+        keys = [key for keys in scores.values() for key in keys]
         _write_text(subject, text, new, tables, figures, keys=keys)
         uncited = _uncited(subject, imported)
         write_file(
-            new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, sources=sources)
+            new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, scores=scores)
         )
         write_sums(new)
         names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
@@ -82,7 +85,7 @@ def write_bundle(
 
 def _methods(subject: Subject, imported: pl.DataFrame, shown: Collection[str], figures: Collection[str]) -> Text:
     """The paragraph of methods that goes with these further scores and kinds of figures."""
-    return methods_text(
+    text = methods_text(
         subject.results,
         score=subject.score,
         loss=subject.loss,
@@ -92,12 +95,20 @@ def _methods(subject: Subject, imported: pl.DataFrame, shown: Collection[str], f
         figures=figures,
         flags=used_flags(subject.board),
     )
+    return [*text, " ", *tables_text(subject.board)]
+
+
+def _with_spread(board: pl.DataFrame, subject: Subject) -> pl.DataFrame:
+    """The board with final_loss_spread, null of an entry without one."""
+    spreads = score_table(subject.entries, subject.loss).filter(score="final_loss_spread")
+    found = spreads.select(*ENTRY, pl.col("value").alias("final_loss_spread"))
+    return board.join(found, on=ENTRY, how="left", maintain_order="left")
 
 
 def _write_tables(subject: Subject, imported: pl.DataFrame, folder: Path) -> list[str]:
     """The files of tables, and their paths within the folder."""
     board, names = subject.board, subject.labels.latex
-    texts = {"leaderboard": leaderboard_tables(names.in_frame(board))}
+    texts = {"leaderboard": leaderboard_tables(names.in_frame(_with_spread(board, subject)))}
     optimizers = board["optimizer"].unique().sort().to_list()
     if len(optimizers) > 1:
         of = {name: subject.results.filter(optimizer=name) for name in optimizers}
@@ -105,8 +116,10 @@ def _write_tables(subject: Subject, imported: pl.DataFrame, folder: Path) -> lis
         texts["matrix"] = matrix_tables({name: names.in_frame(part.board) for name, part in parts.items()})
     groups = {"held_out": held_out_group(board)}
     groups |= {} if subject.published is None else {"comparison": comparison(compare(board, subject.published))}
-    for kind, group in ((kind, named_group(group, names)) for kind, group in groups.items() if group is not None):
-        texts[kind] = [group_latex(group, label=kind.replace("_", "-"), floating=page_floating(group))]
+    groups["scores"] = scores_group(subject.entries, subject.loss)
+    groups["differences"] = differences_group(subject.entries, subject.score)
+    for kind, group in groups.items():
+        texts[kind] = [] if group is None else group_tables(named_group(group, names), kind.replace("_", "-"))
     (folder / "tables").mkdir()
     names = []
     for kind, tables in texts.items():

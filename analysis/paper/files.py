@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from analysis.figures.chart_style import subtitle_lines
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
 from analysis.figures.of_a_suite import Drawn
 from analysis.labels import Names
+from analysis.scores.registry import REGISTRY
 from analysis.tables.html import templates
 from analysis.text import breakable_latex
 from bench.errors import UsageError
@@ -64,12 +65,13 @@ def figure_tex(path: str, inches: float, drawn: Drawn, names: Names) -> str:
 
 
 def readme(
-    folder: Path, *, title: str, command: str, uncited: Mapping[str, str], sources: Mapping[str, Iterable[str]]
+    folder: Path, *, title: str, command: str, uncited: Mapping[str, str], scores: Mapping[str, Collection[str]]
 ) -> str:
-    """What is what in the folder, how to make it again, how to cite; `sources`: keys of each score that has any."""
+    """What is what in the folder, how to make it again, how to cite; `scores`: keys of each score here."""
     present = {path.name + ("/" if path.is_dir() else "") for path in folder.iterdir()} | {SUMS_FILE}
     widths = {"column": COLUMN_INCHES, "page": PAGE_INCHES}
-    said = {"title": title, "command": command, "uncited": uncited, "sources": sources}
+    definitions = {name: REGISTRY[name].definition for name in scores}
+    said = {"title": title, "command": command, "uncited": uncited, "scores": scores, "definitions": definitions}
     return _rendered("README.txt", present=present, **widths, **said)
 
 

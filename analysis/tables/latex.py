@@ -32,6 +32,9 @@ ON_PAGE = Floating(
     gap=(r"\vspace{4pt}",),
 )
 
+# As ON_PAGE, in one column.
+SMALL_IN_COLUMN = replace(ON_PAGE, environment="table")
+
 # For more columns than ON_PAGE holds: letters an eighth smaller.
 DENSE_ON_PAGE = replace(ON_PAGE, opening=(r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{3pt}"))
 
@@ -80,6 +83,12 @@ def group_latex(group: Group, *, label: str = "", floating: Floating = IN_COLUMN
         for table, one in zip(group.tables, labels, strict=True)
     )
     return "\n".join(drawn)
+
+
+def stacked_title(title: str, side: str) -> str:
+    """A column's title, a word a line, that an S column takes as it is."""
+    words = r"\\".join(map(escape_latex, title.split()))
+    return rf"{{\shortstack[{side}]{{{words}}}}}"
 
 
 def row_latex(cells: Iterable[Cell]) -> str:

@@ -138,9 +138,7 @@ def reading_note(leaderboard: pl.DataFrame) -> str:
     seeds_text = "no seeds" if not seeds else str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     losses = [SCORED_LOSSES[name] for name in leaderboard["loss"].unique().sort()]
     parts = [f"Scores are of the {loss.title} ({_measured(loss, leaderboard)})." for loss in losses]
-    parts += floor_sentences(leaderboard)
-    names = dict.fromkeys(entry_name(label) for label in leaderboard["optimizer"])
-    parts += [f"{name}: {EVALUATED_ELSEWHERE[name]}." for name in names if name in EVALUATED_ELSEWHERE]
+    parts += notes_on_entries(leaderboard)
     parts.append(
         f"Brackets: 95% interval over seeds ({seeds_text}; Student's t on the wider of the jackknife's and the single "
         "seeds' standard error). Bold: the best that learned. Rank: the ranks that the seeds leave possible, from 1 + "
@@ -149,6 +147,13 @@ def reading_note(leaderboard: pl.DataFrame) -> str:
         "chance or with one seed."
     )
     return " ".join(parts)
+
+
+def notes_on_entries(leaderboard: pl.DataFrame) -> list[str]:
+    """How far A/A controls lie from what they are controls of, and which optimizers are evaluated elsewhere."""
+    names = dict.fromkeys(entry_name(label) for label in leaderboard["optimizer"])
+    elsewhere = [f"{name}: {EVALUATED_ELSEWHERE[name]}." for name in names if name in EVALUATED_ELSEWHERE]
+    return [*floor_sentences(leaderboard), *elsewhere]
 
 
 def _how_compared(leaderboard: pl.DataFrame) -> str:

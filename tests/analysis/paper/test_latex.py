@@ -5,7 +5,9 @@ import re
 import polars as pl
 import pytest
 
-from analysis.paper.latex import leaderboard_tables, matrix_tables
+from analysis.paper.latex import leaderboard_tables
+from analysis.paper.matrix import matrix_tables
+from analysis.paper.table_words import tables_text
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.rank_ranges import rank_text
 from analysis.text import breakable_latex
@@ -43,13 +45,36 @@ def test_the_best_is_bold_and_each_has_its_rank_range(board):
     assert any("-" in text for text in ranks)
 
 
-def test_the_caption_defines_score_seeds_interval_divergence_and_marks(board):
+def test_the_caption_has_two_lines_and_says_how_to_read_the_table(board):
     (table,) = leaderboard_tables(board)
     (caption,) = re.findall(r"\\caption\{(.*)\}", table)
-    for words in ("mean over the learning rates of", "95\\% interval over seeds", "(3;", "has diverged as soon as",
-                  "Bold: the best", "Rank: the ranks that the seeds leave possible", "Holm"):  # fmt: skip
+    for words in (
+        "scores of the training loss",
+        r"95\% interval over 3 seeds",
+        "bold: the best",
+        "rank: the ranks that",
+    ):
         assert words in caption
+    assert len(caption.replace(r"\allowbreak{}", "")) < 2 * 120
     assert r"\label{tab:leaderboard}" in table
+
+
+def test_the_methods_text_defines_columns_and_flags_once(board):
+    flagged = board.with_columns(flags=pl.Series(["few_seeds,other_grid", "few_seeds"] + [""] * (board.height - 2)))
+    (text,) = tables_text(flagged)
+    assert text.count("Fewer than 3 seeds") == 1
+    assert "stable decades is the width in log10 lr" in text
+    assert "Fewer than 3 seeds" not in "".join(leaderboard_tables(flagged))
+    assert "Letters" not in tables_text(board.with_columns(flags=pl.lit("")))[0]
+
+
+def test_the_spread_over_seeds_stands_behind_the_best_loss(board):
+    spreads = pl.Series("final_loss_spread", [0.123, None, *[0.04] * (board.height - 2)])
+    (table,) = leaderboard_tables(board.with_columns(spreads))
+    (plain,) = leaderboard_tables(board)
+    heads, widths = ([row[:7] for row in cells(one)] for one in (table, plain))
+    assert [row[5] for row in heads][:3] == ["0.12", "--", "0.04"]
+    assert [row[:5] for row in heads] == [row[:5] for row in widths]
 
 
 def test_tables_load_no_package(board):
@@ -62,11 +87,11 @@ def test_numbers_align_at_the_point_by_the_widest_of_their_column(board):
     assert "S[table-format=2.1]" in table
 
 
-def test_flags_are_letters_explained_once_below(board):
+def test_flags_are_letters_with_their_words_below(board):
     flagged = board.with_columns(flags=pl.Series(["few_seeds,other_grid", "few_seeds"] + [""] * (board.height - 2)))
     (table,) = leaderboard_tables(flagged)
     assert r"\textsuperscript{ab}" in table.splitlines()[table.splitlines().index(r"\midrule") + 1]
-    assert table.count("Fewer than 3 seeds") == 1
+    assert r"\textsuperscript{a}\,few seeds, \textsuperscript{b}\,other grid" in table
 
 
 def test_long_boards_are_continued_in_a_further_table(board):

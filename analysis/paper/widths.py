@@ -1,0 +1,64 @@
+"""About how wide the columns of a paper's tables are, and what that makes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
+from analysis.tables.latex import DENSE_ON_PAGE, ON_PAGE, SMALL_IN_COLUMN, Floating, is_long
+from analysis.tables.table import Table
+from analysis.text import without_marks
+
+# Points, in \footnotesize.
+PAGE, COLUMN = 72 * PAGE_INCHES, 72 * COLUMN_INCHES
+GAP = 8.0  # between two columns
+LETTER, TINY_LETTER = 4.1, 2.6
+
+
+def floating_of_width(points: float) -> Floating:
+    """A column's, where so wide a table fits into it, else a page's, dense where it is wider than that."""
+    return SMALL_IN_COLUMN if points <= COLUMN else ON_PAGE if points <= PAGE else DENSE_ON_PAGE
+
+
+def floating_of(tables: Sequence[Table]) -> Floating:
+    """That of the widest of the tables."""
+    return floating_of_width(max(map(_width_of_table, tables), default=0.0))
+
+
+def _width_of_table(table: Table) -> float:
+    """Points of the table, its titles a word a line."""
+    texts = zip(*table.texts, strict=True) if table.rows else ([] for _ in table.columns)
+    return sum(width_of([*title.split(), *of]) for title, of in zip(table.titles, texts, strict=True))
+
+
+def name_column(wanted: float, room: float) -> str:
+    """A column as wide as its names, or where the room in points is less, one that breaks them."""
+    return "l" if wanted <= room else rf">{{\raggedright\arraybackslash}}p{{{room - GAP:.0f}pt}}"
+
+
+def number_column(texts: Sequence[str]) -> str:
+    """An S column for the numbers among the texts."""
+    plain = list(filter(is_plain, texts))
+    whole = max((len(text.lstrip("-").partition(".")[0]) for text in plain), default=1)
+    fraction = max((len(text.partition(".")[2]) for text in plain), default=0)
+    sign = "-" if any(text.startswith("-") for text in plain) else ""
+    return f"S[table-format={sign}{whole}.{fraction}]"
+
+
+def width_of(texts: Iterable[str]) -> float:
+    """About the points that the widest of the texts takes in a table, with the gap to the next column."""
+    shown = (", ".join(map(_as_shown, without_marks(text).split(", "))) for text in texts)
+    return max(map(len, shown), default=0) * LETTER + GAP
+
+
+def _as_shown(text: str) -> str:
+    """As many letters as the number takes: a long one is shortened."""
+    is_long = re.fullmatch(r"[\[-]*\d{7,}(\.\d+)?[\]†]*", text) is not None
+    return "-1.00x10-308]" if is_long else text
+
+
+def is_plain(text: str) -> bool:
+    """True of a number that an S column aligns."""
+    plain = text.removeprefix("-")
+    return re.fullmatch(r"\d+(\.\d+)?", plain) is not None and not is_long(plain)
