@@ -1,11 +1,12 @@
 """The READMEs: what their generated parts must hold. `python -m tests.documentation` writes those parts anew.
 
 A part stands between `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND is `bench list KIND --format md`, or
-`python -m tests.documentation flags`, `detectors`, `formats`, `rooms PACKAGE`, `claims` or `board SUITE`, which print
-the same.
+`python -m tests.documentation flags`, `detectors`, `formats`, `rooms PACKAGE`, `claims`, `board SUITE` or
+`replay SUITE`, which print the same.
 """
 
 import ast
+import math
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import polars
+
 from analysis.scores.detectors import DETECTORS
 from analysis.scores.flags import FLAGS
 from bench.imports.formats import as_tidy
@@ -21,6 +24,7 @@ from bench.imports.tidy_file import read_tidy
 from bench.imports.wishes import Wishes
 from bench.suite.catalog import list_markdown, prose_markdown
 from tests.bench.imports.files_of_others import EXAMPLES
+from tests.bench.search.replay_box import BUDGETS, replays, summary, to_target
 from tests.published import board, claims, comparison
 
 ROOT = Path(__file__).parents[1]
@@ -123,6 +127,26 @@ def board_markdown(suite: str) -> str:
 
 
 NO_RANK = "-"
+
+
+def replay_markdown(suite: str) -> str:
+    """A committed replay of searches over a box: regret by budget, and settings until near the best, by method."""
+    rows, of_all = replays(suite), f"{max(BUDGETS)} settings"
+    numbers = dict(rows.group_by("sampler").agg(polars.col("repeat").n_unique()).iter_rows())
+    regrets, medians = [], to_target(rows)
+    for (sampler,), own in summary(rows).group_by("sampler", maintain_order=True):
+        last, shown = own.row(-1, named=True), [f"{100 * regret:.2f}" for regret in own["regret"]]
+        low, beyond, high = (f"{round(100 * last[name], 2) + 0:.2f}" for name in ("ci_low", "beyond_random", "ci_high"))
+        difference = NO_RANK if sampler == "random" else f"{beyond} [{low}, {high}]"
+        regrets.append((f"`{sampler}`", str(numbers[sampler]), *shown, difference))
+    counts = [
+        (f"`{method}`", *(f"over {max(BUDGETS)}" if math.isinf(one) else f"{one:g}" for one in own))
+        for method, *own in medians.iter_rows()
+    ]
+    titles = ("sampler", "repeats", *(f"{budget} settings" for budget in BUDGETS), f"minus random's, {of_all} [95%]")
+    return f"{_table(titles, regrets)}\n{_table(('method', *(f'`{name}`' for name in medians.columns[1:])), counts)}"
+
+
 PRINTERS: dict[str, Callable[..., str]] = {
     "flags": flags_markdown,
     "detectors": detectors_markdown,
@@ -130,6 +154,7 @@ PRINTERS: dict[str, Callable[..., str]] = {
     "rooms": rooms_markdown,
     "claims": claims_markdown,
     "board": board_markdown,
+    "replay": replay_markdown,
 }
 
 

@@ -7,6 +7,7 @@ from scipy.stats import spearmanr
 
 from analysis.scores.box.board import box_board, score_box
 from analysis.scores.box.losses import box_losses
+from tests.analysis.box_controls import NUM_BOARDS, committed, told_apart
 from tests.published import RESULTS, board, stated
 
 
@@ -134,3 +135,14 @@ def test_which_optimizers_diverged_in_the_box():
     assert shares.pop("adamw") == 0
     said = stated(r"([\d.]+)% by LAMB, ([\d.]+)% by SGD with momentum, ([\d.]+)% by Lion and ([\d.]+)% by Muon")
     assert said == [round(100 * shares[name], 1) for name in ("lamb", "sgd_momentum", "lion", "muon")]
+
+
+@pytest.mark.slow
+def test_a_control_is_told_apart_by_chance_alone():
+    said = stated(
+        r"told apart on ([\d.]+)%, their expected bests on ([\d.]+)% \(`python -m tests.analysis.box_controls"
+    )
+    scores = ["robust_share", "expected_best_32"]
+    found = told_apart(committed("box_small"), ("softmax", "softmax_control"), scores, NUM_BOARDS)
+    assert [100 * found[score] for score in scores] == pytest.approx(said)
+    assert max(said) <= 5.0

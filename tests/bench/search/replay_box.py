@@ -1,117 +1,128 @@
-"""Optuna's samplers replayed on a recorded box: `python -m tests.bench.search.replay_box SUITE TRIALS` prints a table.
+"""Searches over a box replayed on a recorded one: `python -m tests.bench.search.replay_box SUITE METHOD` prints rows.
 
-TRIALS is box_trials.csv of a report of the suite. A sampler asks anywhere in the box and is told the loss of the
-nearest recorded setting that it has not been told of, by distance in the unit cube, a list apart where it differs: as
-good as training it, for a design so dense. Regret is the share that the best setting so far loses of what the best of
-the design learns. Every sampler is repeated with the same seeds, so that differences from random draws are of pairs.
+The search asks anywhere in the box and is told the loss of the nearest recorded setting that it has not been told of,
+by distance in the unit cube, a list apart where it differs: as good as training it, for a design so dense. Regret is
+the share that the best setting so far loses of what the best of the design learns. Repeats have the same first round
+under every sampler, so that differences from random draws are of pairs.
 
-Legend: N points, K knobs, B budgets, R repeats.
+Legend: N points, K knobs, B budgets.
 """
 
 from __future__ import annotations
 
+import math
 import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import optuna
 import polars as pl
 
-from analysis.scores.intervals import mean_interval
-from bench.results.box import box_knobs, units_frame
-from bench.search.quiet import quiet_optuna
+from bench.search.base import Point
+from bench.search.samplers import SAMPLERS, SamplerName, Space
+from bench.search.tune_box import TuneBox
 from bench.suite import find_suite, load_suite
 
-BUDGETS = (8, 16, 32, 64, 128)
+RESULTS = Path(__file__).parents[3] / "suites" / "results"
+BUDGETS = (16, 32, 48, 64)  # settings
 NUM_REPEATS = 20
-STARTUP = 10  # random draws before a sampler decides, as Optuna's defaults have
+NEAR = 0.05  # of the least loss: the number of settings until the loss is within it is counted
 
-SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "qmc": lambda seed: optuna.samplers.QMCSampler(scramble=True, seed=seed),
-    "tpe": lambda seed: optuna.samplers.TPESampler(multivariate=True, n_startup_trials=STARTUP, seed=seed),
-    "gp": lambda seed: optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=seed),
+COLUMNS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("method", "sampler"), pl.String),
+    "repeat": pl.Int64,
+    **{f"regret_{budget}": pl.Float64 for budget in BUDGETS},
+    "num_to_target": pl.Int64,  # settings until the loss was within NEAR of the design's least; null: never
 }
 
 
 def replayed(
-    name: str, seed: int, units_NK: np.ndarray, counts: Sequence[int], regret_N: np.ndarray, budget: int
+    sampler: SamplerName, seed: int, space: Space, units_NK: np.ndarray, regret_N: np.ndarray, budget: int
 ) -> np.ndarray:
-    """The least regret after each of so many settings that one of SAMPLERS asks for, (budget,).
-
-    counts: the number of values of each knob that is a list, else 0.
-    """
-    names = [f"knob_{place}" for place in range(len(counts))]
-    space: dict[str, optuna.distributions.BaseDistribution] = {
-        knob: optuna.distributions.CategoricalDistribution(range(count))
-        if count
-        else optuna.distributions.FloatDistribution(0.0, 1.0)
-        for knob, count in zip(names, counts, strict=True)
-    }
-    kinds_K = np.array(counts)
-    places_NK = np.where(kinds_K > 0, np.floor(units_NK * np.maximum(kinds_K, 1)), units_NK)
-    is_free_N, found = np.ones(len(regret_N), dtype=bool), []
-    with quiet_optuna(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        study = optuna.create_study(sampler=SAMPLERS[name](seed))
-        for _ in range(budget):
-            trial = study.ask(space)
-            asked_K = np.array([trial.params[knob] for knob in names], dtype=float)
-            gaps_NK = np.where(kinds_K > 0, places_NK != asked_K, np.abs(places_NK - asked_K))
-            distance_N = np.where(is_free_N, (gaps_NK**2).sum(1), np.inf)
-            nearest = int(distance_N.argmin())
+    """The least regret after each of so many settings that a search asks for, (budget,)."""
+    counts_K = np.array(space.counts)
+    placed_NK = np.where(counts_K > 0, (np.floor(units_NK * counts_K) + 0.5) / np.maximum(counts_K, 1), units_NK)
+    search = TuneBox(sampler=sampler, sampler_seed=seed, budget=budget, seeds=(0,), space=space)
+    is_free_N, points = np.ones(len(regret_N), dtype=bool), list[Point[tuple[float, ...]]]()
+    while (ask := search.next(points)) is not None:
+        for unit, _ in ask.settings:
+            gaps_NK = np.where(counts_K > 0, placed_NK != np.array(unit), np.abs(placed_NK - np.array(unit)))
+            nearest = int(np.where(is_free_N, (gaps_NK**2).sum(1), np.inf).argmin())
             is_free_N[nearest] = False
-            study.tell(trial, float(regret_N[nearest]))
-            found.append(float(regret_N[nearest]))
-    return np.minimum.accumulate(found)
+            points.append(Point(value=unit, seed=0, final_loss=float(regret_N[nearest]), initial_loss=1.0))
+    return np.minimum.accumulate([point.final_loss for point in points])
 
 
-def comparison(
-    names: Sequence[str],
+def repeats(
+    method: str,
+    space: Space,
     units_NK: np.ndarray,
-    counts: Sequence[int],
     regret_N: np.ndarray,
-    budgets: Sequence[int],
-    num_repeats: int,
+    near: float,
+    samplers: Sequence[SamplerName],
+    seeds: Sequence[int],
 ) -> pl.DataFrame:
-    """One row a sampler and budget: mean regret over repeats, and that minus random's of the same repeat, with ends."""
-    places = np.array(budgets) - 1
-    of_RB = {
-        name: np.stack(
-            [replayed(name, seed, units_NK, counts, regret_N, max(budgets))[places] for seed in range(num_repeats)]
-        )
-        for name in dict.fromkeys(("random", *names))
-    }
+    """COLUMNS, a row a sampler and seed. near: the regret of a loss within NEAR of the least."""
     rows = []
-    for name, regrets_RB in of_RB.items():
-        for place, budget in enumerate(budgets):
-            beyond = mean_interval(regrets_RB[:, place] - of_RB["random"][:, place])
-            mean = float(regrets_RB[:, place].mean())
-            rows.append({"sampler": name, "budget": budget, "regret": mean, **beyond.columns("beyond_random", "ci")})
-    return pl.DataFrame(rows)
+    for sampler in samplers:
+        for seed in seeds:
+            found = replayed(sampler, seed, space, units_NK, regret_N, max(BUDGETS))
+            reached = np.flatnonzero(found <= near)
+            regrets = {f"regret_{budget}": float(found[budget - 1]) for budget in BUDGETS}
+            first = int(reached[0]) + 1 if len(reached) else None
+            rows.append({"method": method, "sampler": sampler, "repeat": seed, **regrets, "num_to_target": first})
+    return pl.DataFrame(rows, schema=COLUMNS)
 
 
-def main(suite_name: str, path: Path) -> None:
-    """Print the comparison for every method of a recorded box."""
+def recorded(suite_name: str, method: str) -> tuple[Space, np.ndarray, np.ndarray, float]:
+    """The box of a suite; points, regrets and the regret of a loss near the least, of a method's committed trials."""
     suite = load_suite(find_suite(suite_name))
-    knobs = box_knobs(suite)
-    units = units_frame(suite)
-    trials = pl.read_csv(path).with_columns(pl.col("final_loss", "initial_loss").cast(pl.Float64, strict=False))
-    failed = pl.col("outcome") == "diverged"
-    loss = pl.when(failed).then("initial_loss").otherwise(pl.min_horizontal("final_loss", "initial_loss"))
-    settings = trials.group_by("method", "point").agg(loss.mean().alias("loss"), pl.col("initial_loss").mean())
-    for (method,), rows in settings.sort("method", "point").group_by("method", maintain_order=True):
-        joined = rows.join(units, on="point", maintain_order="left")
-        losses, initial = joined["loss"].to_numpy(), float(np.median(joined["initial_loss"].to_numpy()))
-        regret = np.clip((losses - losses.min()) / (initial - losses.min()), 0, 1)
-        units_NK = joined.select([knob.name for knob in knobs]).to_numpy()
-        budgets = [budget for budget in BUDGETS if budget <= len(regret) / 4]
-        counts = [len(knob.choices) for knob in knobs]
-        found = comparison([*SAMPLERS], units_NK, counts, regret, budgets, NUM_REPEATS)
-        print(found.insert_column(0, pl.lit(method).alias("method")).write_csv(include_header=False), end="")
+    assert suite.box is not None
+    trials = pl.read_parquet(RESULTS / suite_name / "box_trials.parquet").filter(method=method)
+    failed = (pl.col("outcome") == "diverged") | pl.col("final_loss").is_nan()
+    initial = pl.col("initial_loss").median().over("seed")
+    loss = pl.when(failed).then(initial).otherwise(pl.min_horizontal("final_loss", initial))
+    settings = trials.with_columns(loss=loss, initial=initial).group_by("point").agg(pl.col("loss", "initial").mean())
+    settings = settings.sort("point")
+    units_NK = np.array([point.unit for point in suite.box_points])[settings["point"].to_numpy()]
+    losses_N, start = settings["loss"].to_numpy(), float(settings["initial"].to_numpy().mean())
+    learned = start - losses_N.min()
+    regret_N = np.clip((losses_N - losses_N.min()) / learned, 0, 1)
+    return suite.box, units_NK, regret_N, NEAR * float(losses_N.min() / learned)
+
+
+def replays(suite_name: str) -> pl.DataFrame:
+    """The committed replay of a box, COLUMNS."""
+    return pl.read_csv(RESULTS / suite_name / "replay.csv", schema_overrides=COLUMNS)
+
+
+def summary(rows: pl.DataFrame) -> pl.DataFrame:
+    """A row a sampler and budget: mean regret over methods and repeats, and that minus random's of the same pairs.
+
+    The interval is of the means of methods, which differ more than repeats do.
+    """
+    from analysis.scores.intervals import mean_interval
+
+    found = []
+    for (sampler,), own in rows.group_by("sampler", maintain_order=True):
+        pairs = own.join(rows.filter(sampler="random"), on=("method", "repeat"), suffix="_random")
+        for budget in BUDGETS:
+            name = f"regret_{budget}"
+            by_method = pairs.group_by("method", maintain_order=True)
+            beyond = by_method.agg((pl.col(name) - pl.col(f"{name}_random")).mean())[name].to_numpy()
+            interval = mean_interval(beyond).columns("beyond_random", "ci")
+            found.append({"sampler": sampler, "budget": budget, "regret": own[name].mean(), **interval})
+    return pl.DataFrame(found)
+
+
+def to_target(rows: pl.DataFrame) -> pl.DataFrame:
+    """A row a method and a column a sampler: the median number of settings until near the least; inf: most never."""
+    counted = pl.col("num_to_target").cast(pl.Float64).fill_null(math.inf).median()
+    medians = rows.group_by("method", "sampler", maintain_order=True).agg(counted)
+    return medians.pivot("sampler", index="method", values="num_to_target")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    suite_name, method, *samplers = sys.argv[1:]
+    table = repeats(method, *recorded(suite_name, method), samplers or [*SAMPLERS], range(NUM_REPEATS))
+    print(table.write_csv(), end="")
