@@ -1,4 +1,4 @@
-"""`bench data prepare|show|check`: the commands for text as data. stdout is data, stderr is progress."""
+"""`bench data prepare|show|check`: the commands for text and speech as data. stdout is data, stderr is progress."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bench.cli.pairs import PairWishes, has_pairs, print_pairs
+from bench.cli.recordings import RecordingWishes, has_speech, print_speech
 from bench.cli.shared import EXIT_INTERRUPTED, AsJson
 from bench.cli.streams import printable, progress_stream
 from bench.errors import UsageError
@@ -29,7 +30,7 @@ PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
 SAMPLE_TOKENS = 200
 
 data_app = typer.Typer(
-    name="data", help="Prepare, show and check the text that models learn from.", no_args_is_help=True
+    name="data", help="Prepare, show and check the text and speech that models learn from.", no_args_is_help=True
 )
 
 TokenizerOption = Annotated[
@@ -44,7 +45,9 @@ TokenizerOption = Annotated[
 def prepare(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="python, a text file, a folder, hf:owner/name or hf:owner/name/config"),
+        typer.Argument(
+            metavar="SOURCE", help="python, a file, a folder of texts or recordings, hf:owner/name(/config)"
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="folder to make")],
     tokenizer: TokenizerOption = None,
@@ -61,11 +64,36 @@ def prepare(
     val_target: Annotated[Path | None, typer.Option(help="for translation: their translations")] = None,
     source_field: Annotated[str | None, typer.Option(help="for translation: field of the source, of hf:")] = None,
     target_field: Annotated[str | None, typer.Option(help="for translation: field of the target")] = None,
-    val_split: Annotated[str | None, typer.Option(help="for translation: held-out split of a set of hf:")] = None,
+    val_split: Annotated[
+        str | None, typer.Option(help="for translation and recordings: held-out split of a set of hf:")
+    ] = None,
     vocabulary_size: Annotated[int | None, typer.Option(help="for translation: ids of bpe (default: 8000)")] = None,
+    audio_field: Annotated[str | None, typer.Option(help="for recordings: field of the audio, of hf:")] = None,
+    speaker_field: Annotated[str | None, typer.Option(help="for recordings: field of the speaker")] = None,
+    bands: Annotated[
+        int | None, typer.Option(help="for recordings: bands of log-mel (default: 40 at 8 kHz, else 80)")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn text, or sentences and their translations, into a folder of token ids, once; suites name the folder."""
+    """Turn text, translations or recordings into a folder of token ids or frames, once; suites name the folder."""
+    of_recordings = RecordingWishes(
+        source=source,
+        audio_field=audio_field,
+        speaker_field=speaker_field,
+        text_field=text_field,
+        split=split,
+        val_split=val_split,
+        bands=bands,
+    )
+    if of_recordings.are_any:
+        others = (tokenizer, max_tokens, target, val_source, val_target, source_field, target_field, vocabulary_size)
+        if any(value is not None for value in others):
+            raise UsageError(f"{source}: of recordings, for which options of texts and translation have no meaning")
+        folder = out.expanduser().absolute()
+        _written(lambda update: of_recordings.write(folder, update))
+        _say(f"wrote {folder}")
+        print_speech(folder, as_json=as_json)
+        return
     wished = PairWishes(
         source=source,
         target=target,
@@ -124,8 +152,11 @@ def show(
     tokenizer: TokenizerOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show tokens, vocabulary, digest and a sample of a corpus, or of prepared pairs."""
-    if has_pairs(folder := Path(source).expanduser().absolute()):
+    """Show sizes, digest and a sample of a corpus, of prepared pairs or of prepared speech."""
+    if has_speech(folder := Path(source).expanduser().absolute()):
+        print_speech(folder, as_json=as_json, has_sample=True)
+        return
+    if has_pairs(folder):
         print_pairs(folder, as_json=as_json, has_sample=True)
         return
     from bench.data.corpus import corpus_facts, open_corpus, prepared_tokenizer
@@ -141,7 +172,14 @@ def check(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a prepared folder")], as_json: AsJson = False
 ) -> None:
     """Check a prepared folder: sizes, every id, digest."""
-    if has_pairs(folder := folder.expanduser().absolute()):
+    if has_speech(folder := folder.expanduser().absolute()):
+        from bench.data.prepared_speech import check_speech
+
+        check_speech(folder)
+        _say("sizes, ends, frames, labels and digest are right")
+        print_speech(folder, as_json=as_json)
+        return
+    if has_pairs(folder):
         from bench.data.prepared_pairs import check_pairs
 
         check_pairs(folder)

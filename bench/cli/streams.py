@@ -128,4 +128,5 @@ def _lead_nowhere(stream: TextIO) -> None:
 def printable(text: str) -> str:
     """Text that can't steer a terminal, in letters that stdout has."""
     shown = (letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return "".join(shown).encode(sys.stdout.encoding, errors="replace").decode(sys.stdout.encoding)
+    encoding = sys.stdout.encoding or "utf-8"  # a stream in memory has none
+    return "".join(shown).encode(encoding, errors="replace").decode(encoding)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge
 
 from bench.data.labels import NUM_SYMBOLS, SPACE
+from bench.data.recorded_speech import RecordedSpeech
 from bench.data.spoken_digits import SpokenDigits
 from bench.data.utterances import SpecAugment, Speech, Utterances
 from bench.lazy import torch
@@ -28,12 +29,17 @@ from bench.workloads.transformer_workload import TransformerWorkload
 if TYPE_CHECKING:
     from torch import Tensor
 
+SPOKEN_DIGITS = "spoken_digits"
+NUM_WORDS = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechRecognition(TransformerWorkload):
     """CTC loss in nats a label, mean over the utterances of a batch.
 
-    Utterances are synthetic number words, made from formants, of `num_words` at most. model: a preset of
+    speech: "spoken_digits", synthetic number words made from formants, at most `num_words` of them (3 unless given), or
+    a folder that `bench data prepare` made of recordings, of which utterances are `joined` of one speaker, those longer
+    than `max_frames` of 10 ms left out. model: a preset of
     bench.models.speech_encoder, whose settings others of the same names replace. window, stride: frames that the
     convolution sees, and how many it moves on. time_masks, time_mask_frames, band_masks, band_mask_bands: SpecAugment
     of training data, how many masks and how wide. Held out: `eval_utterances`, in batches of `batch_size`. Error rates
@@ -43,9 +49,14 @@ class SpeechRecognition(TransformerWorkload):
     title = "speech recognition"
     source = "Graves et al. 2006; encoder: Zhai et al. 2023; masks: Park et al. 2019; formants: Peterson & Barney 1952"
     sources = ("graves2006connectionist", "zhai2023stabilizing", "park2019specaugment", "peterson1952control")
+    paths = ("speech",)
+    built_in = (SPOKEN_DIGITS,)
     measures = ("val_loss", "val_character_error_rate", "val_word_error_rate")
 
-    num_words: Annotated[int, Ge(1)] = 3
+    speech: str = SPOKEN_DIGITS
+    num_words: Annotated[int, Ge(1)] | None = None
+    joined: Annotated[int, Ge(1)] = 1
+    max_frames: Annotated[int, Ge(1)] | None = None
     model: Literal["ctc_100k", "ctc_1m", "ctc_255m"] = "ctc_1m"
     batch_size: Annotated[int, Ge(1)] = 16
     num_micro_batches: Annotated[int, Ge(1)] = 1  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -63,6 +74,13 @@ class SpeechRecognition(TransformerWorkload):
         if self.batch_size % self.num_micro_batches:
             got = f"{self.batch_size} and {self.num_micro_batches}"
             raise ValueError(f"batch_size must be a multiple of num_micro_batches, got {got}")
+        is_made = self.speech == SPOKEN_DIGITS
+        if is_made and (self.joined > 1 or self.max_frames is not None):
+            raise ValueError(f"joined and max_frames are for recordings, and speech is {SPOKEN_DIGITS!r}")
+        if not is_made and self.num_words is not None:
+            raise ValueError(
+                f"num_words is for {SPOKEN_DIGITS!r}; of recordings `joined` says how many are an utterance"
+            )
         self._encoder(num_frames=self.stride, num_bands=1)
 
     @property
@@ -160,7 +178,9 @@ class SpeechRecognition(TransformerWorkload):
         )
 
     def _data(self) -> Speech:
-        return SpokenDigits(num_words=self.num_words)
+        if self.speech == SPOKEN_DIGITS:
+            return SpokenDigits(num_words=NUM_WORDS if self.num_words is None else self.num_words)
+        return RecordedSpeech(folder=self.speech, joined=self.joined, max_frames=self.max_frames)
 
 
 def _loss_a_label(log_p_BTV: Tensor, labels_BL: Tensor, num_frames_B: Tensor, num_labels_B: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ STABLE = {
     "speech_recognition": 0.02,
     "self_supervised_images": 0.1,
 }
-DATA = {"corpus", "tokenizer", "images", "speech"}  # nothing but other numbers
+DATA = {"corpus", "tokenizer", "images", "speech", "joined", "max_frames"}  # nothing but other numbers
 APART = {"num_micro_batches", "checkpointing", "precision"}  # other programs, not in company
 PRESETS: dict[str, Mapping[str, Any]] = {
     "in_context_regression": {},

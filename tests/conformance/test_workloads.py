@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from bench.data.recordings import find_recordings
+from bench.data.write_speech import write_speech
 from bench.entry import load_class, parameters
 from bench.testing.variants import differ
 from bench.testing.workload_steps import held_out_of, program_of, started, training_of
@@ -14,16 +16,18 @@ from bench.testing.workloads import WORKLOAD_PROPERTIES
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
 from bench.workloads.classifier import Classifier
+from tests.bench.data.made_recordings import fsdd_like
 from tests.conformance.workload_settings import CHANGES, ELSEWHERE, SETTINGS
 from tests.trials import text
 
 
 @pytest.fixture(scope="module", autouse=True)
 def corpora(tmp_path_factory):
-    """Texts to train on, whose tokens are cached among the tests' files."""
+    """Texts to train on, whose tokens are cached among the tests' files, and recordings."""
     folder = tmp_path_factory.mktemp("corpora")
     for name, num_sentences in (("text", 100), ("other", 120)):
         (folder / name).write_text(text(num_sentences))
+    write_speech(folder / "recordings", find_recordings(fsdd_like(folder / "digits", indices=(0, 5))))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("BENCH_DATA", str(folder / "cache"))

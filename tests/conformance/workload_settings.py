@@ -100,6 +100,9 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     }
     | {
         "norm_placement": {"norm_placement": "pre"},
+        "speech": {"speech": "recordings", "num_words": None},
+        "joined": {"joined": 2, "speech": "recordings", "num_words": None},
+        "max_frames": {"max_frames": 36, "speech": "recordings", "num_words": None},
         "num_words": {"num_words": 2},
         "model": {"model": "ctc_255m"},
         "initialisation": {"initialisation": "gpt2"},

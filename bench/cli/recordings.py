@@ -1,0 +1,118 @@
+"""Of `bench data`: recordings and their transcripts, from a folder or a data set, and what a prepared folder holds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.streams import printable
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.data.prepared_speech import SpeechFacts
+    from bench.data.recordings import Recordings
+
+SAMPLE_TRANSCRIPTS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingWishes:
+    """What the options of `bench data prepare` say of recordings."""
+
+    source: str
+    audio_field: str | None
+    speaker_field: str | None
+    text_field: str | None
+    split: str | None
+    val_split: str | None
+    bands: int | None
+
+    @property
+    def are_any(self) -> bool:
+        """Whether SOURCE is a folder of recordings, or an option that is for recordings alone was given."""
+        if any(value is not None for value in (self.audio_field, self.speaker_field, self.bands)):
+            return True
+        from bench.data.recordings import has_recordings
+
+        return has_recordings(Path(self.source).expanduser())
+
+    def write(self, folder: Path, on_progress: Callable[[str, float | None, int], None]) -> None:
+        """Makes the folder. Raises UsageError for options that do not fit, and what write_speech raises."""
+        from bench.data.sources import HUB_PREFIX
+        from bench.data.write_speech import write_speech
+
+        if self.bands is not None and self.bands < 1:
+            raise UsageError(f"--bands must be at least 1, got {self.bands}")
+        source = self._of_hub() if self.source.startswith(HUB_PREFIX) else self._of_folder()
+        write_speech(folder, source, num_bands=self.bands, on_progress=on_progress)
+
+    def _of_folder(self) -> Recordings:
+        from bench.data.recordings import find_recordings
+
+        of_hub = (self.audio_field, self.speaker_field, self.text_field, self.split, self.val_split)
+        if any(value is not None for value in of_hub):
+            raise UsageError(
+                "--audio-field, --speaker-field, --text-field, --split and --val-split are for data sets of hf:"
+            )
+        return find_recordings(Path(self.source).expanduser().absolute())
+
+    def _of_hub(self) -> Recordings:
+        from bench.data.hub import hub_recordings
+
+        if self.audio_field is None:
+            raise UsageError("recordings of a data set of hf: need --audio-field, such as audio")
+        return hub_recordings(
+            self.source,
+            fields=(self.audio_field, self.text_field or "text", self.speaker_field),
+            splits=(self.split or "train", self.val_split),
+        )
+
+
+def has_speech(folder: Path) -> bool:
+    """Whether a folder holds prepared speech."""
+    from bench.data.prepared_speech import is_prepared_speech
+
+    return is_prepared_speech(folder)
+
+
+def print_speech(folder: Path, *, as_json: bool, has_sample: bool = False) -> None:
+    """What a folder of prepared speech holds; with a sample its first transcripts. Raises UsageError if damaged."""
+    from bench.data.prepared_speech import read_speech_facts
+
+    facts = read_speech_facts(folder)
+    sample = _sample(folder, facts) if has_sample else []
+    if as_json:
+        print(json.dumps(asdict(facts) | ({"sample": sample} if has_sample else {}), indent=2))
+        return
+    print(f"source: {printable(facts.source)}")
+    print(f"recordings: {facts.num_train + facts.num_val:,} ({facts.num_train:,} train, {facts.num_val:,} held out)")
+    print(f"speakers: {facts.num_speakers:,}")
+    print(f"features: {facts.num_bands} bands of log-mel each 10 ms, of {facts.rate:,} samples a second")
+    mean, longest = _lengths(folder, facts)
+    print(f"frames of a recording: {mean:.1f} on average, at most {longest:,}")
+    print(f"digest: {facts.digest}")
+    for transcript in sample:
+        print(printable(transcript))
+
+
+def _lengths(folder: Path, facts: SpeechFacts) -> tuple[float, int]:
+    """Mean and most frames of the recordings that training reads."""
+    import numpy
+
+    from bench.data.prepared_speech import open_speech
+
+    num_frames = numpy.diff(open_speech(folder, facts)["train"].frame_ends, prepend=0)
+    return float(num_frames.mean()), int(num_frames.max())
+
+
+def _sample(folder: Path, facts: SpeechFacts) -> list[str]:
+    from bench.data.labels import text_of
+    from bench.data.prepared_speech import open_speech
+
+    train = open_speech(folder, facts)["train"]
+    ends = [0, *train.label_ends[:SAMPLE_TRANSCRIPTS].tolist()]
+    return [text_of(train.labels[start:end].tolist()) for start, end in itertools.pairwise(ends)]
