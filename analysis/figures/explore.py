@@ -47,7 +47,7 @@ def _controls(
 ) -> list[Spec]:
     quantities = sorted({one["quantity"] for one in found.series}, key=in_order)
     layers = sorted({one["layer"] for one in found.series})
-    names = ["mean" if layer < 0 else layer_names[layer] if layer_names else str(layer) for layer in layers]
+    names = ["mean" if layer < 0 else str(layer_names[layer] if layer_names else layer) for layer in layers]
     return [
         {"name": "STEPS", "value": found.steps},
         {"name": "LAYERED", "value": found.layered},

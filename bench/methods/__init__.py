@@ -12,6 +12,7 @@ METHODS: dict[str, str] = {
     "qk_layernorm_weight_clipped": "bench.methods.qk_layernorm:QKLayerNormWeightClipped",
     "qk_layernorm_gradient_clipped": "bench.methods.qk_layernorm:QKLayerNormGradientClipped",
     "sigma_reparam": "bench.methods.sigma_reparam:SigmaReparamAll",
+    "sigma_reparam_joint": "bench.methods.sigma_reparam:SigmaReparamJoint",
     "sigma_reparam_qk": "bench.methods.sigma_reparam:SigmaReparamQK",
     "spectral_norm": "bench.methods.spectral_norm:SpectralNormAll",
     "spectral_norm_qk": "bench.methods.spectral_norm:SpectralNormQK",

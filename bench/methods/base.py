@@ -72,6 +72,10 @@ class Method:
         """The parametrisation of a linear layer; role is one of bench.methods.linear.ROLES or of `roles`."""
         return PlainLinear()
 
+    def fused_roles(self) -> tuple[str, ...]:
+        """Roles of a layer whose weights stand side by side in one matrix, which `linear` of the first parametrises."""
+        return ()
+
     def value_weight(self, value_CHD: Tensor, query_CHD: Tensor) -> Tensor:
         """The weight by which a layer's input becomes values, (C, H, D), from the two projections' own."""
         return value_CHD

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from bench.methods.linear import GammaInit, Linear, PlainLinear, SigmaReparam
 from bench.methods.softmax import Softmax
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.methods.base import State
 
 QUERY_AND_KEY = ("query", "key")
 
@@ -27,6 +33,26 @@ class SigmaReparamAll(Softmax):
 
     def linear(self, role: str) -> Linear:
         return SigmaReparam(gamma_init=self.gamma_init)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmaReparamJoint(SigmaReparamAll):
+    """sigma_reparam with one sigma and one gamma for the projections of a layer that stand side by side in one matrix.
+
+    joint: qk, query and key; qkv, value as well. As the authors' code has it: their speech recogniser fuses query and
+    key (its example; `disjoint_type` 1), their ViT all three. In cross-attention, too, although its inputs are two.
+    Source: Zhai et al. 2023, Sec. 3.2, by their code; apart: `sigma_reparam`.
+    """
+
+    source = "Zhai et al. 2023, by their code"
+
+    joint: Literal["qk", "qkv"] = "qkv"
+
+    def fused_roles(self) -> tuple[str, ...]:
+        return QUERY_AND_KEY if self.joint == "qk" else (*QUERY_AND_KEY, "value")
+
+    def gammas(self, state: State, query: dict[str, Tensor], key: dict[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+        return query["gamma"], query["gamma"]
 
 
 @dataclass(frozen=True, kw_only=True)

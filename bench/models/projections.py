@@ -1,11 +1,12 @@
 """Linear layers of a model, each in the parametrisation that the method chooses.
 
-Shapes: I inputs, O outputs. Tensors are named `{prefix}weight`, `{prefix}bias` and what the parametrisation adds.
+Shapes: I inputs, O outputs. Tensors are named `{prefix}weight`, `{prefix}bias` and what the parametrisation adds. Of
+roles that a method fuses each has a raw weight of its own, and what the parametrisation adds is the first one's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,13 +42,18 @@ def init_projections(
     """Params and buffers; init_scale multiplies every weight's standard deviation."""
     params: Tensors = {}
     buffers: Tensors = {}
-    for p in projections:
-        weight_IO = draw(p.prefix + "weight", (p.num_inputs, p.num_outputs)) * (init_scale * p.std)
-        extra = method.linear(p.role).init(weight_IO, lambda name, shape, at=p.prefix: draw(at + name, shape))
-        params |= {p.prefix + name: tensor for name, tensor in extra[0].items()}
-        buffers |= {p.prefix + name: tensor for name, tensor in extra[1].items()}
-        if p.has_bias:
-            params[p.prefix + "bias"] = torch.zeros(p.num_outputs, dtype=init_scale.dtype, device=init_scale.device)
+    for group in _groups(method, projections):
+        first = group[0]
+        weights = [draw(p.prefix + "weight", (p.num_inputs, p.num_outputs)) * (init_scale * p.std) for p in group]
+        whole_IO = weights[0] if len(group) == 1 else torch.cat(weights, dim=-1)
+        extra = method.linear(first.role).init(whole_IO, lambda name, shape, at=first.prefix: draw(at + name, shape))
+        params |= {first.prefix + name: tensor for name, tensor in extra[0].items()}
+        buffers |= {first.prefix + name: tensor for name, tensor in extra[1].items()}
+        if len(group) > 1:
+            params |= {p.prefix + "weight": weight_IO for p, weight_IO in zip(group, weights, strict=True)}
+        for p in group:
+            if p.has_bias:
+                params[p.prefix + "bias"] = torch.zeros(p.num_outputs, dtype=init_scale.dtype, device=init_scale.device)
     return params, buffers
 
 
@@ -56,9 +62,10 @@ def refresh_projections(
 ) -> Tensors:
     """All buffers for the coming step."""
     refreshed = dict(buffers)
-    for p in projections:
-        new = method.linear(p.role).refresh(part(params, p.prefix), part(buffers, p.prefix))
-        refreshed |= {p.prefix + name: tensor for name, tensor in new.items()}
+    for group in _groups(method, projections):
+        first = group[0]
+        new = method.linear(first.role).refresh(_whole(params, group), part(buffers, first.prefix))
+        refreshed |= {first.prefix + name: tensor for name, tensor in new.items()}
     return refreshed
 
 
@@ -72,15 +79,43 @@ def project_roles(
 ) -> Tensors:
     """What attention reads of a layer's input (..., I), by those roles of `roles_read` that it projects: (..., O)."""
     roles = [role for role in roles_read(method) if role in projections]
-    weights = {role: _weight(method, params, buffers, projections[role]) for role in roles}
+    weights = weights_of(method, params, buffers, [projections[role] for role in roles])
     if type(method).value_weight is not Method.value_weight:
         value_CHD, query_CHD = (weights[role].unflatten(-1, (num_heads, -1)) for role in ("value", "query"))
         weights["value"] = method.value_weight(value_CHD, query_CHD).flatten(-2)
     return {role: _times(params, projections[role], x, weight_IO) for role, weight_IO in weights.items()}
 
 
-def _weight(method: Method, params: Tensors, buffers: Tensors, p: Projection) -> Tensor:
-    return method.linear(p.role).weight(part(params, p.prefix), part(buffers, p.prefix))
+def weights_of(method: Method, params: Tensors, buffers: Tensors, projections: Iterable[Projection]) -> Tensors:
+    """The weights of a layer's projections as they multiply, (I, O) each, by role."""
+    weights: Tensors = {}
+    for group in _groups(method, projections):
+        whole_IO = _weight(method, params, buffers, *group)
+        parts = whole_IO.split([p.num_outputs for p in group], dim=-1) if len(group) > 1 else [whole_IO]
+        weights |= {p.role: weight_IO for p, weight_IO in zip(group, parts, strict=True)}
+    return weights
+
+
+def _weight(method: Method, params: Tensors, buffers: Tensors, *group: Projection) -> Tensor:
+    return method.linear(group[0].role).weight(_whole(params, group), part(buffers, group[0].prefix))
+
+
+def _groups(method: Method, projections: Iterable[Projection]) -> list[list[Projection]]:
+    """The projections that share a parametrisation: those of a layer whose roles the method fuses, each other alone."""
+    groups: dict[str, list[Projection]] = {}
+    fused = method.fused_roles()
+    for p in projections:
+        of_layer = p.prefix.removesuffix(p.role + ".")
+        groups.setdefault(of_layer if p.role in fused else p.prefix, []).append(p)
+    return list(groups.values())
+
+
+def _whole(params: Tensors, group: Sequence[Projection]) -> Tensors:
+    """What is trained of a group's parametrisation, by short names; its raw weights side by side."""
+    own = part(params, group[0].prefix)
+    if len(group) > 1:
+        own["weight"] = torch.cat([params[p.prefix + "weight"] for p in group], dim=-1)
+    return own
 
 
 def _times(params: Tensors, p: Projection, x: Tensor, weight_IO: Tensor) -> Tensor:

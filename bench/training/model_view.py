@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.lazy import torch
 from bench.models.attention import Mode, method_state, part
+from bench.models.projections import Projection, weights_of
 from bench.optimizers.base import Tensors
 from bench.optimizers.layers import Layer, over_layers, stack_layers, unstack_layers
 from bench.probes.gains import Scales
@@ -56,16 +57,28 @@ def scales_of(method: Method, params: Tensors, buffers: Tensors, layer: Layer) -
 
     Of a layer whose tokens are their own keys the key weight is the identity.
     """
-    roles = ("query", "query" if method.ties_query_and_key else "key")
-    own = [tuple(part(tensors, f"{layer.prefix}{role}.") for tensors in (params, buffers)) for role in roles]
-    weights = [method.linear(role).weight(*tensors) for role, tensors in zip(roles, own, strict=True) if tensors[0]]
-    if len(weights) < len(roles):  # a token is its own key
-        query_IO = weights[0]
-        weights.append(torch.eye(len(query_IO), dtype=query_IO.dtype, device=query_IO.device))
+    key_role = "query" if method.ties_query_and_key else "key"
+    weights = weights_of(method, params, buffers, _projections(method, params, layer))
+    query_IO = weights["query"]
+    # Where there are no key weights a token is its own key.
+    key_IO = weights.get(key_role, torch.eye(len(query_IO), dtype=query_IO.dtype, device=query_IO.device))
     state = method_state(params, buffers, layer.prefix)
-    gammas = [gamma.to(weights[0]) for gamma in method.gammas(state, own[0][0], own[1][0]) or ()]  # some are constants
+    own = [part(params, f"{layer.prefix}{role}.") for role in ("query", key_role)]
+    gammas = [gamma.to(query_IO) for gamma in method.gammas(state, *own) or ()]  # some are constants
     gamma_query, gamma_key = gammas or (None, None)
-    return Scales(weight_query_IO=weights[0], weight_key_IO=weights[1], gamma_query=gamma_query, gamma_key=gamma_key)
+    return Scales(weight_query_IO=query_IO, weight_key_IO=key_IO, gamma_query=gamma_query, gamma_key=gamma_key)
+
+
+def _projections(method: Method, params: Tensors, layer: Layer) -> list[Projection]:
+    """A layer's projections to queries and keys, and those that the method fuses with them."""
+    found = []
+    for role in dict.fromkeys(("query", "key", *method.fused_roles())):
+        weight_IO = params.get(f"{layer.prefix}{role}.weight")
+        if weight_IO is not None:
+            inputs, outputs = weight_IO.shape
+            prefix = f"{layer.prefix}{role}."
+            found.append(Projection(prefix=prefix, role=role, num_inputs=inputs, num_outputs=outputs, std=0.0))
+    return found
 
 
 def _update(program: LaneProgram, lane: Lane, batch: Tensors, knobs: Tensors, step: Tensor) -> Update:

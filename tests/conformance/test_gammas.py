@@ -14,7 +14,7 @@ from bench.methods.linear import Linear, PlainLinear, SigmaReparam
 NUM_HEADS, NUM_TOKENS, WIDTH = 3, 12, 4
 HEADS = Heads(num_heads=NUM_HEADS, width=WIDTH, num_keys=NUM_TOKENS)
 GAMMAS = {"qk_layernorm_free", "qk_layernorm_fixed", "qk_layernorm_weight_clipped", "qk_layernorm_gradient_clipped"}
-GAMMAS |= {"sigma_reparam", "sigma_reparam_qk"}
+GAMMAS |= {"sigma_reparam", "sigma_reparam_joint", "sigma_reparam_qk"}
 
 
 @pytest.mark.parametrize("name", METHODS)

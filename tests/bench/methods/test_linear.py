@@ -236,6 +236,7 @@ def test_mixed_precision_leaves_the_parametrisation_in_float32(linear):
 
 WRAPPED = {
     "sigma_reparam": SigmaReparam,
+    "sigma_reparam_joint": SigmaReparam,
     "spectral_norm": SpectralNorm,
     "weight_norm": WeightNorm,
 }
