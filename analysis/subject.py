@@ -38,6 +38,7 @@ from analysis.scores.theory import (
     theory_points,
 )
 from analysis.scores.traces import MEASURED_QUANTITIES, lot_measures
+from analysis.scores.warning_curves import WARNING_CURVE_COLUMNS, warning_curves
 from analysis.spelling import with_one_spelling
 from analysis.text import counted
 from bench.trace import TRACE_COLUMNS
@@ -186,8 +187,23 @@ class Subject(_Run):
         has_both = runs.filter(~pl.col("is_stuck"))["is_failed"].n_unique() == 2
         if not self.is_measured or self.trace_lots is no_traces or not has_both:
             return pl.DataFrame(schema=WARNING_COLUMNS)
-        records, known = detector_records(self.trace_lots(runs["trial_id"].to_list(), WATCHED_QUANTITIES), runs)
+        records, known = self._warnings
         return warning_board(known, records)
+
+    @cached_property
+    def warning_curves(self) -> pl.DataFrame:
+        """WARNING_CURVE_COLUMNS of the detectors that `early_warning` scores."""
+        scored = self.early_warning.filter(left_out="")
+        if scored.is_empty():
+            return pl.DataFrame(schema=WARNING_CURVE_COLUMNS)
+        records, known = self._warnings
+        return warning_curves(known, records, scored)
+
+    @cached_property
+    def _warnings(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Records of detectors and the runs that they are of, with their onsets."""
+        runs = self.watched
+        return detector_records(self.trace_lots(runs["trial_id"].to_list(), WATCHED_QUANTITIES), runs)
 
     @cached_property
     def aborts(self) -> pl.DataFrame:

@@ -24,8 +24,8 @@ from bench.lazy import altair as alt
 
 # Kinds of figures that one column has room for; all others are as wide as the page.
 COLUMN_KINDS: frozenset[str] = frozenset({"loss_against_lr", "val_loss_against_lr"})
-# Kinds whose columns are optimizers; all others have panels of methods.
-OPTIMIZER_KINDS: frozenset[str] = frozenset({"optimizer_matrix"})
+# What the parts of a figure of these kinds are of, by its column; of all others methods.
+PARTS: dict[str, str] = {"optimizer_matrix": "optimizer", "warnings_roc": "detector", "warnings_lead": "detector"}
 
 MOST_INCHES = 7.5  # in height, of a page of 9: the rest is for captions
 
@@ -113,7 +113,7 @@ def _found(pattern: str, svg: str) -> str:
 
 
 def _column(drawn: Drawn) -> str:
-    return "optimizer" if drawn.kind in OPTIMIZER_KINDS else "method"
+    return PARTS.get(drawn.kind, "method")
 
 
 def _names(drawn: Drawn) -> list[str]:

@@ -12,6 +12,7 @@ from analysis.losses import SCORED_LOSSES
 from analysis.paper.bibliography import OWN_KEY, keys_of
 from analysis.paper.imports import divergence_rule, imported_text
 from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
+from analysis.scores.early_warning import FALSE_ALARM_SHARE
 from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.traces import COLLAPSE_SHARE
@@ -54,6 +55,18 @@ _UNSEEN: Text = [
     "best loss and of its loss at the default learning rate also reach up by what a seed that diverges earlier than "
     "those at hand may cost, its cliff taken to be normal in the logarithm of the learning rate",
     Cite(keys=keys_of("statistic", "unseen_cliffs")),
+    ". ",
+]
+
+_WITH_DETECTORS = {"warnings_roc", "warnings_lead"}  # figures of detectors of failure
+_WARNINGS: Text = [
+    "Detectors of failure were scored by run, its first alarm alone counting: a run failed if it diverged or ended "
+    "above its loss at init, thresholds were those that at most "
+    f"{FALSE_ALARM_SHARE:.0%} of the stable runs of other methods, learning rates or seeds exceed, and intervals are "
+    "percentiles of a bootstrap over runs, of shares not narrower than Wilson's",
+    Cite(keys=keys_of("statistic", "early_warning")),
+    "; the z-score of gradient norms is that of ZClip",
+    Cite(keys=keys_of("statistic", "gradient_z_score")),
     ". ",
 ]
 
@@ -173,11 +186,13 @@ def _interventions(suite: Mapping[str, Any]) -> Text:
 
 def seeds_text(results: pl.DataFrame) -> str:
     counts = {outcome: results.filter(outcome=outcome.value).height for outcome in Outcome}
+    aborted = counts.pop(Outcome.ABORTED)
     lost = sum(count for outcome, count in counts.items() if not outcome.is_result)
+    told = f", {aborted:,} were aborted on the warning of a detector" if aborted else ""
     return (
         f"Each setting was trained with {listed_seeds(results['seed'])}, which decide the initial weights and the "
         f"data, whatever the learning rate: {results.height:,} trials, of which {counts[Outcome.COMPLETED]:,} "
-        f"completed{_in_trouble(results)}, {counts[Outcome.DIVERGED]:,} diverged and {lost:,} were lost. "
+        f"completed{_in_trouble(results)}, {counts[Outcome.DIVERGED]:,} diverged{told} and {lost:,} were lost. "
     )
 
 
@@ -235,7 +250,7 @@ def _further(shown: Collection[str], figures: Collection[str]) -> Text:
     for name, words in _FURTHER.items():
         if name in {*shown, *marked}:
             text += [words, Cite(keys=keys_of("score", name)), ". "]
-    return text
+    return text + (_WARNINGS if set(figures) & _WITH_DETECTORS else [])
 
 
 def versions_text(manifest: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:

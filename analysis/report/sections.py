@@ -9,6 +9,7 @@ import polars as pl
 
 from analysis.across.optimizer_matrix import optimizer_matrix, rank_correlations
 from analysis.curves import groups_of, label_of
+from analysis.figures.detectors import CURVE_NOTES, CURVE_TITLES, warning_plot
 from analysis.figures.effects import effect_plot
 from analysis.figures.knobs import joint_heat_map, optimizer_matrix_chart
 from analysis.figures.of_a_suite import Drawn, few_methods
@@ -48,7 +49,7 @@ def report_sections(subject: Subject) -> list[Section]:
         other_scores(subject.entries, loss),
         _effects(subject.effects, subject.paired),
         _theory(subject.theory),
-        _early_warning(subject.early_warning),
+        _early_warning(subject.early_warning, subject.warning_curves),
         _aborts(subject.aborts),
         _costs(board),
         _knobs(subject.scored, loss),
@@ -88,9 +89,19 @@ def _theory(found: pl.DataFrame) -> Section:
     return Section(title="Theory beside measurement", groups=(theory_group(found),), data={"theory.csv": found})
 
 
-def _early_warning(found: pl.DataFrame) -> Section:
-    """How well detectors warn of divergence and blow-up."""
-    return Section(title="Early warning", groups=(warning_group(found),), data={"warnings.csv": found})
+def _early_warning(found: pl.DataFrame, curves: pl.DataFrame) -> Section:
+    """How well detectors warn of divergence and blow-up, and when."""
+    figures = []
+    for key, rows in groups_of(curves, "workload", "optimizer", "curve"):
+        title, place = CURVE_TITLES[key[-1]], label_of(key[:-1])
+        draw = partial(warning_plot, rows, title=title, subtitle=f"{place}\n{CURVE_NOTES[key[-1]]}")
+        figures.append(Drawn(kind=f"warnings_{key[-1]}", title=title, place=place, draw=draw, summary=rows))
+    return Section(
+        title="Early warning",
+        groups=(warning_group(found),),
+        data={"warnings.csv": found, "warning_curves.csv": curves},
+        figures=tuple(figures),
+    )
 
 
 def _aborts(found: pl.DataFrame) -> Section:

@@ -190,7 +190,7 @@ def _scores(name: str, kind: str, runs: pl.DataFrame, records: pl.DataFrame, see
         return {"left_out": f"no trace of {DETECTORS[name].quantity} in failed and stable runs"}
     if not own.join(traced.filter(~pl.col("is_failed")), on="trial_id", how="semi")["signal"].is_finite().any():
         return {"left_out": f"no stable run is long enough for its statistic of {DETECTORS[name].quantity}"}
-    watched = _watched(traced, own, kind)
+    watched = watched_by(traced, own, kind)
     failed_N = watched.is_failed_N
     weights_BN = np.concatenate([np.ones((1, len(failed_N))), _draws(failed_N, seed)])
     alarms = alarm_scores(watched, weights_BN)
@@ -237,8 +237,8 @@ def _counts(watched: Watched, is_scored_N: np.ndarray, alarms_N: np.ndarray) -> 
     }
 
 
-def _watched(runs: pl.DataFrame, records: pl.DataFrame, kind: str) -> Watched:
-    """Runs in their order, with their records."""
+def watched_by(runs: pl.DataFrame, records: pl.DataFrame, kind: str) -> Watched:
+    """Runs in their order, as the detector of these records sees them; kind: one of HELD_OUT_GROUPS."""
     of_run = records.sort("trial_id", "step").group_by("trial_id", maintain_order=True).agg("step", "signal")
     joined = runs.join(of_run, on="trial_id", maintain_order="left")
     return Watched(

@@ -11,7 +11,7 @@ from analysis import report
 from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH
 from analysis.figures.frames.diverged_map import diverged_map
 from analysis.figures.of_a_suite import diverged_figures
-from analysis.paper.figures import COLUMN_KINDS, MOST_INCHES, OPTIMIZER_KINDS, bundle_figures, save_figures
+from analysis.paper.figures import COLUMN_KINDS, MOST_INCHES, PARTS, bundle_figures, save_figures
 from analysis.report.folder import _FIGURE_SECTIONS
 from analysis.report.sections import report_sections
 from analysis.scores.effects import PAIR_COLUMNS
@@ -31,14 +31,18 @@ def whole_suite(methods=("softmax", "relu_kernel"), optimizers=("adamw", "sgd"),
     return with_held_out(frame(rows))
 
 
-def with_several_heads(traced):
-    """The traces with a head of half the layer's entropy."""
+def with_more(traced):
+    """The traces with a head of half the layer's entropy, and with curvature over the edge."""
     is_least = pl.col("quantity") == "least_head_entropy"
-    return traced.with_columns(value=pl.when(is_least).then(pl.col("value") / 2).otherwise("value"))
+    curvature = traced.filter(quantity="loss").with_columns(quantity=pl.lit("edge_ratio"))
+    return pl.concat(
+        [traced.with_columns(value=pl.when(is_least).then(pl.col("value") / 2).otherwise("value")), curvature]
+    )
 
 
-def told_of(data):
-    return report_sections(subject(data, intervened=data, pairs=pairs_of(data)))
+def told_of(data, traced=None):
+    more = {} if traced is None else {"num_keys": KEYS, "is_measured": True}
+    return report_sections(subject(data, traced, intervened=data, pairs=pairs_of(data), **more))
 
 
 def pairs_of(data):
@@ -73,8 +77,8 @@ def drawn_alone(tmp_path, drawn):
 
 def test_every_kind_of_figure_of_a_report_is_drawn_and_none_beside():
     data = whole_suite()
-    traced = with_several_heads(traces(data.filter(optimizer="sgd", weight_decay=0.0)))
-    drawn = {one.kind for one in bundle_figures(subject(data, traced, num_keys=KEYS), told_of(data))}
+    traced = with_more(traces(data.filter(optimizer="sgd", weight_decay=0.0)))
+    drawn = {one.kind for one in bundle_figures(subject(data, traced, num_keys=KEYS), told_of(data, traced))}
     declared = declared_kinds()
     assert {"diverged_map", "optimizer_matrix", "joint_map_", "val_loss_against_lr"} <= declared
     assert [kind for kind in declared if not any(one.startswith(kind) for one in drawn)] == []
@@ -82,7 +86,9 @@ def test_every_kind_of_figure_of_a_report_is_drawn_and_none_beside():
 
 
 def test_what_is_said_of_kinds_is_of_kinds_that_there_are():
-    assert declared_kinds() >= COLUMN_KINDS | OPTIMIZER_KINDS
+    kinds = declared_kinds()
+    assert kinds >= COLUMN_KINDS
+    assert all(any(kind.startswith(one) for one in kinds) for kind in PARTS)
 
 
 def test_widths_are_those_of_a_column_and_of_a_page(tmp_path):

@@ -62,6 +62,17 @@ def test_every_form_is_written(folder, format):
     assert ("max_logit" if format == "json" else "Largest logit") in done.stdout
 
 
+def test_the_bundle_has_curves_words_and_sources(folder):
+    done = bench_here(folder, "export", "fails.yaml", "--store", "store", "--bundle", "paper")
+    assert done.returncode == 0, done.stderr
+    for name in ("warnings_roc", "warnings_lead"):
+        assert (folder / "paper" / "figures" / f"{name}.pdf").is_file()
+        assert "detector" in (folder / "paper" / "figures" / f"{name}.csv").read_text()
+    assert "at most 5% of the stable runs of other methods" in (folder / "paper" / "methods.md").read_text()
+    sources = (folder / "paper" / "references.bib").read_text()
+    assert all(key in sources for key in ("boettiger2012early", "wilson1927probable", "kumar2025zclip"))
+
+
 def test_a_suite_without_a_failed_run_is_refused_in_one_line(folder):
     done = bench_here(folder, "warnings", "calm.yaml", "--store", "store")
     assert (done.returncode, done.stdout) == (2, "")
@@ -84,3 +95,4 @@ def test_the_report_has_a_section(folder):
     assert done.returncode == 0, done.stderr
     assert "Early warning on" in (folder / "report" / "index.html").read_text()
     assert (folder / "report" / "warnings.csv").is_file()
+    assert "Runs warned of, by how early" in (folder / "report" / "index.html").read_text()
