@@ -20,6 +20,7 @@ PROBES: dict[str, str] = {
     "spectral_norms": "bench.probes.weights:SpectralNorms",
     "gammas": "bench.probes.weights:Gammas",
     "norms": "bench.probes.updates:Norms",
+    "layer_gradients": "bench.probes.updates:LayerGradients",
     "second_moments": "bench.probes.updates:SecondMoments",
     "gradient_kurtosis": "bench.probes.updates:GradientKurtosis",
     "hessian": "bench.probes.curvature:HessianEigenvalue",

@@ -71,13 +71,14 @@ class Update:
 class Model:
     """One model before a step, of one trial. What takes computing is a function, so that a probe pays for what it uses.
 
-    scales_of_layers: of every layer's queries and keys. update_of_step: the step that is about to be made.
-    loss_on: of a batch, which is `step_batch` or `fixed_batch`, at any parameters; dense and without dropout.
-    fixed_batch: the seed's batch of step 0, at every step.
+    layer_prefixes: of the names of each layer's parameters. scales_of_layers: of every layer's queries and keys.
+    update_of_step: the step that is about to be made. loss_on: of a batch, which is `step_batch` or `fixed_batch`, at
+    any parameters; dense and without dropout. fixed_batch: the seed's batch of step 0, at every step.
     """
 
     params: Tensors
     num_layers: int
+    layer_prefixes: Sequence[str]
     num_heads: int
     seed: Tensor
     step: Tensor

@@ -71,6 +71,47 @@ class Norms(ModelProbe):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerGradients(ModelProbe):
+    """Norms of gradients by layer of attention, and before the first: where a spike begins.
+
+    In self-supervised vision transformers it begins at the patches, and reaches the last layers tens of steps later.
+    One further step of training, as `norms`, which it shares where both are measured.
+    """
+
+    source = "Chen et al. 2021 (MoCo v3), Sec. 4.2"
+    needs = ("whole batches",)
+    quantities: ClassVar = {
+        "layer_gradient_norm": Quantity(
+            title="Norm of a layer's gradient",
+            unit="1",
+            low=0.0,
+            high=unbounded,
+            definition="2-norm of the gradient of all parameters of the layer, as the optimizer gets it, clipped",
+            per_layer=True,
+        ),
+        "input_gradient_norm": Quantity(
+            title="Norm of the input's gradient",
+            unit="1",
+            low=0.0,
+            high=unbounded,
+            definition="2-norm of the gradient of what lies before the first layer: embeddings, patches, positions, "
+            "with their biases; as the optimizer gets it, clipped",
+        ),
+    }
+
+    def measure_model(self, model: Model) -> dict[str, Tensor]:
+        grads = model.update.grads
+        of_layers = [
+            _norm(grad for name, grad in grads.items() if name.startswith(prefix)) for prefix in model.layer_prefixes
+        ]
+        of_input = [grad for name, grad in grads.items() if name.startswith("embed")]
+        return {
+            "layer_gradient_norm": torch.stack(of_layers),
+            "input_gradient_norm": _norm(of_input) if of_input else model.missing(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class SecondMoments(ModelProbe):
     """How far squared gradients g^2 exceed Adam's average v of them: a stale v lets updates jump.
 

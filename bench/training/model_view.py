@@ -41,6 +41,7 @@ def model_of(
     return Model(
         params=params,
         num_layers=workload.num_layers,
+        layer_prefixes=[layer.prefix for layer in workload.layers],
         num_heads=workload.attention[0].num_heads,
         seed=lane["seed"],
         step=step,

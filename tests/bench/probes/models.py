@@ -45,6 +45,7 @@ def quadratic(
     return Model(
         params={"x": at_N},
         num_layers=1,
+        layer_prefixes=(),
         num_heads=1,
         seed=torch.tensor(0),
         step=torch.tensor(3),

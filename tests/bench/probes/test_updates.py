@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.probes.model import ROLES, role_of
-from bench.probes.updates import GradientKurtosis, Norms, SecondMoments, kurtosis
+from bench.probes.updates import GradientKurtosis, LayerGradients, Norms, SecondMoments, kurtosis
 from tests.bench.probes.models import model_in_training
 from tests.trials import language_trial, trial
 
@@ -55,6 +55,18 @@ def test_squares_of_norms_over_roles_are_those_of_the_whole_model():
     ratio = found["update_norm_query"] / found["weight_norm_query"]
     assert found["relative_update_query"].item() == pytest.approx(ratio.item())
     assert found["weight_norm_other"].isnan()
+
+
+def test_squares_of_norms_by_layer_and_of_the_rest_are_those_of_the_whole_model():
+    model = model_in_training(language_trial(workload_params={"depth": 2}), steps=3)
+    found = LayerGradients().measure_model(model)
+    assert found["layer_gradient_norm"].shape == (2,)
+    squares = found["layer_gradient_norm"].square().sum() + found["input_gradient_norm"].square()
+    rest = [grad for name, grad in model.update.grads.items() if not name.startswith(("layers.", "embed."))]
+    whole = sum(grad.square().sum().item() for grad in model.update.grads.values())
+    assert squares.item() + sum(grad.square().sum().item() for grad in rest) == pytest.approx(whole)
+    assert found["input_gradient_norm"] > 0
+    assert LayerGradients().measure_model(model_in_training(trial(), steps=1))["input_gradient_norm"].isnan()
 
 
 def test_gradients_are_as_the_optimizer_gets_them():
