@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from bench.cli.images import has_images, print_images
 from bench.cli.pairs import PairWishes, has_pairs, print_pairs
 from bench.cli.recordings import RecordingWishes, has_speech, print_speech
 from bench.cli.shared import EXIT_INTERRUPTED, AsJson
@@ -147,12 +148,15 @@ def prepare(
 @data_app.command()
 def show(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="python, a text file, a folder, or a prepared folder")
+        str, typer.Argument(metavar="SOURCE", help="python, a text file, a folder, a prepared folder, or images")
     ],
     tokenizer: TokenizerOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show sizes, digest and a sample of a corpus, of prepared pairs or of prepared speech."""
+    """Show what a corpus, prepared pairs or speech, or images hold: counts, digest, and a sample or accuracies."""
+    if has_images(source):
+        print_images(source, as_json=as_json)
+        return
     if has_speech(folder := Path(source).expanduser().absolute()):
         print_speech(folder, as_json=as_json, has_sample=True)
         return
@@ -169,9 +173,13 @@ def show(
 
 @data_app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a prepared folder")], as_json: AsJson = False
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a prepared folder, or images")],
+    as_json: AsJson = False,
 ) -> None:
-    """Check a prepared folder: sizes, every id, digest."""
+    """Check a prepared folder: sizes, every id, digest; of images that each file is whole, and labels."""
+    if has_images(str(folder)):
+        print_images(str(folder), as_json=as_json)
+        return
     if has_speech(folder := folder.expanduser().absolute()):
         from bench.data.prepared_speech import check_speech
 

@@ -12,6 +12,7 @@ import numpy
 import pytest
 
 from bench.data.corpus import open_corpus
+from bench.data.images import open_images
 from bench.data.prepared import check_corpus, read_facts
 
 TEXT = "the cat sat on the mat\n" * 40
@@ -32,6 +33,23 @@ def bench_data(folder: Path, *words: str | Path, **variables: str) -> subprocess
 def text(tmp_path) -> Path:
     (tmp_path / "text.txt").write_text(TEXT)
     return tmp_path / "text.txt"
+
+
+def test_images_are_shown_with_what_their_pixels_say(tmp_path):
+    shown = bench_data(tmp_path, "show", "digits", "--json")
+    assert shown.returncode == 0, shown.stderr
+    facts = json.loads(shown.stdout)
+    assert facts["digest"] == open_images("digits").digest
+    assert (facts["num_train"], facts["num_val"], facts["shape"]) == (1438, 359, [8, 8, 1])
+    assert facts["raw_pixels"] == {"val_knn_accuracy": 0.7688, "val_probe_accuracy": 0.5209}
+
+
+def test_damaged_images_are_told_in_one_line(tmp_path, stl):
+    assert "4 without a class" in bench_data(tmp_path, "check", stl).stdout
+    (stl / "train_y.bin").write_bytes(b"\0\1\2")
+    checked = bench_data(tmp_path, "check", stl)
+    assert (checked.returncode, checked.stdout) == (2, "")
+    assert checked.stderr.strip().splitlines() == [f"{stl / 'train_y.bin'}: labels must be 1 to 10, got 0"]
 
 
 def test_prepare_then_show_then_check_agree(tmp_path, text):
