@@ -31,7 +31,7 @@ def self_attention(is_query_BQ: Tensor, is_key_BK: Tensor) -> Mask:
 
 def causal_attention(is_query_BQ: Tensor, is_key_BK: Tensor) -> Mask:
     """Of a decoder: queries are the keys, padding comes last."""
-    return Mask.causal(is_key_BK.shape[-1], is_token_BT=is_key_BK)
+    return Mask.causal(is_key_BK.shape[-1], is_key_BK.device, is_key_BK)
 
 
 def cross_attention(is_query_BQ: Tensor, is_key_BK: Tensor) -> Mask:
@@ -57,7 +57,8 @@ def attended(
 ) -> tuple[Tensor, ...]:
     """P V and the gradients of q, k and v, for a cotangent that is 0 at padding."""
     is_query_BQ, is_key_BK = (
-        torch.arange(x.shape[-2]) < torch.tensor(of)[:, None] for of, x in zip(lengths, qkv[:2], strict=True)
+        torch.arange(x.shape[-2], device=x.device) < torch.tensor(of, device=x.device)[:, None]
+        for of, x in zip(lengths, qkv[:2], strict=True)
     )
     allowed = MASKS[mask](is_query_BQ, is_key_BK)
     if mask != "cross" or method.in_cross == "own":
@@ -65,7 +66,8 @@ def attended(
 
     def objective(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         output_BHQD = attend(method, q, k, v, allowed, state, mode, logit_scale=WIDTH**-0.5)[0]
-        slope_QD = torch.arange(output_BHQD[0, 0].numel()).square().cos().reshape(output_BHQD.shape[-2:])
+        numbers = torch.arange(output_BHQD[0, 0].numel(), device=output_BHQD.device)
+        slope_QD = numbers.square().cos().reshape(output_BHQD.shape[-2:])
         return (output_BHQD * slope_QD * is_query_BQ[:, None, :, None]).sum(), output_BHQD
 
     grads, (_, output_BHQD) = torch.func.grad_and_value(objective, (0, 1, 2), has_aux=True)(*qkv)

@@ -53,6 +53,26 @@ def test_the_path_of_tiny_sequences_knows_padding(name, mask):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("num_keys", [SHORT, LONG])
+def test_padding_changes_nothing_on_cuda(name, num_keys):
+    """In float32, in lanes, against the dense reference of the example alone in float64 on the CPU."""
+    method, cuda = load_class(METHODS[name])(), torch.device("cuda")
+    state, exact = (state_of(method, num_keys, dtype) for dtype in (torch.float32, torch.float64))
+    state = {key: tensor.to(cuda) for key, tensor in state.items()}
+    for mask in MASKS:
+        lengths = sizes(mask, num_keys)
+        of_lanes = [padded_inputs(mask, num_keys, 10 * lane, torch.float64) for lane in range(LANES)]
+        qkv = tuple(torch.stack(x).float().to(cuda) for x in zip(*of_lanes, strict=True))
+        together = torch.func.vmap(lambda *x: attended(method, mask, lengths, x, state, Mode()))(*qkv)  # noqa: B023
+        one = ([lengths[0][1]], [lengths[1][1]])
+        expected = attended(method, mask, one, alone(of_lanes[2], 1, lengths), exact, Mode(is_reference=True))
+        for a, b in zip(alone(tuple(x[2].cpu() for x in together), 1, lengths), expected, strict=True):
+            torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-3 * b.abs().max().item())
+
+
 @pytest.mark.parametrize("kind", [LogitScale(scale=2.0), EntropyThermostat(set_point=0.99)])
 def test_interventions_read_no_padding(kind):
     """The largest logit and the mean entropy of a head are those of tokens, however many rows of padding there are."""

@@ -19,18 +19,26 @@ from bench.methods.base import Method
 from bench.methods.fast.fused import heads_of, linear_attention, softmax_attention
 from bench.methods.fast.tiny import takes
 from bench.methods.kernel import KernelAttention
-from bench.methods.mask import Mask
+from bench.methods.mask import Mask, MaskKind
 from bench.training.compile import NUM_WARMUP_CALLS, compile_for, new_pool, repeatable
 from bench.training.inductor import Inductor
 
 NAMES = ("softmax", "window_softmax", "relu_kernel", "elu_kernel")
-KINDS = ("full", "causal")
+KINDS: tuple[MaskKind, ...] = ("full", "causal", "padded")
 COLUMNS = "{:<15} {:<6} {:<8} {:>5}  {:>9} {:>9} {:>6}  {:<6}  {:>9} {:>9}  {:>10}  {:<7}"
 
 
 def chosen_path(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Mask) -> str:
     """That a method takes by itself."""
     return method.fast_path(heads_of(q, k), method.restrict(mask).kind, has_tiny=takes(q, k, v))
+
+
+def mask_of(kind: MaskKind, q: torch.Tensor, k: torch.Tensor) -> Mask:
+    """Of padded examples the last has two thirds of the keys, the first all."""
+    if kind == "padded":
+        length_B1 = torch.linspace(1, 2 / 3, len(k), device=k.device)[:, None] * k.shape[-2]
+        return Mask.padded(torch.arange(k.shape[-2], device=k.device) < length_B1, num_queries=q.shape[-2])
+    return Mask.causal(k.shape[-2], k.device) if kind == "causal" else Mask.full(q.shape[-2], k.shape[-2], k.device)
 
 
 def fast(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Mask) -> torch.Tensor:
@@ -46,12 +54,11 @@ def dense(method: Method, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mas
     return Method.attend(method, q, k, v, mask, {})
 
 
-def gradients(attend: Callable, method: Method, kind: str, mixed: bool) -> Callable:
+def gradients(attend: Callable, method: Method, kind: MaskKind, mixed: bool) -> Callable:
     """Of (output * w).sum() of every lane, as a function of stacked q, k, v and w."""
 
     def objective(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        allowed = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device)
-        mask = Mask.shared(allowed.tril() if kind == "causal" else allowed, kind)
+        mask = mask_of(kind, q, k)
         with torch.autocast(q.device.type, dtype=torch.bfloat16, enabled=mixed, cache_enabled=False):
             return (attend(method, q, k, v, method.restrict(mask)).float() * w).sum()
 
@@ -110,7 +117,7 @@ class Runner:
         return all(torch.equal(a, b) for a, b in zip(first, self.out, strict=True))
 
 
-def row(args: argparse.Namespace, name: str, kind: str, dtype: torch.dtype, num_keys: int) -> str:
+def row(args: argparse.Namespace, name: str, kind: MaskKind, dtype: torch.dtype, num_keys: int) -> str:
     method = load_class(METHODS[name])()
     generator = torch.Generator().manual_seed(0)
     shape = (args.lanes, args.batch, args.heads, num_keys, args.width)
@@ -126,7 +133,7 @@ def row(args: argparse.Namespace, name: str, kind: str, dtype: torch.dtype, num_
     slow, quick = runners
     largest = max(grad.float().abs().max().item() for grad in slow.out)
     differences = [(a.float() - b.float()).abs().max().item() for a, b in zip(slow.out, quick.out, strict=True)]
-    mask = Mask.shared(torch.ones(num_keys, num_keys, dtype=torch.bool), kind)
+    mask = mask_of(kind, *(x[0] for x in inputs[:2]))
     return COLUMNS.format(
         name,
         kind,
