@@ -75,15 +75,29 @@ def project(method: Method, params: Tensors, buffers: Tensors, p: Projection, x:
 
 
 def project_roles(
-    method: Method, params: Tensors, buffers: Tensors, projections: Mapping[str, Projection], x: Tensor, num_heads: int
+    method: Method,
+    params: Tensors,
+    buffers: Tensors,
+    projections: Mapping[str, Projection],
+    x: Tensor,
+    num_heads: int,
+    memory: Tensor | None = None,
 ) -> Tensors:
-    """What attention reads of a layer's input (..., I), by those roles of `roles_read` that it projects: (..., O)."""
+    """What attention reads of a layer's input (..., I), by those roles of `roles_read` that it projects: (..., O).
+
+    memory: of cross-attention, what keys and values are projected from. Where a method ties them, keys are projected by
+    the query's weights; without a memory they are the queries, and have no entry of their own.
+    """
     roles = [role for role in roles_read(method) if role in projections]
     weights = weights_of(method, params, buffers, [projections[role] for role in roles])
     if type(method).value_weight is not Method.value_weight:
         value_CHD, query_CHD = (weights[role].unflatten(-1, (num_heads, -1)) for role in ("value", "query"))
         weights["value"] = method.value_weight(value_CHD, query_CHD).flatten(-2)
-    return {role: _times(params, projections[role], x, weight_IO) for role, weight_IO in weights.items()}
+    inputs = {role: memory if memory is not None and role in ("key", "value") else x for role in roles}
+    read = {role: _times(params, projections[role], inputs[role], weight_IO) for role, weight_IO in weights.items()}
+    if memory is not None and "key" not in roles:
+        read["key"] = _times(params, projections["query"], memory, weights["query"])
+    return read
 
 
 def weights_of(method: Method, params: Tensors, buffers: Tensors, projections: Iterable[Projection]) -> Tensors:

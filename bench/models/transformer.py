@@ -47,7 +47,7 @@ DEEPNORM_ROLES = ("value", "output", "mlp_in", "mlp_gate", "mlp_out")
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """What all blocks of one forward pass share. mask: already restricted by the method.
+    """What all blocks of one forward pass share. mask: already restricted by the method. rotate: of queries and keys.
 
     dropout: of what blocks add; attention_dropout: of elements of P.
     """
@@ -68,8 +68,10 @@ class Transformer:
     norm_placement: pre (x + f(norm(x)), and a norm after the last block), post (norm(x + f(x))), deepnorm (norm(a x +
     f(x)) with a = (2 layers)^(1/4), values, outputs and MLPs starting at (8 layers)^(-1/4) times their deviation; Wang
     et al. 2022, Fig. 2, of one stack) or none.
-    initialisation: gpt2 (std 0.02, divided by sqrt(2 layers) where a block adds to the residual stream) or fan_in (std
-    1/sqrt(inputs)). dropout: the rate on embeddings and on what blocks add to the residual stream; attention_dropout:
+    initialisation: gpt2 (std 0.02, divided by sqrt(2 layers) where a block adds to the residual stream), fan_in (std
+    1/sqrt(inputs)) or xavier (normal, std sqrt(2 / (inputs + outputs)); Glorot & Bengio 2010). deepnorm: its factor on
+    the residual stream and on the deviations, None for those of one stack. stack: what names of its layers begin with.
+    dropout: the rate on embeddings and on what blocks add to the residual stream; attention_dropout:
     that on elements of P. checkpointing: blocks are computed again in the backward pass instead of kept.
     """
 
@@ -78,59 +80,74 @@ class Transformer:
     width: int
     num_heads: int
     mlp_width: int
-    mlp: Literal["gelu", "swiglu"]
+    mlp: Literal["gelu", "relu", "swiglu"]
     norm: Literal["layer", "rms"]
     norm_placement: NormPlacement
     norm_eps: float
-    positions: Literal["learned", "rotary", "sincos_2d", "none"]
+    positions: Literal["learned", "rotary", "sincos_2d", "sinusoidal", "none"]
     has_biases: bool
-    initialisation: Literal["gpt2", "fan_in"]
+    initialisation: Literal["gpt2", "fan_in", "xavier"]
     is_causal: bool
     dropout: float
     attention_dropout: float
     checkpointing: bool
+    deepnorm: tuple[float, float] | None = None
+    stack: str = "layers"
 
     @property
     def heads(self) -> Heads:
         return Heads(num_heads=self.num_heads, width=self.width // self.num_heads, num_keys=self.num_tokens)
 
-    def std(self, num_inputs: int, *, adds_to_residual: bool = False) -> float:
-        """Standard deviation at which a weight starts."""
-        if self.initialisation == "fan_in":
+    def std(self, num_inputs: int, num_outputs: int | None = None, *, adds_to_residual: bool = False) -> float:
+        """Standard deviation at which a weight starts; without outputs, such as an embedding's, that of its inputs."""
+        if self.initialisation == "xavier" and num_outputs is not None:
+            return (2 / (num_inputs + num_outputs)) ** 0.5
+        if self.initialisation in ("fan_in", "xavier"):
             return num_inputs**-0.5
         return 0.02 / (2 * self.num_layers) ** 0.5 if adds_to_residual else 0.02
 
     @property
     def shortcut(self) -> float:
         """The factor on the residual stream where a block adds to it."""
-        return (2 * self.num_layers) ** 0.25 if self.norm_placement == "deepnorm" else 1.0
+        return self._deepnorm[0] if self.norm_placement == "deepnorm" else 1.0
+
+    @property
+    def _deepnorm(self) -> tuple[float, float]:
+        return self.deepnorm or ((2 * self.num_layers) ** 0.25, (8 * self.num_layers) ** -0.25)
 
     def _carried(self, h_BTC: Tensor) -> Tensor:
         return h_BTC if self.shortcut == 1 else self.shortcut * h_BTC
 
     def _deepnorm_gain(self, role: str) -> float:
         is_scaled = self.norm_placement == "deepnorm" and role in DEEPNORM_ROLES
-        return (8 * self.num_layers) ** -0.25 if is_scaled else 1.0
+        return self._deepnorm[1] if is_scaled else 1.0
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """One for each block, from the input on."""
-        return layers_of("layers", self.num_layers)
+        return layers_of(self.stack, self.num_layers)
+
+    @property
+    def last_norm(self) -> str:
+        """The prefix of the norm behind the last block, which is there where norms come first in a block."""
+        return "norm." if self.stack == "layers" else f"{self.stack}.norm."
 
     def projections(self, method: Method, layer: Layer) -> dict[str, Projection]:
         """A block's projections by role."""
         shapes = dict.fromkeys((*roles_read(method), "output"), (self.width, self.width))
-        shapes["mlp_in"] = (self.width, self.mlp_width)
-        if self.mlp == "swiglu":
-            shapes["mlp_gate"] = (self.width, self.mlp_width)
-        shapes["mlp_out"] = (self.mlp_width, self.width)
+        if layer.stack == self.stack:
+            shapes["mlp_in"] = (self.width, self.mlp_width)
+            if self.mlp == "swiglu":
+                shapes["mlp_gate"] = (self.width, self.mlp_width)
+            shapes["mlp_out"] = (self.mlp_width, self.width)
         return {
             role: Projection(
                 prefix=f"{layer.prefix}{role}.",
                 role=role,
                 num_inputs=inputs,
                 num_outputs=outputs,
-                std=self.std(inputs, adds_to_residual=role in ("output", "mlp_out")) * self._deepnorm_gain(role),
+                std=self.std(inputs, outputs, adds_to_residual=role in ("output", "mlp_out"))
+                * self._deepnorm_gain(role),
                 has_bias=self.has_biases,
             )
             for role, (inputs, outputs) in shapes.items()
@@ -141,7 +158,7 @@ class Transformer:
         if self.norm_placement == "none":
             return []
         blocks = [f"{layer.prefix}norm_{at}." for layer in self.layers for at in ("attention", "mlp")]
-        return [*blocks, "norm."] if self.norm_placement == "pre" else blocks
+        return [*blocks, self.last_norm] if self.norm_placement == "pre" else blocks
 
     def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:
         """Params and buffers; init_scale multiplies every weight, not the gains of norms."""
@@ -162,9 +179,14 @@ class Transformer:
 
     def refresh(self, method: Method, params: Tensors, buffers: Tensors) -> Tensors:
         """Buffers for the coming step."""
-        for layer in self.layers:
-            buffers = refresh_projections(method, self.projections(method, layer).values(), params, buffers)
-        return buffers
+        return self._refreshed(method, self.layers, params, buffers)
+
+    def _refreshed(self, method: Method, layers: tuple[Layer, ...], params: Tensors, buffers: Tensors) -> Tensors:
+        refreshed = dict(buffers)
+        for layer in layers:
+            projections = self.projections(method, layer).values()
+            refreshed |= refresh_projections(method, projections, of_layer(params, layer), of_layer(buffers, layer))
+        return refreshed
 
     def forward(
         self,
@@ -183,45 +205,71 @@ class Transformer:
         else:
             has_padding = is_token_BT is not None
             mask = Mask.padded(is_token_BT) if has_padding else Mask.full(num_tokens, num_tokens, device)
+        shared = self._pass(method, buffers, method.restrict(mask), mode, dropout, num_tokens, device)
+        watched = []
+        for layer in self.layers:
+            own = of_layer(params, layer)
+            block = functools.partial(self._block, shared, layer)
+            is_recomputed = self.checkpointing and mode.is_training
+            h_BTC, of_block = checkpoint(block, h_BTC, own) if is_recomputed else block(h_BTC, own)
+            if of_block is not None:
+                watched.append(of_block)
+        return self._norm_if("pre", params, self.last_norm, h_BTC), watched
+
+    def _pass(
+        self,
+        method: Method,
+        buffers: Tensors,
+        mask: Mask,
+        mode: Mode,
+        dropout: Dropout,
+        num_tokens: int,
+        device: torch.device,
+    ) -> Pass:
+        """num_tokens: of the sequence in which tokens have rotary positions, where the model has those."""
         is_rotary = self.positions == "rotary"
-        shared = Pass(
+        return Pass(
             method=method,
             buffers=buffers,
-            mask=method.restrict(mask),
+            mask=mask,
             rotate=rotary(num_tokens, self.heads.width, ROTARY_BASE, device) if is_rotary else None,
             mode=mode,
             dropout=dropout.with_rate(self.dropout),
             attention_dropout=dropout.with_rate(self.attention_dropout),
         )
-        watched = []
-        for layer in self.layers:
-            own = {name: tensor for name, tensor in params.items() if name.startswith(layer.prefix)}
-            block = functools.partial(self._block, shared, layer)
-            is_recomputed = self.checkpointing and mode.is_training
-            h_BTC, of_layer = checkpoint(block, h_BTC, own) if is_recomputed else block(h_BTC, own)
-            if of_layer is not None:
-                watched.append(of_layer)
-        return (self._norm(params, "norm.", h_BTC) if self.norm_placement == "pre" else h_BTC), watched
 
     def _block(self, shared: Pass, layer: Layer, h_BTC: Tensor, params: Tensors) -> tuple[Tensor, Tensor | None]:
         """Output tokens of one block, and what the mode watches of its attention."""
-        x_BTC = self._norm_if("pre", params, layer.prefix + "norm_attention.", h_BTC)
-        added_BTC, watched = self._attention(shared, layer, x_BTC, params)
-        h_BTC = self._carried(h_BTC) + shared.dropout(layer.prefix + "attention", added_BTC)
-        h_BTC = self._norm_if("post", params, layer.prefix + "norm_attention.", h_BTC)
+        h_BTC, watched = self._attended(shared, layer, h_BTC, params)
+        return self._mlp_added(shared, layer, h_BTC, params), watched
+
+    def _mlp_added(self, shared: Pass, layer: Layer, h_BTC: Tensor, params: Tensors) -> Tensor:
+        """The residual stream with a block's MLP added."""
         x_BTC = self._norm_if("pre", params, layer.prefix + "norm_mlp.", h_BTC)
         h_BTC = self._carried(h_BTC) + shared.dropout(layer.prefix + "mlp", self._mlp(shared, layer, x_BTC, params))
-        return self._norm_if("post", params, layer.prefix + "norm_mlp.", h_BTC), watched
+        return self._norm_if("post", params, layer.prefix + "norm_mlp.", h_BTC)
 
-    def _attention(self, shared: Pass, layer: Layer, x_BTC: Tensor, params: Tensors) -> tuple[Tensor, Tensor | None]:
+    def _attended(
+        self, shared: Pass, layer: Layer, h_BTC: Tensor, params: Tensors, memory_BKC: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The residual stream with a layer's attention added, and what the mode watches of it. memory: as in
+        project_roles."""
+        x_BTC = self._norm_if("pre", params, layer.prefix + "norm_attention.", h_BTC)
+        added_BTC, watched = self._attention(shared, layer, x_BTC, params, memory_BKC)
+        h_BTC = self._carried(h_BTC) + shared.dropout(layer.prefix + "attention", added_BTC)
+        return self._norm_if("post", params, layer.prefix + "norm_attention.", h_BTC), watched
+
+    def _attention(
+        self, shared: Pass, layer: Layer, x_BTC: Tensor, params: Tensors, memory_BKC: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """What a block's attention adds to the residual stream, and what the mode watches of it."""
         method, projections = shared.method, self.projections(shared.method, layer)
-        read = project_roles(method, params, shared.buffers, projections, x_BTC, self.num_heads)
+        read = project_roles(method, params, shared.buffers, projections, x_BTC, self.num_heads, memory_BKC)
         by_role = {role: self._split(projected_BTC) for role, projected_BTC in read.items()}
         o_BHTD, watched = attend(
             method,
             by_role["query"],
-            by_role["query" if method.ties_query_and_key else "key"],
+            by_role["key" if "key" in by_role else "query"],
             by_role["value"],
             shared.mask,
             method_state(params, shared.buffers, layer.prefix),
@@ -245,6 +293,8 @@ class Transformer:
         x_BTM = of("mlp_in", x_BTC)
         if self.mlp == "swiglu":
             x_BTM = torch.nn.functional.silu(of("mlp_gate", x_BTC)) * x_BTM
+        elif self.mlp == "relu":
+            x_BTM = torch.relu(x_BTM)
         else:
             x_BTM = torch.nn.functional.gelu(x_BTM, approximate="tanh")  # as GPT-2's code has it
         return of("mlp_out", x_BTM)
@@ -266,3 +316,9 @@ class Transformer:
             x_BTC = x_BTC * (x_BTC.square().mean(dim=-1, keepdim=True) + self.norm_eps).rsqrt()
         x_BTC = x_BTC * gain_C
         return x_BTC if bias_C is None else x_BTC + bias_C
+
+
+def of_layer(tensors: Tensors, layer: Layer) -> Tensors:
+    """Those tensors that are a layer's, by their whole names: what looks for one of them looks through few."""
+    prefix = layer.prefix
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

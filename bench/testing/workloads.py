@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from bench.held_out import HELD_OUT
 from bench.lazy import torch
-from bench.methods.base import State
+from bench.methods.base import Heads, State
 from bench.methods.mask import Mask
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax
@@ -79,7 +79,8 @@ def measures_are_declared_and_bounded(workload: Workload) -> str:
 
 
 def tensors_of_layers_are_alike(workload: Workload) -> str:
-    """Layers have names of their own, one for each of `num_layers`, and tensors of the same names and shapes."""
+    """Layers have names of their own, one for each of `num_layers`; those of a stack have tensors of the same names and
+    shapes."""
     program = replace(program_of(workload), method=QKLayerNormFree())
     layers = workload.layers
     counts = f"{len(layers)} layers, {len(set(layers))} of them distinct; num_layers is {workload.num_layers}"
@@ -89,9 +90,14 @@ def tensors_of_layers_are_alike(workload: Workload) -> str:
         {name.removeprefix(layer.prefix): p.shape for name, p in params.items() if name.startswith(layer.prefix)}
         for layer in layers
     ]
-    require(all(of_layer == by_layer[0] for of_layer in by_layer), "layers of one stack have different tensors")
-    missing = {"query.weight", "key.weight", "value.weight", "method.gamma_q"} - by_layer[0].keys()
-    require(not missing, f"a layer has no {', '.join(sorted(missing))}; build it with bench.models")
+    first = {layer.stack: by_layer[index] for index, layer in reversed(list(enumerate(layers)))}
+    pairs = zip(layers, by_layer, strict=True)
+    require(
+        all(of_layer == first[layer.stack] for layer, of_layer in pairs), "layers of one stack have different tensors"
+    )
+    for of_layer in first.values():
+        missing = {"query.weight", "key.weight", "value.weight", "method.gamma_q"} - of_layer.keys()
+        require(not missing, f"a layer has no {', '.join(sorted(missing))}; build it with bench.models")
     prefixes = tuple(layer.prefix for layer in layers)
     others = [name for name in params if re.search(r"\.\d+\.", name) and not name.startswith(prefixes)]
     require(not others, f"of no layer of `layers`: {', '.join(others)}")
@@ -121,15 +127,20 @@ def attention_is_as_stated(workload: Workload) -> str:
     observed = program.observe(started(workload), batch_at(workload, 0), zero(), probes=probes)
     shape = (len(measured_by(probes)), workload.num_layers)
     require(tuple(observed.shape) == shape, f"observed {tuple(observed.shape)}, required (quantities, layers) {shape}")
-    heads, kind = workload.attention
-    stated = (heads.num_heads, heads.width, heads.num_keys)
-    require(set(method.shapes) == {stated}, f"attention of heads, width, keys {set(method.shapes)}; stated {stated}")
-    require({mask.kind for mask in method.masks} == {kind}, f"`attention` states a {kind} mask")
-    most = {int(mask.allowed_B1QK.sum(dim=-1).max()) for mask in method.masks}
-    is_padded = kind == "padded" and max(most) <= workload.num_keys  # a batch may have no example of full length
-    are_stated = is_padded or most == {workload.num_keys}
-    require(are_stated, f"a row has at most {most} keys; num_keys is {workload.num_keys}")
-    return f"{stated[0]} heads of width {stated[1]}, {stated[2]} keys, a {kind} mask"
+    stated = {_shape_of(one.heads) for one in workload.attention_layers}
+    seen = ", ".join(map(str, sorted(set(method.shapes))))
+    require(set(method.shapes) == stated, f"attention of heads, width, keys {seen}; stated {sorted(stated)}")
+    kinds = {one.kind for one in workload.attention_layers}
+    require({mask.kind for mask in method.masks} == kinds, f"`attention_layers` state masks {', '.join(sorted(kinds))}")
+    for mask in method.masks:
+        most = int(mask.allowed_B1QK.sum(dim=-1).max())  # of padding, less: a batch may have no example of full length
+        required = most <= mask.num_keys if mask.kind == "padded" else most == mask.num_keys
+        require(required, f"a row of a {mask.kind} mask has at most {most} keys of {mask.num_keys}")
+    return "; ".join(f"{num_heads} heads of width {width}, {keys} keys" for num_heads, width, keys in sorted(stated))
+
+
+def _shape_of(heads: Heads) -> tuple[int, int, int]:
+    return heads.num_heads, heads.width, heads.num_keys
 
 
 def loss_is_a_finite_mean(workload: Workload) -> str:

@@ -16,7 +16,7 @@ from bench.data.recorded_speech import RecordedSpeech
 from bench.data.spoken_digits import SpokenDigits
 from bench.data.utterances import SpecAugment, Speech, Utterances
 from bench.lazy import torch
-from bench.methods.base import Heads, Method
+from bench.methods.base import Method
 from bench.methods.mask import MaskKind
 from bench.models.attention import Mode, Tensors
 from bench.models.ctc import ctc_loss
@@ -89,8 +89,8 @@ class SpeechRecognition(TransformerWorkload):
         return self._encoder(num_frames=data.num_frames, num_bands=data.num_bands)
 
     @property
-    def attention(self) -> tuple[Heads, MaskKind]:
-        return self.network.transformer.heads, "padded"
+    def mask_kind(self) -> MaskKind:
+        return "padded"
 
     def data_digest(self) -> str:
         data = self._data()

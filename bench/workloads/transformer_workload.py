@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from annotated_types import Ge, Lt
 
 from bench.lazy import torch
-from bench.methods.base import Heads, MaskKind, Method
+from bench.methods.base import MaskKind, Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
 from bench.models.dropout import Dropout
 from bench.models.limits import limit_projections
 from bench.models.transformer import NormPlacement, Transformer
-from bench.optimizers.layers import Layer
-from bench.workloads.base import Workload
+from bench.workloads.base import AttentionLayer, Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,12 +48,12 @@ class TransformerWorkload(Workload):
     depth: Annotated[int, Ge(1)] | None = None
     width: Annotated[int, Ge(2)] | None = None
     num_heads: Annotated[int, Ge(1)] | None = None
-    mlp: Literal["gelu", "swiglu"] | None = None
+    mlp: Literal["gelu", "relu", "swiglu"] | None = None
     mlp_width: Annotated[int, Ge(1)] | None = None
     norm: Literal["layer", "rms"] | None = None
     norm_placement: NormPlacement | None = None
     has_biases: bool | None = None
-    initialisation: Literal["gpt2", "fan_in"] | None = None
+    initialisation: Literal["gpt2", "fan_in", "xavier"] | None = None
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     attention_dropout: Annotated[float, Ge(0), Lt(1)] | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -75,21 +74,14 @@ class TransformerWorkload(Workload):
         return settings | {"num_layers": self.depth, "dropout": self.dropout, "attention_dropout": attention_dropout}
 
     @property
-    def num_layers(self) -> int:
-        return self.network.transformer.num_layers
+    def mask_kind(self) -> MaskKind:
+        """Which keys the model allows."""
+        return "causal" if self.network.transformer.is_causal else "full"
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        return self.network.transformer.layers
-
-    @property
-    def num_keys(self) -> int:
-        return self.network.transformer.num_tokens
-
-    @property
-    def attention(self) -> tuple[Heads, MaskKind]:
-        transformer = self.network.transformer
-        return transformer.heads, "causal" if transformer.is_causal else "full"
+    def attention_layers(self) -> tuple[AttentionLayer, ...]:
+        ours, kind = self.network.transformer, self.mask_kind
+        return tuple(AttentionLayer(layer, ours.heads, kind, ours.num_tokens) for layer in ours.layers)
 
     @property
     def eval_every(self) -> int | None:
