@@ -1,7 +1,7 @@
 """HELD_OUT: every measure on held-out data; histories, traces, results, scores and imports derive from it.
 
 A new one is an entry here, under the name that its column gets, and a workload that names it in `measures` and computes
-it in `held_out_measures`.
+it in `held_out_measures`; or, of what a trained model writes, in `at_end` and `generated_measures`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ class Measure:
     diverged: what a trial that diverged gets, None if nothing. initial: the column with the value before any update, ""
     if it is not kept. heading: the title where all columns are of held-out data. least_of, step_of_least: the measure
     whose evaluations it is the least of, or the step of that (the first, if several are equal); "" for one that
-    workloads compute. sources: BibTeX keys of analysis/references/sources.bib, none if it is this project's.
+    workloads compute. at_end: measured once, after the last update, of what the model generates. sources: BibTeX
+    keys of analysis/references/sources.bib, none if it is this project's.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Measure:
     initial: str = ""
     least_of: str = ""
     step_of_least: str = ""
+    at_end: bool = False
     sources: tuple[str, ...] = ()
 
     @property
@@ -146,10 +148,48 @@ HELD_OUT: dict[str, Measure] = {
         definition="(sum of e)^2 / sum of e^2 of the eigenvalues e of the covariance of representations of held-out "
         "images: over how many directions they spread; near 1 they have collapsed",
     ),
+    "val_exact_match": Measure(
+        title="Held-out exact match",
+        heading="Exact match",
+        unit="1",
+        low=0.0,
+        high=1.0,
+        higher_is_better=True,
+        definition="share of held-out targets of which every token is the most probable one, given the source and the "
+        "tokens before it: those that greedy decoding would write exactly, in [0, 1]",
+    ),
+    "val_bleu": Measure(
+        title="BLEU of greedy decoding",
+        heading="BLEU, greedy",
+        unit="1 of 100",
+        low=0.0,
+        high=100.0,
+        higher_is_better=True,
+        definition="corpus BLEU of what greedy decoding makes of the held-out sources, by sacrebleu with the signature "
+        "in the manifest, in [0, 100] (Papineni et al. 2002; Post 2018)",
+        at_end=True,
+        sources=("papineni2002bleu", "post2018bleu"),
+    ),
+    "val_chrf": Measure(
+        title="chrF of greedy decoding",
+        heading="chrF, greedy",
+        unit="1 of 100",
+        low=0.0,
+        high=100.0,
+        higher_is_better=True,
+        definition="F-score of character n-grams (chrF2, up to 6 characters) of what greedy decoding makes of the "
+        "held-out sources, by sacrebleu with the signature in the manifest, in [0, 100] (Popović 2015)",
+        at_end=True,
+        sources=("popovic2015chrf", "post2018bleu"),
+    ),
 }
 
 # What workloads name and compute; the others are made of their evaluations.
-COMPUTED: tuple[str, ...] = tuple(name for name, measure in HELD_OUT.items() if not measure.is_derived)
+COMPUTED: tuple[str, ...] = tuple(
+    name for name, measure in HELD_OUT.items() if not (measure.is_derived or measure.at_end)
+)
+# Those of what a trained model generates.
+AT_END: tuple[str, ...] = tuple(name for name, measure in HELD_OUT.items() if measure.at_end)
 # Columns of results: values before any update first, then those after the last.
 INITIAL: tuple[str, ...] = tuple(measure.initial for measure in HELD_OUT.values() if measure.initial)
 HELD_OUT_COLUMNS: tuple[str, ...] = (*INITIAL, *HELD_OUT)

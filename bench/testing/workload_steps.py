@@ -46,7 +46,8 @@ def held_out_of(workload: Workload, dtype: torch.dtype | None = None) -> list[Ba
 
 
 def training_of(workload: Workload) -> list:
-    """What three steps see and leave behind, then measures on held-out data; in float32, which autocast acts on."""
+    """What three steps see and leave behind, then measures on held-out data, and what is generated of them where that
+    is measured; in float32, which autocast acts on."""
     program, lane = program_of(workload), started(workload, torch.float32)
     start = {"lr": 0.1, "warmup_steps": 0.0, "weight_decay": 0.0, "grad_clip": math.inf}
     knobs = {name: torch.tensor(value) for name, value in start.items()}
@@ -57,7 +58,9 @@ def training_of(workload: Workload) -> list:
         lane, loss, _ = program.train(lane, batch, knobs, now)
         require(lane["alive"], f"diverged at step {step} of training with SGD at 0.1, loss {loss.item():.3g}")
         seen.append((lane["params"], loss, observed))
-    return [*seen, *(program.evaluate(lane, batch, torch.tensor(3)) for batch in held_out_of(workload, torch.float32))]
+    held_out, now = held_out_of(workload, torch.float32), torch.tensor(3)
+    generated = [program.generate(lane, batch, now) for batch in held_out if workload.at_end]
+    return [*seen, *(program.evaluate(lane, batch, now) for batch in held_out), generated]
 
 
 def _cast(batch: Batch, dtype: torch.dtype | None) -> Batch:

@@ -92,6 +92,7 @@ class History:
     def __init__(self, pack: Pack, workload: Workload, *, device: torch.device, dtype: torch.dtype) -> None:
         self._pack = pack
         self.measures = workload.measures  # the last dimension of `val`
+        self.at_end = workload.at_end  # the last dimension of `at_end`
         first = pack.trials[0]
         num_steps, num_lanes = first.num_steps, len(pack.trials)
         self.loss_window = min(workload.final_loss_steps, num_steps)
@@ -109,6 +110,7 @@ class History:
                 for name, each in self.observations.items()
             },
             "val": (len(eval_steps), num_lanes, len(self.measures)),
+            **({"at_end": (num_lanes, len(self.at_end))} if self.at_end else {}),
         }
         self.tensors: dict[str, Tensor] = {
             name: torch.full(shape, torch.nan, dtype=dtype, device=device) for name, shape in shapes.items()
@@ -206,7 +208,14 @@ class History:
             found[name] = measure.diverged if diverged else None if math.isnan(last) else last
             if measure.initial:
                 found[measure.initial] = first
-        return found | self._derived(val_VM, diverged=diverged)
+        return found | self._derived(val_VM, diverged=diverged) | self._of_end(lane, diverged=diverged)
+
+    def _of_end(self, lane: int, *, diverged: bool) -> dict[str, float | None]:
+        """Measures of what the trained model generated."""
+        if not self.at_end:
+            return {}
+        values = zip(self.at_end, self.tensors["at_end"][lane].double().tolist(), strict=True)
+        return {name: HELD_OUT[name].diverged if diverged else value for name, value in values}
 
     def _derived(self, val_VM: list[list[float]], *, diverged: bool) -> dict[str, float | None]:
         """Measures that are made of the evaluations of others."""

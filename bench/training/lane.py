@@ -200,6 +200,11 @@ class LaneProgram:
         mode, lane = Mode(is_reference=self.is_reference), self._evaluated(lane)
         return self.workload.evaluate(self.method, lane["params"], self.buffers(lane, step), batch, mode)
 
+    def generate(self, lane: Lane, batch: Tensors, step: Tensor) -> Tensor:
+        """What the model makes of a held-out batch, (B, ...), nothing dropped out."""
+        mode, lane = Mode(is_reference=self.is_reference), self._evaluated(lane)
+        return self.workload.generate(self.method, lane["params"], self.buffers(lane, step), batch, mode)
+
     def scheduled(self, lane: Lane, knobs: Tensors, step: Tensor) -> Tensors:
         """The lane's knobs at a step: `lr` after warmup, schedule and interventions, and the schedule's `lr_factor`."""
         factor = self.schedule.factor(step, knobs["warmup_steps"], self.workload.num_steps)

@@ -155,8 +155,11 @@ class StackedProgram:
 
     def evaluate_held_out(self, lanes: Lane, held_out: Batch, batch: Tensor, step: Tensor) -> Any:
         """held_out: (E * M, ...) each; batch: which of them."""
-        one_batch = {name: t.index_select(0, batch)[0] for name, t in held_out.items()}
-        return self._over_lanes(self.program.evaluate, (0, None, None))(lanes, one_batch, step[0])
+        return self._over_lanes(self.program.evaluate, (0, None, None))(lanes, _one_of(held_out, batch), step[0])
+
+    def generate(self, lanes: Lane, held_out: Batch, batch: Tensor, step: Tensor) -> Tensor:
+        """What each model makes of one of the held-out batches, (L, B, ...); arguments as of evaluate_held_out."""
+        return self._over_lanes(self.program.generate, (0, None, None))(lanes, _one_of(held_out, batch), step[0])
 
     def look(self, lanes: Lane, chunk: Batch, step: Tensor) -> Any:
         return self._over_lanes(self.program.look, (0, 0, None))(lanes, self.batch(chunk, step), step[0])
@@ -202,3 +205,7 @@ class StackedProgram:
             return map_tensors(function(*own), lambda t: t[None])
 
         return alone
+
+
+def _one_of(held_out: Batch, batch: Tensor) -> Batch:
+    return {name: t.index_select(0, batch)[0] for name, t in held_out.items()}

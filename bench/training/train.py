@@ -18,6 +18,7 @@ from bench.training.calls import Calls
 from bench.training.chunk import MAX_STEPS, Chunk, held_out_parts
 from bench.training.compile import Cost, new_pool
 from bench.training.fused.trainer import FusedError, FusedTrainer, fused_trainer, knows
+from bench.training.generating import generated_measures
 from bench.training.history import History
 from bench.training.inductor import Compiling, Inductor, Uncompiled
 from bench.training.interventions import kinds_of
@@ -164,6 +165,7 @@ class PackRun:
                 self.step = self.num_steps  # nothing is left to train
             if self.done:
                 self._evaluate_if_due()
+                self._measure_at_end()
                 freeze_non_finite(self._lanes, self.num_steps - 1)
             if time.monotonic() > deadline:
                 break
@@ -279,6 +281,13 @@ class PackRun:
         measures = self.program.workload.held_out_measures(mean)
         columns = [measures[name] for name in self._history.measures]
         self._history.tensors["val"][row].copy_(self._living.placed(torch.stack(columns, dim=-1)))
+
+    def _measure_at_end(self) -> None:
+        """Measures of what the trained models generate, where the workload has any."""
+        if self._history.at_end:
+            arguments = (self._lanes, self._held_out, self._counters["batch"], self._counters["step"])
+            values_CM = generated_measures(self._stacked, *arguments, names=self._history.at_end)
+            self._history.tensors["at_end"].copy_(self._living.placed(values_CM.to(self.device, self._dtype)))
 
     def _run_to(self, end: int) -> None:
         due = {name: set(each.steps) for name, each in self._history.observations.items()}

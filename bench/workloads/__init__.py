@@ -6,4 +6,5 @@ WORKLOADS: dict[str, str] = {
     "image_classification": "bench.workloads.image_classification:ImageClassification",
     "speech_recognition": "bench.workloads.speech_recognition:SpeechRecognition",
     "self_supervised_images": "bench.workloads.self_supervised_images:SelfSupervisedImages",
+    "translation": "bench.workloads.translation:Translation",
 }

@@ -184,6 +184,19 @@ class Workload:
         """Each of `measures`, (L,), from means over all held-out data of what `evaluate` gave, (L, ...)."""
         return {"val_loss": means["loss"]}
 
+    @property
+    def at_end(self) -> tuple[str, ...]:
+        """Of bench.held_out.AT_END: what is measured once, after the last update, of what the models generate."""
+        return ()
+
+    def generate(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode) -> Tensor:
+        """What a trained model makes of a batch of held-out data, (B, ...), for `generated_measures`."""
+        raise NotImplementedError
+
+    def generated_measures(self, generated_EB: Tensor) -> dict[str, float]:
+        """Each of `at_end` of what one model generated of all held-out data, (E, B, ...), on the CPU."""
+        raise NotImplementedError
+
     def limit(self, method: Method, params: Tensors, max_logits: list[Tensor], step: Tensor) -> Tensors:
         """Params after the update of a step, for a method that reads the largest logits: (heads,) of each layer."""
         raise NotImplementedError

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from bench.entry import load_class, parameters
 from bench.methods import METHODS
-from bench.models import decoder, speech_encoder, vit
+from bench.models import decoder, encoder_decoder, speech_encoder, vit
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
 from bench.testing.variants import options
@@ -29,6 +29,7 @@ BASES: dict[str, dict[str, Any]] = {
     "image_classification": EVALUATED | {"batch_size": 16},
     "speech_recognition": EVALUATED | {"batch_size": 8, "num_words": 1, "eval_utterances": 16},
     "self_supervised_images": EVALUATED | {"batch_size": 16, "bank_size": 100, "num_queries": 50},
+    "translation": EVALUATED | {"batch_size": 8, "digits": 4, "held_out_pairs": 16},
 }
 # Rates of SGD at which no difference grows: of the regression at 0.1, layer normalisation and cosFormer made 1e-3 of
 # 1e-7 in 20 steps.
@@ -38,8 +39,10 @@ STABLE = {
     "image_classification": 0.1,
     "speech_recognition": 0.02,
     "self_supervised_images": 0.1,
+    "translation": 0.1,
 }
-DATA = {"corpus", "tokenizer", "images", "speech", "joined", "max_frames"}  # nothing but other numbers
+# Nothing but other numbers.
+DATA = {"corpus", "tokenizer", "images", "speech", "joined", "max_frames", "data", "max_tokens"}
 APART = {"num_micro_batches", "checkpointing", "precision"}  # other programs, not in company
 PRESETS: dict[str, Mapping[str, Any]] = {
     "in_context_regression": {},
@@ -47,6 +50,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
     "image_classification": vit.PRESETS,
     "speech_recognition": speech_encoder.PRESETS,
     "self_supervised_images": vit.PRESETS,
+    "translation": encoder_decoder.PRESETS,
 }
 
 

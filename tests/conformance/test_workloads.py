@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.data.pairs import pair_files
 from bench.data.recordings import find_recordings
+from bench.data.write_pairs import write_pairs
 from bench.data.write_speech import write_speech
 from bench.entry import load_class, parameters
 from bench.testing.variants import differ
@@ -23,11 +25,12 @@ from tests.trials import text
 
 @pytest.fixture(scope="module", autouse=True)
 def corpora(tmp_path_factory):
-    """Texts to train on, whose tokens are cached among the tests' files, and recordings."""
+    """Texts to train on, whose tokens are cached among the tests' files, recordings, and pairs."""
     folder = tmp_path_factory.mktemp("corpora")
     for name, num_sentences in (("text", 100), ("other", 120)):
         (folder / name).write_text(text(num_sentences))
     write_speech(folder / "recordings", find_recordings(fsdd_like(folder / "digits", indices=(0, 5))))
+    write_pairs(folder / "pairs", pair_files(str(folder / "text"), str(folder / "text")), "characters")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("BENCH_DATA", str(folder / "cache"))

@@ -30,6 +30,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "num_queries": 40,
         "probe_examples": 4,
     },
+    "translation": {
+        "num_steps": 8,
+        "batch_size": 6,
+        "digits": 4,
+        "depth": 1,
+        "width": 8,
+        "num_heads": 2,
+        "held_out_pairs": 9,
+    },
 }
 # What training reads from the workload, or what only saves memory; tested in tests/bench/test_train*.py.
 ELSEWHERE: dict[str, dict[str, Any]] = {
@@ -136,5 +145,18 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "frozen_patches": {"frozen_patches": True},
         "bank_size": {"bank_size": 50},
         "num_queries": {"num_queries": 30},
+    },
+    "translation": TRANSFORMER
+    | {
+        "norm_placement": {"norm_placement": "pre"},
+        "data": {"data": "pairs"},
+        "max_tokens": {"data": "pairs", "max_tokens": 18},
+        "digits": {"digits": 5},
+        "held_out_pairs": {"held_out_pairs": 4},
+        "model": {"model": "vaswani_6m", "width": None},
+        "initialisation": {"initialisation": "gpt2"},
+        "ties_embeddings": {"ties_embeddings": False},
+        "label_smoothing": {"label_smoothing": 0.2},
+        "generates": {"generates": True},
     },
 }
