@@ -13,6 +13,7 @@ from analysis.report.leaderboard import flags_html
 from analysis.report.page import MANIFEST_FILE, Figure, closing_chapters, figure_html, offline_markdown, offline_page
 from analysis.report.provenance import provenance_of
 from analysis.report.section import Section
+from analysis.scores.flags import used_flags
 from analysis.subject import BoxSubject
 from analysis.tables.box import board_group
 from analysis.tables.csv_text import csv_text
@@ -60,7 +61,7 @@ def write_box_report(
     shown = {one.title: "".join(figure_html(f) for f in figures if f.section == one.title) for one in sections}
     page = [
         *((one.title, one.html + shown[one.title]) for one in sections),
-        *((name, text) for name, text in (("Flags", flags_html(board, set())),) if text),
+        *((name, text) for name, text in (("Flags", flags_html(used_flags(board))),) if text),
         *((name, text) for name, text in closing_chapters(definitions, provenance, files) if text),
     ]
     return [write_file(out / "index.html", offline_page(title, lead, page, is_linked=is_linked)), *written]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Set
 
 import polars as pl
 
@@ -25,7 +26,7 @@ _CURVE_NOTE = (
 
 
 def board_html(board: pl.DataFrame, summary: pl.DataFrame, *, names: Names, is_linked: bool) -> str:
-    """A table for each workload and how to read it; flags lead to what they mean where the page has links.
+    """A table for each workload, how to read it, and what each flag means that occurs, to which links lead.
 
     `names` is what it calls methods and workloads, `summary` the frame of `loss_summary` of the results and the loss
     behind the leaderboard.
@@ -35,12 +36,13 @@ def board_html(board: pl.DataFrame, summary: pl.DataFrame, *, names: Names, is_l
         for table in workload_tables(board)
     ]
     note = f"{names.in_text(reading_note(board))} {_CURVE_NOTE}"
-    return part("board", [named_table(table, names) for table in tables], note, FLAGS, is_linked)
+    shown = part("board", [named_table(table, names) for table in tables], note, FLAGS, is_linked)
+    return shown + flags_html(used_flags(board))
 
 
-def flags_html(board: pl.DataFrame, more: set[str]) -> str:
-    """Every flag that occurs, in words; `more` are those of other sections. Empty without any."""
-    used = sorted((used_flags(board) | more) & FLAGS.keys(), key=word_of)
+def flags_html(flags: Set[str]) -> str:
+    """What each of the flags means; empty without any."""
+    used = sorted(flags & FLAGS.keys(), key=word_of)
     return part("flag_terms", [(flag, FLAGS[flag]) for flag in used]) if used else ""
 
 

@@ -22,6 +22,7 @@ from analysis.report.provenance import provenance_of
 from analysis.report.section import Section
 from analysis.report.style import follows_the_page, width_of
 from analysis.report.summary import summary_sentences
+from analysis.scores.flags import used_flags
 from analysis.scores.generalisation import HELD_OUT_SCORES
 from analysis.scores.leaderboard import BOARD_SCORES
 from analysis.scores.registry import REGISTRY
@@ -172,7 +173,7 @@ def _chapters(contents: Contents, files: Sequence[str], *, is_linked: bool) -> I
     for section in contents.sections:
         yield section.title, section.html
     flags = {flag for section in contents.sections for flag in section.flags}
-    yield "Flags", flags_html(subject.board, flags)
+    yield "Flags", flags_html(flags - used_flags(subject.board))
     yield from closing_chapters(contents.definitions, provenance_of(subject), files)
 
 

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from analysis.text import counted
 from bench.errors import UsageError
-from bench.imports.columns import MAX_NAME, check_size
+from bench.imports.columns import MAX_NAME, Table, check_size
 
 PATTERN = "*tfevents*"
 MAX_FILES = 10_000
@@ -43,8 +44,8 @@ def event_files(path: Path) -> list[Path]:
     return [path] if path.match(PATTERN) and path.is_file() else []
 
 
-def read_scalars(path: Path, files: Sequence[Path], shown: str) -> tuple[list[str], list[Sequence[str | None]], str]:
-    """Columns run, step and one a tag, their cells, and the SHA-256 of all files; a row a run and step.
+def read_scalars(path: Path, files: Sequence[Path], shown: str) -> tuple[Table, str]:
+    """Columns run, step and one a tag, a row a run and step; the SHA-256 of all files; notes count what was left out.
 
     A run is the folder of its files below `path`. Raises UsageError for damaged files, ones without a scalar, and more
     than MAX_FILES files or MAX_POINTS points.
@@ -55,25 +56,34 @@ def read_scalars(path: Path, files: Sequence[Path], shown: str) -> tuple[list[st
         raise UsageError(f"{shown}: {len(files):,} event files; required at most {MAX_FILES:,}")
     digest = hashlib.sha256()
     table: dict[tuple[str, int], dict[str, float]] = {}
-    num_points = 0
+    num_points = num_long = 0
     for file in files:
         run = file.parent.relative_to(path).as_posix() if path.is_dir() else file.resolve().parent.name
         try:
-            for step, tag, value in _scalars(file, digest, shown):
-                table.setdefault((run, step), {})[tag] = value
-                num_points += 1
+            for event in _events(file, digest, shown):
+                num_long += event is None
+                for step, tag, value in () if event is None else _of_event(event):
+                    table.setdefault((run, step), {})[tag] = value
+                    num_points += 1
                 if num_points > MAX_POINTS:
                     raise UsageError(f"{shown}: over {MAX_POINTS:,} scalars; required at most that")
         except (ValueError, DecodeError) as error:
             raise UsageError(f"{shown}: {file.name}: damaged, no event file of TensorBoard ({error})") from None
     tags = list(dict.fromkeys(tag for of_row in table.values() for tag in of_row))
     if not tags:
-        raise UsageError(f"{shown}: no scalar in {len(files)} event files of TensorBoard")
+        where = counted(len(files), "event file")
+        raise UsageError("; ".join([f"{shown}: no scalar in {where} of TensorBoard", *_left_out(num_long)]))
     check_size(len(table), len(tags), shown)
     names = ["run", "step", *(f"scalar/{tag}" if tag in ("run", "step") else tag for tag in tags)]
     columns: list[Sequence[str | None]] = [[run for run, _ in table], [str(step) for _, step in table]]
     columns += [[_shortest(row[tag]) if tag in row else None for row in table.values()] for tag in tags]
-    return names, columns, digest.hexdigest()
+    return Table(names=names, columns=columns, notes=tuple(_left_out(num_long))), digest.hexdigest()
+
+
+def _left_out(num_long: int) -> list[str]:
+    """How many records were too long, if any."""
+    words = f"{counted(num_long, 'record')} of over {MAX_RECORD // 2**20} MiB left out unread"
+    return [f"{words} (images, graphs, histograms)"] if num_long else []
 
 
 def _shortest(value: float) -> str:
@@ -86,24 +96,23 @@ def _shortest(value: float) -> str:
     return repr(value)
 
 
-def _scalars(file: Path, digest: hashlib._Hash, shown: str) -> Iterator[tuple[int, str, float]]:
-    """(step, tag, value) of every scalar; what a killed writer left of its last record is left out.
+def _events(file: Path, digest: hashlib._Hash, shown: str) -> Iterator[bytes | None]:
+    """Every event of a file, None for one of more than MAX_RECORD; what a killed writer left of its last is left out.
 
-    `digest` gets all of the file. Records of more than MAX_RECORD are images, histograms and graphs: left out.
+    `digest` gets all of the file.
     """
     try:
         with file.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size
             if size > MAX_BYTES:
                 raise UsageError(f"{shown}: {file.name}: over {MAX_BYTES // 2**20} MiB; required at most that")
-            for content in _records(opened, size, digest):
-                yield from _of_event(content)
+            yield from _records(opened, size, digest)
     except OSError as error:
         raise UsageError(f"{shown}: {file.name}: can't be read: {error.strerror}") from None
 
 
-def _records(opened: BinaryIO, size: int, digest: hashlib._Hash) -> Iterator[bytes]:
-    """Events of a file, but for those of more than MAX_RECORD. Raises ValueError if the first is longer than it."""
+def _records(opened: BinaryIO, size: int, digest: hashlib._Hash) -> Iterator[bytes | None]:
+    """Events of a file, None for one of more than MAX_RECORD. Raises ValueError if the first is cut short."""
     start = 0
     while start + 12 <= size:
         head = opened.read(12)
@@ -118,8 +127,8 @@ def _records(opened: BinaryIO, size: int, digest: hashlib._Hash) -> Iterator[byt
         while left > 0 and (part := opened.read(min(left, MAX_RECORD))):
             digest.update(part)
             left -= len(part)
-        if is_whole and length <= MAX_RECORD:
-            yield event
+        if is_whole:
+            yield event if length <= MAX_RECORD else None
         start += 16 + length
     digest.update(opened.read(12))
 

@@ -67,9 +67,10 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
     shown = printable(str(path))
     place = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
     if files := event_files(path):
-        names, columns, digest = read_scalars(path, files, shown)
-        cells = pl.DataFrame(dict(zip(checked_names(names, shown), columns, strict=True)))
-        return TidyFile(shown=shown, name=printable(path.resolve().name), sha256=digest, place=place, cells=cells)
+        table, digest = read_scalars(path, files, shown)
+        cells = pl.DataFrame(dict(zip(checked_names(table.names, shown), table.columns, strict=True)))
+        name = printable(path.resolve().name)
+        return TidyFile(shown=shown, name=name, sha256=digest, place=place, cells=cells, notes=table.notes)
     content = _read(path, shown)
     first = content.removeprefix(BYTE_ORDER_MARK).lstrip()[:1]
     read = read_parquet if content.startswith(_PARQUET) else read_json if first in (b"{", b"[") else read_csv

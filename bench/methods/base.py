@@ -47,6 +47,7 @@ class Method:
     revision: ClassVar[int] = 0  # raised when what it trains changes: part of a trial's id, so results never mix
     control_of: ClassVar[str] = ""  # of an A/A control: the name of the method whose function it has
     controls: ClassVar[str] = "nothing"  # what the method holds back: variance, norm, spectral norm, rows
+    use_when: ClassVar[str] = ""  # what it is for: a line for who chooses among methods
     rows_sum_to_one: ClassVar[bool] = True
     rows_are_signed: ClassVar[bool] = False  # P may be negative, as where rows are subtracted
     ties_query_and_key: ClassVar[bool] = False  # one projection serves both

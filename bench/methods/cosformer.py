@@ -29,6 +29,7 @@ class CosFormer(Method):
     source = "Qin et al. 2022"
     sources = ("qin2022cosformer",)
     controls = "variance: entropy does not depend on the scale of the logits; rows: near keys count more"
+    use_when = "long sequences, at a cost linear in their length, in which near tokens matter more"
     reads_logits = False
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:

@@ -35,6 +35,7 @@ class FavorPlus(Method):
     source = "Choromanski et al. 2021, Lemma 1"
     sources = ("choromanski2021performers",)
     controls = "nothing by intent: an estimate of softmax whose noise grows with the norms of queries and keys"
+    use_when = "long sequences, at a cost linear in their length, with an estimate of softmax itself"
     reads_logits = False
 
     num_features: Annotated[int, Ge(1)] = 256

@@ -22,6 +22,7 @@ class GatedAttention(Softmax):
     source = "Qiu et al. 2025 (position G1)"
     sources = ("qiu2025gated",)
     controls = "output: a head can close itself; P is softmax's"
+    use_when = "heads that should be able to close; softmax itself stays as it is"
     roles = ("gate",)
 
     def combine(self, o_BHQD: Tensor, projected: dict[str, Tensor]) -> Tensor:

@@ -85,6 +85,8 @@ class KernelAttention(Method):
 class ReluKernel(KernelAttention):
     """P_ij proportional to phi(q_i) . phi(k_j) with phi = ReLU."""
 
+    use_when = "long sequences, at a cost linear in their length, with rows that may be sparse"
+
     def features(self, x_BHTD: Tensor) -> Tensor:
         return x_BHTD.relu()
 
@@ -99,6 +101,7 @@ class EluKernel(KernelAttention):
     source = "Hong & Lee 2025; Katharopoulos et al. 2020, Eq. 7"
     sources = ("hong2025variance", "katharopoulos2020transformers")
     controls = "variance, where features are positive"
+    use_when = "long sequences, at a cost linear in their length, with every weight above 0"
 
     def features(self, x_BHTD: Tensor) -> Tensor:
         # exp sees x <= 0 alone: its overflow on the other branch would make the gradient NaN.
@@ -110,6 +113,7 @@ class SigmoidKernel(KernelAttention):
     """P_ij proportional to phi(q_i) . phi(k_j) with phi = sigmoid."""
 
     controls = "norm of the features: each lies in (0, 1)"
+    use_when = "long sequences, at a cost linear in their length, with features that are bounded"
 
     def features(self, x_BHTD: Tensor) -> Tensor:
         return x_BHTD.sigmoid()

@@ -28,6 +28,7 @@ class L2Attention(ShapedLogits):
     sources = ("kim2021lipschitz",)
     revision = 1  # values are X A W_V
     controls = "logits: they are at most 0, and a token's own is the largest; the Jacobian of a layer is bounded"
+    use_when = "a bound on a layer's Jacobian is needed, and tied queries and keys are no loss"
     ties_query_and_key = True
 
     def logit_scale(self, default: float) -> float:

@@ -28,6 +28,7 @@ class LipschitzNorm(ShapedLogits):
     source = "Dasoulas et al. 2021"
     sources = ("dasoulas2021lipschitz",)
     controls = "logits: they lie in [-1, 1]"
+    use_when = "deep models whose layers need a known Lipschitz constant; attention stays flat"
 
     def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
         q_BHQD = torch.nn.functional.normalize(q_BHQD, dim=-1)

@@ -26,6 +26,7 @@ class LogNScaling(ShapedLogits):
     source = "Nakanishi 2025; Chiang & Cholak 2022"
     sources = ("nakanishi2025scalable", "chiang2022overcoming")
     controls = "rows: sharpness does not fall with their length"
+    use_when = "sequences of many lengths, or longer ones than in training"
 
     def init_params(self, heads: Heads) -> dict[str, Tensor]:
         num_keys = max(heads.num_keys, 2)

@@ -32,6 +32,7 @@ class NormSoftmax(ShapedLogits):
     source = "Jiang et al. 2023"
     sources = ("jiang2023normsoftmax",)
     controls = "variance: that of every row of logits is 1"
+    use_when = "logits of unknown or changing scale, and short sequences"
 
     def logits(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
         z_BHQK = super().logits(q_BHQD, k_BHKD, mask_B1QK, state).masked_fill(~mask_B1QK, 0)
@@ -56,6 +57,7 @@ class NormSoftmaxBounded(NormSoftmax):
     source = "Hoffmann et al. 2024 (their code, norm_softmax_std), after Jiang et al. 2023"
     sources = ("hoffmann2024eureka", "jiang2023normsoftmax")
     controls = "variance from below: that of every row of logits is at least 1"
+    use_when = "flat rows of logits at init: these are sharpened, all others stay"
 
     max_divisor: Annotated[float, Gt(0)] = 1.0
 

@@ -25,6 +25,7 @@ class QKClip(Softmax):
     source = "Kimi Team 2025 (Kimi K2), Sec. 2.1"
     sources = ("kimi2025k2",)
     controls = "logits: the weights behind them shrink once the largest passes tau"
+    use_when = "a model that trains well but for rare, growing logits: it changes nothing until then"
     reads_max_logits = True
 
     tau: Annotated[float, Gt(0)] = 100.0

@@ -37,6 +37,7 @@ class QKLayerNormFixed(Softmax):
     source = "Hong & Lee 2025, Figs. 8 and 9; Dehghani et al. 2023"
     sources = ("hong2025variance", "dehghani2023scaling")
     controls = "norm of queries and keys, so the variance of the logits"
+    use_when = "logits must stay bounded whatever the weights do, and nothing more may be learned"
 
     def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
         return standardize(q_BHQD), standardize(k_BHKD)
@@ -50,6 +51,7 @@ class QKLayerNormFree(QKLayerNormFixed):
     """Softmax of LayerNorm(q) . LayerNorm(k), each times a learned gamma without any clipping."""
 
     controls = "norm of queries and keys up to the learned gamma"
+    use_when = "large models at high learning rates: what is common practice there"
 
     def init_params(self, heads: Heads) -> dict[str, Tensor]:
         return {name: torch.ones(1, 1, heads.width) for name in ("gamma_q", "gamma_k")}
@@ -69,6 +71,7 @@ class QKLayerNormWeightClipped(QKLayerNormFree):
     """
 
     controls = "norm of queries and keys, gamma bounded by value"
+    use_when = "as qk_layernorm_free, where gamma itself would grow without bound"
 
     max_gamma: Annotated[float, Gt(0)] = 1.0
 
@@ -84,6 +87,7 @@ class QKLayerNormGradientClipped(QKLayerNormFree):
     """
 
     controls = "norm of queries and keys, gamma bounded by the speed of its change"
+    use_when = "as qk_layernorm_free, where gamma would grow at once"
 
     max_grad_norm: Annotated[float, Gt(0)] = 1.0
 

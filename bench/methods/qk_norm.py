@@ -26,6 +26,7 @@ class QKNorm(Softmax):
     source = "Henry et al. 2020"
     sources = ("henry2020qknorm",)
     controls = "norm of queries and keys: logits lie in [-g, g], g learned"
+    use_when = "logits must be bounded, with one learned scale in place of a gain for each feature"
 
     def init_params(self, heads: Heads) -> dict[str, Tensor]:
         num_keys = max(heads.num_keys, 2)

@@ -28,6 +28,7 @@ class SigmaReparamAll(Softmax):
     source = "Zhai et al. 2023, Sec. 3.2"
     sources = ("zhai2023stabilizing",)
     controls = "spectral norm of all weights, up to the learned gamma"
+    use_when = "training without warmup, and where every linear layer may change"
 
     gamma_init: GammaInit = "one"
 
@@ -66,6 +67,7 @@ class SigmaReparamQK(Softmax):
     source = "Hong & Lee 2025; Zhai et al. 2023"
     sources = ("hong2025variance", "zhai2023stabilizing")
     controls = "spectral norm of the query and key weights, up to the learned gamma"
+    use_when = "entropy collapses, and only the attention may change"
 
     gamma_init: GammaInit = "one"
 

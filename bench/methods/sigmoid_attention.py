@@ -26,6 +26,7 @@ class SigmoidAttention(Method):
     source = "Ramapuram et al. 2025"
     sources = ("ramapuram2025sigmoid",)
     controls = "rows: each weight lies in (0, 1) whatever the others are"
+    use_when = "rows need not compete: each key is weighed by itself"
     rows_sum_to_one = False
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:

@@ -25,6 +25,7 @@ class SoftCapping(ShapedLogits):
     source = "Gemma Team 2024 (Gemma 2), Sec. 2; Bello et al. 2016"
     sources = ("gemma2024gemma2", "bello2016neural")
     controls = "logits: they lie in (-cap, cap)"
+    use_when = "logits must be bounded at no cost in parameters; costs the fused softmax"
 
     cap: Annotated[float, Gt(0)] = 50.0
 

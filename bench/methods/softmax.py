@@ -31,6 +31,7 @@ class Softmax(Method):
     source = "Vaswani et al. 2017, Eq. 1"
     sources = ("vaswani2017attention",)
     controls = "nothing: the reference"
+    use_when = "always: every other method is read beside it"
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:
         return masked_softmax(self.logits(q_BHQD, k_BHKD, mask_B1QK, state), mask_B1QK)
@@ -58,6 +59,7 @@ class WindowSoftmax(Softmax):
     source = "Hong & Lee 2025, Sec. 4.2"
     sources = ("hong2025variance",)
     controls = "rows: fewer keys"
+    use_when = "what a token needs stands near it, or to see what fewer keys alone do"
     in_cross = "softmax"
 
     width: Annotated[int, Ge(1)] = 8

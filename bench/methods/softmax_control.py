@@ -26,6 +26,7 @@ class SoftmaxControl(Method):
     source = "Vaswani et al. 2017, Eq. 1, by other operations (this project)"
     sources = ("vaswani2017attention",)
     controls = "nothing: softmax by other operations"
+    use_when = "beside softmax, as an A/A control: how far rounding alone moves scores"
     control_of = "softmax"
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:

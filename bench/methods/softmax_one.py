@@ -24,6 +24,7 @@ class SoftmaxOne(Method):
     source = "Miller 2023; Kaul et al. 2025"
     sources = ("miller2023attention", "kaul2025attention")
     controls = "rows: their sum falls to 0 where all logits are low"
+    use_when = "a head should be able to attend to nothing"
     rows_sum_to_one = False
 
     def weights(self, q_BHQD: Tensor, k_BHKD: Tensor, mask_B1QK: Tensor, state: State) -> Tensor:

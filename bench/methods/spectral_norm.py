@@ -17,6 +17,7 @@ class SpectralNormAll(Softmax):
     sources = ("miyato2018spectral", "zhai2023stabilizing")
     revision = 1  # the kept vectors start as the singular ones
     controls = "spectral norm of all weights: it is 1"
+    use_when = "a bound on every layer's gain is wanted more than the last bit of the loss"
 
     def linear(self, role: str) -> Linear:
         return SpectralNorm()
@@ -30,6 +31,7 @@ class SpectralNormQK(Softmax):
     sources = ("miyato2018spectral", "zhai2023stabilizing")
     revision = 1  # the kept vectors start as the singular ones
     controls = "spectral norm of the query and key weights: it is 1"
+    use_when = "beside sigma_reparam_qk: what its learned gamma is worth"
 
     def linear(self, role: str) -> Linear:
         return SpectralNorm() if role in QUERY_AND_KEY else PlainLinear()

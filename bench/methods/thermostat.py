@@ -43,6 +43,7 @@ class ThermostatLogits(Thermostat):
     source = "forum post, 2026 (its text)"
     sources = ("thermostat2026",)
     controls = "variance, by a schedule"
+    use_when = "to see what flatter attention after a step does, and no earlier"
 
     def normalize(self, q_BHQD: Tensor, k_BHKD: Tensor, state: State) -> tuple[Tensor, Tensor]:
         return q_BHQD / self.temperature(state["step"]).to(q_BHQD.dtype), k_BHKD
@@ -55,6 +56,7 @@ class ThermostatLoss(Thermostat):
     source = "forum post, 2026 (its formula)"
     sources = ("thermostat2026",)
     controls = "nothing of attention: the loss's scale, by a schedule"
+    use_when = "beside thermostat_logits: what a smaller loss does, without any change of attention"
 
     def scale_loss(self, loss: Tensor, step: Tensor) -> Tensor:
         return loss / self.temperature(step).to(loss.dtype)

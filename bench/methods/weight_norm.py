@@ -19,6 +19,7 @@ class WeightNormAll(Softmax):
     source = "Salimans & Kingma 2016, Eq. 2; Zhai et al. 2023 (open question)"
     sources = ("salimans2016weight", "zhai2023stabilizing")
     controls = "norms of all weights' columns, up to the learned g"
+    use_when = "beside sigma_reparam: a cheap norm in place of the spectral one, on every layer"
 
     def linear(self, role: str) -> Linear:
         return WeightNorm()
@@ -34,6 +35,7 @@ class WeightNormQK(Softmax):
     source = "Salimans & Kingma 2016, Eq. 2; Zhai et al. 2023 (open question)"
     sources = ("salimans2016weight", "zhai2023stabilizing")
     controls = "norms of the query and key weights' columns, up to the learned g"
+    use_when = "beside sigma_reparam_qk: a cheap norm in place of the spectral one"
 
     def linear(self, role: str) -> Linear:
         return WeightNorm() if role in QUERY_AND_KEY else PlainLinear()

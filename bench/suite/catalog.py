@@ -26,6 +26,7 @@ from bench.workloads import WORKLOADS
 Rows = list[dict[str, str]]
 ROW_SUMS = "rows sum to 1"  # a column of Markdown alone
 IN_CROSS = "in cross-attention"
+USE_WHEN = "when to use it"
 CROSS_WORDS = {"own": "as it is", "softmax": "plain softmax"}
 
 
@@ -63,7 +64,7 @@ def _entry_row(name: str, entry: Any, hidden: Collection[str]) -> dict[str, str]
     row = {"name": name, "summary": summary, "parameters": params}
     if hasattr(entry, "controls"):
         row |= {"controls": entry.controls, ROW_SUMS: "yes" if entry.rows_sum_to_one else "no"}
-        row[IN_CROSS] = CROSS_WORDS[entry.in_cross]
+        row |= {IN_CROSS: CROSS_WORDS[entry.in_cross], USE_WHEN: entry.use_when}
     if hasattr(entry, "quantities"):
         row["quantities"] = ", ".join(entry.quantities)
     return row | ({"source": entry.source} if hasattr(entry, "source") else {})
@@ -153,7 +154,7 @@ def list_rows(kind: str) -> Rows:
     """The rows of one of LISTS for text and JSON, and of plug-ins: some values say what they are."""
     words = {"controls": "controls ", "quantities": "traces ", "source": "source: "}
     words |= {"unit": "unit: ", "range": "range: ", "better": "better: ", "package": "package: "}
-    words[IN_CROSS] = f"{IN_CROSS}: "
+    words |= {name: f"{name}: " for name in (IN_CROSS, USE_WHEN)}
     rows = LISTS[kind]() + (plug_in_rows(ENTRY_FIELDS[kind]) if kind in ENTRY_FIELDS else [])
     return [{key: words.get(key, "") + value for key, value in row.items() if key != ROW_SUMS} for row in rows]
 

@@ -81,7 +81,7 @@ def test_ids_are_unique_and_links_within_the_page_have_an_end(page):
     assert len(ids) == len(set(ids))
     ends = {attributes["href"] for tag, attributes in tags if tag in ("a", "use")}
     inner = {end.removeprefix("#") for end in ends if end is not None and end.startswith("#")}
-    assert {"flags", "provenance", "flag-few_seeds"} <= inner
+    assert {"leaderboard", "provenance", "flag-few_seeds"} <= inner
     assert inner <= set(ids)
 
 
@@ -108,7 +108,7 @@ def test_page_is_dark_where_asked_and_printable(page):
 def test_every_flag_that_occurs_is_explained(page):
     board = leaderboard(results(num_seeds=2))
     used = {word for flags in board["flags"] for word in flags.split(",") if word}
-    told = page[page.index('<section id="flags">') :]
+    told = page[page.index('<section id="leaderboard">') :].partition("</section>")[0]  # beside the flags
     assert len(used) >= 2
     for word in used:
         assert f'<dt id="flag-{word}">{word.replace("_", " ")}</dt>' in told
@@ -121,6 +121,7 @@ def test_flags_of_other_sections_are_explained_as_well():
     )
     page = page_of(results(num_seeds=3), sections=[section])
     assert FLAGS["lr_at_border"] in page
+    assert '<section id="flags">' in page
     assert '<dt id="flag-lr_at_border">lr at border</dt>' in page
 
 

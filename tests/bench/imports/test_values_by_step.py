@@ -118,6 +118,18 @@ def test_what_a_killed_writer_left_is_read_and_damage_is_said(event_folder, tmp_
             read_tidy(cut)
 
 
+def test_records_of_over_a_mebibyte_are_counted_as_left_out(tmp_path):
+    values = {step: [scalar("train/loss", 4 - step / 500)] for step in (0, 100, 200)}
+    long = scalar("a" * (2**20 + 1), 1.0)
+    write_events(tmp_path / "softmax-lr0.1-s0", values | {50: [long], 150: [long]})
+    file = read(tmp_path, run_names=NAMES)
+    assert "2 records of over 1 MiB left out unread (images, graphs, histograms)" in "\n".join(file.notes)
+    assert curves(runs_of(file))["softmax", 0.1, 0] == [(s, pytest.approx(4 - s / 500)) for s in (0, 100, 200)]
+    write_events(tmp_path / "alone" / "softmax-lr0.1-s0", {0: [long]})
+    with pytest.raises(UsageError, match="one event file of TensorBoard; one record of over 1 MiB left out"):
+        read_tidy(tmp_path / "alone")
+
+
 def test_a_download_of_tensorboard_is_a_run(tmp_path):
     path = tmp_path / "run-softmax-lr0.1-s0-tag-train_loss.csv"
     path.write_text("Wall time,Step,Value\n1.5,0,4.0\n2.5,10,3.0\n3.5,20,2.5\n")

@@ -2,7 +2,9 @@ import json
 
 import pytest
 
-from bench.suite.catalog import LISTS, list_markdown, list_rows
+from bench.entry import load_class
+from bench.methods import METHODS
+from bench.suite.catalog import LISTS, USE_WHEN, list_markdown, list_rows
 from tests.command_line import bench_here
 
 
@@ -50,3 +52,10 @@ def test_two_formats_at_once_are_refused(tmp_path):
     assert refused.returncode == 2
     assert "--json" in refused.stderr
     assert json.loads(bench_here(tmp_path, "list", "schedules", "--json").stdout) == list_rows("schedules")
+
+
+def test_every_shipped_method_says_when_to_use_it_in_words_of_its_own():
+    words = {name: load_class(target).__dict__["use_when"] for name, target in METHODS.items()}
+    assert all(words.values())
+    assert len(set(words.values())) == len(METHODS)
+    assert all(row[USE_WHEN] == words[row["name"]] for row in LISTS["methods"]())
