@@ -11,7 +11,6 @@ import polars as pl
 from analysis.curves import curves
 from analysis.figures.lr_loss import FIGURE_FORMATS
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures, explored_charts
-from analysis.losses import has_held_out
 from analysis.report.drawing import write_figures
 from analysis.report.page import (
     DIVERGENCE_SECTION,
@@ -98,7 +97,7 @@ def write_report(
 def curve_rows(subject: Subject) -> pl.DataFrame:
     """A row a learning rate and seed of each entry, as curves.csv has them: final loss, loss at init, outcome."""
     columns = ["workload", "method", "optimizer", "lr", "seed", "final_loss", "initial_loss", "outcome", "knobs"]
-    columns += HELD_OUT_COLUMNS if has_held_out(subject.results) else ()
+    columns += tuple(name for name in HELD_OUT_COLUMNS if subject.results[name].is_not_null().any())
     return curves(subject.results).select(columns)
 
 

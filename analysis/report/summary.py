@@ -98,7 +98,7 @@ def _unlearned(rows: list[dict[str, Any]], names: list[str]) -> str:
         for row, name in zip(rows, names, strict=True)
         if row["lr_sensitivity"] is not None and not has_learned(row["flags"])
     ]
-    told = f" Learned too little to be compared: {listed(little)}." if little else ""
+    told = f" Too little learned for a low value to say much: {listed(little)}." if little else ""
     return told + _unscored(rows, names)
 
 

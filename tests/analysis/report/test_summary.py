@@ -77,7 +77,7 @@ def test_entries_that_learned_too_little_are_not_called_robust(board):
     first, second, third = board["method"].to_list()[:3]
     (told,) = summary_sentences(with_rows(board, [None, 1, 2], ["at_chance", "", "learned_little"]))
     assert told.startswith(f"{second} is the only entry that learned")
-    assert told.endswith(f" Learned too little to be compared: {first} and {third}.")
+    assert told.endswith(f" Too little learned for a low value to say much: {first} and {third}.")
 
 
 def test_nothing_learned(board):
