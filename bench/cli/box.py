@@ -73,18 +73,24 @@ def optuna(
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Write the results of a box as studies of Optuna, one a method, into a database that its dashboard opens."""
-    from analysis.subject import BoxSubject
-    from bench.results.studies import recorded_studies
+    """Write the results of a box, or a search, as studies of Optuna, one a method, for its dashboard to open."""
+    from analysis.subject import BoxSubject, SearchSubject
+    from bench.results.studies import recorded_studies, searched_studies
     from bench.results.subjects import read_subject
     from bench.search.storage import write_studies
+    from bench.store import read_results
 
     opened = open_store(store, tracking_uri)
-    subject = read_subject(find(suite, opened, allow_code), opened, loss=loss)
-    if not isinstance(subject, BoxSubject):
-        raise UsageError(f"{subject.name} draws no box of knobs; required a suite with one")
+    stored = find(suite, opened, allow_code)
+    subject = read_subject(stored, opened, loss=loss)
+    if isinstance(subject, BoxSubject):
+        studies = recorded_studies(subject)
+    elif isinstance(subject, SearchSubject) and stored.suite is not None:
+        recorded = read_results(opened, stored.suite.name)
+        studies = searched_studies(stored.suite, {row["trial_id"]: row for row in recorded.iter_rows(named=True)})
+    else:
+        raise UsageError(f"{subject.name} draws no box of knobs and searches none; required a suite that does")
     url = storage or f"sqlite:///{opened.home / 'optuna.db'}"
-    studies = recorded_studies(subject)
     write_studies(studies, url)
     say_missing(subject)
     say(f"wrote {len(studies)} studies; optuna-dashboard opens:")

@@ -1,12 +1,19 @@
-"""The settings of a box as recorded studies, one a method."""
+"""The settings of a box, or of searches, as recorded studies, one a method."""
 
 from __future__ import annotations
 
 from analysis.curves import label_of
+from analysis.scores.box.knobs import BoxKnob
 from analysis.scores.box.numbers import mean_losses
 from analysis.subject import BoxSubject
 from bench.lazy import numpy as np
+from bench.results.box import box_knobs
+from bench.results.standings import Group, Rows, Standing, groups, stand
+from bench.search.base import KnobSearch
 from bench.search.storage import RecordedSetting, RecordedStudy
+from bench.suite import Suite
+
+_NAMED = ("workload", "method", "optimizer")
 
 
 def recorded_studies(subject: BoxSubject) -> list[RecordedStudy]:
@@ -50,3 +57,60 @@ def recorded_studies(subject: BoxSubject) -> list[RecordedStudy]:
                 )
             )
     return studies
+
+
+def searched_studies(suite: Suite, rows: Rows) -> list[RecordedStudy]:
+    """A study for each search of a suite that has begun with these results, of its settings in the order of asking.
+
+    The loss is the mean over seeds of the lesser of final loss and loss at init, which a diverged seed counts as.
+    Settings know their round, the ids of their trials and how many diverged.
+    """
+    assert suite.search is not None
+    searches = [(group, stand(group, rows)) for group in groups(suite)]
+    return [
+        RecordedStudy(
+            name=f"{suite.name}: {label_of((*_names(group), group.knobs))}",
+            knobs=_searched_knobs(suite, group),
+            settings=_searched_settings(suite, group, standing),
+            attributes={
+                **dict(zip(_NAMED, _names(group), strict=True)),
+                **{"knobs": group.knobs, "suite": suite.name, "search": group.name, "seeds": list(suite.seeds)},
+            },
+        )
+        for group, standing in searches
+        if standing.points
+    ]
+
+
+def _names(group: Group) -> tuple[str, ...]:
+    return tuple(group.labels[kind] for kind in _NAMED)
+
+
+def _searched_knobs(suite: Suite, group: Group) -> tuple[BoxKnob, ...]:
+    if suite.box is not None:
+        return box_knobs(suite)
+    assert isinstance(group.search, KnobSearch), "what moves no box moves a knob"
+    return (BoxKnob(name=group.knob, form="log", ends=(group.search.low, group.search.high)),)
+
+
+def _searched_settings(suite: Suite, group: Group, standing: Standing) -> list[RecordedSetting]:
+    points = {(point.value, point.seed): point for point in standing.points if not point.is_lost}
+    knobs, settings = _searched_knobs(suite, group), []
+    for number, ask in enumerate(standing.rounds, start=1):
+        for value in dict.fromkeys(value for value, _ in ask.settings):
+            there = [points[value, seed] for one, seed in ask.settings if one == value and (value, seed) in points]
+            if not there:
+                continue
+            values = group.values(value)
+            of_knobs = {
+                knob.name: str(values[knob.name]) if knob.is_choice and knob.name in values else values.get(knob.name)
+                for knob in knobs
+            }
+            attributes = {
+                "round": number,
+                "trial_ids": [group.trial((value, point.seed)).id for point in there],
+                "num_diverged": sum(point.final_loss == np.inf for point in there),
+            }
+            loss = float(np.mean([min(point.final_loss, point.initial_loss) for point in there]))
+            settings.append(RecordedSetting(values=of_knobs, loss=loss, attributes=attributes))
+    return settings

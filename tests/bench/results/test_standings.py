@@ -4,11 +4,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import optuna
 import pytest
 
 from bench.driver.queues import SearchQueue
 from bench.errors import UsageError
 from bench.results.standings import ANSWER_COLUMNS, TRAIL_COLUMNS, answers, groups, stand, trail
+from bench.results.studies import searched_studies
+from bench.search.storage import write_studies
 from bench.suite import Suite
 from bench.trial import Outcome, Result, Trial
 
@@ -221,6 +224,26 @@ def test_a_box_that_is_searched_names_its_settings_and_drawn_entries():
     assert decisions.height == len(rows) == 64
     assert decisions["value"].null_count() == 64
     assert decisions.group_by("method", "setting").len()["len"].to_list() == [2] * 32
+
+
+def test_a_search_is_a_study_of_optunas_with_its_settings_in_the_order_of_asking(tmp_path):
+    for searched in (box_suite(), suite()):
+        rows = run(searched, {})
+        studies = searched_studies(searched, rows)
+        write_studies(studies, f"sqlite:///{tmp_path}/studies.db")
+        storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/studies.db")
+        for one, group in zip(studies, groups(searched), strict=True):
+            standing = stand(group, rows)
+            study = optuna.load_study(study_name=one.name, storage=storage)
+            asked = list(dict.fromkeys((n, v) for n, ask in enumerate(standing.rounds, 1) for v, _ in ask.settings))
+            assert [trial.user_attrs["round"] for trial in study.trials] == [number for number, _ in asked]
+            assert {i for trial in study.trials for i in trial.user_attrs["trial_ids"]} == {
+                trial.id for trial in standing.asked
+            }
+            values = [group.values(value) for _, value in asked]
+            assert [trial.params["lr"] for trial in study.trials] == [value["lr"] for value in values]
+            assert study.user_attrs["search"] == searched.search.name
+        storage.engine.dispose()
 
 
 def test_a_search_over_a_box_that_was_killed_asks_and_ends_the_same():
