@@ -1,5 +1,7 @@
 """What the README of suites/results/ says of boxes of knobs holds in the files beside it."""
 
+import dataclasses
+
 import polars
 import polars.testing
 import pytest
@@ -7,6 +9,9 @@ from scipy.stats import spearmanr
 
 from analysis.scores.box.board import box_board, score_box
 from analysis.scores.box.losses import box_losses
+from analysis.scores.box.pairs import interactions
+from bench.results.box import box_knobs, units_frame
+from bench.suite import find_suite, load_suite
 from tests.analysis.box_controls import NUM_BOARDS, committed, told_apart
 from tests.published import RESULTS, board, stated
 
@@ -135,6 +140,28 @@ def test_which_optimizers_diverged_in_the_box():
     assert shares.pop("adamw") == 0
     said = stated(r"([\d.]+)% by LAMB, ([\d.]+)% by SGD with momentum, ([\d.]+)% by Lion and ([\d.]+)% by Muon")
     assert said == [round(100 * shares[name], 1) for name in ("lamb", "sgd_momentum", "lion", "muon")]
+
+
+def test_what_is_said_of_knobs_that_act_together_holds():
+    is_first = (polars.col("first") == "lr") & (polars.col("second") == "schedule")
+    pairs = polars.read_csv(RESULTS / "box_small/pairs.csv").with_columns(is_first=is_first)
+    number = r"(\d+)% \[(\d+)%, (\d+)%\]"
+    said = stated(rf"they explain {number} of the variance with .*? and {number} with .*?, and {number} with softmax")
+    both = {row["method"]: row for row in pairs.filter("is_first").iter_rows(named=True)}
+    names = ("qk_layernorm_weight_clipped", "sigma_reparam_qk", "softmax")
+    assert said == [round(100 * both[name][end]) for name in names for end in ("interaction", "ci_low", "ci_high")]
+    assert 100 * pairs.filter(~polars.col("is_first"))["interaction"].max() < stated(r"explains less than (\d+)%")[0]
+
+
+def test_the_pairs_of_knobs_are_those_of_the_committed_trials():
+    """Of the first method."""
+    suite, box = load_suite(find_suite("box_small")), committed("box_small")
+    arrays = {name: getattr(box, name)[:1] for name in ("losses_MNS", "initial_MS", "num_lost_M", "diverged_MNS")}
+    alone = score_box(dataclasses.replace(box, methods=box.methods[:1], **arrays), {})
+    found = interactions([alone], units_frame(suite), box_knobs(suite))
+    rows = polars.read_csv(RESULTS / "box_small/pairs.csv").filter(method=box.methods[0])
+    for name in ("interaction", "ci_low", "ci_high"):
+        assert found[name].to_list() == pytest.approx(rows[name].to_list(), abs=1e-9)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Figures of a box: curves over delta and draws, importance, profiles and points. Draw frames, compute nothing."""
+"""Figures of a box: curves over delta and draws, importance, pairs, profiles, points. Draw frames, compute nothing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from analysis.figures.chart_style import (
 )
 from analysis.scores.box.curves import BUDGET_COLUMNS, SHARE_COLUMNS
 from analysis.scores.box.importance import IMPORTANCE_COLUMNS
+from analysis.scores.box.pairs import CELL_COLUMNS
 from analysis.scores.box.profiles import PROFILE_COLUMNS
 from bench.lazy import altair as alt
 from bench.lazy import numpy as np
@@ -85,6 +86,33 @@ def importance_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> C
         height = 11 * len(methods) * len(order)
         panels.append(alt.layer(points, bars, width=260, height=height, title=panel_title(str(evaluator))))
     return styled(alt.hconcat(*panels), title, subtitle)
+
+
+def cell_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
+    """A map for each method: the share of the runs within delta of its best in each cell of two knobs' ranges.
+
+    `found` is a frame of CELL_COLUMNS of one workload, optimizer, knobs and pair. Raises UsageError for more rows than
+    a figure takes.
+    """
+    check_rows(found, tuple(CELL_COLUMNS), "the frame of cells")
+    first, second = found.select("first", "second").row(0)
+    parts = {
+        axis: found.sort(f"{axis}_place")[f"{axis}_part"].unique(maintain_order=True).to_list()
+        for axis in ("first", "second")
+    }
+    x = alt.X("first_part:N", sort=parts["first"], title=first, axis=alt.Axis(labelAngle=-40, labelFontSize=9))
+    y = alt.Y("second_part:N", sort=parts["second"][::-1], title=second, axis=alt.Axis(labelFontSize=9))
+    scale = alt.Scale(domain=[0, 1], scheme="blues")
+    colour = alt.Color("share:Q", scale=scale, legend=alt.Legend(title=["share", "within delta"], format="%"))
+    words = alt.condition("datum.share > 0.55", alt.value("white"), alt.value("black"))
+    panels = []
+    for (method,), rows in found.group_by("method", maintain_order=True):
+        base = alt.Chart(rows.filter(pl.col("share").is_not_null())).encode(x=x, y=y)
+        cells = base.mark_rect(stroke="white").encode(color=colour, tooltip=["share:Q", "num_points:Q"])
+        text = base.mark_text(fontSize=10).encode(text=alt.Text("share:Q", format=".0%"), color=words)
+        size = {"width": 42 * len(parts["first"]), "height": 26 * len(parts["second"])}
+        panels.append(alt.layer(cells, text, **size, title=panel_title(str(method))))
+    return styled(alt.concat(*panels, columns=4), title, subtitle)
 
 
 def profile_plot(found: pl.DataFrame, *, title: str, subtitle: str = "", loss: str = "loss") -> Chart:

@@ -8,7 +8,7 @@ from functools import partial
 import polars as pl
 
 from analysis.curves import groups_of, label_of
-from analysis.figures.box import budget_plot, importance_plot, parallel_plot, profile_plot, share_plot
+from analysis.figures.box import budget_plot, cell_plot, importance_plot, parallel_plot, profile_plot, share_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.losses import SCORED_LOSSES
 from analysis.report.section import Section
@@ -17,6 +17,7 @@ from analysis.scores.box.board import RANKED_BY, box_differences
 from analysis.scores.box.curves import budget_curves, overtakings, share_curves
 from analysis.scores.box.importance import EVALUATORS
 from analysis.scores.box.numbers import BOX_SCORES
+from analysis.scores.box.pairs import CELL_COLUMNS, cells, interactions, strongest
 from analysis.scores.box.profiles import MOST_POINTS, edges, point_regrets
 from analysis.scores.box.shares import BUDGET, DELTA
 from analysis.scores.controls import floor_sentences
@@ -28,12 +29,17 @@ from analysis.tables.box import (
     edge_group,
     importance_group,
     overtaking_group,
+    pair_group,
     quantile_group,
 )
 
 _IMPORTANCE_NOTE = "Bars: 95% interval over replicates of the design"
 _PROFILE_NOTE = "Solid: all other knobs drawn (mean); dashed: tuned (expected best of the draws of 32 that fall there)"
 _POINT_NOTE = f"A line a point, of {MOST_POINTS} at most; a diverged run loses all"
+_CELL_NOTE = (
+    f"Share of the runs that keep all but {DELTA:.0%} of what the method's best learns, all other knobs drawn; the "
+    "pair that acts together most"
+)
 _BAND = "Band: 95% interval over replicates of the design and seeds"
 _BESTS = {"own": "the method's own best", "board": "the least best of all methods"}
 
@@ -60,6 +66,7 @@ def box_sections(subject: BoxSubject) -> list[Section]:
             figures=tuple(_budget_figures(budgets, subject.loss)),
         ),
         _importance(subject),
+        _pairs(subject),
         _profiles(subject),
         Section(
             title="Losses over the box",
@@ -84,6 +91,27 @@ def _importance(subject: BoxSubject) -> Section:
         data={"importance.csv": found},
         figures=tuple(figures),
         definitions=EVALUATORS if found.height else {},
+    )
+
+
+def _pairs(subject: BoxSubject) -> Section:
+    """Which knobs act together, and a map of what is kept over the pair that does most."""
+    found = interactions(subject.boxes, subject.units, subject.knobs)
+    knobs, frames, figures = {knob.name: knob for knob in subject.knobs}, [pl.DataFrame(schema=CELL_COLUMNS)], []
+    for box in subject.boxes if found.height else ():
+        key = (box.losses.workload, box.losses.optimizer, box.losses.knobs)
+        own = found.filter(**dict(zip(("workload", "optimizer", "knobs"), key, strict=True)))
+        first, second = strongest(own).row(0)
+        rows = cells(box, subject.units, knobs[first], knobs[second])
+        title, place = f"What is kept over {first} and {second}", label_of(key)
+        draw = partial(cell_plot, rows, title=title, subtitle=f"{place}\n{_CELL_NOTE}")
+        figures.append(Drawn(kind="pairs", title=title, place=place, draw=draw, summary=rows))
+        frames.append(rows)
+    return Section(
+        title="Which knobs act together",
+        groups=(pair_group(found),),
+        data={"pairs.csv": found, "pair_cells.csv": pl.concat(frames)},
+        figures=tuple(figures),
     )
 
 

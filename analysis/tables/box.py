@@ -11,6 +11,7 @@ from analysis.scores.box.board import BOX_COLUMNS, DIFFERENCE_COLUMNS
 from analysis.scores.box.curves import OVERTAKING_COLUMNS
 from analysis.scores.box.importance import IMPORTANCE_COLUMNS
 from analysis.scores.box.numbers import BOX_SCORES
+from analysis.scores.box.pairs import INTERACTION_COLUMNS, strongest
 from analysis.scores.box.profiles import EDGE_COLUMNS
 from analysis.scores.box.shares import BUDGET, DELTA, QUANTILES
 from analysis.scores.rank_ranges import rank_text
@@ -31,6 +32,11 @@ QUANTILE_NOTE = (
 DIFFERENCE_NOTE = "First minus second, at the same points with the same seeds; p corrected by Holm for each score."
 IMPORTANCE_NOTE = (
     "Brackets: 95% interval over replicates of the design; fanova is the share that a knob explains alone."
+)
+MOST_PAIRS = 8
+PAIR_NOTE = (
+    "The share of the variance of the loss that both knobs explain beyond what each explains alone, the largest first "
+    "(mean over methods); brackets: 95% interval over replicates of the design. pairs.csv has all pairs."
 )
 EDGE_NOTE = (
     "Parts of a knob's range next to its best one that keep half of what the best learns, with all other knobs drawn "
@@ -102,6 +108,20 @@ def importance_group(found: pl.DataFrame) -> Group:
         wide = rows.pivot("method", index="knob", values=("importance", "ci_low", "ci_high"))
         tables.append(table_of(f"Importance by {evaluator}: {label_of(key)}", wide, ("Knob", text("knob")), *cells))
     return Group(tables=tuple(tables), note=IMPORTANCE_NOTE)
+
+
+def pair_group(found: pl.DataFrame) -> Group:
+    """A line a pair of knobs, MOST_PAIRS at most, and a column a method, of a frame of INTERACTION_COLUMNS."""
+    assert found.columns == list(INTERACTION_COLUMNS)
+    tables = []
+    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
+        methods = rows["method"].unique(maintain_order=True).to_list()
+        cells = [(method, _of_method("interaction", method)) for method in methods]
+        wide = rows.pivot("method", index=("first", "second"), values=("interaction", "ci_low", "ci_high"))
+        shown = strongest(rows).head(MOST_PAIRS).join(wide, on=("first", "second"), maintain_order="left")
+        names = (("Knob", text("first")), ("And", text("second")))
+        tables.append(table_of(f"Knobs that act together: {label_of(key)}", shown, *names, *cells, num_names=2))
+    return Group(tables=tuple(tables), note=PAIR_NOTE)
 
 
 def edge_group(found: pl.DataFrame) -> Group:

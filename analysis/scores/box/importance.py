@@ -45,7 +45,7 @@ def importances(
         for (evaluator, evaluate), (m, method) in (
             (one, two) for one in evaluators.items() for two in enumerate(losses.methods)
         ):
-            found = _left_out(evaluate, units_NK, loss_MN[m], losses.replicates_N, counts)
+            found = left_out(evaluate, units_NK, loss_MN[m], losses.replicates_N, counts)
             place = {
                 "workload": losses.workload,
                 "method": method,
@@ -58,7 +58,7 @@ def importances(
     return pl.DataFrame(rows, schema=IMPORTANCE_COLUMNS)
 
 
-def _left_out(
+def left_out(
     evaluate: Evaluator, units_NK: np.ndarray, loss_N: np.ndarray, replicates_N: np.ndarray, counts: Sequence[int]
 ) -> Crossed:
     """The importances of all points that have a loss, and without each replicate."""

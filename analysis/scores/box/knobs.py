@@ -54,7 +54,11 @@ class BoxKnob:
 
     @property
     def bins(self) -> list[Bin]:
-        """Where it is 0 or off, then parts of the rest of as much of the box each; of a list its values."""
+        """`parts` of the number that profiles have."""
+        return self.parts(NUM_BINS)
+
+    def parts(self, number: int) -> list[Bin]:
+        """Where it is 0 or off, then so many parts of the rest of as much of the box each; of a list its values."""
         if self.is_choice:
             edges = np.linspace(0, 1, len(self.choices) + 1).tolist()
             parts = zip(itertools.pairwise(edges), self.choices, strict=True)
@@ -63,7 +67,7 @@ class BoxKnob:
         if self.special is not None:
             start, value = self.special
             bins = [Bin(low=0.0, high=start, text="off" if math.isinf(value) else "0")]
-        for low, high in itertools.pairwise(np.linspace(0, 1, NUM_BINS + 1).tolist()):
+        for low, high in itertools.pairwise(np.linspace(0, 1, number + 1).tolist()):
             first, last = (value_between(self.form, self.ends[0], self.ends[1], share) for share in (low, high))
             units = {"low": start + (1 - start) * low, "high": start + (1 - start) * high}
             bins.append(Bin(**units, text=f"{first:.3g} to {last:.3g}", ends=(first, last)))

@@ -75,6 +75,7 @@ def test_the_report_has_page_tables_figures_and_every_trial(folder):
         "Robust share over delta",
         "Best of so many draws",
         "Which knob matters",
+        "Which knobs act together",
         "How far each knob can go",
         "A/A: softmax",
     ):
@@ -85,6 +86,7 @@ def test_the_report_has_page_tables_figures_and_every_trial(folder):
     assert sorted({path.name.split("-")[0] for path in (folder / "report" / "figures").glob("*.svg")}) == [
         "expected_best",
         "importance",
+        "pairs",
         "points",
         "profiles",
         "robust_share_board",
@@ -111,7 +113,7 @@ def test_python_has_board_trials_and_charts(folder):
     results = load("tiny_box", store=folder / "store")
     assert results.leaderboard.height == 3
     assert results.trials.height == 3 * 16 * 2
-    charts = {"expected_best", "importance", "points", "points-2", "points-3", "profiles"}
+    charts = {"expected_best", "importance", "pairs", "points", "points-2", "points-3", "profiles"}
     assert set(results.charts) == charts | {"robust_share_board", "robust_share_own"}
     with pytest.raises(UsageError, match=r"tiny_box draws a box: required a suite that trains its grid for \.scores"):
         _ = results.scores
