@@ -19,6 +19,7 @@ from analysis.losses import SCORED_LOSSES, choose_loss
 from analysis.report.score_sections import other_scores
 from analysis.report.section import Section
 from analysis.scores.costs import step_costs
+from analysis.scores.effect_starts import effect_starts
 from analysis.scores.joint_maps import joint_map, stable_area
 from analysis.scores.knobs import KNOB_SCORES, knob_sensitivity, lr_transfer
 from analysis.scores.lr_shift import lr_shift
@@ -27,6 +28,7 @@ from analysis.subject import Subject
 from analysis.tables.aborts import abort_group
 from analysis.tables.costs import cost_group
 from analysis.tables.early_warning import warning_group
+from analysis.tables.effect_starts import start_group
 from analysis.tables.effects import effect_group
 from analysis.tables.guards import separation_group, shift_group
 from analysis.tables.knobs import area_group, sensitivity_group, transfer_group
@@ -70,6 +72,7 @@ def _guards(results: pl.DataFrame, score: str) -> Section:
 
 def _effects(found: pl.DataFrame, pairs: pl.DataFrame) -> Section:
     """What interventions did, and when, beside untouched twins."""
+    starts = effect_starts(pairs)
     figures = []
     kinds = found.with_columns(kind=pl.col("intervention").map_elements(entry_name, pl.String))
     for key, rows in groups_of(kinds, "workload", "method", "kind"):
@@ -78,8 +81,8 @@ def _effects(found: pl.DataFrame, pairs: pl.DataFrame) -> Section:
         figures.append(Drawn(kind="effects", title=title, place=place, draw=draw, summary=rows))
     return Section(
         title="Effects of interventions",
-        groups=(effect_group(found),),
-        data={"effects.csv": found, "pairs.csv": pairs},
+        groups=(effect_group(found), start_group(starts)),
+        data={"effects.csv": found, "effect_starts.csv": starts, "pairs.csv": pairs},
         figures=tuple(figures),
     )
 

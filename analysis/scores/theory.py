@@ -42,6 +42,7 @@ DEVIATION_COLUMNS: dict[str, type[pl.DataType]] = {
 }
 ROUNDING = 2e-4  # of traces, which are means in float32
 RELU_GAP = (math.pi**2 - math.pi) / 2  # 3.36: d (log N - H) of the ReLU kernel at random queries and keys
+MOST_NORMALISED = 1e3  # of Eq. 8, which is infinite at uniform rows
 SHARP_WEIGHT = (1 + math.sqrt(0.5)) / 2  # of `sharp_rows`: a row with theta < 1/2 has a larger one
 
 
@@ -50,7 +51,7 @@ class Statement:
     """A theorem as an expression of a point's columns, and the points of which it is said."""
 
     title: str
-    measured: str  # a quantity
+    measured: str  # a quantity, or normalised_entropy
     relation: Literal["equal", "at least", "at most"]
     predicted: Callable[[], pl.Expr]
     applies: Callable[[], pl.Expr]
@@ -60,6 +61,14 @@ class Statement:
 def small_variance_entropy(uniform: pl.Expr, variance: pl.Expr) -> pl.Expr:
     """uniform - v/2: the entropy of softmax to second order in its logits, v their population variance, in nats."""
     return uniform - variance / 2
+
+
+def normalised_entropy(uniform: pl.Expr, entropy: pl.Expr) -> pl.Expr:
+    """H / (uniform - H), from 0 of one-hot rows to infinity of uniform ones, clamped at MOST_NORMALISED.
+
+    Source: Hong & Lee 2025, Eq. 8, where uniform is log N.
+    """
+    return entropy / pl.max_horizontal(uniform - entropy, entropy / MOST_NORMALISED)
 
 
 def next_order_entropy(num_keys: pl.Expr, variance: pl.Expr) -> pl.Expr:
@@ -122,6 +131,16 @@ STATEMENTS: dict[str, Statement] = {
         applies=lambda: _is_softmax() & pl.col("sees_all") & (pl.col("logit_variance") <= 1),
         reads=("logit_variance",),
     ),
+    "equation_8": Statement(
+        title="Hong & Lee 2025, Eq. 8, H / (log N - H), of that H; v up to 1; clamped at 1,000",
+        measured="normalised_entropy",
+        relation="equal",
+        predicted=lambda: normalised_entropy(
+            pl.col("uniform_entropy"), small_variance_entropy(pl.col("uniform_entropy"), pl.col("logit_variance"))
+        ),
+        applies=lambda: _is_softmax() & (pl.col("logit_variance") <= 1),
+        reads=("uniform_entropy", "logit_variance"),
+    ),
     "relu_kernel": Statement(
         title="ReLU kernel at random: H = log N - (pi^2 - pi)/(2d); all keys seen, before training",
         measured="entropy",
@@ -158,7 +177,8 @@ STATEMENTS: dict[str, Statement] = {
 
 
 def theory_points(results: pl.DataFrame, attentions: pl.DataFrame, lots: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """A row a trial, step and layer: ATTENTION_COLUMNS, step, and each of QUANTITIES that was measured, else null.
+    """A row a trial, step and layer: ATTENTION_COLUMNS, step, each of QUANTITIES that was measured, else null, and
+    normalised_entropy.
 
     results: RESULT_COLUMNS. attentions: ATTENTION_COLUMNS. lots: trial_id and TRACE_COLUMNS in frames of whole trials.
     """
@@ -174,7 +194,8 @@ def theory_points(results: pl.DataFrame, attentions: pl.DataFrame, lots: Iterabl
         ]
         wide = rows.group_by("trial_id", "step", "layer").agg(*values).join(of_trial, on="trial_id")
         points.append(wide.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
-    return pl.concat(points)
+    normalised = normalised_entropy(pl.col("uniform_entropy"), pl.col("entropy"))
+    return pl.concat(points).with_columns(normalised_entropy=normalised)
 
 
 def theory_deviations(points: pl.DataFrame) -> pl.DataFrame:

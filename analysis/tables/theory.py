@@ -12,8 +12,9 @@ NOTE = (
     "A point is one layer of a trial at a measured step, mean over batch, heads and rows, in nats where it is an "
     "entropy. Predicted and measured: medians over points; deviation: measured minus predicted, its median and the one "
     "farthest off, of a bound on its wrong side; outside: share of points on the wrong side of a bound, which of means "
-    "over rows that differ need not hold. Eq. 8 of Hong & Lee 2025 is infinite at uniform rows and shown clamped in "
-    "figures; Eq. 9 is false as printed, and no trace holds what the safe bound needs (analysis.scores.theory)."
+    "over rows that differ need not hold. Eq. 8 of Hong & Lee 2025 is infinite at uniform rows, so clamped; Eq. 9 "
+    "is false as printed if its norms are Frobenius in and the largest row out (twice the bound with 16 keys), and no "
+    "trace holds what the bound that is safe needs: |P|_2 + max_j |x_j| |DZ|_2 / sqrt 2 (analysis.scores.theory)."
 )
 
 

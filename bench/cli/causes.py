@@ -40,8 +40,14 @@ def effects(
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Print what each intervention did to divergence, final loss and recovery, against its untouched twin."""
+    """Print what each intervention did to divergence, final loss and recovery, against its untouched twin.
+
+    In tables also what a later start of it costs against the first one.
+    """
+    from analysis.scores.effect_starts import effect_starts
+    from analysis.tables.effect_starts import start_group
     from analysis.tables.effects import effect_group
+    from analysis.tables.table import Group
     from bench.cli.grouped import print_group
     from bench.errors import UsageError
 
@@ -53,7 +59,11 @@ def effects(
         raise UsageError(f"suite {stored.name!r} has no interventions; name some under `interventions:`")
     subject = _read(stored, opened, "which has no twins of a whole grid")
     found = subject.effects
-    print_group(effect_group(found), found, names=subject.labels.plain, form=format, is_wide=wide)
+    groups = [one for one in (effect_group(found), start_group(effect_starts(subject.paired))) if one.tables]
+    group = Group(
+        tables=tuple(table for one in groups for table in one.tables), note=" ".join(one.note for one in groups)
+    )
+    print_group(group, found, names=subject.labels.plain, form=format, is_wide=wide)
 
 
 def theory(

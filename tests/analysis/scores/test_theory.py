@@ -8,12 +8,14 @@ import pytest
 
 from analysis.scores.theory import (
     ATTENTION_COLUMNS,
+    MOST_NORMALISED,
     RELU_GAP,
     SHARP_WEIGHT,
     gradient_bound,
     least_entropy,
     least_norm,
     next_order_entropy,
+    normalised_entropy,
     sharp_entropy,
     small_variance_entropy,
     theory_deviations,
@@ -107,6 +109,40 @@ def test_the_safe_bound_of_a_change_of_attention_holds_and_is_near():
     assert 0.99 < worst <= 1 + 1e-9
 
 
+def test_equation_9_is_false_in_one_reading_and_the_safe_bound_holds_there():
+    """P X with Z = X W X', X of 16 tokens (query 1, key, value); one step moves the logits of every row alike.
+
+    |DA|_F <= |P|_F + sqrt 2 |X|_(2,inf) |DZ|_(F,(2,inf)), as printed, with the largest row out, and with |X| of tokens
+    or of columns: found larger, by up to sqrt(N)/2. |P|_2 + max_j |x_j| |DZ|_2 / sqrt 2 is met.
+    """
+    num_tokens, gain, size = 16, 1000.0, 10.0
+    x = np.zeros((num_tokens, 3))
+    x[:, 0], x[2:, 1], x[:2, 2] = 1.0, -0.02, (size, -size)
+    w = np.zeros((3, 3))
+    w[0, 1] = gain  # logit: the query's first coordinate times the key's second
+    p = softmax(x @ w @ x.T)
+    of_attention, of_logits = [], []
+    for one in np.eye(x.size):
+        dx = one.reshape(x.shape)
+        dz = dx @ w @ x.T + x @ w @ dx.T
+        dp = p * (dz - (p * dz).sum(axis=-1, keepdims=True))
+        of_attention.append((dp @ x + p @ dx).ravel())
+        of_logits.append(dz)
+    true = np.linalg.norm(np.stack(of_attention), 2)
+    logits = np.stack(of_logits)  # (inputs, row, key)
+    largest_row = max(np.linalg.norm(logits[:, row], 2) for row in range(num_tokens))
+    printed = {
+        "tokens": np.linalg.norm(p) + math.sqrt(2) * np.linalg.norm(x, axis=1).max() * largest_row,
+        "columns": np.linalg.norm(p) + math.sqrt(2) * np.linalg.norm(x, axis=0).max() * largest_row,
+    }
+    assert true / printed["tokens"] > 1.9
+    assert true / printed["columns"] > 1.3
+    safe = np.linalg.norm(p, 2) + np.linalg.norm(x, axis=1).max() * np.linalg.norm(
+        logits.reshape(len(logits), -1), 2
+    ) / math.sqrt(2)
+    assert 0.95 < true / safe <= 1
+
+
 def points(values: list[tuple[int, str, float]], **attention) -> pl.DataFrame:
     """Of a trial of softmax over 20 keys, values by step and quantity in layer 0."""
     kind = {"workload": "w", "method": "m", "rows": "softmax", "num_keys": 20, "width": 4, "sees_all": True}
@@ -121,7 +157,16 @@ def test_deviations_worked_by_hand():
     values = {"entropy": log_n - 0.2, "uniform_entropy": log_n, "logit_variance": 0.5, "frobenius_norm": 0.9}
     found = theory_deviations(points([(0, name, value) for name, value in values.items()]))
     by_name = {one["statement"]: one for one in found.to_dicts()}
-    assert list(by_name) == ["theorem_5_1", "theorem_5_1_next_order", "proposition_5_3", "theorem_3_1"]
+    assert list(by_name) == [
+        "theorem_5_1",
+        "theorem_5_1_next_order",
+        "equation_8",
+        "proposition_5_3",
+        "theorem_3_1",
+    ]
+    eighth = by_name["equation_8"]
+    assert eighth["measured"] == pytest.approx((log_n - 0.2) / 0.2, rel=1e-5)
+    assert eighth["predicted"] == pytest.approx((log_n - 0.25) / 0.25, rel=1e-5)
     assert by_name["theorem_5_1"]["deviation"] == pytest.approx(0.05, abs=1e-6)
     assert by_name["theorem_5_1"]["outside"] is None
     norm = by_name["proposition_5_3"]
@@ -141,6 +186,13 @@ def test_statements_are_said_of_what_they_are_about():
     assert theory_deviations(points(values, rows="")).is_empty()
     sharp = theory_deviations(points([*values, (0, "sharp_rows", 1.0)]))
     assert sharp.filter(statement="sharp_rows")["outside"].to_list() == [1.0]
+
+
+def test_equation_8_is_clamped_where_rows_are_uniform():
+    uniform = math.log(20)
+    found = evaluated(normalised_entropy(pl.col("u"), pl.col("h")), u=[uniform] * 3, h=[uniform, uniform / 2, 0.0])
+    assert found[:2] == pytest.approx([MOST_NORMALISED, 1.0])
+    assert not found[2] > 0
 
 
 def scalar_curvature(point: np.ndarray) -> float:

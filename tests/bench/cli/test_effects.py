@@ -20,6 +20,7 @@ methods: [softmax]
 optimizers: [adam]
 interventions:
   - {name: temperature, for_steps: 5, from_step: 10}
+  - {name: temperature, for_steps: 5, from_step: 20}
   - {name: lr_factor, factor: 1e6, from_step: 20}
 knobs: {lr: [0.01, 0.1]}
 seeds: 3
@@ -55,9 +56,11 @@ def test_effects_are_printed_for_every_intervention_and_learning_rate(folder):
         ("lr_factor(from_step=20, factor=1000000.0)", "0.1", "3"),
         ("temperature(from_step=10, for_steps=5)", "0.01", "3"),
         ("temperature(from_step=10, for_steps=5)", "0.1", "3"),
+        ("temperature(from_step=20, for_steps=5)", "0.01", "3"),
+        ("temperature(from_step=20, for_steps=5)", "0.1", "3"),
     ]
     assert all(float(row["loss"]) > 0.1 for row in rows[:2]), "a learning rate times a million harms"
-    assert {row["end_step"] for row in rows} == {"", "15"}
+    assert {row["end_step"] for row in rows} == {"", "15", "25"}
 
 
 @pytest.mark.parametrize("format", ["table", "md", "json"])
@@ -65,6 +68,7 @@ def test_every_form_is_written(folder, format):
     done = bench_here(folder, "effects", "twins", "--store", "store", "--format", format)
     assert done.returncode == 0, done.stderr
     assert "temperature" in done.stdout
+    assert ("Early against late" in done.stdout) == (format != "json")
 
 
 @pytest.mark.parametrize("store", ["store", "empty"])
@@ -89,5 +93,5 @@ def test_the_report_has_a_section_and_figures(folder):
     page = (folder / "report" / "index.html").read_text()
     assert "Effects of interventions" in page
     assert "Theory beside measurement" in page
-    assert all((folder / "report" / name).is_file() for name in ("effects.csv", "theory.csv"))
+    assert all((folder / "report" / name).is_file() for name in ("effects.csv", "effect_starts.csv", "theory.csv"))
     assert sorted(path.name for path in (folder / "report").rglob("effects*.svg"))

@@ -166,7 +166,7 @@ def test_deepnorm_starts_smaller_and_weighs_its_shortcut():
         is_scaled = name.endswith(".weight") and name.split(".")[2] in ("value", "output", "mlp_in", "mlp_out")
         factor = (8 * LAYERS) ** -0.25 if is_scaled else 1
         torch.testing.assert_close(deep_start[name], factor * p, rtol=1e-12, atol=0)
-    assert deep.shortcut == (2 * LAYERS) ** 0.25
+    assert deep.shortcut == (2 * LAYERS) ** 0.25, "(kM)^(1/4) of k sub-layers a block; a decoder's, of 3, is (3M)^(1/4)"
     silent = {
         name: torch.zeros_like(p) if ".output." in name or ".mlp_out." in name else p for name, p in start.items()
     }
