@@ -82,6 +82,15 @@ def keys_of(kind: str, label: str) -> Keys:
     return load_class(ENTRIES[kind][name]).sources if name in ENTRIES[kind] else ()
 
 
+def keys_of_workload(entry: Mapping[str, Any]) -> Keys:
+    """BibTeX keys of a workload with its parameters: of what it learns, and of its `model`, not of models it is not."""
+    keys = keys_of("workload", str(entry["name"]))
+    if "model" not in entry:
+        return keys
+    of_models = {key for of_model in MODEL_SOURCES.values() for key in of_model}
+    return (*(key for key in keys if key not in of_models), *keys_of("model", str(entry["model"])))
+
+
 def why_uncited(kind: str, label: str) -> str | None:
     """Why what a label names has nothing to cite; None where it has, or is not ours."""
     name = entry_name(label)

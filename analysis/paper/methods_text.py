@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.blown_up import with_blown_up
 from analysis.losses import SCORED_LOSSES
-from analysis.paper.bibliography import OWN_KEY, keys_of
+from analysis.paper.bibliography import OWN_KEY, keys_of, keys_of_workload
 from analysis.paper.imports import divergence_rule, imported_text
 from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.early_warning import FALSE_ALARM_SHARE
@@ -139,7 +139,7 @@ def what_was_trained(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
         settings = _settings(entry)
         name = str(entry["name"])
         words = load_class(WORKLOADS[name]).title if name in WORKLOADS else name
-        keys = keys_of("model", str(entry["model"])) if "model" in entry else keys_of("workload", name)
+        keys = keys_of_workload(entry)
         text += [("; " if place else "") + words, *([Cite(keys=keys)] if keys else [])]
         text.append(f" for {_shown(entry['num_steps'])} steps" + (f" ({settings})" if settings else ""))
     return [*text, ". "]

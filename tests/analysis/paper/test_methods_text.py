@@ -54,6 +54,13 @@ def test_model_data_steps_and_optimizer_are_those_of_the_manifest(with_manifest)
     assert "training loss, mean over the last steps (50)" in with_manifest
 
 
+def test_what_is_learned_is_cited_beside_the_model():
+    entry = {"name": "self_supervised_images", "model": "vit_digits", "num_steps": 300, "final_loss_steps": 30}
+    text = text_markdown(told(manifest=MANIFEST | {"suite": MANIFEST["suite"] | {"workloads": [entry]}}))
+    keys = "@chen2020simple; @chen2021empirical; @dosovitskiy2021image"
+    assert f"self-supervised learning of images [{keys}] for 300 steps" in text
+
+
 def test_learning_rates_knobs_seeds_and_outcomes_are_those_of_the_results():
     data = frame(
         [

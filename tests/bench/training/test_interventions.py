@@ -198,6 +198,10 @@ def test_every_trial_with_an_intervention_has_its_twin_in_its_pack():
         ({"interventions": [{"name": "temperature", "layers": [1]}]}, "layer 1 is not there; .* layers 0 to 0"),
         ({"interventions": [{"name": "temperature", "heads": [3]}]}, "head 3 is not there"),
         ({"interventions": [{"name": "frozen", "layers": [2]}]}, "layer 2 is not there"),
+        (
+            {"interventions": ["batch_share"], "workloads": [{"name": "self_supervised_images", "num_steps": 20}]},
+            "it repeats examples, which the loss of self-supervised learning of images tells apart",
+        ),
         ({"interventions": ["logit_clamp"], "methods": ["softmax", "relu_kernel"]}, "rows of relu_kernel follow from"),
         ({"interventions": [{"name": "temperature", "temperature": 0}]}, "greater than 0"),
         ({"interventions": ["temprature"]}, "did you mean 'temperature'"),
