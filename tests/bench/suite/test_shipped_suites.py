@@ -47,6 +47,8 @@ NUM_TRIALS = {
     "temperature_intervention": 285,
     "temperature_intervention_lm": 2 * 5 * (1 + 2 * 3 * 3),
     "temperature_intervention_vit": 2 * 5 * (1 + 2 * 3 * 3),
+    "ssl_digits": 4 * 5 * 3 * 2 * 3,
+    "ssl_digits_laptop": 2 * 2,
     "study_ahn_settings": 5 * 10 * 2 * 13 * 2 * 3,
     "study_open_settings": 9 * 9 * 13 * 3,
     "vit_digits": 10 * 2 * 7 * 5,
@@ -155,6 +157,7 @@ def test_every_suite_with_a_board_to_be_cited_has_an_a_a_control(suite):
     without |= {"logit_forcing", "collapse_or_variance"}  # twins are compared, not methods
     without |= {"temperature_intervention", "temperature_intervention_lm", "temperature_intervention_vit"}
     without |= {"gamma_ablation", "sharpness_edge", "deep_postln"}  # of what is measured beside the loss
+    without |= {"ssl_digits_laptop"}  # one seed
     controls = {choice.name for choice in suite.methods if load_class(METHODS[choice.name]).control_of}
     assert controls == (set() if suite.name in without else {"softmax_control"})
 
