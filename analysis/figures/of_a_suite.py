@@ -83,7 +83,7 @@ def curve_figures(subject: Subject) -> Iterator[Drawn]:
     for place, part in parts(subject.results):
         yield from _loss_figures(part, place)
         yield from _trace_figures(part, traces, place, subject)
-        if set(EDGES) & set(traces.filter(pl.col("trial_id").is_in(part["trial_id"]))["quantity"]):
+        if set(EDGES) & set(traces.filter(pl.col("trial_id").is_in(part["trial_id"].to_list()))["quantity"]):
             yield from _edge_figures(part, subject, place)
 
 
