@@ -31,6 +31,14 @@ class Dropout:
         """The same seed and step, another rate."""
         return replace(self, rate=rate)
 
+    def either(self, stream: str, kept: Tensor, dropped: Tensor) -> Tensor:
+        """The second of two tensors at the rate, else the first, whole and unscaled: one draw for each stream."""
+        if not self.acts:
+            return kept
+        assert self.seed is not None
+        assert self.step is not None
+        return torch.where(keep_mask(self.seed, "dropout." + stream, self.step, (1,), self.rate), kept, dropped)
+
     def __call__(self, stream: str, x: Tensor) -> Tensor:
         """`x` with elements of 0 at the rate, the others times 1 / (1 - rate): a mask for each stream."""
         if not self.acts:

@@ -64,9 +64,9 @@ class CrossTransformer(Transformer):
     def cross_heads(self) -> Heads:
         return replace(self.heads, num_keys=self.num_memory_tokens)
 
-    def norms(self) -> list[str]:
-        own = super().norms()
-        return [*own, *(f"{layer.prefix}norm_attention." for layer in self.cross_layers)] if own else own
+    def norm_names(self) -> list[str]:
+        branches = [f"{layer.prefix}norm_attention" for layer in self.cross_layers]
+        return [*super().norm_names(), *(name for at in branches for name in self.norms.of_branch(at))]
 
     def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:
         params, buffers = super().init(method, draw, init_scale)
@@ -104,13 +104,14 @@ class CrossTransformer(Transformer):
         watched: tuple[list[Tensor], list[Tensor]] = ([], [])
         for layer, cross_layer in zip(self.layers, self.cross_layers, strict=True):
             own_params, cross_params = of_layer(params, layer), of_layer(params, cross_layer)
-            h_BUC, of_own = self._attended(shared, layer, h_BUC, own_params)
-            h_BUC, of_cross = self._attended(of_memory, cross_layer, h_BUC, cross_params, memory_BWC)
-            h_BUC = self._mlp_added(shared, layer, h_BUC, own_params)
+            attended_BUC, of_own = self._attended(shared, layer, h_BUC, own_params)
+            attended_BUC, of_cross = self._attended(of_memory, cross_layer, attended_BUC, cross_params, memory_BWC)
+            given_BUC = self._mlp_added(shared, layer, attended_BUC, own_params)
+            h_BUC = shared.layer_dropout.either(layer.prefix + "block", given_BUC, h_BUC)
             if of_own is not None and of_cross is not None:
                 watched[0].append(of_own)
                 watched[1].append(of_cross)
-        return self._norm_if("pre", params, self.last_norm, h_BUC), [*watched[0], *watched[1]]
+        return self.norms.in_front(params, self.last_norm, h_BUC), [*watched[0], *watched[1]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +252,7 @@ def encoder_decoder(
     norm_eps: float,
     dropout: float,
     attention_dropout: float,
+    layer_dropout: float,
     **overrides: Any,
 ) -> EncoderDecoder:
     """A preset with overrides; one that is None leaves the preset's value. Raises ValueError for a bad combination."""
@@ -273,6 +275,7 @@ def encoder_decoder(
         "norm_eps": norm_eps,
         "dropout": dropout,
         "attention_dropout": attention_dropout,
+        "layer_dropout": layer_dropout,
         "checkpointing": False,
     }
     encoder = Transformer(**common, num_tokens=source_tokens, is_causal=False, stack="encoder", deepnorm=constants[0])

@@ -25,6 +25,7 @@ from bench.models.attention import (
     rotary,
 )
 from bench.models.checkpointing import checkpoint
+from bench.models.norms import NormKind, NormPlacement, Norms
 from bench.models.projections import (
     Projection,
     init_projections,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from bench.models.dropout import Dropout
 
 ROTARY_BASE = 10_000.0  # Su et al. 2021
-NormPlacement = Literal["pre", "post", "deepnorm", "none"]
 DEEPNORM_ROLES = ("value", "output", "mlp_in", "mlp_gate", "mlp_out")
 
 
@@ -49,7 +49,7 @@ DEEPNORM_ROLES = ("value", "output", "mlp_in", "mlp_gate", "mlp_out")
 class Pass:
     """What all blocks of one forward pass share. mask: already restricted by the method. rotate: of queries and keys.
 
-    dropout: of what blocks add; attention_dropout: of elements of P.
+    dropout: of what blocks add; attention_dropout: of elements of P; layer_dropout: of whole blocks.
     """
 
     method: Method
@@ -59,20 +59,21 @@ class Pass:
     mode: Mode
     dropout: Dropout
     attention_dropout: Dropout
+    layer_dropout: Dropout
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transformer:
     """A stack of blocks.
 
-    norm_placement: pre (x + f(norm(x)), and a norm after the last block), post (norm(x + f(x))), deepnorm (norm(a x +
-    f(x)) with a = (2 layers)^(1/4), values, outputs and MLPs starting at (8 layers)^(-1/4) times their deviation; Wang
-    et al. 2022, Fig. 2, of one stack) or none.
+    norm_placement: as bench.models.norms has them; deepnorm: norm(a x + f(x)) with a = (2 layers)^(1/4), values,
+    outputs and MLPs starting at (8 layers)^(-1/4) times their deviation (Wang et al. 2022, Fig. 2, of one stack).
     initialisation: gpt2 (std 0.02, divided by sqrt(2 layers) where a block adds to the residual stream), fan_in (std
     1/sqrt(inputs)) or xavier (normal, std sqrt(2 / (inputs + outputs)); Glorot & Bengio 2010). deepnorm: its factor on
     the residual stream and on the deviations, None for those of one stack. stack: what names of its layers begin with.
     dropout: the rate on embeddings and on what blocks add to the residual stream; attention_dropout:
-    that on elements of P. checkpointing: blocks are computed again in the backward pass instead of kept.
+    that on elements of P; layer_dropout: that of whole blocks, at which tokens pass as they came (Fan et al. 2020,
+    LayerDrop). checkpointing: blocks are computed again in the backward pass instead of kept.
     """
 
     num_layers: int
@@ -81,7 +82,7 @@ class Transformer:
     num_heads: int
     mlp_width: int
     mlp: Literal["gelu", "relu", "swiglu"]
-    norm: Literal["layer", "rms"]
+    norm: NormKind
     norm_placement: NormPlacement
     norm_eps: float
     positions: Literal["learned", "rotary", "sincos_2d", "sinusoidal", "none"]
@@ -93,6 +94,7 @@ class Transformer:
     checkpointing: bool
     deepnorm: tuple[float, float] | None = None
     stack: str = "layers"
+    layer_dropout: float = 0.0
 
     @property
     def heads(self) -> Heads:
@@ -153,12 +155,20 @@ class Transformer:
             for role, (inputs, outputs) in shapes.items()
         }
 
-    def norms(self) -> list[str]:
+    @property
+    def norms(self) -> Norms:
+        return Norms(
+            placement=self.norm_placement,
+            kind=self.norm,
+            eps=self.norm_eps,
+            has_bias=self.norm == "layer" and self.has_biases,
+        )
+
+    def norm_names(self) -> list[str]:
         """Prefixes of all norms."""
-        if self.norm_placement == "none":
-            return []
-        blocks = [f"{layer.prefix}norm_{at}." for layer in self.layers for at in ("attention", "mlp")]
-        return [*blocks, self.last_norm] if self.norm_placement == "pre" else blocks
+        branches = [f"{layer.prefix}norm_{branch}" for layer in self.layers for branch in ("attention", "mlp")]
+        names = [name for at in branches for name in self.norms.of_branch(at)]
+        return [*names, self.last_norm] if self.norms.has_last else names
 
     def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:
         """Params and buffers; init_scale multiplies every weight, not the gains of norms."""
@@ -171,10 +181,8 @@ class Transformer:
             ):
                 params |= new[0]
                 buffers |= new[1]
-        for prefix in self.norms():
-            params[prefix + "gain"] = torch.ones(self.width, dtype=init_scale.dtype, device=init_scale.device)
-            if self.norm == "layer" and self.has_biases:
-                params[prefix + "bias"] = torch.zeros_like(params[prefix + "gain"])
+        for prefix in self.norm_names():
+            params |= self.norms.init(prefix, self.width, init_scale)
         return params, buffers
 
     def refresh(self, method: Method, params: Tensors, buffers: Tensors) -> Tensors:
@@ -214,7 +222,7 @@ class Transformer:
             h_BTC, of_block = checkpoint(block, h_BTC, own) if is_recomputed else block(h_BTC, own)
             if of_block is not None:
                 watched.append(of_block)
-        return self._norm_if("pre", params, self.last_norm, h_BTC), watched
+        return self.norms.in_front(params, self.last_norm, h_BTC), watched
 
     def _pass(
         self,
@@ -236,28 +244,32 @@ class Transformer:
             mode=mode,
             dropout=dropout.with_rate(self.dropout),
             attention_dropout=dropout.with_rate(self.attention_dropout),
+            layer_dropout=dropout.with_rate(self.layer_dropout),
         )
 
     def _block(self, shared: Pass, layer: Layer, h_BTC: Tensor, params: Tensors) -> tuple[Tensor, Tensor | None]:
         """Output tokens of one block, and what the mode watches of its attention."""
-        h_BTC, watched = self._attended(shared, layer, h_BTC, params)
-        return self._mlp_added(shared, layer, h_BTC, params), watched
+        attended_BTC, watched = self._attended(shared, layer, h_BTC, params)
+        given_BTC = self._mlp_added(shared, layer, attended_BTC, params)
+        return shared.layer_dropout.either(layer.prefix + "block", given_BTC, h_BTC), watched
 
     def _mlp_added(self, shared: Pass, layer: Layer, h_BTC: Tensor, params: Tensors) -> Tensor:
         """The residual stream with a block's MLP added."""
-        x_BTC = self._norm_if("pre", params, layer.prefix + "norm_mlp.", h_BTC)
-        h_BTC = self._carried(h_BTC) + shared.dropout(layer.prefix + "mlp", self._mlp(shared, layer, x_BTC, params))
-        return self._norm_if("post", params, layer.prefix + "norm_mlp.", h_BTC)
+        at = layer.prefix + "norm_mlp"
+        x_BTC = self.norms.in_front(params, f"{at}.", h_BTC)
+        added_BTC = self.norms.added(params, at, self._mlp(shared, layer, x_BTC, params))
+        return self.norms.summed(params, at, self._carried(h_BTC) + shared.dropout(layer.prefix + "mlp", added_BTC))
 
     def _attended(
         self, shared: Pass, layer: Layer, h_BTC: Tensor, params: Tensors, memory_BKC: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """The residual stream with a layer's attention added, and what the mode watches of it. memory: as in
         project_roles."""
-        x_BTC = self._norm_if("pre", params, layer.prefix + "norm_attention.", h_BTC)
-        added_BTC, watched = self._attention(shared, layer, x_BTC, params, memory_BKC)
-        h_BTC = self._carried(h_BTC) + shared.dropout(layer.prefix + "attention", added_BTC)
-        return self._norm_if("post", params, layer.prefix + "norm_attention.", h_BTC), watched
+        at = layer.prefix + "norm_attention"
+        x_BTC = self.norms.in_front(params, f"{at}.", h_BTC)
+        given_BTC, watched = self._attention(shared, layer, x_BTC, params, memory_BKC)
+        added_BTC = shared.dropout(layer.prefix + "attention", self.norms.added(params, at, given_BTC))
+        return self.norms.summed(params, at, self._carried(h_BTC) + added_BTC), watched
 
     def _attention(
         self, shared: Pass, layer: Layer, x_BTC: Tensor, params: Tensors, memory_BKC: Tensor | None
@@ -301,21 +313,6 @@ class Transformer:
 
     def _split(self, x_BTC: Tensor) -> Tensor:
         return x_BTC.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-    def _norm_if(self, placement: Literal["pre", "post"], params: Tensors, prefix: str, x_BTC: Tensor) -> Tensor:
-        """The norm at `prefix` where the model has its norms at `placement`; else what came."""
-        is_there = (self.norm_placement == "pre") if placement == "pre" else self.norm_placement in ("post", "deepnorm")
-        return self._norm(params, prefix, x_BTC) if is_there else x_BTC
-
-    def _norm(self, params: Tensors, prefix: str, x_BTC: Tensor) -> Tensor:
-        gain_C, bias_C = params[prefix + "gain"], params.get(prefix + "bias")
-        x_BTC = x_BTC.to(gain_C.dtype)
-        if self.norm == "layer":
-            x_BTC = torch.nn.functional.layer_norm(x_BTC, gain_C.shape, eps=self.norm_eps)
-        else:
-            x_BTC = x_BTC * (x_BTC.square().mean(dim=-1, keepdim=True) + self.norm_eps).rsqrt()
-        x_BTC = x_BTC * gain_C
-        return x_BTC if bias_C is None else x_BTC + bias_C
 
 
 def of_layer(tensors: Tensors, layer: Layer) -> Tensors:

@@ -13,7 +13,8 @@ from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
 from bench.models.dropout import Dropout
 from bench.models.limits import limit_projections
-from bench.models.transformer import NormPlacement, Transformer
+from bench.models.norms import NormPlacement
+from bench.models.transformer import Transformer
 from bench.workloads.base import AttentionLayer, Workload
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NUMBERS = "numbers"  # pairs that are made, without a file
 NUM_HELD_OUT_NUMBERS = 512
-CrossNormPlacement = Literal["pre", "post", "deepnorm", "deepnorm_torchscale", "none"]
+CrossNormPlacement = Literal["pre", "post", "peri", "deepnorm", "deepnorm_torchscale", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +41,11 @@ class Translation(TransformerWorkload):
     that `bench data prepare --target` made. digits: numbers have at most so many. max_tokens: pairs of a folder with a
     longer side are left out, held-out ones too; None: none are. held_out_pairs: at most so many are evaluated, None:
     512 numbers, or all of a folder. model: a preset of bench.models.encoder_decoder, whose settings others of the same
-    names replace; depth: layers of the encoder, and of the decoder. label_smoothing: share of the probability that the
-    objective spreads over the vocabulary; losses and measures are without, and without z_loss, times the mean of
-    log(sum exp)^2. generates: after the last update held-out
-    sources are translated greedily, to at most as many tokens as the longest target has, and scored by BLEU and chrF
-    (the extra `translation`). num_micro_batches: parts of the batch computed one after the other.
+    names replace; depth: layers of the encoder, and of the decoder. layer_dropout: rate at which whole blocks are left
+    out in training. label_smoothing: share of the probability that the objective spreads over the vocabulary; losses
+    and measures are without, and without z_loss, times the mean of log(sum exp)^2. generates: after the last update
+    held-out sources are translated greedily, to at most as many tokens as the longest target has, and scored by BLEU
+    and chrF (the extra `translation`). num_micro_batches: parts of the batch computed one after the other.
     """
 
     title = "translation"
@@ -64,6 +64,7 @@ class Translation(TransformerWorkload):
     norm_placement: CrossNormPlacement | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     positions: Literal["sinusoidal", "learned", "rotary", "none"] | None = None
     ties_embeddings: bool | None = None
+    layer_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     z_loss: Annotated[float, Ge(0)] = 0.0
     generates: bool = False
@@ -182,6 +183,7 @@ class Translation(TransformerWorkload):
             source_tokens=source_tokens,
             target_tokens=target_tokens,
             norm_eps=self.norm_eps,
+            layer_dropout=self.layer_dropout,
             positions=self.positions,
             ties_embeddings=self.ties_embeddings,
             **self.overrides,

@@ -157,6 +157,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "initialisation": {"initialisation": "gpt2"},
         "ties_embeddings": {"ties_embeddings": False},
         "label_smoothing": {"label_smoothing": 0.2},
+        "layer_dropout": {"layer_dropout": 0.5},
         "generates": {"generates": True},
     },
 }

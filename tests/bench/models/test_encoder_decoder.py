@@ -25,7 +25,7 @@ NO_DROPOUT = Dropout(rate=0.0)
 
 
 def network(**settings: Any) -> EncoderDecoder:
-    fixed = {"norm_eps": 1e-5, "dropout": 0.0, "attention_dropout": 0.0}
+    fixed = {"norm_eps": 1e-5, "dropout": 0.0, "attention_dropout": 0.0, "layer_dropout": 0.0}
     sizes = {"width": 8, "num_heads": 2, "num_layers": 2, "source_tokens": W, "target_tokens": U}
     return encoder_decoder("vaswani_1m", vocabulary_size=V, **(fixed | sizes | settings))
 
@@ -140,7 +140,7 @@ def test_an_example_depends_on_neither_its_padding_nor_its_neighbours(name):
         torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("placement", ["pre", "post", "deepnorm", "none"])
+@pytest.mark.parametrize("placement", ["pre", "post", "peri", "deepnorm", "none"])
 def test_a_token_sees_no_later_token(placement):
     model = network(norm_placement=placement)
     params, buffers = started(model)

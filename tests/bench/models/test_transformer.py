@@ -104,6 +104,7 @@ SHAPES = [
     {"positions": "rotary", "norm": "rms", "mlp": "swiglu", "has_biases": False},
     {"norm_placement": "post"},
     {"norm_placement": "deepnorm"},
+    {"norm_placement": "peri"},
     {"norm_placement": "none"},
 ]
 
@@ -198,7 +199,7 @@ def test_norms_equal_pytorchs(norm):
     else:
         assert "norm.bias" not in params
         expected = nn.functional.rms_norm(x_BTC, (WIDTH,), gain, eps=1e-5)
-    torch.testing.assert_close(transformer._norm(params, "norm.", x_BTC), expected, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(transformer.norms.in_front(params, "norm.", x_BTC), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_starting_weights_have_the_stated_spread():
@@ -262,3 +263,40 @@ def test_dropout_of_weights_is_pytorchs_with_our_mask(method):
     assert torch.equal(attended(Dropout(rate=0.3)), attended(None))  # without a seed: an evaluation
     assert kept.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
     assert (kept > 0).double().mean().item() == pytest.approx(0.7, abs=0.02)
+
+
+def test_peri_norms_what_comes_in_and_what_is_added():
+    """x + norm(f(norm(x))), and a norm behind the last block; with all gains 0 but the last nothing is added."""
+    transformer, params = started(norm_placement="peri", num_layers=1, has_biases=False)
+    h_BTC = randn(1, BATCH, TOKENS, WIDTH)
+
+    def norm(name: str, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.layer_norm(x, (WIDTH,), eps=1e-5) * params[name + ".gain"]
+
+    heads = [
+        (norm("layers.0.norm_attention", h_BTC) @ params[f"layers.0.{role}.weight"]).unflatten(-1, (HEADS, -1))
+        for role in ("query", "key", "value")
+    ]
+    q, k, v = (x.transpose(1, 2) for x in heads)
+    attended = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    expected = h_BTC + norm("layers.0.norm_attention_added", attended @ params["layers.0.output.weight"])
+    inner = norm("layers.0.norm_mlp", expected) @ params["layers.0.mlp_in.weight"]
+    given = nn.functional.gelu(inner, approximate="tanh") @ params["layers.0.mlp_out.weight"]
+    expected = norm("norm", expected + norm("layers.0.norm_mlp_added", given))
+    torch.testing.assert_close(output(transformer, params, h_BTC), expected, rtol=1e-11, atol=1e-13)
+
+
+def test_layer_dropout_leaves_out_whole_blocks_at_its_rate_in_training_alone():
+    transformer, params = started(norm_placement="post", num_layers=1, layer_dropout=0.25)
+    h_BTC = randn(1, BATCH, TOKENS, WIDTH)
+    whole = output(transformer, params, h_BTC)
+
+    def trained(step: int) -> torch.Tensor:
+        dropout = Dropout(rate=0.0, seed=torch.tensor(0), step=torch.tensor(step))
+        buffers = {"step": torch.tensor(step)}
+        return transformer.forward(Softmax(), params, buffers, h_BTC, Mode(is_training=True), dropout)[0]
+
+    outputs = [trained(step) for step in range(200)]
+    dropped = [torch.equal(one, h_BTC) for one in outputs]
+    assert all(torch.equal(one, whole) for one, is_out in zip(outputs, dropped, strict=True) if not is_out)
+    assert 30 <= sum(dropped) <= 70  # of 200 draws, 50 +- 3.3 standard deviations

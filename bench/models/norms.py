@@ -1,0 +1,73 @@
+"""Where the norms of a block stand, and what they do.
+
+Shapes: C channels. A norm's tensors are `{prefix}gain` and, where it has one, `{prefix}bias`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.lazy import torch
+from bench.models.attention import Tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NormKind = Literal["layer", "rms"]
+NormPlacement = Literal["pre", "post", "peri", "deepnorm", "none"]
+IN_FRONT = ("pre", "peri")  # of attention and MLP; one more stands behind the last block
+ON_ADDED = ("peri",)  # on what attention and MLP add
+ON_SUM = ("post", "deepnorm")  # on the residual stream after what was added
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norms:
+    """The norms of a stack of blocks. A branch is a block's attention or MLP; its norms' names begin with `at`.
+
+    pre: x + f(norm(x)); post: norm(x + f(x)); deepnorm: norm(a x + f(x)); peri: x + norm(f(norm(x))) (Kim et al. 2025);
+    none: x + f(x).
+    """
+
+    placement: NormPlacement
+    kind: NormKind
+    eps: float
+    has_bias: bool
+
+    def of_branch(self, at: str) -> list[str]:
+        """Prefixes of a branch's norms."""
+        if self.placement == "none":
+            return []
+        return [f"{at}.", *([f"{at}_added."] if self.placement in ON_ADDED else [])]
+
+    @property
+    def has_last(self) -> bool:
+        """Whether one stands behind the last block."""
+        return self.placement in IN_FRONT
+
+    def init(self, prefix: str, width: int, like: Tensor) -> Tensors:
+        """A norm's parameters at the start, in the dtype and on the device of `like`."""
+        gain_C = torch.ones(width, dtype=like.dtype, device=like.device)
+        return {prefix + "gain": gain_C} | ({prefix + "bias": torch.zeros_like(gain_C)} if self.has_bias else {})
+
+    def in_front(self, params: Tensors, prefix: str, x: Tensor) -> Tensor:
+        """What a branch reads of the residual stream; with the last norm's prefix, what comes out of the stack."""
+        return self._norm(params, prefix, x) if self.placement in IN_FRONT else x
+
+    def added(self, params: Tensors, at: str, y: Tensor) -> Tensor:
+        """What is added of what a branch gave."""
+        return self._norm(params, f"{at}_added.", y) if self.placement in ON_ADDED else y
+
+    def summed(self, params: Tensors, at: str, h: Tensor) -> Tensor:
+        """The residual stream after a branch was added."""
+        return self._norm(params, f"{at}.", h) if self.placement in ON_SUM else h
+
+    def _norm(self, params: Tensors, prefix: str, x: Tensor) -> Tensor:
+        gain_C, bias_C = params[prefix + "gain"], params.get(prefix + "bias")
+        x = x.to(gain_C.dtype)
+        if self.kind == "layer":
+            x = torch.nn.functional.layer_norm(x, gain_C.shape, eps=self.eps)
+        else:
+            x = x * (x.square().mean(dim=-1, keepdim=True) + self.eps).rsqrt()
+        x = x * gain_C
+        return x if bias_C is None else x + bias_C
