@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -32,6 +33,10 @@ BudgetOption = Annotated[int, typer.Option(min=1, help="most trials")]
 TuneBudgetOption = Annotated[
     int | None, typer.Option(min=1, help="most trials; else 40, of several knobs 240", show_default=False)
 ]
+AtOption = Annotated[
+    list[str] | None,
+    typer.Option("--at", help="at each of these values of another knob, as warmup_steps=0,100,500; may be repeated"),
+]
 KnobsOption = Annotated[
     str, typer.Option(help="also warmup_steps, weight_decay, grad_clip, init_scale, with commas between them")
 ]
@@ -54,6 +59,7 @@ def edge(
     optimizer: OptimizerOption = "adamw",
     low: LowOption = 1e-5,
     high: HighOption = 10.0,
+    at: AtOption = None,
     budget: BudgetOption = 40,
     seeds: SeedsOption = 5,
     num_steps: StepsOption = None,
@@ -63,9 +69,10 @@ def edge(
     wide: WideOption = False,
     allow_code: AllowCode = False,
 ) -> None:
-    """Find the largest stable learning rate of one method, with an interval."""
-    plain = _plain("edge", method, workload, optimizer, seeds, num_steps)
-    plain |= {"knobs": {"lr": _ends(low, high)}, "search": {"name": "edge", "budget": budget}}
+    """Find the largest stable learning rate of one method, with an interval; with --at, over other knobs."""
+    plain, others = _plain("edge", method, workload, optimizer, seeds, num_steps), listed_values(at or [])
+    plain |= {"knobs": {"lr": _ends(low, high), **others}, "search": {"name": "edge", "budget": budget}}
+    plain["name"] = "-".join((plain["name"], *others))
     run_and_print(_suite(plain, allow_code), open_store(store, tracking_uri), None, is_wide=wide, compiling=compiling)
 
 
@@ -104,6 +111,20 @@ def tune(
         ranges = {"box": {"lr": {"log": ends}}} if "lr" in names else {}
         suite = suite_of_ranges(plain | ranges, names, Context(allow_code=allow_code))
     run_and_print(suite, open_store(store, tracking_uri), None, is_wide=wide, compiling=compiling)
+
+
+def listed_values(texts: Sequence[str]) -> dict[str, list[float]]:
+    """Knobs and their values from texts such as warmup_steps=0,100. Raises UsageError for what is no such text."""
+    found: dict[str, list[float]] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        try:
+            found[name.strip()] = [int(one) if one.strip().isdigit() else float(one) for one in values.split(",")]
+        except ValueError:
+            raise UsageError(f"--at {text!r}: required a knob and its values, as warmup_steps=0,100,500") from None
+        if name.strip() == "lr":
+            raise UsageError("--at lr: the edge is of lr; required another knob, as warmup_steps=0,100,500")
+    return found
 
 
 def _ends(low: float, high: float) -> list[float]:

@@ -37,10 +37,10 @@ probe_every: 20
 SEARCH_OF_BOX = """
 name: killed
 workloads: [{name: in_context_regression, num_steps: 200, final_loss_steps: 20, batch_size: 4, depth: 2, num_pairs: 8}]
-methods: [softmax, relu_kernel]
+methods: [softmax]
 optimizers: [sgd]
 box: {lr: {log: [1e-3, 10]}, warmup_steps: {int: [0, 100]}, grad_clip: {log: [0.1, 10], off: 0.25}}
-search: {name: tune_box, budget: 40, startup: 8, batch: 4}
+search: {name: tune_box, budget: 24, startup: 8, batch: 4}
 seeds: 2
 probe_every: 20
 """

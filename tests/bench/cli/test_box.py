@@ -177,6 +177,7 @@ def test_optuna_opens_the_studies_and_making_them_anew_changes_nothing(folder):
         (("box", "softmx"), "did you mean 'softmax'?"),
         (("tune", "softmax", "--knobs", "lr,grad_clip", "--budget", "79"), "first round of 16 settings x 5 seeds = 80"),
         (("tune", "softmax", "--sampler", "gp"), "--sampler is for several knobs"),
+        (("edge", "softmax", "--at", "warmup_stesp=0,10"), "did you mean 'warmup_steps'"),
         (("effects", "tiny_box.yaml"), "has no interventions"),
         (("export", "tiny_box.yaml", "--bundle", "new", "--compare", "paper"), "draws a box, whose bundle takes no"),
     ],
