@@ -3,6 +3,9 @@
 import polars
 import pytest
 
+from bench.results.thresholds import read_abort
+from bench.store import Store
+from bench.suite import find_suite, load_suite
 from tests.published import RESULTS, stated
 
 PERCENT = r"(\d+)% \[(\d+)%, (\d+)%\]"
@@ -69,3 +72,13 @@ def test_who_diverges_without_norms_is_who_is_said_to():
     assert set(trials.group_by("method").len()["len"]) == {num_trials}
     assert diverged.pop("softmax") == of_softmax
     assert set(diverged.values()) == {0}
+
+
+def test_runs_of_the_suite_can_be_aborted_by_its_board():
+    """At the threshold of other methods, beside what it says of false alarms."""
+    suite, board = load_suite(find_suite("early_warning")), RESULTS / "early_warning/warnings.csv"
+    store = Store(RESULTS / "none", None, warn=pytest.fail)
+    abort = read_abort(suite, "logit_variance", str(board), store, allow_code=False)
+    (row,) = abort.thresholds
+    assert (row["held_out"], row["false_alarms"]) == ("method", pytest.approx(0.049, abs=5e-4))
+    assert [abort.watch.threshold(trial) for trial in suite.expand()[:1]] == [row["threshold"]]

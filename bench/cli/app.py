@@ -128,6 +128,8 @@ def run(
     if budget is not None:
         loaded = loaded.with_budget(budget, allow_code=allow_code)
     if dry_run:
+        if abort_on_warning is not None:
+            say("--abort-on-warning: which runs are aborted is not known before; the estimate is of whole runs")
         print_estimate(loaded, max_lanes=max_lanes, compiling=compiling)
         return
     opened = open_store(store, tracking_uri)
