@@ -27,6 +27,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SUFFIXES = "py|yaml|csv|md|sh|sql|toml|txt|bib|tex|html|json|cff|db"
 # Made by a reader or by another program, so that no code of ours names them.
 OTHERS = {"runs.csv", "my_suite.yaml", "my_attention.py", "driver.env", "mlflow.db-wal"}
+OTHERS |= {"monitor.py", "dashboard.py"}  # processes of Ray
 
 
 def shell_lines(text: str) -> list[str]:
@@ -133,7 +134,7 @@ def test_every_target_and_module_that_is_run_exists(name):
 @each_readme
 def test_every_path_that_is_named_exists(name):
     folder = (ROOT / name).parent
-    text = re.sub(r"\]\([^)]*\)|https?://\S+|[\w./-]*NAME[\w./-]*", "", PART.sub("", READMES[name]))
+    text = re.sub(r"\]\([^)]*\)|https?://[^\s`]+|[\w./-]*NAME[\w./-]*", "", PART.sub("", READMES[name]))
     named = set(re.findall(rf"(?<![\w/.$-])((?:{'|'.join(ROOMS)})[\w./-]*\w/?)", text))
     named |= {span for span in spans(text) if re.fullmatch(rf"[\w/.-]+(?:/|\.(?:{SUFFIXES}))", span)}
     for path in named - OTHERS:
