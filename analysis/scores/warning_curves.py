@@ -42,12 +42,19 @@ def warning_curves(runs: pl.DataFrame, records: pl.DataFrame, board: pl.DataFram
         of_detector = records.filter(detector=name).join(own.select("trial_id"), on="trial_id", how="semi")
         traced = own.join(of_detector.select("trial_id").unique(), on="trial_id", how="semi").sort("trial_id")
         watched = watched_by(traced, of_detector, lines["held_out"][0])
-        longest = int(traced["num_steps"].to_numpy().max())
+        longest = longest_run(traced["num_steps"], watched)
         for curve, points in (("roc", roc(watched)), ("lead", leads(watched, longest))):
             rows += [(workload, optimizer, curve, name, x, y) for x, y in points]
     order = pl.col("detector").replace_strict({name: at for at, name in enumerate(DETECTORS)})
     found = pl.DataFrame(rows, schema=WARNING_CURVE_COLUMNS, orient="row")
     return found.sort("workload", "optimizer", pl.col("curve") == "lead", order, "x", "y", maintain_order=True)
+
+
+def longest_run(num_steps: pl.Series, watched: Watched) -> int:
+    """Steps of the longest run; where no file of imported runs says how long they were, of the latest failure."""
+    known = num_steps.drop_nulls().to_list()
+    failures = watched.onset_N[np.isfinite(watched.onset_N)].tolist()
+    return int(max(known or failures))
 
 
 def roc(watched: Watched) -> Iterator[tuple[float, float]]:

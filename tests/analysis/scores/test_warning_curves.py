@@ -1,11 +1,12 @@
 """ROC and lead-time curves of detectors, worked out by hand, and their figures."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from analysis.figures.detectors import CURVE_TITLES, warning_plot
 from analysis.scores.early_warning import alarm_scores
-from analysis.scores.warning_curves import WARNING_CURVE_COLUMNS, WITHOUT_CURVES, leads, roc
+from analysis.scores.warning_curves import WARNING_CURVE_COLUMNS, WITHOUT_CURVES, leads, longest_run, roc
 from tests.analysis.scores.test_early_warning import subject, watched
 
 __all__ = ["subject"]
@@ -29,6 +30,11 @@ def test_leads_by_hand():
     assert found[1] == 0.5 == alarm_scores(runs, np.ones((1, 4)))["recall"][0]
     assert {share for lead, share in found.items() if lead <= 40} == {0.5}
     assert {share for lead, share in found.items() if lead > 40} == {0}
+
+
+@pytest.mark.parametrize(("num_steps", "longest"), [([100, 90], 100), ([None, 90], 90), ([None, None], 60)])
+def test_runs_of_unknown_length_are_as_long_as_what_is_known(num_steps, longest):
+    assert longest_run(pl.Series(num_steps, dtype=pl.Int64), watched(RUNS)) == longest
 
 
 def test_a_perfect_detector_has_a_perfect_curve_and_its_lead(subject):
