@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
 from bench.data.labels import NUM_SYMBOLS, SPACE
 from bench.data.recorded_speech import RecordedSpeech
@@ -39,11 +39,11 @@ class SpeechRecognition(TransformerWorkload):
 
     speech: "spoken_digits", synthetic number words made from formants, at most `num_words` of them (3 unless given), or
     a folder that `bench data prepare` made of recordings, of which utterances are `joined` of one speaker, those longer
-    than `max_frames` of 10 ms left out. model: a preset of
-    bench.models.speech_encoder, whose settings others of the same names replace. window, stride: frames that the
-    convolution sees, and how many it moves on. time_masks, time_mask_frames, band_masks, band_mask_bands: SpecAugment
-    of training data, how many masks and how wide. Held out: `eval_utterances`, in batches of `batch_size`. Error rates
-    are those of the most probable path, over all held-out utterances together.
+    than `max_frames` of 10 ms left out. model: a preset of bench.models.speech_encoder, whose settings others of the
+    same names replace. window, stride: frames that the convolution sees, and how many it moves on. layer_dropout: how
+    often a block is left out of a step. time_masks, time_mask_frames, band_masks, band_mask_bands: SpecAugment of
+    training data, how many masks and how wide. Held out: `eval_utterances`, in batches of `batch_size`. Error rates are
+    those of the most probable path, over all held-out utterances together.
     """
 
     title = "speech recognition"
@@ -62,8 +62,9 @@ class SpeechRecognition(TransformerWorkload):
     num_micro_batches: Annotated[int, Ge(1)] = 1  # pyright: ignore[reportIncompatibleMethodOverride]
     window: Annotated[int, Ge(1)] = 7
     stride: Annotated[int, Ge(1)] = 3
-    positions: Literal["learned", "rotary", "none"] | None = None
+    positions: Literal["sinusoidal", "learned", "rotary", "none"] | None = None
     norm_eps: Annotated[float, Ge(0)] = 1e-5
+    layer_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     time_masks: Annotated[int, Ge(0)] = 0
     time_mask_frames: Annotated[int, Ge(1)] = 20
     band_masks: Annotated[int, Ge(0)] = 0
@@ -174,6 +175,7 @@ class SpeechRecognition(TransformerWorkload):
             num_symbols=NUM_SYMBOLS,
             norm_eps=self.norm_eps,
             positions=self.positions,
+            layer_dropout=self.layer_dropout,
             **self.overrides,
         )
 

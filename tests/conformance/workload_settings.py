@@ -117,6 +117,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "initialisation": {"initialisation": "gpt2"},
         "window": {"window": 5},
         "stride": {"stride": 2},
+        "layer_dropout": {"layer_dropout": 0.9},
         "time_masks": {"time_masks": 1},
         "time_mask_frames": {"time_masks": 1, "time_mask_frames": 5},
         "band_masks": {"band_masks": 1},

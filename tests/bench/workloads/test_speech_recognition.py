@@ -22,7 +22,15 @@ from bench.workloads.speech_recognition import SpeechRecognition
 from tests.trials import trial
 
 MASKS: tuple[dict[str, Any], ...] = ({}, {"time_masks": 2, "band_masks": 1})
-SMALL: dict[str, Any] = {"batch_size": 6, "num_words": 2, "model": "ctc_100k", "depth": 2, "width": 16, "num_heads": 2}
+SMALL: dict[str, Any] = {
+    "batch_size": 6,
+    "num_words": 2,
+    "model": "ctc_100k",
+    "positions": "learned",
+    "depth": 2,
+    "width": 16,
+    "num_heads": 2,
+}
 
 
 def workload_of(**settings: Any) -> SpeechRecognition:
@@ -42,7 +50,7 @@ class PlainEncoder(nn.Module):
                 num_heads,
                 mlp_width,
                 dropout=0.0,
-                activation=lambda x: functional.gelu(x, approximate="tanh"),
+                activation="relu",
                 batch_first=True,
             )
             for _ in range(2)
