@@ -13,6 +13,7 @@ from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.worker import PackTrainable
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
+from bench.training.aborting import Watch
 from bench.training.inductor import Compiling
 from bench.training.inspection import company, inspect
 from bench.training.pack import Pack
@@ -285,6 +286,28 @@ def test_what_saves_memory_saves_memory(saving):
     assert peak(**saving) < 0.75 * peak()
 
 
+def test_an_aborted_lane_leaves_its_neighbour_as_it_is():
+    """The lane whose largest logit rises higher is frozen at its alarm; the other is, to the bit, as without."""
+    pack = Pack(trials=tuple(trial(seed=seed, probe_every=1) for seed in range(2)))
+    whole_run = PackRun(pack, device="cuda")
+    whole_run.advance()
+    peaks = {
+        trial_id: trace.filter(quantity="max_logit")["value"].max() for trial_id, trace in whole_run.traces().items()
+    }
+    lower, higher = sorted(peaks, key=lambda trial_id: peaks[trial_id])
+    place = (pack.trials[0].workload.label, pack.trials[0].optimizer.label)
+    watch = Watch(name="max_logit", thresholds={place: (peaks[lower] + peaks[higher]) / 2})
+    run = PackRun(pack, device="cuda", watch=watch)
+    run.advance()
+    assert run.traces()[lower].equals(whole_run.traces()[lower])
+    aborted = {result.trial.id: result.aborted_step for result in run.results()}
+    assert aborted[lower] is None
+    last = pack.trials[0].num_steps - 1
+    alarm = whole_run.traces()[higher].filter(polars.col("quantity") == "max_logit")
+    alarm = alarm.filter(polars.col("value") > watch.thresholds[place])["step"].min()
+    assert aborted[higher] == (alarm if alarm < last else None)
+
+
 def trainable_of(*packs: Pack) -> PackTrainable:
     """A worker about to train the first, without Ray."""
     worker = PackTrainable.__new__(PackTrainable)
@@ -294,6 +317,7 @@ def trainable_of(*packs: Pack) -> PackTrainable:
         device="cuda",
         is_reference=False,
         compiling="auto",
+        watch=None,
         checkpoints=Checkpoints(uri="/nowhere", token="", variant="cuda"),
         timeout_s=0,
     )
