@@ -41,6 +41,7 @@ MODEL_SOURCES: dict[str, Keys] = {
     **dict.fromkeys(("wortsman_2m", "wortsman_10m"), ("wortsman2024small",)),
     **dict.fromkeys(("llama_1m", "llama_1b"), ("touvron2023llama",)),
     **dict.fromkeys(("vit_digits", "vit_tiny"), ("dosovitskiy2021image",)),
+    **dict.fromkeys(("vaswani_1m", "vaswani_6m", "vaswani_base"), ("vaswani2017attention",)),
 }
 
 # Of analysis.scores, analysis.across and the theory that figures draw.

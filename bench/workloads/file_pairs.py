@@ -56,6 +56,16 @@ class FilePairs:
                 raise UsageError(f"max_tokens {self.max_tokens} leaves no {words} pair of {self.folder!r}")
         return opened.facts.digest
 
+    def num_left_out(self) -> dict[str, int]:
+        """Pairs that are too long, where there are any: `train_pairs_left_out`, `held_out_pairs_left_out`."""
+        facts = _open(self.folder).facts
+        words = {"train": "train_pairs_left_out", "val": "held_out_pairs_left_out"}
+        counts = {
+            word: facts.num_pairs(split) - len(_kept(self.folder, split, self.max_tokens))
+            for split, word in words.items()
+        }
+        return {word: count for word, count in counts.items() if count}
+
     def train(self, seeds_S: Tensor, steps_T: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Source and target, (T, S, B, tokens) each."""
         kept = _on_device(self.folder, "train", self.max_tokens, str(seeds_S.device))

@@ -8,7 +8,7 @@ vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Lt
 
@@ -45,7 +45,8 @@ class Translation(TransformerWorkload):
     out in training. label_smoothing: share of the probability that the objective spreads over the vocabulary; losses
     and measures are without, and without z_loss, times the mean of log(sum exp)^2. generates: after the last update
     held-out sources are translated greedily, to at most as many tokens as the longest target has, and scored by BLEU
-    and chrF (the extra `translation`). num_micro_batches: parts of the batch computed one after the other.
+    and chrF (the extra `translation`), of which BLEU says little of number words. num_micro_batches: parts of the batch
+    computed one after the other.
     """
 
     title = "translation"
@@ -97,6 +98,15 @@ class Translation(TransformerWorkload):
         if self.generates:
             signatures()  # is sacrebleu here?
         return self.pairs.digest()
+
+    def data_facts(self) -> dict[str, Any]:
+        """sacrebleu's signatures, where translations are scored, and how many pairs `max_tokens` leaves out."""
+        left_out = (
+            {}
+            if self.data == NUMBERS
+            else FilePairs(folder=self.data, max_tokens=self.max_tokens, num_held_out=None).num_left_out()
+        )
+        return (signatures() if self.generates else {}) | left_out
 
     def batches(self, seeds_S: Tensor, steps_T: Tensor) -> Tensors:
         """{"source": (T, S, B, W), "target": (T, S, B, U), both int64, "weights": (T, S, B, U) float32}."""

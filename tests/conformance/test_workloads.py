@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.data.pairs import pair_files
 from bench.data.recordings import find_recordings
-from bench.data.write_pairs import write_pairs
 from bench.data.write_speech import write_speech
 from bench.entry import load_class, parameters
 from bench.testing.variants import differ
@@ -18,6 +16,7 @@ from bench.testing.workloads import WORKLOAD_PROPERTIES
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
 from bench.workloads.classifier import Classifier
+from tests.bench.data.made_pairs import echoes
 from tests.bench.data.made_recordings import fsdd_like
 from tests.conformance.workload_settings import CHANGES, ELSEWHERE, SETTINGS
 from tests.trials import text
@@ -30,7 +29,7 @@ def corpora(tmp_path_factory):
     for name, num_sentences in (("text", 100), ("other", 120)):
         (folder / name).write_text(text(num_sentences))
     write_speech(folder / "recordings", find_recordings(fsdd_like(folder / "digits", indices=(0, 5))))
-    write_pairs(folder / "pairs", pair_files(str(folder / "text"), str(folder / "text")), "characters")
+    echoes(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("BENCH_DATA", str(folder / "cache"))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from bench.methods.softmax import Softmax
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.suite import Suite, find_suite, load_suite, shipped_suites
 from bench.workloads import WORKLOADS
+from tests.bench.data.made_pairs import echoes
 
 NUM_TRIALS = {
     "asr_digits": 8 * 6 * 2 * 3,
@@ -34,6 +36,12 @@ NUM_TRIALS = {
     "lm_small_float32": 8 * 7 * 5,
     "lm_wortsman": 2 * 3 * 7 * 3,
     "logit_forcing": 2 * 3 * (1 + 3 * 2),
+    "mt_batch": 3 * 3 * 2 * 2 * 3,
+    "mt_deep": 2 * 3 * 4 * 2 * 3,
+    "mt_multi30k": 4 * 6 * 3,
+    "mt_numbers": 8 * 7 * 3,
+    "mt_numbers_laptop": 3 * 3 * 2,
+    "mt_warmup": 5 * 5 * 2 * 4 * 3,
     "nanogpt_char": 5,
     "nanogpt_char_laptop": 5,
     "no_warmup_no_norm_lm": 5 * 2 * 5 * 4,
@@ -76,6 +84,8 @@ MILLIONS = {
     "vit_digits": (0.19, 0.21),
     "ctc_100k": (0.12, 0.15),
     "ctc_1m": (1.2, 1.3),
+    "vaswani_1m": (0.9, 1.0),
+    "vaswani_6m": (5.4, 7.8),  # with 8,000 tokens 7.6
 }
 VALIDATE_ALL = """
 import sys
@@ -86,9 +96,16 @@ print(*sorted({"torch", "ray", "mlflow", "polars"} & set(sys.modules)))
 """
 
 
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> Path:
+    """A folder of prepared pairs."""
+    return echoes(tmp_path_factory.mktemp("pairs"), tokenizer="bytes")
+
+
 @pytest.fixture(autouse=True)
-def text_of_nanogpt(tmp_path, monkeypatch) -> None:
-    """A text under the name that its suites have, with as many characters to tell apart; any other is left as it is."""
+def data_of_suites(tmp_path, monkeypatch, pairs) -> None:
+    """Data under the names that suites have; of nanoGPT's with as many characters to tell apart as theirs."""
+    (tmp_path / "multi30k").symlink_to(pairs)
     characters = "".join(map(chr, range(32, 32 + 65)))
     (tmp_path / "tinyshakespeare.txt").write_text(characters * 100)
     monkeypatch.chdir(tmp_path)
@@ -156,6 +173,7 @@ def test_every_suite_with_a_board_to_be_cited_has_an_a_a_control(suite):
     without |= {"asr_digits_laptop"}
     without |= {"logit_forcing", "collapse_or_variance"}  # twins are compared, not methods
     without |= {"temperature_intervention", "temperature_intervention_lm", "temperature_intervention_vit"}
+    without |= {"mt_deep", "mt_numbers_laptop"}  # do they train at all; do they run
     without |= {"gamma_ablation", "sharpness_edge", "deep_postln"}  # of what is measured beside the loss
     without |= {"ssl_digits_laptop"}  # one seed
     controls = {choice.name for choice in suite.methods if load_class(METHODS[choice.name]).control_of}

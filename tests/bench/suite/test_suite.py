@@ -28,6 +28,7 @@ from bench.suite import (
 )
 from bench.suite.kinds import KINDS
 from bench.trial import KNOB_NAMES, Choice, Knobs
+from tests.bench.data.made_pairs import echoes
 from tests.bench.suite.small_suite import FIELDS, load, suite
 
 
@@ -227,6 +228,7 @@ def test_several_workloads_share_the_shortest_run_as_limit_of_warmup():
 
 def test_shipped_suites_are_found_by_name_and_by_path(tmp_path, monkeypatch):
     (tmp_path / "tinyshakespeare.txt").write_text("a text as suites after nanoGPT want it beside them\n" * 100)
+    echoes(tmp_path).rename(tmp_path / "multi30k")
     monkeypatch.chdir(tmp_path)
     assert {"paper_table1", "quickstart"} <= set(shipped_suites())
     assert all(shipped_suites().values())

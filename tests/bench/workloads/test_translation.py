@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from bench.data.pairs import pair_files
-from bench.data.write_pairs import write_pairs
 from bench.errors import UsageError
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
@@ -23,7 +21,8 @@ from bench.trial import Knobs, Trial
 from bench.workloads import WORKLOADS
 from bench.workloads.sentence_pairs import END, PADDING
 from bench.workloads.translation import Translation
-from tests.trials import choice, text
+from tests.bench.data.made_pairs import echoes
+from tests.trials import choice
 
 SIZE: dict[str, Any] = {"digits": 4, "depth": 1, "width": 16, "num_heads": 2, "batch_size": 6, "held_out_pairs": 9}
 SHORT: dict[str, Any] = SIZE | {"num_steps": 4, "final_loss_steps": 2, "eval_every_steps": 2, "probe_examples": 3}
@@ -32,10 +31,7 @@ SHORT: dict[str, Any] = SIZE | {"num_steps": 4, "final_loss_steps": 2, "eval_eve
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> str:
     """Pairs of a text and itself."""
-    place = tmp_path_factory.mktemp("pairs")
-    (place / "text").write_text(text(60))
-    write_pairs(place / "out", pair_files(str(place / "text"), str(place / "text")), "characters")
-    return str(place / "out")
+    return str(echoes(tmp_path_factory.mktemp("pairs")))
 
 
 def translation_trial(lr: float = 0.01, seed: int = 0, method: str = "softmax", **settings: Any) -> Trial:
@@ -139,6 +135,14 @@ def test_bleu_without_sacrebleu_is_refused_before_training(monkeypatch):
     with pytest.raises(UsageError, match=r"need sacrebleu: pip install '.*\[translation\]'"):
         Translation(**(SHORT | {"generates": True})).data_digest()
     Translation(**SHORT).data_digest()
+
+
+def test_signatures_and_pairs_left_out_stand_in_the_manifest(folder):
+    pytest.importorskip("sacrebleu", reason="needs the extra 'translation'")
+    facts = Translation(**(SHORT | {"generates": True, "data": folder, "max_tokens": 18})).data_facts()
+    assert facts["val_bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+    assert facts["train_pairs_left_out"] > 0
+    assert Translation(**SHORT).data_facts() == {}
 
 
 def test_numbers_are_learned():
