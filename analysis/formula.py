@@ -75,7 +75,7 @@ def _unit(rest: str, formula: str) -> tuple[str, str]:
             raise ValueError(f"${formula}$: '{{' without a '}}' behind it")
         return text, rest[1:]
     if command in SYMBOLS:
-        is_sign = found[0].endswith(" ") and not SYMBOLS[command].isalnum()
+        is_sign = found[0].endswith(" ") and (not SYMBOLS[command].isalnum() or rest[:1] in tuple("=<>+-"))
         return f"{SYMBOLS[command]} " if is_sign else SYMBOLS[command], rest
     if index is None and command not in (*FONTS, "sqrt"):
         known = ", ".join(f"\\{name}" for name in (*SYMBOLS, *FONTS, "sqrt"))

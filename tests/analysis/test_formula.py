@@ -17,6 +17,7 @@ from analysis.formula import plain_formula
         (r"\mathbf{P} \times 10^{-3}", "P × 10⁻³"),
         (r"x^{a b}", "x^(a b)"),
         (r"\alpha\beta x", "αβx"),
+        (r"\tau = 1", "τ = 1"),
     ],
 )
 def test_a_formula_without_markup(formula, plain):
