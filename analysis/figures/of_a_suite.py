@@ -47,9 +47,9 @@ _LAYER_NOTE = (
 )
 _HEAD_NOTE = _LAYER_NOTE.replace("a layer falls", "a layer's least head falls")
 _EDGE_NOTE = (
-    "Median over seeds; lines ending in × up to the first seed that diverged. Above 1 a quadratic loss would rise along "
-    f"that direction,\nand training is no quadratic: a ratio above 1 is no divergence. Below {LEAST_DRAWN:g} nothing is "
-    "drawn"
+    "Median over seeds; lines ending in × up to the first seed that diverged. Above 1 a quadratic loss would rise "
+    "along that direction,\nand training is no quadratic: a ratio above 1 is no divergence. "
+    f"Below {LEAST_DRAWN:g} nothing is drawn"
 )
 _ROUNDING = 1e-4  # nats
 _MAP_NOTE = (
