@@ -15,7 +15,7 @@ import typer
 
 from bench.cli.images import has_images, print_images
 from bench.cli.pairs import PairWishes, has_pairs, print_pairs
-from bench.cli.recordings import RecordingWishes, has_speech, print_speech
+from bench.cli.recordings import SPOKEN_DIGITS, RecordingWishes, has_speech, print_speech, print_spoken_digits
 from bench.cli.shared import EXIT_INTERRUPTED, AsJson
 from bench.cli.streams import printable, progress_stream
 from bench.errors import UsageError
@@ -148,12 +148,16 @@ def prepare(
 @data_app.command()
 def show(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="python, a text file, a folder, a prepared folder, or images")
+        str,
+        typer.Argument(metavar="SOURCE", help="python, a file, a folder, a prepared one, images, or spoken_digits"),
     ],
     tokenizer: TokenizerOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a corpus, prepared pairs or speech, or images hold: counts, digest, and a sample or accuracies."""
+    if source == SPOKEN_DIGITS:
+        print_spoken_digits(as_json=as_json)
+        return
     if has_images(source):
         print_images(source, as_json=as_json)
         return

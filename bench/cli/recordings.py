@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.data.recordings import Recordings
 
 SAMPLE_TRANSCRIPTS = 5
+SPOKEN_DIGITS = "spoken_digits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,26 @@ class RecordingWishes:
             fields=(self.audio_field, self.text_field or "text", self.speaker_field),
             splits=(self.split or "train", self.val_split),
         )
+
+
+def print_spoken_digits(*, as_json: bool) -> None:
+    """What the synthetic digits are, as a suite that names nothing else has them, and transcripts of seed 0."""
+    import torch
+
+    from bench.data.labels import text_of
+    from bench.data.spoken_digits import NUM_WORDS, SpokenDigits
+
+    speech = SpokenDigits(num_words=NUM_WORDS)
+    zero = torch.zeros(1, dtype=torch.int64)
+    sample = [text_of(labels) for labels in speech.train(zero, zero, SAMPLE_TRANSCRIPTS).labels[0, 0].tolist()]
+    facts = {"source": SPOKEN_DIGITS, "num_bands": speech.num_bands, "num_words": NUM_WORDS, "digest": speech.digest()}
+    if as_json:
+        print(json.dumps(facts | {"sample": sample}, indent=2))
+        return
+    print("source: synthetic, number words from formants, made anew at every seed and step")
+    print(f"features: {speech.num_bands} bands of log-mel each 10 ms")
+    print(f"utterances: of at most {NUM_WORDS} words and {speech.num_frames} frames, unless a suite says otherwise")
+    print(f"digest: {speech.digest()}", *sample, sep="\n")
 
 
 def has_speech(folder: Path) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NUM_BANDS = 40
+NUM_WORDS = 3  # of an utterance at most, where nothing else is said
 LOWEST_HZ, HIGHEST_HZ = 60.0, 3900.0  # of the bands' centres
 FRAMES_A_SYMBOL = 4  # at least, so that an encoder that keeps one frame in so many can still say all symbols
 MAX_WORD_FRAMES = 56  # with the silence before it

@@ -13,7 +13,7 @@ from annotated_types import Ge, Lt
 
 from bench.data.labels import NUM_SYMBOLS, SPACE
 from bench.data.recorded_speech import RecordedSpeech
-from bench.data.spoken_digits import SpokenDigits
+from bench.data.spoken_digits import NUM_WORDS, SpokenDigits
 from bench.data.utterances import SpecAugment, Speech, Utterances
 from bench.lazy import torch
 from bench.methods.base import Method
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPOKEN_DIGITS = "spoken_digits"
-NUM_WORDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bench.data.features import log_mel, normalised
+from bench.data.formants import DIGITS
 from bench.data.labels import text_of
 from bench.data.prepared_speech import open_speech, read_speech_facts
 from bench.data.recorded_speech import RecordedSpeech
@@ -117,6 +118,13 @@ def test_commands_prepare_show_and_check_recordings(tmp_path):
     assert "recordings: 20 (10 train, 10 held out)" in shown
     assert "frames of a recording: 35.5 on average, at most 40" in shown
     assert shown.endswith("zero\none\ntwo\nthree\nfour\n")
+
+
+def test_show_tells_of_synthetic_digits(tmp_path):
+    shown = bench_here(tmp_path, "data", "show", "spoken_digits")
+    assert shown.returncode == 0, shown.stderr
+    assert "synthetic, number words from formants" in shown.stdout
+    assert set(shown.stdout.splitlines()[-1].split(" ")) <= set(DIGITS)
 
 
 def test_rows_of_a_data_set_are_recordings(tmp_path):
