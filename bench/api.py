@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Literal
 from bench.driver.run import Options, run_suite
 from bench.errors import StoreError, UsageError
 from bench.lazy import polars
+from bench.results.named import compared_subject, is_outside
 from bench.results.stored import find_stored
-from bench.results.subjects import compared_subject, is_outside, read_subject
+from bench.results.subjects import read_subject
 from bench.store import Store
 from bench.suite import Suite, find_suite, load_suite, parse_suite
 

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.report.summary import summary_sentences
 from analysis.text import escape_markdown
-from bench.results.subjects import compared_subject
+from bench.results.named import compared_subject
 from bench.store import Store
 from tests.published import (
     README,

@@ -63,7 +63,7 @@ def compare(
     from analysis.across.conditions import conditions
     from analysis.across.ranking import across_board, compared_score
     from analysis.labels import merged
-    from bench.results.subjects import compared_subjects
+    from bench.results.named import compared_subjects
 
     compared_score(score)  # before anything is read
     if out is not None:

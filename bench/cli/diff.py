@@ -70,7 +70,7 @@ def diff(
     trials end in the same loss to the last bit; then what only one side has, and where the manifests differ.
     """
     from analysis.across.difference import moved
-    from bench.results.subjects import compared_subject
+    from bench.results.named import compared_subject
 
     first = compared_subject(a, open_store(store, tracking_uri), allow_code=allow_code, score=score, loss=loss)
     has_other = store_b is not None or tracking_uri_b is not None

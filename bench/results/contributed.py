@@ -18,7 +18,7 @@ from bench.errors import BenchError, UsageError
 from bench.files import make_folder, write_file
 from bench.imports.tidy_file import printable
 from bench.lazy import polars
-from bench.results.subjects import CURVES_FILE, MANIFEST_FILE, compared_subject
+from bench.results.named import CURVES_FILE, MANIFEST_FILE, compared_subject
 from bench.results.verify import RELATIVE_TOLERANCE, Finding
 from bench.store import Store
 from bench.store.records import MANIFEST_VERSION

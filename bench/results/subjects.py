@@ -1,38 +1,31 @@
-"""Subjects are read here: from a store, a report's folder or a tidy file."""
+"""Subjects are read here of what a store holds: a suite's grid, box or searches, or what was imported."""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-from analysis.labels import Labels, labels_in
+from analysis.labels import Labels
 from analysis.subject import AnySubject, BoxSubject, SearchSubject, Subject, TraceLots, no_traces
 from bench.entry import build
 from bench.errors import UsageError
-from bench.imports.formats import as_tidy
-from bench.imports.runs import imported_runs, named_apart, plain_reading
-from bench.imports.tidy_file import printable, read_tidy
-from bench.imports.wishes import Wishes
+from bench.imports.runs import named_apart
 from bench.lazy import polars
 from bench.results.attentions import attentions
 from bench.results.box import box_knobs, box_words, places_frame, points_frame, units_frame
 from bench.results.controls import controls_named, controls_of
 from bench.results.effects import twin_pairs
-from bench.results.margins import margin_of, with_margins
+from bench.results.margins import with_margins
 from bench.results.standings import answers, groups, stand, trail
 from bench.results.stored import Stored
 from bench.search.importance import EVALUATORS
-from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, suite_names, trace_lots
-from bench.suite import Suite, find_suite, load_suite, shipped_names
+from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, trace_lots
+from bench.suite import Suite
 from bench.trial import BLOWN_UP_MARGIN, EARLIER
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload, names_of_layers
 
-CURVES_FILE, MANIFEST_FILE = "curves.csv", "manifest.json"  # of a report
-MAX_MANIFEST_BYTES = 16 * 2**20
 NO_NUM_KEYS = 1  # of figures from traces, which runs of others have not
 NO_BOARD = "suite {name!r} draws a box of knobs; required one with a grid of learning rates"
 NO_GRID = "suite {name!r} searches; required one with a leaderboard, which trains its grid"
@@ -76,50 +69,6 @@ def read_grid(
     return _of_grid(stored.suite, store, score=score, loss=loss, published=published)
 
 
-def compared_subjects(texts: Sequence[str], store: Store, *, loss: str, allow_code: bool) -> dict[str, Subject]:
-    """The subject of each text by its name, in their order; by its origin where several have that name.
-
-    Raises UsageError as `compared_subject` does, and for a subject that is given twice.
-    """
-    subjects = [compared_subject(text, store, loss=loss, allow_code=allow_code) for text in texts]
-    for origin, count in Counter(one.origin for one in subjects).items():
-        if count > 1:
-            raise UsageError(f"{origin} is given {count} times; required each side once")
-    names = Counter(one.name for one in subjects)
-    return {one.name if names[one.name] == 1 else one.origin: one for one in subjects}
-
-
-def compared_subject(
-    text: str, store: Store, *, allow_code: bool, score: str = "lr_sensitivity", loss: str = "train"
-) -> Subject:
-    """What `text` names: a folder with curves.csv, as reports are, a tidy file, a suite file, or a suite of the store.
-
-    The name of a shipped suite means its trials alone, any other name of the store all that it holds.
-
-    Raises UsageError if it names nothing, or nothing with results.
-    """
-    path = Path(text)
-    if path.is_dir():
-        return _of_folder(path, score=score, loss=loss)
-    if is_outside(text):
-        return _of_file(path, path.stem, score=score, loss=loss)
-    if _is_suite(text):
-        suite = load_suite(find_suite(text), allow_code=allow_code)
-        return read_grid(Stored.of(suite), store, score=score, loss=loss)
-    return _of_name(text, store, score=score, loss=loss)
-
-
-def is_outside(text: str) -> bool:
-    """Whether `text` names a folder or a tidy file, and nothing that a store holds."""
-    path = Path(text)
-    is_file = path.is_file() or "/" in text or path.suffix in (".csv", ".parquet")
-    return path.is_dir() or (is_file and not _is_suite(text))
-
-
-def _is_suite(text: str) -> bool:
-    return Path(text).suffix in (".yaml", ".yml") or text in shipped_names()
-
-
 def manifest_with_imports(store: Store, suite_name: str) -> str | None:
     """JSON text of the suite's manifest, and under `imports` what was imported beside its trials; None without both."""
     text, imports = read_manifest(store, suite_name), read_imports(store, suite_name)
@@ -146,7 +95,7 @@ def _of_grid(suite: Suite, store: Store, *, score: str, loss: str, published: po
     return Subject(
         name=suite.name,
         title=suite.name,
-        origin=_in_store(suite.name, store),
+        origin=in_store(suite.name, store),
         description=suite.description,
         facts=_facts(suite, f"{len(wanted) - num_missing} of {len(wanted)} finished"),
         results=with_margins(named_apart(results, imported), imported, store, suite.name, suite.blown_up_margin),
@@ -193,7 +142,7 @@ def _of_imports(name: str, store: Store, *, score: str, loss: str, published: po
     return Subject(
         name=name,
         title=f"{name} (imported)",
-        origin=_in_store(name, store),
+        origin=in_store(name, store),
         description="Runs of others, imported.",
         results=with_margins(named_apart(results, imported), imported, store, name, BLOWN_UP_MARGIN),
         imported=imported,
@@ -211,32 +160,6 @@ def _lots_of_imports(store: Store, name: str) -> TraceLots:
     """What reads the traces of imports; none where no file had values by step."""
     has_traces = any("traces" in record for record in read_imports(store, name).values())
     return functools.partial(trace_lots, store, name) if has_traces else no_traces
-
-
-def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
-    """All trials that the store holds under a name."""
-    names = suite_names(store)
-    if name not in names:
-        raise UsageError(
-            f"{printable(name)}: no such file, folder or suite; required a suite file, a report's folder, a tidy file, "
-            f"or one of {store.shown_uri}: {', '.join(names) or 'none'}"
-        )
-    imported = imported_trials(store, name)
-    results, manifest = named_apart(read_results(store, name), imported), read_manifest(store, name)
-    if results.is_empty():
-        raise UsageError(f"{store.shown_uri}: no trial of suite {name!r} has a result")
-    return Subject(
-        name=name,
-        title=name,
-        origin=_in_store(name, store),
-        results=with_margins(results, imported, store, name, margin_of(manifest)),
-        labels=labels_in(manifest).over(results),
-        controls=controls_named(results),
-        imported=imported,
-        score=score,
-        loss=loss,
-        read_manifest=functools.partial(manifest_with_imports, store, name),
-    )
 
 
 def read_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
@@ -292,61 +215,6 @@ def _of_search(suite: Suite, store: Store) -> SearchSubject:
     )
 
 
-def _of_folder(folder: Path, *, score: str, loss: str) -> Subject:
-    shown = printable(str(folder))
-    if not (folder / CURVES_FILE).is_file():
-        raise UsageError(f"{shown}: no {CURVES_FILE} in this folder; required that of a report")
-    read = functools.partial(_manifest_text, folder / MANIFEST_FILE)
-    name = folder.resolve().name
-    return _of_file(folder / CURVES_FILE, name, folder.name, origin=shown, read_manifest=read, score=score, loss=loss)
-
-
-def _of_file(
-    path: Path,
-    name: str,
-    import_name: str | None = None,
-    *,
-    origin: str | None = None,
-    read_manifest: Callable[[], str | None] = lambda: None,
-    score: str,
-    loss: str,
-) -> Subject:
-    file = as_tidy(read_tidy(path), Wishes())
-    runs = imported_runs(file, plain_reading(name if import_name is None else import_name))
-    results = runs.frame
-    return Subject(
-        name=printable(name),
-        title=printable(name),
-        origin=origin or file.shown,
-        results=results,
-        num_keys=dict.fromkeys(results["workload"], NO_NUM_KEYS),
-        controls=controls_named(results),
-        score=score,
-        loss=loss,
-        blown_up_margin=margin_of(read_manifest()),
-        labels=labels_in(read_manifest()).over(results),
-        read_manifest=read_manifest,
-        trace_lots=runs.trace_lots if runs.traces else no_traces,
-    )
-
-
-def _manifest_text(path: Path) -> str | None:
-    """The manifest beside a report's curves. Raises UsageError if it is none."""
-    if not path.exists():
-        return None
-    shown = printable(str(path))
-    try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise UsageError(f"{shown}: too large for a manifest; required at most {MAX_MANIFEST_BYTES // 2**20} MiB")
-        text = path.read_text(encoding="utf-8")
-        plain = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{shown}: can't be read as JSON: {' '.join(str(error).split())}") from None
-    if not isinstance(plain, dict):
-        raise UsageError(f"{shown}: required a JSON object, as a report writes it")
-    return text
-
-
 def _finished(results: polars.DataFrame) -> polars.DataFrame:
     return results.filter(polars.col("outcome").is_in(["completed", "diverged"]))
 
@@ -360,5 +228,6 @@ def _facts(suite: Suite, trials: str) -> dict[str, str]:
     }
 
 
-def _in_store(name: str, store: Store) -> str:
+def in_store(name: str, store: Store) -> str:
+    """In words, where a suite of the store is."""
     return f"suite {name} in {store.shown_uri}"

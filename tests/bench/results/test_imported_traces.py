@@ -8,8 +8,9 @@ from bench.imports.formats import as_tidy
 from bench.imports.tidy_file import read_tidy
 from bench.imports.wishes import Wishes
 from bench.results.imports import import_runs
+from bench.results.named import compared_subject
 from bench.results.stored import Stored
-from bench.results.subjects import compared_subject, read_grid
+from bench.results.subjects import read_grid
 from bench.results.verify import verify
 from bench.store import Store, read_imports, read_traces
 

@@ -16,7 +16,7 @@ from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
 from bench.imports.runs import imported_runs, plain_reading
 from bench.imports.tidy_file import read_tidy
-from bench.results.subjects import compared_subject
+from bench.results.named import compared_subject
 from bench.results.verify import verify
 from bench.store import (
     Store,
