@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bench.cli.images import has_images, print_images
-from bench.cli.pairs import PairWishes, has_pairs, print_pairs
+from bench.cli.pairs import NUMBERS, PairWishes, has_pairs, print_numbers, print_pairs
 from bench.cli.recordings import SPOKEN_DIGITS, RecordingWishes, has_speech, print_speech, print_spoken_digits
 from bench.cli.shared import EXIT_INTERRUPTED, AsJson
 from bench.cli.streams import printable, progress_stream
@@ -31,7 +31,9 @@ PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
 SAMPLE_TOKENS = 200
 
 data_app = typer.Typer(
-    name="data", help="Prepare, show and check the text and speech that models learn from.", no_args_is_help=True
+    name="data",
+    help="Prepare, show and check what models learn from: text, translations, speech, images.",
+    no_args_is_help=True,
 )
 
 TokenizerOption = Annotated[
@@ -149,14 +151,16 @@ def prepare(
 def show(
     source: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="python, a file, a folder, a prepared one, images, or spoken_digits"),
+        typer.Argument(
+            metavar="SOURCE", help="python, a file, a folder, a prepared one, images, numbers, or spoken_digits"
+        ),
     ],
     tokenizer: TokenizerOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a corpus, prepared pairs or speech, or images hold: counts, digest, and a sample or accuracies."""
-    if source == SPOKEN_DIGITS:
-        print_spoken_digits(as_json=as_json)
+    if source in (made := {SPOKEN_DIGITS: print_spoken_digits, NUMBERS: print_numbers}):
+        made[source](as_json=as_json)
         return
     if has_images(source):
         print_images(source, as_json=as_json)

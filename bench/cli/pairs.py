@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.data.pairs import PairSource
 
 SAMPLE_PAIRS = 5
+NUMBERS = "numbers"  # as bench.workloads.translation names them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,31 @@ def print_pairs(folder: Path, *, as_json: bool, has_sample: bool = False) -> Non
     print(f"digest: {facts.digest}")
     for source, target in sample:
         print(printable(f"{source}\n    {target}"))
+
+
+def print_numbers(*, as_json: bool) -> None:
+    """What the pairs of number words are, as a suite that names nothing else has them, and the first of seed 0."""
+    import torch
+
+    from bench.data.number_words import MAX_DIGITS
+    from bench.workloads.number_pairs import HELD_OUT_ONE_IN, LARGEST_TRAINED, NumberPairs
+
+    pairs = NumberPairs(digits=MAX_DIGITS, num_held_out=1)
+    zero = torch.zeros(1, dtype=torch.int64)
+    sides = [side[0, 0].tolist() for side in pairs.train(zero, zero, SAMPLE_PAIRS)]
+    sample = [(pairs.text(source), pairs.text(target)) for source, target in zip(*sides, strict=True)]
+    if as_json:
+        facts = {"source": NUMBERS, "digits": MAX_DIGITS, "vocabulary_size": pairs.vocabulary_size}
+        print(json.dumps(facts | {"digest": pairs.digest(), "sample": sample}, indent=2))
+        return
+    print("source: number words, English to German, made anew at every seed and step")
+    print(f"tokenizer: characters, {pairs.vocabulary_size} ids")
+    print(f"pairs: numbers of 1 to {MAX_DIGITS} digits, unless a suite says otherwise")
+    print(f"held out: of those above {LARGEST_TRAINED} one in {HELD_OUT_ONE_IN}, by a hash of the number")
+    print(f"tokens: of a source at most {pairs.source_tokens}, of a target at most {pairs.target_tokens}")
+    print(f"digest: {pairs.digest()}")
+    for source, target in sample:
+        print(f"{source}\n    {target}")
 
 
 def _lengths(folder: Path) -> dict[str, tuple[int, float]]:

@@ -44,6 +44,17 @@ def test_images_are_shown_with_what_their_pixels_say(tmp_path):
     assert facts["raw_pixels"] == {"val_knn_accuracy": 0.7688, "val_probe_accuracy": 0.5209}
 
 
+@pytest.mark.parametrize("made", ["numbers", "spoken_digits"])
+def test_data_that_are_made_are_shown_with_a_sample(tmp_path, made):
+    shown = bench_data(tmp_path, "show", made)
+    plain = json.loads(bench_data(tmp_path, "show", made, "--json").stdout)
+    assert shown.returncode == 0, shown.stderr
+    assert f"digest: {plain['digest']}" in shown.stdout.splitlines()
+    assert len(plain["sample"]) == 5
+    first = plain["sample"][0]
+    assert (first if isinstance(first, str) else first[0]) in shown.stdout.splitlines()
+
+
 def test_damaged_images_are_told_in_one_line(tmp_path, stl):
     assert "4 without a class" in bench_data(tmp_path, "check", stl).stdout
     (stl / "train_y.bin").write_bytes(b"\0\1\2")
