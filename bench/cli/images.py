@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def has_images(source: str) -> bool:
     from bench.data.stl import is_stl
 
     folder = Path(source).expanduser().absolute()
-    return source in IMAGES or is_stl(folder) or (folder / f"{TEST_BATCH}.bin").exists()
+    return source in IMAGES or is_stl(folder) or os.path.isfile(folder / f"{TEST_BATCH}.bin")
 
 
 def print_images(source: str, *, as_json: bool) -> None:

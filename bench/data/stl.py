@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy
@@ -19,7 +20,7 @@ Labelled = tuple[numpy.ndarray, numpy.ndarray]  # images (N, 96, 96, 3) uint8, l
 
 def is_stl(folder: Path) -> bool:
     """Whether a folder holds any of the files that tell it from CIFAR-10."""
-    return any((folder / name).exists() for name in ("train_X.bin", "test_X.bin", UNLABELLED))
+    return any(os.path.isfile(folder / name) for name in ("train_X.bin", "test_X.bin", UNLABELLED))
 
 
 def read_stl(folder: Path) -> tuple[Labelled, Labelled, numpy.ndarray | None]:

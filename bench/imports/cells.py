@@ -51,6 +51,7 @@ def _measured(measure: Measure) -> Number:
     return Number(required=f"a number from {low:g} to {high:g}", is_right=lambda x: low <= x <= high, has_gaps=True)
 
 
+_STEP_OR_GAP = Number(required=f"{_STEP}, at least 0", is_right=lambda x: 0 <= x < _WHOLE, is_whole=True, has_gaps=True)
 NUMBERS: dict[str, Number] = {
     "lr": _POSITIVE,
     "seed": Number(required=f"{_STEP}, at least 0", is_right=lambda x: 0 <= x < _WHOLE, is_whole=True),
@@ -61,9 +62,8 @@ NUMBERS: dict[str, Number] = {
     "grad_clip": Number(required="a number above 0; inf for no clipping", is_right=lambda x: x > 0),
     "init_scale": _POSITIVE,
     "num_steps": Number(required=f"{_STEP}, at least 1", is_right=lambda x: 1 <= x < _WHOLE, is_whole=True),
-    "diverged_step": Number(
-        required=f"{_STEP}, at least 0", is_right=lambda x: 0 <= x < _WHOLE, is_whole=True, has_gaps=True
-    ),
+    "diverged_step": _STEP_OR_GAP,
+    "aborted_step": _STEP_OR_GAP,
     **dict.fromkeys(INITIAL, Number(required="a finite number", is_right=math.isfinite, has_gaps=True)),
     **{name: _measured(measure) for name, measure in HELD_OUT.items()},
     "wall_s": Number(required="a finite number of at least 0", is_right=lambda x: 0 <= x < math.inf, has_gaps=True),

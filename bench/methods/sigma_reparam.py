@@ -46,6 +46,7 @@ class SigmaReparamJoint(SigmaReparamAll):
     """
 
     source = "Zhai et al. 2023, by their code"
+    use_when = "a model whose queries, keys and values are one matrix is to be matched"
 
     joint: Literal["qk", "qkv"] = "qkv"
 

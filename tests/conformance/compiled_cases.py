@@ -128,7 +128,7 @@ def _singly(workload: str) -> Iterator[tuple[str, dict[str, Any]]]:
         named = [False, True] if bool in kinds else [option for kind in kinds for option in options(kind)]
         if name == "model":
             for model in named:
-                if all(_structure(presets[model]) != _structure(presets[other]) for other in structures):
+                if all(structure_of(presets[model]) != structure_of(presets[other]) for other in structures):
                     structures.append(model)
                     yield name, {name: model}
         elif named and name not in DATA:
@@ -138,7 +138,7 @@ def _singly(workload: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, changes[name]
 
 
-def _structure(preset: Mapping[str, Any]) -> dict[str, Any]:
+def structure_of(preset: Mapping[str, Any]) -> dict[str, Any]:
     """A preset without its sizes, which BASES replace."""
     sizes = ("num_layers", "width", "num_heads", "mlp_width")
     return {name: value for name, value in preset.items() if name not in sizes}

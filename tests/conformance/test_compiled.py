@@ -13,7 +13,16 @@ from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.training.inductor import Compiling
 from bench.training.train import PackRun
 from bench.workloads import WORKLOADS
-from tests.conformance.compiled_cases import BASES, CASES, DATA, NUM_STEPS, Case, settings_of
+from tests.conformance.compiled_cases import (
+    BASES,
+    CASES,
+    DATA,
+    NUM_STEPS,
+    PRESETS,
+    Case,
+    settings_of,
+    structure_of,
+)  # fmt: skip
 
 DEVICE = "cuda"
 # Relative, of the losses of all steps; kernels that fuse round less often, in bfloat16 by up to 3 digits.
@@ -63,7 +72,10 @@ def test_every_entry_and_every_setting_is_a_case():
         assert {getattr(case, kind) for case in CASES.values()} == entries.keys()
     for workload, target in WORKLOADS.items():
         rows = settings_of(workload)
-        assert {*parameters(load_class(target))} - {name for row in rows for name in row} <= DATA
+        sized = (
+            {"model"} if len({tuple(structure_of(one).items()) for one in PRESETS[workload].values()}) == 1 else set()
+        )
+        assert {*parameters(load_class(target))} - {name for row in rows for name in row} <= DATA | sized
         for name, value in (pair for row in rows for pair in row.items()):
             assert name not in BASES[workload] or value != BASES[workload][name] or name == "num_heads"
 

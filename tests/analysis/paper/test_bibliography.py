@@ -12,9 +12,9 @@ from analysis.paper.bibliography import ENTRIES, SOURCES, bib_entries, bibtex, k
 from analysis.scores.registry import REGISTRY
 from analysis.text import entry_name
 from bench.entry import load_class
-from bench.models import decoder, vit
+from bench.models import decoder, encoder_decoder, vit
 
-NAMES = {**ENTRIES, "model": {**decoder.PRESETS, **vit.PRESETS}, "score": REGISTRY}
+NAMES = {**ENTRIES, "model": {**decoder.PRESETS, **vit.PRESETS, **encoder_decoder.PRESETS}, "score": REGISTRY}
 NOT_NAMED = {"anil2020scalable", "guo2006schur", "hagele2024scaling"}  # in the docstrings alone
 NEEDED = {
     "article": {"journal"},
