@@ -17,7 +17,7 @@ from tests.bench.data.made_pairs import echoes
 
 NUM_TRIALS = {
     "asr_digits": 8 * 6 * 2 * 3,
-    "asr_digits_laptop": 3 * 5 * 2,
+    "asr_digits_laptop": 2 * 5 * 2,
     "asr_optimizers": 3 * 4 * 12 * 3 * 2,
     "box_lm": 5 * 256 * 3,
     "box_optimizers": 8 * 512 * 3,
