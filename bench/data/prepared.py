@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bench.errors import UsageError
 FORMAT_VERSION = 1
 FACTS_FILE, TRAIN_FILE, VAL_FILE = "corpus.json", "train.bin", "val.bin"
 MAX_FACTS_BYTES = 1 << 21
+MADE = "it must be the one that `bench data prepare` wrote"
 NUM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4}  # of one id
 
 
@@ -50,20 +51,37 @@ def is_prepared(folder: Path) -> bool:
     return os.path.isfile(folder / FACTS_FILE)
 
 
+def plain_facts(path: Path, *, max_bytes: int, made: str) -> Any:
+    """What a file of facts holds, not checked yet; `made` says what it must be.
+
+    Raises UsageError if it can't be read, is larger than `max_bytes` or no JSON.
+    """
+    try:
+        if path.stat().st_size > max_bytes:
+            raise UsageError(f"{shown(path)}: too large; {made}")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{shown(path)}: not JSON; {made}") from error
+
+
+def digest_of_shards(header: Mapping[str, Any], shards: Iterable[Path]) -> str:
+    """SHA-256 of what tells prepared data apart and of the content of their shards. Reads all of them."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode() + b"\n")
+    for path in shards:
+        for chunk in chunks_of(path):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 def read_facts(folder: Path) -> CorpusFacts:
     """The facts of a prepared corpus, once its files have the sizes that they tell.
 
     Raises UsageError if corpus.json is damaged or of another version, or if a shard is missing or cut.
     """
     path = folder / FACTS_FILE
-    try:
-        if path.stat().st_size > MAX_FACTS_BYTES:
-            raise UsageError(f"{shown(path)}: too large; it must be the one that `bench data prepare` wrote")
-        plain = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{shown(path)}: not JSON; it must be the one that `bench data prepare` wrote") from error
+    plain = plain_facts(path, max_bytes=MAX_FACTS_BYTES, made=MADE)
     facts = _checked(plain, path)
     for name, num_tokens in ((TRAIN_FILE, facts.num_train), (VAL_FILE, facts.num_val)):
         check_size(folder / name, num_tokens * NUM_BYTES[facts.dtype])
@@ -86,11 +104,7 @@ def digest_of(folder: Path, facts: CorpusFacts) -> str:
         "num_train": facts.num_train,
         "num_val": facts.num_val,
     }
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode() + b"\n")
-    for name in (TRAIN_FILE, VAL_FILE):
-        for chunk in chunks_of(folder / name):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return digest_of_shards(header, [folder / name for name in (TRAIN_FILE, VAL_FILE)])
 
 
 def check_corpus(folder: Path) -> CorpusFacts:
@@ -126,7 +140,7 @@ def with_digest(folder: Path, facts: CorpusFacts) -> CorpusFacts:
 
 def _checked(plain: Any, path: Path) -> CorpusFacts:
     if not isinstance(plain, dict) or "version" not in plain:
-        raise UsageError(f"{shown(path)}: not of a prepared corpus; it must be the one that `bench data prepare` wrote")
+        raise UsageError(f"{shown(path)}: not of a prepared corpus; {MADE}")
     if plain["version"] != FORMAT_VERSION:
         raise UsageError(
             f"{shown(path)}: format version {plain['version']!r}, this program reads {FORMAT_VERSION}; prepare it again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.pairs import SIDES
-from bench.data.prepared import NUM_BYTES, check_size, chunks_of, dtype_for
+from bench.data.prepared import NUM_BYTES, check_size, digest_of_shards, dtype_for, plain_facts
 from bench.data.sentence_tokenizers import SENTENCE_TOKENIZERS, sentence_tokenizer
 from bench.data.sources import shown
 from bench.data.tokenizers import Tokenizer
@@ -148,14 +147,7 @@ def read_pair_facts(folder: Path) -> PairFacts:
         raise UsageError(
             f"{shown(folder)}: no prepared pairs; it must be a folder made by `bench data prepare --target`"
         )
-    try:
-        if path.stat().st_size > MAX_FACTS_BYTES:
-            raise UsageError(f"{shown(path)}: too large; {MADE}")
-        plain = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{shown(path)}: not JSON; {MADE}") from error
+    plain = plain_facts(path, max_bytes=MAX_FACTS_BYTES, made=MADE)
     facts = _checked(plain, path)
     for name, size in shards(facts).items():
         check_size(folder / name, size, facts_file=FACTS_FILE)
@@ -172,11 +164,7 @@ def with_pair_digest(folder: Path, facts: PairFacts) -> PairFacts:
     header = {"version": FORMAT_VERSION, **asdict(facts)}
     for name in ("source", "target", "digest"):
         del header[name]
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode() + b"\n")
-    for name in shards(facts):
-        for chunk in chunks_of(folder / name):
-            digest.update(chunk)
-    return replace(facts, digest=digest.hexdigest())
+    return replace(facts, digest=digest_of_shards(header, [folder / name for name in shards(facts)]))
 
 
 def check_pairs(folder: Path) -> PairFacts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.labels import NUM_SYMBOLS, SYMBOLS
-from bench.data.prepared import check_size, chunks_of
+from bench.data.prepared import check_size, digest_of_shards, plain_facts
 from bench.data.sources import shown
 from bench.errors import UsageError
 
@@ -92,14 +91,7 @@ def read_speech_facts(folder: Path) -> SpeechFacts:
     path = folder / FACTS_FILE
     if not is_prepared_speech(folder):
         raise UsageError(f"{shown(folder)}: no prepared speech; it must be a folder made by `bench data prepare`")
-    try:
-        if path.stat().st_size > MAX_FACTS_BYTES:
-            raise UsageError(f"{shown(path)}: too large; {MADE}")
-        plain = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{shown(path)}: not JSON; {MADE}") from error
+    plain = plain_facts(path, max_bytes=MAX_FACTS_BYTES, made=MADE)
     facts = _checked(plain, path)
     for name, size in _sizes(facts).items():
         check_size(folder / name, size, facts_file=FACTS_FILE)
@@ -116,11 +108,7 @@ def with_speech_digest(folder: Path, facts: SpeechFacts) -> SpeechFacts:
     header = {"version": FORMAT_VERSION, **asdict(facts)}
     for name in ("source", "digest"):
         del header[name]
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode() + b"\n")
-    for name in _sizes(facts):
-        for chunk in chunks_of(folder / name):
-            digest.update(chunk)
-    return replace(facts, digest=digest.hexdigest())
+    return replace(facts, digest=digest_of_shards(header, [folder / name for name in _sizes(facts)]))
 
 
 def check_speech(folder: Path) -> SpeechFacts:
