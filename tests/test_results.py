@@ -181,3 +181,26 @@ def test_the_fused_program_changes_no_score_of_table_1():
         round(min(found["lr_sensitivity"]["difference"].to_list()), 2),
         round(max(found["lr_sensitivity"]["difference"].to_list()), 2),
     )
+
+
+def test_who_diverges_without_norms_is_who_is_said_to():
+    trials = polars.read_csv(RESULTS / "reparam_variants/curves.csv").filter(
+        polars.col("knobs") == "norm_placement=none", polars.col("method") != "softmax_control"
+    )
+    diverged = dict(trials.group_by("method").agg((polars.col("outcome") == "diverged").sum()).iter_rows())
+    num_trials, of_softmax = stated(r"of (\d+) trials each without norms (\d+) of softmax did, none of the others")
+    assert set(trials.group_by("method").len()["len"]) == {num_trials}
+    assert diverged.pop("softmax") == of_softmax
+    assert set(diverged.values()) == {0}
+
+
+def test_bounded_norms_gain_without_norms_what_is_said_and_weight_normalisation_is_not_told_apart():
+    plain = "softmax, adamw, norm_placement=none"
+    (least,) = stated(r"less sensitive than softmax by more than ([\d.]+), and than weight normalisation")
+    for method in ("sigma_reparam", "sigma_reparam(gamma_init=sigma)", "spectral_norm"):
+        found = comparison("reparam_variants", "lr_sensitivity", f"{method}, adamw, norm_placement=none", plain)
+        assert -found["difference"] > least
+    for placement in ("none", "pre"):
+        ends = f"adamw, norm_placement={placement}"
+        found = comparison("reparam_variants", "lr_sensitivity", f"weight_norm, {ends}", f"softmax, {ends}")
+        assert found["p_holm"] > 0.05

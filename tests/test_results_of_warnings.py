@@ -63,17 +63,6 @@ def test_no_signal_of_attention_is_told_from_the_loss_as_better(detectors):
         assert detectors[name]["recall_high"] < min(detectors[other]["recall_low"] for other in of_attention)
 
 
-def test_who_diverges_without_norms_is_who_is_said_to():
-    trials = polars.read_csv(RESULTS / "reparam_variants/curves.csv").filter(
-        polars.col("knobs") == "norm_placement=none", polars.col("method") != "softmax_control"
-    )
-    diverged = dict(trials.group_by("method").agg((polars.col("outcome") == "diverged").sum()).iter_rows())
-    num_trials, of_softmax = stated(r"of (\d+) trials each without norms (\d+) of softmax did, none of the others")
-    assert set(trials.group_by("method").len()["len"]) == {num_trials}
-    assert diverged.pop("softmax") == of_softmax
-    assert set(diverged.values()) == {0}
-
-
 def test_runs_of_the_suite_can_be_aborted_by_its_board():
     """At the threshold of other methods, beside what it says of false alarms."""
     suite, board = load_suite(find_suite("early_warning")), RESULTS / "early_warning/warnings.csv"
