@@ -15,30 +15,30 @@ from analysis.blown_up import with_margin
 from analysis.curves import ENTRY, with_knobs
 from analysis.labels import NO_LABELS, Labels
 from analysis.losses import choose_loss
-from analysis.scores.aborts import aborts
 from analysis.scores.box.board import ScoredBox, box_board, score_box
 from analysis.scores.box.importance import Evaluator, importances
 from analysis.scores.box.knobs import BoxKnob
 from analysis.scores.box.losses import box_losses
 from analysis.scores.box.profiles import profiles
-from analysis.scores.costs import with_costs
-from analysis.scores.detectors import QUANTITIES as WATCHED_QUANTITIES
-from analysis.scores.detectors import detector_records
-from analysis.scores.early_warning import WARNING_COLUMNS, warning_board, watched_runs
-from analysis.scores.effects import PAIR_COLUMNS, PAIRED_COLUMNS, effects, paired
-from analysis.scores.flags import with_flag
-from analysis.scores.leaderboard import leaderboard
-from analysis.scores.parts import ScoredEntry
-from analysis.scores.table import measured_entries, trials_to_measure
-from analysis.scores.theory import (
+from analysis.scores.causes.aborts import aborts
+from analysis.scores.causes.detectors import QUANTITIES as WATCHED_QUANTITIES
+from analysis.scores.causes.detectors import detector_records
+from analysis.scores.causes.early_warning import WARNING_COLUMNS, warning_board, watched_runs
+from analysis.scores.causes.effects import PAIR_COLUMNS, PAIRED_COLUMNS, effects, paired
+from analysis.scores.causes.theory import (
     ATTENTION_COLUMNS,
     DEVIATION_COLUMNS,
     QUANTITIES,
     theory_deviations,
     theory_points,
 )
+from analysis.scores.causes.warning_curves import WARNING_CURVE_COLUMNS, warning_curves
+from analysis.scores.costs import with_costs
+from analysis.scores.flags import with_flag
+from analysis.scores.leaderboard import leaderboard
+from analysis.scores.parts import ScoredEntry
+from analysis.scores.table import measured_entries, trials_to_measure
 from analysis.scores.traces import MEASURED_QUANTITIES, lot_measures
-from analysis.scores.warning_curves import WARNING_CURVE_COLUMNS, warning_curves
 from analysis.spelling import with_one_spelling
 from analysis.text import counted
 from bench.trace import TRACE_COLUMNS
@@ -90,9 +90,9 @@ class Subject(_Run):
     published: numbers of others to set beside these (analysis.references.load).
     blown_up_margin: of trials whose results have none of their own (analysis.blown_up).
     intervened: RESULT_COLUMNS of the trials with an intervention, which stand on no board; pairs: PAIR_COLUMNS of
-    analysis.scores.effects, each of them with its twin among the results.
+    analysis.scores.causes.effects, each of them with its twin among the results.
     controls: methods that are A/A controls, by label, and the label of what each is a control of.
-    attentions: ATTENTION_COLUMNS of analysis.scores.theory, of each workload and method of our own.
+    attentions: ATTENTION_COLUMNS of analysis.scores.causes.theory, of each workload and method of our own.
     read_manifest: gives its JSON text, None where there is none. trace_lots: reads traces.
     is_measured: whether the traces of all trials are read, for the scores from traces.
     """

@@ -29,7 +29,7 @@ from bench.store import Store
 from bench.suite import Suite, find_suite, load_suite, parse_suite
 
 if TYPE_CHECKING:
-    from analysis.figures.chart_style import Chart
+    from analysis.figures.style.chart_style import Chart
     from analysis.subject import AnySubject, Subject
 
 Loss = Literal["train", "validation"]
@@ -212,7 +212,7 @@ class Results:
     def charts(self) -> dict[str, Chart]:
         """Every figure of the report as an Altair chart, under the name of its kind, from the second of a kind on with
         a number: `loss_against_lr`, `training_behaviour`, `entropy_by_layer`, `diverged_map`, ..."""
-        from analysis.figures.named import named_chart
+        from analysis.figures.style.named import named_chart
         from analysis.report.views import view_of
 
         found: dict[str, Chart] = {}
@@ -252,9 +252,9 @@ class Results:
 
     def _repr_html_(self) -> str:
         from analysis.report.views import view_of
-        from analysis.tables.frames import frame_tables
-        from analysis.tables.html import group_html
-        from analysis.tables.table import Group
+        from analysis.tables.forms.frames import frame_tables
+        from analysis.tables.forms.html import group_html
+        from analysis.tables.forms.table import Group
 
         frames, names = view_of(self._subject).frames(self._subject), self._subject.labels.plain
         tables = [table for frame in frames for table in frame_tables(names.in_frame(frame))]

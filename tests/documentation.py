@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars
 
-from analysis.scores.detectors import DETECTORS
+from analysis.scores.causes.detectors import DETECTORS
 from analysis.scores.flags import FLAGS
 from bench.imports.formats import as_tidy
 from bench.imports.tidy_file import read_tidy

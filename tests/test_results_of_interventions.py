@@ -5,8 +5,8 @@ import polars
 import polars.testing
 import pytest
 
-from analysis.scores.effects import EFFECT_COLUMNS, PAIRED_COLUMNS, effects
-from analysis.scores.intervals import mean_interval
+from analysis.scores.causes.effects import EFFECT_COLUMNS, PAIRED_COLUMNS, effects
+from analysis.scores.seeds.intervals import mean_interval
 from tests.published import RESULTS, stated
 
 

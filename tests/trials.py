@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy
 
-from bench.data.sources import find_source
-from bench.data.write import write_corpus
+from bench.data.text.sources import find_source
+from bench.data.text.write import write_corpus
 from bench.entry import load_class, parameters
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES

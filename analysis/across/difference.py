@@ -19,10 +19,10 @@ import polars as pl
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, LossGrid, loss_grids, one_a_point, require_columns, with_knobs
 from analysis.losses import choose_loss
-from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.leaderboard import leaderboard
-from analysis.scores.pairing import Difference, corrected, entry_difference, unpaired_difference
 from analysis.scores.robustness import SENSITIVITIES, Score
+from analysis.scores.seeds.intervals import CONFIDENCE
+from analysis.scores.seeds.pairing import Difference, corrected, entry_difference, unpaired_difference
 from analysis.spelling import with_one_spelling
 from analysis.text import entry_name
 from bench.errors import UsageError, did_you_mean, unknown

@@ -16,7 +16,7 @@ import polars as pl
 
 from analysis.across.profiles import COST_COLUMNS
 from analysis.curves import require_columns
-from analysis.scores.intervals import CONFIDENCE
+from analysis.scores.seeds.intervals import CONFIDENCE
 from bench.errors import UsageError
 
 MEAN_RANK_COLUMNS: dict[str, type[pl.DataType]] = {"method": pl.String, "mean_rank": pl.Float64}

@@ -11,7 +11,10 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import require_columns
-from analysis.figures.chart_style import (
+from analysis.figures.frames.aggregate import UNIFORM_ENTROPY, plot_limits
+from analysis.figures.frames.inspected import GAMMAS
+from analysis.figures.frames.theory import with_last_edge
+from analysis.figures.style.chart_style import (
     CROSS,
     GREY,
     Chart,
@@ -24,9 +27,6 @@ from analysis.figures.chart_style import (
     step_x,
     styled,
 )
-from analysis.figures.frames.aggregate import UNIFORM_ENTROPY, plot_limits
-from analysis.figures.frames.inspected import GAMMAS
-from analysis.figures.frames.theory import with_last_edge
 from analysis.figures.traces import uniform_rules
 from bench.errors import UsageError
 from bench.lazy import altair as alt

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.figures.chart_style import (
+from analysis.figures.style.chart_style import (
     Chart,
     check_rows,
     depth_scheme,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.figures.chart_style import CROSS, GREY, QUIET, Chart, check_rows, styled
 from analysis.figures.frames.diverged_map import BLOWN_UP, COMPLETED, DIVERGED, LOST, STUCK
+from analysis.figures.style.chart_style import CROSS, GREY, QUIET, Chart, check_rows, styled
 from analysis.text import lr_text
 from bench.lazy import altair as alt
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.figures.chart_style import (
+from analysis.figures.frames.edges import EDGES
+from analysis.figures.style.chart_style import (
     CROSS,
     Chart,
     check_rows,
@@ -15,7 +16,6 @@ from analysis.figures.chart_style import (
     step_x,
     styled,
 )
-from analysis.figures.frames.edges import EDGES
 from bench.lazy import altair as alt
 
 LEAST_DRAWN = 1e-2  # far from any edge

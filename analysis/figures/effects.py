@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.figures.chart_style import PALETTE, Chart, check_rows, labelled_rule, panel_title, styled
-from analysis.scores.effects import EFFECT_COLUMNS
+from analysis.figures.style.chart_style import PALETTE, Chart, check_rows, labelled_rule, panel_title, styled
+from analysis.scores.causes.effects import EFFECT_COLUMNS
 from bench.lazy import altair as alt
 
 _PANEL = (210, 150)

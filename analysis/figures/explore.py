@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.figures.chart_style import CROSS, PALETTE
 from analysis.figures.frames.diverged_map import DIVERGED
 from analysis.figures.frames.explored import Explored, in_order
-from analysis.figures.method_looks import looks
+from analysis.figures.style.chart_style import CROSS, PALETTE
+from analysis.figures.style.method_looks import looks
 
 Spec = dict[str, Any]
 SMOOTHING = {"none": 0, "3 points": 1, "7 points": 3}  # and how many points to either side

@@ -10,13 +10,13 @@ from typing import Literal
 import polars as pl
 
 from analysis.figures import attention, theory_charts
-from analysis.figures.chart_style import Chart
-from analysis.figures.diverged_words import diverged_sentence
 from analysis.figures.frames import inspected, theory
 from analysis.figures.frames.aggregate import layer_summary, loss_summary, trace_summary
 from analysis.figures.frames.inspected import Inspection
 from analysis.figures.lr_loss import loss_against_lr
 from analysis.figures.of_a_suite import TRACE_NOTE
+from analysis.figures.style.chart_style import Chart
+from analysis.figures.style.diverged_words import diverged_sentence
 from analysis.figures.traces import training_behaviour
 from analysis.text import entry_name
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.figures.chart_style import (
+from analysis.figures.frames.aggregate import LOSS_COLUMNS
+from analysis.figures.style.chart_style import (
     CROSS,
     Chart,
     check_rows,
@@ -20,8 +21,7 @@ from analysis.figures.chart_style import (
     method_shape,
     styled,
 )
-from analysis.figures.frames.aggregate import LOSS_COLUMNS
-from analysis.figures.same_bytes import pdf_of, svg_of
+from analysis.figures.style.same_bytes import pdf_of, svg_of
 from analysis.losses import SCORED_LOSSES
 from bench.errors import UsageError
 from bench.files import write_file

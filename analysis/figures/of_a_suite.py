@@ -10,9 +10,7 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import ENTRY, label_of, with_knobs
-from analysis.figures.chart_style import Chart
 from analysis.figures.diverged import diverged_map_chart
-from analysis.figures.diverged_words import diverged_sentence
 from analysis.figures.edges import LEAST_DRAWN, curvature_over_edge
 from analysis.figures.explore import explore_spec
 from analysis.figures.frames.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
@@ -20,6 +18,8 @@ from analysis.figures.frames.diverged_map import COMPLETED, diverged_map
 from analysis.figures.frames.edges import EDGES, edge_summary
 from analysis.figures.frames.explored import MAX_VALUES, explored
 from analysis.figures.lr_loss import loss_against_lr
+from analysis.figures.style.chart_style import Chart
+from analysis.figures.style.diverged_words import diverged_sentence
 from analysis.figures.traces import entropy_by_layer, training_behaviour
 from analysis.losses import SCORED_LOSSES, can_score_held_out, choose_loss
 from analysis.subject import Subject, no_traces

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.figures.chart_style import (
+from analysis.figures.style.chart_style import (
     Chart,
     check_rows,
     method_colour,

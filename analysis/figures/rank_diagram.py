@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import polars as pl
 
-from analysis.figures.chart_style import GREY, PALETTE, Chart, check_rows, styled
+from analysis.figures.style.chart_style import GREY, PALETTE, Chart, check_rows, styled
 from analysis.text import number
 from bench.lazy import altair as alt
 

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from analysis.curves import require_columns
-from analysis.figures.chart_style import (
+from analysis.figures.frames.theory import CONCENTRATIONS, KINDS, entropy_range, small_variance_entropy, with_last_edge
+from analysis.figures.style.chart_style import (
     GREY,
     PALETTE,
     Chart,
@@ -22,7 +23,6 @@ from analysis.figures.chart_style import (
     panel_title,
     styled,
 )
-from analysis.figures.frames.theory import CONCENTRATIONS, KINDS, entropy_range, small_variance_entropy, with_last_edge
 from bench.lazy import altair as alt
 
 # Light to dark, without the ends that white and black would hide.

@@ -9,7 +9,16 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import require_columns
-from analysis.figures.chart_style import (
+from analysis.figures.frames.aggregate import (
+    DIVERGED_COLUMNS,
+    UNIFORM_ENTROPY,
+    Panel,
+    collapses,
+    most_entropy,
+    plot_limits,
+    trace_panels,
+)
+from analysis.figures.style.chart_style import (
     CROSS,
     Chart,
     check_size,
@@ -23,16 +32,7 @@ from analysis.figures.chart_style import (
     step_x,
     styled,
 )
-from analysis.figures.diverged_words import diverged_words
-from analysis.figures.frames.aggregate import (
-    DIVERGED_COLUMNS,
-    UNIFORM_ENTROPY,
-    Panel,
-    collapses,
-    most_entropy,
-    plot_limits,
-    trace_panels,
-)
+from analysis.figures.style.diverged_words import diverged_words
 from bench.held_out import HELD_OUT
 from bench.lazy import altair as alt
 

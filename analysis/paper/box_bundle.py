@@ -28,12 +28,12 @@ from analysis.report.box_folder import box_texts
 from analysis.report.section import Section
 from analysis.scores.box.numbers import BOX_SCORES
 from analysis.scores.box.shares import BUDGET, DELTA
-from analysis.scores.intervals import CONFIDENCE
+from analysis.scores.seeds.intervals import CONFIDENCE
 from analysis.subject import BoxSubject
 from analysis.tables.box import paper_group
-from analysis.tables.csv_text import csv_text
-from analysis.tables.latex import group_latex
-from analysis.tables.named import named_group
+from analysis.tables.forms.csv_text import csv_text
+from analysis.tables.forms.latex import group_latex
+from analysis.tables.forms.named import named_group
 from bench.errors import UsageError
 from bench.files import write_file
 

@@ -36,10 +36,10 @@ from analysis.report.sections import report_sections
 from analysis.scores.flags import used_flags
 from analysis.scores.table import score_differences, score_table
 from analysis.subject import Subject
-from analysis.tables.csv_text import csv_text
+from analysis.tables.forms.csv_text import csv_text
+from analysis.tables.forms.named import named_group
 from analysis.tables.held_out import held_out_group
 from analysis.tables.leaderboard import FORMATS
-from analysis.tables.named import named_group
 from analysis.tables.published import comparison
 from bench.errors import UsageError
 from bench.files import write_file

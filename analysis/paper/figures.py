@@ -13,12 +13,12 @@ from typing import Any
 
 import polars as pl
 
-from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH, save_at_width
 from analysis.figures.of_a_suite import Drawn, curve_figures, diverged_figures
+from analysis.figures.style.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH, save_at_width
 from analysis.labels import NO_LABELS, Names
 from analysis.report.section import Section
 from analysis.subject import Subject
-from analysis.tables.csv_text import csv_text
+from analysis.tables.forms.csv_text import csv_text
 from bench.files import write_file
 from bench.lazy import altair as alt
 
@@ -55,7 +55,7 @@ def save_figures(
 ) -> list[Saved]:
     """Makes the folder and writes each figure as PDF and SVG, with what it draws as CSV.
 
-    font: of analysis.figures.fonts. names: what figures call methods and workloads.
+    font: of analysis.figures.style.fonts. names: what figures call methods and workloads.
 
     What is too tall for a page, or so wide that its text would be tiny, becomes several figures.
     """

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.chart_style import subtitle_lines
-from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
 from analysis.figures.of_a_suite import Drawn
+from analysis.figures.style.chart_style import subtitle_lines
+from analysis.figures.style.columns import COLUMN_INCHES, PAGE_INCHES
 from analysis.labels import Names
 from analysis.scores.registry import REGISTRY
-from analysis.tables.html import templates
+from analysis.tables.forms.html import templates
 from analysis.text import breakable_latex
 from bench.errors import UsageError
 from bench.files import make_folder, refuse_link, write_file

@@ -12,10 +12,10 @@ from analysis.paper.widths import floating_of
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import score_differences, score_table
-from analysis.tables.latex import floated, line_latex, row_latex, stacked_title
-from analysis.tables.rows import scored, table_of
+from analysis.tables.forms.latex import floated, line_latex, row_latex, stacked_title
+from analysis.tables.forms.rows import scored, table_of
+from analysis.tables.forms.table import NOTHING, Group, Name, Table
 from analysis.tables.scores import scores_tables
-from analysis.tables.table import NOTHING, Group, Name, Table
 from analysis.text import breakable_latex
 
 LINES = 40  # of a table

@@ -1,6 +1,6 @@
 """Tables for a paper: booktabs, siunitx columns that align at the decimal point, best in bold, ties marked.
 
-No table needs more than templates/preamble.tex, and none is wider than PAGE_INCHES of analysis.figures.columns.
+No table needs more than templates/preamble.tex, and none is wider than PAGE_INCHES of analysis.figures.style.columns.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from analysis.paper.widths import (
     width_of,
 )
 from analysis.scores.flags import FLAGS, flags_of, used_flags, word_of
-from analysis.tables.latex import cell_latex, floated, line_latex, scientific, stacked_title
+from analysis.tables.forms.latex import cell_latex, floated, line_latex, scientific, stacked_title
+from analysis.tables.forms.table import Cell, Column, Name, Number, Table, text_of
 from analysis.tables.leaderboard import COLUMN_TITLES, workload_tables
-from analysis.tables.table import Cell, Column, Name, Number, Table, text_of
 from analysis.text import LONGEST_WORD, breakable_latex, decimals
 
 LINES_PER_TABLE = 40

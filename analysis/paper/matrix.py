@@ -12,9 +12,9 @@ from analysis.across.optimizer_matrix import optimizer_matrix
 from analysis.curves import label_of
 from analysis.paper.table_words import DEFINED_ELSEWHERE, seeds_words
 from analysis.paper.widths import GAP, PAGE, TINY_LETTER, floating_of_width, name_column, width_of
-from analysis.scores.rank_ranges import rank_text
-from analysis.tables.latex import floated, interval_latex, line_latex, scientific
-from analysis.tables.table import Number
+from analysis.scores.seeds.rank_ranges import rank_text
+from analysis.tables.forms.latex import floated, interval_latex, line_latex, scientific
+from analysis.tables.forms.table import Number
 from analysis.text import breakable_latex, decimals, without_marks
 
 _POOR = r"\rlap{$^\ast$}"

@@ -12,9 +12,9 @@ from analysis.losses import SCORED_LOSSES
 from analysis.paper.bibliography import OWN_KEY, keys_of, keys_of_workload
 from analysis.paper.imports import divergence_rule, imported_text
 from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
-from analysis.scores.early_warning import FALSE_ALARM_SHARE
-from analysis.scores.intervals import CONFIDENCE
+from analysis.scores.causes.early_warning import FALSE_ALARM_SHARE
 from analysis.scores.kinds import SCORE_KINDS
+from analysis.scores.seeds.intervals import CONFIDENCE
 from analysis.scores.traces import COLLAPSE_SHARE
 from analysis.stuck import with_stuck
 from analysis.text import counted

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES
-from analysis.tables.latex import DENSE_ON_PAGE, ON_PAGE, SMALL_IN_COLUMN, Floating, is_long
-from analysis.tables.table import Table
+from analysis.figures.style.columns import COLUMN_INCHES, PAGE_INCHES
+from analysis.tables.forms.latex import DENSE_ON_PAGE, ON_PAGE, SMALL_IN_COLUMN, Floating, is_long
+from analysis.tables.forms.table import Table
 from analysis.text import without_marks
 
 # Points, in \footnotesize.

@@ -21,7 +21,7 @@ from analysis.scores.box.pairs import CELL_COLUMNS, cells, interactions, stronge
 from analysis.scores.box.profiles import MOST_POINTS, edges, point_regrets
 from analysis.scores.box.shares import BUDGET, DELTA
 from analysis.scores.controls import floor_sentences
-from analysis.scores.rank_ranges import rank_text
+from analysis.scores.seeds.rank_ranges import rank_text
 from analysis.subject import BoxSubject
 from analysis.tables.box import (
     board_group,

@@ -16,10 +16,10 @@ from analysis.report.section import Section
 from analysis.scores.flags import used_flags
 from analysis.subject import BoxSubject
 from analysis.tables.box import board_group
-from analysis.tables.csv_text import csv_text
-from analysis.tables.latex import NEEDS, group_latex
-from analysis.tables.markdown import group_markdown
-from analysis.tables.named import named_group
+from analysis.tables.forms.csv_text import csv_text
+from analysis.tables.forms.latex import NEEDS, group_latex
+from analysis.tables.forms.markdown import group_markdown
+from analysis.tables.forms.named import named_group
 from analysis.text import escape_markdown
 from bench.errors import UsageError
 from bench.files import make_folder, write_file

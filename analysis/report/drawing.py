@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from analysis.figures.interactive import Spec, interactive_page
 from analysis.figures.lr_loss import save_spec
-from analysis.figures.named import named_spec
 from analysis.figures.of_a_suite import Drawn
+from analysis.figures.style.interactive import Spec, interactive_page
+from analysis.figures.style.named import named_spec
 from analysis.labels import Names
 from analysis.report.page import CHARTS_FILE, Figure
-from analysis.tables.csv_text import csv_text
+from analysis.tables.forms.csv_text import csv_text
 from bench.files import make_folder, write_file
 
 

@@ -25,7 +25,7 @@ from analysis.report.page import (
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
 from analysis.subject import Subject
-from analysis.tables.csv_text import csv_text
+from analysis.tables.forms.csv_text import csv_text
 from analysis.tables.leaderboard import board_text
 from analysis.text import escape_markdown
 from bench.errors import UsageError

@@ -11,10 +11,10 @@ from analysis.curves import ENTRY
 from analysis.figures.sparklines import interval_axis, spark_plot, sparkline, whisker
 from analysis.labels import Names
 from analysis.scores.flags import FLAGS, used_flags, word_of
-from analysis.tables.html import part
+from analysis.tables.forms.html import part
+from analysis.tables.forms.named import named_table
+from analysis.tables.forms.table import NOTHING, Column, Drawing, Table
 from analysis.tables.leaderboard import reading_note, workload_tables
-from analysis.tables.named import named_table
-from analysis.tables.table import NOTHING, Column, Drawing, Table
 
 # The drawn cells come after the cell of this column.
 _DRAWN_AFTER = "interval"

@@ -28,13 +28,13 @@ from analysis.scores.leaderboard import BOARD_SCORES
 from analysis.scores.registry import REGISTRY
 from analysis.scores.robustness import SENSITIVITIES
 from analysis.subject import Subject
+from analysis.tables.forms.html import group_html, part, templates
+from analysis.tables.forms.markdown import group_markdown
+from analysis.tables.forms.named import named_group
+from analysis.tables.forms.table import Group
 from analysis.tables.held_out import held_out_group
-from analysis.tables.html import group_html, part, templates
 from analysis.tables.leaderboard import markdown_table
-from analysis.tables.markdown import group_markdown
-from analysis.tables.named import named_group
 from analysis.tables.published import comparison
-from analysis.tables.table import Group
 from analysis.text import escape_markdown
 
 

@@ -13,8 +13,8 @@ from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import SCORE_DIFFERENCE_COLUMNS, score_differences, score_table
+from analysis.tables.forms.table import Group
 from analysis.tables.scores import aggregate_tables, correlation_tables, rank_tables, scores_tables
-from analysis.tables.table import Group
 
 _SCORES_NOTE = (
     "Brackets: 95% interval over seeds. –: not defined (scores.csv says why). ≥: censored, stable up to the top of the "

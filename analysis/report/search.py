@@ -16,10 +16,10 @@ from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
 from analysis.report.searched_box import box_drawn, box_rounds
 from analysis.report.summary import listed
-from analysis.tables.html import part
-from analysis.tables.markdown import table_markdown
-from analysis.tables.rows import Row, fixed, table_of, text
-from analysis.tables.table import NOTHING, Cell, Column, Group, Table, bracketed
+from analysis.tables.forms.html import part
+from analysis.tables.forms.markdown import table_markdown
+from analysis.tables.forms.rows import Row, fixed, table_of, text
+from analysis.tables.forms.table import NOTHING, Cell, Column, Group, Table, bracketed
 from analysis.text import counted, escape_markdown, interval_decimals, lr_text, number
 from bench.errors import UsageError
 

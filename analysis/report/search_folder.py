@@ -23,9 +23,9 @@ from analysis.report.search import (
     search_sentences,
 )
 from analysis.subject import SearchSubject
-from analysis.tables.csv_text import csv_text
-from analysis.tables.html import part
-from analysis.tables.markdown import group_markdown
+from analysis.tables.forms.csv_text import csv_text
+from analysis.tables.forms.html import part
+from analysis.tables.forms.markdown import group_markdown
 from analysis.text import escape_markdown
 from bench.errors import UsageError
 from bench.files import make_folder, write_file

@@ -8,7 +8,7 @@ import polars as pl
 
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import DIVERGED, NO_RESULT, settings_chart
-from analysis.tables.table import Column, Table
+from analysis.tables.forms.table import Column, Table
 
 _NOTE = "Shaded: every other round; ×: a seed diverged; line: the least so far"
 

@@ -10,11 +10,11 @@ import polars as pl
 from analysis.figures.of_a_suite import Drawn
 from analysis.labels import Names
 from analysis.scores.flags import used_flags
-from analysis.tables.csv_text import csv_text
-from analysis.tables.html import part
-from analysis.tables.markdown import group_markdown
-from analysis.tables.named import named_group
-from analysis.tables.table import Group
+from analysis.tables.forms.csv_text import csv_text
+from analysis.tables.forms.html import part
+from analysis.tables.forms.markdown import group_markdown
+from analysis.tables.forms.named import named_group
+from analysis.tables.forms.table import Group
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,25 +18,25 @@ from analysis.labels import Labels
 from analysis.losses import SCORED_LOSSES, choose_loss
 from analysis.report.score_sections import other_scores
 from analysis.report.section import Section
+from analysis.scores.causes.effect_starts import effect_starts
 from analysis.scores.costs import step_costs
-from analysis.scores.effect_starts import effect_starts
 from analysis.scores.joint_maps import joint_map, stable_area
 from analysis.scores.knobs import KNOB_SCORES, knob_sensitivity, lr_transfer
 from analysis.scores.lr_shift import lr_shift
-from analysis.scores.separation import seeds_to_separate
+from analysis.scores.seeds.separation import seeds_to_separate
 from analysis.subject import Subject
-from analysis.tables.aborts import abort_group
+from analysis.tables.causes.aborts import abort_group
+from analysis.tables.causes.early_warning import warning_group
+from analysis.tables.causes.effect_starts import start_group
+from analysis.tables.causes.effects import effect_group
+from analysis.tables.causes.theory import theory_group
 from analysis.tables.costs import cost_group
-from analysis.tables.early_warning import warning_group
-from analysis.tables.effect_starts import start_group
-from analysis.tables.effects import effect_group
+from analysis.tables.forms.latex import NEEDS, group_latex
+from analysis.tables.forms.markdown import group_markdown
+from analysis.tables.forms.named import named_group
 from analysis.tables.guards import separation_group, shift_group
 from analysis.tables.knobs import area_group, sensitivity_group, transfer_group
-from analysis.tables.latex import NEEDS, group_latex
-from analysis.tables.markdown import group_markdown
-from analysis.tables.named import named_group
 from analysis.tables.optimizers import optimizer_group
-from analysis.tables.theory import theory_group
 from analysis.text import entry_name
 
 _EFFECT_NOTE = "Mean over pairs of one seed; bars: 95% interval; a failure counts as the loss at init"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from analysis.figures.chart_style import GREY, PALETTE, QUIET
+from analysis.figures.style.chart_style import GREY, PALETTE, QUIET
 
 # Of a figure: what is black, grey or white in light becomes this in dark.
 _DARK_GROUND = "#1d2026"

@@ -11,8 +11,8 @@ from analysis.curves import label_of, require_columns
 from analysis.scores.controls import CONTROL
 from analysis.scores.flags import flags_of, has_flag, has_learned
 from analysis.scores.leaderboard import LEADERBOARD_COLUMNS
-from analysis.scores.rank_ranges import place_of_best, rank_text
-from analysis.tables.table import Number
+from analysis.scores.seeds.rank_ranges import place_of_best, rank_text
+from analysis.tables.forms.table import Number
 from analysis.text import counted, decimals
 
 _MOST_NAMES = 4

@@ -12,15 +12,15 @@ import polars as pl
 from analysis.across.comparison import compare, rank_correlations, unranked
 from analysis.losses import unscored_held_out
 from analysis.scores.controls import CONTROL_COLUMNS
-from analysis.scores.rank_ranges import rank_text
+from analysis.scores.seeds.rank_ranges import rank_text
 from analysis.subject import AnySubject, BoxSubject, SearchSubject, Subject
 from analysis.tables.box import board_group
-from analysis.tables.csv_text import csv_text
+from analysis.tables.forms.csv_text import csv_text
+from analysis.tables.forms.markdown import group_markdown, table_markdown
+from analysis.tables.forms.named import named_group
+from analysis.tables.forms.table import Table, columns, plain_cell
 from analysis.tables.leaderboard import board_text, terminal_frames
-from analysis.tables.markdown import group_markdown, table_markdown
-from analysis.tables.named import named_group
 from analysis.tables.published import comparison_text
-from analysis.tables.table import Table, columns, plain_cell
 
 if TYPE_CHECKING:
     from analysis.figures.of_a_suite import Drawn

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from analysis.curves import Entries
-from analysis.scores.intervals import CONFIDENCE
-from analysis.scores.pairing import entry_difference
 from analysis.scores.robustness import Score
+from analysis.scores.seeds.intervals import CONFIDENCE
+from analysis.scores.seeds.pairing import entry_difference
 
 CONTROL = "control"  # the flag of such an entry
 CONTROL_COLUMNS: dict[str, type[pl.DataType]] = {

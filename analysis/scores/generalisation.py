@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, require_columns
 from analysis.scores.definition import Definition, Extent
-from analysis.scores.intervals import mean_interval
+from analysis.scores.seeds.intervals import mean_interval
 from bench.held_out import HELD_OUT
 from bench.lazy import numpy as np
 from bench.lazy import polars as pl

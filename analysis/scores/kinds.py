@@ -8,11 +8,11 @@ tests hold the list of what departs from 93 to 97%):
 
 - Means over seeds of one loss a seed (loss_at_default) have Student's t: 0.95 for normal values.
 - Means of shares (spike_rate, lowest_entropy) have Wilson's interval with t, those of times (steps and time to target,
-  the step of a collapse) are as wide on a log scale (analysis/scores/scales.py). Beta(8, 1), as of entropies near their
-  most: 0.94, where t cut at 1 covers 0.90; log-normal times of sigma 0.3: 0.95; of sigma 0.8 0.91 to 0.93, where t
-  covers 0.86 to 0.88. A share of 0 reaches up by what so many outcomes may not have shown.
+  the step of a collapse) are as wide on a log scale (analysis/scores/seeds/scales.py). Beta(8, 1), as of entropies near
+  their most: 0.94, where t cut at 1 covers 0.90; log-normal times of sigma 0.3: 0.95; of sigma 0.8 0.91 to 0.93, where
+  t covers 0.86 to 0.88. A share of 0 reaches up by what so many outcomes may not have shown.
 - loss_at_default and best_loss reach up, where the cliff wanders from seed to seed, by what a cliff that no seed showed
-  may cost (analysis/scores/wandering.py): 0.93 to 0.98, and 0.91 for loss_at_default of three seeds whose cliffs
+  may cost (analysis/scores/seeds/wandering.py): 0.93 to 0.98, and 0.91 for loss_at_default of three seeds whose cliffs
   scatter by half a decade. By the spread over seeds alone it would be 0.89 and 0.71 for best_loss of five and ten seeds
   there, and 0.33 to 0.69 for loss_at_default.
 - Of the scores of the whole grid, lr_sensitivity_seedwise covers 0.94 to 0.97. lr_sensitivity_windowed leaps as its
@@ -58,7 +58,7 @@ from analysis.scores.parts import (
     windowed,
 )
 from analysis.scores.robustness import Score
-from analysis.scores.statistics import (
+from analysis.scores.seeds.statistics import (
     Statistic,
     jumping,
     of_lr,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from analysis.curves import ENTRY, matrices, one_a_point, require_columns
 from analysis.knobs import knob_values, other_knobs
 from analysis.once import once_a_frame
-from analysis.scores.intervals import interval_over_seeds
 from analysis.scores.robustness import is_chance, keeps_half, mean_of_present
-from analysis.scores.scales import Interval
+from analysis.scores.seeds.intervals import interval_over_seeds
+from analysis.scores.seeds.scales import Interval
 from analysis.spelling import with_one_spelling
 from bench.errors import UsageError
 from bench.lazy import numpy as np
@@ -127,7 +127,7 @@ def stable_cells(losses_XYS: np.ndarray, initial_XYS: np.ndarray) -> np.ndarray:
 
 
 def map_interval(score: MapScore, knob_map: KnobMap) -> Interval:
-    """The score of a map with its interval over seeds, by the method of analysis/scores/intervals.py."""
+    """The score of a map with its interval over seeds, by the method of analysis/scores/seeds/intervals.py."""
 
     def of_seeds(losses_XYS: np.ndarray, initial_XYS: np.ndarray, _: np.ndarray) -> np.ndarray:
         return np.asarray(score(losses_XYS, initial_XYS))

@@ -21,7 +21,7 @@ from analysis.scores.definition import Definition, Extent
 from analysis.scores.flags import flag_text
 from analysis.scores.guards import knob_flags
 from analysis.scores.knob_maps import KnobMap, MapScore, clipped_map, knob_maps, least_mean, map_interval
-from analysis.scores.scales import Interval
+from analysis.scores.seeds.scales import Interval
 from bench.errors import UsageError
 from bench.lazy import numpy as np
 from bench.lazy import polars as pl

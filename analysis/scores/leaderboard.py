@@ -16,11 +16,11 @@ from analysis.scores.costs import COST_COLUMNS
 from analysis.scores.flags import flag_text, flags_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.scores.guards import board_flags
-from analysis.scores.intervals import interval
 from analysis.scores.kinds import SCORE_KINDS
-from analysis.scores.rank_ranges import rank_ranges
 from analysis.scores.robustness import SENSITIVITIES
-from analysis.scores.separation import comparable_entries
+from analysis.scores.seeds.intervals import interval
+from analysis.scores.seeds.rank_ranges import rank_ranges
+from analysis.scores.seeds.separation import comparable_entries
 from analysis.scores.unscored import unscored_rows
 from bench.errors import unknown
 

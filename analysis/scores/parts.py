@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from analysis.curves import Entries, LossGrid
 from analysis.scores.definition import Extent
-from analysis.scores.intervals import unseen_share
 from analysis.scores.robustness import (
     WINDOW_DECADES,
     best_loss,
@@ -23,7 +22,8 @@ from analysis.scores.robustness import (
     mean_of_present,
     window_share,
 )
-from analysis.scores.wandering import unseen_at, unseen_at_best
+from analysis.scores.seeds.intervals import unseen_share
+from analysis.scores.seeds.wandering import unseen_at, unseen_at_best
 from analysis.text import lr_text
 from bench.lazy import numpy as np
 from bench.spelling import SAME_VALUE

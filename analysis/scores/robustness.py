@@ -55,7 +55,7 @@ def lr_sensitivity_seedwise(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L:
 
     Departs from Hong & Lee 2025, App. C.3 in that order alone. A learning rate at which one seed of five diverges loses
     a fifth, not everything; so its expectation depends far less on the number of seeds, and its interval is the more
-    dependable one (analysis/scores/intervals.py).
+    dependable one (analysis/scores/seeds/intervals.py).
     """
     return _mean_above_least(seedwise_clipped_curve(losses_LS, initial_S))
 

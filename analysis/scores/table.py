@@ -14,13 +14,13 @@ import polars as pl
 from analysis.curves import ENTRY, Entries, LossGrid, curves, label_of, loss_grids, matrices, one_a_point, with_knobs
 from analysis.losses import choose_loss
 from analysis.scores.definition import Extent
-from analysis.scores.intervals import CONFIDENCE
 from analysis.scores.kinds import SCORE_KINDS, TARGET_SHARE, ScoreKind
-from analysis.scores.pairing import Difference, corrected
 from analysis.scores.parts import ScoredEntry, default_lrs
 from analysis.scores.robustness import best_loss, is_at_chance, is_chance
-from analysis.scores.scales import Interval
-from analysis.scores.separation import seeds_needed
+from analysis.scores.seeds.intervals import CONFIDENCE
+from analysis.scores.seeds.pairing import Difference, corrected
+from analysis.scores.seeds.scales import Interval
+from analysis.scores.seeds.separation import seeds_needed
 from analysis.scores.traces import MEASURES, TRIAL_COLUMNS
 from bench.errors import UsageError, unknown
 from bench.trial import Outcome

@@ -12,14 +12,14 @@ from analysis.across.ranking import REACHES, AcrossBoard
 from analysis.curves import label_of
 from analysis.losses import SCORED_LOSSES
 from analysis.scores.kinds import SCORE_KINDS
-from analysis.tables.csv_text import csv_text
-from analysis.tables.frames import plain_json
-from analysis.tables.latex import NEEDS, ON_PAGE, table_latex
-from analysis.tables.markdown import table_markdown
-from analysis.tables.named import named_table
-from analysis.tables.rows import fixed, table_of, text
+from analysis.tables.forms.csv_text import csv_text
+from analysis.tables.forms.frames import plain_json
+from analysis.tables.forms.latex import NEEDS, ON_PAGE, table_latex
+from analysis.tables.forms.markdown import table_markdown
+from analysis.tables.forms.named import named_table
+from analysis.tables.forms.rows import fixed, table_of, text
+from analysis.tables.forms.table import NOTHING, Number, Table, columns
 from analysis.tables.scores import score_cell, score_decimals
-from analysis.tables.table import NOTHING, Number, Table, columns
 from analysis.text import escape_markdown, number
 
 # Conditions and scores side by side on a terminal, and across a page of two columns.

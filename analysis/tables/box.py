@@ -14,9 +14,9 @@ from analysis.scores.box.numbers import BOX_SCORES
 from analysis.scores.box.pairs import INTERACTION_COLUMNS, strongest
 from analysis.scores.box.profiles import EDGE_COLUMNS
 from analysis.scores.box.shares import BUDGET, DELTA, QUANTILES
-from analysis.scores.rank_ranges import rank_text
-from analysis.tables.rows import Filled, Row, fixed, flags, table_of, text
-from analysis.tables.table import NOTHING, Cell, Group, Number, Table
+from analysis.scores.seeds.rank_ranges import rank_text
+from analysis.tables.forms.rows import Filled, Row, fixed, flags, table_of, text
+from analysis.tables.forms.table import NOTHING, Cell, Group, Number, Table
 
 BOARD_NOTE = (
     "The robust share is the share of the runs at settings drawn from the box that keep all but "

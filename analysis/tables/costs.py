@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from analysis.tables.rows import grouped, table_of, text
-from analysis.tables.table import Group, Table
+from analysis.tables.forms.rows import grouped, table_of, text
+from analysis.tables.forms.table import Group, Table
 
 _NOTE = (
     "Parameters of a model, and floating-point operations of the matrix products of forward and backward pass over the "

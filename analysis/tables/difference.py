@@ -11,12 +11,12 @@ import polars as pl
 from analysis.across.difference import VERDICTS, Moved
 from analysis.curves import ENTRY
 from analysis.labels import NO_LABELS, Names
-from analysis.scores.rank_ranges import rank_text
-from analysis.tables.frames import plain_json
-from analysis.tables.markdown import table_markdown
-from analysis.tables.named import named_table
-from analysis.tables.rows import fixed, label, scored, table_of, text
-from analysis.tables.table import NOTHING, Table
+from analysis.scores.seeds.rank_ranges import rank_text
+from analysis.tables.forms.frames import plain_json
+from analysis.tables.forms.markdown import table_markdown
+from analysis.tables.forms.named import named_table
+from analysis.tables.forms.rows import fixed, label, scored, table_of, text
+from analysis.tables.forms.table import NOTHING, Table
 from analysis.text import counted, escape_markdown
 
 MANIFEST_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(("field", "a", "b"), pl.String)

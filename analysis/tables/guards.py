@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from analysis.tables.rows import fixed, grouped, label, scored, table_of, text
-from analysis.tables.table import Group, Table
+from analysis.tables.forms.rows import fixed, grouped, label, scored, table_of, text
+from analysis.tables.forms.table import Group, Table
 from analysis.text import decimals
 
 _SEEDS_NOTE = (

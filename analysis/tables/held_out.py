@@ -7,7 +7,7 @@ import polars as pl
 from analysis.curves import ENTRY, require_columns
 from analysis.losses import SCORED_LOSSES
 from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
-from analysis.tables.table import Group, Number, Table, columns
+from analysis.tables.forms.table import Group, Number, Table, columns
 from analysis.text import decimals
 
 

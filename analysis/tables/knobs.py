@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.knobs import knob_text
-from analysis.tables.rows import fixed, flags, grouped, label, scored, table_of
-from analysis.tables.table import Group, Table
+from analysis.tables.forms.rows import fixed, flags, grouped, label, scored, table_of
+from analysis.tables.forms.table import Group, Table
 from analysis.text import decimals
 
 _KNOB_NOTE = (

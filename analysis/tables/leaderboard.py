@@ -16,15 +16,15 @@ from analysis.scores.flags import FLAGS, flags_of, has_flag, used_flags, word_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES, LEADERBOARD_COLUMNS
-from analysis.scores.pairing import PAIRED
-from analysis.scores.rank_ranges import place_of_best, rank_text
-from analysis.tables.csv_text import csv_text
-from analysis.tables.frames import plain_json
+from analysis.scores.seeds.pairing import PAIRED
+from analysis.scores.seeds.rank_ranges import place_of_best, rank_text
+from analysis.tables.forms.csv_text import csv_text
+from analysis.tables.forms.frames import plain_json
+from analysis.tables.forms.html import group_html, tables_html
+from analysis.tables.forms.latex import NEEDS, floated, group_latex, line_latex, row_latex
+from analysis.tables.forms.markdown import group_markdown, pipe_table
+from analysis.tables.forms.table import NOTHING, Cell, Column, Flags, Interval, Name, Number, Table
 from analysis.tables.held_out import held_out_group
-from analysis.tables.html import group_html, tables_html
-from analysis.tables.latex import NEEDS, floated, group_latex, line_latex, row_latex
-from analysis.tables.markdown import group_markdown, pipe_table
-from analysis.tables.table import NOTHING, Cell, Column, Flags, Interval, Name, Number, Table
 from analysis.text import decimals, entry_name, escape_latex, escape_markdown, interval_decimals
 
 COLUMN_TITLES: dict[str, str] = {

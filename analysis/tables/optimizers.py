@@ -8,8 +8,8 @@ import polars as pl
 
 from analysis.across.optimizer_matrix import optimizer_matrix, rank_correlations
 from analysis.curves import label_of
-from analysis.tables.rows import fixed, table_of, text
-from analysis.tables.table import NOTHING, Group, Number, Table, columns
+from analysis.tables.forms.rows import fixed, table_of, text
+from analysis.tables.forms.table import NOTHING, Group, Number, Table, columns
 from analysis.text import decimals
 
 POOR_MARK = "*"

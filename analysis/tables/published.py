@@ -9,13 +9,13 @@ import polars as pl
 from analysis.across.comparison import rank_correlations, unranked
 from analysis.curves import label_of
 from analysis.labels import Labels
-from analysis.tables.csv_text import csv_text
-from analysis.tables.frames import plain_json
-from analysis.tables.html import group_html
-from analysis.tables.latex import NEEDS, group_latex
-from analysis.tables.markdown import group_markdown
-from analysis.tables.rows import fixed, scored, table_of, text
-from analysis.tables.table import Group, Table
+from analysis.tables.forms.csv_text import csv_text
+from analysis.tables.forms.frames import plain_json
+from analysis.tables.forms.html import group_html
+from analysis.tables.forms.latex import NEEDS, group_latex
+from analysis.tables.forms.markdown import group_markdown
+from analysis.tables.forms.rows import fixed, scored, table_of, text
+from analysis.tables.forms.table import Group, Table
 from analysis.text import number
 
 COMPARISON_FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {

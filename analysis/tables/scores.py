@@ -13,8 +13,8 @@ from analysis.across.rank_tests import RankTest, rank_test
 from analysis.curves import ENTRY, groups_of, short_labels
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES
-from analysis.tables.rows import fixed, table_of, text
-from analysis.tables.table import NOTHING, Cell, Number, Table, columns
+from analysis.tables.forms.rows import fixed, table_of, text
+from analysis.tables.forms.table import NOTHING, Cell, Number, Table, columns
 from analysis.text import decimals
 
 _COLUMNS_A_TABLE = 5

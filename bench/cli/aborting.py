@@ -51,7 +51,7 @@ def read_abort(
 def aborted_words(summary: Summary) -> str:
     """What a detector aborted, in words; empty if nothing."""
     from analysis.subject import Subject
-    from analysis.tables.aborts import abort_sentence
+    from analysis.tables.causes.aborts import abort_sentence
 
     if not summary.progress or not summary.progress.aborted:
         return ""

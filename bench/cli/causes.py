@@ -44,10 +44,10 @@ def effects(
 
     In tables also what a later start of it costs against the first one.
     """
-    from analysis.scores.effect_starts import effect_starts
-    from analysis.tables.effect_starts import start_group
-    from analysis.tables.effects import effect_group
-    from analysis.tables.table import Group
+    from analysis.scores.causes.effect_starts import effect_starts
+    from analysis.tables.causes.effect_starts import start_group
+    from analysis.tables.causes.effects import effect_group
+    from analysis.tables.forms.table import Group
     from bench.cli.grouped import print_group
     from bench.errors import UsageError
 
@@ -75,7 +75,7 @@ def theory(
     allow_code: AllowCode = False,
 ) -> None:
     """Print what theorems predict of entropy, variance and norms, beside every measured point, with deviations."""
-    from analysis.tables.theory import theory_group
+    from analysis.tables.causes.theory import theory_group
     from bench.cli.grouped import print_group
     from bench.errors import UsageError
 
@@ -102,8 +102,8 @@ def warnings(
     allow_code: AllowCode = False,
 ) -> None:
     """Print how well each detector warns of divergence and blow-up: recall, false alarms, lead and AUC."""
-    from analysis.scores.early_warning import why_no_board
-    from analysis.tables.early_warning import warning_group
+    from analysis.scores.causes.early_warning import why_no_board
+    from analysis.tables.causes.early_warning import warning_group
     from bench.cli.grouped import print_group
     from bench.errors import UsageError
 

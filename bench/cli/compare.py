@@ -122,12 +122,12 @@ def _write(board: AcrossBoard, out: Path) -> list[Path]:
     """Every frame as CSV, and the figures that there are."""
     from analysis.across.ranking import REACHES
     from analysis.figures.lr_loss import save_spec
-    from analysis.figures.named import named_spec
     from analysis.figures.profiles import profile_plot
     from analysis.figures.rank_diagram import rank_diagram
+    from analysis.figures.style.named import named_spec
     from analysis.scores.kinds import SCORE_KINDS
     from analysis.tables.across import board_frames
-    from analysis.tables.csv_text import csv_text
+    from analysis.tables.forms.csv_text import csv_text
 
     paths = []
     for name, frame in board_frames(board).items():

@@ -23,7 +23,7 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from bench.data.prepared import CorpusFacts
+    from bench.data.text.prepared import CorpusFacts
 
 OnProgress = Callable[[str, float | None, int], None]
 Result = TypeVar("Result")
@@ -116,10 +116,10 @@ def prepare(
         _say(f"wrote {folder}")
         print_pairs(folder, as_json=as_json)
         return
-    from bench.data.corpus import prepared_tokenizer
-    from bench.data.prepared import read_facts
-    from bench.data.sources import HUB_PREFIX, find_source, shown
-    from bench.data.write import write_corpus
+    from bench.data.text.corpus import prepared_tokenizer
+    from bench.data.text.prepared import read_facts
+    from bench.data.text.sources import HUB_PREFIX, find_source, shown
+    from bench.data.text.write import write_corpus
 
     if source.startswith(HUB_PREFIX):
         from bench.data.hub import hub_source
@@ -171,7 +171,7 @@ def show(
     if has_pairs(folder):
         print_pairs(folder, as_json=as_json, has_sample=True)
         return
-    from bench.data.corpus import corpus_facts, open_corpus, prepared_tokenizer
+    from bench.data.text.corpus import corpus_facts, open_corpus, prepared_tokenizer
 
     name = tokenizer or prepared_tokenizer(source) or "bytes"
     facts = _written(lambda update: corpus_facts(source, tokenizer=name, on_progress=update))
@@ -189,20 +189,20 @@ def check(
         print_images(str(folder), as_json=as_json)
         return
     if has_speech(folder := folder.expanduser().absolute()):
-        from bench.data.prepared_speech import check_speech
+        from bench.data.speech.prepared import check_speech
 
         check_speech(folder)
         _say("sizes, ends, frames, labels and digest are right")
         print_speech(folder, as_json=as_json)
         return
     if has_pairs(folder):
-        from bench.data.prepared_pairs import check_pairs
+        from bench.data.pairs.prepared import check_pairs
 
         check_pairs(folder)
         _say("sizes, ends, ids and digest are right")
         print_pairs(folder, as_json=as_json)
         return
-    from bench.data.prepared import check_corpus
+    from bench.data.text.prepared import check_corpus
 
     facts = check_corpus(folder.expanduser().absolute())
     _say("sizes, ids and digest are right")

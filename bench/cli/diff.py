@@ -97,7 +97,6 @@ def _of_workloads(
 
 def _print_moved(found: Moved, format: str, a: Subject, b: Subject, *, is_wide: bool) -> None:
     from analysis.labels import merged
-    from analysis.tables.csv_text import csv_text
     from analysis.tables.difference import (
         diff_json,
         diff_markdown,
@@ -105,6 +104,7 @@ def _print_moved(found: Moved, format: str, a: Subject, b: Subject, *, is_wide: 
         summary_lines,
         terminal_frames,
     )
+    from analysis.tables.forms.csv_text import csv_text
     from bench.cli.terminal import frame_text
 
     manifests, sides = manifest_differences(a.plain_manifest, b.plain_manifest), (a.origin, b.origin)

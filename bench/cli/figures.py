@@ -248,8 +248,8 @@ def _steps(text: str | None) -> list[int] | None:
 
 def _save(drawn: Drawn, out: Path, stem: str, names: Names) -> Iterator[Path]:
     from analysis.figures.lr_loss import DRAWN_FORMATS, save_spec
-    from analysis.figures.named import named_spec
-    from analysis.tables.csv_text import csv_text
+    from analysis.figures.style.named import named_spec
+    from analysis.tables.forms.csv_text import csv_text
 
     yield from save_spec(named_spec(drawn.chart.to_dict(), names), out, stem, DRAWN_FORMATS)
     yield write_file(out / f"{stem}.csv", csv_text(drawn.data))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.labels import Names
-from analysis.tables.table import Group
+from analysis.tables.forms.table import Group
 from bench.cli.shared import say
 from bench.lazy import polars
 
@@ -18,8 +18,8 @@ def print_group(group: Group, found: polars.DataFrame, *, names: Names, form: st
 
     names: what tables call methods and workloads.
     """
-    from analysis.tables.markdown import table_markdown
-    from analysis.tables.named import named_group
+    from analysis.tables.forms.markdown import table_markdown
+    from analysis.tables.forms.named import named_group
     from bench.cli.terminal import table_text
 
     group = named_group(group, names)

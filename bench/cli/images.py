@@ -12,9 +12,9 @@ from bench.cli.streams import printable
 
 def has_images(source: str) -> bool:
     """Whether images have this name, or files of CIFAR-10 or STL-10 lie in this folder."""
-    from bench.data.cifar import TEST_BATCH
-    from bench.data.images import IMAGES
-    from bench.data.stl import is_stl
+    from bench.data.images.cifar import TEST_BATCH
+    from bench.data.images.labelled import IMAGES
+    from bench.data.images.stl import is_stl
 
     folder = Path(source).expanduser().absolute()
     return source in IMAGES or is_stl(folder) or os.path.isfile(folder / f"{TEST_BATCH}.bin")
@@ -40,8 +40,8 @@ def print_images(source: str, *, as_json: bool) -> None:
 
 def image_facts(source: str) -> dict[str, Any]:
     """Plain data of a set of images."""
-    from bench.data.pixels import opened
-    from bench.data.viewed import Views
+    from bench.data.images.pixels import opened
+    from bench.data.images.viewed import Views
     from bench.workloads.self_supervised_images import SelfSupervisedImages
 
     images = opened(source)

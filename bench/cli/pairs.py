@@ -12,7 +12,7 @@ from bench.cli.streams import printable
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.data.pairs import PairSource
+    from bench.data.pairs.sources import PairSource
 
 SAMPLE_PAIRS = 5
 NUMBERS = "numbers"  # as bench.workloads.translation names them
@@ -42,9 +42,9 @@ class PairWishes:
         self, folder: Path, tokenizer: str, val_fraction: float, on_progress: Callable[[str, float | None, int], None]
     ) -> None:
         """Makes the folder. Raises UsageError for options that do not fit, and what write_pairs raises."""
-        from bench.data.sentence_tokenizers import DEFAULT_BPE_SIZE
-        from bench.data.sources import HUB_PREFIX
-        from bench.data.write_pairs import write_pairs
+        from bench.data.pairs.tokenizers import DEFAULT_BPE_SIZE
+        from bench.data.pairs.write import write_pairs
+        from bench.data.text.sources import HUB_PREFIX
 
         train, val = self._of_hub() if self.source.startswith(HUB_PREFIX) else self._of_files()
         if self.vocabulary_size is not None and tokenizer != "bpe":
@@ -60,7 +60,7 @@ class PairWishes:
         )
 
     def _of_files(self) -> tuple[PairSource, PairSource | None]:
-        from bench.data.pairs import pair_files
+        from bench.data.pairs.sources import pair_files
 
         if self.target is None:
             raise UsageError("translation needs --target, the file whose line i translates line i of SOURCE")
@@ -89,14 +89,14 @@ class PairWishes:
 
 def has_pairs(folder: Path) -> bool:
     """Whether a folder holds prepared pairs."""
-    from bench.data.prepared_pairs import is_prepared_pairs
+    from bench.data.pairs.prepared import is_prepared_pairs
 
     return is_prepared_pairs(folder)
 
 
 def print_pairs(folder: Path, *, as_json: bool, has_sample: bool = False) -> None:
     """What a folder of prepared pairs holds; with a sample its first pairs. Raises UsageError if it is damaged."""
-    from bench.data.prepared_pairs import read_pair_facts
+    from bench.data.pairs.prepared import read_pair_facts
 
     facts = read_pair_facts(folder)
     sample = _sample(folder) if has_sample else []
@@ -118,7 +118,7 @@ def print_numbers(*, as_json: bool) -> None:
     """What the pairs of number words are, as a suite that names nothing else has them, and the first of seed 0."""
     import torch
 
-    from bench.data.number_words import MAX_DIGITS
+    from bench.data.pairs.number_words import MAX_DIGITS
     from bench.workloads.number_pairs import HELD_OUT_ONE_IN, LARGEST_TRAINED, NumberPairs
 
     pairs = NumberPairs(digits=MAX_DIGITS, num_held_out=1)
@@ -141,16 +141,16 @@ def print_numbers(*, as_json: bool) -> None:
 
 def _lengths(folder: Path) -> dict[str, tuple[int, float]]:
     """Most tokens, and the mean, of the sentences of a side that training reads."""
-    from bench.data.pairs import SIDES
-    from bench.data.prepared_pairs import open_pairs
+    from bench.data.pairs.prepared import open_pairs
+    from bench.data.pairs.sources import SIDES
 
     sides = open_pairs(str(folder)).sides
     return {side: (int(sides["train", side].lengths.max()), sides["train", side].lengths.mean()) for side in SIDES}
 
 
 def _sample(folder: Path) -> list[tuple[str, str]]:
-    from bench.data.pairs import SIDES
-    from bench.data.prepared_pairs import open_pairs
+    from bench.data.pairs.prepared import open_pairs
+    from bench.data.pairs.sources import SIDES
 
     opened = open_pairs(str(folder))
     texts: list[list[str]] = []

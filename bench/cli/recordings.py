@@ -13,8 +13,8 @@ from bench.cli.streams import printable
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.data.prepared_speech import SpeechFacts
-    from bench.data.recordings import Recordings
+    from bench.data.speech.prepared import SpeechFacts
+    from bench.data.speech.recordings import Recordings
 
 SAMPLE_TRANSCRIPTS = 5
 SPOKEN_DIGITS = "spoken_digits"
@@ -37,14 +37,14 @@ class RecordingWishes:
         """Whether SOURCE is a folder of recordings, or an option that is for recordings alone was given."""
         if any(value is not None for value in (self.audio_field, self.speaker_field, self.bands)):
             return True
-        from bench.data.recordings import has_recordings
+        from bench.data.speech.recordings import has_recordings
 
         return has_recordings(Path(self.source).expanduser())
 
     def write(self, folder: Path, on_progress: Callable[[str, float | None, int], None]) -> None:
         """Makes the folder. Raises UsageError for options that do not fit, and what write_speech raises."""
-        from bench.data.sources import HUB_PREFIX
-        from bench.data.write_speech import write_speech
+        from bench.data.speech.write import write_speech
+        from bench.data.text.sources import HUB_PREFIX
 
         if self.bands is not None and self.bands < 1:
             raise UsageError(f"--bands must be at least 1, got {self.bands}")
@@ -52,7 +52,7 @@ class RecordingWishes:
         write_speech(folder, source, num_bands=self.bands, on_progress=on_progress)
 
     def _of_folder(self) -> Recordings:
-        from bench.data.recordings import find_recordings
+        from bench.data.speech.recordings import find_recordings
 
         of_hub = (self.audio_field, self.speaker_field, self.text_field, self.split, self.val_split)
         if any(value is not None for value in of_hub):
@@ -77,8 +77,8 @@ def print_spoken_digits(*, as_json: bool) -> None:
     """What the synthetic digits are, as a suite that names nothing else has them, and transcripts of seed 0."""
     import torch
 
-    from bench.data.labels import text_of
-    from bench.data.spoken_digits import NUM_WORDS, SpokenDigits
+    from bench.data.speech.labels import text_of
+    from bench.data.speech.spoken_digits import NUM_WORDS, SpokenDigits
 
     speech = SpokenDigits(num_words=NUM_WORDS)
     zero = torch.zeros(1, dtype=torch.int64)
@@ -95,14 +95,14 @@ def print_spoken_digits(*, as_json: bool) -> None:
 
 def has_speech(folder: Path) -> bool:
     """Whether a folder holds prepared speech."""
-    from bench.data.prepared_speech import is_prepared_speech
+    from bench.data.speech.prepared import is_prepared_speech
 
     return is_prepared_speech(folder)
 
 
 def print_speech(folder: Path, *, as_json: bool, has_sample: bool = False) -> None:
     """What a folder of prepared speech holds; with a sample its first transcripts. Raises UsageError if damaged."""
-    from bench.data.prepared_speech import read_speech_facts
+    from bench.data.speech.prepared import read_speech_facts
 
     facts = read_speech_facts(folder)
     sample = _sample(folder, facts) if has_sample else []
@@ -124,15 +124,15 @@ def _lengths(folder: Path, facts: SpeechFacts) -> tuple[float, int]:
     """Mean and most frames of the recordings that training reads."""
     import numpy
 
-    from bench.data.prepared_speech import open_speech
+    from bench.data.speech.prepared import open_speech
 
     num_frames = numpy.diff(open_speech(folder, facts)["train"].frame_ends, prepend=0)
     return float(num_frames.mean()), int(num_frames.max())
 
 
 def _sample(folder: Path, facts: SpeechFacts) -> list[str]:
-    from bench.data.labels import text_of
-    from bench.data.prepared_speech import open_speech
+    from bench.data.speech.labels import text_of
+    from bench.data.speech.prepared import open_speech
 
     train = open_speech(folder, facts)["train"]
     ends = [0, *train.label_ends[:SAMPLE_TRANSCRIPTS].tolist()]

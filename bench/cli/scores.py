@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from analysis.labels import Names
     from analysis.scores.parts import ScoredEntry
     from analysis.subject import Subject
-    from analysis.tables.table import Table
+    from analysis.tables.forms.table import Table
 
 DifferencesOption = Annotated[
     str | None,
@@ -95,7 +95,7 @@ def power(
     pairs: Annotated[int, typer.Option("--pairs", help="pairs of methods that are compared at once")] = 1,
 ) -> None:
     """Say how many seeds would tell two methods apart, before anything is run (80% power, paired t-test at 5%)."""
-    from analysis.scores.separation import MAX_SEEDS, seeds_for
+    from analysis.scores.seeds.separation import MAX_SEEDS, seeds_for
 
     needed = seeds_for(difference, spread, pairs)
     print(f"more than {MAX_SEEDS}" if needed is None else needed)
@@ -103,7 +103,7 @@ def power(
 
 def _forms(frame: polars.DataFrame, names: Names, *, is_wide: bool) -> dict[str, Callable[[], str]]:
     """A frame of scores or of differences as text, by --format; `names` is what tables call methods and workloads."""
-    from analysis.tables.csv_text import csv_text
+    from analysis.tables.forms.csv_text import csv_text
 
     return {
         "table": lambda: _terminal(names.in_frame(frame), is_wide=is_wide),
@@ -141,15 +141,15 @@ def _terminal(frame: polars.DataFrame, *, is_wide: bool) -> str:
 
 
 def _markdown_of_differences(frame: polars.DataFrame) -> str:
-    from analysis.tables.frames import plain_table
-    from analysis.tables.markdown import table_markdown
-    from analysis.tables.table import NOTHING
+    from analysis.tables.forms.frames import plain_table
+    from analysis.tables.forms.markdown import table_markdown
+    from analysis.tables.forms.table import NOTHING
 
     return table_markdown(plain_table("Differences", frame, nothing=NOTHING))
 
 
 def _markdown(table: polars.DataFrame, entries: Sequence[ScoredEntry], names: Names) -> str:
-    from analysis.tables.markdown import table_markdown
+    from analysis.tables.forms.markdown import table_markdown
     from analysis.tables.scores import scores_tables
 
     scored = scores_tables(names.in_frame(table))
@@ -160,7 +160,7 @@ def _agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry], names: N
     """Ranks under each score, where scores disagree, and ranks over workloads."""
     from analysis.across.disagreement import score_correlations
     from analysis.across.learned import ranking_table
-    from analysis.tables.named import named_table
+    from analysis.tables.forms.named import named_table
     from analysis.tables.scores import aggregate_tables, correlation_tables, rank_tables
 
     ranking = ranking_table(table, entries)

@@ -21,7 +21,7 @@ from analysis.scores.flags import FLAGS, flags_of
 if TYPE_CHECKING:
     import polars
 
-    from analysis.tables.table import Cell, Column, Table
+    from analysis.tables.forms.table import Cell, Column, Table
 
 _GAP = 2  # spaces between two columns
 _INDENT = 2  # of the second line of a name
@@ -38,7 +38,7 @@ def shown_width(*, is_wide: bool) -> int | None:
 
 def frame_text(frame: polars.DataFrame, *, is_wide: bool = False) -> str:
     """A frame as tables for people, one for each value of its column `workload`; numbers are rounded."""
-    from analysis.tables.frames import frame_tables
+    from analysis.tables.forms.frames import frame_tables
 
     return "\n".join(table_text(table, is_wide=is_wide) for table in frame_tables(frame))
 
@@ -207,7 +207,7 @@ def _side_by_side(block: list[_Shown], cells: list[list[str]], widths: dict[_Sho
 
 def _aligned(cells: Sequence[Cell]) -> list[str]:
     """Texts of a column, with intervals below each other, behind values that end below each other."""
-    from analysis.tables.table import Interval, Number, bracketed, text_of
+    from analysis.tables.forms.table import Interval, Number, bracketed, text_of
 
     texts, ends = [], []
     for cell in cells:

@@ -1,1 +1,1 @@
-"""Data by name or path: text (corpus.py), sentences and translations, images (images.py) and views of them, speech."""
+"""Data by name or path: text, sentences and translations, speech, images and views of them."""

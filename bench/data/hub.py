@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench.data.pairs import PairSource
-from bench.data.recordings import HELD_OUT_EVERY, Recording, Recordings
-from bench.data.sources import HUB_PREFIX, Source, shown
-from bench.data.tokenizers import TEXT_EXTRA
+from bench.data.pairs.sources import PairSource
+from bench.data.speech.recordings import HELD_OUT_EVERY, Recording, Recordings
+from bench.data.text.sources import HUB_PREFIX, Source, shown
+from bench.data.text.tokenizers import TEXT_EXTRA
 from bench.errors import UsageError
 
 

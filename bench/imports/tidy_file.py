@@ -26,7 +26,7 @@ from bench.trace import TRACE_COLUMNS
 TRACE_ROWS: dict[str, Any] = {"row": pl.Int64, **{name: getattr(pl, kind) for name, kind in TRACE_COLUMNS.items()}}
 
 _PARQUET = b"PAR1"
-_QUOTED_FORMULA = r"^'([=+\-@\t\r])"  # as analysis.tables.csv_text writes it
+_QUOTED_FORMULA = r"^'([=+\-@\t\r])"  # as analysis.tables.forms.csv_text writes it
 
 
 def no_traces() -> pl.DataFrame:

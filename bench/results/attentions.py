@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.scores.theory import ATTENTION_COLUMNS
+from analysis.scores.causes.theory import ATTENTION_COLUMNS
 from bench.entry import build
 from bench.lazy import polars
 from bench.methods import METHODS

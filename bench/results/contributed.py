@@ -12,7 +12,7 @@ from typing import Any
 from analysis.paper.files import SUMS_FILE, checksum, read_sums, write_sums
 from analysis.report.folder import curve_rows
 from analysis.subject import Subject
-from analysis.tables.csv_text import csv_text
+from analysis.tables.forms.csv_text import csv_text
 from analysis.tables.leaderboard import FORMATS
 from bench.errors import BenchError, UsageError
 from bench.files import make_folder, write_file

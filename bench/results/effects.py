@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from analysis.scores.effects import PAIR_COLUMNS
+from analysis.scores.causes.effects import PAIR_COLUMNS
 from bench.entry import build
 from bench.interventions import INTERVENTIONS
 from bench.interventions.base import Intervention

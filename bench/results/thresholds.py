@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.scores.detectors import DETECTORS
-from analysis.scores.early_warning import HELD_OUT_GROUPS, WARNING_COLUMNS, why_no_board
+from analysis.scores.causes.detectors import DETECTORS
+from analysis.scores.causes.early_warning import HELD_OUT_GROUPS, WARNING_COLUMNS, why_no_board
 from bench.entry import load_class
 from bench.errors import UsageError, reason, unknown
 from bench.lazy import polars

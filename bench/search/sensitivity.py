@@ -32,7 +32,8 @@ class Sensitivity(KnobSearch):
     or the budget is spent.
 
     The answer is the median score of the completed grids. Its interval holds both what is not trained and how seeds
-    differ (analysis.scores.intervals): the latter does not shrink with more trials and has no say in when to stop.
+    differ (analysis.scores.seeds.intervals): the latter does not shrink with more trials and has no say in when to
+    stop.
     """
 
     tolerance: Annotated[float, Gt(0)] = 0.01  # in units of loss
@@ -151,8 +152,8 @@ class Sensitivity(KnobSearch):
         """Half the 95% interval: the variance of what is not trained, plus the squared standard error over seeds."""
         import numpy as np
 
-        from analysis.scores.intervals import half_width, standard_error
         from analysis.scores.robustness import lr_sensitivity
+        from analysis.scores.seeds.intervals import half_width, standard_error
 
         if len(initial_S) < 2:
             return math.inf

@@ -61,7 +61,7 @@ class Tune(KnobSearch):
     def answer(self, points: Sequence[Point]) -> TuneAnswer:
         import numpy as np
 
-        from analysis.scores.intervals import mean_interval
+        from analysis.scores.seeds.intervals import mean_interval
 
         ask = self.next(points)
         spent = f"the budget of {self.budget} trials is spent" if self.num_left(points) <= 0 else "no value is left"

@@ -82,7 +82,7 @@ class TuneBox(BoxSearch):
     def answer(self, points: Sequence[Point[Unit]]) -> TuneBoxAnswer:
         import numpy as np
 
-        from analysis.scores.intervals import mean_interval
+        from analysis.scores.seeds.intervals import mean_interval
 
         ask = self.next(points)
         is_spent = len(points) + len(self.seeds) > self.budget

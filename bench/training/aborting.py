@@ -1,8 +1,8 @@
 """Aborting on a warning: lanes are frozen at the first alarm of a detector, and their neighbours train on.
 
 A detector looks after every step at which its quantity was measured, at what was measured up to it, as
-analysis.scores.detectors does once a run is over: it alarms at the same step. What it sees is part of a run's state, so
-a run that is resumed aborts the same lanes at the same steps. Shapes: P measured steps, L lanes, A layers.
+analysis.scores.causes.detectors does once a run is over: it alarms at the same step. What it sees is part of a run's
+state, so a run that is resumed aborts the same lanes at the same steps. Shapes: P measured steps, L lanes, A layers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from analysis.scores.detectors import DETECTORS, Detector, signals
+from analysis.scores.causes.detectors import DETECTORS, Detector, signals
 from bench.lazy import polars, torch
 from bench.training.history import History
 from bench.training.living import Living

@@ -10,8 +10,8 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.data.pairs import SIDES
-from bench.data.prepared_pairs import PreparedPairs, Sentences, open_pairs
+from bench.data.pairs.prepared import PreparedPairs, Sentences, open_pairs
+from bench.data.pairs.sources import SIDES
 from bench.errors import UsageError
 from bench.lazy import torch
 from bench.randomness import integers

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
 
-from bench.data.images import IMAGES
-from bench.data.pixels import labels, opened, pixels, standardised
+from bench.data.images.labelled import IMAGES
+from bench.data.images.pixels import labels, opened, pixels, standardised
 from bench.errors import UsageError
 from bench.lazy import torch
 from bench.models.attention import Tensors

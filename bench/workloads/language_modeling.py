@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
 
-from bench.data.corpus import Corpus, corpus_facts, open_corpus
-from bench.data.sources import BUILT_IN
+from bench.data.text.corpus import Corpus, corpus_facts, open_corpus
+from bench.data.text.sources import BUILT_IN
 from bench.errors import UsageError
 from bench.lazy import torch
 from bench.models.attention import Tensors

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.data.number_words import ENGLISH, GERMAN, Language
+from bench.data.pairs.number_words import ENGLISH, GERMAN, Language
 from bench.lazy import torch
 from bench.randomness import integers, philox, stream_id
 from bench.workloads.sentence_pairs import NUM_SPECIAL, framed

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from bench.data.images import IMAGES
-from bench.data.pixels import opened
-from bench.data.viewed import ViewedImages, Views
+from bench.data.images.labelled import IMAGES
+from bench.data.images.pixels import opened
+from bench.data.images.viewed import ViewedImages, Views
 from bench.errors import UsageError
 from bench.lazy import torch
 from bench.methods.base import Method

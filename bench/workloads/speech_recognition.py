@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Lt
 
-from bench.data.labels import NUM_SYMBOLS, SPACE
-from bench.data.recorded_speech import RecordedSpeech
-from bench.data.spoken_digits import NUM_WORDS, SpokenDigits
-from bench.data.utterances import SpecAugment, Speech, Utterances
+from bench.data.speech.labels import NUM_SYMBOLS, SPACE
+from bench.data.speech.recorded import RecordedSpeech
+from bench.data.speech.spoken_digits import NUM_WORDS, SpokenDigits
+from bench.data.speech.utterances import SpecAugment, Speech, Utterances
 from bench.lazy import torch
 from bench.methods.base import Method
 from bench.methods.mask import MaskKind

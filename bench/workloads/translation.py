@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Lt
 
-from bench.data.number_words import MAX_DIGITS
+from bench.data.pairs.number_words import MAX_DIGITS
 from bench.lazy import torch
 from bench.methods.base import Method
 from bench.models.attention import Mode, Tensors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.data.sentence_tokenizers import TRANSLATION_EXTRA
+from bench.data.pairs.tokenizers import TRANSLATION_EXTRA
 from bench.errors import UsageError
 
 SCORES = ("val_bleu", "val_chrf")  # of bench.held_out

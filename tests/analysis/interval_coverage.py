@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.scores.intervals import half_width, leave_one_out, single_seed_scores, wider_error
 from analysis.scores.robustness import SENSITIVITIES, Score
+from analysis.scores.seeds.intervals import half_width, leave_one_out, single_seed_scores, wider_error
 
 LRS_L = np.array([m * 10.0**k for k in range(-5, 2) for m in (1, 3, 5) if m * 10.0**k <= 10])
 

@@ -22,11 +22,11 @@ from scipy import stats
 
 from analysis.curves import LossGrid
 from analysis.scores import robustness
-from analysis.scores.intervals import half_width, rounding_error, standard_error
 from analysis.scores.robustness import Score
-from analysis.scores.scales import Interval
-from analysis.scores.spreads import spread_ends
-from analysis.scores.wandering import cliff_wanders, unseen_at, unseen_at_best
+from analysis.scores.seeds.intervals import half_width, rounding_error, standard_error
+from analysis.scores.seeds.scales import Interval
+from analysis.scores.seeds.spreads import spread_ends
+from analysis.scores.seeds.wandering import cliff_wanders, unseen_at, unseen_at_best
 from tests.analysis.interval_coverage import LRS_L, SCENARIOS, Scenario, simulate
 
 DEFAULT_LR = 0.03
@@ -36,7 +36,7 @@ PLACES = tuple(np.arange(-6, 6) / 12)  # decades from the scenario's cliff
 
 # Half the width of an interval, of the standard error (N,) and the number of seeds.
 Half = Callable[[np.ndarray, int], np.ndarray]
-# An interval around its value on the scale of what it is of, as analysis.scores.statistics has it.
+# An interval around its value on the scale of what it is of, as analysis.scores.seeds.statistics has it.
 Scale = Callable[[Interval], Interval]
 
 
@@ -50,7 +50,7 @@ def loss_at_default(losses_NLS: np.ndarray, initial_NS: np.ndarray, lrs_L: np.nd
 
 
 def rounded(error_N: np.ndarray, num_seeds: int) -> np.ndarray:
-    """As analysis.scores.intervals.rounded_interval has it, but for shares of 0 and 1, where it is no less."""
+    """As analysis.scores.seeds.intervals.rounded_interval has it, but for shares of 0 and 1, where it is no less."""
     return half_width(rounding_error(error_N, 1 / len(LRS_L), num_seeds), num_seeds)
 
 
@@ -80,7 +80,7 @@ def on_grid(error_N: np.ndarray, num_seeds: int) -> np.ndarray:
 class GridScore:
     """A score of grids as the score table has it.
 
-    `jumps` as in analysis.scores.intervals; `unseen` is what cliffs that no seed showed may add to its value.
+    `jumps` as in analysis.scores.seeds.intervals; `unseen` is what cliffs that no seed showed may add to its value.
     """
 
     score: Score

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.figures.frames.aggregate import loss_summary
 from analysis.figures.lr_loss import loss_against_lr
-from analysis.figures.named import named_chart
+from analysis.figures.style.named import named_chart
 from analysis.formula import plain_label
 from analysis.labels import Labels, labels_in, merged
 from analysis.paper.bundle import write_bundle

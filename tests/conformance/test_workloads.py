@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.data.recordings import find_recordings
-from bench.data.write_speech import write_speech
+from bench.data.speech.recordings import find_recordings
+from bench.data.speech.write import write_speech
 from bench.entry import load_class, parameters
 from bench.testing.variants import differ
 from bench.testing.workload_steps import held_out_of, program_of, started, training_of

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bench.cli.app import main
-from bench.data.sources import CHUNK_BYTES, find_source
-from bench.data.write import write_corpus
+from bench.data.text.sources import CHUNK_BYTES, find_source
+from bench.data.text.write import write_corpus
 
 TEXT = "the cat sat on the mat\n" * 40
 HINT = re.compile(

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.paper.files import refuse_other_files
 from analysis.report.own_folder import FILES_FILE, keep_to, refuse_other_folder
-from analysis.tables.csv_text import csv_text
+from analysis.tables.forms.csv_text import csv_text
 from bench.errors import UsageError
 from bench.files import make_folder, open_private, write_file
 from bench.imports.tidy_file import read_tidy

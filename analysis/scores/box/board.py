@@ -17,10 +17,10 @@ from analysis.scores.box.numbers import BOX_SCORES, best_losses, box_numbers, me
 from analysis.scores.controls import CONTROL, CONTROL_COLUMNS
 from analysis.scores.definition import Extent
 from analysis.scores.flags import flag_text, has_learned
-from analysis.scores.intervals import CONFIDENCE
-from analysis.scores.pairing import holm, two_sided
 from analysis.scores.robustness import is_chance
-from analysis.scores.scales import Interval
+from analysis.scores.seeds.intervals import CONFIDENCE
+from analysis.scores.seeds.pairing import holm, two_sided
+from analysis.scores.seeds.scales import Interval
 from bench.lazy import numpy as np
 from bench.lazy import special
 

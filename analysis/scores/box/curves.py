@@ -13,7 +13,7 @@ from analysis.scores.box.board import Estimate, ScoredBox, estimates
 from analysis.scores.box.errors import crossed
 from analysis.scores.box.numbers import mean_losses, robust_shares
 from analysis.scores.box.shares import expected_best, overtakes
-from analysis.scores.pairing import holm
+from analysis.scores.seeds.pairing import holm
 from bench.lazy import numpy as np
 
 DELTAS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

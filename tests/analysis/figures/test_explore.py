@@ -7,8 +7,8 @@ import pytest
 
 from analysis.figures.explore import explore_spec
 from analysis.figures.frames.explored import LEAST_STEPS, explored
-from analysis.figures.interactive import interactive_page
 from analysis.figures.of_a_suite import parts
+from analysis.figures.style.interactive import interactive_page
 from tests.analysis.synthetic_results import results
 from tests.analysis.synthetic_results import traces as traces_of
 

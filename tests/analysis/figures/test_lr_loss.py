@@ -6,9 +6,9 @@ import math
 import polars as pl
 import pytest
 
-from analysis.figures.chart_style import PALETTE
 from analysis.figures.frames.aggregate import layer_summary, loss_summary, telling_lr, trace_summary
 from analysis.figures.lr_loss import DRAWN_FORMATS, loss_against_lr, save_spec
+from analysis.figures.style.chart_style import PALETTE
 from analysis.figures.traces import entropy_by_layer, training_behaviour
 from analysis.losses import choose_loss
 from bench.errors import UsageError

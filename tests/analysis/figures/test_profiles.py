@@ -5,9 +5,9 @@ import struct
 import polars as pl
 import pytest
 
-from analysis.figures.columns import COLUMN_INCHES, save_at_width
 from analysis.figures.lr_loss import save_spec
 from analysis.figures.profiles import profile_plot
+from analysis.figures.style.columns import COLUMN_INCHES, save_at_width
 from bench.errors import UsageError
 
 HOSTILE = "<script>alert(1)</script>"

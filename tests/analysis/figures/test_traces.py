@@ -5,10 +5,10 @@ import math
 import polars as pl
 import pytest
 
-from analysis.figures.chart_style import log_axis
-from analysis.figures.diverged_words import diverged_sentence
 from analysis.figures.frames.aggregate import layer_summary, telling_lr, trace_summary
 from analysis.figures.of_a_suite import curve_figures
+from analysis.figures.style.chart_style import log_axis
+from analysis.figures.style.diverged_words import diverged_sentence
 from analysis.figures.traces import entropy_by_layer, training_behaviour
 from tests.analysis.synthetic_results import METHODS, held_out_traces, results, row_masses, subject, traces
 

@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from analysis import report
-from analysis.figures.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH
 from analysis.figures.frames.diverged_map import diverged_map
 from analysis.figures.of_a_suite import diverged_figures
+from analysis.figures.style.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH
 from analysis.paper.figures import COLUMN_KINDS, MOST_INCHES, PARTS, bundle_figures, save_figures
 from analysis.report.folder import _FIGURE_SECTIONS
 from analysis.report.sections import report_sections
-from analysis.scores.effects import PAIR_COLUMNS
+from analysis.scores.causes.effects import PAIR_COLUMNS
 from tests.analysis.synthetic_results import METHODS, frame, results, row, subject, traces, with_held_out
 
 KEYS = {"in_context_regression": 21}

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.paper.groups import differences_group, group_tables, scores_group
 from analysis.scores.table import score_differences
-from analysis.tables.table import Group, Name, Number, Table, columns, text_of
+from analysis.tables.forms.table import Group, Name, Number, Table, columns, text_of
 from tests.analysis.latex_documents import compiled_body, complaints
 from tests.analysis.synthetic_results import METHODS, results, subject
 

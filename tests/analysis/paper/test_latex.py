@@ -9,7 +9,7 @@ from analysis.paper.latex import leaderboard_tables
 from analysis.paper.matrix import matrix_tables
 from analysis.paper.table_words import tables_text
 from analysis.scores.leaderboard import leaderboard
-from analysis.scores.rank_ranges import rank_text
+from analysis.scores.seeds.rank_ranges import rank_text
 from analysis.text import breakable_latex
 from tests.analysis.latex_documents import compiled_body, complaints
 from tests.analysis.synthetic_results import METHODS, frame, results, row

@@ -7,14 +7,14 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from analysis.figures.chart_style import PALETTE
+from analysis.figures.style.chart_style import PALETTE
 from analysis.report.page import Contents, Figure, html_page, markdown_page
 from analysis.report.section import Section
 from analysis.report.style import contrast, follows_the_page, on_dark
 from analysis.scores.flags import FLAGS
 from analysis.scores.leaderboard import leaderboard
-from analysis.scores.rank_ranges import rank_text
-from analysis.tables.table import Group, Table, columns
+from analysis.scores.seeds.rank_ranges import rank_text
+from analysis.tables.forms.table import Group, Table, columns
 from tests.analysis.synthetic_results import frame, results, row, subject
 
 HOSTILE = "<script>alert('x')</script>../a_b%"

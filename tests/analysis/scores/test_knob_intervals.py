@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from analysis.scores.intervals import interval_over_seeds
 from analysis.scores.joint_maps import cell_extents
 from analysis.scores.knob_maps import clipped_map, stable_cells
 from analysis.scores.knobs import fixed_lr_sensitivity, profile_sensitivity, refined_log_lr
+from analysis.scores.seeds.intervals import interval_over_seeds
 
 LOG_LRS = np.linspace(-4.0, 0.0, 9)
 EXTENTS = np.outer(cell_extents(np.arange(4.0))[0], cell_extents(10.0**LOG_LRS)[0])

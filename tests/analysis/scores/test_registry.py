@@ -13,7 +13,7 @@ from analysis.scores.kinds import SCORE_KINDS, ScoreKind
 from analysis.scores.knobs import KNOB_SCORES, KNOB_SENSITIVITY_COLUMNS, LR_TRANSFER_COLUMNS
 from analysis.scores.parts import whole
 from analysis.scores.registry import REGISTRY
-from analysis.scores.statistics import smooth
+from analysis.scores.seeds.statistics import smooth
 from analysis.scores.table import score_table
 from tests.analysis.scored_results import scored_entries
 from tests.analysis.synthetic_results import results, traces

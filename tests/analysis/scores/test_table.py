@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 
 from analysis.curves import ENTRY
-from analysis.scores.intervals import mean_interval
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import leaderboard
-from analysis.scores.spreads import spread_interval
+from analysis.scores.seeds.intervals import mean_interval
+from analysis.scores.seeds.spreads import spread_interval
 from analysis.scores.table import (
     NOT_SEPARATED,
     SCORE_DIFFERENCE_COLUMNS,

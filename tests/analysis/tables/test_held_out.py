@@ -4,11 +4,11 @@ import polars as pl
 import pytest
 
 from analysis.scores.leaderboard import leaderboard
+from analysis.tables.forms.html import group_html
+from analysis.tables.forms.latex import group_latex
+from analysis.tables.forms.markdown import group_markdown
+from analysis.tables.forms.table import Table
 from analysis.tables.held_out import held_out_group
-from analysis.tables.html import group_html
-from analysis.tables.latex import group_latex
-from analysis.tables.markdown import group_markdown
-from analysis.tables.table import Table
 from tests.analysis.scores.test_generalisation import trial
 from tests.analysis.synthetic_results import METHODS, frame, results, with_held_out
 

@@ -1,8 +1,8 @@
 """The matrix of optimizers and methods as text."""
 
-from analysis.tables.html import group_html
-from analysis.tables.latex import group_latex
-from analysis.tables.markdown import group_markdown
+from analysis.tables.forms.html import group_html
+from analysis.tables.forms.latex import group_latex
+from analysis.tables.forms.markdown import group_markdown
 from analysis.tables.optimizers import optimizer_group
 from tests.analysis.across.test_optimizer_matrix import BY_HAND, board
 

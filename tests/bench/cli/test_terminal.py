@@ -6,7 +6,7 @@ import re
 import polars as pl
 import pytest
 
-from analysis.tables.table import Number, Table, columns
+from analysis.tables.forms.table import Number, Table, columns
 from bench.cli.terminal import frame_text, shown_width, table_text
 
 METHODS = [

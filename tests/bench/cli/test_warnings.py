@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.scores.detectors import DETECTORS
+from analysis.scores.causes.detectors import DETECTORS
 from bench.store import Store, Tracker
 from bench.suite import load_suite
 from bench.training.pack import make_packs

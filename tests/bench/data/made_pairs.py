@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bench.data.pairs import pair_files
-from bench.data.write_pairs import write_pairs
+from bench.data.pairs.sources import pair_files
+from bench.data.pairs.write import write_pairs
 from tests.trials import text
 
 

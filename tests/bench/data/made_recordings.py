@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 
-from bench.data.formants import DIGITS
+from bench.data.speech.formants import DIGITS
 
 
 def samples_of(seed: int, num_samples: int = 2400) -> numpy.ndarray:

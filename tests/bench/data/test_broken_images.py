@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.images import open_images
+from bench.data.images.labelled import open_images
 from bench.errors import UsageError
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy
 import pytest
 
-from bench.data.corpus import open_corpus
-from bench.data.images import open_images
-from bench.data.prepared import check_corpus, read_facts
+from bench.data.images.labelled import open_images
+from bench.data.text.corpus import open_corpus
+from bench.data.text.prepared import check_corpus, read_facts
 
 TEXT = "the cat sat on the mat\n" * 40
 

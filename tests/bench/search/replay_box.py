@@ -101,7 +101,7 @@ def summary(rows: pl.DataFrame) -> pl.DataFrame:
 
     The interval is of the means of methods, which differ more than repeats do.
     """
-    from analysis.scores.intervals import mean_interval
+    from analysis.scores.seeds.intervals import mean_interval
 
     found = []
     for (sampler,), own in rows.group_by("sampler", maintain_order=True):

@@ -10,7 +10,7 @@ import urllib.request
 import polars as pl
 import pytest
 
-from analysis.figures.interactive import interactive_page
+from analysis.figures.style.interactive import interactive_page
 from bench.errors import StoreError, UsageError
 from bench.store import Store, suite_link, ui_command, view_link
 from tests.bench.store import finished_packs

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from analysis.scores.detectors import DETECTORS, detector_records
+from analysis.scores.causes.detectors import DETECTORS, detector_records
 from bench.probes import PROBES
 from bench.training import living
 from bench.training.aborting import Watch

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-from bench.data.corpus import open_corpus
+from bench.data.text.corpus import open_corpus
 from bench.held_out import HELD_OUT_COLUMNS
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bench.data.pairs import pair_files
-from bench.data.write_pairs import write_pairs
+from bench.data.pairs.sources import pair_files
+from bench.data.pairs.write import write_pairs
 from bench.errors import UsageError
 from bench.workloads import file_pairs
 from bench.workloads.file_pairs import FilePairs

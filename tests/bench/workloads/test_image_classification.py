@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.data.images import open_images
+from bench.data.images.labelled import open_images
 from bench.errors import UsageError
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode

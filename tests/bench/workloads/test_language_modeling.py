@@ -12,8 +12,8 @@ import pytest
 import torch
 from scipy import stats
 
-from bench.data.sources import find_source
-from bench.data.write import write_corpus
+from bench.data.text.sources import find_source
+from bench.data.text.write import write_corpus
 from bench.errors import UsageError
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode

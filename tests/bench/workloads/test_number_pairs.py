@@ -2,7 +2,7 @@
 
 import torch
 
-from bench.data.number_words import ENGLISH, GERMAN
+from bench.data.pairs.number_words import ENGLISH, GERMAN
 from bench.workloads.number_pairs import (
     NumberPairs,
     alphabet,

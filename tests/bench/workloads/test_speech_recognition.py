@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.data.utterances import SpecAugment, Utterances
+from bench.data.speech.utterances import SpecAugment, Utterances
 from bench.derivatives import hessian_product, with_gradient
 from bench.errors import UsageError
 from bench.models.attention import Mode

@@ -1,0 +1,284 @@
+"""How well detectors warn of failure: recall at 1 false alarm in 20 stable runs, precision, lead, AUC by horizon.
+
+The run is the unit, and its first alarm alone counts. A run failed if it diverged (onset: that step) or blew up (onset:
+the first measured loss above the limit from which on at least half lie above it, so that a loss that hovers there since
+the start is no late failure that was foreseen); it is stable if it completed and did neither; stuck runs are neither
+and are left out, counted. An alarm before the onset is a hit, at any lead; any alarm in a stable run is a false one.
+
+Threshold. One rule: leave one group out. A run is scored with the threshold of the stable runs of all other methods
+(then of all other learning rates, then seeds): the least at which not more than FALSE_ALARM_SHARE of them alarm, so
+none of fewer than 20. A detector of lr passes for one of failure while the learning rates are those that it was fitted
+on; with other rates held out it doesn't, and `auc_same_lr` compares failed with stable runs of one learning rate.
+
+Lead. Steps from the alarm to the onset; 0 if it was missed (censored: it is below 1), and the lower median over all
+failed runs is 0 where half of them were missed. An alarm at a run's first measurement might have come earlier:
+`at_start` is the share of hits that are of this kind.
+
+AUC at horizon h. The share of (failed, stable) pairs in which the failed run's signal rose higher, both watched up to h
+steps before the onset of the failed one, so that a longer run has no more chances; a tie counts 1/2, as where nothing
+was measured yet. It needs no threshold. A signal that is noise, or a function of the step, has 1/2.
+
+Intervals. 95% percentiles over NUM_DRAWS bootstrap draws of runs, failed and stable ones apart, thresholds fitted anew
+in each; of shares never narrower than Wilson's of so many runs (of an AUC: of the rarer kind), which is no point where
+all runs agree and covers more than it says: AUCs of 10 failed and 20 stable runs 0.99, where percentiles alone cover
+0.94, and of 5 and 20 that hardly overlap 0.83. Precision is that at this suite's share of failures. Source: this
+project, after Boettiger & Hastings 2012 on choosing runs because they failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from analysis.blown_up import MARGIN, with_blown_up, with_margin
+from analysis.curves import groups_of, require_columns
+from analysis.scores.causes.detectors import DETECTORS, RECORD_COLUMNS
+from analysis.scores.seeds.intervals import CONFIDENCE, wilson_interval
+from analysis.stuck import with_stuck
+from bench.trial import BLOWN_UP_MARGIN
+
+FALSE_ALARM_SHARE = 1 / 20
+HELD_OUT_GROUPS = ("method", "lr", "seed")
+HORIZONS = (1, 10, 100)  # steps
+NUM_DRAWS = 400
+
+_PLACE = ("workload", "optimizer")
+_SCORES = ("recall", "false_alarms", "precision", "lead_steps", *(f"auc_{h}" for h in HORIZONS), "auc_same_lr")
+WARNING_COLUMNS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(_PLACE, pl.String),
+    "held_out": pl.String,  # one of HELD_OUT_GROUPS: what the runs that thresholds were fitted on do not share
+    "detector": pl.String,
+    "left_out": pl.String,  # why nothing is said of the detector; empty: it is scored
+    "num_failed": pl.Int64,
+    "num_stable": pl.Int64,
+    "num_stuck": pl.Int64,  # left out
+    "threshold": pl.Float64,  # median over runs, in the statistic's unit
+    "at_start": pl.Float64,  # share of the hits at a run's first measurement
+    **{f"{name}{end}": pl.Float64 for name in _SCORES for end in ("", "_low", "_high")},
+}
+
+
+def watched_runs(results: pl.DataFrame) -> pl.DataFrame:
+    """The results that completed or diverged, with is_failed, is_stuck and limit, as detector_records takes them."""
+    ended = results.filter(pl.col("outcome").is_in(["completed", "diverged"]))
+    judged = with_stuck(with_blown_up(with_margin(ended, BLOWN_UP_MARGIN)))
+    initial = pl.col("initial_loss")
+    return judged.with_columns(
+        is_failed=pl.col("blown_up") | (pl.col("outcome") == "diverged"),
+        is_stuck="stuck",
+        limit=pl.when("blown_up").then(initial + pl.col(MARGIN) * initial.abs()),
+    )
+
+
+def why_no_board(runs: pl.DataFrame) -> str:
+    """What runs (as watched_runs) of which no detector is scored lack, or else their traces do."""
+    if not runs["is_failed"].any():
+        return f"has no failed run among {runs.height}: none diverged or blew up, so there is nothing to warn of"
+    if runs.filter(is_failed=False, is_stuck=False).is_empty():
+        return f"has no stable run among {runs.height}, which thresholds would be fitted on"
+    return "has no traces of failed and stable runs in two methods, learning rates or seeds of a workload and optimizer"
+
+
+def warning_board(runs: pl.DataFrame, records: pl.DataFrame, *, seed: int = 0) -> pl.DataFrame:
+    """WARNING_COLUMNS: a row for each detector and held-out kind of group, by workload and optimizer.
+
+    runs: as watched_runs, with onset. records: RECORD_COLUMNS. seed: of the bootstrap. Without a failed and a stable
+    run, or without two groups of any kind, a workload and optimizer have no row.
+    """
+    require_columns(records, tuple(RECORD_COLUMNS), "the frame of records")
+    rows = []
+    for key, group in groups_of(runs, *_PLACE):
+        own = group.filter(~pl.col("is_stuck"))
+        for name in DETECTORS:
+            for kind in HELD_OUT_GROUPS:
+                if own[kind].n_unique() > 1 and own["is_failed"].n_unique() == 2:
+                    place = dict(zip(_PLACE, key, strict=True)) | {"held_out": kind, "detector": name}
+                    num_stuck = group.height - own.height
+                    rows.append(place | _scores(name, kind, own, records, seed) | {"num_stuck": num_stuck})
+    order = pl.col("held_out").replace_strict({name: at for at, name in enumerate(HELD_OUT_GROUPS)})
+    return pl.DataFrame(rows, schema=WARNING_COLUMNS).sort(*_PLACE, order, maintain_order=True)
+
+
+def fitted_thresholds(peaks_S: np.ndarray, weights_XS: np.ndarray) -> np.ndarray:
+    """The least value that not more than FALSE_ALARM_SHARE of stable runs exceed: (...,); NaN without any run.
+
+    peaks_S: each stable run's largest signal. weights_XS: how often each run counts, whole numbers.
+    """
+    order = np.argsort(-peaks_S, kind="stable")
+    counted = np.cumsum(weights_XS[..., order], axis=-1)
+    if not len(order):
+        return np.full(weights_XS.shape[:-1], np.nan)
+    total = counted[..., -1:]
+    allowed = np.floor(total * FALSE_ALARM_SHARE + 1e-9)
+    return np.where(total[..., 0] > 0, peaks_S[order][np.argmax(counted > allowed, axis=-1)], np.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """Runs as one detector sees them. N runs: steps and signals of their records, onset (NaN: stable), group, lr."""
+
+    steps: list[np.ndarray]
+    signals: list[np.ndarray]
+    onset_N: np.ndarray
+    group_N: np.ndarray
+    lr_N: np.ndarray
+
+    @property
+    def is_failed_N(self) -> np.ndarray:
+        """Whether each run failed."""
+        return ~np.isnan(self.onset_N)
+
+    def peaks(self, run: int, steps_X: np.ndarray) -> np.ndarray:
+        """The largest signal of a run up to and with these steps; -inf before the first measurement."""
+        at = np.searchsorted(self.steps[run], steps_X, side="right")
+        return np.concatenate([[-np.inf], self.signals[run]])[at]
+
+    def first_alarms(self, run: int, thresholds_X: np.ndarray) -> np.ndarray:
+        """The first step at which a run's signal exceeds these thresholds; inf if it never does, or the one is NaN."""
+        at = np.searchsorted(self.signals[run], thresholds_X, side="right")
+        return np.concatenate([self.steps[run], [np.inf]])[at]
+
+
+def alarm_scores(watched: Watched, weights_BN: np.ndarray) -> dict[str, np.ndarray]:
+    """recall, false_alarms, precision, lead_steps and thresholds_BN of each row of weights; NaN where of no run."""
+    failed_N, stable_N = watched.is_failed_N, ~watched.is_failed_N
+    peaks_N = np.array([watched.peaks(run, np.array([np.inf]))[0] for run in range(len(failed_N))])
+    thresholds_BN = np.full(weights_BN.shape, np.nan)
+    for group in np.unique(watched.group_N):
+        others = stable_N & (watched.group_N != group)
+        fitted_B = fitted_thresholds(peaks_N[others], weights_BN[:, others])
+        thresholds_BN[:, watched.group_N == group] = fitted_B[:, None]
+    alarms_BN = np.stack([watched.first_alarms(run, thresholds_BN[:, run]) for run in range(len(failed_N))], axis=1)
+    is_scored_BN = ~np.isnan(thresholds_BN)
+    leads_BN = np.where(is_scored_BN, np.clip(np.nan_to_num(watched.onset_N) - alarms_BN, 0, None), np.nan)
+    counts_BN = weights_BN * is_scored_BN
+    hits_B = (counts_BN * (leads_BN > 0))[:, failed_N].sum(axis=1)
+    false_B = (counts_BN * np.isfinite(alarms_BN))[:, stable_N].sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return {
+            "recall": hits_B / counts_BN[:, failed_N].sum(axis=1),
+            "false_alarms": false_B / counts_BN[:, stable_N].sum(axis=1),
+            "precision": hits_B / (hits_B + false_B),
+            "lead_steps": _lower_medians(leads_BN[:, failed_N], counts_BN[:, failed_N]),
+            "thresholds_BN": thresholds_BN,
+            "alarms_BN": alarms_BN,
+        }
+
+
+def horizon_auc(watched: Watched, weights_BN: np.ndarray, horizon: int, *, same_lr: bool = False) -> np.ndarray:
+    """AUC at a horizon in steps, of each row of weights: (B,); NaN where no pair has one learning rate, if asked."""
+    failed, stable = np.flatnonzero(watched.is_failed_N), np.flatnonzero(~watched.is_failed_N)
+    cutoffs_F = watched.onset_N[failed] - horizon
+    ours_F1 = np.array([[watched.peaks(run, at)] for run, at in zip(failed.tolist(), cutoffs_F, strict=True)])
+    theirs_FS = np.stack([watched.peaks(run, cutoffs_F) for run in stable.tolist()], axis=1)
+    higher_FS = (ours_F1 > theirs_FS) + 0.5 * (ours_F1 == theirs_FS)
+    is_pair_FS = watched.lr_N[failed][:, None] == watched.lr_N[stable] if same_lr else np.ones_like(higher_FS)
+    of_failed_BF, of_stable_BS = weights_BN[:, failed], weights_BN[:, stable]
+    with np.errstate(invalid="ignore"):
+        won_B = ((of_failed_BF @ (higher_FS * is_pair_FS)) * of_stable_BS).sum(axis=1)
+        return won_B / ((of_failed_BF @ is_pair_FS) * of_stable_BS).sum(axis=1)
+
+
+def _scores(name: str, kind: str, runs: pl.DataFrame, records: pl.DataFrame, seed: int) -> dict[str, object]:
+    """What WARNING_COLUMNS says of a detector beside its place."""
+    own = records.filter(pl.col("detector") == name).join(runs.select("trial_id"), on="trial_id", how="semi")
+    traced = runs.join(own.select("trial_id").unique(), on="trial_id", how="semi").sort("trial_id")
+    if traced["is_failed"].n_unique() < 2:
+        return {"left_out": f"no trace of {DETECTORS[name].quantity} in failed and stable runs"}
+    if not own.join(traced.filter(~pl.col("is_failed")), on="trial_id", how="semi")["signal"].is_finite().any():
+        return {"left_out": f"no stable run is long enough for its statistic of {DETECTORS[name].quantity}"}
+    watched = watched_by(traced, own, kind)
+    failed_N = watched.is_failed_N
+    weights_BN = np.concatenate([np.ones((1, len(failed_N))), _draws(failed_N, seed)])
+    alarms = alarm_scores(watched, weights_BN)
+    thresholds_N, alarms_N = alarms.pop("thresholds_BN")[0], alarms.pop("alarms_BN")[0]
+    is_scored_N = ~np.isnan(thresholds_N)
+    if not (is_scored_N & failed_N).any():
+        return {"left_out": f"no stable run of another {kind}, which its threshold would be fitted on"}
+    aucs = {f"auc_{horizon}": horizon_auc(watched, weights_BN, horizon) for horizon in HORIZONS}
+    aucs["auc_same_lr"] = horizon_auc(watched, weights_BN, 1, same_lr=True)
+    counts = _counts(watched, is_scored_N, alarms_N)
+    numbers = {"recall": counts["num_failed"], "false_alarms": counts["num_stable"], "precision": counts["num_alarms"]}
+    numbers |= dict.fromkeys(aucs, _rarer(failed_N)) | {"auc_same_lr": _rarer(failed_N[_has_partner(watched)])}
+    sign = -1 if DETECTORS[name].alarms_when == "low" else 1
+    return {
+        **{column: counts[column] for column in ("num_failed", "num_stable", "at_start")},
+        "left_out": "",
+        "threshold": sign * float(np.median(thresholds_N[is_scored_N])),
+        **{key: one for score, values_B in (alarms | aucs).items() for key, one in _interval(score, values_B, numbers)},
+    }
+
+
+def _rarer(failed_N: np.ndarray) -> int:
+    """The number of runs of the rarer kind."""
+    return min(int(failed_N.sum()), int((~failed_N).sum()))
+
+
+def _has_partner(watched: Watched) -> np.ndarray:
+    """Whether each run shares its learning rate with one of the other kind: (N,)."""
+    failed_N, lr_N = watched.is_failed_N, watched.lr_N
+    return np.where(failed_N, np.isin(lr_N, lr_N[~failed_N]), np.isin(lr_N, lr_N[failed_N]))
+
+
+def _counts(watched: Watched, is_scored_N: np.ndarray, alarms_N: np.ndarray) -> dict[str, float | None]:
+    """Failed and stable runs that are scored, alarms that are hits or false, and the share of hits at the start."""
+    failed_N, onset_N = watched.is_failed_N, np.nan_to_num(watched.onset_N)
+    is_hit_N = is_scored_N & failed_N & (alarms_N < onset_N)
+    is_false_N = is_scored_N & ~failed_N & np.isfinite(alarms_N)
+    starts_N = np.array([steps[0] for steps in watched.steps])
+    return {
+        "num_failed": int((failed_N & is_scored_N).sum()),
+        "num_stable": int((~failed_N & is_scored_N).sum()),
+        "num_alarms": int((is_hit_N | is_false_N).sum()),
+        "at_start": float((alarms_N == starts_N)[is_hit_N].mean()) if is_hit_N.any() else None,
+    }
+
+
+def watched_by(runs: pl.DataFrame, records: pl.DataFrame, kind: str) -> Watched:
+    """Runs in their order, as the detector of these records sees them; kind: one of HELD_OUT_GROUPS."""
+    of_run = records.sort("trial_id", "step").group_by("trial_id", maintain_order=True).agg("step", "signal")
+    joined = runs.join(of_run, on="trial_id", maintain_order="left")
+    return Watched(
+        steps=[steps.to_numpy() for steps in joined["step"]],
+        signals=[signals.to_numpy() for signals in joined["signal"]],
+        onset_N=joined["onset"].cast(pl.Float64).fill_null(np.nan).to_numpy(),
+        group_N=joined[kind].to_numpy(),
+        lr_N=joined["lr"].to_numpy(),
+    )
+
+
+def _draws(failed_N: np.ndarray, seed: int) -> np.ndarray:
+    """How often each run is in each bootstrap draw, failed and stable ones drawn apart: (NUM_DRAWS, N)."""
+    generator = np.random.default_rng(seed)
+    draws = np.zeros((NUM_DRAWS, len(failed_N)))
+    for one in (failed_N, ~failed_N):
+        number = int(one.sum())
+        draws[:, one] = generator.multinomial(number, np.full(number, 1 / number), size=NUM_DRAWS)
+    return draws
+
+
+def _interval(
+    name: str, values_B: np.ndarray, numbers: Mapping[str, float | None]
+) -> Iterator[tuple[str, float | None]]:
+    """A score, the first of its values, and percentiles of the others; of a share of so many Wilson's interval, too."""
+    value, drawn = float(values_B[0]), values_B[1:][~np.isnan(values_B[1:])]
+    low = high = None
+    if not np.isnan(value) and len(drawn):
+        low, high = map(float, np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+        ends = [wilson_interval(value, int(numbers[name] or 0))] if name in numbers else []
+        low, high = min(value, low, *(end[0] for end in ends)), max(value, high, *(end[1] for end in ends))
+    yield name, None if np.isnan(value) else value
+    yield from ((f"{name}_low", low), (f"{name}_high", high))
+
+
+def _lower_medians(values_BF: np.ndarray, counts_BF: np.ndarray) -> np.ndarray:
+    """The lower median of each row, each value as often as it counts; NaN of none."""
+
+    def median(values_F: np.ndarray, counts_F: np.ndarray) -> float:
+        ordered = np.sort(np.repeat(values_F, counts_F.astype(int)))
+        return ordered[(len(ordered) - 1) // 2] if len(ordered) else np.nan
+
+    return np.array([median(*row) for row in zip(values_BF, counts_BF, strict=True)])

@@ -1,0 +1,1 @@
+"""Why runs fail, as tables: interventions, theorems, detectors and the runs that they abort."""

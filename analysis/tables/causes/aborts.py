@@ -1,0 +1,60 @@
+"""What aborting runs on a warning saved and lost, as tables."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.scores.causes.aborts import ABORT_COLUMNS
+from analysis.scores.causes.detectors import DETECTORS
+from analysis.tables.forms.rows import Row, fixed, grouped, table_of, text
+from analysis.tables.forms.table import Cell, Group, Number, Table
+from analysis.text import counted
+
+NOTE = (
+    "Aborted: frozen at the first alarm of the detector, so without a final loss; they count as lost runs everywhere "
+    "else. Missed: failed without an alarm. Saved: steps after the alarm, and their share of the steps of all these "
+    "runs. Would have been fine: estimated from the runs that completed without an alarm and the share of stable runs "
+    "that alarm by the detector's board (held out); brackets: an interval of at least 95%. `bench run` without "
+    "--abort-on-warning trains the aborted runs to their end."
+)
+
+
+def abort_group(found: pl.DataFrame) -> Group:
+    """A table a workload and detector of a frame of ABORT_COLUMNS."""
+    assert found.columns == list(ABORT_COLUMNS)
+    return grouped(_table, found, "workload", "detector", "source", note=NOTE)
+
+
+def abort_sentence(found: pl.DataFrame) -> str:
+    """All rows of a frame of ABORT_COLUMNS in a sentence; empty without any."""
+    if found.is_empty():
+        return ""
+    num_aborted, num_trials = int(found["num_aborted"].sum()), int(found["num_trials"].sum())
+    lost = [float(found[name].sum()) for name in ("lost", "lost_low", "lost_high")]
+    return (
+        f"{DETECTORS[found['detector'][0]].title} aborted {num_aborted} of {counted(num_trials, 'trial')}, which saved "
+        f"{found['steps_saved'].sum():,} steps; about {lost[0]:.1f} [{lost[1]:.1f}, {lost[2]:.1f}] of them would have "
+        "been fine"
+    )
+
+
+def _table(workload: str, detector: str, source: str, found: pl.DataFrame) -> Table:
+    return table_of(
+        f"Aborted on {workload} by {DETECTORS[detector].title}, thresholds of {source}",
+        found,
+        ("Method", text("method")),
+        ("Optimizer", text("optimizer")),
+        ("Threshold", fixed("threshold", None)),
+        ("Trials", fixed("num_trials", 0)),
+        ("Aborted", fixed("num_aborted", 0)),
+        ("Missed", fixed("num_missed", 0)),
+        ("Steps saved", fixed("steps_saved", 0)),
+        ("Share", fixed("saved", 2)),
+        ("False alarms", fixed("false_alarms", 2)),
+        ("Would have been fine", _lost),
+        num_names=2,
+    )
+
+
+def _lost(row: Row) -> Cell:
+    return Number(value=row["lost"], low=row["lost_low"], high=row["lost_high"], decimals=1)

@@ -1,0 +1,46 @@
+"""What it costs that an intervention begins later, as tables."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analysis.scores.causes.effect_starts import START_COLUMNS
+from analysis.tables.forms.rows import Row, fixed, grouped, table_of, text
+from analysis.tables.forms.table import Cell, Group, Number, Table
+
+NOTE = (
+    "Cost: final loss with the intervention minus that of its untouched twin. Difference: cost of the later start "
+    "minus that of the first, by seed; brackets: Student's 95% interval over seeds, not corrected for the number of "
+    "lines. A later start leaves fewer steps in which to recover."
+)
+
+
+def start_group(found: pl.DataFrame) -> Group:
+    """A table a workload of a frame of START_COLUMNS; knobs that are the same on every row are left out."""
+    assert found.columns == list(START_COLUMNS)
+    return grouped(_table, found, "workload", note=NOTE)
+
+
+def _table(workload: str, found: pl.DataFrame) -> Table:
+    names = [name for name in ("optimizer", "schedule") if found[name].n_unique() > 1]
+    knobs = [name for name in ("warmup_steps", "weight_decay", "grad_clip", "init_scale") if found[name].n_unique() > 1]
+    return table_of(
+        f"Early against late interventions on {workload}",
+        found,
+        *((name.capitalize(), text(name)) for name in ("method", *names)),
+        ("Intervention", text("intervention")),
+        ("Strength", fixed("strength", None)),
+        ("Steps", fixed("num_steps", 0)),
+        *((name, fixed(name, None)) for name in ("lr", *knobs)),
+        ("First from", fixed("first_step", 0)),
+        ("Later from", fixed("later_step", 0)),
+        ("Seeds", fixed("num_seeds", 0)),
+        ("Cost, first", fixed("first_cost", 3)),
+        ("Cost, later", fixed("later_cost", 3)),
+        ("Difference", _difference),
+        num_names=2 + len(names),
+    )
+
+
+def _difference(row: Row) -> Cell:
+    return Number(value=row["difference"], low=row["difference_low"], high=row["difference_high"], decimals=3)

@@ -1,0 +1,1 @@
+"""Images by name or path, and views of them."""

@@ -1,0 +1,1 @@
+"""Sentences and their translations: from files or made of numbers, their tokenizers, and prepared folders."""

@@ -1,0 +1,1 @@
+"""Speech: recordings or synthesised, their features and labels, and prepared folders."""
