@@ -77,7 +77,7 @@ def require_columns(frame: pl.DataFrame, columns: Mapping[str, str] | tuple[str,
 
 @once_a_frame
 def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
-    """`results` with the column `knobs`: text such as 'warmup_steps=100.0, weight_decay=0.1', '' where nothing varies.
+    """`results` with the column `knobs`: text such as 'warmup_steps=100, weight_decay=0.1', '' where nothing varies.
 
     A knob (or one of CIRCUMSTANCES) is named where it varies among the trials of a workload and optimizer;
     what `settings` holds is always named. Knobs are in one spelling (analysis.spelling).
@@ -88,12 +88,21 @@ def with_knobs(results: pl.DataFrame) -> pl.DataFrame:
     text = settings.str.replace_all(r'[{}"]', "").str.replace_all(":", "=").str.replace_all(",", ", ")
     parts = [
         pl.when((pl.col(name).n_unique().over(group) > 1) & (pl.col(name).cast(pl.String) != "")).then(
-            pl.format(f"{name}={{}}", pl.col(name))
+            pl.format(f"{name}={{}}", _plain(name, results.schema[name]))
         )
         for name in _SPLITTING
     ]
     parts.append(pl.when(settings != "{}").then(text))
     return results.with_columns(knobs=pl.concat_str(parts, separator=", ", ignore_nulls=True))
+
+
+def _plain(name: str, kind: pl.DataType) -> pl.Expr:
+    """A column as text; a whole number, such as of steps, without a decimal point."""
+    column = pl.col(name)
+    if not kind.is_float():
+        return column.cast(pl.String)
+    whole = column.cast(pl.Int64, strict=False)
+    return pl.when(whole == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
 
 
 @once_a_frame

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from analysis.subject import AnySubject, Subject
 
 Loss = Literal["train", "validation"]
+Font = Literal["sans", "serif"]
 DEFAULT_STORE = ".bench"
 
 
@@ -222,8 +223,10 @@ class Results:
             found[name] = named_chart(drawn.chart, self._subject.labels.plain)
         return found
 
-    def report(self, path: str | os.PathLike[str]) -> Path:
+    def report(self, path: str | os.PathLike[str], *, font: Font | None = None) -> Path:
         """Write tables, figures and one page into a folder, as `bench report`; returns the page, index.html.
+
+        font: of figures, embedded; else a sans serif of whoever looks at them.
 
         Raises UsageError for a folder that is neither new, empty nor an earlier report's.
         """
@@ -232,11 +235,11 @@ class Results:
 
         folder = Path(path).expanduser()
         refuse_other_folder(folder)
-        paths = view_of(self._subject).write(self._subject, folder)
+        paths = view_of(self._subject).write(self._subject, folder, font=font)
         keep_to(folder, paths)
         return paths[0]
 
-    def bundle(self, path: str | os.PathLike[str], *, font: Literal["sans", "serif"] = "sans") -> Path:
+    def bundle(self, path: str | os.PathLike[str], *, font: Font = "sans") -> Path:
         """Write what goes into a paper, as `bench export --bundle`; returns the document that LaTeX compiles.
 
         font: of figures. Raises UsageError for a folder that holds anything but an earlier, unedited bundle.

@@ -21,6 +21,7 @@ from analysis.figures.style.chart_style import (
     method_shape,
     styled,
 )
+from analysis.figures.style.fonts import in_font, with_font
 from analysis.figures.style.same_bytes import pdf_of, svg_of
 from analysis.losses import SCORED_LOSSES
 from bench.errors import UsageError
@@ -74,19 +75,23 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", lo
     return styled(alt.layer(*layers, width=520, height=300), title, subtitle)
 
 
-def save_spec(spec: dict[str, Any], folder: Path, name: str, formats: Collection[str]) -> list[Path]:
+def save_spec(
+    spec: dict[str, Any], folder: Path, name: str, formats: Collection[str], *, font: str | None = None
+) -> list[Path]:
     """Writes a chart's specification (`Chart.to_dict`) as `name`.svg, and in these of DRAWN_FORMATS; the paths.
 
-    PNG and PDF are made of the SVG, so that the chart is laid out once, and looked through by Altair once.
+    PNG and PDF are made of the SVG, so that the chart is laid out once, and looked through by Altair once. font: one of
+    FONTS, embedded; with None a sans serif of whoever looks at the SVG.
     """
     unknown = [form for form in formats if form not in DRAWN_FORMATS]
     if unknown:
         raise UsageError(f"can't save a figure as {unknown[0]!r}; formats are {', '.join(DRAWN_FORMATS)}")
-    svg = svg_of(spec)
+    svg = svg_of(in_font(spec, font))
     paths = []
     for form, draw in DRAWN_FORMATS.items():
         if form == "svg" or form in formats:
-            paths.append(write_file(folder / f"{name}.{form}", draw(svg)))
+            drawn = with_font(svg, font).encode() if font and form == "svg" else draw(svg)
+            paths.append(write_file(folder / f"{name}.{form}", drawn))
     return paths
 
 

@@ -31,10 +31,11 @@ def write_box_report(
     *,
     formats: Collection[str] | None = FIGURE_FORMATS,
     is_linked: bool = True,
+    font: str | None = None,
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
 
-    formats, is_linked: as `write_report` of analysis.report.folder has them. Raises UsageError if no trial has a
+    formats, is_linked, font: as `write_report` of analysis.report.folder has them. Raises UsageError if no trial has a
     result.
     """
     board, title, provenance = subject.board, subject.title, provenance_of(subject)
@@ -55,7 +56,7 @@ def write_box_report(
     figures = list[Figure]()
     if formats is not None:
         drawn = _drawn(sections)
-        figures, paths = write_figures(drawn, out, formats, title=title, names=names, is_linked=is_linked)
+        figures, paths = write_figures(drawn, out, formats, title=title, names=names, is_linked=is_linked, font=font)
         written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     shown = {one.title: "".join(figure_html(f) for f in figures if f.section == one.title) for one in sections}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.figures.lr_loss import save_spec
 from analysis.figures.of_a_suite import Drawn
+from analysis.figures.style.fonts import in_font
 from analysis.figures.style.interactive import Spec, interactive_page
 from analysis.figures.style.named import named_spec
 from analysis.labels import Names
@@ -24,28 +25,29 @@ def write_figures(
     title: str,
     names: Names,
     is_linked: bool,
+    font: str | None = None,
     explored: Callable[[], Sequence[tuple[str, Spec]]] = list,
 ) -> tuple[list[Figure], list[Path]]:
     """Saves every figure as SVG and in these formats, and what it draws as CSV: those of the page, and the paths.
 
-    `every` is the title of its section and the figure; `names` is what figures call methods and workloads. "html" of
-    the formats is one interactive page of all, with what `explored` gives before them.
+    `every` is the title of its section and the figure; `names` is what figures call methods and workloads; `font` as
+    `save_spec`. "html" of the formats is one interactive page of all, with what `explored` gives before them.
     """
     folder, used = out / "figures", set[str]()
     figures, charts, written = list[Figure](), [], list[Path]()
     for section, drawn in every:
         make_folder(folder)
         name, spec = _file_name(drawn.kind, drawn.place, used), named_spec(drawn.chart.to_dict(), names)
-        paths = save_spec(spec, folder, name, [form for form in formats if form != "html"])
+        paths = save_spec(spec, folder, name, [form for form in formats if form != "html"], font=font)
         svg = paths[0].read_text(encoding="utf-8")
         paths.append(write_file(folder / f"{name}.csv", csv_text(drawn.summary)))
         files = tuple(path.relative_to(out).as_posix() for path in paths) if is_linked else ()
         caption = names.in_text(f"{drawn.title}: {drawn.place}")
         figures.append(Figure(section=section, caption=caption, svg=svg, files=files))
-        charts.append((caption, spec))
+        charts.append((caption, in_font(spec, font)))
         written += paths
     if "html" in formats and charts:
-        traces = [(names.in_text(caption), named_spec(spec, names)) for caption, spec in explored()]
+        traces = [(names.in_text(caption), in_font(named_spec(spec, names), font)) for caption, spec in explored()]
         page = interactive_page(charts, title=f"{title}: explore", explored=traces)
         written.append(write_file(out / CHARTS_FILE, page))
     return figures, written

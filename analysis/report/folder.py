@@ -53,6 +53,7 @@ def write_report(
     *,
     formats: Collection[str] | None = FIGURE_FORMATS,
     is_linked: bool = True,
+    font: str | None = None,
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
 
@@ -62,7 +63,8 @@ def write_report(
     methods differ most in the scored loss; the loss against lr is drawn for held-out data as well, where those can be
     scored.
     What else there is to say has its files and sections (analysis.report.sections). The page refers to the other files
-    unless `is_linked` is false, for a place that shows it without them. Raises UsageError if no trial has a result, a
+    unless `is_linked` is false, for a place that shows it without them. `font` is that of figures, one of
+    analysis.figures.fonts.FONTS, else the viewer's sans serif. Raises UsageError if no trial has a result, a
     workload lacks its number of keys or the scored loss, or no method is among the published numbers.
     """
     board = subject.board
@@ -84,6 +86,7 @@ def write_report(
             title=subject.title,
             names=names,
             is_linked=is_linked,
+            font=font,
             explored=partial(explored_charts, subject),
         )
         written += paths

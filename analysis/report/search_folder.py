@@ -39,11 +39,12 @@ def write_search_report(
     *,
     formats: Collection[str] | None = FIGURE_FORMATS,
     is_linked: bool = True,
+    font: str | None = None,
 ) -> list[Path]:
     """Fills the folder `out` and returns the paths written, `index.html` first.
 
-    formats, is_linked: as `write_report` of analysis.report.folder has them. Raises UsageError if no search has an
-    answer.
+    formats, is_linked, font: as `write_report` of analysis.report.folder has them. Raises UsageError if no search has
+    an answer.
     """
     answers, title, provenance = subject.answers, subject.title, provenance_of(subject)
     if answers.is_empty():
@@ -67,7 +68,7 @@ def write_search_report(
     drawn = _drawn(answers, chapters)
     figures = list[Figure]()
     if formats is not None:
-        figures, paths = write_figures(drawn, out, formats, title=title, names=names, is_linked=is_linked)
+        figures, paths = write_figures(drawn, out, formats, title=title, names=names, is_linked=is_linked, font=font)
         written += paths
     files = [path.relative_to(out).as_posix() for path in written] if is_linked else []
     shown = {section: "".join(figure_html(one) for one in figures if one.section == section) for section, _ in drawn}

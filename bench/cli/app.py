@@ -39,6 +39,7 @@ from bench.cli.shared import (
     ContributedOption,
     CurvePointsOption,
     FiguresOption,
+    FontOption,
     GpusOption,
     Insecure,
     LossOption,
@@ -205,6 +206,7 @@ def report(
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
+    font: FontOption = None,
 ) -> None:
     """Write tables, figures and one HTML page, into reports/SUITE or --out.
 
@@ -219,7 +221,7 @@ def report(
     subject = read_named(suite, opened, allow_code, score, loss, compare, contributed)
     view = view_of(subject)
     refuse_options(f"{subject.name} {view.asks}, whose report takes", view.refused, compare, score, loss)
-    paths = view.write(subject, folder)
+    paths = view.write(subject, folder, font=font)
     for gone in keep_to(folder, paths):
         say(f"{gone}: removed, this report has none")
     say(f"wrote {len(paths)} files; open the first:")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from bench.cli.shared import (
     DEFAULT_STORE,
     AllowCode,
     CompareOption,
+    FontOption,
     LossOption,
     ScoreOption,
     StoredArgument,
@@ -36,7 +37,6 @@ ContributionOption = Annotated[
     Path | None,
     typer.Option("--contribution", help="instead: a new folder, of results to submit"),
 ]
-FontOption = Annotated[Literal["sans", "serif"], typer.Option("--font", help="of figures: DejaVu Sans or Serif")]
 ByOption = Annotated[str, typer.Option("--by", help="of a contribution: whose results they are")]
 AboutOption = Annotated[
     str, typer.Option("--about", help="of a contribution: what a reader must know, as where code of your own is")
@@ -51,7 +51,7 @@ def export(
     suite: StoredArgument,
     bundle: BundleOption = None,
     contribution: ContributionOption = None,
-    font: FontOption = "sans",
+    font: FontOption = None,
     by: ByOption = "",
     about: AboutOption = "",
     compare: CompareOption = None,
@@ -81,14 +81,14 @@ def export(
     stored, published = find(suite, opened, allow_code), published_numbers(compare)
     refuse_other_files(out)  # before results are read, which may take long
     why_not = f"{suite}: the answers of searches have no paper bundle; bench report writes them"
-    command = _command(stored.name, score=score, loss=loss, compare=compare)
+    command = _command(stored.name, score=score, loss=loss, compare=compare, font=font)
     if stored.suite is not None and stored.suite.box is not None and stored.suite.search is None:
         refuse_options(f"{stored.name} draws a box, whose bundle takes", ("--compare", "--score"), compare, score, loss)
         subject = read_box(stored.suite, opened, loss=loss)
-        paths = write_box_bundle(subject, out, command=command, font=font)
+        paths = write_box_bundle(subject, out, command=command, font=font or "sans")
     else:
         subject = read_grid(stored, opened, why_not=why_not, score=score, loss=loss, published=published)
-        paths = write_bundle(subject, out, command=command, font=font)
+        paths = write_bundle(subject, out, command=command, font=font or "sans")
     say_missing(subject)
     if subject.manifest is None:
         say("no manifest in the store: versions and hardware are not stated")
@@ -109,8 +109,8 @@ def _contribute(suite: str, out: Path, by: str, about: str, store: Store, allow_
     print(paths[0])
 
 
-def _command(suite: str, *, score: str, loss: str, compare: str | None) -> str:
+def _command(suite: str, *, score: str, loss: str, compare: str | None, font: str | None) -> str:
     """The command that makes the bundle again, without what is private: paths, and addresses with their passwords."""
-    options = {"--score": score, "--loss": loss, "--compare": compare}
+    options = {"--score": score, "--loss": loss, "--compare": compare, "--font": font}
     words = [word for name, value in options.items() if value is not None for word in (name, value)]
     return shlex.join(["bench", "export", suite, "--bundle", "DIR", *words])

@@ -12,6 +12,7 @@ import typer
 from bench.cli.shared import (
     DEFAULT_STORE,
     AllowCode,
+    FontOption,
     OutOption,
     StoredArgument,
     StoreOption,
@@ -75,6 +76,7 @@ def _figures(
     tracking_uri: UriOption = None,
     allow_code: AllowCode = False,
     device: DeviceOption = None,
+    font: FontOption = None,
 ) -> None:
     """Draw the figures of Hong & Lee 2025 that a suite has data for, each as SVG, PNG and PDF with its CSV.
 
@@ -95,7 +97,7 @@ def _figures(
     names = Labels(of={} if stored.suite is None else stored.suite.labels).plain
     num_drawn = 0
     for stem, drawn in _all_drawn(stored, opened, chosen):
-        for path in _save(drawn, folder, stem, names):
+        for path in _save(drawn, folder, stem, names, font):
             print(path, flush=True)
         num_drawn += 1
     if not num_drawn:
@@ -246,10 +248,10 @@ def _steps(text: str | None) -> list[int] | None:
     return steps
 
 
-def _save(drawn: Drawn, out: Path, stem: str, names: Names) -> Iterator[Path]:
+def _save(drawn: Drawn, out: Path, stem: str, names: Names, font: str | None) -> Iterator[Path]:
     from analysis.figures.lr_loss import DRAWN_FORMATS, save_spec
     from analysis.figures.style.named import named_spec
     from analysis.tables.forms.csv_text import csv_text
 
-    yield from save_spec(named_spec(drawn.chart.to_dict(), names), out, stem, DRAWN_FORMATS)
+    yield from save_spec(named_spec(drawn.chart.to_dict(), names), out, stem, DRAWN_FORMATS, font=font)
     yield write_file(out / f"{stem}.csv", csv_text(drawn.data))

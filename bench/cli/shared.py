@@ -74,6 +74,13 @@ CheckpointSecondsOption = Annotated[
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0, help="minutes without a sign of life that end a worker; 0: never")
 ]
+FontOption = Annotated[
+    Literal["sans", "serif"] | None,
+    typer.Option(
+        "--font",
+        help="of figures: DejaVu Sans or Serif, embedded; else a bundle has Sans, others the viewer's",
+    ),
+]
 FiguresOption = Annotated[
     bool,
     typer.Option("--figures/--no-figures", help="on the suite's page in MLflow; without, nothing draws"),

@@ -159,12 +159,12 @@ def _with_spread(cells: pl.DataFrame, shown: str, settings: Settings) -> pl.Data
 
 
 def _pairs(text: str, shown: str, row: int) -> list[tuple[str, str]]:
-    """('depth', '4'), ... of 'depth=4, warmup_steps=100.0'; a value may hold commas."""
+    """('depth', '4'), ... of 'depth=4, warmup_steps=100'; a value may hold commas."""
     pairs = re.findall(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*?)(?:, (?=[A-Za-z_][A-Za-z0-9_.-]*=)|$)", text)
     names = [name for name, _ in pairs]
     is_whole = ", ".join(f"{name}={value}" for name, value in pairs) == text
     if not is_whole or len(set(names)) < len(names) or not all(value.strip() for _, value in pairs):
-        raise _wrong(shown, row, "knobs", text, "such as 'depth=4, warmup_steps=100.0', each knob once")
+        raise _wrong(shown, row, "knobs", text, "such as 'depth=4, warmup_steps=100', each knob once")
     return [(name, value.strip()) for name, value in pairs]
 
 

@@ -95,7 +95,7 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
     """The runs of a tidy file. Raises UsageError with the first problem.
 
     Columns: REQUIRED_COLUMNS, and any other of KNOWN_COLUMNS. A run diverged if `outcome` says so or its final loss is
-    not finite; lost runs are no results and are refused. `knobs` is text such as 'depth=4, warmup_steps=100.0', as our
+    not finite; lost runs are no results and are refused. `knobs` is text such as 'depth=4, warmup_steps=100', as our
     curves.csv has it. Knobs are in one spelling (analysis.spelling). Two rows of one run (all but losses the same) are
     refused.
     """

@@ -201,7 +201,12 @@ def _beside(suite: Suite) -> list[str]:
 
 
 def _text(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in values.items())
+    return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
+
+
+def _plain(value: Any) -> Any:
+    """A knob's value as words show it; a whole number without a decimal point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def stand(group: Group, rows: Rows) -> Standing:

@@ -68,9 +68,11 @@ def test_two_results_for_one_point_are_refused_by_name():
 
 
 def test_varying_knobs_split_entries_and_fixed_ones_do_not():
-    rows = [row("softmax", 0.1, 0, 1.0, warmup_steps=warmup, weight_decay=0.1) for warmup in (0.0, 100.0)]
-    assert curves(frame(rows))["knobs"].to_list() == ["warmup_steps=0.0", "warmup_steps=100.0"]
+    rows = [row("softmax", 0.1, 0, 1.0, warmup_steps=warmup, weight_decay=0.1) for warmup in (0.0, 2.5, 20.0)]
+    assert curves(frame(rows))["knobs"].to_list() == ["warmup_steps=0", "warmup_steps=2.5", "warmup_steps=20"]
     assert curves(frame(rows[:1]))["knobs"].to_list() == [""]
+    unclipped = [row("softmax", 0.1, 0, 1.0, grad_clip=clip) for clip in (1.0, math.inf)]
+    assert curves(frame(unclipped))["knobs"].to_list() == ["grad_clip=1", "grad_clip=inf"]
 
 
 def test_missing_column_is_named():

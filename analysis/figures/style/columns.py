@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.figures.style.chart_style import Chart
-from analysis.figures.style.fonts import FONTS, register_font, with_font
+from analysis.figures.style.fonts import in_font, with_font
 from analysis.figures.style.named import named_spec
 from analysis.figures.style.same_bytes import pdf_of, svg_of
 from analysis.labels import NO_LABELS, Names
@@ -57,10 +57,8 @@ def save_at_width(
 
 def svg_at_width(chart: Chart, inches: float, *, font: str = "sans", names: Names = NO_LABELS.plain) -> str:
     """The chart as SVG in pixels; 7 / 11 of a point each, and so much wider where it can't be made narrow enough."""
-    register_font()
-    spec = named_spec(chart.to_dict(), names)
+    spec = in_font(named_spec(chart.to_dict(), names), font)
     spec.pop("title", None)
-    spec["config"] = {**spec["config"], "font": FONTS[font].family}
     target = inches * POINTS_PER_INCH / _POINTS_PER_PIXEL
     _fit_legends(spec, target)
     panels = [(view, view["width"], view["height"]) for view in _sized_views(spec)]

@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from bench.lazy import vl_convert
@@ -16,16 +17,21 @@ from bench.lazy import vl_convert
 
 @dataclass(frozen=True, kw_only=True)
 class Font:
-    """The name of its family, and its files by font-weight."""
+    """The name of its family, that of any like it (which CSS knows), and its files by font-weight."""
 
     family: str
+    generic: str
     files: Mapping[str, str]
 
 
 # Source: matplotlib, whose fonts are installed wherever it is.
 FONTS: dict[str, Font] = {
-    "sans": Font(family="DejaVu Sans", files={"normal": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}),
-    "serif": Font(family="DejaVu Serif", files={"normal": "DejaVuSerif.ttf", "bold": "DejaVuSerif-Bold.ttf"}),
+    "sans": Font(
+        family="DejaVu Sans", generic="sans-serif", files={"normal": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}
+    ),
+    "serif": Font(
+        family="DejaVu Serif", generic="serif", files={"normal": "DejaVuSerif.ttf", "bold": "DejaVuSerif-Bold.ttf"}
+    ),
 }
 _TEXT = "{http://www.w3.org/2000/svg}text"
 
@@ -34,6 +40,14 @@ _TEXT = "{http://www.w3.org/2000/svg}text"
 def register_font() -> None:
     """Lets vl_convert draw with FONTS."""
     vl_convert.register_font_directory(str(_folder()))
+
+
+def in_font(spec: dict[str, Any], font: str | None) -> dict[str, Any]:
+    """A chart's specification whose text is in the font, one of FONTS; with None as it is, in a sans serif."""
+    if font is None:
+        return spec
+    register_font()
+    return {**spec, "config": {**spec["config"], "font": f"{FONTS[font].family}, {FONTS[font].generic}"}}
 
 
 def with_font(svg: str, font: str) -> str:

@@ -58,7 +58,7 @@ def test_each_optimizer_of_a_side_is_a_condition():
 
 def test_each_setting_of_a_knob_that_all_methods_have_is_a_condition():
     one = pl.concat([side(THREE, warmup_steps=0.0), side(THREE, warmup_steps=9.0, floor=0.9)])
-    assert names(one=one) == ["warmup_steps=0.0", "warmup_steps=9.0"]
+    assert names(one=one) == ["warmup_steps=0", "warmup_steps=9"]
 
 
 def test_a_knob_that_only_some_methods_have_is_part_of_their_name():

@@ -73,10 +73,22 @@ def test_what_a_bundle_says_of_its_command_is_not_private(exported, folder):
 
 @pytest.mark.slow
 def test_export_again_replaces_the_bundle(exported, folder):
-    words = ("export", "stored.yaml", "--bundle", "paper", "--store", "store", "--score", "lr_sensitivity_seedwise")
+    words = (
+        "export",
+        "stored.yaml",
+        "--bundle",
+        "paper",
+        "--store",
+        "store",
+        "--score",
+        "lr_sensitivity_seedwise",
+        "--font",
+        "serif",
+    )
     found = bench(folder, *words)
     assert found.returncode == 0, found.stderr
     assert not (folder / "paper/tables/comparison.tex").exists()
+    assert "--loss train --font serif\n" in (folder / "paper/README.txt").read_text()
     assert "lr\\_\\allowbreak{}sensitivity\\_\\allowbreak{}seedwise" in (folder / "paper/methods.tex").read_text()
 
 

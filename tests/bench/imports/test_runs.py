@@ -110,7 +110,7 @@ def test_ids_tell_imports_methods_and_settings_apart_but_not_labels(tmp_path):
 
 
 def test_knobs_as_our_curves_write_them(tmp_path):
-    knobs = ["warmup_steps=100.0, weight_decay=0.1", "warmup_steps=10.0, betas=[0.9, 0.95], norm=rms", ""]
+    knobs = ["warmup_steps=100, weight_decay=0.1", "warmup_steps=10.0, betas=[0.9, 0.95], norm=rms", ""]
     rows = [f'a,0.1,0,{1 + place},2,"{text}"' for place, text in enumerate(knobs)]
     found = read_runs(tmp_path, "\n".join([f"{HEADER},knobs", *rows]) + "\n").frame
     assert found["warmup_steps"].to_list() == [100.0, 10.0, 0.0]

@@ -143,7 +143,7 @@ def test_other_knobs_and_settings_make_searches_of_their_own():
         probe_every=5,
     )
     assert {group.knobs for group in groups(searched)} == {
-        f"warmup_steps={warmup}, batch_size={batch}" for warmup in (0.0, 10.0) for batch in (8, 16)
+        f"warmup_steps={warmup}, batch_size={batch}" for warmup in (0, 10) for batch in (8, 16)
     }
 
 

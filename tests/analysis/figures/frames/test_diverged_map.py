@@ -38,7 +38,7 @@ def test_map_worked_by_hand(cells):
 
 def test_other_knobs_have_cells_of_their_own():
     rows = [row("a", 0.1, 0, 1.0, warmup_steps=warmup) for warmup in (0.0, 5.0)]
-    assert diverged_map(frame(rows))["knobs"].to_list() == ["warmup_steps=0.0", "warmup_steps=5.0"]
+    assert diverged_map(frame(rows))["knobs"].to_list() == ["warmup_steps=0", "warmup_steps=5"]
 
 
 def test_two_results_for_one_cell_are_refused():

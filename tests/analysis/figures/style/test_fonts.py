@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from fontTools.ttLib import TTFont
 
+from analysis.figures.lr_loss import save_spec
 from analysis.figures.style.columns import COLUMN_INCHES, save_at_width
 from analysis.figures.style.fonts import FONTS, with_font
 
@@ -43,7 +44,7 @@ def letters(svg):
     """The letters of all text by (family, weight)."""
     found = {}
     for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
-        place = (text.get("font-family"), text.get("font-weight", "normal"))
+        place = (text.get("font-family", "").partition(",")[0], text.get("font-weight", "normal"))
         found.setdefault(place, set()).update("".join(text.itertext()))
     return found
 
@@ -61,6 +62,12 @@ def test_each_letter_is_in_the_embedded_font_of_its_family_and_weight(svg):
             FAMILY,
             {"normal": 400, "bold": 700}[place[1]],
         ]
+
+
+def test_figures_of_a_report_are_in_the_font_that_is_asked_for(tmp_path):
+    (path,) = save_spec(chart().to_dict(), tmp_path, "f", [], font="serif")
+    svg = path.read_text("utf-8")
+    assert {family for family, _ in letters(svg)} == {family for family, _ in faces(svg)} == {FONTS["serif"].family}
 
 
 def test_outlines_are_there_and_as_wide_as_in_the_whole_font(svg):
