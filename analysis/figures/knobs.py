@@ -25,7 +25,7 @@ from bench.lazy import altair as alt
 
 # Perceptually uniform and safe for colour blindness; dark is low, and its light end is where a diverged cell lies.
 _SCHEME = "viridis"
-_CELL = 30  # pixels, of a joint map
+_CELL, _LEAST_HIGH = 30, 84  # pixels, of a joint map: a cell, and the height of a panel, beside which its knob stands
 _MATRIX_CELL = (150, 40)
 _DARK_SHARE = 0.5  # of the colour scale: text is white on what is darker
 _PANELS_PER_ROW = 3
@@ -109,7 +109,8 @@ def joint_heat_map(frame: pl.DataFrame, *, title: str, subtitle: str = "", loss:
         scale=alt.Scale(scheme=_SCHEME, domain=list(domain)),
         legend=alt.Legend(title=loss.split("\n"), format="~g", tickCount=5),
     )
-    panels = [_heat_panel(rows.filter(method=method), axes, colour, method) for method in methods]
+    high = max(_CELL, _LEAST_HIGH / frame["y"].n_unique())
+    panels = [_heat_panel(rows.filter(method=method), axes, colour, method, high) for method in methods]
     return styled(alt.concat(*panels, columns=_PANELS_PER_ROW, spacing=20), title, subtitle)
 
 
@@ -152,14 +153,14 @@ def optimizer_matrix_chart(frame: pl.DataFrame, *, title: str, subtitle: str = "
     return styled(alt.layer(cells, words, width=width, height=height), title, subtitle)
 
 
-def _heat_panel(rows: pl.DataFrame, axes: dict[str, Any], colour: alt.Color, method: str) -> Any:
+def _heat_panel(rows: pl.DataFrame, axes: dict[str, Any], colour: alt.Color, method: str, high: float) -> Any:
     base = alt.Chart(rows).encode(**axes)
     tooltip = ["x_text:N", "y_text:N", alt.Tooltip("loss:Q", format=".4g"), "num_diverged:Q", "num_seeds:Q"]
     cells = base.mark_rect(stroke="white", strokeWidth=0.5).encode(color=colour, tooltip=tooltip)
     crosses = base.transform_filter("datum.is_diverged").mark_point(shape=CROSS, size=130, strokeWidth=1.3, opacity=1)
     ring = base.transform_filter("datum.is_best").mark_point(shape="circle", size=170, strokeWidth=2.2, opacity=1)
     layers = [cells, crosses.encode(color=alt.value("black")), ring.encode(color=alt.value("white"))]
-    return alt.layer(*layers, width=alt.Step(_CELL), height=alt.Step(_CELL), title=panel_title(method))
+    return alt.layer(*layers, width=alt.Step(_CELL), height=alt.Step(high), title=panel_title(method))
 
 
 def _ordinal(frame: pl.DataFrame, name: str) -> Any:

@@ -11,6 +11,7 @@ import polars as pl
 from analysis.figures.frames.aggregate import LOSS_COLUMNS
 from analysis.figures.style.chart_style import (
     CROSS,
+    NARROW_LETTERS,
     Chart,
     check_rows,
     labelled_rule,
@@ -72,7 +73,7 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", lo
         shape=CROSS, size=160, strokeWidth=1.6, opacity=1
     )
     layers = [bars, lines, points, crosses.encode(y=height), *_initial_loss(summary)]
-    return styled(alt.layer(*layers, width=520, height=300), title, subtitle)
+    return styled(alt.layer(*layers, width=520, height=300), title, subtitle, letters=NARROW_LETTERS)
 
 
 def save_spec(

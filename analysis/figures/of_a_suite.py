@@ -53,8 +53,8 @@ _EDGE_NOTE = (
 )
 _ROUNDING = 1e-4  # nats
 _MAP_NOTE = (
-    "Grey: completed, with a triangle: above the loss at init; colour: diverged, dark is early; ×: no result (crashed, "
-    "out of memory or timed out)"
+    "Grey: completed, with a triangle: blew up (ended above its loss at init), with a bar: stuck (neither learned nor "
+    "blew up)\nColour: diverged, dark is early; ×: no result (crashed, out of memory or timed out)"
 )
 
 

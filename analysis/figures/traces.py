@@ -67,8 +67,7 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
         _trace_panel(summary, name, panel, methods, bounds.get(name, []), marked.get(name, entropy.clear()))
         for name, panel in _shown_panels(summary).items()
     ]
-    pairs = [alt.hconcat(*panels[start : start + 2], spacing=30) for start in range(0, len(panels), 2)]
-    return styled(alt.vconcat(*pairs, spacing=25), title, subtitle)
+    return styled(alt.concat(*panels, columns=2, spacing={"column": 30, "row": 25}), title, subtitle)
 
 
 def entropy_by_layer(
@@ -136,11 +135,12 @@ def uniform_rules(rows: pl.DataFrame, num_keys: int) -> list[tuple[str, float]]:
         is_alike = pl.col("most").is_between((1 - _ALIKE) * height, height)
         methods = most.filter(is_alike)["method"].unique().sort().to_list()
         whose = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
-        whose = "" if len(methods) == most["method"].n_unique() else f" ({whose})"
+        whose = "" if len(methods) == most["method"].n_unique() else f", {whose}"
         if abs(height - math.log(num_keys)) < _ROUNDING:
             rules.append((f"log N (N = {num_keys}): rows uniform over N keys{whose}", math.log(num_keys)))
         else:
-            rules.append((f"{height:.2f}: rows uniform over the keys they see{whose}", height))
+            words = "uniform over keys seen" if whose else "rows uniform over the keys they see"
+            rules.append((f"{height:.2f}: {words}{whose}", height))
     return rules
 
 

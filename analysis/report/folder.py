@@ -64,7 +64,7 @@ def write_report(
     scored.
     What else there is to say has its files and sections (analysis.report.sections). The page refers to the other files
     unless `is_linked` is false, for a place that shows it without them. `font` is that of figures, one of
-    analysis.figures.fonts.FONTS, else the viewer's sans serif. Raises UsageError if no trial has a result, a
+    analysis.figures.style.fonts.FONTS, else the viewer's sans serif. Raises UsageError if no trial has a result, a
     workload lacks its number of keys or the scored loss, or no method is among the published numbers.
     """
     board = subject.board

@@ -19,6 +19,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 CROSS = "M-.6,-.6L.6,.6M.6,-.6L-.6,.6"
 GREY = "#555555"
 QUIET = "#dfe3e8"  # of a cell that nothing happened in
+RIM = "#fffffe"  # around letters, as lines pass behind them; no other white, as the dark has it dark
 
 Chart: TypeAlias = "alt.LayerChart | alt.VConcatChart | alt.ConcatChart | alt.FacetChart"
 
@@ -31,6 +32,7 @@ _DECADES = (
 )
 _FONT = "Helvetica, Arial, Liberation Sans, sans-serif"
 LINE_LETTERS = 160  # of a figure's subtitle
+NARROW_LETTERS = 100  # of a single panel's
 _MAX_ROWS = 5000
 
 
@@ -108,15 +110,16 @@ def panel_title(title: str, subtitle: str = "") -> alt.TitleParams:
 def labelled_rule(
     height: float, label: str, *, align: Literal["left", "right"] = "left", below: bool = False
 ) -> list[alt.Chart]:
-    """A dashed horizontal line with its label just above or below."""
+    """A dashed horizontal line with its label just above or below, which has a rim of the background's colour."""
     # Channels as objects, here and wherever many are made: of a string Altair finds the class in 5 ms.
     data = alt.Chart(pl.DataFrame({"height": [height], "label": [label]}))
     rule = data.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.2).encode(y=alt.Y("height:Q"))
     place = alt.XValue("width" if align == "right" else 4)
     baseline, dy = ("top", 4) if below else ("bottom", -3)
     dx = -4 if align == "right" else 0
-    text = data.mark_text(align=align, baseline=baseline, dy=dy, dx=dx, color=GREY)
-    return [rule, text.encode(x=place, y=alt.Y("height:Q"), text=alt.Text("label:N"))]
+    text = data.encode(x=place, y=alt.Y("height:Q"), text=alt.Text("label:N"))
+    looks_of = [{"color": RIM, "stroke": RIM, "strokeWidth": 3}, {"color": GREY}] if label else []
+    return [rule, *(text.mark_text(align=align, baseline=baseline, dy=dy, dx=dx, **look) for look in looks_of)]
 
 
 def labelled_edge(low: float, label: str) -> list[alt.Chart]:
@@ -139,19 +142,19 @@ def check_size(rows: pl.DataFrame) -> None:
         raise UsageError(f"a figure draws at most {_MAX_ROWS} rows, got {rows.height}; draw fewer methods at a time")
 
 
-def subtitle_lines(text: str) -> list[str]:
-    """A line of a subtitle as lines of at most LINE_LETTERS between words: a longer one would widen the figure."""
-    if len(text) <= LINE_LETTERS:
+def subtitle_lines(text: str, letters: int = LINE_LETTERS) -> list[str]:
+    """A line of a subtitle as lines of at most so many letters, between words: a longer one would widen the figure."""
+    if len(text) <= letters:
         return [text] if text else []
-    return textwrap.wrap(text, LINE_LETTERS, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(text, letters, break_long_words=False, break_on_hyphens=False)
 
 
-def styled(chart: Any, title: str, subtitle: str) -> Any:
+def styled(chart: Any, title: str, subtitle: str, *, letters: int = LINE_LETTERS) -> Any:
     """The chart itself, in our style, below its title and the lines of its subtitle, which breaks where it is long.
 
     Each of Altair's configure_... would copy all of it, panels and layers, anew.
     """
-    lines = [line for long in subtitle.split("\n") for line in subtitle_lines(long)]
+    lines = [line for long in subtitle.split("\n") for line in subtitle_lines(long, letters)]
     chart.title = alt.TitleParams(title, subtitle=lines, anchor="start", fontSize=15, subtitleFontSize=11.5, offset=12)
     chart.config = alt.Config(
         font=_FONT,

@@ -47,7 +47,7 @@ def in_font(spec: dict[str, Any], font: str | None) -> dict[str, Any]:
     if font is None:
         return spec
     register_font()
-    return {**spec, "config": {**spec["config"], "font": f"{FONTS[font].family}, {FONTS[font].generic}"}}
+    return {**spec, "config": {**spec.get("config", {}), "font": f"{FONTS[font].family}, {FONTS[font].generic}"}}
 
 
 def with_font(svg: str, font: str) -> str:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.style.chart_style import GREY, QUIET
+from analysis.figures.style.chart_style import GREY, QUIET, RIM
 from analysis.tables.forms.html import templates
 from bench.lazy import vl_convert
 
@@ -29,7 +29,8 @@ DARK_CONFIG: Spec = {
     "view": {"stroke": _DARK_LINE},
 }  # fmt: skip
 DARK_COLOURS: dict[str, str] = {
-    GREY: "#b4bac3", QUIET: "#3b4049", "#e5e5e5": "#32363e", "#cccccc": _DARK_LINE, "#000000": "#f4f4f4",
+    RIM: "#15171b", GREY: "#b4bac3", QUIET: "#3b4049",
+    "#e5e5e5": "#32363e", "#cccccc": _DARK_LINE, "#000000": "#f4f4f4",
     "#0072B2": "#3d95c9", '"background":"white"': '"background":"transparent"',
 }  # fmt: skip
 

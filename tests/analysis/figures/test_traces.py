@@ -32,7 +32,7 @@ def spec_of(data: pl.DataFrame, all_traces: pl.DataFrame) -> dict:
 
 
 def titles(spec: dict) -> list[str]:
-    return [panel["title"]["text"] for pair in spec["vconcat"] for panel in pair["hconcat"]]
+    return [panel["title"]["text"] for panel in spec["concat"]]
 
 
 def values_of(spec: dict, name: str) -> set:
@@ -40,8 +40,7 @@ def values_of(spec: dict, name: str) -> set:
 
 
 def panel_of(spec: dict, title: str) -> dict:
-    panels = [panel for pair in spec["vconcat"] for panel in pair["hconcat"]]
-    return next(panel for panel in panels if panel["title"]["text"].startswith(title))
+    return next(panel for panel in spec["concat"] if panel["title"]["text"].startswith(title))
 
 
 def test_bounds_are_drawn_and_labelled(data, drawn):
@@ -55,7 +54,7 @@ def test_each_method_has_the_bound_of_the_keys_that_its_rows_see(data, drawn):
     is_narrow = (pl.col("quantity") == "uniform_entropy") & pl.col("trial_id").is_in(ids)
     narrow = drawn.with_columns(value=pl.when(is_narrow).then(pl.lit(2.5, pl.Float32)).otherwise("value"))
     labels = values_of(spec_of(data, narrow), "label") - NORM_BOUNDS
-    assert labels == {f"{ENTROPY_BOUND} (6 methods)", "2.50: rows uniform over the keys they see (relu_kernel)"}
+    assert labels == {f"{ENTROPY_BOUND}, 6 methods", "2.50: uniform over keys seen, relu_kernel"}
     summary = layer_summary(data, narrow, telling_lr(data))
     spec = entropy_by_layer(summary, num_keys=21, title="").to_dict()
     assert values_of(spec, "height") == {math.log(21), 2.5}

@@ -3,7 +3,7 @@
 from analysis.figures import of_a_suite
 from analysis.figures.frames.aggregate import loss_summary
 from analysis.figures.lr_loss import loss_against_lr
-from analysis.figures.style.chart_style import LINE_LETTERS, subtitle_lines
+from analysis.figures.style.chart_style import LINE_LETTERS, NARROW_LETTERS, subtitle_lines
 from tests.analysis.synthetic_results import results
 
 PLACE = "language_modeling(" + ", ".join(f"parameter_{place}=0.{place}" for place in range(30)) + "), adamw"
@@ -23,7 +23,7 @@ def test_a_short_line_stays_as_it_is():
 
 def test_a_figure_of_a_long_label_has_several_lines_below_its_title():
     chart = loss_against_lr(loss_summary(results(num_seeds=2)), title="t", subtitle=f"{PLACE}\nnote").to_dict()
-    assert chart["title"]["subtitle"] == [*subtitle_lines(PLACE), "note"]
+    assert chart["title"]["subtitle"] == [*subtitle_lines(PLACE, NARROW_LETTERS), "note"]
 
 
 def test_notes_below_titles_are_short_enough_to_stay_sentences():
