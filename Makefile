@@ -1,6 +1,9 @@
-# make quickstart: install and run the main job.  make test: install and run the tests.  make check: style, types, layers.
+# make quickstart: install and run the main job.  make check: style, types, layers.
+# make test: what a change waits for, in less than 5 minutes on two cores: every property of every room, of one entry of
+# each kind: a lane is its solo run, a resume is the run itself, scores by hand, every command, bad input.
 # make test-kernels: what must hold whatever kernels a processor makes libraries choose, with those of other processors.
-# make test-repetitions: properties that make test proves of one method of each kind, of all the others.
+# make test-rest: the same properties of all other entries; whole programs (clusters, servers, browsers, LaTeX, notebooks,
+# each command in a process of its own); and long simulations. .ci/run runs this and all up to test-infra.
 # make test-stores: Postgres, S3 and an MLflow server with authentication, where they are installed.
 # make faults: kill everything that can be killed, for an hour or two; make faults-short: a few minutes of it.
 # make test-infra: what the image copies, the restore drill, a cluster's examination and metrics: for real, on this machine.
@@ -14,7 +17,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: quickstart test test-kernels test-repetitions test-stores test-infra test-all check faults faults-short mutants bench install install-dev
+.PHONY: quickstart test test-kernels test-rest test-stores test-infra test-all check faults faults-short mutants bench install install-dev
 .PHONY: lock sbom audit
 
 quickstart: install
@@ -27,20 +30,21 @@ test: install-dev
 
 # What a processor's kernels can change: that a lane is its solo run, that a resume and a second look are the run itself,
 # that parts of a batch are the whole; of every method. What reads, plans, records or refuses is the same on all.
-KERNELS := MKL_CBWR=AVX2 MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=AVX2
+KERNELS := MKL_CBWR=AVX2+ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=COMPATIBLE
 OF_KERNELS := $(addprefix tests/bench/training/test_,company.py inspection.py train.py train_held_out.py train_memory.py \
 	train_probes.py train_state.py) tests/conformance/test_methods.py tests/conformance/test_workloads.py
 test-kernels: install-dev
 	set -e; for kernels in $(KERNELS); do \
 		echo "with $$kernels"; \
-		env $$kernels $(BIN)/python -m pytest -m "not slow and not gpu and not stores" \
+		env $$(echo $$kernels | tr + ' ') $(BIN)/python -m pytest -m "not slow and not gpu and not stores" \
 			-n 2 --dist loadfile --no-loadscope-reorder $(OF_KERNELS); \
 	done
 
-# Of all files alone those that have such tests: to read the others takes as long as these tests.
-test-repetitions: install-dev
-	$(BIN)/python -m pytest -m "repetition and not slow" -n 2 --dist loadfile \
-		$$(grep -rl --include='test_*.py' repetition tests)
+# Of all files those alone that have such tests: to read the others takes as long as many of these tests.
+test-rest: install-dev
+	$(BIN)/python -m pytest -m "(repetition or whole) and not slow and not gpu and not stores" \
+		-n 2 --dist loadfile --no-loadscope-reorder \
+		$$(grep -rlE --include='test_*.py' 'mark\.(repetition|whole)|tests\.repetitions' tests)
 
 test-stores: install-dev
 	$(BIN)/python -m pytest -m "stores and not slow" -n 2 --dist loadfile \

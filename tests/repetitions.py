@@ -4,6 +4,15 @@ from collections.abc import Collection, Iterable
 
 import pytest
 
+from bench.methods import METHODS
+
+# A method that is fused, of sums over keys, dense, with kept vectors, with limits on projections, with further
+# projections, with draws, and with learned tensors of its own.
+KINDS_OF_METHODS = {
+    "softmax", "relu_kernel", "sigmoid_attention", "sigma_reparam", "qk_clip", "gated_attention", "favor_plus",
+    "qk_layernorm_gradient_clipped",
+}  # fmt: skip
+
 
 def one_of_each_kind(names: Iterable[str], kinds: Collection[str]) -> list:
     """All names as parameters; those that are not in `kinds` are repetitions. Raises ValueError for an unknown kind."""
@@ -11,3 +20,6 @@ def one_of_each_kind(names: Iterable[str], kinds: Collection[str]) -> list:
     if unknown := kinds - set(names):
         raise ValueError(f"{', '.join(sorted(unknown))}: no such parameter; there are {', '.join(names)}")
     return [pytest.param(name, marks=() if name in kinds else pytest.mark.repetition) for name in names]
+
+
+EACH_METHOD = one_of_each_kind(METHODS, KINDS_OF_METHODS)

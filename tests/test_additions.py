@@ -229,7 +229,8 @@ def trained(copy):
     ids=["their_own", "methods", "optimizers", "probes", "bibliography", "held_out"],
 )
 def test_tests_take_up_what_was_added(copy, tests, names):
-    assert "passed" in python(copy, "pytest", "-p", "no:cacheprovider", "-k", names, *tests)
+    chosen = ("-m", "not slow and not gpu", "-k", names)
+    assert "passed" in python(copy, "pytest", "-p", "no:cacheprovider", *chosen, *tests)
 
 
 def test_the_documentation_is_made_with_what_was_added(copy):

@@ -27,6 +27,7 @@ def test_a_notebook_is_committed_with_what_its_cells_show(path):
     assert path.stat().st_size < 300_000
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("path", [CLAIM, pytest.param(OWN, marks=pytest.mark.slow)], ids=lambda path: path.stem)
 def test_a_notebook_runs_from_its_first_cell_to_its_last(path):
     """Training, leaderboard, charts, files: the Python interface as a user sees it."""

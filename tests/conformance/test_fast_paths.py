@@ -33,11 +33,12 @@ from bench.testing.paths import (
     runs,
     state_of,
 )
+from tests.repetitions import EACH_METHOD
 
 ROUNDING = {torch.float32: 3e-6, torch.bfloat16: 8e-3}  # by the largest too; 25 units in the last place, and 1
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=EACH_METHOD)
 def method(request) -> Method:
     return load_class(METHODS[request.param])()
 

@@ -16,6 +16,7 @@ from bench.testing.method_case import HEADS, MASK_NAMES, MethodCase
 from bench.testing.methods import METHOD_PROPERTIES
 from bench.testing.rows import FOLLOWS_LOGITS
 from bench.testing.weights import finite_weights
+from tests.repetitions import EACH_METHOD
 
 NUM_TOKENS = HEADS.num_keys
 DEPENDS_ON_POSITIONS = {"window_softmax", "cosformer"}
@@ -29,7 +30,7 @@ def case_of(name: str) -> MethodCase:
     return MethodCase(method=with_name(name))
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=EACH_METHOD)
 def name(request) -> str:
     return request.param
 
@@ -86,7 +87,7 @@ def test_row_mass_has_its_closed_form(name, mask_name):
     torch.testing.assert_close(actual, ROW_MASSES[name](z_BHQK), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH_METHOD)
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**31),

@@ -36,8 +36,8 @@ def optimizer(name) -> Optimizer:
 
 
 @pytest.mark.parametrize("decays", EXEMPT)
-@pytest.mark.parametrize("constants", ["default", "changed"])
-@pytest.mark.parametrize(("lr", "weight_decay"), [(1e-3, 0.0), (0.3, 0.1)])
+@pytest.mark.parametrize("constants", [pytest.param("default", marks=pytest.mark.repetition), "changed"])
+@pytest.mark.parametrize(("lr", "weight_decay"), [pytest.param(1e-3, 0.0, marks=pytest.mark.repetition), (0.3, 0.1)])
 def test_every_step_equals_the_reference(name, optimizer, lr, weight_decay, constants, decays):
     """Two optimizers of the reference, one without weight decay, where `decays` leaves tensors out."""
     if constants == "changed":

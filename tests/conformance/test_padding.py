@@ -16,11 +16,12 @@ from bench.models.attention import Mode
 from bench.testing.padding import MASKS, alone, attended, padded_inputs, sizes
 from bench.testing.paths import LONG, SHORT, state_of
 from bench.training.interventions import intervened
+from tests.repetitions import EACH_METHOD
 
 LANES = 3
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH_METHOD)
 @pytest.mark.usefixtures("no_vmap_fallback")
 def test_in_lanes_each_example_is_what_it_is_alone(name):
     """Which examples are how long is the same for all lanes, as on held-out data."""
@@ -55,7 +56,7 @@ def test_the_path_of_tiny_sequences_knows_padding(name, mask):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH_METHOD)
 @pytest.mark.parametrize("num_keys", [SHORT, LONG])
 def test_padding_changes_nothing_on_cuda(name, num_keys):
     """In float32, in lanes, against the dense reference of the example alone in float64 on the CPU."""

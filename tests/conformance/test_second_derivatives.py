@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from bench.derivatives import hessian_product, with_gradient
-from bench.methods import METHODS
 from bench.training.lane import LaneProgram
 from bench.training.lanes import knob_tensors
 from bench.training.model_view import model_of
 from bench.training.pack import Pack
+from tests.repetitions import EACH_METHOD
 from tests.trials import language_trial, trial
 
 
@@ -22,7 +22,7 @@ def model_at_start(one):
     return model_of(program, lane, batch, batch, {name: t[0] for name, t in knobs.items()}, zero)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH_METHOD)
 def test_products_with_the_hessian_are_differences_of_gradients(method):
     model = model_at_start(trial(method=method))
     generator = torch.Generator().manual_seed(0)

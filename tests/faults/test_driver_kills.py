@@ -53,8 +53,9 @@ def start(folder: Path, store: str) -> subprocess.Popen[bytes]:
 
 
 def finish(folder: Path, store: str) -> None:
+    """The limit is for a run that hangs: workers of every round start anew, in minutes where the machine is busy."""
     process = start(folder, store)
-    _, errors = process.communicate(timeout=400)
+    _, errors = process.communicate(timeout=1800)
     assert process.returncode == 0, errors.decode()
 
 
@@ -80,12 +81,19 @@ def num_trial_runs(folder: Path, store: str) -> int:
     return len(opened.runs(experiment, "trial"))
 
 
-def kill_and_finish(folder: Path, num_kills: int, seconds: tuple[float, float]) -> None:
-    """The suite in another store, its driver killed at random moments, then left alone; a fast one may end before."""
+def kill_and_finish(folder: Path, num_kills: int, seconds: tuple[float, float], after: str = "") -> None:
+    """The suite in another store, its driver killed at random moments, then left alone; a fast one may end before.
+
+    Moments are counted from when the driver says `after`, so that a slow start leaves them where they were.
+    """
     moments = random.Random(0)
     num_killed = 0
     for _ in range(num_kills):
         process = start(folder, "disturbed")
+        assert process.stderr is not None
+        for line in process.stderr if after else ():
+            if after in line.decode():
+                break
         time.sleep(moments.uniform(*seconds))
         was_running = process.poll() is None
         process.kill()
@@ -119,7 +127,7 @@ def test_driver_killed_at_random_moments_loses_and_repeats_nothing(tmp_path, num
 def test_a_search_killed_at_random_moments_asks_and_answers_as_if_undisturbed(tmp_path, suite):
     (tmp_path / "killed.yaml").write_text(suite)
     finish(tmp_path, "undisturbed")
-    kill_and_finish(tmp_path, 3, seconds=(10.0, 25.0))
+    kill_and_finish(tmp_path, 3, seconds=(2.0, 15.0), after=" to run, in ")
     expected, found = results(tmp_path, "undisturbed"), results(tmp_path, "disturbed")
     assert found.equals(expected)
     assert num_trial_runs(tmp_path, "disturbed") == expected.height

@@ -30,6 +30,7 @@ def check(found: list[dict]) -> None:
         assert "\n" not in one["said"] or one["name"].startswith("csv"), one
 
 
+@pytest.mark.whole
 def test_the_worst_files_are_refused_before_they_are_in_memory(tmp_path):
     found = taken(tmp_path, *WORST)
     assert len(found) >= len(WORST)

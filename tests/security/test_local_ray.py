@@ -63,11 +63,13 @@ def started(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1]) | {"home": home}
 
 
+@pytest.mark.whole
 def test_everything_listens_on_loopback_alone(started):
     assert {name for name, _ in started["listening"]} >= {"gcs_server", "raylet"}
     assert {ip for _, ip in started["listening"]} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
+@pytest.mark.whole
 def test_the_table_of_sockets_says_what_answers_without_a_token(started):
     readme = Path(__file__).parents[2] / "infra" / "README.md"
     rows = re.findall(r"^\| `(.+?)` \| (.+?) \| .+? \| (.+?) \|", readme.read_text("utf-8"), re.MULTILINE)
@@ -75,12 +77,14 @@ def test_the_table_of_sockets_says_what_answers_without_a_token(started):
     assert {tuple(one) for one in started["sockets"]} == {(process, verdict) for process, _, verdict in said}
 
 
+@pytest.mark.whole
 def test_nobody_else_enters_the_folder_of_sockets_and_logs(started):
     assert started["files"] > 20
     assert started["entered"] == []
     assert not Path(started["folder"]).exists(), "it went with Ray"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("who", ["without", "wrong"])
 def test_whoever_has_not_the_token_gets_nothing(started, who):
     code, said = started["tried"][who]
@@ -89,6 +93,7 @@ def test_whoever_has_not_the_token_gets_nothing(started, who):
     assert "token" in said
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
 def test_another_user_reads_the_token_from_no_process(started):
     number_of, was_found = started["tried"]["environments"]
@@ -96,12 +101,14 @@ def test_another_user_reads_the_token_from_no_process(started):
     assert not was_found
 
 
+@pytest.mark.whole
 def test_the_token_is_what_opens_it(started):
     code, said = started["tried"]["own"]
     assert code == 0, said
     assert "alive" in said
 
 
+@pytest.mark.whole
 def test_no_token_is_written_where_others_may_read_it(started):
     assert not list(started["home"].rglob("auth_token"))
     assert started["mode"] is None, "what it was before"

@@ -77,6 +77,7 @@ def test_no_secret_goes_with_a_job(tmp_path, where, secret):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.whole
 def test_workers_inherit_no_secret_of_the_driver(monkeypatch):
     for name in ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD", "HF_TOKEN"):
         assert is_secret(name)

@@ -76,6 +76,7 @@ def test_checksums_are_those_of_sha256sum(bundle):
     assert all(hashlib.sha256((out / name).read_bytes()).hexdigest() == digest for name, digest in lines.items())
 
 
+@pytest.mark.whole
 def test_it_compiles_without_a_complaint(bundle):
     out, _ = bundle
     log = compiled(out)
@@ -144,6 +145,7 @@ def test_readme_says_what_is_what_and_how_to_make_it_again(bundle):
     assert "constant: no decay" in text
 
 
+@pytest.mark.whole
 def test_an_earlier_bundle_is_replaced_unless_it_was_changed(tmp_path, data):
     out = tmp_path / "b"
     small(out, read_manifest=lambda: '{"suite": {}}')

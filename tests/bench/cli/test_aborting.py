@@ -73,6 +73,7 @@ def test_what_can_abort_nothing_is_refused_in_one_line(folder, words, told):
     assert told in line
 
 
+@pytest.mark.whole
 def test_runs_are_aborted_reported_and_missing_without_the_option(folder):
     """Thresholds of a suite in the store, fitted on few runs; then the same command again."""
     words = ("more.yaml", "--abort-on-warning", "loss", "--warnings-of", "fails")

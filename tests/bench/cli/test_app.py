@@ -19,7 +19,7 @@ from tests.command_line import bench_here
 SUITE = """
 name: tiny
 workloads: [{name: in_context_regression, num_steps: 12, final_loss_steps: 4, batch_size: 4, depth: 1, num_pairs: 5}]
-methods: [softmax, relu_kernel, "my_attention:Cauchy"]
+methods: [softmax, "my_attention:Cauchy"]
 optimizers: [sgd]
 knobs: {lr: [1e-3, 0.1, 1e+30]}
 seeds: 2
@@ -67,7 +67,7 @@ def bench(folder: Path, *words: str, **variables: str) -> subprocess.CompletedPr
     environment = os.environ | {"PYTHONWARNINGS": "default", "COLUMNS": "200"} | variables
     environment.pop("MLFLOW_TRACKING_URI", None)
     command = [sys.executable, "-m", "bench.cli", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,8 @@ def first_run(folder) -> subprocess.CompletedProcess[str]:
 
 def test_run_trains_every_trial_and_prints_the_leaderboard(first_run):
     assert first_run.returncode == 0, first_run.stderr
-    assert "12 completed, 6 diverged, 0 failed" in first_run.stderr
-    assert all(method in first_run.stdout for method in ("softmax", "relu_kernel", "my_attention:Cauchy"))
+    assert "8 completed, 4 diverged, 0 failed" in first_run.stderr
+    assert all(method in first_run.stdout for method in ("softmax", "my_attention:Cauchy"))
     assert "Traceback" not in first_run.stderr
 
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_compiled_trains_all_the_same_and_its_cause_is_said_once(
 def test_run_again_trains_nothing(first_run, folder):
     again = bench_here(folder, "run", "tiny.yaml", "--allow-code")
     assert again.returncode == 0
-    assert "18 of 18 trials were finished already" in again.stderr
+    assert "12 of 12 trials were finished already" in again.stderr
     assert again.stdout == first_run.stdout
 
 
@@ -107,7 +107,7 @@ def test_leaderboard_formats(first_run, folder):
     found = bench_here(folder, "leaderboard", "tiny.yaml", "--allow-code", "--format", "csv")
     assert found.stdout.startswith(COLUMNS)
     rows = list(csv.DictReader(found.stdout.splitlines()))
-    assert sorted(row["method"] for row in rows) == ["my_attention:Cauchy", "relu_kernel", "softmax"]
+    assert sorted(row["method"] for row in rows) == ["my_attention:Cauchy", "softmax"]
     assert {row["num_trials"] for row in rows} == {"6"}
     as_json = json.loads(bench_here(folder, "leaderboard", "tiny.yaml", "--allow-code", "--format", "json").stdout)
     assert [str(row["lr_sensitivity"]) for row in as_json] == [row["lr_sensitivity"] for row in rows]
@@ -123,7 +123,7 @@ def test_report_is_written(first_run, folder):
     assert "charts.html" in written
     manifest = json.loads((folder / "out/manifest.json").read_text())
     assert (manifest["suite"]["name"], manifest["compiling"]) == ("tiny", "always")
-    methods = ("softmax", "relu_kernel", "my_attention:Cauchy")
+    methods = ("softmax", "my_attention:Cauchy")
     uncompiled = [re.match(r"(\S+) on .*: Inductor failed at (\w+), which", line) for line in manifest["uncompiled"]]
     assert {match and match.groups() for match in uncompiled} == {
         (method, function) for method in methods for function in ("train", "observe", "loss")
@@ -195,7 +195,7 @@ def test_table_without_held_out_data_does_not_mention_them(without):
 def test_code_needs_the_flag(folder):
     refused = bench_here(folder, "validate", "tiny.yaml")
     assert refused.returncode == 2
-    assert refused.stderr.startswith("tiny.yaml:4:33: ")
+    assert refused.stderr.startswith("tiny.yaml:4:20: ")
     assert "--allow-code" in refused.stderr
 
 
@@ -240,7 +240,7 @@ def test_lists_schema_and_validate(folder):
 def test_dry_run_estimates_and_trains_nothing(folder):
     found = bench_here(folder, "run", "tiny.yaml", "--allow-code", "--dry-run", "--store", "untouched")
     assert found.returncode == 0, found.stderr
-    assert "18 trials in 3 packs" in found.stdout
+    assert "12 trials in 2 packs" in found.stdout
     assert not (folder / "untouched").exists()
 
 

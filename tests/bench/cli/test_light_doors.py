@@ -75,6 +75,7 @@ def test_checking_a_store_loads_nothing_that_draws_or_stores(home):
     assert (done.stdout, loaded(done)) == ("", set())
 
 
+@pytest.mark.whole
 def test_an_import_into_the_embedded_store_loads_nothing_that_stores_or_trains(tmp_path):
     (tmp_path / "theirs.csv").write_text("method,lr,seed,final_loss,initial_loss\nsoftmax,0.1,0,1,2\n")
     done = bench(",".join(HEAVY), "import", tmp_path / "theirs.csv", "--store", tmp_path / "home")
@@ -82,12 +83,14 @@ def test_an_import_into_the_embedded_store_loads_nothing_that_stores_or_trains(t
     assert loaded(done) == set(DRAWS)
 
 
+@pytest.mark.whole
 def test_a_report_loads_what_draws_and_nothing_that_stores_or_trains(home, tmp_path):
     done = bench(",".join(HEAVY), "report", "kept", "--store", home, "--out", tmp_path)
     assert loaded(done) == set(DRAWS)
     assert list(tmp_path.glob("figures/*.svg"))
 
 
+@pytest.mark.whole
 def test_a_run_without_figures_needs_nothing_that_draws(home, tmp_path):
     """All trials are finished: what is left of the run is to publish the leaderboard and its page."""
     suite = tmp_path / "kept.yaml"

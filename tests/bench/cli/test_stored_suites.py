@@ -13,6 +13,7 @@ from bench.store import Store, Tracker, read_suite_text
 from bench.suite import Context, Suite, find_suite, load_suite, parse_suite, shipped_suites
 from bench.trial import Outcome, Result
 from tests.command_line import bench_here
+from tests.repetitions import one_of_each_kind
 
 SUITE = """
 name: kept  # a comment
@@ -162,7 +163,14 @@ def test_code_of_a_kept_suite_is_imported_only_if_allowed(tmp_path, monkeypatch)
     assert "kept_code:Mine" in allowed.stdout
 
 
-@pytest.mark.parametrize("name", sorted(shipped_suites()))
+# A grid, a search, a box, interventions, and one of each workload with data.
+KINDS = {
+    "quickstart", "edges_table1", "box_vit", "temperature_intervention", "lm_small", "mt_numbers_laptop",
+    "asr_digits_laptop", "ssl_digits_laptop",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", one_of_each_kind(sorted(shipped_suites()), KINDS))
 def test_a_suite_without_a_file_has_a_text_that_says_the_same(name):
     try:
         suite = load_suite(find_suite(name))

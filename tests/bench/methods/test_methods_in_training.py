@@ -19,12 +19,13 @@ from bench.testing.variants import ignored_parameters
 from bench.training.lane import LaneProgram
 from bench.trial import Trial
 from bench.workloads.in_context_regression import InContextRegression
+from tests.repetitions import EACH_METHOD
 from tests.trials import language_trial
 
 PROBES = build_probes(None)
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=EACH_METHOD)
 def method(request) -> Method:
     return load_class(METHODS[request.param])()
 
@@ -57,7 +58,7 @@ def small_language_trial(name: str, **settings: Any) -> Trial:
     return language_trial(method=name, lr=1e-3, workload_params=size | settings)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH_METHOD)
 def test_every_method_trains_a_language_model(name):
     """One lane, step by step; compiled, in several lanes, and in-context regression: tests/bench/test_train.py."""
     trial = small_language_trial(name)
@@ -88,13 +89,13 @@ def first_gradients(one: Trial) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("preset", ["llama_1m", "wortsman_2m"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH_METHOD)
 def test_gradients_are_finite_with_rotary_positions_and_without_biases(name, preset):
     grads = first_gradients(small_language_trial(name, model=preset))
     assert all(grad.isfinite().all() for grad in grads.values())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH_METHOD)
 def test_gradients_in_mixed_precision_are_roughly_those_in_float32(name):
     exact, mixed = (
         first_gradients(small_language_trial(name, model="wortsman_2m", precision=precision))
@@ -104,7 +105,7 @@ def test_gradients_in_mixed_precision_are_roughly_those_in_float32(name):
     assert difference.sqrt() < 0.1 * sum(grad.square().sum() for grad in exact.values()).sqrt()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH_METHOD)
 def test_gradients_do_not_depend_on_checkpointing(name):
     kept, recomputed = (
         first_gradients(small_language_trial(name, checkpointing=checkpointing)) for checkpointing in (False, True)

@@ -18,6 +18,7 @@ from bench.models.attention import Mode
 from bench.models.dropout import Dropout
 from bench.models.encoder_decoder import EncoderDecoder, deepnorm_constants, encoder_decoder
 from bench.randomness import normal
+from tests.repetitions import EACH_METHOD
 
 V, W, U = 11, 7, 6
 LENGTHS = [7, 3, 5]
@@ -127,7 +128,7 @@ def test_it_is_marian_of_transformers(transformers):
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH_METHOD)
 def test_an_example_depends_on_neither_its_padding_nor_its_neighbours(name):
     model, method = network(num_layers=1), method_named(name)
     params, buffers = started(model, method)

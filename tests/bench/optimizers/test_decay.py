@@ -13,6 +13,7 @@ from bench.optimizers import OPTIMIZERS
 from bench.optimizers.decay import Decaying, is_embedding, is_matrix
 from bench.optimizers.layers import over_layers, stack_layers
 from bench.training.lane import Lane, LaneProgram
+from tests.repetitions import EACH_METHOD
 from tests.trials import language_trial, trial
 
 DECAYING = [name for name, target in OPTIMIZERS.items() if issubclass(load_class(target), Decaying)]
@@ -105,7 +106,7 @@ def test_models_of_ones_own_go_by_dimensions_and_names(name, shape, expected):
     assert is_matrix(name, torch.zeros(shape)) == expected
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH_METHOD)
 def test_what_a_method_adds_is_no_matrix_whatever_its_shape(method):
     entry = load_class(METHODS[method])()
     added = {"method." + name for name in entry.init_params(Heads(num_heads=2, width=4, num_keys=8))}

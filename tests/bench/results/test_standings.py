@@ -74,6 +74,7 @@ def test_every_method_is_searched_by_itself_and_finds_its_edge():
         assert row["flags"] == ""
 
 
+@pytest.mark.whole
 def test_a_killed_search_asks_for_the_same_settings_and_ends_with_the_same_answer():
     """Killed after every number of trials."""
     searched = suite()
@@ -246,6 +247,7 @@ def test_a_search_is_a_study_of_optunas_with_its_settings_in_the_order_of_asking
         storage.engine.dispose()
 
 
+@pytest.mark.whole
 def test_a_search_over_a_box_that_was_killed_asks_and_ends_the_same():
     """Killed after ten numbers of trials, within rounds and between them."""
     searched = box_suite()

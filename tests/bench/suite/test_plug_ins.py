@@ -160,6 +160,7 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
 
 
+@pytest.mark.whole
 def test_commands_list_and_check_plug_ins_with_their_packages(installed, tmp_path):
     (installed / "x.yaml").write_text(SUITE)
     listed = bench(installed, "list", "methods", "--json")

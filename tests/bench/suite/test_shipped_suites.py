@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.suite import Suite, find_suite, load_suite, shipped_suites
 from bench.workloads import WORKLOADS
 from tests.bench.data.made_pairs import echoes
+from tests.repetitions import one_of_each_kind
 
 NUM_TRIALS = {
     "asr_digits": 8 * 6 * 2 * 3,
@@ -96,24 +97,26 @@ print(*sorted({"torch", "ray", "mlflow", "polars"} & set(sys.modules)))
 """
 
 
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory) -> Path:
-    """A folder of prepared pairs."""
-    return echoes(tmp_path_factory.mktemp("pairs"), tokenizer="bytes")
-
-
-@pytest.fixture(autouse=True)
-def data_of_suites(tmp_path, monkeypatch, pairs) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def data_of_suites(tmp_path_factory) -> Iterator[None]:
     """Data under the names that suites have; of nanoGPT's with as many characters to tell apart as theirs."""
-    (tmp_path / "multi30k").symlink_to(pairs)
+    folder = tmp_path_factory.mktemp("data")
+    echoes(folder, tokenizer="bytes").rename(folder / "multi30k")
     characters = "".join(map(chr, range(32, 32 + 65)))
-    (tmp_path / "tinyshakespeare.txt").write_text(characters * 100)
-    monkeypatch.chdir(tmp_path)
+    (folder / "tinyshakespeare.txt").write_text(characters * 100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield
 
 
-@pytest.fixture(params=NUM_TRIALS)
+FEW = [name for name, number in NUM_TRIALS.items() if number < 3000]
+
+
+@pytest.fixture(scope="module", params=one_of_each_kind(NUM_TRIALS, FEW))
 def suite(request) -> Suite:
-    return load_suite(find_suite(request.param))
+    found = load_suite(find_suite(request.param))
+    assert found.name == request.param
+    return found
 
 
 def count_parameters(workload) -> int:
@@ -155,6 +158,7 @@ def test_models_are_as_large_as_their_names_say(suite):
             assert low * 1e6 < count_parameters(build(WORKLOADS, choice)) < high * 1e6
 
 
+@pytest.mark.whole
 def test_suites_are_checked_without_loading_what_trains():
     ran = subprocess.run([sys.executable, "-c", VALIDATE_ALL], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == ""

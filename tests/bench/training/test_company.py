@@ -23,7 +23,7 @@ from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Outcome, Trial
-from tests.repetitions import one_of_each_kind
+from tests.repetitions import EACH_METHOD, KINDS_OF_METHODS, one_of_each_kind
 from tests.trials import lane_of, language_trial, trial
 
 A, B, C = trial(lr=0.1), trial(lr=0.4, seed=1), trial(lr=0.02, init_scale=3)
@@ -32,16 +32,9 @@ BAD = trial(lr=1e6, seed=1)
 # of the others; a kick of one unit in the last place of every batched product adds as much again.
 ROUNDING = 1e-3
 
-
-# One that is fused, of sums over keys, dense, with kept vectors, with limits on projections, with further projections,
-# with draws, and with learned tensors of its own.
-KINDS = {
-    "softmax", "relu_kernel", "sigmoid_attention", "sigma_reparam", "qk_clip", "gated_attention", "favor_plus",
-    "qk_layernorm_gradient_clipped",
-}  # fmt: skip
-# The first of each file, too: others of a file differ from it in a constant or in which layers they wrap.
+# Of each kind, and the first of each file: others of a file differ from it in a constant or in which layers they wrap.
 FIRST = {target.partition(":")[0]: name for name, target in reversed(METHODS.items())}
-EVERY_METHOD = one_of_each_kind(METHODS, {*FIRST.values(), *KINDS})
+EVERY_METHOD = one_of_each_kind(METHODS, {*FIRST.values(), *KINDS_OF_METHODS})
 
 
 @functools.cache
@@ -94,7 +87,7 @@ def test_lane_matches_solo_run_for_every_method(method):
     assert_lane_is_solo_run(*beside(method))
 
 
-@pytest.mark.parametrize("method", one_of_each_kind(METHODS, KINDS))
+@pytest.mark.parametrize("method", EACH_METHOD)
 def test_a_lane_is_the_same_whatever_its_neighbours_do(method):
     """Neighbours of other seeds, knobs and endings."""
     a, pack = beside(method)

@@ -44,6 +44,7 @@ def doubled(double, inductor: Inductor) -> torch.Tensor:
     return run(torch.full((3,), 4.0))
 
 
+@pytest.mark.whole
 def test_what_inductor_fails_at_runs_as_traced_and_is_not_tried_again():
     """By parts of the pack, which is the same program; another program tries for itself."""
     first, half, other = (
@@ -58,6 +59,7 @@ def test_what_inductor_fails_at_runs_as_traced_and_is_not_tried_again():
     assert (half.uncompiled, other.uncompiled) == ([], first.uncompiled)
 
 
+@pytest.mark.whole
 def test_memory_that_runs_out_while_compiling_is_told_apart_and_half_a_pack_tries_again():
     whole, half = (Inductor(compiling="always", program="c", label="mine") for _ in range(2))
     assert all(torch.equal(doubled(TOO_LARGE, one), torch.full((3,), 9.0)) for one in (whole, half))

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from bench.methods import METHODS
 from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
@@ -18,6 +17,7 @@ from bench.probes.base import measured_by
 from bench.training.compile import cost, trace
 from bench.training.lane import LaneProgram
 from bench.trial import KNOB_NAMES, Trial
+from tests.repetitions import EACH_METHOD
 from tests.trials import trial
 
 PROBES = build_probes(None)
@@ -74,7 +74,7 @@ def test_no_clipping_equals_a_bound_that_is_never_reached():
     assert same(trained(trial())[0], trained(trial(grad_clip=1e30))[0])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH_METHOD)
 @pytest.mark.parametrize("grad_clip", [1e-3, 0.5, 1e6])
 def test_clipping_equals_pytorchs(method, grad_clip):
     """One step of SGD with lr 1 is minus the clipped gradient, where the method limits nothing itself."""

@@ -43,6 +43,7 @@ def test_page_holds_the_libraries_once_and_loads_nothing():
     assert len(page) < 1_500_000
 
 
+@pytest.mark.whole
 def test_libraries_are_bundled_once_a_user_and_made_anew_where_nothing_can_be_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     bundle = _libraries.__wrapped__
