@@ -53,9 +53,15 @@ def bench_calls(text: str) -> list[list[str]]:
     return calls
 
 
+@functools.cache
+def whole_command() -> Any:
+    """`bench` with all that is within it."""
+    return typer.main.get_command(app)
+
+
 def command_of(words: list[str]) -> tuple[Any, list[str]]:
     """The command that words name, of groups the one within, and the words that follow."""
-    command = typer.main.get_command(app)
+    command = whole_command()
     while (within := commands_of(command)) and words and not words[0].startswith("-"):
         assert words[0] in within, f"bench has no command {words[0]}"
         command, words = within[words[0]], words[1:]
@@ -116,7 +122,7 @@ def test_commands_are_found_in_blocks_and_in_spans():
 def test_every_option_that_is_named_alone_exists(name):
     others = {"--build-arg"}  # of docker
     named = {span.split()[0].partition("=")[0] for span in spans(READMES[name]) if span.startswith("--")}
-    assert named <= options_of(typer.main.get_command(app)) | others
+    assert named <= options_of(whole_command()) | others
 
 
 @each_readme

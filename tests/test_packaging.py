@@ -55,6 +55,7 @@ def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.whole
 def test_the_wheel_holds_what_the_packages_read(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     code = [name for name in tracked() if name.startswith(("bench/", "analysis/")) and not name.endswith(".md")]

@@ -81,6 +81,7 @@ def test_a_chart_has_labels_in_the_colours_of_the_names():
     assert after["title"]["subtitle"] == ["Regression"]
 
 
+@pytest.mark.whole
 def test_pages_and_latex_have_labels_and_data_have_names(tmp_path, shown):
     write_report(shown, tmp_path / "report", formats=())
     write_bundle(shown, tmp_path / "bundle")
@@ -97,6 +98,7 @@ def test_pages_and_latex_have_labels_and_data_have_names(tmp_path, shown):
     assert complaints(compiled(tmp_path / "bundle")) == []
 
 
+@pytest.mark.whole
 def test_figures_in_serif_carry_their_font(tmp_path, shown):
     write_bundle(shown, tmp_path / "bundle", font="serif")
     svg = (tmp_path / "bundle" / "figures" / "loss_against_lr.svg").read_text("utf-8")

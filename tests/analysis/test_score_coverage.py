@@ -79,6 +79,7 @@ def check(found: float, apart: float | None, tolerance: float) -> None:
 
 
 # 10,000 suites: a coverage of 0.95 is measured with a standard error of 0.0022, one of 0.8 with 0.004.
+@pytest.mark.whole
 @pytest.mark.parametrize(("law", "num_seeds"), LAW_CELLS)
 def test_seed_means_cover(law, num_seeds):
     check(mean_coverage(law, num_seeds, num_suites=10_000, seed=2), MEANS_APART.get((law, num_seeds)), 0.01)
@@ -89,6 +90,7 @@ def test_spreads_over_seeds_cover(law, num_seeds):
     check(spread_coverage(law, num_seeds, num_suites=10_000, seed=2), SPREADS_APART.get((law, num_seeds)), 0.01)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", [name for name, apart in GRIDS_APART.items() if (FAR, 5) not in apart])
 def test_scores_of_grids_cover(name):
     # 1,200 suites: a standard error of 0.0063.
@@ -100,6 +102,7 @@ def test_scores_in_grid_steps_cover_no_less_where_seeds_agree(name):
     assert grid_coverage(name, SCENARIOS[LITTLE], 3, num_suites=1200, seed=2) >= NOMINAL[0]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("scenario", NEAR_THE_TOP)
 def test_small_shares_of_trials_cover(scenario):
     assert 0.89 <= grid_coverage("diverged_share", scenario, 5, num_suites=1200, seed=2) <= 0.995
@@ -109,6 +112,7 @@ def test_a_still_cliff_is_seldom_flagged():
     assert flag_record(SCENARIOS[STILL], 5, num_suites=200, seed=2).raised <= 0.1
 
 
+@pytest.mark.whole
 def test_intervals_reach_up_where_the_cliff_wanders():
     # By the spread over seeds alone nearly half of the intervals of loss_at_default miss, and one in nine of best_loss.
     found = flag_record(SCENARIOS[FAR], 5, num_suites=400, seed=2)

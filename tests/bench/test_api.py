@@ -81,6 +81,7 @@ def test_trials_and_traces_are_those_of_the_suite(results):
     assert some.equals(results.traces.filter(trial_id=trials[0].id, quantity="loss"))
 
 
+@pytest.mark.whole
 def test_files_are_what_the_commands_write(home, results, tmp_path):
     folder = tmp_path / "report"
     assert results.report(folder) == folder / "index.html"

@@ -60,6 +60,7 @@ def added(tmp_path_factory):
     return run_changed(tmp_path_factory.mktemp("added"), ADDED, PROGRAM)
 
 
+@pytest.mark.whole
 def test_a_new_measure_is_in_results_traces_metrics_boards_and_imports(added):
     fine, diverged = added["held_out"]
     assert fine["val_errors"] == pytest.approx(100 * (1 - fine["val_accuracy"]), rel=1e-6)
@@ -71,6 +72,7 @@ def test_a_new_measure_is_in_results_traces_metrics_boards_and_imports(added):
     assert added["imported"] == [12.5, 100.0]
 
 
+@pytest.mark.whole
 def test_results_from_before_a_measure_are_read(added):
     assert added["read_back"]
     assert added["old"] is None

@@ -11,6 +11,7 @@ from bench.imports.tidy_file import read_tidy
 from tests.faults.fuzz_imports import fuzz, sources
 
 
+@pytest.mark.whole
 def test_damaged_files_of_every_format_are_read_or_refused():
     found = list(fuzz(40, 7))
     assert [name for name, _, _, _ in found] == list(sources())

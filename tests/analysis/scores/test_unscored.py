@@ -87,7 +87,14 @@ def test_every_form_of_the_board_has_them(rows, form):
     assert FORMATS[form](leaderboard(frame(rows)))
 
 
-@pytest.mark.parametrize("rows", [[*GOOD, *BAD], BAD, crashing("m")])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [*GOOD, *BAD],
+        pytest.param(BAD, marks=pytest.mark.repetition),
+        pytest.param(crashing("m"), marks=pytest.mark.repetition),
+    ],
+)
 def test_a_report_is_written_and_says_why(rows, tmp_path):
     data = frame(rows)
     shown = subject(data, traces(frame(GOOD)))

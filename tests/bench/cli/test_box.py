@@ -94,6 +94,7 @@ def test_the_report_has_page_tables_figures_and_every_trial(folder):
     ]
 
 
+@pytest.mark.whole
 def test_the_bundle_compiles_and_cites_what_it_states(folder):
     done = run(folder, "export", "tiny_box.yaml", "--bundle", "bundle")
     assert done.returncode == 0, done.stderr
@@ -135,6 +136,7 @@ def test_the_store_verifies(folder):
     assert "96 of 96 trials have a result" in done.stderr
 
 
+@pytest.mark.whole
 def test_optuna_opens_the_studies_and_making_them_anew_changes_nothing(folder):
     for _ in range(2):
         done = run(folder, "optuna", "tiny_box.yaml", "--storage", f"sqlite:///{folder}/studies.db")

@@ -62,6 +62,7 @@ def test_every_form_is_written(folder, format):
     assert ("max_logit" if format == "json" else "Largest logit") in done.stdout
 
 
+@pytest.mark.whole
 def test_the_bundle_has_curves_words_and_sources(folder):
     done = bench_here(folder, "export", "fails.yaml", "--store", "store", "--bundle", "paper")
     assert done.returncode == 0, done.stderr

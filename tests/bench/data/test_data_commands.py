@@ -35,6 +35,7 @@ def text(tmp_path) -> Path:
     return tmp_path / "text.txt"
 
 
+@pytest.mark.whole
 def test_images_are_shown_with_what_their_pixels_say(tmp_path):
     shown = bench_data(tmp_path, "show", "digits", "--json")
     assert shown.returncode == 0, shown.stderr
@@ -44,7 +45,7 @@ def test_images_are_shown_with_what_their_pixels_say(tmp_path):
     assert facts["raw_pixels"] == {"val_knn_accuracy": 0.7688, "val_probe_accuracy": 0.5209}
 
 
-@pytest.mark.parametrize("made", ["numbers", "spoken_digits"])
+@pytest.mark.parametrize("made", ["numbers", pytest.param("spoken_digits", marks=pytest.mark.repetition)])
 def test_data_that_are_made_are_shown_with_a_sample(tmp_path, made):
     shown = bench_data(tmp_path, "show", made)
     plain = json.loads(bench_data(tmp_path, "show", made, "--json").stdout)
@@ -55,6 +56,7 @@ def test_data_that_are_made_are_shown_with_a_sample(tmp_path, made):
     assert (first if isinstance(first, str) else first[0]) in shown.stdout.splitlines()
 
 
+@pytest.mark.whole
 def test_damaged_images_are_told_in_one_line(tmp_path, stl):
     assert "4 without a class" in bench_data(tmp_path, "check", stl).stdout
     (stl / "train_y.bin").write_bytes(b"\0\1\2")

@@ -116,6 +116,7 @@ def marian(transformers: ModuleType, model: EncoderDecoder, params: dict[str, to
     return theirs
 
 
+@pytest.mark.whole
 def test_it_is_marian_of_transformers(transformers):
     model = network()
     params, buffers = started(model)
@@ -207,6 +208,7 @@ def test_deepnorm_scales_values_outputs_and_mlps_of_each_side(placement, factor)
         torch.testing.assert_close(scaled[name], p * expected)
 
 
+@pytest.mark.whole
 def test_a_hundred_layers_a_side_are_finite():
     model = network(num_layers=100, norm_placement="deepnorm")
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from bench.optimizers import OPTIMIZERS
 from bench.optimizers.decay import Decaying, is_embedding, is_matrix
 from bench.optimizers.layers import over_layers, stack_layers
 from bench.training.lane import Lane, LaneProgram
-from tests.repetitions import EACH_METHOD
+from tests.repetitions import EACH_METHOD, one_of_each_kind
 from tests.trials import language_trial, trial
 
 DECAYING = [name for name, target in OPTIMIZERS.items() if issubclass(load_class(target), Decaying)]
@@ -50,7 +50,7 @@ def are_gains(name: str) -> bool:
 
 
 @pytest.mark.parametrize("method", ["sigma_reparam", "qk_layernorm_free", "weight_norm", "qk_norm"])
-@pytest.mark.parametrize("optimizer", DECAYING)
+@pytest.mark.parametrize("optimizer", one_of_each_kind(DECAYING, ["adamw", "sgd_momentum", "lamb"]))
 def test_ten_steps_of_decay_leave_gains_biases_and_scalars_of_methods_as_without(optimizer, method):
     program = program_of(optimizer, method)
     start = start_of(program)

@@ -32,8 +32,8 @@ def test_of_a_quadratic_sharpness_is_the_largest_eigenvalue_of_what_is_precondit
     ("one", "steps"),
     [
         (trial(optimizer="adam", lr=0.05), 5),
-        (trial(optimizer="sgd_momentum", method="sigma_reparam_qk"), 5),
-        (language_trial(workload_params={"width": 4, "batch_size": 2}), 4),
+        pytest.param(trial(optimizer="sgd_momentum", method="sigma_reparam_qk"), 5, marks=pytest.mark.repetition),
+        pytest.param(language_trial(workload_params={"width": 4, "batch_size": 2}), 4, marks=pytest.mark.repetition),
     ],
 )
 def test_of_a_model_in_training_it_is_that_of_the_dense_hessian(one, steps):

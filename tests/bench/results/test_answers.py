@@ -51,9 +51,9 @@ def results(suite: Suite, most: int) -> dict[str, dict[str, Any]]:
     ("search", "most", "words"),
     [
         ("edge", 99, "is stable up to the largest lr"),
-        ("edge", 10, "2 of them are not finished"),
-        ("tune", 99, "reaches the least loss"),
-        ("sensitivity", 99, "has the lowest LR sensitivity"),
+        pytest.param("edge", 10, "2 of them are not finished", marks=pytest.mark.repetition),
+        pytest.param("tune", 99, "reaches the least loss", marks=pytest.mark.repetition),
+        pytest.param("sensitivity", 99, "has the lowest LR sensitivity", marks=pytest.mark.repetition),
     ],
 )
 def test_every_search_has_its_report(tmp_path, search, most, words):

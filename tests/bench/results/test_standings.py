@@ -227,6 +227,7 @@ def test_a_box_that_is_searched_names_its_settings_and_drawn_entries():
     assert decisions.group_by("method", "setting").len()["len"].to_list() == [2] * 32
 
 
+@pytest.mark.whole
 def test_a_search_is_a_study_of_optunas_with_its_settings_in_the_order_of_asking(tmp_path):
     for searched in (box_suite(), suite()):
         rows = run(searched, {})

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from bench.search.censored import brackets, edges
 
@@ -46,6 +47,7 @@ def test_draws_lie_in_their_brackets():
     assert draws.std(0).min() > 0
 
 
+@pytest.mark.whole
 def test_interval_of_closely_bracketed_edges_covers_as_stated():
     """The right Haar prior matches coverage exactly for edges known exactly; 0.95 within three binomial errors."""
     rng = np.random.default_rng(1)

@@ -42,6 +42,7 @@ def test_regret_falls_and_every_setting_is_told_once(surface, sampler):
     np.testing.assert_array_equal(found, replayed(sampler, 0, Box(), units, regret, 24))
 
 
+@pytest.mark.whole
 def test_repeats_of_all_samplers_start_alike_and_tpe_ends_nearer(surface):
     units, regret = surface
     rows = repeats("m", Box(), units, regret, 1e-4, ["random", "tpe"], range(6))
@@ -52,6 +53,7 @@ def test_repeats_of_all_samplers_start_alike_and_tpe_ends_nearer(surface):
     assert summary(rows).filter(sampler="random")["beyond_random"].to_list() == [0.0] * len(BUDGETS)
 
 
+@pytest.mark.whole
 def test_the_committed_replay_is_that_of_the_committed_box():
     """One repeat of a method; GP takes too long, and has fewer repeats."""
     committed = replays("box_small")

@@ -28,6 +28,7 @@ SEARCHES = (
 )
 
 
+@pytest.mark.whole
 def test_edge_is_near_the_dense_one_for_two_fifths_of_the_trials():
     repeats = edge_repeats(10)
     assert len(repeats) == 70
@@ -80,7 +81,9 @@ def test_tuning_is_near_the_best_dense_loss():
 
 
 @pytest.mark.parametrize("search", SEARCHES, ids=lambda search: type(search).__name__)
-@pytest.mark.parametrize("method", ["softmax", "qk_layernorm_weight_clipped"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("softmax", marks=pytest.mark.repetition), "qk_layernorm_weight_clipped"]
+)
 def test_a_search_killed_after_any_round_goes_on_as_if_it_was_not(search: Search, method: str):
     known = recorded()[method]
     rounds, points, missing = replay(search, known)

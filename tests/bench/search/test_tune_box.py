@@ -110,6 +110,7 @@ def test_a_search_stopped_after_any_trial_asks_for_what_is_missing_and_ends_the_
     assert replay(tuned, known) == (rounds, points, ())
 
 
+@pytest.mark.whole
 def test_another_process_asks_for_the_same():
     code = (
         "import json; from tests.bench.search.test_tune_box import SAMPLERS, search, run\n"

@@ -15,6 +15,7 @@ def lines_of(script: str) -> list[list[str]]:
     return sorted(sorted(line.strip(" \t,") for line in one.splitlines()) for one in script.split(";\n"))
 
 
+@pytest.mark.whole
 def test_a_fresh_database_is_that_of_mlflows_migrations(tmp_path):
     store = Store(tmp_path / "home", f"sqlite:///{tmp_path / 'made.db'}", warn=pytest.fail)
     store.create()

@@ -75,6 +75,7 @@ probe_every: 10
 """
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("left_kb", [64, pytest.param(1400, marks=pytest.mark.slow)])
 def test_a_run_whose_store_is_on_a_full_disk_ends_with_5_and_no_traceback(disk: Path, left_kb):
     """With room for a part of an empty store, and for all of it but for what is trained."""

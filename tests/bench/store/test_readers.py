@@ -176,6 +176,7 @@ def test_reading_neither_writes_nor_loads_mlflow(held):
     assert not list(held.home.glob("mlflow.db-*"))
 
 
+@pytest.mark.whole
 def test_what_a_killed_process_left_half_written_is_taken_back(held):
     assert held.database is not None
     expected = read_results(held, "suite")

@@ -164,6 +164,7 @@ def test_command_says_what_it_found(delivered, tmp_path, statement, code):
     assert "12 of 12 trials have a result; checked 12 runs, 12 traces (0 without a checksum)" in done.stderr
 
 
+@pytest.mark.repetition
 def test_a_search_is_verified_round_by_round(fresh_database, tmp_path):
     """Its trials follow from the recorded results, its answers from its trials."""
     plain = finished_packs.PLAIN_SUITE | {"knobs": {"lr": [1e-4, 10.0]}, "search": "edge"}

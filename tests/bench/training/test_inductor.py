@@ -83,6 +83,7 @@ def test_a_cause_is_one_line_without_folders():
     assert len(cause(ValueError("x" * 1000))) == 300
 
 
+@pytest.mark.whole
 def test_a_pack_that_inductor_fails_at_trains_as_ever_and_says_so(monkeypatch):
     def refuse(*arguments, **settings):
         raise NotImplementedError("no such kernel")

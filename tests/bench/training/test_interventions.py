@@ -17,6 +17,7 @@ from bench.training.interventions import intervened_batch, intervened_grads
 from bench.training.lane import LaneProgram
 from bench.training.pack import Pack, make_packs
 from bench.training.train import PackRun
+from tests.repetitions import one_of_each_kind
 from tests.trials import choice, lane_of, language_trial, trial
 
 FROM, STEPS = 4, 3
@@ -41,7 +42,7 @@ def parted_at(first: list[float], second: list[float]) -> int | None:
     return next((step for step, (a, b) in enumerate(zip(first, second, strict=True)) if a != b), None)
 
 
-@pytest.mark.parametrize("name", INTERVENTIONS)
+@pytest.mark.parametrize("name", one_of_each_kind(INTERVENTIONS, ["logit_clamp", "batch_share"]))
 def test_twins_are_equal_to_the_bit_until_the_step_and_part_there(name):
     """On attention the loss of the step itself is another; on updates that of the next."""
     stronger = {
@@ -61,6 +62,7 @@ def test_rows_that_are_swapped_for_good_are_those_of_the_other_method():
     assert values(swapped, untouched, swapped) == pytest.approx(values(other, other), rel=1e-4)
 
 
+@pytest.mark.repetition
 def test_spectral_norms_are_held_while_weights_go_on():
     pair = twins("spectral_norm_held", from_step=2, for_steps=None)
     run = PackRun(Pack(trials=pair))
@@ -153,7 +155,14 @@ def test_noise_has_the_share_of_the_gradient_that_is_asked_for():
     assert torch.equal(after, grads["w"])
 
 
-@pytest.mark.parametrize("stop", [FROM, FROM + 1, FROM + STEPS])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param(FROM, marks=pytest.mark.repetition),
+        FROM + 1,
+        pytest.param(FROM + STEPS, marks=pytest.mark.repetition),
+    ],
+)
 def test_a_run_that_was_killed_during_an_intervention_goes_on_bit_for_bit(stop):
     pair = twins("entropy_floor", share=0.9)
     killed = PackRun(Pack(trials=pair))

@@ -13,6 +13,7 @@ from bench.training import chunk, living
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Outcome
+from tests.repetitions import one_of_each_kind
 from tests.trials import LEAN, choice, trial
 
 KINDS = {
@@ -48,7 +49,7 @@ def whole_run(kind: str, monkeypatch: pytest.MonkeyPatch) -> PackRun:
     return run
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", one_of_each_kind(KINDS, ["plain"]))
 def test_outcomes_and_traces_are_those_of_the_whole_pack(kind, monkeypatch):
     run = PackRun(pack_of(kind))
     run.advance()
@@ -73,7 +74,9 @@ def test_outcomes_and_traces_are_those_of_the_whole_pack(kind, monkeypatch):
         torch.testing.assert_close(values, others, rtol=ROUNDING, atol=1e-6, equal_nan=True)
 
 
-@pytest.mark.parametrize(("kind", "steps"), [("plain", (1, 2, 5)), ("language", (5,))])
+@pytest.mark.parametrize(
+    ("kind", "steps"), [("plain", (1, 2, 5)), pytest.param("language", (5,), marks=pytest.mark.repetition)]
+)
 def test_a_run_goes_on_bit_for_bit_from_before_and_after_lanes_left(kind, steps):
     whole, files = PackRun(pack_of(kind)), {}
     for step in steps:  # 1 is before, at 2 lanes are about to leave

@@ -150,6 +150,7 @@ def test_values_of_constants_may_be_looked_at():
     assert torch.equal(graph(X)[0], X * 3 * 3 * 2)
 
 
+@pytest.mark.whole
 def test_values_between_are_freed_while_recording():
     kept = []
 
@@ -165,6 +166,7 @@ def test_values_between_are_freed_while_recording():
     record(two_steps, [X])
 
 
+@pytest.mark.whole
 def test_training_a_pack_imports_no_compiler():
     """Dynamo, which takes seconds of every process that trains."""
     script = (

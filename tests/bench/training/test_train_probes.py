@@ -187,6 +187,7 @@ def test_probes_of_the_model_change_no_training_and_are_traced_at_their_cadence(
     assert part_of(traces[one.id], "sharpness")["layer"].unique().to_list() == [WHOLE_MODEL]
 
 
+@pytest.mark.repetition
 def test_a_model_is_probed_as_alone_beside_a_lane_that_diverges():
     """To rounding, which critical sharpness, a bisection, need not keep to."""
     alone, pack = of_models(), (of_models(seed=1), of_models(), of_models(init_scale=1e30))
@@ -197,6 +198,7 @@ def test_a_model_is_probed_as_alone_beside_a_lane_that_diverges():
     assert other == pytest.approx(one, rel=2e-2, abs=1e-4, nan_ok=True)
 
 
+@pytest.mark.repetition
 def test_a_resume_goes_on_with_probes_of_the_model():
     some = [each for each in OF_MODELS if each.name in ("sharpness", "second_moments")]
     pack = Pack(trials=(of_models(*some), of_models(*some, seed=1)))

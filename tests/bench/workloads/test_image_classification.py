@@ -161,7 +161,7 @@ def counters(step: int = 0) -> dict[str, torch.Tensor]:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("decays", ["matrices", "all"])
+@pytest.mark.parametrize("decays", ["matrices", pytest.param("all", marks=pytest.mark.repetition)])
 def test_training_equals_a_plain_pytorch_model(settings, decays):
     workload = ImageClassification(**(SMALL | settings))
     lane = start_of(workload)

@@ -145,6 +145,7 @@ def test_signatures_and_pairs_left_out_stand_in_the_manifest(folder):
     assert Translation(**SHORT).data_facts() == {}
 
 
+@pytest.mark.whole
 def test_numbers_are_learned():
     trial = translation_trial(0.02, num_steps=40, eval_every_steps=40, batch_size=16)
     (result,), _ = train_pack(Pack(trials=(dataclasses.replace(trial, probe_every=40),)))

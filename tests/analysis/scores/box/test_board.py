@@ -126,6 +126,7 @@ def test_a_loss_at_init_that_a_knob_moves_counts_by_its_median():
     assert box.losses_MNS.ravel().tolist() == [4.0, 4.0, 4.0]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("design", ["qmc", "random"])
 def test_intervals_cover_their_expectation(design):
     """A glance: 0.95 of 50 boxes has a standard error of 0.03; python -m tests.analysis.box_simulation has more."""

@@ -65,7 +65,9 @@ def test_mean_interval_is_what_both_errors_reduce_to(values):
 
 
 @pytest.mark.parametrize("scenario", ORDINARY, ids=lambda scenario: scenario.name)
-@pytest.mark.parametrize("num_seeds", [3, 5, 10])
+@pytest.mark.parametrize(
+    "num_seeds", [pytest.param(3, marks=pytest.mark.repetition), 5, pytest.param(10, marks=pytest.mark.repetition)]
+)
 @pytest.mark.parametrize("name", SENSITIVITIES)
 def test_interval_covers_the_expected_score(name, num_seeds, scenario):
     # 1,200 suites: a coverage of 0.95 is measured with a standard error of 0.006.

@@ -171,6 +171,7 @@ def test_decoding_refuses_ids_beyond_the_vocabulary(tmp_path):
             corpus.decode(wrong)
 
 
+@pytest.mark.whole
 def test_processes_may_open_a_corpus_at_once(tmp_path, cache):
     path = text_file(tmp_path, TEXT * 20_000)
     opened = f"open_corpus({str(path)!r}, tokenizer='characters')"
