@@ -9,7 +9,7 @@ import typer
 from bench.cli.streams import prints_aside
 
 if TYPE_CHECKING:
-    from bench.driver.run import Summary
+    from bench.driver.summary import Summary
     from bench.results.thresholds import Abort
     from bench.store import Store
     from bench.suite import Suite

@@ -25,11 +25,7 @@ from bench.cli.export import add_export_commands
 from bench.cli.figures import add_figures_command
 from bench.cli.imports import add_import_commands
 from bench.cli.lists import add_list_commands
-from bench.cli.scores import add_scores_commands
-from bench.cli.search import add_search_commands
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    EXIT_INTERRUPTED,
+from bench.cli.options import (
     AllowCode,
     AsJson,
     CheckpointSecondsOption,
@@ -52,6 +48,12 @@ from bench.cli.shared import (
     TimeoutOption,
     UriOption,
     WideOption,
+)
+from bench.cli.scores import add_scores_commands
+from bench.cli.search import add_search_commands
+from bench.cli.shared import (
+    DEFAULT_STORE,
+    EXIT_INTERRUPTED,
     fail,
     find,
     folder_of,

@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    AllowCode,
-    CompileOption,
-    LossOption,
-    StoredArgument,
-    StoreOption,
-    UriOption,
-    WideOption,
-    find,
-    open_store,
-    run_and_print,
-    say,
-    say_missing,
-)
+from bench.cli.options import AllowCode, CompileOption, LossOption, StoredArgument, StoreOption, UriOption, WideOption
+from bench.cli.shared import DEFAULT_STORE, find, open_store, run_and_print, say, say_missing
 from bench.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,18 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    AllowCode,
-    FormatOption,
-    StoredArgument,
-    StoreOption,
-    UriOption,
-    WideOption,
-    find,
-    open_store,
-    say_missing,
-)
+from bench.cli.options import AllowCode, FormatOption, StoredArgument, StoreOption, UriOption, WideOption
+from bench.cli.shared import DEFAULT_STORE, find, open_store, say_missing
 
 if TYPE_CHECKING:
     from analysis.subject import Subject

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.shared import AsJson, say
+from bench.cli.options import AsJson
+from bench.cli.shared import say
 from bench.cli.streams import made_aside, prints_aside
 
 EXIT_FAILED = 1

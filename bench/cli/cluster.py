@@ -9,9 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    EXIT_INTERRUPTED,
+from bench.cli.options import (
     AllowCode,
     AsJson,
     CheckpointSecondsOption,
@@ -26,11 +24,8 @@ from bench.cli.shared import (
     SuiteArgument,
     TimeoutOption,
     UriOption,
-    fail,
-    load,
-    open_store,
-    say,
 )
+from bench.cli.shared import DEFAULT_STORE, EXIT_INTERRUPTED, fail, load, open_store, say
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="what `bench submit` printed")]
 AddressOption = Annotated[str, typer.Option("--address", help="the cluster's dashboard, such as http://head:8265")]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.shared import DEFAULT_STORE, AllowCode, LossOption, StoreOption, UriOption, WideOption, open_store, say
+from bench.cli.options import AllowCode, LossOption, StoreOption, UriOption, WideOption
+from bench.cli.shared import DEFAULT_STORE, open_store, say
 from bench.errors import UsageError
 from bench.files import make_folder, write_file
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bench.cli.images import has_images, print_images
+from bench.cli.options import AsJson
 from bench.cli.pairs import NUMBERS, PairWishes, has_pairs, print_numbers, print_pairs
 from bench.cli.recordings import SPOKEN_DIGITS, RecordingWishes, has_speech, print_speech, print_spoken_digits
-from bench.cli.shared import EXIT_INTERRUPTED, AsJson
+from bench.cli.shared import EXIT_INTERRUPTED
 from bench.cli.streams import printable, progress_stream
 from bench.errors import UsageError
 

@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    AllowCode,
-    FormatOption,
-    LossOption,
-    ScoreOption,
-    StoreOption,
-    UriOption,
-    WideOption,
-    open_store,
-    say,
-)
+from bench.cli.options import AllowCode, FormatOption, LossOption, ScoreOption, StoreOption, UriOption, WideOption
+from bench.cli.shared import DEFAULT_STORE, open_store, say
 
 if TYPE_CHECKING:
     import polars

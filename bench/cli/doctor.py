@@ -7,15 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    AsJson,
-    CheckpointsOption,
-    ClusterStoreOption,
-    GpusOption,
-    StoreOption,
-    UriOption,
-)
+from bench.cli.options import AsJson, CheckpointsOption, ClusterStoreOption, GpusOption, StoreOption, UriOption
+from bench.cli.shared import DEFAULT_STORE
 
 EXIT_UNFIT = 3  # of a cluster; 4 for one that can't be reached
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
+from bench.cli.options import (
     AllowCode,
     CompareOption,
     FontOption,
@@ -18,13 +17,8 @@ from bench.cli.shared import (
     StoredArgument,
     StoreOption,
     UriOption,
-    find,
-    open_store,
-    published_numbers,
-    refuse_options,
-    say,
-    say_missing,
 )
+from bench.cli.shared import DEFAULT_STORE, find, open_store, published_numbers, refuse_options, say, say_missing
 from bench.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    AllowCode,
-    FontOption,
-    OutOption,
-    StoredArgument,
-    StoreOption,
-    UriOption,
-    find,
-    folder_of,
-    open_store,
-    say,
-)
+from bench.cli.options import AllowCode, FontOption, OutOption, StoredArgument, StoreOption, UriOption
+from bench.cli.shared import DEFAULT_STORE, find, folder_of, open_store, say
 from bench.cli.streams import prints_aside
 from bench.errors import UsageError
 from bench.files import make_folder, write_file

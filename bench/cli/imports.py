@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    AllowCode,
-    FormatOption,
-    LossOption,
-    ScoreOption,
-    StoreOption,
-    UriOption,
-    WideOption,
-    load,
-    open_store,
-    print_board,
-    say,
-)
+from bench.cli.options import AllowCode, FormatOption, LossOption, ScoreOption, StoreOption, UriOption, WideOption
+from bench.cli.shared import DEFAULT_STORE, load, open_store, print_board, say
 from bench.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.shared import AsJson, say
+from bench.cli.options import AsJson
+from bench.cli.shared import say
 from bench.errors import UsageError
 
 

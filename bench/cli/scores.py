@@ -9,20 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    AllowCode,
-    FormatOption,
-    LossOption,
-    StoredArgument,
-    StoreOption,
-    UriOption,
-    WideOption,
-    find,
-    open_store,
-    say,
-    say_missing,
-)
+from bench.cli.options import AllowCode, FormatOption, LossOption, StoredArgument, StoreOption, UriOption, WideOption
+from bench.cli.shared import DEFAULT_STORE, find, open_store, say, say_missing
 
 if TYPE_CHECKING:
     import polars

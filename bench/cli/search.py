@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    AllowCode,
-    CompileOption,
-    StoreOption,
-    UriOption,
-    WideOption,
-    open_store,
-    run_and_print,
-)
+from bench.cli.options import AllowCode, CompileOption, StoreOption, UriOption, WideOption
+from bench.cli.shared import DEFAULT_STORE, open_store, run_and_print
 from bench.errors import UsageError
 
 if TYPE_CHECKING:

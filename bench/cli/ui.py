@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_PORT,
-    DEFAULT_STORE,
-    KIND_ADVICE,
-    VIEW_TITLES,
-    StoreOption,
-    UriOption,
-    find,
-    open_store,
-    say,
-    ui_address,
-)
+from bench.cli.options import StoreOption, UriOption
+from bench.cli.shared import DEFAULT_PORT, DEFAULT_STORE, KIND_ADVICE, VIEW_TITLES, find, open_store, say, ui_address
 
 if TYPE_CHECKING:
     from bench.store import Store

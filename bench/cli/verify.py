@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.shared import (
-    DEFAULT_STORE,
-    EXIT_STORE,
-    EXIT_TRIALS_FAILED,
-    AllowCode,
-    ContributedOption,
-    StoreOption,
-    UriOption,
-    find,
-    open_store,
-    say,
-)
+from bench.cli.options import AllowCode, ContributedOption, StoreOption, UriOption
+from bench.cli.shared import DEFAULT_STORE, EXIT_STORE, EXIT_TRIALS_FAILED, find, open_store, say
 from bench.errors import UsageError
 
 if TYPE_CHECKING:

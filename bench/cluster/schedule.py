@@ -1,4 +1,4 @@
-"""Run packs on Ray Tune: with worker.py the only file that knows it. Ray Tune's "trial" is our pack.
+"""Run packs on Ray Tune: with worker.py and failures.py the only file that knows it. Ray Tune's "trial" is our pack.
 
 Packs are handed to Tune one by one as slots get free, so that a stop request takes effect at once. The callback on the
 driver takes results out before Tune keeps or writes anything of them. Retries and checkpoints are ours: Tune's know
@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
-import signal
 import threading
 import time
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,13 +21,13 @@ from bench.cluster.connect import Resources, num_slots  # first: it sets what Ra
 
 # isort: split
 
-from ray import cloudpickle, tune
-from ray.exceptions import OutOfMemoryError, RayActorError
+from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.search import Searcher
 
 from bench.cluster.checkpoints import Checkpoints
-from bench.cluster.retries import Cause, Failure, Part, Retries
+from bench.cluster.failures import failure_of
+from bench.cluster.retries import Part, Retries
 from bench.cluster.standings import Standings
 from bench.cluster.worker import Finished, PackTrainable
 from bench.errors import BenchError
@@ -39,10 +35,6 @@ from bench.training.aborting import Watch
 from bench.training.inductor import Compiling, Uncompiled
 from bench.training.pack import Pack
 from bench.trial import Outcome, Result
-
-# What Ray says of a machine that went away, and of a process that it killed because memory ran out.
-NODE_LOST = ("node has died", "node was terminated", "node is terminated", "NODE_DIED", "NodeDiedError", "preempted")
-MEMORY_SPENT = ("low on memory", "OutOfMemoryError", "NODE_OUT_OF_MEMORY")
 
 
 @dataclass(kw_only=True)
@@ -148,7 +140,7 @@ class DriverCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         part = self._part(trial)
         silent_s = time.monotonic() - self._heard.get(trial.trial_id, time.monotonic())
-        failure = _failure(_error(trial), timed_out=0 < self._timeout_s <= silent_s)
+        failure = failure_of(trial, timed_out=0 < self._timeout_s <= silent_s)
         self._progress.retries += 1
         self._progress.standings.end(part, ())
         given_up = self._retries.failed(part, failure, steps=self._progress.steps.pop(part, 0))
@@ -266,52 +258,4 @@ def _tuner(
             callbacks=[callback],
             verbose=0,
         ),
-    )
-
-
-@contextmanager
-def stop_on_interrupt(stop: threading.Event, warn: Callable[[str], None]) -> Iterator[None]:
-    """Inside the block the first Ctrl-C sets `stop`; the second, or a SIGTERM, raises KeyboardInterrupt.
-
-    Signals reach the main thread alone: in another one nothing is held.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        if stop.is_set() or number == signal.SIGTERM:
-            stop.set()
-            raise KeyboardInterrupt
-        stop.set()
-        warn("stopping: packs in training finish, no new one starts; Ctrl-C again stops at once")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _error(trial: Any) -> BaseException | None:
-    """What Tune wrote down a moment ago, on this machine; `get_pickled_error` reads what is copied from there later."""
-    path = trial.pickled_error_file
-    return cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None
-
-
-def _failure(error: BaseException | None, *, timed_out: bool) -> Failure:
-    """What went wrong with a worker, from the error that Ray sends along."""
-    text = "".join(traceback.format_exception_only(error)).strip() if error else "unknown error"
-    if not isinstance(error, RayActorError | OutOfMemoryError):  # an exception outside of training, or of the GPU
-        return Failure(cause=Cause.WORKER, message=text.splitlines()[-1][:500])
-    if any(word in text for word in NODE_LOST):
-        return Failure(cause=Cause.NODE, message="its node went away")
-    if any(word in text for word in MEMORY_SPENT):
-        return Failure(cause=Cause.MEMORY, message="killed because its node ran out of memory")
-    if timed_out:
-        return Failure(cause=Cause.TIMEOUT, message="no sign of life for too long")
-    exit_kind = re.search(r"Worker exit type: (\w+)", text)
-    return Failure(
-        cause=Cause.WORKER, message=f"its process died ({exit_kind.group(1) if exit_kind else 'reason unknown'})"
     )

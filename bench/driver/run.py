@@ -8,7 +8,6 @@ import json
 import secrets
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +15,14 @@ from pathlib import Path
 from analysis.subject import AnySubject
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import device_name, has_gpu, place, ray_cluster, wanted_gpus
+from bench.cluster.interrupts import stop_on_interrupt
 from bench.cluster.metrics import DriverMetrics
-from bench.cluster.schedule import Progress, run_packs, stop_on_interrupt
+from bench.cluster.schedule import Progress, run_packs
 from bench.driver.live import LiveNumbers
 from bench.driver.manifest import manifest
 from bench.driver.plan import plan
 from bench.driver.queues import GridQueue, Queue, SearchQueue
+from bench.driver.summary import Phases, Summary
 from bench.errors import StoreError
 from bench.lazy import polars
 from bench.results.publish import check_renderer, publish
@@ -35,20 +36,6 @@ from bench.training.pack_size import Placement, Resources
 from bench.trial import Outcome, Result, Trial, canonical_json
 
 NOTED = ("total", "completed", "diverged", "failed", "running", "retries")  # of the progress, on the suite run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """How a run ended."""
-
-    num_trials: int
-    num_found: int  # finished before this run
-    progress: Progress | None  # None if nothing was missing
-    num_waiting: int  # packs in the outbox that the store did not take
-    is_disk_full: bool  # why it did not
-    was_interrupted: bool
-    subject: AnySubject | None  # None if there is no result, or the store could not be read
-    phases: dict[str, float]  # seconds by phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +68,6 @@ class Options:
     has_figures: bool = True
     curve_points: int = CURVE_POINTS
     abort: Abort | None = None
-
-
-class Phases:
-    """Seconds by phase, in the order in which they ended."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since = time.monotonic()
-
-    def end(self, name: str) -> None:
-        """The phase that began when the last one ended."""
-        now = time.monotonic()
-        self.seconds[name], self._since = now - self._since, now
 
 
 def _silent(*what: object) -> None:

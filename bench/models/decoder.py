@@ -14,6 +14,7 @@ from bench.methods.base import Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
 from bench.models.dropout import Dropout
+from bench.models.presets import with_overrides
 from bench.models.projections import Projection, init_projections, project, refresh_projections
 from bench.models.transformer import Transformer
 
@@ -125,14 +126,8 @@ def decoder(
     **overrides: Any,
 ) -> Decoder:
     """A preset with overrides; one that is None leaves the preset's value. Raises ValueError for a bad combination."""
-    settings = PRESETS[preset] | {name: value for name, value in overrides.items() if value is not None}
-    if overrides.get("width") is not None and overrides.get("mlp_width") is None:
-        settings["mlp_width"] = settings["width"] * PRESETS[preset]["mlp_width"] // PRESETS[preset]["width"]
+    settings = with_overrides(PRESETS[preset], overrides)
     ties_embeddings = settings.pop("ties_embeddings")
-    if settings["width"] % settings["num_heads"]:
-        raise ValueError(f"width must be a multiple of num_heads, got {settings['width']} and {settings['num_heads']}")
-    if settings["positions"] == "rotary" and settings["width"] // settings["num_heads"] % 2:
-        raise ValueError("rotary positions need heads of even width")
     transformer = Transformer(
         num_tokens=num_tokens,
         norm_eps=norm_eps,

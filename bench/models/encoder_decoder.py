@@ -17,8 +17,9 @@ from bench.methods.linear import Draw
 from bench.methods.mask import Mask
 from bench.models.attention import Mode, Tensors, init_method
 from bench.models.dropout import Dropout
-from bench.models.projections import Projection, init_projections, project, refresh_projections
-from bench.models.transformer import Transformer, of_layer
+from bench.models.presets import with_overrides
+from bench.models.projections import Projection, init_projections, of_layer, project, refresh_projections
+from bench.models.transformer import Transformer
 from bench.optimizers.layers import Layer, layers_of
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ class CrossTransformer(Transformer):
         masks: of the blocks' own attention, and of cross-attention, where a method that says so is plain softmax.
         """
         own, cross = masks
-        num_tokens, device = h_BUC.shape[1], h_BUC.device
-        shared = self._pass(method, buffers, method.restrict(own), mode, dropout, num_tokens, device)
+        shared = self._pass(method, buffers, method.restrict(own), mode, dropout, h_BUC)
         of_memory = replace(shared, mask=cross if method.in_cross == "softmax" else method.restrict(cross), rotate=None)
         watched: tuple[list[Tensor], list[Tensor]] = ([], [])
         for layer, cross_layer in zip(self.layers, self.cross_layers, strict=True):
@@ -256,17 +256,9 @@ def encoder_decoder(
     **overrides: Any,
 ) -> EncoderDecoder:
     """A preset with overrides; one that is None leaves the preset's value. Raises ValueError for a bad combination."""
-    settings = PRESETS[preset] | {name: value for name, value in overrides.items() if value is not None}
-    if overrides.get("width") is not None and overrides.get("mlp_width") is None:
-        settings["mlp_width"] = settings["width"] * PRESETS[preset]["mlp_width"] // PRESETS[preset]["width"]
+    settings = with_overrides(PRESETS[preset], overrides)
     ties_embeddings, placement = settings.pop("ties_embeddings"), settings["norm_placement"]
-    width, num_heads, num_layers = settings["width"], settings["num_heads"], settings["num_layers"]
-    if width % num_heads:
-        raise ValueError(f"width must be a multiple of num_heads, got {width} and {num_heads}")
-    if settings["positions"] == "rotary" and width // num_heads % 2:
-        raise ValueError("rotary positions need heads of even width")
-    if settings["positions"] == "sinusoidal" and width % 2:
-        raise ValueError(f"sinusoidal positions need an even width, got {width}")
+    num_layers = settings["num_layers"]
     constants: tuple[tuple[float, float] | None, ...] = (None, None)
     if placement.startswith("deepnorm"):
         settings["norm_placement"] = "deepnorm"

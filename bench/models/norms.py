@@ -19,6 +19,7 @@ NormPlacement = Literal["pre", "post", "peri", "deepnorm", "none"]
 IN_FRONT = ("pre", "peri")  # of attention and MLP; one more stands behind the last block
 ON_ADDED = ("peri",)  # on what attention and MLP add
 ON_SUM = ("post", "deepnorm")  # on the residual stream after what was added
+DEEPNORM_ROLES = ("value", "output", "mlp_in", "mlp_gate", "mlp_out")  # projections that start smaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +27,24 @@ class Norms:
     """The norms of a stack of blocks. A branch is a block's attention or MLP; its norms' names begin with `at`.
 
     pre: x + f(norm(x)); post: norm(x + f(x)); deepnorm: norm(a x + f(x)); peri: x + norm(f(norm(x))) (Kim et al. 2025);
-    none: x + f(x).
+    none: x + f(x). deepnorm_constants: a, the factor on the residual stream, and that on the deviation at which values,
+    outputs and MLPs start (Wang et al. 2022, Fig. 2); without effect elsewhere.
     """
 
     placement: NormPlacement
     kind: NormKind
     eps: float
     has_bias: bool
+    deepnorm_constants: tuple[float, float]
+
+    @property
+    def shortcut(self) -> float:
+        """The factor on the residual stream where a block adds to it."""
+        return self.deepnorm_constants[0] if self.placement == "deepnorm" else 1.0
+
+    def start(self, role: str) -> float:
+        """The factor on the standard deviation at which a projection of this role starts."""
+        return self.deepnorm_constants[1] if self.placement == "deepnorm" and role in DEEPNORM_ROLES else 1.0
 
     def of_branch(self, at: str) -> list[str]:
         """Prefixes of a branch's norms."""
@@ -58,8 +70,9 @@ class Norms:
         """What is added of what a branch gave."""
         return self._norm(params, f"{at}_added.", y) if self.placement in ON_ADDED else y
 
-    def summed(self, params: Tensors, at: str, h: Tensor) -> Tensor:
-        """The residual stream after a branch was added."""
+    def summed(self, params: Tensors, at: str, h: Tensor, y: Tensor) -> Tensor:
+        """The residual stream with what a branch adds to it."""
+        h = (h if self.shortcut == 1 else self.shortcut * h) + y
         return self._norm(params, f"{at}.", h) if self.placement in ON_SUM else h
 
     def _norm(self, params: Tensors, prefix: str, x: Tensor) -> Tensor:

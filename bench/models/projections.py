@@ -14,6 +14,7 @@ from bench.lazy import torch
 from bench.methods.base import Method
 from bench.methods.linear import Draw
 from bench.models.attention import Tensors, part
+from bench.optimizers.layers import Layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,3 +136,9 @@ def _whole(params: Tensors, group: Sequence[Projection]) -> Tensors:
 def _times(params: Tensors, p: Projection, x: Tensor, weight_IO: Tensor) -> Tensor:
     y = x @ weight_IO
     return y + params[p.prefix + "bias"].to(y.dtype) if p.has_bias else y
+
+
+def of_layer(tensors: Tensors, layer: Layer) -> Tensors:
+    """Those tensors that are a layer's, by their whole names: what looks for one of them looks through few."""
+    prefix = layer.prefix
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -15,6 +15,7 @@ from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
 from bench.models.dropout import Dropout
 from bench.models.encoder_decoder import sinusoidal
+from bench.models.presets import with_overrides
 from bench.models.projections import Projection, init_projections, project, refresh_projections
 from bench.models.transformer import Transformer
 
@@ -152,15 +153,7 @@ def speech_encoder(
 
     Raises ValueError for a bad combination.
     """
-    settings = PRESETS[preset] | {name: value for name, value in overrides.items() if value is not None}
-    if overrides.get("width") is not None and overrides.get("mlp_width") is None:
-        settings["mlp_width"] = settings["width"] * PRESETS[preset]["mlp_width"] // PRESETS[preset]["width"]
-    if settings["width"] % settings["num_heads"]:
-        raise ValueError(f"width must be a multiple of num_heads, got {settings['width']} and {settings['num_heads']}")
-    if settings["positions"] == "rotary" and settings["width"] // settings["num_heads"] % 2:
-        raise ValueError("rotary positions need heads of even width")
-    if settings["positions"] == "sinusoidal" and settings["width"] % 2:
-        raise ValueError(f"sinusoidal positions need an even width, got {settings['width']}")
+    settings = with_overrides(PRESETS[preset], overrides)
     if window % 2 == 0:
         raise ValueError(f"window must be odd, so that it has a centre, got {window}")
     transformer = Transformer(

@@ -29,6 +29,7 @@ from bench.models.norms import NormKind, NormPlacement, Norms
 from bench.models.projections import (
     Projection,
     init_projections,
+    of_layer,
     project,
     project_roles,
     refresh_projections,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from bench.models.dropout import Dropout
 
 ROTARY_BASE = 10_000.0  # Su et al. 2021
-DEEPNORM_ROLES = ("value", "output", "mlp_in", "mlp_gate", "mlp_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,22 +109,6 @@ class Transformer:
         return 0.02 / (2 * self.num_layers) ** 0.5 if adds_to_residual else 0.02
 
     @property
-    def shortcut(self) -> float:
-        """The factor on the residual stream where a block adds to it."""
-        return self._deepnorm[0] if self.norm_placement == "deepnorm" else 1.0
-
-    @property
-    def _deepnorm(self) -> tuple[float, float]:
-        return self.deepnorm or ((2 * self.num_layers) ** 0.25, (8 * self.num_layers) ** -0.25)
-
-    def _carried(self, h_BTC: Tensor) -> Tensor:
-        return h_BTC if self.shortcut == 1 else self.shortcut * h_BTC
-
-    def _deepnorm_gain(self, role: str) -> float:
-        is_scaled = self.norm_placement == "deepnorm" and role in DEEPNORM_ROLES
-        return self._deepnorm[1] if is_scaled else 1.0
-
-    @property
     def layers(self) -> tuple[Layer, ...]:
         """One for each block, from the input on."""
         return layers_of(self.stack, self.num_layers)
@@ -148,8 +132,7 @@ class Transformer:
                 role=role,
                 num_inputs=inputs,
                 num_outputs=outputs,
-                std=self.std(inputs, outputs, adds_to_residual=role in ("output", "mlp_out"))
-                * self._deepnorm_gain(role),
+                std=self.norms.start(role) * self.std(inputs, outputs, adds_to_residual=role in ("output", "mlp_out")),
                 has_bias=self.has_biases,
             )
             for role, (inputs, outputs) in shapes.items()
@@ -162,6 +145,7 @@ class Transformer:
             kind=self.norm,
             eps=self.norm_eps,
             has_bias=self.norm == "layer" and self.has_biases,
+            deepnorm_constants=self.deepnorm or ((2 * self.num_layers) ** 0.25, (8 * self.num_layers) ** -0.25),
         )
 
     def norm_names(self) -> list[str]:
@@ -213,7 +197,7 @@ class Transformer:
         else:
             has_padding = is_token_BT is not None
             mask = Mask.padded(is_token_BT) if has_padding else Mask.full(num_tokens, num_tokens, device)
-        shared = self._pass(method, buffers, method.restrict(mask), mode, dropout, num_tokens, device)
+        shared = self._pass(method, buffers, method.restrict(mask), mode, dropout, h_BTC)
         watched = []
         for layer in self.layers:
             own = of_layer(params, layer)
@@ -231,16 +215,15 @@ class Transformer:
         mask: Mask,
         mode: Mode,
         dropout: Dropout,
-        num_tokens: int,
-        device: torch.device,
+        h_BTC: Tensor,
     ) -> Pass:
-        """num_tokens: of the sequence in which tokens have rotary positions, where the model has those."""
+        """h: the sequence in which tokens have rotary positions, where the model has those."""
         is_rotary = self.positions == "rotary"
         return Pass(
             method=method,
             buffers=buffers,
             mask=mask,
-            rotate=rotary(num_tokens, self.heads.width, ROTARY_BASE, device) if is_rotary else None,
+            rotate=rotary(h_BTC.shape[1], self.heads.width, ROTARY_BASE, h_BTC.device) if is_rotary else None,
             mode=mode,
             dropout=dropout.with_rate(self.dropout),
             attention_dropout=dropout.with_rate(self.attention_dropout),
@@ -258,7 +241,7 @@ class Transformer:
         at = layer.prefix + "norm_mlp"
         x_BTC = self.norms.in_front(params, f"{at}.", h_BTC)
         added_BTC = self.norms.added(params, at, self._mlp(shared, layer, x_BTC, params))
-        return self.norms.summed(params, at, self._carried(h_BTC) + shared.dropout(layer.prefix + "mlp", added_BTC))
+        return self.norms.summed(params, at, h_BTC, shared.dropout(layer.prefix + "mlp", added_BTC))
 
     def _attended(
         self, shared: Pass, layer: Layer, h_BTC: Tensor, params: Tensors, memory_BKC: Tensor | None = None
@@ -269,7 +252,7 @@ class Transformer:
         x_BTC = self.norms.in_front(params, f"{at}.", h_BTC)
         given_BTC, watched = self._attention(shared, layer, x_BTC, params, memory_BKC)
         added_BTC = shared.dropout(layer.prefix + "attention", self.norms.added(params, at, given_BTC))
-        return self.norms.summed(params, at, self._carried(h_BTC) + added_BTC), watched
+        return self.norms.summed(params, at, h_BTC, added_BTC), watched
 
     def _attention(
         self, shared: Pass, layer: Layer, x_BTC: Tensor, params: Tensors, memory_BKC: Tensor | None
@@ -313,9 +296,3 @@ class Transformer:
 
     def _split(self, x_BTC: Tensor) -> Tensor:
         return x_BTC.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-
-def of_layer(tensors: Tensors, layer: Layer) -> Tensors:
-    """Those tensors that are a layer's, by their whole names: what looks for one of them looks through few."""
-    prefix = layer.prefix
-    return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -14,6 +14,7 @@ from bench.methods.base import Method
 from bench.methods.linear import Draw
 from bench.models.attention import Mode, Tensors
 from bench.models.dropout import Dropout
+from bench.models.presets import with_overrides
 from bench.models.projections import Projection, init_projections, project, refresh_projections
 from bench.models.transformer import Transformer
 
@@ -206,12 +207,8 @@ def encoder_settings(
 
     Raises ValueError for a bad combination.
     """
-    settings = PRESETS[preset] | {name: value for name, value in overrides.items() if value is not None}
-    if overrides.get("width") is not None and overrides.get("mlp_width") is None:
-        settings["mlp_width"] = settings["width"] * PRESETS[preset]["mlp_width"] // PRESETS[preset]["width"]
+    settings = with_overrides(PRESETS[preset], overrides)
     patch, width = settings.pop("patch"), settings["width"]
-    if width % settings["num_heads"]:
-        raise ValueError(f"width must be a multiple of num_heads, got {width} and {settings['num_heads']}")
     if settings["positions"] == "sincos_2d" and width % 4:
         raise ValueError(f"width must be a multiple of 4 for positions sincos_2d, got {width}")
     num_rows, num_columns, num_channels = image_shape

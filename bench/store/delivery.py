@@ -14,13 +14,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlencode
 
 from bench.files import private_folder
 from bench.store import records
 from bench.store.database import WriteAheadLog
+from bench.store.index import Index, TrialRun
 from bench.store.new_runs import NewRun, new_runs, run_id_of
 from bench.store.outbox import Entry, sync_folder, write_durably
 from bench.store.records import MethodKey
@@ -29,37 +29,10 @@ from bench.store.runs import ExperimentRecord, RunRecord
 from bench.store.store import Store
 from bench.store.table_writer import TableWriter
 from bench.store.views import KIND_TAG
-from bench.trial import Outcome, Result
+from bench.trial import Result
 
 MANIFEST_FILE = "manifest.json"
 SUITE_FILE = "suite.yaml"
-
-
-@dataclass(kw_only=True)
-class TrialRun:
-    """What is known of a trial's run in MLflow."""
-
-    run_id: str
-    text: str  # JSON of the result
-    outcome: Outcome
-    status: str  # in MLflow: KILLED is a run that a killed driver began
-
-    @property
-    def is_ended(self) -> bool:
-        return self.status in records.ENDED
-
-    @property
-    def is_finished(self) -> bool:
-        return self.is_ended and self.outcome.is_result
-
-
-@dataclass(kw_only=True)
-class Index:
-    """The runs of an experiment. The driver is the only writer, so that it is read once a start or failure."""
-
-    suite: str  # run id
-    methods: dict[str, str] = field(default_factory=dict)  # digest of the MethodKey -> run id
-    trials: dict[str, TrialRun] = field(default_factory=dict)  # trial id -> run
 
 
 class Writer:
@@ -226,7 +199,7 @@ class Writer:
         replaced = [self.index.trials[trial_id].run_id for trial_id in trials if trial_id in self.index.trials]
         tables.insert_runs(self._experiment, runs, replaced=replaced)
         for trial_id, (result, new) in trials.items():
-            self.index.trials[trial_id] = _trial_run(ids[trial_id], result, new)
+            self.index.trials[trial_id] = TrialRun.written(ids[trial_id], result, new)
 
     def _with_parent(self, result: Result, new: NewRun) -> NewRun:
         return dataclasses.replace(new, tags={**new.tags, records.PARENT: self.method_run(MethodKey.of(result))})
@@ -247,7 +220,7 @@ class Writer:
         if new.files:
             self.write_files(run_id, new.files)
         self.runs.set_status(run_id, new.status, new.end_ms)
-        self.index.trials[result.trial.id] = _trial_run(run_id, result, new)
+        self.index.trials[result.trial.id] = TrialRun.written(run_id, result, new)
 
     def _create_run(self, name: str, tags: Mapping[str, str], start_ms: int | None = None) -> str:
         """Id of a new run, which starts now unless start_ms says when."""
@@ -285,12 +258,7 @@ class Writer:
 
     def _add_trial(self, trials: dict[str, TrialRun], trial_id: str, run: RunRecord) -> None:
         """Of two runs of a trial (an answer of the server was lost) the better is kept, the other deleted."""
-        added = TrialRun(
-            run_id=run.run_id,
-            text=records.result_text(run.tags),
-            outcome=Outcome(run.tags[records.OUTCOME]),
-            status=run.status,
-        )
+        added = TrialRun.read(run)
         known = trials.get(trial_id)
         if known is None:
             trials[trial_id] = added
@@ -298,10 +266,6 @@ class Writer:
         worse, better = sorted((added, known), key=lambda trial: (trial.is_finished, trial.is_ended))
         self.runs.delete_runs([worse.run_id])
         trials[trial_id] = better
-
-
-def _trial_run(run_id: str, result: Result, new: NewRun) -> TrialRun:
-    return TrialRun(run_id=run_id, text=records.result_text(new.tags), outcome=result.outcome, status=new.status)
 
 
 def _now_ms() -> int:

@@ -20,13 +20,12 @@ from bench.store.failures import failures, one_line
 from bench.store.outbox import Entry
 from bench.store.records import MethodKey
 from bench.store.run_writers import Point
-from bench.store.status import PROGRESS, live_points, progress_text
+from bench.store.status import Notes
 from bench.store.store import Store
 from bench.store.views import CHARTS, LEADERBOARD, TRIALS, charts_view, leaderboard_view, trials_view, view_tag
 from bench.trial import Result, canonical_json
 
 _WAKE_S = 5.0
-_SIGN_OF_LIFE_S = 30.0
 _FIRST_RETRY_S = 1.0
 _LAST_RETRY_S = 60.0
 _MAX_REFUSALS = 3  # of an entry by a healthy store; the next start tries again
@@ -51,10 +50,7 @@ class Tracker:
         self._is_down = False
         self.is_disk_full = False  # why the store took nothing when it last failed
         self._is_finished = False
-        self._progress = ""  # PROGRESS of the suite run, as it should be
-        self._noted = ("", 0.0)  # the same as it is, and when it was written
-        self._live: list[Point] = []  # metrics of the suite run that are not written yet
-        self._started_s = time.time()
+        self._notes = Notes()
         self._thread: threading.Thread | None = None
         self._refusals: Counter[Path] = Counter()
         self._held = contextlib.ExitStack()
@@ -91,9 +87,7 @@ class Tracker:
 
         numbers: metrics of the suite run as they are now, finite; their step is the seconds since the start.
         """
-        self._progress = canonical_json(dict(counts))
-        if numbers:
-            self._live = live_points(numbers, self._started_s)
+        self._notes.note(counts, numbers)
 
     def finished(self) -> set[str]:
         """Ids of trials with a result, in MLflow or the outbox. Raises StoreError if MLflow can't be reached."""
@@ -208,7 +202,7 @@ class Tracker:
             self._announce()  # first, or a background thread that comes late would mark the suite as running
             waiting = {result.trial.id for entry in self.outbox.load_all() for result in entry.results}
             self._writer.end_stale_trials(waiting)
-            self._write_progress(is_last=True)
+            self._notes.write(self._log_notes, is_last=True)
             index = self._writer.index
             for run_id in (*index.methods.values(), index.suite):
                 self._writer.runs.set_status(run_id, status, time.time_ns() // 1_000_000)
@@ -251,7 +245,7 @@ class Tracker:
         while not self._closing.is_set():
             try:
                 self._announce()
-                self._write_progress()
+                self._notes.write(self._log_notes)
                 self.deliver()
             except StoreError as error:
                 self._warn_down(error)
@@ -289,16 +283,9 @@ class Tracker:
             self._is_down = True
             self._store.warn(f"{error}; {len(self.outbox.entries())} finished packs wait in {self.outbox.folder}")
 
-    def _write_progress(self, *, is_last: bool = False) -> None:
-        """The driver's counts, with the time: what changed at once, the same again as a sign of life."""
-        text, written_s = self._noted
-        age_s = time.monotonic() - written_s
-        if self._progress and (is_last or age_s > _SIGN_OF_LIFE_S or (self._progress != text and age_s > _WAKE_S)):
-            with self._writing, self._store.reported():
-                points, self._live = self._live, []
-                value = progress_text(self._progress)
-                self._writer.runs.log(self._writer.index.suite, points=points, tags={PROGRESS: value})
-            self._noted = (self._progress, time.monotonic())
+    def _log_notes(self, points: list[Point], tags: Mapping[str, str]) -> None:
+        with self._writing, self._store.reported():
+            self._writer.runs.log(self._writer.index.suite, points=points, tags=tags)
 
     def _announce(self) -> None:
         """Marks the suite run as running and keeps what was started, once."""

@@ -167,13 +167,15 @@ def test_deepnorm_starts_smaller_and_weighs_its_shortcut():
         is_scaled = name.endswith(".weight") and name.split(".")[2] in ("value", "output", "mlp_in", "mlp_out")
         factor = (8 * LAYERS) ** -0.25 if is_scaled else 1
         torch.testing.assert_close(deep_start[name], factor * p, rtol=1e-12, atol=0)
-    assert deep.shortcut == (2 * LAYERS) ** 0.25, "(kM)^(1/4) of k sub-layers a block; a decoder's, of 3, is (3M)^(1/4)"
+    assert deep.norms.shortcut == (2 * LAYERS) ** 0.25, (
+        "(kM)^(1/4) of k sub-layers a block; a decoder's, of 3, is (3M)^(1/4)"
+    )
     silent = {
         name: torch.zeros_like(p) if ".output." in name or ".mlp_out." in name else p for name, p in start.items()
     }
     h_BTC = randn(1, BATCH, TOKENS, WIDTH)
     torch.testing.assert_close(
-        output(deep, silent, h_BTC), output(post, silent, deep.shortcut * h_BTC), rtol=1e-4, atol=1e-4
+        output(deep, silent, h_BTC), output(post, silent, deep.norms.shortcut * h_BTC), rtol=1e-4, atol=1e-4
     )
 
 
