@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from bench.lazy import polars, torch
 from bench.training.aborting import Watch, Watcher
 from bench.training.calls import Calls
-from bench.training.chunk import MAX_STEPS, Chunk, held_out_parts
+from bench.training.chunk import MAX_STEPS, Chunk
 from bench.training.compile import Cost, new_pool
+from bench.training.evaluation import Evaluation
 from bench.training.fused.trainer import FusedError, FusedTrainer, fused_trainer, knows
-from bench.training.generating import generated_measures
 from bench.training.history import History
 from bench.training.inductor import Compiling, Inductor, Uncompiled
 from bench.training.interventions import kinds_of
@@ -80,11 +80,11 @@ class PackRun:
         num_data_steps = 1 if self._may_be_fused else self.num_steps
         self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=num_data_steps)
         self._fixed = {name: tensor[0].clone() for name, tensor in self._chunk.items()}  # the batches of step 0
-        self._held_out = held_out_parts(self.program.workload, self.device, self._dtype)
         self._counters = {
             name: torch.zeros(1, dtype=torch.int64, device=self.device)
             for name in ("step", "part", "batch", *self._history.observations)
         }
+        self._evaluation = Evaluation(self._history, self._living, self._counters, self._dtype)
         first = pack.trials[0]
         label = f"{first.method.label} on {first.workload.label}"
         self._inductor = Inductor(
@@ -164,8 +164,8 @@ class PackRun:
             if self.num_frozen == len(self.pack.trials):
                 self.step = self.num_steps  # nothing is left to train
             if self.done:
-                self._evaluate_if_due()
-                self._measure_at_end()
+                self._evaluation.take(self.step)
+                self._evaluation.take_at_end()
                 freeze_non_finite(self._lanes, self.num_steps - 1)
             if time.monotonic() > deadline:
                 break
@@ -266,35 +266,12 @@ class PackRun:
         self._history.tensors["initial_loss"].copy_(loss_L)
         self._is_measured = True
 
-    def _evaluate_if_due(self) -> None:
-        """Measures on all held-out data, if this step is one at which they are taken."""
-        row = self._history.eval_rows.get(self.step)
-        if row is None:
-            return
-        total: dict[str, Tensor] = {}
-        num_batches = next(iter(self._held_out.values())).shape[0]
-        for batch in range(num_batches):
-            self._counters["batch"].fill_(batch)
-            self._evaluate_held_out_once()
-            total = {name: total.get(name, 0) + measure.double() for name, measure in self._measures.items()}
-        mean = {name: measure / num_batches for name, measure in total.items()}
-        measures = self.program.workload.held_out_measures(mean)
-        columns = [measures[name] for name in self._history.measures]
-        self._history.tensors["val"][row].copy_(self._living.placed(torch.stack(columns, dim=-1)))
-
-    def _measure_at_end(self) -> None:
-        """Measures of what the trained models generate, where the workload has any."""
-        if self._history.at_end:
-            arguments = (self._lanes, self._held_out, self._counters["batch"], self._counters["step"])
-            values_CM = generated_measures(self._stacked, *arguments, names=self._history.at_end)
-            self._history.tensors["at_end"].copy_(self._living.placed(values_CM.to(self.device, self._dtype)))
-
     def _run_to(self, end: int) -> None:
         due = {name: set(each.steps) for name, each in self._history.observations.items()}
         observed = set().union(*due.values())
         looks = observed | self._history.eval_rows.keys() | {step + 1 for step in self._watcher.steps}
         while self.step < end:
-            self._evaluate_if_due()
+            self._evaluation.take(self.step)
             if self.step in observed or not self.is_fused:
                 self._data.fill(self.step)
             for name in (name for name, steps in due.items() if self.step in steps):
@@ -321,8 +298,7 @@ class PackRun:
         """Make what is called step after step; all of it works in place on lanes, history and counters."""
         self._compile_step()
         self._observe_once = {name: self._calls.observation(name) for name in self._history.observations}
-        if self._held_out:
-            self._evaluate_held_out_once, self._measures = self._calls.evaluation()
+        self._evaluation.use(self._calls)
         self._is_compiled = True
 
     def _compile_step(self) -> None:
@@ -349,7 +325,7 @@ class PackRun:
             history=self._history,
             chunk=self._chunk,
             fixed=self._fixed,
-            held_out=self._held_out,
+            held_out=self._evaluation.data,
             counters=self._counters,
             inductor=self._inductor,
             pool=new_pool(self.device),

@@ -1,25 +1,17 @@
-"""Whatever is looked at, as one value: a suite's results in a store, imported runs, a report's folder, a tidy file."""
+"""Subject: the trials of a grid and what goes with them, each thing computed or read once."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import polars as pl
 
 from analysis.blown_up import with_margin
 from analysis.curves import ENTRY, with_knobs
-from analysis.labels import NO_LABELS, Labels
 from analysis.losses import choose_loss
-from analysis.scores.box.board import ScoredBox, box_board, score_box
-from analysis.scores.box.importance import Evaluator, importances
-from analysis.scores.box.knobs import BoxKnob
-from analysis.scores.box.losses import box_losses
-from analysis.scores.box.profiles import profiles
 from analysis.scores.causes.aborts import aborts
 from analysis.scores.causes.detectors import QUANTITIES as WATCHED_QUANTITIES
 from analysis.scores.causes.detectors import detector_records
@@ -40,7 +32,7 @@ from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import measured_entries, trials_to_measure
 from analysis.scores.traces import MEASURED_QUANTITIES, lot_measures
 from analysis.spelling import with_one_spelling
-from analysis.text import counted
+from analysis.subject.run import Run
 from bench.trace import TRACE_COLUMNS
 from bench.trial import BLOWN_UP_MARGIN
 
@@ -54,30 +46,7 @@ def no_traces(trial_ids: Collection[str], quantities: Collection[str] | None) ->
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
-    """What any suite's pages say of the run behind them; fields as in Subject. labels: what people read for names."""
-
-    name: str
-    title: str
-    description: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    num_missing: int = 0
-    labels: Labels = NO_LABELS
-    read_manifest: Callable[[], str | None] = lambda: None
-
-    @cached_property
-    def manifest(self) -> str | None:
-        """JSON text: what ran, with which versions, on what, and what was imported beside it."""
-        return self.read_manifest()
-
-    @property
-    def plain_manifest(self) -> dict[str, Any]:
-        """The manifest as data; {} where there is none."""
-        return json.loads(self.manifest or "{}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject(_Run):
+class Subject(Run):
     """Trials of a grid and what goes with them; what is computed or read of them is, once, when it is asked for.
 
     name, briefly, and origin, in full: what comparisons call it. title: of its pages. description: what is compared.
@@ -219,89 +188,6 @@ class Subject(_Run):
     def missing(self) -> str:
         """In words how many trials have no result; empty if all have."""
         return f"{self.num_missing} of {self.num_trials} trials have no result yet" if self.num_missing else ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSubject(_Run):
-    """The answers of a suite's adaptive searches and their decisions; fields that a Subject has are as there.
-
-    question: what was searched, and over which knob. answers and trail: ANSWER_COLUMNS and TRAIL_COLUMNS of
-    bench.results.standings. num_missing: trials that the last rounds still wait for.
-    """
-
-    question: str = ""
-    answers: pl.DataFrame
-    trail: pl.DataFrame
-
-    @property
-    def board(self) -> pl.DataFrame:
-        """The answers as they stand on method runs."""
-        return self.answers.drop("num_rounds")
-
-    @property
-    def missing(self) -> str:
-        """In words how many trials have no result; empty if all have."""
-        have = "has" if self.num_missing == 1 else "have"
-        missing = f"{counted(self.num_missing, 'trial')} of the last rounds {have} no result yet"
-        return missing if self.num_missing else ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoxSubject(_Run):
-    """Trials over a box of knobs, the same points for every method; fields that a Subject has are as there.
-
-    places: PLACE_COLUMNS of analysis.scores.box.losses. points: one row a point, with its replicate and values. units:
-    the same in the unit cube. knobs: those of the box. evaluators: of their importance.
-    """
-
-    results: pl.DataFrame
-    num_trials: int
-    places: pl.DataFrame
-    points: pl.DataFrame
-    units: pl.DataFrame
-    knobs: Sequence[BoxKnob]
-    loss: str = "train"
-    controls: Mapping[str, str] = field(default_factory=dict)
-    evaluators: Mapping[str, Evaluator] = field(default_factory=dict)
-
-    @cached_property
-    def boxes(self) -> list[ScoredBox]:
-        """Losses and scores of each workload, optimizer and knobs that are compared apart."""
-        scored = choose_loss(self.results, self.loss)
-        return [score_box(losses, self.controls) for losses in box_losses(scored, self.places, self.points)]
-
-    @cached_property
-    def importance(self) -> pl.DataFrame:
-        """IMPORTANCE_COLUMNS, by the evaluators that there are."""
-        return importances(self.boxes, self.units, self.knobs, self.evaluators)
-
-    @cached_property
-    def profiles(self) -> pl.DataFrame:
-        """PROFILE_COLUMNS."""
-        return profiles(self.boxes, self.units, self.knobs)
-
-    @property
-    def trials(self) -> pl.DataFrame:
-        """One row a point and seed of each method: labels, the point and its values, outcome and losses.
-
-        A knob that is named as a label, `optimizer` of a box that draws it, has its value as `optimizer_drawn`.
-        """
-        ended = self.results.select("trial_id", "seed", "outcome", "initial_loss", "final_loss", "val_loss")
-        found = self.places.join(self.points, on="point", suffix="_drawn").join(ended, on="trial_id")
-        return found.sort("workload", "method", "optimizer", "knobs", "point", "seed")
-
-    @cached_property
-    def board(self) -> pl.DataFrame:
-        """BOX_COLUMNS."""
-        return box_board(self.boxes)
-
-    @property
-    def missing(self) -> str:
-        """In words how many trials have no result; empty if all have."""
-        return f"{self.num_missing} of {self.num_trials} trials have no result yet" if self.num_missing else ""
-
-
-AnySubject = Subject | SearchSubject | BoxSubject
 
 
 def mark_imported(board: pl.DataFrame, results: pl.DataFrame, imported: Collection[str]) -> pl.DataFrame:

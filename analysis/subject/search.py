@@ -1,0 +1,35 @@
+"""SearchSubject: the answers of a suite's adaptive searches, and their decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from analysis.subject.run import Run
+from analysis.text import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSubject(Run):
+    """The answers of a suite's adaptive searches and their decisions; fields that a Subject has are as there.
+
+    question: what was searched, and over which knob. answers and trail: ANSWER_COLUMNS and TRAIL_COLUMNS of
+    bench.results.standings. num_missing: trials that the last rounds still wait for.
+    """
+
+    question: str = ""
+    answers: pl.DataFrame
+    trail: pl.DataFrame
+
+    @property
+    def board(self) -> pl.DataFrame:
+        """The answers as they stand on method runs."""
+        return self.answers.drop("num_rounds")
+
+    @property
+    def missing(self) -> str:
+        """In words how many trials have no result; empty if all have."""
+        have = "has" if self.num_missing == 1 else "have"
+        missing = f"{counted(self.num_missing, 'trial')} of the last rounds {have} no result yet"
+        return missing if self.num_missing else ""
