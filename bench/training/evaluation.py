@@ -1,4 +1,4 @@
-"""Evaluation: what models in training are worth on held-out data, when it is due, and by what they generate at the end."""
+"""Evaluation: what models in training are worth on held-out data, when it is due, and by what they generate last."""
 
 from __future__ import annotations
 
