@@ -162,7 +162,7 @@ class Results:
     @cached_property
     def curves(self) -> polars.DataFrame:
         """A row a learning rate and seed of each entry, with its final loss: what scores are computed from."""
-        from analysis.report.folder import curve_rows
+        from analysis.report.grid_report import curve_rows
 
         return curve_rows(self._grid("curves"))
 
@@ -214,10 +214,10 @@ class Results:
         """Every figure of the report as an Altair chart, under the name of its kind, from the second of a kind on with
         a number: `loss_against_lr`, `training_behaviour`, `entropy_by_layer`, `diverged_map`, ..."""
         from analysis.figures.style.named import named_chart
-        from analysis.report.views import view_of
+        from analysis.report.folder import report_figures
 
         found: dict[str, Chart] = {}
-        for drawn in view_of(self._subject).figures(self._subject):
+        for drawn in report_figures(self._subject):
             number = sum(name.rpartition("-")[0] == drawn.kind or name == drawn.kind for name in found) + 1
             name = drawn.kind if number == 1 else f"{drawn.kind}-{number}"
             found[name] = named_chart(drawn.chart, self._subject.labels.plain)
@@ -230,12 +230,12 @@ class Results:
 
         Raises UsageError for a folder that is neither new, empty nor an earlier report's.
         """
+        from analysis.report.folder import write_report
         from analysis.report.own_folder import keep_to, refuse_other_folder
-        from analysis.report.views import view_of
 
         folder = Path(path).expanduser()
         refuse_other_folder(folder)
-        paths = view_of(self._subject).write(self._subject, folder, font=font)
+        paths = write_report(self._subject, folder, font=font)
         keep_to(folder, paths)
         return paths[0]
 

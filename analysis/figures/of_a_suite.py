@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.curves import ENTRY, label_of, with_knobs
+from analysis.curves import ENTRY, groups_of, label_of, with_knobs
 from analysis.figures.diverged import diverged_map_chart
 from analysis.figures.edges import LEAST_DRAWN, curvature_over_edge
 from analysis.figures.explore import explore_spec
@@ -71,10 +71,36 @@ class Drawn:
     draw: Callable[[], Chart]
     summary: pl.DataFrame
 
+    @classmethod
+    def of(
+        cls,
+        chart: Callable[..., Chart],
+        frame: pl.DataFrame,
+        *,
+        kind: str,
+        title: str,
+        place: str,
+        note: str,
+        **more: Any,
+    ) -> Drawn:
+        """A figure that `chart` makes of a frame; the note stands below the place. more: what else `chart` takes."""
+        draw = partial(chart, frame, title=title, subtitle=f"{place}\n{note}" if note else place, **more)
+        return cls(kind=kind, title=title, place=place, draw=draw, summary=frame)
+
     @cached_property
     def chart(self) -> Chart:
         """The chart, made when it is first asked for."""
         return self.draw()
+
+
+def each_drawn(
+    chart: Callable[..., Chart], frame: pl.DataFrame, *names: str, kind: str, title: str, note: str, **more: Any
+) -> list[Drawn]:
+    """A figure, as `Drawn.of` has it, for each group of these columns, which say of what it is."""
+    groups = groups_of(frame, *names)
+    return [
+        Drawn.of(chart, rows, kind=kind, title=title, place=label_of(key), note=note, **more) for key, rows in groups
+    ]
 
 
 def curve_figures(subject: Subject) -> Iterator[Drawn]:
@@ -104,8 +130,7 @@ def _loss_figures(part: pl.DataFrame, place: str) -> Iterator[Drawn]:
         summary = loss_summary(choose_loss(part, loss))
         if not summary.is_empty():
             title = f"Final {SCORED_LOSSES[loss].title} against learning rate"
-            draw = partial(loss_against_lr, summary, title=title, subtitle=f"{place}\n{_LOSS_NOTE}", loss=loss)
-            yield Drawn(kind=kind, title=title, place=place, draw=draw, summary=summary)
+            yield Drawn.of(loss_against_lr, summary, kind=kind, title=title, place=place, note=_LOSS_NOTE, loss=loss)
 
 
 def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, subject: Subject) -> Iterator[Drawn]:
@@ -119,28 +144,26 @@ def _trace_figures(part: pl.DataFrame, traces: pl.DataFrame, place: str, subject
     where = f"at lr = {lr:g}, where methods differ most"
     traced, layers = trace_summary(part, traces, lr), layer_summary(part, traces, lr)
     heads = layer_summary(part, traces, lr, "least_head_entropy")
+    shared: dict[str, Any] = {"place": place, "num_keys": num_keys}
+    of_layers = {**shared, "names": names}
     if traced.height:
-        note = TRACE_NOTE + (_ENTROPY_NOTE if "entropy" in set(traced["panel"]) else "")
-        title, subtitle = f"Training behaviour {where}", f"{place}\n{note}\n{diverged_sentence(traced)}"
-        draw = partial(training_behaviour, traced, num_keys=num_keys, title=title, subtitle=subtitle)
-        yield Drawn(kind="training_behaviour", title=title, place=place, draw=draw, summary=traced)
+        note = f"{TRACE_NOTE}{_ENTROPY_NOTE if 'entropy' in set(traced['panel']) else ''}\n{diverged_sentence(traced)}"
+        title = f"Training behaviour {where}"
+        yield Drawn.of(training_behaviour, traced, kind="training_behaviour", title=title, note=note, **shared)
     if layers.height:
-        title, subtitle = f"Attention entropy of every layer {where}", f"{place}\n{_LAYER_NOTE}"
-        draw = partial(entropy_by_layer, layers, num_keys=num_keys, title=title, subtitle=subtitle, names=names)
-        yield Drawn(kind="entropy_by_layer", title=title, place=place, draw=draw, summary=layers)
+        title = f"Attention entropy of every layer {where}"
+        yield Drawn.of(entropy_by_layer, layers, kind="entropy_by_layer", title=title, note=_LAYER_NOTE, **of_layers)
     if heads.height and ((layers["value"] - heads["value"]) > _ROUNDING).any():  # more than one head
-        title, subtitle = f"Attention entropy of every layer's least head {where}", f"{place}\n{_HEAD_NOTE}"
-        draw = partial(entropy_by_layer, heads, num_keys=num_keys, title=title, subtitle=subtitle, names=names)
-        yield Drawn(kind="entropy_by_head", title=title, place=place, draw=draw, summary=heads)
+        title = f"Attention entropy of every layer's least head {where}"
+        yield Drawn.of(entropy_by_layer, heads, kind="entropy_by_head", title=title, note=_HEAD_NOTE, **of_layers)
 
 
 def _edge_figures(part: pl.DataFrame, subject: Subject, place: str) -> Iterator[Drawn]:
     """Curvature over the edge of stability against step, at every lr."""
     summary = edge_summary(part, subject.traces(part["trial_id"].to_list(), EDGES))
     if summary.height:
-        title = "Curvature over the edge of stability"
-        draw = partial(curvature_over_edge, summary, title=title, subtitle=f"{place}\n{_EDGE_NOTE}")
-        yield Drawn(kind="curvature_over_edge", title=title, place=place, draw=draw, summary=summary)
+        words = {"title": "Curvature over the edge of stability", "place": place, "note": _EDGE_NOTE}
+        yield Drawn.of(curvature_over_edge, summary, kind="curvature_over_edge", **words)
 
 
 def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:
@@ -148,9 +171,8 @@ def diverged_figures(results: pl.DataFrame) -> Iterator[Drawn]:
     for place, part in parts(results):
         cells = diverged_map(part)
         if (cells["state"] != COMPLETED).any():
-            title = "How each trial ended, by learning rate and seed"
-            draw = partial(diverged_map_chart, cells, title=title, subtitle=f"{place}\n{_MAP_NOTE}")
-            yield Drawn(kind="diverged_map", title=title, place=place, draw=draw, summary=cells)
+            words = {"title": "How each trial ended, by learning rate and seed", "place": place, "note": _MAP_NOTE}
+            yield Drawn.of(diverged_map_chart, cells, kind="diverged_map", **words)
 
 
 def explored_charts(subject: Subject) -> list[tuple[str, dict[str, Any]]]:

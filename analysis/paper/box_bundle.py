@@ -24,7 +24,7 @@ from analysis.paper.methods_text import decay_text, optimizers_text, seeds_text,
 from analysis.paper.prose import Cite, Math, Text, cited_keys, named_prose, text_latex, text_markdown
 from analysis.paper.widths import floating_of
 from analysis.report.box import box_sections
-from analysis.report.box_folder import box_texts
+from analysis.report.box_report import box_texts
 from analysis.report.section import Section
 from analysis.scores.box.numbers import BOX_SCORES
 from analysis.scores.box.shares import BUDGET, DELTA

@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.curves import groups_of, label_of
 from analysis.figures.box import budget_plot, cell_plot, importance_plot, parallel_plot, profile_plot, share_plot
-from analysis.figures.of_a_suite import Drawn
+from analysis.figures.of_a_suite import Drawn, each_drawn
 from analysis.losses import SCORED_LOSSES
 from analysis.report.section import Section
 from analysis.report.summary import listed
@@ -40,6 +40,7 @@ _CELL_NOTE = (
     f"Share of the runs that keep all but {DELTA:.0%} of what the method's best learns, all other knobs drawn; the "
     "pair that acts together most"
 )
+_PLACE = ("workload", "optimizer", "knobs")
 _BAND = "Band: 95% interval over replicates of the design and seeds"
 _BESTS = {"own": "the method's own best", "board": "the least best of all methods"}
 
@@ -80,11 +81,8 @@ def box_sections(subject: BoxSubject) -> list[Section]:
 
 def _importance(subject: BoxSubject) -> Section:
     """Which knob matters for which method."""
-    found, figures = subject.importance, []
-    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
-        title, place = "Which knob matters", label_of(key)
-        draw = partial(importance_plot, rows, title=title, subtitle=f"{place}\n{_IMPORTANCE_NOTE}")
-        figures.append(Drawn(kind="importance", title=title, place=place, draw=draw, summary=rows))
+    found, words = subject.importance, {"title": "Which knob matters", "note": _IMPORTANCE_NOTE}
+    figures = each_drawn(importance_plot, found, *_PLACE, kind="importance", **words)
     return Section(
         title="Which knob matters",
         groups=(importance_group(found),),
@@ -103,9 +101,8 @@ def _pairs(subject: BoxSubject) -> Section:
         own = found.filter(**dict(zip(("workload", "optimizer", "knobs"), key, strict=True)))
         first, second = strongest(own).row(0)
         rows = cells(box, subject.units, knobs[first], knobs[second])
-        title, place = f"What is kept over {first} and {second}", label_of(key)
-        draw = partial(cell_plot, rows, title=title, subtitle=f"{place}\n{_CELL_NOTE}")
-        figures.append(Drawn(kind="pairs", title=title, place=place, draw=draw, summary=rows))
+        words = {"title": f"What is kept over {first} and {second}", "place": label_of(key), "note": _CELL_NOTE}
+        figures.append(Drawn.of(cell_plot, rows, kind="pairs", **words))
         frames.append(rows)
     return Section(
         title="Which knobs act together",
@@ -117,12 +114,9 @@ def _pairs(subject: BoxSubject) -> Section:
 
 def _profiles(subject: BoxSubject) -> Section:
     """Losses along each knob, and how far one can go."""
-    found, words, figures = subject.profiles, SCORED_LOSSES[subject.loss].title, []
-    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
-        title, place = "Loss along each knob", label_of(key)
-        draw = partial(profile_plot, rows, title=title, subtitle=f"{place}\n{_PROFILE_NOTE}", loss=words)
-        figures.append(Drawn(kind="profiles", title=title, place=place, draw=draw, summary=rows))
-    reach = edges(found)
+    found, loss = subject.profiles, SCORED_LOSSES[subject.loss].title
+    words = {"title": "Loss along each knob", "note": _PROFILE_NOTE, "loss": loss}
+    figures, reach = each_drawn(profile_plot, found, *_PLACE, kind="profiles", **words), edges(found)
     return Section(
         title="How far each knob can go",
         groups=(edge_group(reach),),
@@ -131,18 +125,17 @@ def _profiles(subject: BoxSubject) -> Section:
     )
 
 
-def _parallel_figures(subject: BoxSubject) -> Iterator[Drawn]:
+def _parallel_figures(subject: BoxSubject) -> list[Drawn]:
     """The points of the box and what each loses, a figure a method."""
-    for key, rows in groups_of(point_regrets(subject.boxes, subject.units), "workload", "method", "optimizer", "knobs"):
-        title, place = "What the points of the box lose", label_of(key)
-        draw = partial(parallel_plot, rows, title=title, subtitle=f"{place}\n{_POINT_NOTE}")
-        yield Drawn(kind="points", title=title, place=place, draw=draw, summary=rows)
+    regrets, words = point_regrets(subject.boxes, subject.units), {"title": "What the points of the box lose"}
+    names = ("workload", "method", "optimizer", "knobs")
+    return each_drawn(parallel_plot, regrets, *names, kind="points", note=_POINT_NOTE, **words)
 
 
 def box_sentences(subject: BoxSubject) -> list[str]:
     """What was drawn, who is most robust on each workload, and how far its A/A controls lie from their methods."""
     board = subject.board
-    parts = groups_of(board, "workload", "optimizer", "knobs")
+    parts = groups_of(board, *_PLACE)
     sentences = [(f"On {label_of(key)}: " if len(parts) > 1 else "") + _best(rows) for key, rows in parts]
     return [*sentences, *floor_sentences(board, over="designs and seeds")]
 
@@ -167,16 +160,13 @@ def _best(rows: pl.DataFrame) -> str:
 
 def _share_figures(shares: pl.DataFrame) -> Iterator[Drawn]:
     title = "How much of the box is within delta of the best"
-    for (*key, best), rows in groups_of(shares, "workload", "optimizer", "knobs", "best"):
+    for (*key, best), rows in groups_of(shares, *_PLACE, "best"):
         place = label_of(key)
         draw = partial(share_plot, rows, title=title, subtitle=f"{place}\nBest: {_BESTS[best]}. {_BAND}")
         full = f"{title} ({_BESTS[best]})"
         yield Drawn(kind=f"robust_share_{best}", title=full, place=place, draw=draw, summary=rows)
 
 
-def _budget_figures(budgets: pl.DataFrame, loss: str) -> Iterator[Drawn]:
-    title = "Expected loss of the best of so many random draws"
-    for key, rows in groups_of(budgets, "workload", "optimizer", "knobs"):
-        place, words = label_of(key), SCORED_LOSSES[loss].title
-        draw = partial(budget_plot, rows, title=title, subtitle=f"{place}\n{_BAND}", loss=words)
-        yield Drawn(kind="expected_best", title=title, place=place, draw=draw, summary=rows)
+def _budget_figures(budgets: pl.DataFrame, loss: str) -> list[Drawn]:
+    words = {"title": "Expected loss of the best of so many random draws", "note": _BAND}
+    return each_drawn(budget_plot, budgets, *_PLACE, kind="expected_best", loss=SCORED_LOSSES[loss].title, **words)

@@ -3,52 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from analysis.figures.lr_loss import save_spec
-from analysis.figures.of_a_suite import Drawn
 from analysis.figures.style.fonts import in_font
-from analysis.figures.style.interactive import Spec, interactive_page
+from analysis.figures.style.interactive import interactive_page
 from analysis.figures.style.named import named_spec
-from analysis.labels import Names
 from analysis.report.page import CHARTS_FILE, Figure
+from analysis.report.report import Report
 from analysis.tables.forms.csv_text import csv_text
 from bench.files import make_folder, write_file
 
 
 def write_figures(
-    every: Iterable[tuple[str, Drawn]],
-    out: Path,
-    formats: Collection[str],
-    *,
-    title: str,
-    names: Names,
-    is_linked: bool,
-    font: str | None = None,
-    explored: Callable[[], Sequence[tuple[str, Spec]]] = list,
+    report: Report, out: Path, formats: Collection[str], font: str | None = None
 ) -> tuple[list[Figure], list[Path]]:
     """Saves every figure as SVG and in these formats, and what it draws as CSV: those of the page, and the paths.
 
-    `every` is the title of its section and the figure; `names` is what figures call methods and workloads; `font` as
-    `save_spec`. "html" of the formats is one interactive page of all, with what `explored` gives before them.
+    "html" of the formats is one interactive page of all, with the charts that readers explore before them. `font`: as
+    in `save_spec`.
     """
-    folder, used = out / "figures", set[str]()
+    names, folder, used = report.names, out / "figures", set[str]()
     figures, charts, written = list[Figure](), [], list[Path]()
-    for section, drawn in every:
+    for section, drawn in report.drawn():
         make_folder(folder)
         name, spec = _file_name(drawn.kind, drawn.place, used), named_spec(drawn.chart.to_dict(), names)
         paths = save_spec(spec, folder, name, [form for form in formats if form != "html"], font=font)
         svg = paths[0].read_text(encoding="utf-8")
         paths.append(write_file(folder / f"{name}.csv", csv_text(drawn.summary)))
-        files = tuple(path.relative_to(out).as_posix() for path in paths) if is_linked else ()
+        files = tuple(path.relative_to(out).as_posix() for path in paths) if report.is_linked else ()
         caption = names.in_text(f"{drawn.title}: {drawn.place}")
         figures.append(Figure(section=section, caption=caption, svg=svg, files=files))
         charts.append((caption, in_font(spec, font)))
         written += paths
     if "html" in formats and charts:
-        traces = [(names.in_text(caption), in_font(named_spec(spec, names), font)) for caption, spec in explored()]
-        page = interactive_page(charts, title=f"{title}: explore", explored=traces)
+        traces = [
+            (names.in_text(caption), in_font(named_spec(spec, names), font)) for caption, spec in report.explored()
+        ]
+        page = interactive_page(charts, title=f"{report.subject.title}: explore", explored=traces)
         written.append(write_file(out / CHARTS_FILE, page))
     return figures, written
 

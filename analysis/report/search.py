@@ -14,6 +14,7 @@ from analysis.curves import label_of, require_columns, short_labels
 from analysis.figures.knobs import edge_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
+from analysis.report.report import Chapter
 from analysis.report.searched_box import box_drawn, box_rounds
 from analysis.report.summary import listed
 from analysis.tables.forms.html import part
@@ -165,13 +166,14 @@ def answers_group(answers: pl.DataFrame) -> Group:
     return Group(tables=tuple(answer_tables(answers)), note=_ANSWERS_NOTE if is_odd else "")
 
 
-def chapter_html(chapter: SearchChapter, drawn: str) -> str:
-    """The answer, the figure (HTML) and the rounds of one search."""
-    return part("search", chapter, drawn, _ROUNDS_NOTE)
-
-
-def chapter_markdown(chapter: SearchChapter) -> str:
-    return f"{escape_markdown(chapter.answer)}\n\n{table_markdown(chapter.rounds)}\n{_ROUNDS_NOTE}\n"
+def chapter_of(search: SearchChapter) -> Chapter:
+    """The answer of one search, its figure, and its rounds."""
+    return Chapter(
+        title=search.title,
+        html=part("paragraphs", [search.answer]),
+        after=part("rounds", search.rounds, _ROUNDS_NOTE),
+        markdown=f"{escape_markdown(search.answer)}\n\n{table_markdown(search.rounds)}\n{_ROUNDS_NOTE}",
+    )
 
 
 def _kind(search: str) -> SearchKind:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import polars as pl
 
@@ -12,7 +11,7 @@ from analysis.curves import groups_of, label_of
 from analysis.figures.detectors import CURVE_NOTES, CURVE_TITLES, warning_plot
 from analysis.figures.effects import effect_plot
 from analysis.figures.knobs import joint_heat_map, optimizer_matrix_chart
-from analysis.figures.of_a_suite import Drawn, few_methods
+from analysis.figures.of_a_suite import Drawn, each_drawn, few_methods
 from analysis.knobs import varied_knobs
 from analysis.labels import Labels
 from analysis.losses import SCORED_LOSSES, choose_loss
@@ -73,12 +72,9 @@ def _guards(results: pl.DataFrame, score: str) -> Section:
 def _effects(found: pl.DataFrame, pairs: pl.DataFrame) -> Section:
     """What interventions did, and when, beside untouched twins."""
     starts = effect_starts(pairs)
-    figures = []
     kinds = found.with_columns(kind=pl.col("intervention").map_elements(entry_name, pl.String))
-    for key, rows in groups_of(kinds, "workload", "method", "kind"):
-        title, place = "What an intervention costs, by when it begins", label_of(key)
-        draw = partial(effect_plot, rows.drop("kind"), title=title, subtitle=f"{place}\n{_EFFECT_NOTE}")
-        figures.append(Drawn(kind="effects", title=title, place=place, draw=draw, summary=rows))
+    words = {"title": "What an intervention costs, by when it begins", "note": _EFFECT_NOTE}
+    figures = each_drawn(effect_plot, kinds, "workload", "method", "kind", kind="effects", **words)
     return Section(
         title="Effects of interventions",
         groups=(effect_group(found), start_group(starts)),
@@ -95,10 +91,9 @@ def _theory(found: pl.DataFrame) -> Section:
 def _early_warning(found: pl.DataFrame, curves: pl.DataFrame) -> Section:
     """How well detectors warn of divergence and blow-up, and when."""
     figures = []
-    for key, rows in groups_of(curves, "workload", "optimizer", "curve"):
-        title, place = CURVE_TITLES[key[-1]], label_of(key[:-1])
-        draw = partial(warning_plot, rows, title=title, subtitle=f"{place}\n{CURVE_NOTES[key[-1]]}")
-        figures.append(Drawn(kind=f"warnings_{key[-1]}", title=title, place=place, draw=draw, summary=rows))
+    for (*key, curve), rows in groups_of(curves, "workload", "optimizer", "curve"):
+        words = {"title": CURVE_TITLES[curve], "place": label_of(key), "note": CURVE_NOTES[curve]}
+        figures.append(Drawn.of(warning_plot, rows, kind=f"warnings_{curve}", **words))
     return Section(
         title="Early warning",
         groups=(warning_group(found),),
@@ -141,12 +136,9 @@ def _knobs(results: pl.DataFrame, loss: str) -> Section | None:
 
 def _optimizers(board: pl.DataFrame, loss: str, labels: Labels) -> Section:
     matrix, group = optimizer_matrix(board), optimizer_group(board)
-    figures = []
-    for key, rows in groups_of(matrix, "workload", "knobs"):
-        title, place = "Learning-rate sensitivity by optimizer", label_of(key)
-        note = f"Scores of the {SCORED_LOSSES[loss].title}; brackets: 95% interval over seeds"
-        draw = partial(optimizer_matrix_chart, rows, title=title, subtitle=f"{place}\n{note}")
-        figures.append(Drawn(kind="optimizer_matrix", title=title, place=place, draw=draw, summary=rows))
+    note = f"Scores of the {SCORED_LOSSES[loss].title}; brackets: 95% interval over seeds"
+    words = {"title": "Learning-rate sensitivity by optimizer", "note": note}
+    figures = each_drawn(optimizer_matrix_chart, matrix, "workload", "knobs", kind="optimizer_matrix", **words)
     return Section(
         title="Optimizers",
         groups=(group,),
@@ -166,6 +158,5 @@ def _maps(cells: pl.DataFrame, knob: str, loss: str) -> Iterator[Drawn]:
     for key, rows in groups_of(cells, "workload", "optimizer", "knobs"):
         place = label_of(key)
         for part in few_methods(rows):
-            words = f"final {SCORED_LOSSES[loss].title}\n(clipped at init)"
-            draw = partial(joint_heat_map, part, title=title, subtitle=f"{place}\n{_MAP_NOTE}", loss=words)
-            yield Drawn(kind=f"joint_map_{knob}", title=title, place=place, draw=draw, summary=part)
+            words = {"title": title, "note": _MAP_NOTE, "loss": f"final {SCORED_LOSSES[loss].title}\n(clipped at init)"}
+            yield Drawn.of(joint_heat_map, part, kind=f"joint_map_{knob}", place=place, **words)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -22,9 +22,6 @@ from analysis.tables.forms.table import Table, columns, plain_cell
 from analysis.tables.leaderboard import board_text, terminal_frames
 from analysis.tables.published import comparison_text
 
-if TYPE_CHECKING:
-    from analysis.figures.of_a_suite import Drawn
-
 # Of ANSWER_COLUMNS, in a table for people; the first NUM_NAMES are names.
 ANSWERS_SHOWN = ("workload", "method", "optimizer", "knobs", "value", "ci_low", "ci_high", "unit", "best_value",
                  "best_setting", "num_trials", "num_trials_to_target", "flags")  # fmt: skip
@@ -37,15 +34,13 @@ class View:
     """The doors of a kind of subject.
 
     forms: its board as text, by --format. frames: the same as a terminal's tables. remarks: what else is said of it.
-    write: its report folder, as `write_report`. figures: the report's. page: what MLflow calls the report's page.
+    page: what MLflow calls the report's page.
     page_text: the Markdown above that, of the subject and the report's folder. asks: what its suite does, in words.
     refused: of --compare, --score and --loss those that mean nothing.
     """
 
     forms: Mapping[str, Callable[[Any], str]]
     frames: Callable[[Any], list[pl.DataFrame]]
-    write: Callable[..., list[Path]]
-    figures: Callable[[Any], Iterable[Drawn]]
     remarks: Callable[[Any], list[str]]
     page: str
     page_text: Callable[[Any, Path], str]
@@ -146,48 +141,10 @@ def _box_page(subject: BoxSubject, folder: Path) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _box_figures(subject: BoxSubject) -> Iterable[Drawn]:
-    from analysis.report.box_folder import box_figures
-
-    return box_figures(subject)
-
-
-def _write_box_report(subject: BoxSubject, out: Path, **options: Any) -> list[Path]:
-    from analysis.report.box_folder import write_box_report
-
-    return write_box_report(subject, out, **options)
-
-
-def _write_report(subject: Subject, out: Path, **options: Any) -> list[Path]:
-    from analysis.report.folder import write_report  # draws: a leaderboard in a terminal needs no figures
-
-    return write_report(subject, out, **options)
-
-
-def _report_figures(subject: Subject) -> Iterable[Drawn]:
-    from analysis.report.folder import report_figures
-
-    return report_figures(subject)
-
-
-def _search_figures(subject: SearchSubject) -> Iterable[Drawn]:
-    from analysis.report.search_folder import search_figures
-
-    return search_figures(subject)
-
-
-def _write_search_report(subject: SearchSubject, out: Path, **options: Any) -> list[Path]:
-    from analysis.report.search_folder import write_search_report
-
-    return write_search_report(subject, out, **options)
-
-
 VIEWS: dict[type, View] = {
     Subject: View(
         forms={"md": _board_text("markdown"), **{form: _board_text(form) for form in ("csv", "json", "latex", "html")}},
         frames=_board_frames,
-        write=_write_report,
-        figures=_report_figures,
         remarks=_remarks,
         page="leaderboard.html",
         page_text=_board_page,
@@ -201,8 +158,6 @@ VIEWS: dict[type, View] = {
             "json": lambda subject: subject.answers.write_json() + "\n",
         },
         frames=_answers_frames,
-        write=_write_search_report,
-        figures=_search_figures,
         remarks=lambda subject: [],
         page="search.html",
         page_text=_answers_page,
@@ -216,8 +171,6 @@ VIEWS: dict[type, View] = {
             "json": lambda subject: subject.board.write_json() + "\n",
         },
         frames=_box_frames,
-        write=_write_box_report,
-        figures=_box_figures,
         remarks=_box_remarks,
         page="box.html",
         page_text=_box_page,

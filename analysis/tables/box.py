@@ -15,8 +15,8 @@ from analysis.scores.box.pairs import INTERACTION_COLUMNS, strongest
 from analysis.scores.box.profiles import EDGE_COLUMNS
 from analysis.scores.box.shares import BUDGET, DELTA, QUANTILES
 from analysis.scores.seeds.rank_ranges import rank_text
-from analysis.tables.forms.rows import Filled, Row, fixed, flags, table_of, text
-from analysis.tables.forms.table import NOTHING, Cell, Group, Number, Table
+from analysis.tables.forms.rows import Filled, Row, bracketed, fixed, flags, table_of, text
+from analysis.tables.forms.table import NOTHING, Cell, Group, Number
 
 BOARD_NOTE = (
     "The robust share is the share of the runs at settings drawn from the box that keep all but "
@@ -48,65 +48,69 @@ OVERTAKING_NOTE = (
     "Holm."
 )
 
+_PLACE = ("workload", "optimizer", "knobs")
+_DIVERGED: Filled = ("Diverged", fixed("diverged_share", 2))
+
 
 def board_group(board: pl.DataFrame) -> Group:
     """A table for each workload, optimizer and knobs of a frame of BOX_COLUMNS."""
     assert board.columns == list(BOX_COLUMNS)
     names = ("robust_share", "robust_share_board", f"expected_best_{BUDGET}", "box_sensitivity", "tuning_gap")
-    return _grouped("Robust to the box", board, *map(_scored, names), _diverged(), ("Flags", flags), note=BOARD_NOTE)
+    return _ranked("Robust to the box", board, *map(_scored, names), _DIVERGED, ("Flags", flags), note=BOARD_NOTE)
 
 
 def paper_group(board: pl.DataFrame) -> Group:
     """As `board_group`, without what a page has no room for."""
     assert board.columns == list(BOX_COLUMNS)
     names = ("robust_share", f"expected_best_{BUDGET}", "tuning_gap")
-    return _grouped("Robust to the box", board, *map(_scored, names), _diverged(), note=BOARD_NOTE)
+    return _ranked("Robust to the box", board, *map(_scored, names), _DIVERGED, note=BOARD_NOTE)
 
 
 def quantile_group(board: pl.DataFrame) -> Group:
     """Losses at quantiles of the box, and without tuning."""
     names = (*(f"loss_q{round(100 * quantile)}" for quantile in QUANTILES), "loss_untuned")
-    return _grouped("Losses over the box", board, *map(_scored, names), note=QUANTILE_NOTE)
+    return _ranked("Losses over the box", board, *map(_scored, names), note=QUANTILE_NOTE)
 
 
 def difference_group(found: pl.DataFrame, score: str) -> Group:
     """Every pair of methods under a score, of a frame of DIFFERENCE_COLUMNS."""
     assert found.columns == list(DIFFERENCE_COLUMNS)
-    tables = []
-    for key, rows in groups_of(found.filter(score=score), "workload", "optimizer", "knobs"):
-        heading = f"Differences in {BOX_SCORES[score].title.lower()}: {label_of(key)}"
-        cells = (("First", text("first")), ("Second", text("second")), ("Difference", _difference), _p("p", "p_holm"))
-        tables.append(table_of(heading, rows, *cells, num_names=2))
-    return Group(tables=tuple(tables), note=DIFFERENCE_NOTE)
+    return _placed(
+        f"Differences in {BOX_SCORES[score].title.lower()}",
+        found.filter(score=score),
+        ("First", text("first")),
+        ("Second", text("second")),
+        bracketed("Difference", "difference", "ci", 3),
+        _p("p", "p_holm"),
+        note=DIFFERENCE_NOTE,
+    )
 
 
 def overtaking_group(found: pl.DataFrame) -> Group:
     """Who overtakes whom, of a frame of OVERTAKING_COLUMNS."""
     assert found.columns == list(OVERTAKING_COLUMNS)
-    tables = []
-    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
-        cells = (
-            ("Ahead with one draw", text("ahead")),
-            ("Overtaken by", text("overtaken_by")),
-            ("From draws", fixed("num_draws", 0)),
-            ("Difference with one", fixed("first_difference", 3)),
-            _p("p with one", "first_p_holm"),
-            ("Difference with most", fixed("last_difference", 3)),
-            _p("p with most", "last_p_holm"),
-        )
-        tables.append(table_of(f"Who overtakes whom: {label_of(key)}", rows, *cells, num_names=2))
-    return Group(tables=tuple(tables), note=OVERTAKING_NOTE)
+    return _placed(
+        "Who overtakes whom",
+        found,
+        ("Ahead with one draw", text("ahead")),
+        ("Overtaken by", text("overtaken_by")),
+        ("From draws", fixed("num_draws", 0)),
+        ("Difference with one", fixed("first_difference", 3)),
+        _p("p with one", "first_p_holm"),
+        ("Difference with most", fixed("last_difference", 3)),
+        _p("p with most", "last_p_holm"),
+        note=OVERTAKING_NOTE,
+    )
 
 
 def importance_group(found: pl.DataFrame) -> Group:
     """A line a knob and a column a method for each evaluator, of a frame of IMPORTANCE_COLUMNS."""
     assert found.columns == list(IMPORTANCE_COLUMNS)
     tables = []
-    for (*key, evaluator), rows in groups_of(found, "workload", "optimizer", "knobs", "evaluator"):
-        methods = rows["method"].unique(maintain_order=True).to_list()
-        cells = [(method, _of_method("importance", method)) for method in methods]
-        wide = rows.pivot("method", index="knob", values=("importance", "ci_low", "ci_high"))
-        tables.append(table_of(f"Importance by {evaluator}: {label_of(key)}", wide, ("Knob", text("knob")), *cells))
+    for (*key, evaluator), rows in groups_of(found, *_PLACE, "evaluator"):
+        wide, cells = _by_method(rows, ("knob",), ("importance", "ci_low", "ci_high"), _share)
+        heading = f"Importance by {evaluator}: {label_of(key)}"
+        tables.append(table_of(heading, wide, ("Knob", text("knob")), *cells))
     return Group(tables=tuple(tables), note=IMPORTANCE_NOTE)
 
 
@@ -114,13 +118,11 @@ def pair_group(found: pl.DataFrame) -> Group:
     """A line a pair of knobs, MOST_PAIRS at most, and a column a method, of a frame of INTERACTION_COLUMNS."""
     assert found.columns == list(INTERACTION_COLUMNS)
     tables = []
-    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
-        methods = rows["method"].unique(maintain_order=True).to_list()
-        cells = [(method, _of_method("interaction", method)) for method in methods]
-        wide = rows.pivot("method", index=("first", "second"), values=("interaction", "ci_low", "ci_high"))
-        shown = strongest(rows).head(MOST_PAIRS).join(wide, on=("first", "second"), maintain_order="left")
+    for key, rows in groups_of(found, *_PLACE):
+        wide, cells = _by_method(rows, ("first", "second"), ("interaction", "ci_low", "ci_high"), _share)
+        largest = strongest(rows).head(MOST_PAIRS).join(wide, on=("first", "second"), maintain_order="left")
         names = (("Knob", text("first")), ("And", text("second")))
-        tables.append(table_of(f"Knobs that act together: {label_of(key)}", shown, *names, *cells, num_names=2))
+        tables.append(table_of(f"Knobs that act together: {label_of(key)}", largest, *names, *cells, num_names=2))
     return Group(tables=tuple(tables), note=PAIR_NOTE)
 
 
@@ -128,67 +130,55 @@ def edge_group(found: pl.DataFrame) -> Group:
     """How far each knob can go by method, of a frame of EDGE_COLUMNS."""
     assert found.columns == list(EDGE_COLUMNS)
     tables = []
-    for key, rows in groups_of(found, "workload", "optimizer", "knobs"):
-        methods = rows["method"].unique(maintain_order=True).to_list()
-        wide = rows.pivot("method", index=("knob", "others"), values=("low", "high", "censored"))
-        cells = [(method, _range_of(method)) for method in methods]
+    for key, rows in groups_of(found, *_PLACE):
+        wide, cells = _by_method(rows, ("knob", "others"), ("low", "high", "censored"), _range)
         names = (("Knob", text("knob")), ("Others", text("others")))
         tables.append(table_of(f"Stable range of each knob: {label_of(key)}", wide, *names, *cells, num_names=2))
     return Group(tables=tuple(tables), note=EDGE_NOTE)
 
 
-def _of_method(name: str, method: str) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        ends = (row[f"{end}_{method}"] for end in ("ci_low", "ci_high"))
-        return Number(value=row[f"{name}_{method}"], low=next(ends), high=next(ends), decimals=2)
-
-    return cell
+def _ranked(title: str, board: pl.DataFrame, *filled: Filled, note: str) -> Group:
+    """A table of the methods for each workload, optimizer and knobs, with their ranks before them."""
+    rank = ("Rank", lambda row: rank_text(row["rank"], row["rank_worst"]))
+    return _placed(title, board, rank, ("Method", text("method")), *filled, note=note)
 
 
-def _range_of(method: str) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        low, high, censored = (row[f"{name}_{method}"] for name in ("low", "high", "censored"))
-        if low is None:
-            return NOTHING
-        at_most, at_least = (
-            ("≤ " if censored in ("low", "both") else ""),
-            ("≥ " if censored in ("high", "both") else ""),
-        )
-        return f"{at_most}{low:.3g} to {at_least}{high:.3g}"
-
-    return cell
+def _placed(title: str, found: pl.DataFrame, *filled: Filled, note: str) -> Group:
+    """A table for each workload, optimizer and knobs, its first two columns names."""
+    tables = (
+        table_of(f"{title}: {label_of(key)}", rows, *filled, num_names=2) for key, rows in groups_of(found, *_PLACE)
+    )
+    return Group(tables=tuple(tables), note=note)
 
 
-def _grouped(title: str, board: pl.DataFrame, *filled: Filled, note: str) -> Group:
-    return Group(tables=tuple(_table(title, key, rows, filled) for key, rows in _parts(board)), note=note)
+def _by_method(
+    rows: pl.DataFrame, index: tuple[str, ...], values: tuple[str, str, str], cell: Callable[..., Cell]
+) -> tuple[pl.DataFrame, list[Filled]]:
+    """The rows with a line for each value of the index, and a column a method: `cell` of the three values."""
+
+    def of_method(method: str) -> Callable[[Row], Cell]:
+        return lambda row: cell(*(row[f"{name}_{method}"] for name in values))
+
+    methods = rows["method"].unique(maintain_order=True).to_list()
+    return rows.pivot("method", index=index, values=values), [(method, of_method(method)) for method in methods]
 
 
-def _parts(board: pl.DataFrame) -> list[tuple[tuple[str, ...], pl.DataFrame]]:
-    return groups_of(board, "workload", "optimizer", "knobs")
+def _share(value: float | None, low: float | None, high: float | None) -> Cell:
+    return Number(value=value, low=low, high=high, decimals=2)
 
 
-def _table(title: str, key: tuple[str, ...], rows: pl.DataFrame, filled: tuple[Filled, ...]) -> Table:
-    named = (("Rank", _rank), ("Method", text("method")))
-    return table_of(f"{title}: {label_of(key)}", rows, *named, *filled, num_names=2)
-
-
-def _rank(row: Row) -> Cell:
-    return rank_text(row["rank"], row["rank_worst"])
+def _range(low: float | None, high: float | None, censored: str | None) -> Cell:
+    if low is None:
+        return NOTHING
+    at_most, at_least = (
+        ("≤ " if censored in ("low", "both") else ""),
+        ("≥ " if censored in ("high", "both") else ""),
+    )
+    return f"{at_most}{low:.3g} to {at_least}{high:.3g}"
 
 
 def _scored(name: str) -> Filled:
-    def cell(row: Row) -> Cell:
-        return Number(value=row[name], low=row[f"{name}_ci_low"], high=row[f"{name}_ci_high"], decimals=3)
-
-    return BOX_SCORES[name].title, cell
-
-
-def _diverged() -> Filled:
-    return "Diverged", fixed("diverged_share", 2)
-
-
-def _difference(row: Row) -> Cell:
-    return Number(value=row["difference"], low=row["ci_low"], high=row["ci_high"], decimals=3)
+    return bracketed(BOX_SCORES[name].title, name, f"{name}_ci", 3)
 
 
 def _p(title: str, name: str) -> Filled:

@@ -214,6 +214,7 @@ def report(
 
     The folder is new, empty, or an earlier report's, whose files that this report has not are removed.
     """
+    from analysis.report.folder import write_report
     from analysis.report.own_folder import keep_to, refuse_other_folder
     from analysis.report.views import view_of
 
@@ -223,7 +224,7 @@ def report(
     subject = read_named(suite, opened, allow_code, score, loss, compare, contributed)
     view = view_of(subject)
     refuse_options(f"{subject.name} {view.asks}, whose report takes", view.refused, compare, score, loss)
-    paths = view.write(subject, folder, font=font)
+    paths = write_report(subject, folder, font=font)
     for gone in keep_to(folder, paths):
         say(f"{gone}: removed, this report has none")
     say(f"wrote {len(paths)} files; open the first:")

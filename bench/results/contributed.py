@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.paper.files import SUMS_FILE, checksum, read_sums, write_sums
-from analysis.report.folder import curve_rows
+from analysis.report.grid_report import curve_rows
 from analysis.subject import Subject
 from analysis.tables.forms.csv_text import csv_text
 from analysis.tables.leaderboard import FORMATS

@@ -40,6 +40,8 @@ def publish(subject: AnySubject, store: Store, tracker: Tracker, *, has_figures:
     Where a server keeps the traces, the page goes without the scores that need those of all trials: they would have to
     be downloaded one by one. has_figures: false for a page of tables, which needs none of RENDERER installed.
     """
+    from analysis.report.folder import write_report  # draws: a run alone loads nothing of it
+
     if isinstance(subject, Subject) and store.is_remote:
         subject = dataclasses.replace(subject, is_measured=False)
     view = view_of(subject)
@@ -47,7 +49,7 @@ def publish(subject: AnySubject, store: Store, tracker: Tracker, *, has_figures:
     tracker.tag(provenance_tags(subject.plain_manifest))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        paths = view.write(subject, folder, formats=PAGE_FORMATS if has_figures else None, is_linked=False)
+        paths = write_report(subject, folder, formats=PAGE_FORMATS if has_figures else None, is_linked=False)
         names = {"index.html": view.page}
         kept = [path.relative_to(folder).as_posix() for path in paths if path.suffix in PAGE_SUFFIXES]
         tracker.log_page(view.page_text(subject, folder), {names.get(name, name): folder / name for name in kept})

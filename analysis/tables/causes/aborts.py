@@ -6,8 +6,8 @@ import polars as pl
 
 from analysis.scores.causes.aborts import ABORT_COLUMNS
 from analysis.scores.causes.detectors import DETECTORS
-from analysis.tables.forms.rows import Row, fixed, grouped, table_of, text
-from analysis.tables.forms.table import Cell, Group, Number, Table
+from analysis.tables.forms.rows import bracketed, fixed, grouped, table_of, text
+from analysis.tables.forms.table import Group, Table
 from analysis.text import counted
 
 NOTE = (
@@ -51,10 +51,6 @@ def _table(workload: str, detector: str, source: str, found: pl.DataFrame) -> Ta
         ("Steps saved", fixed("steps_saved", 0)),
         ("Share", fixed("saved", 2)),
         ("False alarms", fixed("false_alarms", 2)),
-        ("Would have been fine", _lost),
+        bracketed("Would have been fine", "lost", "lost", 1),
         num_names=2,
     )
-
-
-def _lost(row: Row) -> Cell:
-    return Number(value=row["lost"], low=row["lost_low"], high=row["lost_high"], decimals=1)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import polars as pl
 
 from analysis.scores.causes.detectors import DETECTORS
 from analysis.scores.causes.early_warning import FALSE_ALARM_SHARE, HORIZONS, NUM_DRAWS, WARNING_COLUMNS
-from analysis.tables.forms.rows import Row, fixed, grouped, table_of
-from analysis.tables.forms.table import Cell, Group, Number, Table
+from analysis.tables.forms.rows import bracketed, fixed, grouped, table_of
+from analysis.tables.forms.table import Group, Table
 
 _NOTE = (
     "A run failed if it diverged, or blew up (from the first loss above the limit that mostly such losses follow), and "
@@ -47,19 +45,12 @@ def _table(workload: str, optimizer: str, held_out: str, found: pl.DataFrame) ->
         ("Detector", lambda row: DETECTORS[row["detector"]].title),
         ("Failed", fixed("num_failed", 0)),
         ("Stable", fixed("num_stable", 0)),
-        ("Recall", _bracketed("recall", 2)),
-        ("False alarms", _bracketed("false_alarms", 2)),
-        ("Precision", _bracketed("precision", 2)),
-        ("Lead", _bracketed("lead_steps", 0)),
+        bracketed("Recall", "recall", "recall", 2),
+        bracketed("False alarms", "false_alarms", "false_alarms", 2),
+        bracketed("Precision", "precision", "precision", 2),
+        bracketed("Lead", "lead_steps", "lead_steps", 0),
         ("At start", fixed("at_start", 2)),
-        *((f"AUC {horizon}", _bracketed(f"auc_{horizon}", 2)) for horizon in HORIZONS),
-        ("AUC, same lr", _bracketed("auc_same_lr", 2)),
+        *(bracketed(f"AUC {horizon}", f"auc_{horizon}", f"auc_{horizon}", 2) for horizon in HORIZONS),
+        bracketed("AUC, same lr", "auc_same_lr", "auc_same_lr", 2),
         ("Threshold", fixed("threshold", None)),
     )
-
-
-def _bracketed(name: str, decimals: int) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        return Number(value=row[name], low=row[f"{name}_low"], high=row[f"{name}_high"], decimals=decimals)
-
-    return cell

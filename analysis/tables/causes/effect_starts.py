@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.scores.causes.effect_starts import START_COLUMNS
-from analysis.tables.forms.rows import Row, fixed, grouped, table_of, text
-from analysis.tables.forms.table import Cell, Group, Number, Table
+from analysis.tables.forms.rows import bracketed, fixed, grouped, table_of, text, varied
+from analysis.tables.forms.table import Group, Table
 
 NOTE = (
     "Cost: final loss with the intervention minus that of its untouched twin. Difference: cost of the later start "
@@ -22,8 +22,8 @@ def start_group(found: pl.DataFrame) -> Group:
 
 
 def _table(workload: str, found: pl.DataFrame) -> Table:
-    names = [name for name in ("optimizer", "schedule") if found[name].n_unique() > 1]
-    knobs = [name for name in ("warmup_steps", "weight_decay", "grad_clip", "init_scale") if found[name].n_unique() > 1]
+    names = varied(found, "optimizer", "schedule")
+    knobs = varied(found, "warmup_steps", "weight_decay", "grad_clip", "init_scale")
     return table_of(
         f"Early against late interventions on {workload}",
         found,
@@ -37,10 +37,6 @@ def _table(workload: str, found: pl.DataFrame) -> Table:
         ("Seeds", fixed("num_seeds", 0)),
         ("Cost, first", fixed("first_cost", 3)),
         ("Cost, later", fixed("later_cost", 3)),
-        ("Difference", _difference),
+        bracketed("Difference", "difference", "difference", 3),
         num_names=2 + len(names),
     )
-
-
-def _difference(row: Row) -> Cell:
-    return Number(value=row["difference"], low=row["difference_low"], high=row["difference_high"], decimals=3)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import polars as pl
 
 from analysis.scores.causes.effects import EFFECT_COLUMNS, RECOVERY_EXCESS, RECOVERY_LOSSES
-from analysis.tables.forms.rows import Row, fixed, grouped, table_of, text
-from analysis.tables.forms.table import Cell, Group, Number, Table
+from analysis.tables.forms.rows import bracketed, fixed, grouped, table_of, text, varied
+from analysis.tables.forms.table import Group, Table
 
 NOTE = (
     "With the intervention minus the untouched twin, which is equal to the bit until it acts; brackets: 95% interval "
@@ -26,8 +24,8 @@ def effect_group(found: pl.DataFrame) -> Group:
 
 
 def _table(workload: str, found: pl.DataFrame) -> Table:
-    names = [name for name in ("optimizer", "schedule") if found[name].n_unique() > 1]
-    knobs = [name for name in ("warmup_steps", "weight_decay", "grad_clip", "init_scale") if found[name].n_unique() > 1]
+    names = varied(found, "optimizer", "schedule")
+    knobs = varied(found, "warmup_steps", "weight_decay", "grad_clip", "init_scale")
     return table_of(
         f"Effects of interventions on {workload}",
         found,
@@ -38,18 +36,11 @@ def _table(workload: str, found: pl.DataFrame) -> Table:
         ("To step", fixed("end_step", 0)),
         *((name, fixed(name, None)) for name in ("lr", *knobs)),
         ("Pairs", fixed("num_pairs", 0)),
-        ("Difference in diverged share", _difference("diverged", 2)),
+        bracketed("Difference in diverged share", "diverged", "diverged", 2),
         ("Twins diverged", fixed("twin_diverged", 2)),
-        ("Difference in final loss", _difference("loss", 3)),
+        bracketed("Difference in final loss", "loss", "loss", 3),
         ("Twins' loss", fixed("twin_loss", 3)),
         ("Recovered", fixed("recovered", 2)),
         ("Steps to it", fixed("recovery_steps", 0)),
         num_names=2 + len(names),
     )
-
-
-def _difference(name: str, decimals: int) -> Callable[[Row], Cell]:
-    def cell(row: Row) -> Cell:
-        return Number(value=row[name], low=row[f"{name}_low"], high=row[f"{name}_high"], decimals=decimals)
-
-    return cell

@@ -54,6 +54,23 @@ def scored(title: str, name: str, ends: str, decimals: int) -> tuple[Filled, Fil
     return (title, value), ("95% interval", interval)
 
 
+def bracketed(title: str, name: str, ends: str, decimals: int) -> Filled:
+    """A column of numbers, each with its interval, from `ends`_low to `ends`_high, behind it.
+
+    `decimals`: of numbers without an interval.
+    """
+
+    def cell(row: Row) -> Cell:
+        return Number(value=row[name], low=row[f"{ends}_low"], high=row[f"{ends}_high"], decimals=decimals)
+
+    return title, cell
+
+
+def varied(frame: pl.DataFrame, *names: str) -> list[str]:
+    """Those of the columns that do not say the same on every row."""
+    return [name for name in names if frame[name].n_unique() > 1]
+
+
 def label(row: Row) -> Cell:
     """Method, optimizer and knobs in one."""
     return label_of(row[name] for name in ENTRY[1:])

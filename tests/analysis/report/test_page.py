@@ -2,13 +2,16 @@
 
 import itertools
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html.parser import HTMLParser
 
 import polars as pl
 import pytest
 
 from analysis.figures.style.chart_style import PALETTE
-from analysis.report.page import Contents, Figure, html_page, markdown_page
+from analysis.report.grid_report import GridReport
+from analysis.report.page import Figure, html_page, markdown_page
 from analysis.report.section import Section
 from analysis.report.style import contrast, follows_the_page, on_dark
 from analysis.scores.flags import FLAGS
@@ -45,14 +48,23 @@ class Reader(HTMLParser):
         self.open.pop()
 
 
-def contents(data: pl.DataFrame, *, title: str = "Title", sections=(), **facts: str) -> Contents:
+@dataclass(frozen=True, kw_only=True)
+class Sectioned(GridReport):
+    """A report with these sections."""
+
+    sections: Sequence[Section] = ()
+
+
+def report(
+    data: pl.DataFrame, *, title: str = "Title", sections=(), is_linked: bool = True, **facts: str
+) -> GridReport:
     facts = {"suite": "quickstart", "suite_sha256": "abc", "data_sha256": ""} | facts
-    return Contents(subject=subject(data, title=title, facts=facts), sections=sections)
+    return Sectioned(subject=subject(data, title=title, facts=facts), sections=sections, is_linked=is_linked)
 
 
 def page_of(data: pl.DataFrame, **more) -> str:
     figure = Figure(section="Training", caption="A figure", svg=SVG, files=("figures/a.svg",))
-    return html_page(contents(data, **more), figures=[figure], files=["manifest.json"], is_linked=True)
+    return html_page(report(data, **more), figures=[figure], files=["manifest.json"])
 
 
 def read(page: str) -> Reader:
@@ -131,7 +143,7 @@ def test_flags_lead_to_what_they_mean_where_the_page_has_links(page):
         attributes for tag, attributes in read(page).tags if tag == "a" and attributes["href"] == "#flag-few_seeds"
     ]
     assert {attributes["title"] for attributes in links} == {meaning}
-    unlinked = html_page(contents(results(num_seeds=2)), figures=[], files=[], is_linked=False)
+    unlinked = html_page(report(results(num_seeds=2), is_linked=False), figures=[], files=[])
     tags = read(unlinked).tags
     assert not any(tag in ("a", "nav") for tag, _ in tags)
     assert meaning in {attributes.get("title") for tag, attributes in tags if tag == "span"}
@@ -155,20 +167,20 @@ def test_hostile_names_are_escaped():
     section = Section(title=HOSTILE, groups=groups, data={}, definitions={HOSTILE: HOSTILE})
     page = page_of(data, title=HOSTILE, sections=[section])
     assert "<script" not in page
-    assert "<script" not in markdown_page(contents(data, title=HOSTILE, sections=[section]))
+    assert "<script" not in markdown_page(report(data, title=HOSTILE, sections=[section]))
     read(page)
 
 
 def test_sections_without_anything_are_left_out(page):
     assert "<h2>Training</h2>" in page
-    plain = html_page(contents(results(num_seeds=3)), figures=[], files=[], is_linked=True)
+    plain = html_page(report(results(num_seeds=3)), figures=[], files=[])
     for title in ("Training", "Generalisation", "Files"):
         assert f"<h2>{title}</h2>" not in plain
         assert f">{title}</a>" not in plain
 
 
 def test_markdown_says_the_same_as_the_page(page):
-    text = markdown_page(contents(results(num_seeds=2)))
+    text = markdown_page(report(results(num_seeds=2)))
     shown = re.sub("<[^>]*>", "", page)
     for words in (
         "relu",

@@ -5,6 +5,7 @@ import math
 import polars as pl
 import pytest
 
+from analysis.report.folder import write_report
 from analysis.report.search import (
     SEARCH_KINDS,
     answer_tables,
@@ -14,7 +15,6 @@ from analysis.report.search import (
     search_definitions,
     search_sentences,
 )
-from analysis.report.search_folder import write_search_report
 from analysis.subject import SearchSubject
 from bench.errors import UsageError
 from bench.search import SEARCHES
@@ -149,7 +149,7 @@ def searched(answers: pl.DataFrame, decisions: pl.DataFrame) -> SearchSubject:
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("search") / "new"
     answers = frame_of(answer("a", 0.5, 0.3, INF), answer(HOSTILE, 0.2, 0.1, 0.4))
-    paths = write_search_report(searched(answers, trail("a", HOSTILE)), out, formats=("html",))
+    paths = write_report(searched(answers, trail("a", HOSTILE)), out, formats=("html",))
     return out, paths
 
 
@@ -188,10 +188,10 @@ def test_markdown_says_the_same_as_the_page(folder):
 
 def test_without_links_the_page_has_none(tmp_path):
     answers = frame_of(answer("a", 0.5, 0.3, 0.9))
-    paths = write_search_report(searched(answers, trail("a")), tmp_path, formats=(), is_linked=False)
+    paths = write_report(searched(answers, trail("a")), tmp_path, formats=(), is_linked=False)
     assert "<a " not in paths[0].read_text(encoding="utf-8")
 
 
 def test_no_finished_round_is_one_clear_line(tmp_path):
     with pytest.raises(UsageError, match="no round of a search is finished"):
-        write_search_report(searched(TWO.clear(), trail("a")), tmp_path)
+        write_report(searched(TWO.clear(), trail("a")), tmp_path)

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from analysis.report.search_folder import write_search_report
+from analysis.report.folder import write_report
 from analysis.subject import SearchSubject
 from bench.driver.queues import SearchQueue
 from bench.results.standings import answers, groups, stand, trail
@@ -62,7 +62,7 @@ def test_every_search_has_its_report(tmp_path, search, most, words):
     standings = [stand(group, rows) for group in groups(suite)]
     asked = trail(standings, rows)
     subject = SearchSubject(name="s", title="s", answers=answers(standings), trail=asked)
-    paths = write_search_report(subject, tmp_path, formats=(), is_linked=False)
+    paths = write_report(subject, tmp_path, formats=(), is_linked=False)
     page = paths[0].read_text(encoding="utf-8")
     assert words in page
     for method in ("softmax", "relu_kernel"):
