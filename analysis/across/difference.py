@@ -10,7 +10,7 @@ Legend: L learning rates, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -112,19 +112,30 @@ def moved(
     scores = _score_columns(compared, SENSITIVITIES[score])
     trials = _trial_columns(curves_a, curves_b)
     ranked = {key: grids for key, grids in compared.items() if key[1] not in controls}
-    ranks_a, ranks_b = _ranks(named_a, ranked, score), _ranks(named_b, ranked, score)
-    rows = []
-    for key, lrs_L in shared.items():
-        row = {**dict(zip(ENTRY, key, strict=True)), "num_lrs": len(lrs_L), "verdict": "not compared"}
-        row["num_lrs_left_out"] = len(grids_a[key].lrs) + len(grids_b[key].lrs) - 2 * len(lrs_L)
-        row |= scores.get(key, {}) | trials.get(key, _NO_TRIALS)
-        row["rank_a"], row["rank_worst_a"] = ranks_a.get(key, (None, None))
-        row["rank_b"], row["rank_worst_b"] = ranks_b.get(key, (None, None))
-        if row["num_equal"] == grids_a[key].num_trials == grids_b[key].num_trials:
-            row["verdict"] = "identical"
-        rows.append(row)
+    ranks = _ranks(named_a, ranked, score), _ranks(named_b, ranked, score)
+    rows = [
+        _row(key, len(lrs_L), (grids_a[key], grids_b[key]), ranks, scores.get(key, {}) | trials.get(key, _NO_TRIALS))
+        for key, lrs_L in shared.items()
+    ]
     entries = pl.DataFrame(rows, schema=MOVED_COLUMNS).sort("workload", "score_a", *ENTRY[1:], nulls_last=True)
     return Moved(entries=entries, only=_only(grids_a, grids_b), workloads=workloads, num_renamed=num_renamed)
+
+
+def _row(
+    key: tuple[str, ...],
+    num_lrs: int,
+    grids: tuple[LossGrid, LossGrid],
+    ranks: Sequence[Mapping[tuple[str, ...], tuple[int | None, int | None]]],
+    columns: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A row of MOVED_COLUMNS: grids and ranks are of A and B, `columns` what was scored and counted of the entry."""
+    row = {**dict(zip(ENTRY, key, strict=True)), "num_lrs": num_lrs, "verdict": "not compared", **columns}
+    row["num_lrs_left_out"] = sum(len(grid.lrs) - num_lrs for grid in grids)
+    for side, of_side in zip("ab", ranks, strict=True):
+        row[f"rank_{side}"], row[f"rank_worst_{side}"] = of_side.get(key, (None, None))
+    if all(row["num_equal"] == grid.num_trials for grid in grids):
+        row["verdict"] = "identical"
+    return row
 
 
 def of_workload(results: pl.DataFrame, label: str, name: str, side: str) -> pl.DataFrame:

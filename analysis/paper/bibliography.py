@@ -47,6 +47,8 @@ MODEL_SOURCES: dict[str, Keys] = {
 # Of analysis.scores, analysis.across and the theory that figures draw.
 STATISTIC_SOURCES: dict[str, Keys] = {
     "jackknife": ("efron1981jackknife",),
+    "crossed_samples": ("cornfield1956average", "satterthwaite1946approximate"),
+    "explained_variance": ("hays1963statistics",),
     "unseen_cliffs": ("johnson1940applications",),
     "holm": ("holm1979simple",),
     "paired_shares": ("newcombe1998improved",),

@@ -110,9 +110,10 @@ def _interval_text() -> Text:
         f"Brackets are two-sided {CONFIDENCE:.0%} intervals by Student's t: the variance is that of the jackknife over "
         "replicates of the design",
         Cite(keys=keys_of("statistic", "jackknife")),
-        " plus what seeds do to all settings alike, with Satterthwaite's degrees of freedom; of shares the interval is "
-        "Wilson's with that error. Methods were compared in pairs, at the same settings with the same seeds, the "
-        "p-values corrected by Holm's method",
+        " plus what seeds do to all settings alike, with Satterthwaite's degrees of freedom",
+        Cite(keys=keys_of("statistic", "crossed_samples")),
+        "; of shares the interval is Wilson's with that error. Methods were compared in pairs, at the same settings with "
+        "the same seeds, the p-values corrected by Holm's method",
         Cite(keys=keys_of("statistic", "holm")),
         "; ranks are the ranges that this leaves possible",
         Cite(keys=keys_of("statistic", "rank_ranges")),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from bench.data.text.prepared import CorpusFacts
+    from bench.data.text.sources import Source
 
 OnProgress = Callable[[str, float | None, int], None]
 Result = TypeVar("Result")
@@ -89,16 +90,7 @@ def prepare(
         val_split=val_split,
         bands=bands,
     )
-    if of_recordings.are_any:
-        others = (tokenizer, max_tokens, target, val_source, val_target, source_field, target_field, vocabulary_size)
-        if any(value is not None for value in others):
-            raise UsageError(f"{source}: of recordings, for which options of texts and translation have no meaning")
-        folder = out.expanduser().absolute()
-        _written(lambda update: of_recordings.write(folder, update))
-        _say(f"wrote {folder}")
-        print_speech(folder, as_json=as_json)
-        return
-    wished = PairWishes(
+    of_pairs = PairWishes(
         source=source,
         target=target,
         val_source=val_source,
@@ -109,43 +101,46 @@ def prepare(
         val_split=val_split,
         vocabulary_size=vocabulary_size,
     )
-    if wished.are_any:
+    folder = out.expanduser().absolute()
+    if of_recordings.are_any:
+        others = (tokenizer, max_tokens, target, val_source, val_target, source_field, target_field, vocabulary_size)
+        if any(value is not None for value in others):
+            raise UsageError(f"{source}: of recordings, for which options of texts and translation have no meaning")
+        _written(lambda update: of_recordings.write(folder, update))
+        _say(f"wrote {folder}")
+        print_speech(folder, as_json=as_json)
+    elif of_pairs.are_any:
         if text_field is not None or max_tokens is not None:
             raise UsageError("--text-field and --max-tokens are for a text, and the other options for translation")
-        folder = out.expanduser().absolute()
-        _written(lambda update: wished.write(folder, tokenizer or "bpe", val_fraction, update))
+        _written(lambda update: of_pairs.write(folder, tokenizer or "bpe", val_fraction, update))
         _say(f"wrote {folder}")
         print_pairs(folder, as_json=as_json)
-        return
+    else:
+        from bench.data.text.prepared import read_facts
+        from bench.data.text.sources import shown
+        from bench.data.text.write import write_corpus
+
+        text = _text(source, text_field, split)
+        how = {"val_fraction": val_fraction, "max_tokens": max_tokens}
+        _written(lambda update: write_corpus(folder, text, tokenizer or "bytes", on_progress=update, **how))
+        _say(f"wrote {shown(folder)}")
+        _print_facts(read_facts(folder), as_json, {})
+
+
+def _text(source: str, text_field: str | None, split: str | None) -> Source:
+    """The text that a folder is made of. Raises UsageError for one that is prepared already."""
     from bench.data.text.corpus import prepared_tokenizer
-    from bench.data.text.prepared import read_facts
     from bench.data.text.sources import HUB_PREFIX, find_source, shown
-    from bench.data.text.write import write_corpus
 
     if source.startswith(HUB_PREFIX):
         from bench.data.hub import hub_source
 
-        text = hub_source(source, text_field=text_field or "text", split=split or "train")
-    else:
-        if text_field is not None or split is not None:
-            _say("--text-field and --split have no effect: they are for data sets of hf:")
-        if prepared_tokenizer(source) is not None:
-            raise UsageError(f"{shown(source)}: prepared already; suites can name it as it is")
-        text = find_source(source)
-    folder = out.expanduser().absolute()
-    _written(
-        lambda update: write_corpus(
-            folder,
-            text,
-            tokenizer or "bytes",
-            val_fraction=val_fraction,
-            max_tokens=max_tokens,
-            on_progress=update,
-        )
-    )
-    facts = read_facts(folder)
-    _say(f"wrote {shown(folder)}")
-    _print_facts(facts, as_json, {})
+        return hub_source(source, text_field=text_field or "text", split=split or "train")
+    if text_field is not None or split is not None:
+        _say("--text-field and --split have no effect: they are for data sets of hf:")
+    if prepared_tokenizer(source) is not None:
+        raise UsageError(f"{shown(source)}: prepared already; suites can name it as it is")
+    return find_source(source)
 
 
 @data_app.command()

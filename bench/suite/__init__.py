@@ -1,9 +1,23 @@
 """Suites: what to compare, read from YAML or built in Python."""
 
-from bench.suite.file import find_suite, shipped_names, shipped_suites
-from bench.suite.knobs import KnobGrid, LogGrid
-from bench.suite.schema import json_schema
-from bench.suite.suite import Context, Suite, load_suite, parse_suite
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.suite.file import find_suite, shipped_names, shipped_suites
+    from bench.suite.knobs import KnobGrid, LogGrid
+    from bench.suite.schema import json_schema
+    from bench.suite.suite import Context, Suite, load_suite, parse_suite
+
+# Which module of this room has each public name; loaded when it is first asked for: names of suites need no models.
+_HOMES = {
+    **dict.fromkeys(("find_suite", "shipped_names", "shipped_suites"), "bench.suite.file"),
+    **dict.fromkeys(("KnobGrid", "LogGrid"), "bench.suite.knobs"),
+    "json_schema": "bench.suite.schema",
+    **dict.fromkeys(("Context", "Suite", "load_suite", "parse_suite"), "bench.suite.suite"),
+}
 
 __all__ = [
     "Context",
@@ -17,3 +31,10 @@ __all__ = [
     "shipped_names",
     "shipped_suites",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bench.suite' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value

@@ -1,12 +1,10 @@
-"""What a suite can name, and the scores of its board, as text."""
+"""What a suite can name, and the scores of its board, as text. Names alone build no models of suites."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
-
-from pydantic import ValidationError
 
 from analysis.text import escape_markdown
 from bench.entry import load_class, parameters
@@ -16,11 +14,9 @@ from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
 from bench.search import SEARCHES
-from bench.suite import KnobGrid, shipped_names, shipped_suites
-from bench.suite.entry_class import find_class
+from bench.suite.file import shipped_names, shipped_suites
 from bench.suite.kinds import ENTRY_FIELDS, KINDS, Kind
-from bench.suite.search import FROM_SUITE
-from bench.suite.sweeps import NOT_KNOBS
+from bench.trial import KNOB_NAMES
 from bench.workloads import WORKLOADS
 
 Rows = list[dict[str, str]]
@@ -37,6 +33,10 @@ def entry_rows(entries: Mapping[str, str], *, hidden: Collection[str] = ()) -> R
 
 def plug_in_rows(kind: Kind) -> Rows:
     """As `entry_rows`, of what installed packages declare, with package and version; else why it is no entry."""
+    from pydantic import ValidationError
+
+    from bench.suite.entry_class import find_class
+
     rows = []
     for name, plug_in in kind.plug_ins.items():
         try:
@@ -72,6 +72,9 @@ def _entry_row(name: str, entry: Any, hidden: Collection[str]) -> dict[str, str]
 
 def knob_rows() -> Rows:
     """Name, meaning and default of every lane knob; then the parameters that can be knobs, by entry."""
+    from bench.suite.knobs import KnobGrid
+    from bench.suite.sweeps import NOT_KNOBS
+
     lane_knobs = [
         {
             "name": name,
@@ -87,6 +90,13 @@ def knob_rows() -> Rows:
         if (params := [param for param in parameters(load_class(target)) if param not in NOT_KNOBS])
     ]
     return [*lane_knobs, *of_entries]
+
+
+def search_rows() -> Rows:
+    """As `entry_rows`, of the searches, without what a suite says elsewhere."""
+    from bench.suite.search import FROM_SUITE
+
+    return entry_rows(SEARCHES, hidden=FROM_SUITE)
 
 
 def score_rows() -> Rows:
@@ -121,7 +131,7 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "interventions": lambda: entry_rows(INTERVENTIONS),
     "probes": lambda: entry_rows(PROBES),
     "knobs": knob_rows,
-    "searches": lambda: entry_rows(SEARCHES, hidden=FROM_SUITE),
+    "searches": search_rows,
     "suites": lambda: [{"name": name, "summary": text} for name, text in shipped_suites().items()],
     "scores": score_rows,
 }
@@ -135,7 +145,7 @@ NAMES: dict[str, Callable[[], Collection[str]]] = {
     "schedules": lambda: SCHEDULES,
     "interventions": lambda: INTERVENTIONS,
     "probes": lambda: PROBES,
-    "knobs": lambda: KnobGrid.model_fields,
+    "knobs": lambda: KNOB_NAMES,
     "searches": lambda: SEARCHES,
     "suites": shipped_names,
     "scores": _score_names,

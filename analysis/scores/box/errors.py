@@ -3,8 +3,9 @@
 The spread over replicates holds what points and the noise of single runs do; what a seed does to all points alike shows
 in the scores of single seeds alone, beyond what their points explain. variance = jackknife over replicates + component
 of seeds / number of seeds, with Satterthwaite's degrees of freedom. The component is the variance over seeds of scores
-alone, minus that of their contrasts by the jackknife over replicates, and 0 where that is larger. Sources: Efron &
-Stein 1981 for the jackknife, Cornfield & Tukey 1956 for components of crossed samples, Satterthwaite 1946.
+alone, minus that of their contrasts by the jackknife over replicates, and 0 where that is larger.
+Sources: Efron & Stein 1981 for the jackknife, Cornfield & Tukey 1956 for components of crossed samples, Satterthwaite
+1946 for degrees of freedom.
 
 What 95% intervals cover in 400 simulated boxes of 128 and 512 points with three seeds, Sobol or random, with seeds that
 differ little or much (`python -m tests.analysis.box_simulation`): robust_share 0.96 to 0.97, expected_best 0.93 to

@@ -18,12 +18,13 @@ NAMES = {**ENTRIES, "model": {**decoder.PRESETS, **vit.PRESETS, **encoder_decode
 NOT_NAMED = {"anil2020scalable", "guo2006schur", "hagele2024scaling"}  # in the docstrings alone
 NEEDED = {
     "article": {"journal"},
+    "book": {"publisher"},
     "inproceedings": {"booktitle"},
     "misc": {"howpublished"},
     "techreport": {"institution"},
 }
 # Code whose docstrings say whose definitions scores, statistics and the theory in figures are.
-ROOMS = ("scores/*.py", "across/*.py", "figures/theory*.py")
+ROOMS = ("scores/**/*.py", "across/*.py", "figures/**/theory*.py")
 
 
 def field(entry, name):

@@ -12,7 +12,7 @@ from analysis.figures.frames.diverged_map import diverged_map
 from analysis.figures.of_a_suite import diverged_figures
 from analysis.figures.style.columns import COLUMN_INCHES, PAGE_INCHES, POINTS_PER_INCH
 from analysis.paper.figures import COLUMN_KINDS, MOST_INCHES, PARTS, bundle_figures, save_figures
-from analysis.report.folder import _FIGURE_SECTIONS
+from analysis.report.grid_report import _FIGURE_CHAPTERS
 from analysis.report.sections import report_sections
 from analysis.scores.causes.effects import PAIR_COLUMNS
 from tests.analysis.synthetic_results import METHODS, frame, results, row, subject, traces, with_held_out
@@ -55,12 +55,12 @@ def pairs_of(data):
 
 def declared_kinds():
     """How the kinds of all figures begin that the code of reports draws; searches have no bundle, boxes their own."""
-    kinds = set(_FIGURE_SECTIONS)
+    kinds = set(_FIGURE_CHAPTERS)
     for path in Path(report.__file__).parent.glob("*.py"):
         if path.name.startswith(("search", "box")):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Drawn":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Drawn", "Drawn.of", "each_drawn"):
                 (value,) = [keyword.value for keyword in node.keywords if keyword.arg == "kind"]
                 start = value.values[0] if isinstance(value, ast.JoinedStr) else value
                 kinds |= {str(start.value)} if isinstance(start, ast.Constant) else set()
