@@ -112,8 +112,8 @@ def _interval_text() -> Text:
         Cite(keys=keys_of("statistic", "jackknife")),
         " plus what seeds do to all settings alike, with Satterthwaite's degrees of freedom",
         Cite(keys=keys_of("statistic", "crossed_samples")),
-        "; of shares the interval is Wilson's with that error. Methods were compared in pairs, at the same settings with "
-        "the same seeds, the p-values corrected by Holm's method",
+        "; of shares the interval is Wilson's with that error. Methods were compared in pairs, at the same settings "
+        "with the same seeds, the p-values corrected by Holm's method",
         Cite(keys=keys_of("statistic", "holm")),
         "; ranks are the ranges that this leaves possible",
         Cite(keys=keys_of("statistic", "rank_ranges")),
