@@ -27,37 +27,37 @@ _WIDTH, _HEIGHT = 420, 300
 _EVALUATOR_AXES = {"fanova": "share of the variance, alone", "ped_anova": "share, to reach the best tenth"}
 
 
-def share_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
+def share_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     """A line with its 95% band for each method: the share of the runs within delta, over delta.
 
-    `found` is a frame of SHARE_COLUMNS of one workload, optimizer, knobs and best. Raises UsageError for more rows than
+    `frame` is a frame of SHARE_COLUMNS of one workload, optimizer, knobs and best. Raises UsageError for more rows than
     a figure takes.
     """
-    check_rows(found, tuple(SHARE_COLUMNS), "the frame of robust shares")
+    check_rows(frame, tuple(SHARE_COLUMNS), "the frame of robust shares")
     axis = alt.Axis(format="%", grid=False)
     x = alt.X("delta:Q", title="delta: share of the learning given up", axis=axis)
     whole, percent = alt.Scale(domain=[0, 1]), alt.Axis(format="%")
     y = alt.Y("share:Q", title="share of the box within delta", scale=whole, axis=percent)
-    return _curves(found, x, y, title, subtitle)
+    return _curves(frame, x, y, title, subtitle)
 
 
-def budget_plot(found: pl.DataFrame, *, title: str, subtitle: str = "", loss: str = "loss") -> Chart:
+def budget_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", loss: str = "loss") -> Chart:
     """A line with its 95% band for each method: the expected loss of the best of so many draws.
 
-    `found` is a frame of BUDGET_COLUMNS of one workload, optimizer and knobs. `loss` names the vertical axis. Raises
+    `frame` is a frame of BUDGET_COLUMNS of one workload, optimizer and knobs. `loss` names the vertical axis. Raises
     UsageError for more rows than a figure takes.
     """
-    check_rows(found, tuple(BUDGET_COLUMNS), "the frame of expected best losses")
-    values = found["num_draws"].unique().sort().to_list()
+    check_rows(frame, tuple(BUDGET_COLUMNS), "the frame of expected best losses")
+    values = frame["num_draws"].unique().sort().to_list()
     scale = alt.Scale(type="log", domain=[values[0], max(values[-1], 2)], nice=False)
     x = alt.X("num_draws:Q", title="random draws", scale=scale, axis=alt.Axis(values=values, format="d", grid=False))
     y = alt.Y("loss:Q", title=["expected best", loss], scale=alt.Scale(zero=False))
-    return _curves(found, x, y, title, subtitle)
+    return _curves(frame, x, y, title, subtitle)
 
 
-def _curves(found: pl.DataFrame, x: Any, y: Any, title: str, subtitle: str) -> Chart:
-    methods = found["method"].unique(maintain_order=True).to_list()
-    base = alt.Chart(found).encode(x=x)
+def _curves(frame: pl.DataFrame, x: Any, y: Any, title: str, subtitle: str) -> Chart:
+    methods = frame["method"].unique(maintain_order=True).to_list()
+    base = alt.Chart(frame).encode(x=x)
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("ci_low:Q"), y2="ci_high:Q", color=method_colour(methods, None))
     line = base.mark_line(strokeWidth=2).encode(
         y=y, color=method_colour(methods, method_legend()), strokeDash=method_dash(methods, None)
@@ -65,18 +65,18 @@ def _curves(found: pl.DataFrame, x: Any, y: Any, title: str, subtitle: str) -> C
     return styled(alt.layer(line, band, width=_WIDTH, height=_HEIGHT), title, subtitle)
 
 
-def importance_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
+def importance_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     """A panel for each evaluator, in it a point with its interval for each knob and method.
 
-    `found` is a frame of IMPORTANCE_COLUMNS of one workload, optimizer and knobs. Raises UsageError for more rows than
+    `frame` is a frame of IMPORTANCE_COLUMNS of one workload, optimizer and knobs. Raises UsageError for more rows than
     a figure takes.
     """
-    check_rows(found, tuple(IMPORTANCE_COLUMNS), "the frame of importances")
-    methods = found["method"].unique(maintain_order=True).to_list()
-    order = found["knob"].unique(maintain_order=True).to_list()
+    check_rows(frame, tuple(IMPORTANCE_COLUMNS), "the frame of importances")
+    methods = frame["method"].unique(maintain_order=True).to_list()
+    order = frame["knob"].unique(maintain_order=True).to_list()
     colour, shift = method_colour(methods, method_legend()), alt.YOffset("method:N", sort=methods)
     panels = []
-    for (evaluator,), rows in found.group_by("evaluator", maintain_order=True):
+    for (evaluator,), rows in frame.group_by("evaluator", maintain_order=True):
         scale = alt.Scale(domain=[0, 1])
         base = alt.Chart(rows).encode(y=alt.Y("knob:N", sort=order, title=None), yOffset=shift, color=colour)
         bars = base.mark_rule(strokeWidth=1.2).encode(x=alt.X("ci_low:Q", scale=scale), x2="ci_high:Q")
@@ -88,16 +88,16 @@ def importance_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> C
     return styled(alt.hconcat(*panels), title, subtitle)
 
 
-def cell_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
+def cell_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     """A map for each method: the share of the runs within delta of its best in each cell of two knobs' ranges.
 
-    `found` is a frame of CELL_COLUMNS of one workload, optimizer, knobs and pair. Raises UsageError for more rows than
+    `frame` is a frame of CELL_COLUMNS of one workload, optimizer, knobs and pair. Raises UsageError for more rows than
     a figure takes.
     """
-    check_rows(found, tuple(CELL_COLUMNS), "the frame of cells")
-    first, second = found.select("first", "second").row(0)
+    check_rows(frame, tuple(CELL_COLUMNS), "the frame of cells")
+    first, second = frame.select("first", "second").row(0)
     parts = {
-        axis: found.sort(f"{axis}_place")[f"{axis}_part"].unique(maintain_order=True).to_list()
+        axis: frame.sort(f"{axis}_place")[f"{axis}_part"].unique(maintain_order=True).to_list()
         for axis in ("first", "second")
     }
     x = alt.X("first_part:N", sort=parts["first"], title=first, axis=alt.Axis(labelAngle=-40, labelFontSize=9))
@@ -106,7 +106,7 @@ def cell_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     colour = alt.Color("share:Q", scale=scale, legend=alt.Legend(title=["share", "within delta"], format="%"))
     words = alt.condition("datum.share > 0.55", alt.value("white"), alt.value("black"))
     panels = []
-    for (method,), rows in found.group_by("method", maintain_order=True):
+    for (method,), rows in frame.group_by("method", maintain_order=True):
         base = alt.Chart(rows.filter(pl.col("share").is_not_null())).encode(x=x, y=y)
         cells = base.mark_rect(stroke="white").encode(color=colour, tooltip=["share:Q", "num_points:Q"])
         text = base.mark_text(fontSize=10).encode(text=alt.Text("share:Q", format=".0%"), color=words)
@@ -115,15 +115,15 @@ def cell_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     return styled(alt.concat(*panels, columns=4), title, subtitle)
 
 
-def profile_plot(found: pl.DataFrame, *, title: str, subtitle: str = "", loss: str = "loss") -> Chart:
+def profile_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", loss: str = "loss") -> Chart:
     """A panel for each knob: the mean loss of each part of its range, and, dashed, the loss with the others tuned.
 
-    `found` is a frame of PROFILE_COLUMNS of one workload, optimizer and knobs. Raises UsageError for more rows than a
+    `frame` is a frame of PROFILE_COLUMNS of one workload, optimizer and knobs. Raises UsageError for more rows than a
     figure takes.
     """
-    check_rows(found, tuple(PROFILE_COLUMNS), "the frame of profiles")
-    methods = found["method"].unique(maintain_order=True).to_list()
-    long = found.unpivot(
+    check_rows(frame, tuple(PROFILE_COLUMNS), "the frame of profiles")
+    methods = frame["method"].unique(maintain_order=True).to_list()
+    long = frame.unpivot(
         ("drawn_loss", "tuned_loss"), index=("method", "knob", "place", "part"), variable_name="others"
     ).with_columns(others=pl.col("others").replace({"drawn_loss": "drawn", "tuned_loss": "tuned"}))
     ends = [float(np.nanmin(values := long["value"].drop_nulls().to_numpy())), float(np.nanmax(values))]
@@ -141,19 +141,19 @@ def profile_plot(found: pl.DataFrame, *, title: str, subtitle: str = "", loss: s
     return styled(alt.concat(*panels, columns=3), title, subtitle)
 
 
-def parallel_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
+def parallel_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     """An axis for each knob, and a line for each point, dark where much of what the best learns is kept.
 
-    found: rows of `point`, `knob`, `order`, `unit` and `regret`. Raises UsageError for more rows than a figure takes.
+    frame: rows of `point`, `knob`, `order`, `unit` and `regret`. Raises UsageError for more rows than a figure takes.
     """
-    check_rows(found, ("point", "knob", "order", "unit", "regret"), "the frame of points")
-    knobs = found.sort("order")["knob"].unique(maintain_order=True).to_list()
+    check_rows(frame, ("point", "knob", "order", "unit", "regret"), "the frame of points")
+    knobs = frame.sort("order")["knob"].unique(maintain_order=True).to_list()
     x = alt.X("knob:N", sort=knobs, title=None, axis=alt.Axis(labelAngle=0, grid=True))
     y = alt.Y("unit:Q", title="share of the knob's range below", axis=alt.Axis(format="%", grid=False))
     legend = alt.Legend(title=["share of the", "learning lost"], format="%", gradientLength=120)
     colour = alt.Color("regret:Q", scale=alt.Scale(scheme=depth_scheme(), domain=[0, 1]), legend=legend)
     lines = (
-        alt.Chart(found)
+        alt.Chart(frame)
         .mark_line(strokeWidth=1)
         .encode(
             x=x,

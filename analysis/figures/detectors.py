@@ -22,28 +22,28 @@ CURVE_NOTES: dict[str, str] = {
 _DASHES = ([1, 0], [6, 3], [2, 2])
 
 
-def warning_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
+def warning_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     """A line a detector of one curve, workload and optimizer of a frame of WARNING_CURVE_COLUMNS.
 
     Raises UsageError for more rows than a figure takes.
     """
-    check_rows(found, tuple(WARNING_CURVE_COLUMNS), "the frame of curves")
+    check_rows(frame, tuple(WARNING_CURVE_COLUMNS), "the frame of curves")
     names = list(DETECTORS)
-    shown = found["detector"].unique(maintain_order=True).to_list()
+    shown = frame["detector"].unique(maintain_order=True).to_list()
     titles = [DETECTORS[name].title for name in shown]
     places = [names.index(name) for name in shown]
     colours = [PALETTE[place % len(PALETTE)] for place in places]
     dashes = [_DASHES[place // len(PALETTE)] for place in places]
     legend = method_legend(symbolType="stroke", symbolSize=260, symbolStrokeWidth=2)
-    is_roc = found["curve"][0] == "roc"
+    is_roc = frame["curve"][0] == "roc"
     percent = alt.Axis(format="%", tickCount=5)
     x = alt.X("x:Q", title="share of stable runs that alarm", scale=alt.Scale(domain=[0, 1]), axis=percent)
     if not is_roc:
-        low, high = float(found["x"].min()), float(found["x"].max())  # pyright: ignore[reportArgumentType]
+        low, high = float(frame["x"].min()), float(frame["x"].max())  # pyright: ignore[reportArgumentType]
         scale = alt.Scale(type="log", domain=[low, high], nice=False)
         x = alt.X("x:Q", title="steps before the failure (log scale)", scale=scale, axis=log_axis(low, high))
     y = alt.Y("y:Q", title="share of failed runs", scale=alt.Scale(domain=[0, 1]), axis=percent)
-    rows = found.with_columns(title=pl.col("detector").replace_strict(dict(zip(shown, titles, strict=True))))
+    rows = frame.with_columns(title=pl.col("detector").replace_strict(dict(zip(shown, titles, strict=True))))
     mark = {"interpolate": "step-after" if is_roc else "step-before", "strokeWidth": 1.8}
     lines = alt.Chart(rows).mark_line(**mark)
     drawn = lines.encode(

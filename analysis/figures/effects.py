@@ -15,14 +15,14 @@ _MARGIN = 1.0  # on both sides of the points at one step, in distances between t
 _UNSTATED = "none stated"
 
 
-def effect_plot(found: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
+def effect_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Chart:
     """A panel for each learning rate and length, in it a point with its interval for each strength at each first step.
 
-    `found` is a frame of EFFECT_COLUMNS of one workload, method and kind of intervention. Raises UsageError for more
+    `frame` is a frame of EFFECT_COLUMNS of one workload, method and kind of intervention. Raises UsageError for more
     rows than a figure takes.
     """
-    check_rows(found, tuple(EFFECT_COLUMNS), "the frame of effects")
-    rows = found.select(
+    check_rows(frame, tuple(EFFECT_COLUMNS), "the frame of effects")
+    rows = frame.select(
         *("lr", "from_step", "loss", "loss_low", "loss_high"),
         strength=pl.col("strength").cast(pl.String).fill_null(_UNSTATED),
         steps=pl.col("end_step") - pl.col("from_step"),

@@ -148,14 +148,14 @@ def _best(rows: pl.DataFrame) -> str:
     share = f"{first['robust_share']:.0%}"
     if first["robust_share_ci_low"] is not None:
         share += f" (95% interval {first['robust_share_ci_low']:.0%} to {first['robust_share_ci_high']:.0%})"
-    told = f"{first['method']} keeps {1 - DELTA:.0%} of what its best learns in {share} of the runs over the box"
+    sentence = f"{first['method']} keeps {1 - DELTA:.0%} of what its best learns in {share} of the runs over the box"
     if first["rank_worst"] == 1:
-        return f"{told}, more than any other method that is compared."
+        return f"{sentence}, more than any other method that is compared."
     if ranked.height == 1:
-        return f"{told}."
+        return f"{sentence}."
     tied = ranked.filter(pl.col("rank") == 1)["method"].to_list()[1:]
     among = f", not told apart from {listed(tied)}" if tied else ""
-    return f"{told}, the largest share; its rank is {rank_text(first['rank'], first['rank_worst'])}{among}."
+    return f"{sentence}, the largest share; its rank is {rank_text(first['rank'], first['rank_worst'])}{among}."
 
 
 def _share_figures(shares: pl.DataFrame) -> Iterator[Drawn]:

@@ -50,15 +50,15 @@ def _fate(trials: pl.DataFrame) -> str:
         ended = [f"{count} of {all_trials} {words}" for words, count in sorted(ends.items())]
         return f"{' and '.join(ended) or f'{all_trials} without a final loss'}, so there is no score"
     diverged = found.filter(pl.col("final_loss").is_infinite())
-    told = f"{diverged.height} of {counted(found.height, 'trial', '1')} diverged{_when(diverged)}"
+    sentence = f"{diverged.height} of {counted(found.height, 'trial', '1')} diverged{_when(diverged)}"
     start = found["initial_loss"]
     num_without = int((~start.is_finite().fill_null(False)).sum())
     if not num_without:
         is_scored = found["lr"].n_unique() > 1
-        return told if is_scored else f"{told}; at one learning rate alone there is no sensitivity to it"
+        return sentence if is_scored else f"{sentence}; at one learning rate alone there is no sensitivity to it"
     lacks = "is not known" if start.is_null().any() else "is not finite"
     whose = "" if num_without == found.height else f" of {num_without}"
-    return f"{told}; the loss{whose} {lacks} before any update, so there is no score"
+    return f"{sentence}; the loss{whose} {lacks} before any update, so there is no score"
 
 
 def _when(diverged: pl.DataFrame) -> str:

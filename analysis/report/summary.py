@@ -39,15 +39,15 @@ def _sentences(part: pl.DataFrame) -> str:
             return f"An LR sensitivity takes two learning rates; {_count(len(rows))} had one.{_blown_up(rows, names)}"
         return f"None of {_count(len(rows))} learned enough to be called robust.{more}"
     learned = [place for place, row in enumerate(rows) if has_learned(row["flags"])]
-    told = f"{names[best]} has the least LR sensitivity ({_score(rows[best], part)})"
+    sentence = f"{names[best]} has the least LR sensitivity ({_score(rows[best], part)})"
     if len(learned) == 1:
-        told = f"{names[best]} is the only entry that learned (LR sensitivity {_score(rows[best], part)})"
+        sentence = f"{names[best]} is the only entry that learned (LR sensitivity {_score(rows[best], part)})"
     alone = [names[place] for place in learned if rows[place]["rank"] is None and place != best]
     unpaired = [names[place] for place in learned if "unpaired" in flags_of(rows[place]["flags"])]
     more = _unlearned(rows, names) + _blown_up(rows, names)
     if rows[best]["rank"] is None:
-        return f"{told}{'; with one seed no difference can be tested' if alone else ''}.{more}"
-    return f"{told}{_apart(best, rows, names)}{_alone(alone)}{_unpaired(unpaired)}{more}"
+        return f"{sentence}{'; with one seed no difference can be tested' if alone else ''}.{more}"
+    return f"{sentence}{_apart(best, rows, names)}{_alone(alone)}{_unpaired(unpaired)}{more}"
 
 
 def names_of(part: pl.DataFrame) -> list[str]:
@@ -98,27 +98,27 @@ def _unlearned(rows: list[dict[str, Any]], names: list[str]) -> str:
         for row, name in zip(rows, names, strict=True)
         if row["lr_sensitivity"] is not None and not has_learned(row["flags"])
     ]
-    told = f" Too little learned for a low value to say much: {listed(little)}." if little else ""
-    return told + _unscored(rows, names)
+    sentence = f" Too little learned for a low value to say much: {listed(little)}." if little else ""
+    return sentence + _unscored(rows, names)
 
 
 def _unscored(rows: list[dict[str, Any]], names: list[str]) -> str:
     unscored = [(row, name) for row, name in zip(rows, names, strict=True) if row["lr_sensitivity"] is None]
     one_lr = [name for row, name in unscored if "one_lr" in flags_of(row["flags"])]
     others = [name for row, name in unscored if "one_lr" not in flags_of(row["flags"])]
-    told = f" At one learning rate alone, so without an LR sensitivity: {listed(one_lr)}." if one_lr else ""
-    return told + (f" Without a score: {listed(others)}." if others else "")
+    sentence = f" At one learning rate alone, so without an LR sensitivity: {listed(one_lr)}." if one_lr else ""
+    return sentence + (f" Without a score: {listed(others)}." if others else "")
 
 
 def _blown_up(rows: list[dict[str, Any]], names: list[str]) -> str:
     """Which entries have trials that blew up, and how far at most."""
-    told = [
+    sentence = [
         f"{round(row['blown_up_share'] * row['num_trials'])} of {name}'s {counted(row['num_trials'], 'trial')} "
         f"(largest {_large(row['blown_up_loss'])})"
         for row, name in zip(rows, names, strict=True)
         if row["blown_up_share"]
     ]
-    return f" Ended above their loss at init: {listed(told)}." if told else ""
+    return f" Ended above their loss at init: {listed(sentence)}." if sentence else ""
 
 
 def _large(loss: float) -> str:

@@ -63,31 +63,33 @@ def board_flags(entries: Entries, score: str, usual_lrs: tuple[float, ...]) -> d
     return texts
 
 
-def knob_flags(found: KnobMap, usual_values: Sequence[float], places: Sequence[int] | None = None) -> set[str]:
+def knob_flags(one_map: KnobMap, usual_values: Sequence[float], places: Sequence[int] | None = None) -> set[str]:
     """The flags of a score over the first knob of a map, the second being lr or nothing.
 
     `usual_values` are those of most entries of the workload; `places` says at which values of the knob the best lr
     counts (all if None).
     """
-    map_XY = clipped_map(found.losses, found.initial_losses)
-    initial_X = np.fmin.reduce(mean_of_present(found.initial_losses), axis=1)
+    map_XY = clipped_map(one_map.losses, one_map.initial_losses)
+    initial_X = np.fmin.reduce(mean_of_present(one_map.initial_losses), axis=1)
     x, y = np.unravel_index(np.nanargmin(map_XY), map_XY.shape)
-    border_values = [value for value in (found.x_values[0], found.x_values[-1]) if value != 0 and math.isfinite(value)]
-    lr_places = range(len(found.x_values)) if places is None else places
+    border_values = [
+        value for value in (one_map.x_values[0], one_map.x_values[-1]) if value != 0 and math.isfinite(value)
+    ]
+    lr_places = range(len(one_map.x_values)) if places is None else places
     best_lrs = [int(np.nanargmin(map_XY[place])) for place in lr_places if not np.isnan(map_XY[place]).all()]
-    at_chance = bool(is_chance(map_XY[x, y], mean_of_present(found.initial_losses)[x, y]))
+    at_chance = bool(is_chance(map_XY[x, y], mean_of_present(one_map.initial_losses)[x, y]))
     raised = {
         "at_chance": at_chance,
-        "best_at_border": not at_chance and found.x_values[x] in border_values,
+        "best_at_border": not at_chance and one_map.x_values[x] in border_values,
         "lr_at_border": not at_chance
-        and len(found.y_values) > 1
-        and not {0, len(found.y_values) - 1}.isdisjoint(best_lrs),
+        and len(one_map.y_values) > 1
+        and not {0, len(one_map.y_values) - 1}.isdisjoint(best_lrs),
         "init_varies": float(np.ptp(initial_X)) > _INIT_SHARE * float(np.abs(initial_X).max()),
-        "few_seeds": len(found.seeds) < _FEW_SEEDS,
-        "incomplete": not found.is_complete,
-        "lost_trials": found.num_lost > 0,
-        "no_init_loss": found.num_unclipped > 0,
-        "other_grid": tuple(found.x_values) != tuple(usual_values),
+        "few_seeds": len(one_map.seeds) < _FEW_SEEDS,
+        "incomplete": not one_map.is_complete,
+        "lost_trials": one_map.num_lost > 0,
+        "no_init_loss": one_map.num_unclipped > 0,
+        "other_grid": tuple(one_map.x_values) != tuple(usual_values),
     }
     return {word for word, is_raised in raised.items() if is_raised}
 

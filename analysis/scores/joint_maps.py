@@ -42,7 +42,7 @@ def joint_map(results: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
     loss, of equal ones the first by x, then y. num_seeds counts seeds with a result, diverged ones too. Entries with
     one value of either knob are left out. Rows are by entry, x, y.
     """
-    rows = [row for key, found in _maps(results, x, y).items() for row in _cells(key, x, y, found)]
+    rows = [row for key, joint in _maps(results, x, y).items() for row in _cells(key, x, y, joint)]
     return pl.DataFrame(rows, schema=JOINT_MAP_COLUMNS).sort("workload", "optimizer", "knobs", "method", "x", "y")
 
 
@@ -60,14 +60,14 @@ def stable_area(results: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
     """
     rows = []
     maps = _maps(results, x, y)
-    for key, found in maps.items():
-        extents_XY = np.outer(cell_extents(found.x_values)[0], cell_extents(found.y_values)[0])
+    for key, joint in maps.items():
+        extents_XY = np.outer(cell_extents(joint.x_values)[0], cell_extents(joint.y_values)[0])
 
         def area(losses_XYS: np.ndarray, initial_XYS: np.ndarray, extents_XY: np.ndarray = extents_XY) -> float:
             return float(extents_XY[stable_cells(losses_XYS, initial_XYS)].sum())
 
         extent = Extent(area=float(extents_XY.sum()))
-        interval = map_interval(area, found).within(KNOB_SCORES["stable_area"].domain(extent))
+        interval = map_interval(area, joint).within(KNOB_SCORES["stable_area"].domain(extent))
         rows.append(
             {
                 **dict(zip(ENTRY, key, strict=True)),
@@ -75,13 +75,13 @@ def stable_area(results: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
                 "y_knob": y,
                 **interval.columns("stable_area", "ci"),
                 "unit": " x ".join(
-                    f"{cell_extents(axis)[1]} of {name}" for axis, name in ((found.x_values, x), (found.y_values, y))
+                    f"{cell_extents(axis)[1]} of {name}" for axis, name in ((joint.x_values, x), (joint.y_values, y))
                 ),
                 "stable_share": interval.value / extent.area,
-                "num_cells": int((~np.isnan(found.losses)).any(-1).sum()),
-                "num_seeds": len(found.seeds),
-                "num_trials": found.num_trials,
-                "flags": flag_text(_area_flags(found)),
+                "num_cells": int((~np.isnan(joint.losses)).any(-1).sum()),
+                "num_seeds": len(joint.seeds),
+                "num_trials": joint.num_trials,
+                "flags": flag_text(_area_flags(joint)),
             }
         )
     board = pl.DataFrame(rows, schema=STABLE_AREA_COLUMNS)
@@ -98,32 +98,32 @@ def cell_extents(values_X: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def _maps(results: pl.DataFrame, x: str, y: str) -> dict[tuple[str, ...], KnobMap]:
-    return {key: found for key, found in knob_maps(results, x, y).items() if min(found.losses.shape[:2]) > 1}
+    return {key: joint for key, joint in knob_maps(results, x, y).items() if min(joint.losses.shape[:2]) > 1}
 
 
-def _area_flags(found: KnobMap) -> set[str]:
+def _area_flags(joint: KnobMap) -> set[str]:
     """Those that say something of an area; its border is what the grid ends at, whichever cell is best."""
-    raised = knob_flags(found, tuple(found.x_values))
+    raised = knob_flags(joint, tuple(joint.x_values))
     return raised & {"at_chance", "few_seeds", "incomplete", "lost_trials"}
 
 
-def _cells(key: tuple[str, ...], x: str, y: str, found: KnobMap) -> list[dict[str, object]]:
-    map_XY, initial_XY = clipped_map(found.losses, found.initial_losses), mean_of_present(found.initial_losses)
-    stable_XY = stable_cells(found.losses, found.initial_losses)
+def _cells(key: tuple[str, ...], x: str, y: str, joint: KnobMap) -> list[dict[str, object]]:
+    map_XY, initial_XY = clipped_map(joint.losses, joint.initial_losses), mean_of_present(joint.initial_losses)
+    stable_XY = stable_cells(joint.losses, joint.initial_losses)
     best = tuple(int(place) for place in np.unravel_index(np.nanargmin(map_XY), map_XY.shape))
     return [
         {
             **dict(zip(ENTRY, key, strict=True)),
             "x_knob": x,
             "y_knob": y,
-            "x": float(found.x_values[cell[0]]),
-            "y": float(found.y_values[cell[1]]),
+            "x": float(joint.x_values[cell[0]]),
+            "y": float(joint.y_values[cell[1]]),
             "loss": float(map_XY[cell]),
             "initial_loss": float(initial_XY[cell]),
             "stable": bool(stable_XY[cell]),
             "is_best": cell == best,
-            "num_diverged": int(np.isinf(found.losses[cell]).sum()),
-            "num_seeds": int((~np.isnan(found.losses[cell])).sum()),
+            "num_diverged": int(np.isinf(joint.losses[cell]).sum()),
+            "num_seeds": int((~np.isnan(joint.losses[cell])).sum()),
         }
         for cell in np.ndindex(map_XY.shape)
         if not np.isnan(map_XY[cell])

@@ -71,11 +71,11 @@ def reading_note(board: AcrossBoard) -> str:
         if (board.scores["ci_censored"] != "").any()
         else "",
     }
-    told = " ".join(f"{mark}: {meaning}." for mark, meaning in marks.items() if meaning)
+    notes = " ".join(f"{mark}: {meaning}." for mark, meaning in marks.items() if meaning)
     better = "higher" if kind.higher_is_better else "lower"
     return (
         f"{RULE} Scores are of the {SCORED_LOSSES[board.loss].title}, {better} is better; brackets: 95% interval over "
-        f"seeds. {told} Mean rank over conditions, 1 best. Profile: share of the conditions within a distance of the "
+        f"seeds. {notes} Mean rank over conditions, 1 best. Profile: share of the conditions within a distance of the "
         f"best score ({reach.words}), its mean height from {reach.start:g} to {reach.end:.3g} (Dolan & Moré 2002; Dahl "
         "et al. 2023), 1 if best everywhere. Spearman: of the ranks under a score and under that of the first table, "
         "over the methods of a condition that learned; mean and least over conditions."

@@ -72,12 +72,12 @@ def quantile_group(board: pl.DataFrame) -> Group:
     return _ranked("Losses over the box", board, *map(_scored, names), note=QUANTILE_NOTE)
 
 
-def difference_group(found: pl.DataFrame, score: str) -> Group:
+def difference_group(frame: pl.DataFrame, score: str) -> Group:
     """Every pair of methods under a score, of a frame of DIFFERENCE_COLUMNS."""
-    assert found.columns == list(DIFFERENCE_COLUMNS)
+    assert frame.columns == list(DIFFERENCE_COLUMNS)
     return _placed(
         f"Differences in {BOX_SCORES[score].title.lower()}",
-        found.filter(score=score),
+        frame.filter(score=score),
         ("First", text("first")),
         ("Second", text("second")),
         bracketed("Difference", "difference", "ci", 3),
@@ -86,12 +86,12 @@ def difference_group(found: pl.DataFrame, score: str) -> Group:
     )
 
 
-def overtaking_group(found: pl.DataFrame) -> Group:
+def overtaking_group(frame: pl.DataFrame) -> Group:
     """Who overtakes whom, of a frame of OVERTAKING_COLUMNS."""
-    assert found.columns == list(OVERTAKING_COLUMNS)
+    assert frame.columns == list(OVERTAKING_COLUMNS)
     return _placed(
         "Who overtakes whom",
-        found,
+        frame,
         ("Ahead with one draw", text("ahead")),
         ("Overtaken by", text("overtaken_by")),
         ("From draws", fixed("num_draws", 0)),
@@ -103,22 +103,22 @@ def overtaking_group(found: pl.DataFrame) -> Group:
     )
 
 
-def importance_group(found: pl.DataFrame) -> Group:
+def importance_group(frame: pl.DataFrame) -> Group:
     """A line a knob and a column a method for each evaluator, of a frame of IMPORTANCE_COLUMNS."""
-    assert found.columns == list(IMPORTANCE_COLUMNS)
+    assert frame.columns == list(IMPORTANCE_COLUMNS)
     tables = []
-    for (*key, evaluator), rows in groups_of(found, *_PLACE, "evaluator"):
+    for (*key, evaluator), rows in groups_of(frame, *_PLACE, "evaluator"):
         wide, cells = _by_method(rows, ("knob",), ("importance", "ci_low", "ci_high"), _share)
         heading = f"Importance by {evaluator}: {label_of(key)}"
         tables.append(table_of(heading, wide, ("Knob", text("knob")), *cells))
     return Group(tables=tuple(tables), note=IMPORTANCE_NOTE)
 
 
-def pair_group(found: pl.DataFrame) -> Group:
+def pair_group(frame: pl.DataFrame) -> Group:
     """A line a pair of knobs, MOST_PAIRS at most, and a column a method, of a frame of INTERACTION_COLUMNS."""
-    assert found.columns == list(INTERACTION_COLUMNS)
+    assert frame.columns == list(INTERACTION_COLUMNS)
     tables = []
-    for key, rows in groups_of(found, *_PLACE):
+    for key, rows in groups_of(frame, *_PLACE):
         wide, cells = _by_method(rows, ("first", "second"), ("interaction", "ci_low", "ci_high"), _share)
         largest = strongest(rows).head(MOST_PAIRS).join(wide, on=("first", "second"), maintain_order="left")
         names = (("Knob", text("first")), ("And", text("second")))
@@ -126,11 +126,11 @@ def pair_group(found: pl.DataFrame) -> Group:
     return Group(tables=tuple(tables), note=PAIR_NOTE)
 
 
-def edge_group(found: pl.DataFrame) -> Group:
+def edge_group(frame: pl.DataFrame) -> Group:
     """How far each knob can go by method, of a frame of EDGE_COLUMNS."""
-    assert found.columns == list(EDGE_COLUMNS)
+    assert frame.columns == list(EDGE_COLUMNS)
     tables = []
-    for key, rows in groups_of(found, *_PLACE):
+    for key, rows in groups_of(frame, *_PLACE):
         wide, cells = _by_method(rows, ("knob", "others"), ("low", "high", "censored"), _range)
         names = (("Knob", text("knob")), ("Others", text("others")))
         tables.append(table_of(f"Stable range of each knob: {label_of(key)}", wide, *names, *cells, num_names=2))
@@ -143,10 +143,10 @@ def _ranked(title: str, board: pl.DataFrame, *filled: Filled, note: str) -> Grou
     return _placed(title, board, rank, ("Method", text("method")), *filled, note=note)
 
 
-def _placed(title: str, found: pl.DataFrame, *filled: Filled, note: str) -> Group:
+def _placed(title: str, frame: pl.DataFrame, *filled: Filled, note: str) -> Group:
     """A table for each workload, optimizer and knobs, its first two columns names."""
     tables = (
-        table_of(f"{title}: {label_of(key)}", rows, *filled, num_names=2) for key, rows in groups_of(found, *_PLACE)
+        table_of(f"{title}: {label_of(key)}", rows, *filled, num_names=2) for key, rows in groups_of(frame, *_PLACE)
     )
     return Group(tables=tuple(tables), note=note)
 

@@ -42,8 +42,8 @@ def summary_lines(moved: Moved) -> list[str]:
     """How many scores moved and how many trials are equal, in a sentence each."""
     entries = moved.entries
     counts = {verdict: entries.filter(pl.col("verdict") == verdict).height for verdict in VERDICTS}
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    lines = [f"{entries.height} entries in both: {told}" if entries.height else "no entry is in both"]
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    lines = [f"{entries.height} entries in both: {verdicts}" if entries.height else "no entry is in both"]
     if moved.only.height:
         sides = {side: moved.only.filter(pl.col("side") == side).height for side in ("A", "B")}
         lines.append(f"{sides['A']} entries only in A, {sides['B']} only in B")

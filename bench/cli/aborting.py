@@ -55,5 +55,5 @@ def aborted_words(summary: Summary) -> str:
 
     if not summary.progress or not summary.progress.aborted:
         return ""
-    told = abort_sentence(summary.subject.aborts) if isinstance(summary.subject, Subject) else ""
-    return f", {summary.progress.aborted} aborted{told and f' ({told})'}"
+    sentence = abort_sentence(summary.subject.aborts) if isinstance(summary.subject, Subject) else ""
+    return f", {summary.progress.aborted} aborted{sentence and f' ({sentence})'}"

@@ -68,9 +68,9 @@ def diff(
     second = compared_subject(b, other, allow_code=allow_code, score=score, loss=loss)
     results = first.results, second.results
     named = results if workloads is None else _of_workloads(results, workloads)
-    found = moved(*named, score=score, loss=loss, controls={*first.controls, *second.controls})
-    _print_moved(found, format, first, second, is_wide=wide)
-    if fail_on_change and found.is_beyond_noise:
+    moved_scores = moved(*named, score=score, loss=loss, controls={*first.controls, *second.controls})
+    _print_moved(moved_scores, format, first, second, is_wide=wide)
+    if fail_on_change and moved_scores.is_beyond_noise:
         raise typer.Exit(EXIT_CHANGED)
 
 
@@ -85,7 +85,7 @@ def _of_workloads(
     return of_workload(a, label_a, name, "A"), of_workload(b, label_b, name, "B")
 
 
-def _print_moved(found: Moved, format: str, a: Subject, b: Subject, *, is_wide: bool) -> None:
+def _print_moved(moved_scores: Moved, format: str, a: Subject, b: Subject, *, is_wide: bool) -> None:
     from analysis.labels import merged
     from analysis.tables.difference import (
         diff_json,
@@ -100,12 +100,12 @@ def _print_moved(found: Moved, format: str, a: Subject, b: Subject, *, is_wide: 
     manifests, sides = manifest_differences(a.plain_manifest, b.plain_manifest), (a.origin, b.origin)
     names = merged([a.labels, b.labels]).plain
     if format == "table":
-        frames = terminal_frames(found, manifests)
+        frames = terminal_frames(moved_scores, manifests)
         print("\n".join(frame_text(names.in_frame(frame), is_wide=is_wide) for frame in frames), end="")
-        say("\n".join([f"A: {sides[0]}", f"B: {sides[1]}", *summary_lines(found)]))
+        say("\n".join([f"A: {sides[0]}", f"B: {sides[1]}", *summary_lines(moved_scores)]))
     elif format == "csv":
-        print(csv_text(found.entries), end="")
+        print(csv_text(moved_scores.entries), end="")
     elif format == "md":
-        print(diff_markdown(found, manifests, sides, names), end="")
+        print(diff_markdown(moved_scores, manifests, sides, names), end="")
     else:
-        print(diff_json(found, manifests, sides), end="")
+        print(diff_json(moved_scores, manifests, sides), end="")

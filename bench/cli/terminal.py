@@ -72,12 +72,12 @@ def _flags_in_words(flags: _Shown, names: list[_Shown]) -> str:
     counts = {
         flag: "all rows" if len(rows[flag]) == num_rows else f"{len(rows[flag])} of {num_rows} rows" for flag in rows
     }
-    told = (
+    flag_words = (
         f"{flag}: {', '.join(rows[flag]) if len(rows[flag]) <= _FEW else counts[flag]}"
         for flag in FLAGS
         if flag in rows
     )
-    return f"flagged {'; '.join(told)}"
+    return f"flagged {'; '.join(flag_words)}"
 
 
 class _Shown:

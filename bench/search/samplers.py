@@ -122,12 +122,12 @@ def next_settings(
 
     kind, (first, *later) = SAMPLERS[name], rounds
     asker = _Asker(space, kind)
-    told = first if kind.keeps_state else tuple(itertools.chain(*rounds))
+    earlier = first if kind.keeps_state else tuple(itertools.chain(*rounds))
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(sampler=kind.make(_entropy(seed, len(told))))
-        study.add_trials([asker.trial(unit, loss) for unit, loss in told])
-        taken = {_values(space, unit) for unit, _ in told}
+        study = optuna.create_study(sampler=kind.make(_entropy(seed, len(earlier))))
+        study.add_trials([asker.trial(unit, loss) for unit, loss in earlier])
+        taken = {_values(space, unit) for unit, _ in earlier}
         for again in later if kind.keeps_state else ():
             asked = asker.ask(study, batch, taken)
             for (trial, _), (_, loss) in zip(asked, again, strict=True):

@@ -74,7 +74,7 @@ class TuneBox(BoxSearch):
         settings = tuple((unit, seed) for unit in units for seed in self.seeds)
         if not rounds:
             return Ask(settings=settings, why=f"{len(units)} points of a Sobol sequence outline the box")
-        losses = [loss for told in rounds for _, loss in told if not math.isnan(loss)]
+        losses = [loss for of_round in rounds for _, loss in of_round if not math.isnan(loss)]
         least = f"the least loss is {min(losses):g}" if losses else "no trial came back"
         why = f"{self.sampler} expects most of {len(units)} settings, given {sum(map(len, rounds))}; {least}"
         return Ask(settings=settings, why=why)
@@ -153,8 +153,8 @@ class TuneBox(BoxSearch):
             return None
         bound = losses[best] + self.target_fraction * abs(losses[best])
         num_settings = 0
-        for told in self._walk(points)[0]:
-            num_settings += len(told)
-            if any(losses[unit] <= bound for unit, _ in told):
+        for of_round in self._walk(points)[0]:
+            num_settings += len(of_round)
+            if any(losses[unit] <= bound for unit, _ in of_round):
                 return num_settings * len(self.seeds)
         return None

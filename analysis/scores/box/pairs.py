@@ -48,17 +48,17 @@ def interactions(boxes: Sequence[ScoredBox], units: pl.DataFrame, knobs: Sequenc
     for box in boxes if pairs else ():
         loss_MN, losses = mean_losses(box.losses.losses_MNS), box.losses
         for m, method in enumerate(losses.methods):
-            found = left_out(evaluate, units_NK, loss_MN[m], losses.replicates_N, [len(one.choices) for one in knobs])
+            frame = left_out(evaluate, units_NK, loss_MN[m], losses.replicates_N, [len(one.choices) for one in knobs])
             place = _place(box, method)
-            for (first, second), one in zip(pairs, estimates(found), strict=True):
+            for (first, second), one in zip(pairs, estimates(frame), strict=True):
                 share = dataclasses.replace(one, value=max(one.value, 0.0)).interval.within((0.0, 1.0))
                 rows.append({**place, "first": first, "second": second, **share.columns("interaction", "ci")})
     return pl.DataFrame(rows, schema=INTERACTION_COLUMNS)
 
 
-def strongest(found: pl.DataFrame) -> pl.DataFrame:
+def strongest(frame: pl.DataFrame) -> pl.DataFrame:
     """`first` and `second` of the pairs of a frame of `interactions`, by their mean over methods, the largest first."""
-    means = found.group_by("first", "second", maintain_order=True).agg(pl.col("interaction").mean())
+    means = frame.group_by("first", "second", maintain_order=True).agg(pl.col("interaction").mean())
     return means.sort("interaction", descending=True, maintain_order=True).select("first", "second")
 
 

@@ -91,10 +91,10 @@ def unpaired_difference(score: Score, first: LossGrid, second: LossGrid) -> Diff
     return _welch(_scored(score, first, jumps=False), _scored(score, second, jumps=False))
 
 
-def corrected(found: Sequence[Difference]) -> list[float]:
+def corrected(differences: Sequence[Difference]) -> list[float]:
     """p-values of the differences, corrected by Holm for the number of those that can be tested; 1 for the others."""
-    can_tell = [one.standard_error is not None or one.p_value < 1 for one in found]
-    tested = iter(holm([one.p_value for one, is_tested in zip(found, can_tell, strict=True) if is_tested]))
+    can_tell = [one.standard_error is not None or one.p_value < 1 for one in differences]
+    tested = iter(holm([one.p_value for one, is_tested in zip(differences, can_tell, strict=True) if is_tested]))
     return [next(tested) if is_tested else 1.0 for is_tested in can_tell]
 
 

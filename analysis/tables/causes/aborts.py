@@ -19,29 +19,29 @@ NOTE = (
 )
 
 
-def abort_group(found: pl.DataFrame) -> Group:
+def abort_group(frame: pl.DataFrame) -> Group:
     """A table a workload and detector of a frame of ABORT_COLUMNS."""
-    assert found.columns == list(ABORT_COLUMNS)
-    return grouped(_table, found, "workload", "detector", "source", note=NOTE)
+    assert frame.columns == list(ABORT_COLUMNS)
+    return grouped(_table, frame, "workload", "detector", "source", note=NOTE)
 
 
-def abort_sentence(found: pl.DataFrame) -> str:
+def abort_sentence(frame: pl.DataFrame) -> str:
     """All rows of a frame of ABORT_COLUMNS in a sentence; empty without any."""
-    if found.is_empty():
+    if frame.is_empty():
         return ""
-    num_aborted, num_trials = int(found["num_aborted"].sum()), int(found["num_trials"].sum())
-    lost = [float(found[name].sum()) for name in ("lost", "lost_low", "lost_high")]
+    num_aborted, num_trials = int(frame["num_aborted"].sum()), int(frame["num_trials"].sum())
+    lost = [float(frame[name].sum()) for name in ("lost", "lost_low", "lost_high")]
     return (
-        f"{DETECTORS[found['detector'][0]].title} aborted {num_aborted} of {counted(num_trials, 'trial')}, which saved "
-        f"{found['steps_saved'].sum():,} steps; about {lost[0]:.1f} [{lost[1]:.1f}, {lost[2]:.1f}] of them would have "
+        f"{DETECTORS[frame['detector'][0]].title} aborted {num_aborted} of {counted(num_trials, 'trial')}, which saved "
+        f"{frame['steps_saved'].sum():,} steps; about {lost[0]:.1f} [{lost[1]:.1f}, {lost[2]:.1f}] of them would have "
         "been fine"
     )
 
 
-def _table(workload: str, detector: str, source: str, found: pl.DataFrame) -> Table:
+def _table(workload: str, detector: str, source: str, frame: pl.DataFrame) -> Table:
     return table_of(
         f"Aborted on {workload} by {DETECTORS[detector].title}, thresholds of {source}",
-        found,
+        frame,
         ("Method", text("method")),
         ("Optimizer", text("optimizer")),
         ("Threshold", fixed("threshold", None)),

@@ -23,25 +23,25 @@ _NOTE = (
 _HELD_OUT = {"method": "other methods", "lr": "other learning rates", "seed": "other seeds"}
 
 
-def warning_group(found: pl.DataFrame) -> Group:
+def warning_group(frame: pl.DataFrame) -> Group:
     """A table for each workload, optimizer and kind of held-out group of a frame of WARNING_COLUMNS."""
-    assert found.columns == list(WARNING_COLUMNS)
-    scored = found.filter(left_out="")
-    return grouped(_table, scored, "workload", "optimizer", "held_out", note=" ".join([_NOTE, *_left_out(found)]))
+    assert frame.columns == list(WARNING_COLUMNS)
+    scored = frame.filter(left_out="")
+    return grouped(_table, scored, "workload", "optimizer", "held_out", note=" ".join([_NOTE, *_left_out(frame)]))
 
 
-def _left_out(found: pl.DataFrame) -> list[str]:
+def _left_out(frame: pl.DataFrame) -> list[str]:
     """Which detectors are left out everywhere, and why."""
-    scored = set(found.filter(left_out="")["detector"])
-    rows = found.filter(~pl.col("detector").is_in(scored)).unique("detector", keep="first", maintain_order=True)
+    scored = set(frame.filter(left_out="")["detector"])
+    rows = frame.filter(~pl.col("detector").is_in(scored)).unique("detector", keep="first", maintain_order=True)
     names = [f"{DETECTORS[name].title} ({why})" for name, why in rows.select("detector", "left_out").iter_rows()]
     return [f"Left out: {'; '.join(names)}."] if names else []
 
 
-def _table(workload: str, optimizer: str, held_out: str, found: pl.DataFrame) -> Table:
+def _table(workload: str, optimizer: str, held_out: str, frame: pl.DataFrame) -> Table:
     return table_of(
         f"Early warning on {workload}, {optimizer}: thresholds of {_HELD_OUT[held_out]}",
-        found,
+        frame,
         ("Detector", lambda row: DETECTORS[row["detector"]].title),
         ("Failed", fixed("num_failed", 0)),
         ("Stable", fixed("num_stable", 0)),

@@ -15,18 +15,18 @@ NOTE = (
 )
 
 
-def start_group(found: pl.DataFrame) -> Group:
+def start_group(frame: pl.DataFrame) -> Group:
     """A table a workload of a frame of START_COLUMNS; knobs that are the same on every row are left out."""
-    assert found.columns == list(START_COLUMNS)
-    return grouped(_table, found, "workload", note=NOTE)
+    assert frame.columns == list(START_COLUMNS)
+    return grouped(_table, frame, "workload", note=NOTE)
 
 
-def _table(workload: str, found: pl.DataFrame) -> Table:
-    names = varied(found, "optimizer", "schedule")
-    knobs = varied(found, "warmup_steps", "weight_decay", "grad_clip", "init_scale")
+def _table(workload: str, frame: pl.DataFrame) -> Table:
+    names = varied(frame, "optimizer", "schedule")
+    knobs = varied(frame, "warmup_steps", "weight_decay", "grad_clip", "init_scale")
     return table_of(
         f"Early against late interventions on {workload}",
-        found,
+        frame,
         *((name.capitalize(), text(name)) for name in ("method", *names)),
         ("Intervention", text("intervention")),
         ("Strength", fixed("strength", None)),

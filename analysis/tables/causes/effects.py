@@ -17,18 +17,18 @@ NOTE = (
 )
 
 
-def effect_group(found: pl.DataFrame) -> Group:
+def effect_group(frame: pl.DataFrame) -> Group:
     """A table a workload of a frame of EFFECT_COLUMNS; knobs that are the same on every row are left out."""
-    assert found.columns == list(EFFECT_COLUMNS)
-    return grouped(_table, found, "workload", note=NOTE)
+    assert frame.columns == list(EFFECT_COLUMNS)
+    return grouped(_table, frame, "workload", note=NOTE)
 
 
-def _table(workload: str, found: pl.DataFrame) -> Table:
-    names = varied(found, "optimizer", "schedule")
-    knobs = varied(found, "warmup_steps", "weight_decay", "grad_clip", "init_scale")
+def _table(workload: str, frame: pl.DataFrame) -> Table:
+    names = varied(frame, "optimizer", "schedule")
+    knobs = varied(frame, "warmup_steps", "weight_decay", "grad_clip", "init_scale")
     return table_of(
         f"Effects of interventions on {workload}",
-        found,
+        frame,
         *((name.capitalize(), text(name)) for name in ("method", *names)),
         ("Intervention", text("intervention")),
         ("Strength", fixed("strength", None)),

@@ -18,16 +18,16 @@ NOTE = (
 )
 
 
-def theory_group(found: pl.DataFrame) -> Group:
+def theory_group(frame: pl.DataFrame) -> Group:
     """A table a workload of a frame of DEVIATION_COLUMNS."""
-    assert found.columns == list(DEVIATION_COLUMNS)
-    return grouped(_table, found, "workload", note=NOTE)
+    assert frame.columns == list(DEVIATION_COLUMNS)
+    return grouped(_table, frame, "workload", note=NOTE)
 
 
-def _table(workload: str, found: pl.DataFrame) -> Table:
+def _table(workload: str, frame: pl.DataFrame) -> Table:
     return table_of(
         f"Theory beside measurement on {workload}",
-        found,
+        frame,
         ("Method", text("method")),
         ("Statement", _title),
         ("Measured is", text("relation")),
