@@ -1,11 +1,12 @@
 """The READMEs: what their generated parts must hold. `python -m tests.documentation` writes those parts anew.
 
 A part stands between `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND is `bench list KIND --format md`, or
-`python -m tests.documentation flags`, `detectors`, `formats`, `rooms PACKAGE`, `claims`, `board SUITE` or
+`python -m tests.documentation flags`, `detectors`, `formats`, `costs`, `rooms PACKAGE`, `claims`, `board SUITE` or
 `replay SUITE`, which print the same.
 """
 
 import ast
+import itertools
 import math
 import re
 import subprocess
@@ -22,6 +23,7 @@ from analysis.scores.flags import FLAGS
 from bench.imports.formats import as_tidy
 from bench.imports.tidy_file import read_tidy
 from bench.imports.wishes import Wishes
+from bench.suite import find_suite, shipped_suites
 from bench.suite.catalog import list_markdown, prose_markdown
 from tests.bench.imports.files_of_others import EXAMPLES
 from tests.bench.search.replay_box import BUDGETS, replays, summary, to_target
@@ -93,6 +95,17 @@ def formats_markdown() -> str:
     return _table(("format", "rows", "runs", "traces", "left out"), rows)
 
 
+def costs_markdown() -> str:
+    """Of every shipped suite what the comment `Cost:` of its file says of trials, time and memory."""
+    rows = []
+    for name in shipped_suites():
+        comments = [line.removeprefix("#").strip() for line in find_suite(name).read_text("utf-8").splitlines()]
+        start = next(place for place, line in enumerate(comments) if line.startswith("Cost: "))
+        lines = itertools.takewhile(bool, comments[start:])
+        rows.append((f"`{name}`", prose_markdown(" ".join(lines).removeprefix("Cost: "))))
+    return _table(("suite", "cost"), rows)
+
+
 def claims_markdown() -> str:
     """Every claim of suites/results/claims.yaml with its comparison: better minus other, interval, corrected p."""
     rows = []
@@ -151,6 +164,7 @@ PRINTERS: dict[str, Callable[..., str]] = {
     "flags": flags_markdown,
     "detectors": detectors_markdown,
     "formats": formats_markdown,
+    "costs": costs_markdown,
     "rooms": rooms_markdown,
     "claims": claims_markdown,
     "board": board_markdown,

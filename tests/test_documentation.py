@@ -15,9 +15,9 @@ from scipy.stats import spearmanr
 
 from bench.cli.app import app
 from bench.entry import load_class
-from bench.suite import find_suite, load_suite
+from bench.suite import find_suite, load_suite, shipped_suites
 from bench.suite.catalog import LISTS
-from tests.documentation import PART, ROOT, made_anew, readmes
+from tests.documentation import PART, ROOT, made_anew, printed, readmes
 
 READMES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in readmes()}
 ROOMS = ("bench/", "analysis/", "suites/", "infra/", "tests/")
@@ -27,6 +27,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SUFFIXES = "py|yaml|csv|md|sh|sql|toml|txt|bib|tex|html|json|cff|db"
 # Made by a reader or by another program, so that no code of ours names them.
 OTHERS = {"runs.csv", "my_suite.yaml", "my_attention.py", "driver.env", "mlflow.db-wal"}
+NEED_FILES = {"nanogpt_char", "nanogpt_char_laptop", "mt_multi30k"}  # suites whose data the user fetches
 OTHERS |= {"monitor.py", "dashboard.py"}  # processes of Ray
 
 
@@ -269,11 +270,13 @@ def test_every_message_that_has_advice_is_printed_somewhere():
     assert [message for message in messages if message not in code] == []
 
 
-def test_trials_of_suites_with_times_are_those_of_the_committed_results():
-    rows = (ROOT / "suites/README.md").read_text(encoding="utf-8").partition("| suite | trials | seconds | on |")[2]
-    found = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", rows.partition("\n\n")[0], flags=re.MULTILINE))
-    assert int(found.pop("quickstart")) == load_suite(find_suite("quickstart")).num_trials
-    assert len(found) == 7
-    for name, num_trials in found.items():
-        with (ROOT / f"suites/results/{name}/curves.csv").open(encoding="utf-8") as file:
-            assert sum(1 for _ in csv.DictReader(file)) == int(num_trials), name
+@pytest.mark.parametrize("name", shipped_suites())
+def test_every_shipped_suite_says_its_time_and_memory_or_that_they_are_not_measured(name):
+    (cost,) = [row for row in printed("python -m tests.documentation costs").splitlines() if f"`{name}`" in row]
+    assert re.search(r"\d (s|minutes|hours)\b|not measured", cost)
+    assert re.search("GiB|memory", cost, re.IGNORECASE)
+    said = re.search(r"^\| \S+ \| (at most )?([\d,]+) trials", cost)
+    assert said is not None
+    if name not in NEED_FILES:
+        suite = load_suite(find_suite(name))
+        assert int(said[2].replace(",", "")) == (suite.most_trials if said[1] else suite.num_trials)
