@@ -37,6 +37,7 @@ class Outcome(enum.StrEnum):
     """How a trial ended. `completed` and `diverged` are results; the others are lost and run again on resume.
 
     aborted: frozen at the alarm of a detector, which its run asked for; such a run asks for no trial that one aborted.
+    pruned: trained no further by the rule of its suite (analysis.scores.pruning), as earlier settings were better.
     """
 
     COMPLETED = "completed"
@@ -45,10 +46,16 @@ class Outcome(enum.StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
     ABORTED = "aborted"
+    PRUNED = "pruned"
 
     @property
     def is_result(self) -> bool:
         return self in (Outcome.COMPLETED, Outcome.DIVERGED)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was ended on purpose before its last step, and so is neither a result nor a failure."""
+        return self in (Outcome.ABORTED, Outcome.PRUNED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +194,10 @@ class Trial(Choices):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a finished trial gave, beside its trace. held_out: by HELD_OUT_COLUMNS; what was not measured may lack."""
+    """What a finished trial gave, beside its trace. held_out: by HELD_OUT_COLUMNS; what was not measured may lack.
+
+    rung_losses: by number of steps, what a rule that prunes saw of it; none where no rule did.
+    """
 
     trial: Trial
     outcome: Outcome
@@ -195,6 +205,8 @@ class Result:
     final_loss: float | None  # +inf if diverged, None if lost
     diverged_step: int | None = None
     aborted_step: int | None = None  # the last step that was made
+    pruned_step: int | None = None  # the last step that was made
+    rung_losses: Mapping[int, float] = dataclasses.field(default_factory=dict)
     held_out: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     wall_s: float
     message: str = ""  # why a trial was lost
@@ -211,8 +223,10 @@ class Result:
         plain["outcome"] = self.outcome.value
         plain["failures"] = list(self.failures)
         plain |= plain.pop("held_out")
-        if self.aborted_step is None:  # as programs wrote it that aborted none, so that it is held as the same result
-            del plain["aborted_step"]
+        plain["rung_losses"] = {str(rung): loss for rung, loss in self.rung_losses.items()}
+        for name in _OF_STOPPED:  # as programs wrote it that stopped none, so that it is held as the same result
+            if not plain[name] and plain[name] != 0:
+                del plain[name]
         for name in LOSSES:
             plain[name] = None if plain[name] is None else _plain_float(plain[name])
         return plain
@@ -227,6 +241,7 @@ class Result:
         fields["trial"] = Trial.from_dict(plain["trial"])
         fields["outcome"] = Outcome(plain["outcome"])
         fields["failures"] = tuple(fields["failures"])
+        fields["rung_losses"] = {int(rung): loss for rung, loss in plain.get("rung_losses", {}).items()}
         return cls(**fields)
 
     def row(self) -> dict[str, Any]:
@@ -248,6 +263,11 @@ class Result:
             "wall_s": self.wall_s,
         }
 
+    def search_row(self) -> dict[str, Any]:
+        """One row of SEARCH_COLUMNS."""
+        seen = canonical_json({str(rung): loss for rung, loss in self.rung_losses.items()})
+        return self.row() | {"pruned_step": self.pruned_step, "rung_losses": seen}
+
 
 # One row a trial; the frame that scores are computed from. Values are names of Polars types.
 RESULT_COLUMNS: dict[str, str] = {
@@ -265,6 +285,15 @@ RESULT_COLUMNS: dict[str, str] = {
     **dict.fromkeys(HELD_OUT_COLUMNS, "Float64"),  # null where the workload does not measure it
     "wall_s": "Float64",  # the trial's share of its pack's seconds
 }
+
+# What searches decide from.
+SEARCH_COLUMNS: dict[str, str] = {
+    **RESULT_COLUMNS,
+    "pruned_step": "Int64",  # null unless pruned
+    "rung_losses": "String",  # JSON object, by number of steps: what a rule that prunes saw of it; "{}": none did
+}
+
+_OF_STOPPED = ("aborted_step", "pruned_step", "rung_losses")
 
 # The columns that may be infinite.
 LOSSES: tuple[str, ...] = (

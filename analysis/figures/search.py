@@ -35,7 +35,7 @@ SETTING_COLUMNS: dict[str, type[pl.DataType]] = {
     "least": pl.Float64,  # of the settings so far
     "num_diverged": pl.Int64,  # seeds
 }
-COMPLETED, DIVERGED, NO_RESULT = STATES = ("completed", "diverged", "no result")
+COMPLETED, DIVERGED, PRUNED, NO_RESULT = STATES = ("completed", "diverged", "pruned", "no result")
 
 _TRIALS, _SETTINGS = (f"{what}, in the order of asking" for what in ("trial", "setting"))
 _MARGIN = 1.5  # factor of the axis beyond the values that were asked for
@@ -51,10 +51,11 @@ def asked_chart(
     title: str,
     subtitle: str = "",
 ) -> Chart:
-    """The searched knob against the trial's number: colour is the loss, a cross a divergence, a ring no result.
+    """The searched knob against the trial's number: colour is the loss, a cross a divergence.
 
-    `asked` has ASKED_COLUMNS. Every other round is shaded. The dashed rule is the `answer`, a value of the knob, in the
-    band of its `interval`, which may end at 0 or infinity; None where the search answers in other units or not at all.
+    `asked` has ASKED_COLUMNS. A triangle was pruned, a ring has no result. Every other round is shaded. The dashed rule
+    is the `answer`, a value of the knob, in the band of its `interval`, which may end at 0 or infinity; None where the
+    search answers in other units or not at all.
     """
     check_rows(asked, tuple(ASKED_COLUMNS), "the frame of trials asked for")
     values = asked["value"].to_list()
@@ -128,4 +129,5 @@ def _trials(asked: pl.DataFrame, value: alt.Y) -> list[alt.Chart]:
     points = base[COMPLETED].mark_point(filled=True, size=75, opacity=1, stroke=GREY, strokeWidth=0.8)
     crosses = base[DIVERGED].mark_point(shape=CROSS, size=110, strokeWidth=2, opacity=1, color=PALETTE[1])
     rings = base[NO_RESULT].mark_point(filled=False, size=75, strokeWidth=1.5, opacity=1, color=GREY)
-    return [points.encode(color=alt.Color("loss:Q", scale=scale, legend=legend)), crosses, rings]
+    ends = base[PRUNED].mark_point(shape="triangle-down", size=75, strokeWidth=1.5, opacity=1, color=GREY)
+    return [points.encode(color=alt.Color("loss:Q", scale=scale, legend=legend)), crosses, rings, ends]

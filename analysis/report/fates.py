@@ -16,6 +16,7 @@ _IN_WORDS = {
     Outcome.OUT_OF_MEMORY.value: "ran out of memory",
     Outcome.TIMED_OUT.value: "timed out",
     Outcome.ABORTED.value: "aborted on a warning",
+    Outcome.PRUNED.value: "pruned",
 }
 
 

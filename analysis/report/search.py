@@ -13,9 +13,9 @@ import polars as pl
 from analysis.curves import label_of, require_columns, short_labels
 from analysis.figures.knobs import edge_plot
 from analysis.figures.of_a_suite import Drawn
-from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, asked_chart
+from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, PRUNED, asked_chart
 from analysis.report.report import Chapter
-from analysis.report.searched_box import box_drawn, box_rounds
+from analysis.report.searched_box import box_drawn, box_rounds, pruned_words
 from analysis.report.summary import listed
 from analysis.tables.forms.html import part
 from analysis.tables.forms.markdown import table_markdown
@@ -27,7 +27,7 @@ from bench.errors import UsageError
 _GROUP = ("workload", "method", "optimizer", "knobs")
 _ANSWER_COLUMNS = (*_GROUP, "search", "knob", "value", "ci_low", "ci_high", "best_value", "best_setting", "num_trials",
                    "num_trials_to_target", "num_rounds", "flags", "note")  # fmt: skip
-_TRAIL_COLUMNS = (*_GROUP, "round", "value", "setting", "seed", "final_loss", "initial_loss", "why")
+_TRAIL_COLUMNS = (*_GROUP, "round", "value", "setting", "seed", "final_loss", "initial_loss", "pruned_step", "why")
 _UNFINISHED = "unfinished"
 _ANSWERS_NOTE = "–: none. An interval that ends at 0 or ∞ is open there: what was tried does not bound it."
 _ROUNDS_NOTE = (
@@ -138,7 +138,14 @@ def search_chapters(answers: pl.DataFrame, trail: pl.DataFrame) -> list[SearchCh
 def asked_trials(trail: pl.DataFrame) -> pl.DataFrame:
     """ASKED_COLUMNS of analysis.figures.search, from the trail of one search."""
     final = pl.col("final_loss")
-    state = pl.when(final.is_null()).then(pl.lit(NO_RESULT)).when(final.is_infinite()).then(pl.lit(DIVERGED))
+    state = (
+        pl.when(pl.col("pruned_step").is_not_null())
+        .then(pl.lit(PRUNED))
+        .when(final.is_null())
+        .then(pl.lit(NO_RESULT))
+        .when(final.is_infinite())
+        .then(pl.lit(DIVERGED))
+    )
     clipped = pl.min_horizontal("final_loss", "initial_loss")
     return trail.with_row_index("trial", 1).select(
         pl.col("trial").cast(pl.Int64),
@@ -242,6 +249,7 @@ def _drawn(row: Mapping[str, Any], asked: pl.DataFrame, place: str) -> Drawn:
     answer = answer if answer is not None and math.isfinite(answer) else None
     interval = (row["ci_low"], row["ci_high"]) if is_there and not math.isnan(row["ci_low"] + row["ci_high"]) else None
     note = "Shaded: every other round; ×: diverged; ring: no result"
+    note += "; triangle: pruned" if (asked["state"] == PRUNED).any() else ""
     note += "; dashed: the answer, in the band of its 95% interval" if interval else "; dashed: the best value"
     title, knob = "Trials that the search asked for", row["knob"]
     subtitle = f"{place}\n{note}"
@@ -254,7 +262,7 @@ def _rounds_table(trail: pl.DataFrame, knob: str) -> Table:
     for asked in trail.partition_by("round", maintain_order=True):
         came = [
             f"{lr_text(row['value'])}\u00a0(seed\u00a0{row['seed']}):\u00a0"  # lines break between trials
-            + (f"{row['final_loss']:.4g}" if row["state"] == COMPLETED else row["state"])
+            + (f"{row['final_loss']:.4g}" if row["state"] == COMPLETED else pruned_words(row) or row["state"])
             for row in asked.iter_rows(named=True)
         ]
         rows.append((str(asked["round"][0]), asked["why"][0], "; ".join(came)))

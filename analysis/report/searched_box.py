@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import polars as pl
 
@@ -34,7 +36,9 @@ def box_rounds(trail: pl.DataFrame) -> Table:
     rows = []
     for asked in trail.partition_by("round", maintain_order=True):
         parts = asked.partition_by("setting", maintain_order=True)
-        came = "; ".join(f"{part['setting'][0]}: {', '.join(map(_ended, part['final_loss']))}" for part in parts)
+        came = "; ".join(
+            f"{part['setting'][0]}: {', '.join(map(_ended, part.iter_rows(named=True)))}" for part in parts
+        )
         rows.append((str(asked["round"][0]), asked["why"][0], came))
     seeds = ", ".join(map(str, trail["seed"].unique().sort()))
     titles = tuple(Column(title=title, is_name=True) for title in ("Round", "Why", f"Setting: loss of seeds {seeds}"))
@@ -44,11 +48,18 @@ def box_rounds(trail: pl.DataFrame) -> Table:
 def box_drawn(trail: pl.DataFrame, place: str) -> Drawn:
     """The figure of a search over a box."""
     title, asked = "Settings that the search asked for", asked_settings(trail)
-    draw = partial(settings_chart, asked, title=title, subtitle=f"{place}\n{_NOTE}")
+    note = _NOTE + ("; gap: pruned" if trail["pruned_step"].is_not_null().any() else "")
+    draw = partial(settings_chart, asked, title=title, subtitle=f"{place}\n{note}")
     return Drawn(kind="asked", title=title, place=place, draw=draw, summary=asked)
 
 
-def _ended(loss: float | None) -> str:
+def pruned_words(row: Mapping[str, Any]) -> str:
+    """After how many steps a row of the trail was pruned; empty if it was not."""
+    return "" if row["pruned_step"] is None else f"pruned after {row['pruned_step'] + 1:,} steps"
+
+
+def _ended(row: Mapping[str, Any]) -> str:
+    loss = row["final_loss"]
     if loss is None:
-        return NO_RESULT
+        return pruned_words(row) or NO_RESULT
     return DIVERGED if loss == float("inf") else f"{loss:.4g}"

@@ -133,6 +133,8 @@ def run(
     if dry_run:
         if abort_on_warning is not None:
             say("--abort-on-warning: which runs are aborted is not known before; the estimate is of whole runs")
+        if loaded.stop is not None:
+            say("stop: which settings are pruned is not known before; the estimate is of whole runs")
         print_estimate(loaded, max_lanes=max_lanes, compiling=compiling)
         return
     opened = open_store(store, tracking_uri)

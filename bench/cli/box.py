@@ -65,7 +65,7 @@ def optuna(
     from bench.results.studies import recorded_studies, searched_studies
     from bench.results.subjects import read_subject
     from bench.search.storage import write_studies
-    from bench.store import read_results
+    from bench.store import read_searched
 
     opened = open_store(store, tracking_uri)
     stored = find(suite, opened, allow_code)
@@ -73,8 +73,7 @@ def optuna(
     if isinstance(subject, BoxSubject):
         studies = recorded_studies(subject)
     elif isinstance(subject, SearchSubject) and stored.suite is not None:
-        recorded = read_results(opened, stored.suite.name)
-        studies = searched_studies(stored.suite, {row["trial_id"]: row for row in recorded.iter_rows(named=True)})
+        studies = searched_studies(stored.suite, read_searched(opened, stored.suite.name))
     else:
         raise UsageError(f"{subject.name} draws no box of knobs and searches none; required a suite that does")
     url = storage or f"sqlite:///{opened.home / 'optuna.db'}"

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli.aborting import AbortOption, WarningsOption, abort_words, is_file
 from bench.cli.options import (
     AllowCode,
     AsJson,
@@ -48,6 +49,8 @@ def submit(
     timeout: TimeoutOption = 30.0,
     max_lanes: MaxLanesOption = None,
     compiling: CompileOption = "auto",
+    abort_on_warning: AbortOption = None,
+    warnings_of: WarningsOption = None,
     wait: WaitOption = True,
     insecure: Insecure = False,
     figures: FiguresOption = True,
@@ -62,11 +65,13 @@ def submit(
     from bench.suite import find_suite
 
     loaded = load(suite, allow_code)
+    options = abort_words(loaded, abort_on_warning, warnings_of)
+    beside = [Path(warnings_of)] if warnings_of is not None and is_file(warnings_of) else []
     if dry_run:
-        for path, num_bytes in shipped(loaded, find_suite(suite), allow_code=allow_code).items():
+        for path, num_bytes in shipped(loaded, find_suite(suite), allow_code=allow_code, beside=beside).items():
             print(f"{num_bytes:>9}  {path}")
         return
-    options = ["--checkpoint-seconds", f"{checkpoint_seconds:g}", "--timeout", f"{timeout:g}"]
+    options += ["--checkpoint-seconds", f"{checkpoint_seconds:g}", "--timeout", f"{timeout:g}"]
     options += ["--gpus", str(gpus)] if gpus else []
     options += ["--checkpoints", checkpoints] if checkpoints else []
     options += ["--max-lanes", str(max_lanes)] if max_lanes else []
@@ -80,6 +85,7 @@ def submit(
         store=cluster_store,
         tracking_uri=tracking_uri,
         options=options,
+        beside=beside,
         allow_code=allow_code,
         is_insecure=insecure,
     )

@@ -90,7 +90,8 @@ def _counts(progress: Progress) -> str:
     left = progress.seconds_left
     left_text = "" if left is None else f", {_duration(left)} left"
     aborted = f", {progress.aborted} aborted" if progress.aborted else ""
-    ended = f"{progress.diverged} diverged, {progress.failed} failed{aborted}"
+    pruned = f", {progress.pruned} pruned" if progress.pruned else ""
+    ended = f"{progress.diverged} diverged, {progress.failed} failed{aborted}{pruned}"
     return f"{progress.done}/{progress.total} done, {ended}{left_text}"
 
 

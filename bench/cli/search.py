@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from bench.cli.aborting import AbortOption, WarningsOption, read_abort
 from bench.cli.options import AllowCode, CompileOption, StoreOption, UriOption, WideOption
 from bench.cli.shared import DEFAULT_STORE, open_store, run_and_print
 from bench.errors import UsageError
@@ -36,6 +37,10 @@ SamplerOption = Annotated[
     Literal["tpe", "gp", "cmaes", "random", "qmc"] | None,
     typer.Option(help="of Optuna, for several knobs; else tpe", show_default=False),
 ]
+PrunerOption = Annotated[
+    Literal["median", "halving", "hyperband", "wilcoxon"] | None,
+    typer.Option(help="train settings no further that are worse than earlier ones, by this rule", show_default=False),
+]
 SeedsOption = Annotated[int, typer.Option(min=1, help="seeds of a setting")]
 StepsOption = Annotated[int | None, typer.Option(min=1, help="steps of a trial; else the workload's")]
 
@@ -55,6 +60,8 @@ def edge(
     budget: BudgetOption = 40,
     seeds: SeedsOption = 5,
     num_steps: StepsOption = None,
+    abort_on_warning: AbortOption = None,
+    warnings_of: WarningsOption = None,
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
     compiling: CompileOption = "auto",
@@ -65,7 +72,9 @@ def edge(
     plain, others = _plain("edge", method, workload, optimizer, seeds, num_steps), listed_values(at or [])
     plain |= {"knobs": {"lr": _ends(low, high), **others}, "search": {"name": "edge", "budget": budget}}
     plain["name"] = "-".join((plain["name"], *others))
-    run_and_print(_suite(plain, allow_code), open_store(store, tracking_uri), None, is_wide=wide, compiling=compiling)
+    suite, opened = _suite(plain, allow_code), open_store(store, tracking_uri)
+    abort = read_abort(suite, abort_on_warning, warnings_of, opened, allow_code=allow_code)
+    run_and_print(suite, opened, None, abort=abort, is_wide=wide, compiling=compiling)
 
 
 def tune(
@@ -74,11 +83,14 @@ def tune(
     optimizer: OptimizerOption = "adamw",
     knobs: KnobsOption = "lr",
     sampler: SamplerOption = None,
+    pruner: PrunerOption = None,
     low: LowOption = 1e-5,
     high: HighOption = 10.0,
     budget: TuneBudgetOption = None,
     seeds: SeedsOption = 5,
     num_steps: StepsOption = None,
+    abort_on_warning: AbortOption = None,
+    warnings_of: WarningsOption = None,
     store: StoreOption = DEFAULT_STORE,
     tracking_uri: UriOption = None,
     compiling: CompileOption = "auto",
@@ -91,6 +103,7 @@ def tune(
 
     names, ends = knob_names(knobs), _ends(low, high)
     plain = _plain("tune", method, workload, optimizer, seeds, num_steps)
+    plain |= {} if pruner is None else {"stop": pruner}
     search: dict[str, Any] = {"name": "tune" if names == ["lr"] else "tune_box"}
     search |= {} if budget is None else {"budget": budget}
     if names == ["lr"]:
@@ -102,7 +115,9 @@ def tune(
         plain |= {"name": f"{plain['name']}-{'-'.join(names)}", "search": search}
         ranges = {"box": {"lr": {"log": ends}}} if "lr" in names else {}
         suite = suite_of_ranges(plain | ranges, names, Context(allow_code=allow_code))
-    run_and_print(suite, open_store(store, tracking_uri), None, is_wide=wide, compiling=compiling)
+    opened = open_store(store, tracking_uri)
+    abort = read_abort(suite, abort_on_warning, warnings_of, opened, allow_code=allow_code)
+    run_and_print(suite, opened, None, abort=abort, is_wide=wide, compiling=compiling)
 
 
 def listed_values(texts: Sequence[str]) -> dict[str, list[float]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import typer
 
-from bench.cli.aborting import aborted_words
+from bench.cli.aborting import stopped_words
 from bench.cli.streams import prints_aside
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _say_summary(suite: Suite, store: Store, summary: Summary) -> None:
         say(f"{summary.num_found} of {summary.num_trials} trials were finished already")
     if summary.progress is not None:
         done = summary.progress
-        say(f"{done.completed} completed, {done.diverged} diverged, {done.failed} failed{aborted_words(summary)}")
+        say(f"{done.completed} completed, {done.diverged} diverged, {done.failed} failed{stopped_words(summary)}")
         for reason, count in done.failures.most_common(MAX_REASONS):
             say(f"  {counted(count, 'trial')}: {reason}")
     say(", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary.phases.items()))

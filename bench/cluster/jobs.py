@@ -60,13 +60,14 @@ def submit(
     store: str,
     tracking_uri: str | None,
     options: Sequence[str],
+    beside: Sequence[Path] = (),
     allow_code: bool,
     is_insecure: bool,
 ) -> Job:
     """Submit a suite file; the job trains what its store does not hold yet, so that submitting again resumes.
 
     home: folder here that remembers jobs. store: folder on the cluster, on a disk that outlives the head. options:
-    further words of `bench run`.
+    further words of `bench run`. beside: files that travel along, into the job's folder.
 
     Raises UsageError for a cluster that lets anybody in (unless `is_insecure`) or a secret in what a job shows,
     StoreError for one that can't be reached or runs another version of Ray.
@@ -99,7 +100,7 @@ def submit(
         submitted=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
     with connected(address) as client, tempfile.TemporaryDirectory() as folder:
-        stage(suite, path, Path(folder), allow_code=allow_code)
+        stage(suite, path, Path(folder), allow_code=allow_code, beside=beside)
         hand_over(client, job, shlex.join(words), folder)
     _remember(job, home)
     return job

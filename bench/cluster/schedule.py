@@ -34,6 +34,7 @@ from bench.errors import BenchError
 from bench.training.aborting import Watch
 from bench.training.inductor import Compiling, Uncompiled
 from bench.training.pack import Pack
+from bench.training.pruning import Pruning
 from bench.trial import Outcome, Result
 
 
@@ -46,6 +47,7 @@ class Progress:
     diverged: int = 0
     failed: int = 0
     aborted: int = 0
+    pruned: int = 0
     running: int = 0
     parts: tuple[Part, ...] = ()  # in training
     failures: Counter[str] = field(default_factory=Counter)  # why trials failed, in words
@@ -59,7 +61,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        return self.completed + self.diverged + self.failed + self.aborted
+        return self.completed + self.diverged + self.failed + self.aborted + self.pruned
 
     @property
     def seconds(self) -> float:
@@ -164,7 +166,8 @@ class DriverCallback(tune.Callback):
         self._progress.completed += sum(result.outcome is Outcome.COMPLETED for result in results)
         self._progress.diverged += sum(result.outcome is Outcome.DIVERGED for result in results)
         self._progress.aborted += sum(result.outcome is Outcome.ABORTED for result in results)
-        failed = [one for one in results if not (one.outcome.is_result or one.outcome is Outcome.ABORTED)]
+        self._progress.pruned += sum(result.outcome is Outcome.PRUNED for result in results)
+        failed = [one for one in results if not (one.outcome.is_result or one.outcome.is_stopped)]
         self._progress.failed += len(failed)
         self._progress.failures.update(f"{r.trial.method.label} {r.outcome}: {r.message}" for r in failed)
         try:
@@ -187,6 +190,7 @@ def run_packs(
     is_reference: bool = False,
     compiling: Compiling = "auto",
     watch: Watch | None = None,
+    pruning: Pruning | None = None,
 ) -> Progress:
     """Train packs on the connected Ray cluster until all are done or `stop` is set; then those in training finish.
 
@@ -212,6 +216,7 @@ def run_packs(
             is_reference=is_reference,
             compiling=compiling,
             watch=watch,
+            pruning=pruning,
             checkpoints=checkpoints,
             timeout_s=timeout_s,
         ),

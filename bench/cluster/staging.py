@@ -9,6 +9,7 @@ import importlib.util
 import shutil
 import sysconfig
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,10 @@ MAX_DATA_BYTES = 32 * 2**20  # of data that travel with a job; Ray takes package
 SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", "results")
 
 
-def shipped(suite: Suite, path: Path, *, allow_code: bool) -> dict[str, int]:
+def shipped(suite: Suite, path: Path, *, allow_code: bool, beside: Sequence[Path] = ()) -> dict[str, int]:
     """What `submit` would send, by path in the job's folder: its bytes."""
     with tempfile.TemporaryDirectory() as folder:
-        stage(suite, path, Path(folder), allow_code=allow_code)
+        stage(suite, path, Path(folder), allow_code=allow_code, beside=beside)
         files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
         return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
@@ -42,12 +43,16 @@ def stage_packages(folder: Path) -> None:
         shutil.copytree(source, folder / source.name, ignore=SKIPPED)
 
 
-def stage(suite: Suite, path: Path, folder: Path, *, allow_code: bool) -> None:
-    """Fill the working directory of a job that trains a suite."""
+def stage(suite: Suite, path: Path, folder: Path, *, allow_code: bool, beside: Sequence[Path] = ()) -> None:
+    """Fill the working directory of a job that trains a suite. beside: further files, by their names there."""
     stage_packages(folder)
     if (folder / path.name).exists():
         raise UsageError(f"{path}: a suite file can't be named like a package of this program")
     shutil.copy(path, folder / path.name)
+    for file in beside:
+        if (folder / file.name).exists():
+            raise UsageError(f"{file}: a file that is sent along can't be named like another one in the job's folder")
+        shutil.copy(file, folder / file.name)
     for name, source in _data(suite).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         _copy(source, folder / name)

@@ -18,6 +18,7 @@ from bench.lazy import torch
 from bench.training.aborting import Watch
 from bench.training.inductor import Compiling, Uncompiled
 from bench.training.pack import Pack
+from bench.training.pruning import Pruning
 from bench.training.train import PackRun
 from bench.trial import Outcome, Result
 
@@ -50,11 +51,13 @@ class PackTrainable(tune.Trainable):
         is_reference: bool,
         compiling: Compiling,
         watch: Watch | None,
+        pruning: Pruning | None,
         checkpoints: Checkpoints,
         timeout_s: float,
     ) -> None:
         self._packs, self._device, self._is_reference, self._watch = packs, device, is_reference, watch
         self._compiling: Compiling = compiling
+        self._pruning = pruning
         self._timeout_s = timeout_s
         self._checkpoints, self._every_s, self._warning = checkpoints, checkpoints.every_s, ""
         if not checkpoints.is_shared():
@@ -125,6 +128,7 @@ class PackTrainable(tune.Trainable):
             is_reference=self._is_reference,
             compiling=self._compiling,
             watch=self._watch,
+            pruning=self._pruning,
         )
         state = self._checkpoints.load(pack.id) if self._checkpoints else None
         if state is not None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from bench.results.standings import Standing, groups, is_spent, stand
 from bench.suite import Suite
+from bench.training.pruning import Pruning
 from bench.trial import Result, Trial
 
 
@@ -22,6 +23,10 @@ class Queue(Protocol):
 
     def trial_ids(self) -> set[str]:
         """Of all trials that belong to the suite so far."""
+        ...
+
+    def pruning(self) -> Pruning | None:
+        """What prunes the trials that were asked for last; None: nothing."""
         ...
 
 
@@ -45,6 +50,9 @@ class GridQueue:
     def trial_ids(self) -> set[str]:
         return self._ids
 
+    def pruning(self) -> Pruning | None:
+        return None
+
 
 class SearchQueue:
     """The rounds of all searches of a suite, side by side. rows: what is recorded, as `standings.Rows`."""
@@ -53,6 +61,7 @@ class SearchQueue:
         self._suite = suite
         self._groups = groups(suite)
         self._rows = dict(rows)
+        self._pruning: Pruning | None = None
         self.num_found = sum(one in self._rows for one in self.trial_ids())
         self.num_trials = self.num_found
 
@@ -62,11 +71,17 @@ class SearchQueue:
             return ()
         missing = tuple(trial for standing in standings for trial in standing.missing)
         self.num_trials += len(missing)
+        self._pruning = None
+        if self._suite.stop is not None:
+            self._pruning = Pruning(settings=tuple(one for standing in standings for one in standing.judged))
         return missing
+
+    def pruning(self) -> Pruning | None:
+        return self._pruning
 
     def tell(self, results: Sequence[Result]) -> None:
         for result in results:
-            self._rows[result.trial.id] = result.row()
+            self._rows[result.trial.id] = result.search_row()
 
     def trial_ids(self) -> set[str]:
         return {trial.id for standing in self._standings() for trial in standing.asked}

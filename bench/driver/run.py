@@ -29,10 +29,11 @@ from bench.results.publish import check_renderer, publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
 from bench.results.thresholds import Abort
-from bench.store import CURVE_POINTS, Store, Tracker, read_results
+from bench.store import CURVE_POINTS, Store, Tracker, read_results, read_searched
 from bench.suite import Suite
 from bench.training.inductor import Compiling
 from bench.training.pack_size import Placement, Resources
+from bench.training.pruning import Pruning
 from bench.trial import Outcome, Result, Trial, canonical_json
 
 NOTED = ("total", "completed", "diverged", "failed", "running", "retries")  # of the progress, on the suite run
@@ -211,7 +212,7 @@ class Training:
             self.tracker.put(results, traces)
             queue.tell(results)
 
-        checkpoints = self._checkpoints(placement.resources.device)
+        checkpoints = self._checkpoints(placement.resources.device, queue.pruning())
         with tempfile.TemporaryDirectory(prefix="bench-tune-", ignore_cleanup_errors=True) as storage:
             progress = run_packs(
                 packs,
@@ -225,6 +226,7 @@ class Training:
                 is_reference=self.options.is_reference,
                 compiling=self.options.compiling,
                 watch=None if self.options.abort is None else self.options.abort.watch,
+                pruning=queue.pruning(),
             )
         if progress.warning:
             self.store.warn(progress.warning)
@@ -241,9 +243,9 @@ class Training:
                 self.store.warn(str(what))
         self.on_progress(progress)
 
-    def _checkpoints(self, device: str) -> Checkpoints:
+    def _checkpoints(self, device: str, pruning: Pruning | None) -> Checkpoints:
         forced = [] if self.options.compiling == "auto" else [self.options.compiling]
-        forced += self._watched()
+        forced += self._watched() if pruning is None else [f"pruned{pruning.digest}"]
         folder = self.options.checkpoints or str(self.store.home / "checkpoints")
         return Checkpoints(
             uri=f"{folder.rstrip('/')}/{self.tracker.outbox.folder.name}",
@@ -267,8 +269,10 @@ def _queue(suite: Suite, store: Store, tracker: Tracker, options: Options) -> Qu
             aborted = read_results(store, suite.name).filter(outcome=Outcome.ABORTED.value)
             finished |= set(aborted["trial_id"])
         return GridQueue(suite, finished)
-    rows = read_results(store, suite.name).iter_rows(named=True) if finished else ()
-    return SearchQueue(suite, {row["trial_id"]: row for row in rows})
+    rows = read_searched(store, suite.name)
+    if options.abort is None:
+        rows = {trial_id: row for trial_id, row in rows.items() if row["outcome"] != Outcome.ABORTED.value}
+    return SearchQueue(suite, rows)
 
 
 def _sum(rounds: list[Progress]) -> Progress | None:
@@ -281,5 +285,6 @@ def _sum(rounds: list[Progress]) -> Progress | None:
         total.diverged += one.diverged
         total.failed += one.failed
         total.aborted += one.aborted
+        total.pruned += one.pruned
         total.failures.update(one.failures)
     return total

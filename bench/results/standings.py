@@ -7,13 +7,18 @@ same settings and ends with the same answers.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.scores.pruning import Rule
+from analysis.text import counted
 from bench.lazy import polars
+from bench.results.pruning import judged, stale
 from bench.search.base import Answer, Ask, Point, Search, replay
 from bench.search.tune_box import TuneBoxAnswer
 from bench.suite import Suite
@@ -21,9 +26,10 @@ from bench.suite.box import Box
 from bench.suite.box_checks import parameter_sweeps
 from bench.suite.box_points import Compared, compared, drawn_labels
 from bench.suite.kinds import KINDS
+from bench.training.pruning import Judged
 from bench.trial import KNOB_NAMES, Knobs, Outcome, Trial
 
-Rows = Mapping[str, Mapping[str, Any]]  # rows of RESULT_COLUMNS by trial id
+Rows = Mapping[str, Mapping[str, Any]]  # rows of SEARCH_COLUMNS by trial id
 
 ANSWER_COLUMNS: dict[str, str] = {
     "workload": "String",
@@ -56,6 +62,7 @@ TRAIL_COLUMNS: dict[str, str] = {
     "seed": "Int64",
     "final_loss": "Float64",  # +inf if diverged, null if lost or not there yet
     "initial_loss": "Float64",
+    "pruned_step": "Int64",  # the last step of a trial that was pruned, which has no final loss; else null
     "why": "String",  # why the round was asked for
 }
 
@@ -65,7 +72,7 @@ class Group:
     """One search, with what says everything of its trials but the setting and the seed.
 
     name: of the search. labels: of its entries. knob: what is searched. knobs: text, the other knobs that the suite
-    varies.
+    varies. rule: what prunes its settings; None: all are trained to the end.
     """
 
     name: str
@@ -73,6 +80,7 @@ class Group:
     knob: str
     knobs: str
     search: Search[Any]
+    rule: Rule | None = None
 
     def trial(self, setting: tuple[Any, int]) -> Trial:
         """The trial of a setting and seed."""
@@ -113,20 +121,24 @@ class BoxGroup(Group):
 
 
 class _Known(Mapping[tuple[Any, int], Point[Any]]):
-    """The points of a group among recorded results."""
+    """The points of a group among recorded results; a trial that a detector aborted counts as diverged."""
 
     def __init__(self, group: Group, rows: Rows) -> None:
         self._group, self._rows = group, rows
 
     def __getitem__(self, setting: tuple[Any, int]) -> Point[Any]:
         row = self._rows[self._group.trial(setting).id]
-        is_result = Outcome(row["outcome"]).is_result
-        final, initial = row["final_loss"], row["initial_loss"]
+        outcome = Outcome(row["outcome"])
+        is_there = outcome.is_result or outcome.is_stopped
+        initial = row["initial_loss"] if is_there else None
+        seen = {int(rung): loss for rung, loss in json.loads(row["rung_losses"]).items()}
         return Point(
             value=setting[0],
             seed=setting[1],
-            final_loss=math.nan if not is_result or final is None else math.inf if math.isnan(final) else final,
-            initial_loss=math.nan if not is_result or initial is None else initial,
+            final_loss=_ended(row, seen) if is_there else math.nan,
+            initial_loss=math.nan if initial is None else initial,
+            pruned_step=row["pruned_step"] if is_there else None,
+            rung_losses=seen,
         )
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
@@ -134,6 +146,16 @@ class _Known(Mapping[tuple[Any, int], Point[Any]]):
 
     def __len__(self) -> int:
         raise NotImplementedError("looked up, never listed")
+
+
+def _ended(row: Mapping[str, Any], seen: Mapping[int, float]) -> float:
+    """The final loss of a trial that came back: of a pruned one that of its last rung, NaN of one without any."""
+    if row["pruned_step"] is not None:
+        return seen[row["pruned_step"] + 1]
+    if row["outcome"] == Outcome.ABORTED.value:
+        return math.inf
+    final = row["final_loss"]
+    return math.nan if final is None else math.inf if math.isnan(final) else final
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +174,13 @@ class Standing:
     @property
     def answer(self) -> Answer:
         return self.group.search.answer(self.points)
+
+    @property
+    def judged(self) -> list[Judged]:
+        """The settings of the last round, for what prunes them; none where nothing does, or nothing is missing."""
+        if self.group.rule is None or not self.missing:
+            return []
+        return judged(self.group.rule, self.points, self.rounds[-1], lambda setting: self.group.trial(setting).id)
 
 
 def groups(suite: Suite) -> tuple[Group, ...]:
@@ -176,6 +205,7 @@ def _knob_groups(suite: Suite) -> Iterator[Group]:
                 knob=knob,
                 knobs=_text(varied | template.settings),
                 search=suite.searcher,
+                rule=None if suite.stop is None else suite.stop.rule(template.num_steps),
                 template=template,
             )
 
@@ -191,6 +221,7 @@ def _box_groups(suite: Suite, box: Box) -> Iterator[Group]:
             knob=", ".join(box.names),
             knobs=_text({kind: one.labels[kind] for kind in beside if kind in one.labels}),
             search=suite.searcher,
+            rule=None if suite.stop is None else suite.stop.rule(one.entries["workloads"].params["num_steps"]),
             compared=one,
         )
 
@@ -211,7 +242,8 @@ def _plain(value: Any) -> Any:
 
 def stand(group: Group, rows: Rows) -> Standing:
     """Where a search stands with these results."""
-    rounds, points, missing = replay(group.search, _Known(group, rows))
+    known = _Known(group, rows)
+    rounds, points, missing = replay(group.search, known, stale=functools.partial(stale, group.rule, known))
     return Standing(
         group=group, rounds=tuple(rounds), points=tuple(points), missing=tuple(group.trial(s) for s in missing)
     )
@@ -252,7 +284,7 @@ def answers(standings: Sequence[Standing]) -> polars.DataFrame:
                 "num_trials": len(standing.asked) - len(standing.missing),
                 "num_rounds": len(standing.rounds) - bool(standing.missing),
                 "flags": "unfinished" if standing.missing else "",
-                "note": answer.note,
+                "note": answer.note + _pruned_words(standing),
             }
         )
     largest_first = any(row["search"] == "edge" for row in rows)
@@ -271,6 +303,7 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
             for setting in ask.settings:
                 point = known.get(setting)
                 is_there = point is not None and not point.is_lost
+                is_pruned = point is not None and point.pruned_step is not None
                 found.append(
                     _names(standing.group)
                     | {
@@ -278,12 +311,23 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
                         "value": None if isinstance(standing.group, BoxGroup) else setting[0],
                         "setting": _text(standing.group.values(setting[0])),
                         "seed": setting[1],
-                        "final_loss": point.final_loss if point is not None and is_there else None,
+                        "final_loss": point.final_loss if point is not None and is_there and not is_pruned else None,
                         "initial_loss": point.initial_loss if point is not None and is_there else None,
+                        "pruned_step": point.pruned_step if point is not None else None,
                         "why": ask.why,
                     }
                 )
     return polars.DataFrame(found, schema=_schema(TRAIL_COLUMNS))
+
+
+def _pruned_words(standing: Standing) -> str:
+    """What a rule pruned, in words; empty if nothing."""
+    group, pruned = standing.group, [point for point in standing.points if point.pruned_step is not None]
+    if group.rule is None or not pruned:
+        return ""
+    saved = sum(group.rule.num_steps - point.pruned_step - 1 for point in pruned if point.pruned_step is not None)
+    share = saved / (len(standing.points) * group.rule.num_steps)
+    return f"; {group.rule.worse_than} pruned {counted(len(pruned), 'trial')}, which saved {share:.0%} of all steps"
 
 
 def _names(group: Group) -> dict[str, str]:

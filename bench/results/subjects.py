@@ -20,7 +20,7 @@ from bench.results.margins import with_margins
 from bench.results.standings import answers, groups, stand, trail
 from bench.results.stored import Stored
 from bench.search.importance import EVALUATORS
-from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, trace_lots
+from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, read_searched, trace_lots
 from bench.suite import Suite
 from bench.trial import BLOWN_UP_MARGIN, EARLIER
 from bench.workloads import WORKLOADS
@@ -194,13 +194,13 @@ def read_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
 def _of_search(suite: Suite, store: Store) -> SearchSubject:
     """Where the searches of a suite stand."""
     assert suite.search is not None
-    rows = {row["trial_id"]: row for row in read_results(store, suite.name).iter_rows(named=True)}
+    rows = read_searched(store, suite.name)
     standings = [stand(group, rows) for group in groups(suite)]
     begun = [standing for standing in standings if standing.points]
     if not begun:
         raise UsageError(f"{store.shown_uri}: no round of suite {suite.name!r} is finished yet; run it first")
     decisions = trail(standings, rows)
-    num_missing = sum(trial.id not in rows for standing in standings for trial in standing.missing)
+    num_missing = sum(len(standing.missing) for standing in standings)
     return SearchSubject(
         name=suite.name,
         title=suite.name,

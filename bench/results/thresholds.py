@@ -20,6 +20,9 @@ from bench.store import Store
 from bench.suite import Suite
 from bench.training.aborting import Watch
 
+# Searches to which it is all the same how far a run that fails is from the others: aborted ones count as diverged.
+FAIL_OR_LAST = ("edge", "tune", "tune_box")
+
 # What a manifest says of each threshold, by the names that a board of warnings has.
 FIELDS = (
     "workload",
@@ -51,11 +54,12 @@ def read_abort(suite: Suite, detector: str, source: str | None, store: Store, *,
 
     source: a CSV file as `bench warnings --format csv` writes it, or a suite whose results the store holds; None: the
     suite itself. Raises UsageError for a detector that can't abort a run or whose quantity no probe of the suite
-    measures, for a suite that searches, and for a workload and optimizer of which the board has no threshold.
+    measures, for a suite that prunes or searches by final losses, and for a workload and optimizer of which the board
+    has no threshold.
     """
     check_detector(suite, detector)
     if source is not None and source.endswith(".csv"):
-        return abort_by(suite, detector, _read_board(Path(source)), source)
+        return abort_by(suite, detector, read_board(Path(source)), source)
     try:
         stored = Stored.of(suite) if source is None else find_stored(source, store, allow_code=allow_code)
         subject = read_grid(stored, store)
@@ -73,8 +77,13 @@ def check_detector(suite: Suite, detector: str) -> None:
         raise unknown("detector", detector, [name for name, one in DETECTORS.items() if not one.is_baseline])
     if DETECTORS[detector].is_baseline:
         raise UsageError(f"--abort-on-warning {detector}: a baseline, which looks at no measurement of the run")
-    if suite.search is not None:
-        raise UsageError(f"--abort-on-warning: {suite.name!r} searches, and a search reads the final loss of every run")
+    if suite.search is not None and suite.search.name not in FAIL_OR_LAST:
+        raise UsageError(
+            f"--abort-on-warning: {suite.search.name} reads the final loss of every run; of searches "
+            f"{', '.join(FAIL_OR_LAST)} take it"
+        )
+    if suite.stop is not None:
+        raise UsageError(f"--abort-on-warning: {suite.name!r} has stop, which prunes; required one of both")
     quantity = DETECTORS[detector].quantity
     if quantity not in {"loss", "grad_norm", *quantities_of(build_probes(suite.probes))}:
         probes = [name for name, target in PROBES.items() if quantity in load_class(target).quantities]
@@ -105,7 +114,8 @@ def abort_by(suite: Suite, detector: str, board: polars.DataFrame, source: str) 
     return Abort(watch=Watch(name=detector, thresholds=thresholds), source=source, thresholds=tuple(found.values()))
 
 
-def _read_board(path: Path) -> polars.DataFrame:
+def read_board(path: Path) -> polars.DataFrame:
+    """A frame of WARNING_COLUMNS from a file. Raises UsageError for one that is none."""
     try:
         board = polars.read_csv(path, schema_overrides=WARNING_COLUMNS)
     except (OSError, polars.exceptions.PolarsError) as error:

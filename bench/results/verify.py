@@ -20,8 +20,8 @@ from bench.store import (
     examine_artifacts,
     imported_trials,
     read_imports,
-    read_results,
     read_runs,
+    read_searched,
     records,
 )
 from bench.store.outbox import trace_schema
@@ -72,9 +72,10 @@ def verify(stored: Stored, store: Store) -> Verification:
         findings += _duplicates(ended)
         traces, num_unsigned = _check_traces(store, suite_name, ended)
         findings += traces
-        rows = {row["trial_id"]: row for row in read_results(store, suite_name).iter_rows(named=True)}
+        rows = read_searched(store, suite_name)
         wanted = _wanted(stored, rows)
-        has_result = {name for name, row in rows.items() if row["outcome"] in ("completed", "diverged")}
+        ends = ("completed", "diverged", *(("pruned",) if stored.suite is not None and stored.suite.stop else ()))
+        has_result = {name for name, row in rows.items() if row["outcome"] in ends}
         for trial_id, name in wanted.items():
             if trial_id not in has_result:
                 text = f"no result ({rows[trial_id]['outcome']})" if trial_id in rows else "never trained"

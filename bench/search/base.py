@@ -6,8 +6,8 @@ A search never trains. `next` says which settings to train in the next round, `r
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 from annotated_types import Ge, Gt
@@ -25,12 +25,19 @@ class Point(Generic[Value]):
 
     value: Value
     seed: int
-    final_loss: float  # +inf if diverged, NaN if the trial was lost
+    final_loss: float  # +inf if diverged, NaN if the trial was lost, what it was when it was pruned
     initial_loss: float  # before any update; NaN if the trial was lost
+    pruned_step: int | None = None  # the last step of one that a rule pruned
+    rung_losses: Mapping[int, float] = field(default_factory=dict, hash=False)  # what a rule that prunes saw of it
 
     @property
     def is_lost(self) -> bool:
         return math.isnan(self.final_loss)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it came back and was trained to its last step."""
+        return math.isfinite(self.final_loss) and self.pruned_step is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,20 +137,29 @@ class KnobSearch(Search[float]):
         return tuple(dict.fromkeys(self.allowed(value) for value in spaced))
 
 
+def _trusted(points: Sequence[Point[Value]], ask: Ask[Value]) -> Collection[tuple[Value, int]]:
+    """Every known answer counts."""
+    return ()
+
+
 def replay(
-    search: Search[Value], known: Mapping[tuple[Value, int], Point[Value]]
+    search: Search[Value],
+    known: Mapping[tuple[Value, int], Point[Value]],
+    *,
+    stale: Callable[[Sequence[Point[Value]], Ask[Value]], Collection[tuple[Value, int]]] = _trusted,
 ) -> tuple[list[Ask[Value]], list[Point[Value]], tuple[tuple[Value, int], ...]]:
     """Runs a search from its start on known answers: its rounds, the points of the complete ones, what is missing.
 
     Stops at the first round that `known` does not answer in full: that round is the last of the rounds given, and its
-    settings that are not known are missing. Nothing is missing if the search is done.
+    settings that are not known are missing. Nothing is missing if the search is done. stale: of the points of earlier
+    rounds and a round that is known in full, the settings whose answers don't count.
     """
     rounds: list[Ask[Value]] = []
     points: list[Point[Value]] = []
     while (ask := search.next(points)) is not None:
         rounds.append(ask)
         missing = tuple(setting for setting in ask.settings if setting not in known)
-        if missing:
+        if missing := missing or tuple(stale(points, ask)):
             return rounds, points, missing
         points.extend(known[setting] for setting in ask.settings)
     return rounds, points, ()

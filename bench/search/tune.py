@@ -32,7 +32,8 @@ class Tune(KnobSearch):
     `target_fraction`, times all seeds over shared seeds, because few seeds prove little. When no setting is left in the
     race, what remains of the budget goes to new values and their races, or, if no value is left, to the next best.
 
-    The answer is the best of the settings that have most seeds and did not diverge. Optuna's study is made anew from
+    The answer is the best of the settings that have most seeds and neither diverged nor were pruned. A setting
+    that was pruned counts for the sampler as the loss that it had then. Optuna's study is made anew from
     the points in each round, its sampler seeded with (`sampler_seed`, number of points).
     """
 
@@ -94,11 +95,14 @@ class Tune(KnobSearch):
         return dict(zip(grid.lrs.tolist(), clipped_curve(grid.losses, grid.initial_losses).tolist(), strict=True))
 
     def _best(self, points: Sequence[Point], *, leaders: bool = False) -> tuple[float, float]:
-        """The best setting and its loss, of those with most results or of all (`leaders`); diverged ones come last."""
+        """The best setting and its loss, of those with most results or of all (`leaders`).
+
+        Diverged and pruned ones come last.
+        """
         losses, counts = self._losses(points), self._counts(points)
         if not losses:
             return math.nan, math.nan
-        spoiled = {point.value for point in points if math.isinf(point.final_loss)}
+        spoiled = {point.value for point in points if not (point.is_whole or point.is_lost)}
         rank = {v: (v in spoiled, 0 if leaders else -counts[v], loss, v) for v, loss in losses.items()}
         value = min(rank, key=lambda value: rank[value])
         return value, losses[value]
@@ -113,7 +117,8 @@ class Tune(KnobSearch):
         a fraction of its loss; None is the race's own rule.
         """
         losses, known = self._losses(points), by_setting(points)
-        finite = {value for value, _ in known} - {value for (value, _), p in known.items() if math.isinf(p.final_loss)}
+        ended = {value for (value, _), point in known.items() if not (point.is_whole or point.is_lost)}
+        finite = {value for value, _ in known} - ended
         leader, _ = self._best(points, leaders=True)
         found: list[tuple[float, float, list[int]]] = []
         for value in sorted(finite & losses.keys()):

@@ -47,7 +47,8 @@ class TuneBox(BoxSearch):
     given all earlier ones, settings in training counted as the sampler does (TPE: constant liar; GP: improvement over
     those too). A setting that was trained is not asked for again.
 
-    The answer is the least of the settings that have most seeds and did not diverge. It is the least of many: the
+    A setting that was pruned counts for the sampler as the loss that it had then. The answer is the least of the
+    settings that have most seeds and neither diverged nor were pruned. It is the least of many: the
     mean of the same setting with other seeds is expected above it.
     """
 
@@ -140,9 +141,10 @@ class TuneBox(BoxSearch):
         return {unit: statistics.fmean(losses) if losses else math.nan for unit, losses in of_unit.items()}
 
     def _best(self, points: Sequence[Point[Unit]]) -> Unit | None:
-        """The setting with the least loss, of those with most results that did not diverge; else of all."""
+        """The setting with the least loss, of those with most results that neither diverged nor were pruned; else of
+        all."""
         losses = {unit: loss for unit, loss in self._losses(points).items() if not math.isnan(loss)}
-        spoiled = {point.value for point in points if math.isinf(point.final_loss)}
+        spoiled = {point.value for point in points if not (point.is_whole or point.is_lost)}
         counts = Counter(point.value for point in points if not point.is_lost)
         return min(losses, key=lambda unit: (unit in spoiled, -counts[unit], losses[unit], unit), default=None)
 
@@ -152,9 +154,10 @@ class TuneBox(BoxSearch):
         if best is None:
             return None
         bound = losses[best] + self.target_fraction * abs(losses[best])
+        pruned = {point.value for point in points if point.pruned_step is not None}
         num_settings = 0
         for of_round in self._walk(points)[0]:
             num_settings += len(of_round)
-            if any(losses[unit] <= bound for unit, _ in of_round):
+            if any(losses[unit] <= bound and unit not in pruned for unit, _ in of_round):
                 return num_settings * len(self.seeds)
         return None

@@ -24,6 +24,11 @@ from bench.trial import RESULT_COLUMNS, Result, import_name
 _TRIALS_A_LOT = 1000  # about 0.2 GB of traces of a few thousand rows each
 
 
+def read_searched(store: Store, suite_name: str) -> dict[str, dict[str, Any]]:
+    """A row of SEARCH_COLUMNS by trial id; the rest as `read_results`."""
+    return {result.trial.id: result.search_row() for result in _newest(store, suite_name, undelivered=True)}
+
+
 def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> polars.DataFrame:
     """One row of RESULT_COLUMNS a trial, its newest result; lost trials only if they have no result.
 
@@ -31,6 +36,12 @@ def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> 
 
     Raises StoreError if there is no store or it can't be reached. A suite that has no results gives no rows.
     """
+    rows = [result.row() for result in _newest(store, suite_name, undelivered=undelivered)]
+    return polars.DataFrame(rows, schema=_schema(RESULT_COLUMNS))
+
+
+def _newest(store: Store, suite_name: str, *, undelivered: bool) -> list[Result]:
+    """The newest result of each trial; lost trials only if they have no result."""
     waiting = _waiting(store, suite_name) if undelivered else []  # first, so that a delivery meanwhile loses nothing
     newest: dict[str, Result] = {}
     unreadable = []
@@ -49,7 +60,7 @@ def read_results(store: Store, suite_name: str, *, undelivered: bool = True) -> 
             known = newest.get(result.trial.id)
             if known is None or result.outcome.is_result or not known.outcome.is_result:
                 newest[result.trial.id] = result
-    return polars.DataFrame([result.row() for result in newest.values()], schema=_schema(RESULT_COLUMNS))
+    return list(newest.values())
 
 
 def imported_trials(store: Store, suite_name: str) -> dict[str, str]:

@@ -50,6 +50,7 @@ from bench.suite.knobs import STRICT, FixedKnobs, KnobGrid, LogGrid, distinct
 from bench.suite.labels import LabelsBySuiteName, label_problems
 from bench.suite.search import SearchPlan, build_box_search, build_search
 from bench.suite.size import most_trials, num_trials
+from bench.suite.stop import StopPlan, stop_problems
 from bench.suite.sweeps import Sweeps, assign
 from bench.trial import BLOWN_UP_MARGIN, KNOB_NAMES, Choice, Knobs, Trial
 
@@ -92,6 +93,12 @@ class Suite(BaseModel):
     search: SearchPlan | None = Field(
         None,
         description="grid (all of it), or adaptive search: edge, sensitivity, tune, of a box tune_box, or a mapping",
+    )
+    stop: StopPlan | None = Field(
+        None,
+        exclude_if=lambda stop: stop is None,
+        description="which settings of a search are not trained to the end: median, halving, hyperband, wilcoxon, or a "
+        "mapping; without it all are",
     )
     probe_every: int = Field(ge=1, description="steps from one measurement of attention to the next")
     probes: Entries = Field(
@@ -263,6 +270,8 @@ class Suite(BaseModel):
                 self._search = build_box_search(self.search, self.box, self.seeds)
                 if problems := [*budgets_too_large(self)]:
                     reject(*problems)
+        if problems := [*stop_problems(self)]:
+            reject(*problems)
         return self
 
     @model_validator(mode="wrap")
@@ -272,7 +281,8 @@ class Suite(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            known = (cls.model_fields, KnobGrid.model_fields | Design.model_fields, LogGrid.model_fields)
+            of_parts = KnobGrid.model_fields | Design.model_fields | StopPlan.model_fields
+            known = (cls.model_fields, of_parts, LogGrid.model_fields)
             raise explain(error, known, info.context.document if info.context else None) from None
 
 

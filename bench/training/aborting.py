@@ -16,10 +16,10 @@ import numpy
 
 from analysis.scores.causes.detectors import DETECTORS, Detector, signals
 from bench.lazy import polars, torch
-from bench.training.history import History
+from bench.training.history import History, Stop
 from bench.training.living import Living
 from bench.training.pack import Pack
-from bench.trial import Trial
+from bench.trial import Outcome, Trial
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +52,8 @@ class Watcher:
     aborted_step, (L,): the step after which each lane was aborted, -1: none.
     """
 
+    rungs: tuple[int, ...] = ()  # a detector looks where something is measured
+
     def __init__(self, watch: Watch | None, pack: Pack, history: History) -> None:
         self.steps: frozenset[int] = frozenset()
         self.tensors: dict[str, Tensor] = {}
@@ -65,12 +67,16 @@ class Watcher:
         self._least_L = numpy.array([sign * watch.threshold(trial) for trial in pack.trials])
 
     @property
-    def aborted(self) -> dict[str, tuple[int, str]]:
-        """By id of each aborted trial, the last step that was made and why."""
+    def stopped(self) -> dict[str, Stop]:
+        """By id of each aborted trial, how it ended."""
         if not self.tensors:
             return {}
         ends = zip(self._pack.trials, self.tensors["aborted_step"].tolist(), strict=True)
-        return {trial.id: (step, self._watch.words(trial)) for trial, step in ends if step >= 0}
+        return {
+            trial.id: Stop(step=step, outcome=Outcome.ABORTED, why=self._watch.words(trial))
+            for trial, step in ends
+            if step >= 0
+        }
 
     def look(self, step: int, living: Living) -> None:
         """After a step, freeze the lanes that live and in which the detector alarms, and note it."""

@@ -6,10 +6,10 @@ Shapes: L lanes, P probed steps, V evaluations, N all steps, Q quantities of pro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
@@ -25,6 +25,19 @@ from bench.workloads.base import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_DIGITS = 4  # significant ones of a loss that rules compare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """How a lane was ended before its last step: the last step that it made, the outcome, and why."""
+
+    step: int
+    outcome: Outcome
+    why: str
+
 
 Column = tuple[str, int, numpy.ndarray, numpy.ndarray]  # quantity, layer, steps, values
 
@@ -130,32 +143,58 @@ class History:
                 return each.steps, self.tensors[name][:, :, list(measured).index(quantity), layers]
         raise KeyError(quantity)
 
+    def losses_after(self, num_steps: int, diverged_L: Tensor) -> list[float]:
+        """What a rule that prunes sees of each lane after so many steps, at most its loss at init.
+
+        The mean over as many steps before as the final loss is a mean of, but a quarter of them at most; of a lane that
+        diverged before the loss at init. In a few digits, as packs of another size round the rest differently.
+        diverged_L: the step at which a lane diverged, -1 if it did not.
+        """
+        window = min(self.loss_window, max(num_steps // 4, 1))
+        initial_L = self.tensors["initial_loss"].double().cpu()
+        losses_L = self.tensors["loss"][num_steps - window : num_steps].double().mean(dim=0).cpu()
+        has_diverged_L = (diverged_L >= 0) & (diverged_L < num_steps)
+        counts_L = losses_L.isfinite() & ~has_diverged_L
+        seen_L = torch.where(counts_L, torch.minimum(losses_L, initial_L), initial_L)
+        return [float(f"{loss:.{_DIGITS}g}") for loss in seen_L.tolist()]
+
     def results(
-        self, diverged_L: list[int], wall_s: float, *, aborted: Mapping[str, tuple[int, str]] = MappingProxyType({})
+        self,
+        diverged_L: list[int],
+        wall_s: float,
+        *,
+        stopped: Mapping[str, Stop] = MappingProxyType({}),
+        rungs: Sequence[int] = (),
     ) -> list[Result]:
         """How each lane ended. diverged_L: the step at which a lane diverged, -1 if it did not.
 
-        aborted: by trial id the step after which a lane was aborted, and why.
+        stopped: by trial id what ended a lane before its last step. rungs: numbers of steps after which a rule looked.
         """
         loss_NL = self.tensors["loss"].double().cpu().numpy()
         initial_L = self.tensors["initial_loss"].tolist()
+        seen = {rung: self.losses_after(rung, torch.tensor(diverged_L)) for rung in rungs}
         results = []
         for lane, (trial, diverged_step) in enumerate(zip(self._pack.trials, diverged_L, strict=True)):
-            if trial.id in aborted:
-                step, why = aborted[trial.id]
-                own = {"final_loss": None, "aborted_step": step, "message": why, "wall_s": wall_s / len(initial_L)}
-                results.append(Result(trial=trial, outcome=Outcome.ABORTED, initial_loss=initial_L[lane], **own))
+            last = stopped[trial.id].step if trial.id in stopped else trial.num_steps
+            of_any: dict[str, Any] = {
+                "trial": trial,
+                "initial_loss": initial_L[lane],
+                "rung_losses": {rung: losses_L[lane] for rung, losses_L in seen.items() if rung <= last + 1},
+                "wall_s": wall_s / len(self._pack.trials),
+            }
+            if trial.id in stopped:
+                stop = stopped[trial.id]
+                at = {f"{stop.outcome.value}_step": stop.step}
+                results.append(Result(outcome=stop.outcome, final_loss=None, message=stop.why, **at, **of_any))
                 continue
             diverged = diverged_step >= 0
             results.append(
                 Result(
-                    trial=trial,
                     outcome=Outcome.DIVERGED if diverged else Outcome.COMPLETED,
-                    initial_loss=initial_L[lane],
                     final_loss=float("inf") if diverged else float(loss_NL[-self.loss_window :, lane].mean()),
                     diverged_step=diverged_step if diverged else None,
-                    wall_s=wall_s / len(self._pack.trials),
                     held_out=self._held_out(lane, diverged=diverged),
+                    **of_any,
                 )
             )
         return results
@@ -163,7 +202,7 @@ class History:
     def traces(self, ended_L: list[int]) -> dict[str, polars.DataFrame]:
         """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane ended.
 
-        ended_L: that at which it diverged or was aborted, -1 of a lane that completed.
+        ended_L: that at which it diverged or was stopped, -1 of a lane that completed.
         """
         history = {name: tensor.cpu().numpy() for name, tensor in self.tensors.items()}
         eval_steps = numpy.array(list(self.eval_rows), dtype=numpy.int64)

@@ -61,19 +61,34 @@ def pack_key(trial: Trial) -> str:
     return canonical_json({name: value for name, value in plain.items() if name not in _OF_LANES})
 
 
-def _twins(trials: Sequence[Trial]) -> list[list[Trial]]:
-    """Trials that differ in nothing but their intervention, side by side, in the order of the first of each."""
+def untouched(trial: Trial) -> str:
+    """The id of a trial without its intervention."""
+    return (trial if trial.intervention is None else dataclasses.replace(trial, intervention=None)).id
+
+
+def setting(trial: Trial) -> str:
+    """The same for the same trial with any seed, and without its intervention."""
+    return dataclasses.replace(trial, intervention=None, seed=0).id
+
+
+def _units(trials: Sequence[Trial], unit: Callable[[Trial], str]) -> list[list[Trial]]:
+    """Trials of one unit side by side, in the order of the first of each."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        untouched = trial if trial.intervention is None else dataclasses.replace(trial, intervention=None)
-        groups.setdefault(untouched.id, []).append(trial)
+        groups.setdefault(unit(trial), []).append(trial)
     return list(groups.values())
 
 
-def make_packs(trials: Iterable[Trial], *, max_lanes: int | Callable[[Trial], int]) -> list[Pack]:
-    """Packs of nearly equal size in the order of the trials' first appearance; twins share one, if one can hold them.
+def make_packs(
+    trials: Iterable[Trial],
+    *,
+    max_lanes: int | Callable[[Trial], int],
+    unit: Callable[[Trial], str] = untouched,
+) -> list[Pack]:
+    """Packs of nearly equal size in the order of the trials' first appearance; units share one, if one can hold them.
 
-    max_lanes: the most lanes, or what gives it for a pack of trials like this one.
+    max_lanes: the most lanes, or what gives it for a pack of trials like this one. unit: what trials that belong
+    together have in common; else they are twins.
     """
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -81,9 +96,9 @@ def make_packs(trials: Iterable[Trial], *, max_lanes: int | Callable[[Trial], in
     packs = []
     for group in groups.values():
         limit = max_lanes if isinstance(max_lanes, int) else max_lanes(group[0])
-        units = _twins(group)
-        widest = max(len(unit) for unit in units)
-        if widest > limit:  # twins that no pack can hold together
+        units = _units(group, unit)
+        widest = max(map(len, units))
+        if widest > limit:  # what no pack can hold together
             units, widest = [[trial] for trial in group], 1
         num_packs = -(-len(units) // (limit // widest))
         bounds = [len(units) * i // num_packs for i in range(num_packs + 1)]

@@ -2,8 +2,8 @@
 
 Shapes: L lanes, C of them that are computed, S distinct seeds, T steps of a chunk, E batches of held-out data. A lane
 whose loss or gradient norm is not finite is frozen at that step and recorded, as is one that a detector aborts
-(bench.training.aborting); its neighbours never see it. On a CPU it leaves the pack where that pays
-(bench.training.living).
+(bench.training.aborting) or a rule prunes (bench.training.pruning); its neighbours never see it. On a CPU it leaves the
+pack where that pays (bench.training.living).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bench.training.lane import Lane, LaneProgram
 from bench.training.lanes import Batch, StackedProgram, freeze_non_finite
 from bench.training.living import Living
 from bench.training.pack import Pack, pack_key
+from bench.training.pruning import Pruner, Pruning
 from bench.training.tree import copy_tensors, has_form, map_tensors
 from bench.trial import Result
 
@@ -45,7 +46,7 @@ class PackRun:
 
     is_reference: attention by the dense reference alone. compiling: when Inductor is used, as bench.training.inductor
     has it. may_be_fused: whether bench.training.fused computes the steps where it can. watch: the detector that aborts
-    lanes, if any. Raises UsageError if the data here are not the trials'.
+    lanes, if any; pruning: what prunes them. Raises UsageError if the data here are not the trials'.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class PackRun:
         compiling: Compiling = "auto",
         may_be_fused: bool = True,
         watch: Watch | None = None,
+        pruning: Pruning | None = None,
     ) -> None:
+        assert watch is None or pruning is None, "a run aborts lanes or prunes them"
         self.pack = pack
         self.device = torch.device(device)
         self.program = LaneProgram.of(pack.trials[0], interventions=kinds_of(pack), is_reference=is_reference)
@@ -69,7 +72,7 @@ class PackRun:
         self._dtype = getattr(torch, dtype)
         self._num_parts = self.program.workload.num_micro_batches
         self._history = History(pack, self.program.workload, device=self.device, dtype=self._dtype)
-        self._watcher = Watcher(watch, pack, self._history)
+        self._stopper = Watcher(watch, pack, self._history) if pruning is None else Pruner(pruning, pack, self._history)
         self._living = Living(self.program, pack, device=self.device, dtype=self._dtype)
         # Where a trace is captured or compiled, that takes longer than it was tried for.
         self._can_leave = self.device.type == "cpu" and compiling != "always"
@@ -232,7 +235,7 @@ class PackRun:
         if self._living.load(state["lanes"], state["computed"]):
             self._is_compiled = False
         copy_tensors(self._history.tensors, state["history"])
-        copy_tensors(self._watcher.tensors, state.get("watched", {}))
+        copy_tensors(self._stopper.tensors, state.get("watched", {}))
         self._counters["step"].fill_(self.step)
         for name, each in self._history.observations.items():
             self._counters[name].fill_(sum(step < self.step for step in each.steps))
@@ -241,19 +244,19 @@ class PackRun:
         """How each lane ended, in the order of the pack."""
         assert self.done, "results of a pack that is not done"
         diverged_L = self._living.whole()["diverged_step"].tolist()
-        return self._history.results(diverged_L, self.wall_s, aborted=self._watcher.aborted)
+        return self._history.results(diverged_L, self.wall_s, stopped=self._stopper.stopped, rungs=self._stopper.rungs)
 
     def traces(self) -> dict[str, polars.DataFrame]:
         """What was measured, by trial id: TRACE_COLUMNS, up to and with the step at which a lane was frozen."""
-        ends, aborted = self._living.whole()["diverged_step"].tolist(), self._watcher.aborted
+        ends, stopped = self._living.whole()["diverged_step"].tolist(), self._stopper.stopped
         own = zip(self.pack.trials, ends, strict=True)
-        return self._history.traces([aborted.get(trial.id, (end,))[0] for trial, end in own])
+        return self._history.traces([stopped[one.id].step if one.id in stopped else end for one, end in own])
 
     def _kept(self) -> dict[str, Any]:
         """The tensors of a `state`, those of lanes of all L."""
         living = self._living
         kept = {"lanes": living.whole(), "history": self._history.tensors, "computed": living.is_computed()}
-        return kept | ({"watched": self._watcher.tensors} if self._watcher.tensors else {})
+        return kept | ({"watched": self._stopper.tensors} if self._stopper.tensors else {})
 
     def _measure_initial_loss(self) -> None:
         """Mean loss of the untrained model over as many batches as the final loss is a mean of, dropout as in that."""
@@ -269,7 +272,7 @@ class PackRun:
     def _run_to(self, end: int) -> None:
         due = {name: set(each.steps) for name, each in self._history.observations.items()}
         observed = set().union(*due.values())
-        looks = observed | self._history.eval_rows.keys() | {step + 1 for step in self._watcher.steps}
+        looks = observed | self._history.eval_rows.keys() | {step + 1 for step in self._stopper.steps}
         while self.step < end:
             self._evaluation.take(self.step)
             if self.step in observed or not self.is_fused:
@@ -281,7 +284,7 @@ class PackRun:
             else:
                 self._step_once()
                 self.step += 1
-            self._watcher.look(self.step - 1, self._living)
+            self._stopper.look(self.step - 1, self._living)
 
     def _end_of_round(self) -> int:
         """The step before which the clock is read again."""

@@ -45,6 +45,8 @@ seeds: 2
 probe_every: 20
 """
 
+SEARCH_THAT_PRUNES = SEARCH_OF_BOX + "stop: {worse_than: halving, startup: 8, first_step: 20}\n"
+
 
 def start(folder: Path, store: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "bench.cli", "run", "killed.yaml", "--store", store, "--max-lanes", "4"]
@@ -123,7 +125,7 @@ def test_driver_killed_at_random_moments_loses_and_repeats_nothing(tmp_path, num
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suite", [SEARCH, SEARCH_OF_BOX], ids=["edge", "tune_box"])
+@pytest.mark.parametrize("suite", [SEARCH, SEARCH_OF_BOX, SEARCH_THAT_PRUNES], ids=["edge", "tune_box", "pruned"])
 def test_a_search_killed_at_random_moments_asks_and_answers_as_if_undisturbed(tmp_path, suite):
     (tmp_path / "killed.yaml").write_text(suite)
     finish(tmp_path, "undisturbed")

@@ -42,13 +42,14 @@ def frame_of(*rows: dict[str, object]) -> pl.DataFrame:
 def trail(*methods: str) -> pl.DataFrame:
     rows = [
         {"workload": "w", "method": method, "optimizer": "sgd", "knobs": "", "round": number, "value": value,
-         "setting": f"lr={value}", "seed": seed, "final_loss": final, "initial_loss": 3.0, "why": why}
+         "setting": f"lr={value}", "seed": seed, "final_loss": final, "initial_loss": 3.0,
+         "pruned_step": None, "why": why}
         for method in methods
         for number, value, seed, final, why in (
             (1, 0.01, 0, 5.0, "one value a decade"), (1, 1.0, 0, INF, "one value a decade"), (2, 0.1, 1, None, "halve"),
         )
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema_overrides={"final_loss": pl.Float64})
+    return pl.DataFrame(rows, schema_overrides={"final_loss": pl.Float64, "pruned_step": pl.Int64})
 
 
 TWO = frame_of(answer("a", 0.5, 0.3, 0.9), answer("b", 0.2, 0.1, 0.4), answer("c", 0.1, 0.05, 0.2))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.aborting import abort_words
 from bench.driver.queues import GridQueue
+from bench.errors import UsageError
 from bench.store import Store, Tracker, read_results
 from bench.suite import load_suite
 from bench.training.pack import make_packs
@@ -33,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
     (folder / "fails.yaml").write_text(SUITE)
     (folder / "more.yaml").write_text(SUITE.replace("fails", "more").replace("seeds: 2", "seeds: [2, 3]"))
     (folder / "other.yaml").write_text(SUITE.replace("fails", "other").replace("num_steps: 40", "num_steps: 30"))
-    (folder / "search.yaml").write_text(SUITE.replace("fails", "search") + "search: {name: edge, knob: lr}\n")
+    (folder / "search.yaml").write_text(SUITE.replace("fails", "search") + "search: {name: sensitivity, knob: lr}\n")
     suite = load_suite(folder / "fails.yaml")
     tracker = Tracker(Store(folder / "store", None, warn=pytest.fail), "fails")
     tracker.start(json.dumps({"manifest_version": 2, "suite": suite.model_dump(mode="json"), "bench": "0.1.0"}))
@@ -62,7 +64,7 @@ def run(folder: Path, *words: str):
             "can't be read as a board",
         ),
         (("other.yaml", "--abort-on-warning", "max_logit", "--warnings-of", "board.csv"), "no threshold for"),
-        (("search.yaml", "--abort-on-warning", "max_logit", "--warnings-of", "board.csv"), "searches"),
+        (("search.yaml", "--abort-on-warning", "max_logit", "--warnings-of", "board.csv"), "sensitivity reads"),
         (("more.yaml", "--warnings-of", "board.csv"), "which is not given"),
     ],
 )
@@ -71,6 +73,16 @@ def test_what_can_abort_nothing_is_refused_in_one_line(folder, words, told):
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert told in line
+
+
+def test_a_job_aborts_as_a_run_does_by_a_file_that_travels_along(folder):
+    suite = load_suite(folder / "more.yaml")
+    board = str(folder / "board.csv")
+    assert abort_words(suite, "loss", board) == ["--abort-on-warning", "loss", "--warnings-of", "board.csv"]
+    assert abort_words(suite, "loss", "fails") == ["--abort-on-warning", "loss", "--warnings-of", "fails"]
+    assert abort_words(suite, None, None) == []
+    with pytest.raises(UsageError, match="no threshold for"):
+        abort_words(load_suite(folder / "other.yaml"), "loss", board)
 
 
 @pytest.mark.whole

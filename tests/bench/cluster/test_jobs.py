@@ -71,6 +71,15 @@ def test_the_program_the_suite_and_the_users_code_travel_and_nothing_else(suite_
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 4e6
 
 
+def test_a_file_of_thresholds_travels_along_and_replaces_nothing(suite_file, tmp_path):
+    suite, board = load_suite(suite_file, allow_code=True), tmp_path / "board.csv"
+    board.write_text("detector")
+    sent = shipped(suite, suite_file, allow_code=True, beside=[board])
+    assert sent.keys() - shipped(suite, suite_file, allow_code=True).keys() == {"board.csv"}
+    with pytest.raises(UsageError, match="can't be named like another one"):
+        shipped(suite, suite_file, allow_code=True, beside=[suite_file])
+
+
 def test_what_the_users_code_imports_and_data_beside_the_suite_travel(suite_file, tmp_path, monkeypatch):
     """So that the staged suite stands for the same trials."""
     (tmp_path / "mine.py").write_text(f"from mine_rows import softer\n{METHOD}")

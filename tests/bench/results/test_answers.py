@@ -42,7 +42,7 @@ def results(suite: Suite, most: int) -> dict[str, dict[str, Any]]:
                 final_loss=final,
                 wall_s=1.0,
             )
-            rows[trial.id] = result.row()
+            rows[trial.id] = result.search_row()
             queue.tell([result])
     return rows
 

@@ -45,7 +45,7 @@ def trained(trial: Trial) -> Result:
 
 
 def rows_of(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
-    return {result.trial.id: result.row() for result in results}
+    return {result.trial.id: result.search_row() for result in results}
 
 
 def run(searched: Suite, rows: dict[str, dict[str, Any]], *, kill_after: int | None = None) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def run(searched: Suite, rows: dict[str, dict[str, Any]], *, kill_after: int | N
                 return recorded
             result = trained(trial)
             queue.tell([result])
-            recorded[trial.id] = result.row()
+            recorded[trial.id] = result.search_row()
     return recorded
 
 
