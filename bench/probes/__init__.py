@@ -15,6 +15,7 @@ PROBES: dict[str, str] = {
     "row_mass": "bench.probes.attention:RowMass",
     "logit_variance": "bench.probes.attention:LogitVariance",
     "max_logit": "bench.probes.attention:MaxLogit",
+    "row_norms": "bench.probes.row_norms:RowNorms",
     "heads": "bench.probes.heads:Heads",
     "sharp_rows": "bench.probes.heads:SharpRows",
     "spectral_norms": "bench.probes.weights:SpectralNorms",

@@ -18,7 +18,7 @@ from analysis.curves import require_columns
 from bench.lazy import numpy as np
 from bench.lazy import polars as pl
 
-QUANTITIES = ("entropy", "uniform_entropy", "logit_variance", "frobenius_norm", "sharp_rows")
+QUANTITIES = ("entropy", "uniform_entropy", "logit_variance", "frobenius_norm", "sharp_rows", "entropy_bound")
 ATTENTION_COLUMNS: dict[str, type[pl.DataType]] = {
     "workload": pl.String,
     "method": pl.String,
@@ -164,6 +164,14 @@ STATEMENTS: dict[str, Statement] = {
         predicted=lambda: pl.struct("logit_variance", "num_keys").map_batches(_least_entropies, pl.Float64),
         applies=lambda: _is_softmax() & pl.col("sees_all"),
         reads=("logit_variance",),
+    ),
+    "theorem_3_1_rows": Statement(
+        title="Zhai et al. 2023, Theorem 3.1, with measured row norms: H at least the mean of what such rows can have",
+        measured="entropy",
+        relation="at least",
+        predicted=lambda: pl.col("entropy_bound"),
+        applies=_is_softmax,
+        reads=("entropy_bound",),
     ),
     "sharp_rows": Statement(
         title="Softmax Jacobian: H at most what the share of rows with theta < 1/2 leaves; all keys seen",

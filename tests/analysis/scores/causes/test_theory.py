@@ -184,6 +184,10 @@ def test_statements_are_said_of_what_they_are_about():
     relu = theory_deviations(points([*values, (5, "entropy", 1.0)], rows="relu_kernel"))
     assert dict(relu.select("statement", "num_points").iter_rows()) == {"relu_kernel": 1, "proposition_5_3": 1}
     assert theory_deviations(points(values, rows="")).is_empty()
+    bound = [(0, "entropy_bound", 1.5), (1, "entropy", 1.0), (1, "entropy_bound", 1.25)]
+    of_rows = theory_deviations(points([*values, *bound], sees_all=False, is_causal=True))
+    of_rows = of_rows.filter(statement="theorem_3_1_rows")
+    assert of_rows.select("num_points", "largest", "outside").row(0) == (2, -0.25, 0.5)
     sharp = theory_deviations(points([*values, (0, "sharp_rows", 1.0)]))
     assert sharp.filter(statement="sharp_rows")["outside"].to_list() == [1.0]
 
