@@ -1,4 +1,4 @@
-"""A method, an optimizer, a probe and a held-out measure, added by bench/README.md alone: a file, a line, a test each.
+"""A method, an optimizer, a probe, a score and a held-out measure, added by bench/README.md alone: a file, a line each.
 
 They are written into a copy of the program, whose commands and tests must take them up by themselves.
 """
@@ -104,6 +104,27 @@ class RowPeak(Probe):
     def measure(self, layer: Attention) -> Mapping[str, Tensor]:
         return {"row_peak": layer.p_BHQK.amax(dim=-1).mean()}
 ''',
+    "analysis/scores/worst.py": '''"""The worst learning rate of a grid."""
+
+from __future__ import annotations
+
+from analysis.scores.robustness import clipped_curve
+from bench.lazy import numpy as np
+
+
+def worst_loss(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+    """Largest mean loss of an lr, each clipped at the mean loss at init."""
+    return np.nanmax(clipped_curve(losses_LS, initial_S), -1)
+''',
+    "tests/analysis/scores/test_worst.py": """import numpy as np
+
+from analysis.scores.worst import worst_loss
+
+
+def test_by_hand():
+    losses_LS = np.array([[1.0, 3.0], [0.5, np.inf]])
+    assert worst_loss(losses_LS, np.array([4.0, 4.0]), np.array([0.1, 1.0])) == 4.0
+""",
     "tests/bench/methods/test_student_t.py": """import torch
 
 from bench.methods.student_t import StudentT
@@ -159,6 +180,17 @@ LINES = (
     ("tests/conformance/optimizer_references.py", "PUBLISHED = {\n", '    "sign_sgd": {},\n'),
     ("bench/probes/__init__.py", "PROBES: dict[str, str] = {\n", '    "row_peak": "bench.probes.row_peak:RowPeak",\n'),
     (
+        "analysis/scores/kinds.py",
+        "from analysis.stuck import STUCK_SHARE\n",
+        "from analysis.scores.worst import worst_loss\n",
+    ),
+    (
+        "analysis/scores/kinds.py",
+        "SCORE_KINDS: dict[str, ScoreKind] = {\n",
+        '    "worst_loss": ScoreKind(title="Worst loss", definition="largest of the losses at all learning rates", '
+        'unit="loss", bounds=_ANY, higher_is_better=False, part=along_lrs, function=worst_loss, spread=smooth),\n',
+    ),
+    (
         "bench/held_out.py",
         "HELD_OUT: dict[str, Measure] = {\n",
         '    "val_error": Measure(title="Held-out errors", heading="Errors", unit="1", low=0.0, high=1.0, '
@@ -211,7 +243,7 @@ def python(folder, *words):
 
 @pytest.fixture(scope="module")
 def trained(copy):
-    """The copy after a run of the suite that uses all four."""
+    """The copy after a run of the suite that uses all five."""
     python(copy, "bench.cli", "run", "stranger.yaml")
     return copy
 
@@ -219,14 +251,22 @@ def trained(copy):
 @pytest.mark.parametrize(
     ("tests", "names"),
     [
-        (["tests/bench/methods/test_student_t.py", "tests/bench/probes/test_row_peak.py"], ""),
+        (
+            [
+                "tests/bench/methods/test_student_t.py",
+                "tests/bench/probes/test_row_peak.py",
+                "tests/analysis/scores/test_worst.py",
+            ],
+            "",
+        ),
         (["tests/conformance/test_methods.py"], "student_t"),
         (["tests/conformance/test_optimizers.py"], "sign_sgd"),
         (["tests/conformance/test_probes.py"], "row_peak"),
         (["tests/analysis/paper/test_bibliography.py"], ""),
         (["tests/bench/test_held_out.py"], "words or computed"),
+        (["tests/analysis/scores/test_registry.py"], ""),
     ],
-    ids=["their_own", "methods", "optimizers", "probes", "bibliography", "held_out"],
+    ids=["their_own", "methods", "optimizers", "probes", "bibliography", "held_out", "scores"],
 )
 def test_tests_take_up_what_was_added(copy, tests, names):
     chosen = ("-m", "not slow and not gpu", "-k", names)
@@ -237,7 +277,7 @@ def test_the_documentation_is_made_with_what_was_added(copy):
     subprocess.run(["git", "init", "-q"], cwd=copy, check=True)
     python(copy, "tests.documentation")
     text = (copy / "suites/README.md").read_text() + (copy / "analysis/README.md").read_text()
-    assert all(f"`{name}`" in text for name in ("student_t", "sign_sgd", "row_peak", "val_error"))
+    assert all(f"`{name}`" in text for name in ("student_t", "sign_sgd", "row_peak", "val_error", "worst_loss"))
 
 
 def test_the_leaderboard_has_what_was_added(trained):
@@ -250,6 +290,7 @@ def test_the_leaderboard_has_what_was_added(trained):
 def test_scores_have_what_was_added(trained):
     text = python(trained, "bench.cli", "scores", "stranger.yaml", "--format", "csv")
     assert "student_t" in text
+    assert "worst_loss" in text
 
 
 def test_the_report_shows_what_was_added(trained):
