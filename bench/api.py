@@ -11,10 +11,9 @@ results.report("reports/quickstart")       # ... and files
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -59,7 +58,9 @@ def run(
     packs in training finish and returns what there is; a second one raises KeyboardInterrupt.
     """
     read, opened = _suite(suite, allow_code), _store(store, tracking_uri)
-    with _shown(shows_progress) as callbacks:
+    from bench.cli.progress import callbacks_of
+
+    with callbacks_of(shows_progress) as callbacks:
         summary = run_suite(read, opened, options or Options(), **callbacks)
     if summary.subject is None:
         raise StoreError(f"{opened.shown_uri}: no results of {read.name}; {summary.num_waiting} packs wait for it")
@@ -291,15 +292,3 @@ def _warn(message: str) -> None:
     from analysis.text import escape_controls
 
     sys.stderr.write(f"{escape_controls(message)}\n")
-
-
-@contextlib.contextmanager
-def _shown(is_wanted: bool) -> Iterator[dict]:
-    """What `run_suite` calls to show how far it is; nothing where that is not wanted."""
-    if not is_wanted:
-        yield {}
-        return
-    from bench.cli.progress import ProgressDisplay
-
-    with ProgressDisplay() as display:
-        yield {"on_start": display.start, "on_progress": display.update, "on_wait": display.wait}

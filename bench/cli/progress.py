@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -122,3 +124,13 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+@contextlib.contextmanager
+def callbacks_of(is_wanted: bool) -> Iterator[dict[str, Callable[..., object]]]:
+    """What `run_suite` calls to show how far it is; nothing where that is not wanted."""
+    if not is_wanted:
+        yield {}
+        return
+    with ProgressDisplay() as display:
+        yield {"on_start": display.start, "on_progress": display.update, "on_wait": display.wait}

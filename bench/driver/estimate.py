@@ -9,17 +9,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.driver.disk import bytes_on_disk
 from bench.driver.manifest import ENTRY_ERRORS
 from bench.driver.plan import plan
 from bench.driver.queues import SearchQueue
 from bench.entry import build
 from bench.lazy import torch
 from bench.methods import METHODS
-from bench.probes.base import quantities_of
 from bench.suite import Suite
-from bench.trace import TRAINING_QUANTITIES
 from bench.training.compile import pays
-from bench.training.history import History, observations
+from bench.training.history import History
 from bench.training.inductor import Compiling
 from bench.training.inspection import one_thread
 from bench.training.pack import Pack, pack_key
@@ -46,8 +45,6 @@ COMPILE_SECONDS, COMPILED = 0.02, 0.55
 MAX_FLOPS = {"cpu": 5e9, "cuda": 1e14}
 FLOPS_SHARE = {"cpu": 0.5, "cuda": 0.4}  # of the rate of large products, which training reaches
 LOW, HIGH = 0.75, 1.5  # what the estimate may be off by
-BYTES_PER_TRACE_VALUE = 4.5  # in a Parquet artifact, measured
-BYTES_PER_TRIAL = 40_000  # of runs, metrics and tags in the embedded store, measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +101,7 @@ def estimate(suite: Suite, *, max_lanes: int | None, compiling: Compiling) -> Es
         seconds=seconds,
         low=LOW * seconds,
         high=HIGH * (fixed + training * suite.most_trials / num_trials),
-        num_bytes=_num_bytes(packs),
+        num_bytes=bytes_on_disk(packs),
         device=device,
     )
 
@@ -280,25 +277,3 @@ def _rate(device: str, *, size: int = 1024) -> float:
         (a @ a).sum().item()
         seconds.append(clock() - started)
     return FLOPS_SHARE[device] * 2 * size**3 / min(seconds)
-
-
-def _num_bytes(packs: Sequence[Pack]) -> int:
-    """On disk. Held-out data as if they were traced with the losses."""
-    num_values: dict[str, int] = {}
-    total = 0
-    for pack in packs:
-        key = pack_key(pack.trials[0])
-        if key not in num_values:
-            num_values[key] = _num_traced(pack.trials[0])
-        total += num_values[key] * len(pack.trials)
-    return int(total * BYTES_PER_TRACE_VALUE + sum(len(pack.trials) for pack in packs) * BYTES_PER_TRIAL)
-
-
-def _num_traced(trial: Trial) -> int:
-    """Values in a trial's trace."""
-    num_layers = build(WORKLOADS, trial.workload).num_layers
-    num_values = len(TRAINING_QUANTITIES) * (trial.num_steps // trial.probe_every + 1)
-    for each in observations(trial).values():
-        quantities = quantities_of(each.probes).values()
-        num_values += sum(num_layers if one.per_layer else 1 for one in quantities) * len(each.steps)
-    return num_values
