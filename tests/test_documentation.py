@@ -149,6 +149,27 @@ def test_every_path_that_is_named_exists(name):
         assert is_there or is_made_by_the_program(path) or is_a_name_here(path, folder), path
 
 
+def test_every_file_and_module_that_code_names_exists():
+    """By its path, or by its dotted name, whose last parts are what the module has."""
+    paths = {path: (ROOT / path) for path in _tracked(ROOT) if re.fullmatch(r"(analysis|bench)/.*\.py", path)}
+    modules = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): at for path, at in paths.items()}
+    texts = {at: at.read_text(encoding="utf-8") for at in paths.values()}
+    missing = []
+    for path, at in paths.items():
+        missing += [
+            (path, one)
+            for one in re.findall(r"(?<![\w/])(?:analysis|bench)/[\w/]+\.py\b", texts[at])
+            if one not in paths
+        ]
+        for name in re.findall(r"(?<![\w./`\"-])(?:analysis|bench)\.[a-z_]\w*(?:\.[A-Za-z_]\w*)+", texts[at]):
+            parts = name.split(".")
+            depth = next((n for n in range(len(parts), 1, -1) if ".".join(parts[:n]) in modules), 0)
+            module = modules.get(".".join(parts[:depth]))
+            has_it = module is not None and (depth == len(parts) or re.search(rf"\b{parts[depth]}\b", texts[module]))
+            missing += [] if has_it else [(path, name)]
+    assert missing == []
+
+
 def is_made_by_the_program(path: str) -> bool:
     """Whether the code writes a file of this name."""
     found = ["git", "grep", "-qF", Path(path).name, "--", "bench/*.py", "analysis/*.py", "Makefile"]

@@ -1,6 +1,6 @@
 """Figures of attention while it trains: logit variance and entropy, layer by layer, gammas, rows and matrices.
 
-Draws frames of analysis/figures/inspected.py and computes nothing.
+Draws frames of analysis/figures/frames/inspected.py and computes nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The map of divergence: a grid of lr x seed for each method. Draws a frame of analysis/figures/diverged_map.py."""
+"""The map of divergence, lr x seed for each method. Draws a frame of analysis/figures/frames/diverged_map.py."""
 
 from __future__ import annotations
 

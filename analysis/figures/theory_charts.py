@@ -1,6 +1,6 @@
 """Figures that need no training: weights and entropy as logits spread, entropy against the 2-norm of a row.
 
-Draws frames of analysis/figures/theory.py.
+Draws frames of analysis/figures/frames/theory.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures against step: training behaviour, and entropy by layer. Draws frames of analysis/figures/aggregate.py."""
+"""Figures against step: training behaviour, entropy by layer. Draws frames of analysis/figures/frames/aggregate.py."""
 
 from __future__ import annotations
 
@@ -48,12 +48,11 @@ def training_behaviour(summary: pl.DataFrame, *, num_keys: int, title: str, subt
 
     `summary` has the columns of `trace_summary`. Where it has held-out quantities, two panels more: training and
     held-out loss, and accuracy; where rows of P do not sum to 1, one of their sums; one of every quantity that a suite
-    added, under its name. A line that ends in a cross is of
-    seeds that diverged; pointed at, it says at which steps. Band: standard deviation over layers. Labelled dashed
-    rules, N being `num_keys`: the entropy of rows that are uniform over the keys that they see, log N where all see
-    N or traces do not say; 1 and sqrt N for ||P||_F, which hold for rows that sum to 1 and are drawn for these only
-    (under a causal mask they bound all the same, but no matrix reaches 1). A triangle on a line of the entropy is
-    where it collapses (`aggregate.collapses`).
+    added, under its name. A line that ends in a cross is of seeds that diverged; pointed at, it says at which steps.
+    Band: standard deviation over layers. Labelled dashed rules, N being `num_keys`: the entropy of rows that are
+    uniform over the keys that they see, log N where all see N or traces do not say; 1 and sqrt N for ||P||_F, which
+    hold for rows that sum to 1 and are drawn for these only (under a causal mask they bound all the same, but no matrix
+    reaches 1). A triangle on a line of the entropy is where it collapses (`aggregate.collapses`).
     Source: Hong & Lee 2025, Figs. 1 (bottom) and 5; bounds of Prop. 5.3.
     """
     columns = ("panel", "method", "outcome", "step", "value", "low", "high", "is_end", UNIFORM_ENTROPY)
