@@ -33,12 +33,6 @@ def divergence_rule(*, has_own: bool, has_imported: bool) -> str:
     return f"{rule}; its final loss then counts as infinite, so that a score sees the loss at init in its place."
 
 
-def divergence_rule_of(board: pl.DataFrame) -> str:
-    """That of the entries of a leaderboard."""
-    flagged = board.select(has_flag("imported")).to_series()
-    return divergence_rule(has_own=not flagged.all(), has_imported=flagged.any())
-
-
 def imported_text(rows: pl.DataFrame, records: Mapping[str, Mapping[str, Any]]) -> Text:
     """Of each import its source, runs and what was assumed; none for no rows.
 

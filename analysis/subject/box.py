@@ -26,7 +26,6 @@ class BoxSubject(Run):
     """
 
     results: pl.DataFrame
-    num_trials: int
     places: pl.DataFrame
     points: pl.DataFrame
     units: pl.DataFrame
@@ -65,8 +64,3 @@ class BoxSubject(Run):
     def board(self) -> pl.DataFrame:
         """BOX_COLUMNS."""
         return box_board(self.boxes)
-
-    @property
-    def missing(self) -> str:
-        """In words how many trials have no result; empty if all have."""
-        return f"{self.num_missing} of {self.num_trials} trials have no result yet" if self.num_missing else ""

@@ -69,7 +69,6 @@ class Subject(Run):
     origin: str = ""
     results: pl.DataFrame
     imported: Collection[str] = ()
-    num_trials: int = 0
     num_keys: Mapping[str, int] = field(default_factory=dict)
     layer_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     score: str = "lr_sensitivity"
@@ -183,11 +182,6 @@ class Subject(Run):
         """trial_id and TRACE_COLUMNS of these trials; no rows of one that left no trace."""
         schema = {"trial_id": pl.String, **{name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}}
         return pl.concat([pl.DataFrame(schema=schema), *self.trace_lots(trial_ids, quantities)])
-
-    @property
-    def missing(self) -> str:
-        """In words how many trials have no result; empty if all have."""
-        return f"{self.num_missing} of {self.num_trials} trials have no result yet" if self.num_missing else ""
 
 
 def mark_imported(board: pl.DataFrame, results: pl.DataFrame, imported: Collection[str]) -> pl.DataFrame:

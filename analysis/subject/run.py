@@ -19,6 +19,7 @@ class Run:
     title: str
     description: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    num_trials: int = 0
     num_missing: int = 0
     labels: Labels = NO_LABELS
     read_manifest: Callable[[], str | None] = lambda: None
@@ -32,3 +33,8 @@ class Run:
     def plain_manifest(self) -> dict[str, Any]:
         """The manifest as data; {} where there is none."""
         return json.loads(self.manifest or "{}")
+
+    @property
+    def missing(self) -> str:
+        """In words how many trials have no result; empty if all have."""
+        return f"{self.num_missing} of {self.num_trials} trials have no result yet" if self.num_missing else ""

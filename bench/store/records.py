@@ -153,11 +153,6 @@ def result_text(tags: Mapping[str, str]) -> str:
     return "".join(pieces)
 
 
-def import_of_text(text: str) -> str | None:
-    """The name of the import that a result, as JSON text, is of; None for our own."""
-    return import_name(json.loads(text)["trial"]["method"]["name"])
-
-
 def result_from_tags(tags: Mapping[str, str]) -> Result:
     """Raises ValueError for a trial of another version."""
     return Result.from_dict(json.loads(result_text(tags)))

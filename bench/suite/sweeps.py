@@ -24,7 +24,6 @@ from bench.suite.file import Loc
 from bench.suite.kinds import KINDS
 from bench.trial import Choice
 
-MAX_VARIANTS = 10_000  # of the entries of one kind
 # Parameters that decide what a score means, not how a method is set; a suite lists entries for them.
 NOT_KNOBS = ("final_loss_steps",)
 

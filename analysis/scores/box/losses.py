@@ -46,11 +46,6 @@ class BoxLosses:
     num_lost_M: np.ndarray
 
     @property
-    def num_trials_M(self) -> np.ndarray:
-        """Trials with a result."""
-        return (~np.isnan(self.losses_MNS)).sum((1, 2))
-
-    @property
     def is_complete_M(self) -> np.ndarray:
         """Whether a method has a result at every point with every seed."""
         return np.asarray(~np.isnan(self.losses_MNS).any((1, 2)))

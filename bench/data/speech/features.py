@@ -46,11 +46,6 @@ def transform_size(rate: int) -> int:
     return 1 << math.ceil(math.log2(round(WINDOW_SECONDS * rate)))
 
 
-def num_frames_of(num_samples: int, rate: int) -> int:
-    """Frames of a recording, one each 10 ms, the first at its start."""
-    return 1 + num_samples // round(HOP_SECONDS * rate)
-
-
 def log_mel(samples: Tensor, rate: int, num_bands: int) -> Tensor:
     """Natural log of the power in each band, (T, M), of samples in [-1, 1]: Hann windows of 25 ms each 10 ms.
 
