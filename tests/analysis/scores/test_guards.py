@@ -7,7 +7,8 @@ import pytest
 
 from analysis.curves import LossGrid
 from analysis.scores.flags import FLAGS, flag_text
-from analysis.scores.guards import cliff_share
+from analysis.scores.guards import cliff_share, knob_flags
+from analysis.scores.knob_maps import KnobMap
 from analysis.scores.leaderboard import leaderboard
 from tests.analysis.synthetic_results import frame, row
 
@@ -41,6 +42,25 @@ def grid(curve: list[float], initial: float = 4.0, seeds: int = 1) -> LossGrid:
 def test_share_of_a_cliff_by_hand(curve, share):
     for score in ("lr_sensitivity", "lr_sensitivity_seedwise"):
         assert cliff_share(grid(curve), score) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("best", "expected"), [(1.0, {"best_at_border", "lr_at_border"}), (3.9, {"at_chance"})])
+def test_a_map_at_chance_has_nothing_at_its_border(best, expected):
+    """The least loss lies in a corner, and is chance where it is less than 5% below the loss at init."""
+    losses = np.full((3, 3, 2), 4.0)
+    losses[0, 0] = best
+    values = np.array([1.0, 2.0, 3.0])
+    found = KnobMap(
+        x_values=values,
+        y_values=values,
+        seeds=(0, 1),
+        losses=losses,
+        initial_losses=np.full((3, 3, 2), 4.0),
+        num_lost=0,
+        num_unclipped=0,
+        is_complete=True,
+    )
+    assert knob_flags(found, (1.0, 2.0, 3.0)) - {"few_seeds"} == expected
 
 
 def test_share_of_a_cliff_is_of_the_curve_that_the_score_is_of():

@@ -130,6 +130,11 @@ def test_seed_mean_by_hand():
     assert robustness.seed_mean(np.array([[1.0, 4.0], [3.0, NAN]]), INITIAL, LRS[:2]) == 3.0
 
 
+def test_seed_spread_by_hand():
+    """Of the first row alone, with one degree of freedom less."""
+    assert robustness.seed_spread(np.array([[1.0, 4.0], [3.0, 9.0]]), INITIAL, LRS[:2]) == pytest.approx(4.5**0.5)
+
+
 def test_new_scores_are_batched_over_leading_axes():
     batch_losses, batch_initial = np.stack([LOSSES, LOSSES[::-1]]), np.stack([INITIAL, INITIAL])
     for score in (
