@@ -33,7 +33,7 @@ class Notes:
         """numbers: metrics as they are now, finite; their step is the seconds since the start."""
         self._counts = canonical_json(dict(counts))
         if numbers:
-            self._points = _live_points(numbers, self._started_s)
+            self._points = live_points(numbers, self._started_s)
 
     def write(self, log: Callable[[list[Point], Mapping[str, str]], None], *, is_last: bool = False) -> None:
         """Gives `log` metrics and tags of the suite run, if they are due; is_last: if there are any."""
@@ -46,7 +46,7 @@ class Notes:
             self._written = (self._counts, time.monotonic())
 
 
-def _live_points(numbers: Mapping[str, float], started_s: float) -> list[Point]:
+def live_points(numbers: Mapping[str, float], started_s: float) -> list[Point]:
     """Points of metrics now; step: whole seconds since `started_s`. MLflow takes few signs in a name: others are _."""
     now_ms = time.time_ns() // 1_000_000
     step = max(0, int(now_ms / 1000 - started_s))
