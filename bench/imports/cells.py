@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from analysis.curves import CIRCUMSTANCES
+from analysis.text import counted
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT, INITIAL, Measure
 from bench.imports.tidy_file import printable
@@ -19,7 +20,9 @@ from bench.trial import KINDS, OPTIONAL_KINDS, UNNAMED
 MAX_TEXT = 2000  # a workload with many settings has a long label
 MAX_SOURCE = 500
 MAX_PROBLEMS = 12  # that are told at once
+MAX_OF_COLUMN = 3  # of them
 
+_NOT_FINITE = r"^[+-]?(1\.#(QNAN|SNAN|IND|INF)\d*|nan\((ind|snan)\))$"  # as C libraries of Windows write them
 _WHOLE = 2**32  # seeds and steps lie below it
 
 Settings = list[dict[str, Any]]  # of each row
@@ -76,7 +79,15 @@ _TEXTS_WITH_GAPS = (*OPTIONAL_KINDS, "outcome", "source")
 def checked_cells(cells: pl.DataFrame, shown: str) -> dict[str, list[Any]]:
     """The columns of TEXTS and NUMBERS that are there, as text and numbers. Raises UsageError, a line a wrong cell."""
     problems: list[UsageError] = []
-    found = {**_checked_text(cells, shown, problems), **_checked_numbers(cells, shown, problems)}
+    found: dict[str, list[Any]] = {}
+    for check in (_checked_text, _checked_numbers):
+        for name in (*TEXTS, *NUMBERS):
+            if name in cells.columns:
+                of_column: list[UsageError] = []
+                found |= check(cells.select(name), shown, of_column)
+                problems += of_column[:MAX_OF_COLUMN]
+                if (more := len(of_column) - MAX_OF_COLUMN) > 0:
+                    problems.append(UsageError(f"{shown}: column {name!r}: and {counted(more, 'more cell')} like it"))
     if problems:
         lines = [*map(str, problems[:MAX_PROBLEMS])]
         if len(problems) > MAX_PROBLEMS:
@@ -179,7 +190,7 @@ def _plain(text: str) -> Any:
 
 
 def _numbers(texts: pl.Series) -> list[float | None]:
-    return texts.cast(pl.Float64, strict=False).to_list()
+    return texts.str.replace(_NOT_FINITE, "nan").cast(pl.Float64, strict=False).to_list()
 
 
 def _is_right(rule: Number, value: float | None) -> bool:

@@ -14,9 +14,10 @@ from typing import Any
 
 import polars as pl
 
+from analysis.text import counted
 from bench.errors import UsageError
 from bench.held_out import COMPUTED, HELD_OUT, INITIAL
-from bench.imports.names import STEPS, SYNONYMS, likely_columns
+from bench.imports.names import EPOCHS, STEPS, SYNONYMS, likely_columns, plain_name
 from bench.imports.tidy_file import TRACE_ROWS, Rows
 from bench.imports.wishes import Wishes
 from bench.trace import WHOLE_MODEL
@@ -46,7 +47,8 @@ class _Run:
 
 def step_column(names: Sequence[str]) -> str | None:
     """The column that counts steps; None if there is none."""
-    return next((name for name in names if name.lower() in STEPS), None)
+    by_name = {plain_name(name): name for name in reversed(names)}
+    return next((by_name[name] for name in STEPS if name in by_name), None)
 
 
 def is_by_step(cells: pl.DataFrame) -> bool:
@@ -67,18 +69,47 @@ def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     names = [name for name in rows.columns if name in TELLING or name in wishes.settings]
     if not names or not {"final_loss", "val_loss"} & set(rows.columns):
         return Rows(cells=rows.drop(step), notes=(f"read as a row a checkpoint, by {step!r}",))
+    _refuse_schedule(rows, names, step, shown)
     kept = [name for name in rows.columns if name in (step, *names, *_MEASURED.values(), *_CARRIED)]
     unused = [name for name in rows.columns if name not in kept]
     read = one_row_a_run(rows.select(kept), names, step, shown, unused)
+    num_runs = counted(rows.select(names).n_unique(), "run")
     notes = [
-        f"read as a row a checkpoint: {rows.height} rows of {rows.select(names).n_unique()} runs, told apart by "
-        f"{', '.join(names)}; the last loss of each is final, that at {step} 0 the one at init"
+        f"read as a row a checkpoint: {rows.height} rows of {num_runs}, told apart by "
+        f"{', '.join(names)}; the last loss of each is final{_of_init(step)}"
     ]
     if unused:
         notes.append(f"columns left out: {len(unused)} that tell no runs apart ({', '.join(unused)})")
     if moved := ", ".join(f"{ours} from {theirs}" for ours, theirs in likely.items() if ours != theirs):
         notes.append(f"columns: {moved}")
     return Rows(cells=read.cells.drop(step), notes=(*notes, *read.notes), traces=read.traces)
+
+
+def _of_init(step: str) -> str:
+    """In words, what the loss at step 0 is taken as."""
+    if plain_name(step) in EPOCHS:
+        return f"; that at {step} 0 may be of after the first, so none is the one at init"
+    return f", that at {step} 0 the one at init"
+
+
+def _refuse_schedule(rows: pl.DataFrame, names: Sequence[str], step: str, shown: str) -> None:
+    """Raises UsageError where no two learning rates of otherwise equal runs share a step, as a schedule's values."""
+    rows = rows.filter(pl.col(name).is_not_null() for name in names)
+    if 2 * rows.select(names).n_unique() > rows.height > 2 and rows[step].n_unique() > 2:
+        raise UsageError(
+            f"{shown}: runs, told apart by {', '.join(names)}, have one row each, at {rows[step].n_unique()} values of "
+            f"{step}; required several, without what changes within a run (--ignore lr, if it is the rate of a "
+            f"schedule, and --map lr=COLUMN), or --ignore {step} where a row is a run"
+        )
+    others = [name for name in names if name != "lr"]
+    if "lr" not in names or rows["lr"].n_unique() == 1:
+        return
+    has_several = rows.select(names).n_unique() > (rows.select(others).n_unique() if others else 1)
+    if has_several and not rows.select(*others, step).is_duplicated().any():
+        raise UsageError(
+            f"{shown}: column 'lr' changes from {step} to {step} within runs, as the rate of a schedule does; "
+            "required the one that a run was given: --ignore lr, and --map lr=COLUMN or --set lr=VALUE"
+        )
 
 
 def last_of(cells: pl.DataFrame, run: str, shown: str) -> Rows:
@@ -88,7 +119,8 @@ def last_of(cells: pl.DataFrame, run: str, shown: str) -> Rows:
     step = step_column([name for name in cells.columns if name != run])
     read = one_row_a_run(cells, [run], step, shown)
     by = f"by {step!r}" if step else "in the file's order"
-    note = f"{cells.height} rows of {cells[run].n_unique()} runs, told apart by {run}; the last of each, {by}, is final"
+    runs = counted(cells[run].n_unique(), "run")
+    note = f"{cells.height} rows of {runs}, told apart by {run}; the last of each, {by}, is final"
     return Rows(cells=read.cells, notes=(note, *read.notes), traces=read.traces)
 
 
@@ -109,11 +141,16 @@ def one_row_a_run(
     for row in rows.iter_rows(named=True):
         groups.setdefault(tuple(row[name] for name in run), []).append(row)
     runs = [_ended(group, run, step, measured, shown, unused) for group in groups.values()]
-    most = max(one.end for one in runs)
+    lengths = [tuple(one.cells.get(name) for name in ("workload", "num_steps")) for one in runs]
+    most_of = {of: max(one.end for one, length in zip(runs, lengths, strict=True) if length == of) for of in {*lengths}}
+    most = [most_of[length] for length in lengths]
     gap = max(one.gap for one in runs)
-    is_cut = [not one.is_diverged and one.end < most and one.end + (one.gap or gap) <= most for one in runs]
+    is_cut = [
+        not one.is_diverged and one.end < end and one.end + (one.gap or gap) <= end
+        for one, end in zip(runs, most, strict=True)
+    ]
     whole = [one for one, cut in zip(runs, is_cut, strict=True) if not cut]
-    short = [f"{one.words} of {most:g}" for one, cut in zip(runs, is_cut, strict=True) if cut]
+    short = [f"{one.words} of {end:g}" for one, cut, end in zip(runs, is_cut, most, strict=True) if cut]
     more = f"; and {len(short) - 8} more" if len(short) > 8 else ""
     schema = dict.fromkeys([*rows.columns, *(name for one in whole for name in one.cells)], pl.String)
     points = [
@@ -139,7 +176,7 @@ def _ended(
     if step is None:
         steps = [float(place) for place in range(len(group))]
     else:
-        group = sorted(group, key=lambda row: row[step])
+        group = _merged(sorted(group, key=lambda row: row[step]), step)
         steps = [row[step] for row in group]
         if len(set(steps)) < len(steps):
             raise UsageError(
@@ -155,7 +192,7 @@ def _ended(
     cells |= {name: group[last][name] for name in measured.values()}
     if step is not None:
         cells[step] = f"{steps[last]:g}"
-        cells |= _at_init(group, steps, measured)
+        cells |= _at_init(group, steps, measured, step)
         if bad is not None and steps[bad].is_integer() and cells.get("diverged_step") is None:
             cells["diverged_step"] = str(int(steps[bad]))
     is_counted = step is not None and all(at.is_integer() and 0 <= at < _MAX_STEP for at in steps)
@@ -171,9 +208,25 @@ def _ended(
                 words=where)  # fmt: skip
 
 
-def _at_init(group: list[dict[str, Any]], steps: list[float], measured: Mapping[str, str]) -> dict[str, Any]:
+def _merged(group: list[dict[str, Any]], step: str) -> list[dict[str, Any]]:
+    """Rows by step, of which those of one step that fill each other's gaps are one, as Lightning's logger has them."""
+    merged: list[dict[str, Any]] = []
+    for row in group:
+        last = merged[-1] if merged and merged[-1][step] == row[step] else None
+        shared = [] if last is None else [name for name in row if None not in (row[name], last[name])]
+        fills = last is not None and {name for name in row if row[name] is None} != {
+            name for name in row if last[name] is None
+        }
+        if last is not None and fills and all(row[name] == last[name] for name in shared):
+            merged[-1] = {name: row[name] if last[name] is None else last[name] for name in row}
+        else:
+            merged.append(row)
+    return merged
+
+
+def _at_init(group: list[dict[str, Any]], steps: list[float], measured: Mapping[str, str], step: str) -> dict[str, Any]:
     """What was measured at step 0, by the names of its columns, where none is there already."""
-    if steps[0] != 0 or len(steps) == 1:
+    if steps[0] != 0 or len(steps) == 1 or plain_name(step) in EPOCHS:
         return {}
     named = {_AT_INIT[quantity]: column for quantity, column in measured.items() if quantity in _AT_INIT}
     return {name: group[0][column] for name, column in named.items() if name not in group[0]}

@@ -1,66 +1,107 @@
-"""Reads CSV as text cells, with commas, tabs or semicolons between them, in UTF-8 or, as Excel writes it, UTF-16."""
+"""Reads CSV as text cells, with commas, tabs, semicolons or bars between, in UTF-8 or, as Excel writes it, UTF-16."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 
+from analysis.text import counted
 from bench.errors import UsageError
-from bench.imports.columns import MAX_RUNS, REQUIRED, Table, check_size, checked_names, kept_places
+from bench.imports.columns import BYTE_ORDER_MARK, MAX_RUNS, REQUIRED, Table, check_size, checked_names, kept_places
 
 MAX_LINE = 2**20  # letters of a line
-SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _DECIMAL_COMMA = r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$"
+_OF_THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
+_WITH_POINT = r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"
 
 
 def read_csv(content: bytes, shown: str, ignore: Collection[str]) -> Table:
-    """The cells, and what they are separated by if not by commas. With semicolons 0,5 is a half.
+    """The cells, and what they are separated by if not by commas. 0,5 is a half, and 1,000 a thousand beside 0.5.
 
+    Lines before the header that begin with # are left out, and so are rows and columns without a name of empty cells.
     Raises UsageError for what is no text, a row of another length than the header, and as `checked_names` does.
     """
-    content = _as_utf_8(content, shown)
+    content, notes = _without_preamble(_as_utf_8(content, shown))
     separator = _separator(content, shown)
-    names, rows = _rows(content, separator, shown, ignore)
-    columns: list[Sequence[str | None]] = list(map(list, zip(*rows, strict=True)))
-    if separator == ",":
-        return Table(names=names, columns=columns)
-    notes = [f"cells are separated by {SEPARATORS[separator]}"]
-    if separator == ";":
-        series = [pl.Series(column, dtype=pl.String) for column in columns]
-        columns = [one.str.replace(_DECIMAL_COMMA, "$1.$2").to_list() for one in series]
-        if num := sum(int(one.str.contains(_DECIMAL_COMMA).sum()) for one in series):
-            notes.append(f"{num:,} numbers have a decimal comma")
-    return Table(names=names, columns=columns, notes=tuple(notes))
+    names, rows, num_empty = _rows(content, separator, shown, ignore)
+    if separator != ",":
+        notes.append(f"cells are separated by {SEPARATORS[separator]}")
+    if num_empty:
+        notes.append(f"{counted(num_empty, 'row')} of empty cells left out")
+    series = [pl.Series(column, dtype=pl.String) for column in zip(*rows, strict=True)]
+    return Table(names=names, columns=_with_points(series, notes), notes=tuple(notes))
 
 
-def _rows(content: bytes, separator: str, shown: str, ignore: Collection[str]) -> tuple[list[str], list[list[str]]]:
+def _with_points(series: list[pl.Series], notes: list[str]) -> list[Sequence[str | None]]:
+    """The columns with numbers as 0.5 and 1000, as far as the file's other numbers tell what its commas are."""
+    cells = pl.concat([pl.Series(dtype=pl.String), *series])
+    is_decimal, is_thousands = cells.str.contains(_DECIMAL_COMMA), cells.str.contains(_OF_THOUSANDS)
+    has_points = bool(cells.str.contains(_WITH_POINT).any())
+    if not has_points and (is_decimal & ~is_thousands).any():
+        notes.append(f"{is_decimal.sum():,} numbers have a decimal comma")
+        return [one.str.replace(_DECIMAL_COMMA, "$1.$2").to_list() for one in series]
+    if has_points and is_thousands.any():
+        notes.append(f"{is_thousands.sum():,} numbers have commas between thousands")
+        without = [one.str.replace_all(",", "") for one in series]
+        return [
+            one.zip_with(~one.str.contains(_OF_THOUSANDS), plain).to_list()
+            for one, plain in zip(series, without, strict=True)
+        ]
+    return [one.to_list() for one in series]
+
+
+def _without_preamble(content: bytes) -> tuple[bytes, list[str]]:
+    """The text without lines of comments before the header, and without Excel's line that names the separator."""
+    text = content.removeprefix(BYTE_ORDER_MARK)
+    num_comments = 0
+    while (line := text.partition(b"\n")[0]).lstrip().startswith(b"#") or re.fullmatch(rb"sep=.\s*", line):
+        num_comments += line.lstrip().startswith(b"#")
+        text = text.partition(b"\n")[2]
+    words = f"{counted(num_comments, 'line')} of comments before the header left out"
+    return text, [words] if num_comments else []
+
+
+def _rows(
+    content: bytes, separator: str, shown: str, ignore: Collection[str]
+) -> tuple[list[str], list[list[str]], int]:
+    """Names and rows of the kept columns, and how many rows were empty."""
     reader = csv.reader(_lines(content, shown), delimiter=separator, strict=True)
     rows: list[list[str]] = []
+    num_empty = 0
     try:
         header = next(reader)
-        while not header:
+        while not any(cell.strip() for cell in header):
             header = next(reader)
-        names = checked_names(header, shown)
+        width = 1 + max(place for place, cell in enumerate(header) if cell.strip())
+        names = checked_names(header[:width], shown)
         kept = kept_places(names, ignore, shown)
         for row in reader:
-            if row and len(row) != len(names):
+            if not any(row):
+                num_empty += bool(row)
+                continue
+            if any(row[width:]) and len(header) > width:
+                raise UsageError(f"{shown}: column {width + 1} has no name; required one in the header")
+            if len(row) < width or any(row[width:]):
                 where = f"{shown}: row {len(rows) + 1} (line {reader.line_num})"
-                raise UsageError(f"{where}: {len(row)} cells; required {len(names)}, as many as the header has")
-            if row:
-                rows.append([row[place] for place in kept])
+                raise UsageError(f"{where}: {len(row)} cells; required {width}, as many as the header has")
+            rows.append([row[place] for place in kept])
             if len(rows) > MAX_RUNS:
                 raise UsageError(f"{shown}: over {MAX_RUNS:,} rows; required at most that: a row a run, not a step")
             check_size(len(rows), len(kept), shown)
     except csv.Error as error:
         raise UsageError(f"{shown}: line {reader.line_num}, after row {len(rows)}: not CSV ({error})") from None
+    except StopIteration:
+        raise UsageError(f"{shown}: no header; {REQUIRED}") from None
     if not rows:
         raise UsageError(f"{shown}: no rows below the header; {REQUIRED}")
-    return [names[place] for place in kept], rows
+    return [names[place] for place in kept], rows, num_empty
 
 
 def _separator(content: bytes, shown: str) -> str:

@@ -172,61 +172,20 @@ def _is_empty(column: pl.Series) -> bool:
     return column.is_null().all()
 
 
-_WANDB = frozenset(
-    [
-        "Name",
-        "State",
-        "Notes",
-        "User",
-        "Tags",
-        "Created",
-        "Runtime",
-        "Sweep",
-        "ID",
-        "Group",
-        "Job Type",
-        "Commit",
-        "Description",
-        "GPU Count",
-        "GPU Type",
-        "Host Name",
-        "Hostname",
-        "Updated",
-        "End Time",
-        "Project",
-        "Start Time",
-        "Username",
-        "Python Version",
-        "OS",
-        "Github Repository",
-    ]
+_WANDB = frozenset([
+    "Name", "State", "Notes", "User", "Tags", "Created", "Runtime", "Sweep", "ID", "Group", "Job Type", "Commit",
+    "Description", "GPU Count", "GPU Type", "Host Name", "Hostname", "Updated", "End Time", "Project",
+    "Start Time", "Username", "Python Version", "OS", "Github Repository",
+])  # fmt: skip
+_MLFLOW_PAGE = frozenset(
+    ["Start Time", "Duration", "Run ID", "Name", "Source Type", "Source Name", "User", "Status", "Dataset", "Models"]
 )
-_RAY = frozenset(
-    [
-        "trial_id",
-        "date",
-        "timestamp",
-        "pid",
-        "hostname",
-        "node_ip",
-        "done",
-        "logdir",
-        "experiment_tag",
-        "time_total_s",
-        "time_this_iter_s",
-        "time_since_restore",
-        "iterations_since_restore",
-        "training_iteration",
-        "checkpoint_dir_name",
-        "should_checkpoint",
-        "timesteps_total",
-        "episodes_total",
-        "trial_name",
-        "status",
-        "experiment_id",
-        "timesteps_since_restore",
-    ]
-)
+_RAY = frozenset([
+    "trial_id", "date", "timestamp", "pid", "hostname", "node_ip", "done", "logdir", "experiment_tag",
+    "time_total_s", "time_this_iter_s", "time_since_restore", "iterations_since_restore", "training_iteration",
+    "checkpoint_dir_name", "should_checkpoint", "timesteps_total", "episodes_total", "trial_name", "status",
+    "experiment_id", "timesteps_since_restore",
+])  # fmt: skip
 
 WANDB_API = Export(
     title="runs of Weights & Biases' API, with their config and summary",
@@ -258,6 +217,15 @@ EXPORTS: dict[str, Export] = {
         measure=lambda name: name.startswith("metrics."),
         names={},
     ),
+    "mlflow page": Export(
+        title="runs that MLflow's page downloads",
+        marks=frozenset({"Run ID", "Status", "Start Time"}),
+        state="Status",
+        finished=frozenset({"finished"}),
+        record=lambda name: name in _MLFLOW_PAGE,
+        measure=lambda name: False,
+        names={},
+    ),
     "optuna trials": Export(
         title="Optuna's trials_dataframe",
         marks=frozenset({"number", "state", "datetime_start"}),
@@ -268,6 +236,18 @@ EXPORTS: dict[str, Export] = {
         record=lambda name: not name.startswith(("params_", "user_attrs_", "value")),
         measure=lambda name: name.startswith("value"),
         names={"final_loss": "value"},
+        empty="Optuna fails a trial whose value is NaN as it does one that crashed",
+    ),
+    "optuna dashboard": Export(
+        title="trials that Optuna's dashboard downloads",
+        marks=frozenset({"Number", "State"}),
+        state="State",
+        finished=frozenset({"complete"}),
+        untold=frozenset({"fail"}),
+        prefixes=("Param ", "UserAttribute "),
+        record=lambda name: name == "Number",
+        measure=lambda name: not name.startswith(("Param ", "UserAttribute ")),
+        names={"final_loss": "Value"},
         empty="Optuna fails a trial whose value is NaN as it does one that crashed",
     ),
     "ray results": Export(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
 
+from analysis.text import counted
 from bench.errors import UsageError
 from bench.imports.charts import has_lists, is_chart, is_tensorboard, read_chart, read_lists, read_tensorboard
-from bench.imports.checkpoints import is_by_step, last_of, read_checkpoints, step_column
+from bench.imports.checkpoints import TELLING, is_by_step, last_of, read_checkpoints, step_column
 from bench.imports.exports import EXPORTS, WANDB_API, Export, read_export
+from bench.imports.names import is_extreme, plain_name
 from bench.imports.runs import ALIASES, KNOWN_COLUMNS
+from bench.imports.states import without_lost
 from bench.imports.tidy_file import Rows, TidyFile
 from bench.imports.wishes import Wishes, with_wishes
 
@@ -42,7 +45,20 @@ def _is_tidy(cells: pl.DataFrame) -> bool:
 
 
 def _read_tidy(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
-    return Rows(cells=cells)
+    rows = without_lost(Rows(cells=cells))
+    return rows if wishes.without_loss is None else _without_loss(rows, wishes.without_loss)
+
+
+def _without_loss(rows: Rows, fate: str) -> Rows:
+    """The runs without those that have no final loss; where fate is 'diverged' these diverged."""
+    name = next((name for name in ("final_loss", "loss") if name in rows.cells.columns), None)
+    if name is None or not rows.cells[name].null_count():
+        return rows
+    words = f"{counted(rows.cells[name].null_count(), 'run')} without a final loss"
+    if fate == "lost":
+        return Rows(cells=rows.cells.drop_nulls(name), notes=(*rows.notes, f"left out, lost as asked: {words}"))
+    loss = pl.col(name).fill_null("nan")
+    return Rows(cells=rows.cells.with_columns(loss), notes=(*rows.notes, f"diverged, as asked: {words}"))
 
 
 # The first that recognises a file reads it.
@@ -74,12 +90,13 @@ def as_tidy(file: TidyFile, wishes: Wishes) -> TidyFile:
     ours = (*KNOWN_COLUMNS, *ALIASES)
     there = [column for column in wishes.ignored if column in file.cells.columns]
     first = dataclasses.replace(wishes, ignored=there)
-    cells = with_wishes(file.cells, first, file.shown, ours)
-    if name == "checkpoints" and not is_by_step(cells):  # its steps are ignored, or read as something else
-        name = "tidy"
-    last = Rows(cells=cells)
+    cells, renamed = _own_names(with_wishes(file.cells, first, file.shown, ours), ours)
+    if name in ("lists", "checkpoints", "tidy"):  # what they have by step may be ignored, or read as something else
+        name = next(one for one in ("lists", "checkpoints", "tidy") if FORMATS[one].recognise(cells))
+    last = Rows(cells=cells, notes=renamed)
     if wishes.last_of is not None:
         last = last_of(cells, wishes.last_of, file.shown)
+        last = dataclasses.replace(last, notes=(*renamed, *last.notes))
         if name in ("checkpoints", "tidy"):
             name = "tidy"
             counted = {wishes.last_of, step_column(cells.columns)} - {*ours, *wishes.settings}
@@ -92,14 +109,39 @@ def as_tidy(file: TidyFile, wishes: Wishes) -> TidyFile:
     for column in wishes.ignored:
         if column not in file.cells.columns and column not in read.columns:
             raise UsageError(f"{file.shown}: no column {column!r} to ignore; it has {', '.join(file.cells.columns)}")
-    read = read.drop([column for column in wishes.ignored if column in read.columns])
+    asked = (*wishes.columns, *wishes.constants)  # a column of theirs that is ignored may leave its name to ours
+    read = read.drop([column for column in wishes.ignored if column in read.columns and column not in asked])
     if read.is_empty():
         raise UsageError(f"{file.shown}: no finished run is left; {'; '.join(notes)}")
+    before = read
     if wishes.loss == "validation":
         read, notes = _with_held_out_alone(read, notes)
     if wishes.ignored:
         notes = (*notes, f"ignored, as asked: {', '.join(wishes.ignored)}")
-    return dataclasses.replace(file, cells=read, notes=(*file.notes, *notes), traces=traces)
+    if wishes.run_names is not None and name not in ("tensorboard", "wandb chart"):
+        notes = (*notes, f"--run-names has no effect: read as {name}, whose runs have no names")
+    return dataclasses.replace(
+        file, cells=read, notes=(*file.notes, *notes), traces=traces, is_held_out_alone=read is not before
+    )
+
+
+def _own_names(cells: pl.DataFrame, ours: Collection[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The cells with 'Final Loss' or 'LR' called as we call them, where no other column is, and that in words."""
+    renamed: dict[str, str] = {}
+    for name in cells.columns:
+        plain = plain_name(name)
+        if not is_extreme(name) and plain in ours and plain not in (*cells.columns, *renamed.values()):
+            renamed[name] = plain
+    if "steps" in cells.columns and step_column(cells.columns) is None and _repeats(cells):
+        renamed["steps"] = "step"
+    words = ", ".join(f"{plain} from {name!r}" for name, plain in renamed.items())
+    return cells.rename(renamed), (f"columns: {words}",) if words else ()
+
+
+def _repeats(cells: pl.DataFrame) -> bool:
+    """Whether runs have several rows, or lists, so that their `steps` count and are no number of all."""
+    telling = [name for name in cells.columns if name in TELLING]
+    return has_lists(cells.select("steps")) or (bool(telling) and bool(cells.select(telling).is_duplicated().any()))
 
 
 def _with_held_out_alone(cells: pl.DataFrame, notes: tuple[str, ...]) -> tuple[pl.DataFrame, tuple[str, ...]]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.imports.columns import (
-    BYTE_ORDER_MARK,
     MAX_CELLS,
     MAX_COLUMNS,
     MAX_NAME,
@@ -139,8 +138,10 @@ def _table(rows: Sequence[Mapping[str, Any]], ignore: Collection[str], shown: st
 
 def _json_objects(content: bytes, shown: str) -> list[dict[str, Any]]:
     """Raises UsageError for what is no object, ValueError or RecursionError for what is no JSON."""
-    if content.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
-        found = json.loads(content.decode("utf-8-sig"))
+    text = content.decode("utf-8-sig").strip()
+    first, end = json.JSONDecoder().raw_decode(text)
+    if end == len(text):
+        found = _rows_of(first)
     else:
         found = []
         for line in io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig"):
@@ -152,6 +153,30 @@ def _json_objects(content: bytes, shown: str) -> list[dict[str, Any]]:
     if wrong is not None:
         raise UsageError(f"{shown}: row {wrong}: required a JSON object, a row a run")
     return found
+
+
+def _rows_of(document: Any) -> list[Any]:
+    """The rows of one JSON document.
+
+    A list; one list of objects within an object, such as the log_history of transformers' trainer_state.json or the
+    data of pandas' orient='table'; pandas' orients 'split', 'columns' and 'index'; else the object, as one row.
+    """
+    if not isinstance(document, dict):
+        return document if isinstance(document, list) else [document]
+    names, data = document.get("columns"), document.get("data")
+    if isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
+        return [dict(zip(map(str, names), row, strict=True)) for row in data]
+    lists = [one for one in document.values() if isinstance(one, list) and one and isinstance(one[0], dict)]
+    if len(lists) == 1:
+        return lists[0]
+    inner = list(document.values())
+    if len(inner) < 2 or not all(isinstance(one, dict) and one.keys() == inner[0].keys() for one in inner):
+        return [document]
+    if all(name.isdecimal() for name in document):
+        return inner
+    if all(name.isdecimal() for name in inner[0]):
+        return [{name: column[row] for name, column in document.items()} for row in inner[0]]
+    return [document]
 
 
 def _flat(plain: dict[str, Any], shown: str, *, separator: str = "/", before: str = "") -> dict[str, Any]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-# Names that others give our columns, in lower case; the first that a file has is meant.
+# Names that others give our columns, as `plain_name` has them; the first that a file has is meant.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "method": ("method", "attention", "attn", "attention_type", "attn_type", "attention_method", "mechanism"),
-    "lr": ("lr", "learning_rate", "learning-rate", "peak_lr", "max_lr", "base_lr"),
+    "lr": ("lr", "learning_rate", "peak_lr", "max_lr", "base_lr"),
     "seed": ("seed", "random_seed", "rng_seed", "manual_seed"),
     "final_loss": (
-        "final_loss", "train/final_loss", "final_train_loss", "train/loss", "train_loss", "train-loss", "training_loss",
-        "loss", "loss/train",
+        "final_loss", "train/final_loss", "final_train_loss", "train/loss", "train_loss", "training_loss",
+        "loss", "loss/train", "metrics.loss", "metrics/loss", "summary.loss", "summary/loss", "metrics.train_loss",
+        "metrics.final_loss", "summary.final_loss", "train.loss",
     ),
-    "initial_loss": ("initial_loss", "loss_at_init", "init_loss", "train/initial_loss"),
+    "initial_loss": ("initial_loss", "loss_at_init", "init_loss", "train/initial_loss", "loss_at_start", "start_loss",
+                     "metrics.initial_loss", "summary.initial_loss"),
     "val_loss": ("val_loss", "val/loss", "validation_loss", "eval/loss", "eval_loss", "test_loss", "loss/val"),
     "initial_val_loss": ("initial_val_loss", "val/initial_loss"),
     "val_accuracy": ("val_accuracy", "val/accuracy", "val_acc", "val/acc", "eval/accuracy", "eval_accuracy"),
@@ -26,9 +28,42 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "weight_decay": ("weight_decay", "wd"),
     "grad_clip": ("grad_clip", "max_grad_norm", "gradient_clip", "gradient_clip_val", "clip_grad_norm"),
 }  # fmt: skip
-STEPS = ("step", "_step", "global_step", "iteration", "iter", "training_iteration", "epoch")
-OF_SETTINGS = ("config", "params", "param", "hparams", "hyperparameters", "args", "cfg")  # first parts of names
+# Columns that count steps; of several the first of these, as a step is finer than an epoch.
+STEPS = (
+    "step",
+    "_step",
+    "global_step",
+    "train/global_step",
+    "trainer/global_step",
+    "train_step",
+    "training_step",
+    "iteration",
+    "iter",
+    "iters",
+    "training_iteration",
+    "update",
+    "updates",
+    "num_updates",
+    "n_updates",
+    "epoch",
+)
+EPOCHS = ("epoch",)  # of STEPS: whether the first, 0, is before any update or after the first epoch can't be told
+# First parts of the names of settings. What a run measures of them, as train/lr, is none.
+OF_SETTINGS = ("config", "params", "param", "hparams", "hparam", "hyperparameters", "hyperparams", "hyper_parameters",
+               "hp", "args", "cfg", "settings", "optim", "optimizer", "opt", "model", "trainer")  # fmt: skip
 LOSS_FALLBACKS = ("val_loss",)  # what is a final loss where there is no other
+
+
+def plain_name(name: str) -> str:
+    """A name as SYNONYMS have it: 'Learning Rate', 'learningRate' and 'learning-rate (peak)' are 'learning_rate'."""
+    bare = re.sub(r"\s*[(\[][^()\[\]]*[)\]]$", "", name.strip())
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", bare)
+    return re.sub(r"[\s-]+", "_", parted).lower()
+
+
+def is_extreme(name: str) -> bool:
+    """Whether it is the least or the largest value of a run, which is not its last."""
+    return re.search(r"\b(min|max|best)\b", name.lower()) is not None
 
 
 def likely_columns(names: Sequence[str], wanted: Collection[str]) -> dict[str, str]:
@@ -36,7 +71,7 @@ def likely_columns(names: Sequence[str], wanted: Collection[str]) -> dict[str, s
 
     A whole name goes before its last part ('lr' of 'optimizer.lr'); several columns with that part tell nothing.
     """
-    by_name = {name.lower(): name for name in reversed(names)}
+    by_name = {plain_name(name): name for name in reversed(names) if not is_extreme(name)}
     found: dict[str, str] = {}
     for ours in wanted:
         theirs = next((by_name[name] for name in SYNONYMS.get(ours, ()) if name in by_name), None)
@@ -51,7 +86,7 @@ def _by_last_part(names: Sequence[str], ours: str) -> str | None:
     meant = [
         name
         for name in names
-        if (parts := re.split(r"[./]", name.lower()))[-1] in SYNONYMS.get(ours, ())
+        if (parts := re.split(r"[./]", plain_name(name)))[-1] in SYNONYMS.get(ours, ())
         and "loss" not in ours
         and ("." in name or parts[0] in OF_SETTINGS)
     ]

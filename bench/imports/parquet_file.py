@@ -53,10 +53,8 @@ def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> Table:
         most, num_values = MAX_CELLS + MAX_VALUES, _num_values(metadata, [schema.names[place] for place in kept])
         if num_values > most:  # a page may say one number of a list a million times
             raise UsageError(f"{shown}: {num_values:,} values; required at most {most:,}: a row a run")
-        for place in kept:
-            if not _is_readable(schema.types[place]):
-                holds = f"column {place + 1} ({names[place]!r}) holds {schema.types[place]}"
-                raise UsageError(f"{shown}: {holds}; required numbers, text, or lists of numbers")
+        others = [place for place in kept if not _is_readable(schema.types[place])]
+        kept = [place for place in kept if place not in others]
         texts = [field.name for field in schema if _is_text(field.type)]
         file = parquet.ParquetFile(io.BytesIO(content), read_dictionary=texts)
         table = file.read(columns=[schema.names[place] for place in kept])
@@ -66,7 +64,9 @@ def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> Table:
     except (pyarrow.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{shown}: damaged, can't be read as Parquet ({reason}); {REQUIRED}") from None
-    return Table(names=[names[place] for place in kept], columns=cells)
+    words = ", ".join(f"{names[place]} holds {schema.types[place]}" for place in others)
+    notes = (f"columns left out: {len(others)} of neither numbers nor text ({words})",) if others else ()
+    return Table(names=[names[place] for place in kept], columns=cells, notes=notes)
 
 
 def _check_bytes(size: int, most: int, shown: str, what: str) -> None:
@@ -90,13 +90,14 @@ def _is_text(kind: pyarrow.DataType) -> bool:
 
 
 def _is_readable(kind: pyarrow.DataType) -> bool:
-    """Whether values are numbers, truth values or text, or lists of numbers."""
+    """Whether values are numbers, truth values, dates or text, or lists of numbers."""
     from pyarrow import types
 
     if types.is_list(kind) or types.is_large_list(kind):
         return types.is_floating(kind.value_type) or types.is_integer(kind.value_type)
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    plain = (types.is_null, types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, _is_text)
+    numbers = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+    plain = (*numbers, types.is_null, types.is_temporal, _is_text)
     return any(check(kind) for check in plain)
 
 

@@ -113,6 +113,8 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
         absent["workload"] = reading.workload
     if reading.initial_loss is not None:
         checked["initial_loss"] = [reading.initial_loss] * cells.height
+        if file.is_held_out_alone:
+            checked.setdefault("initial_val_loss", checked["initial_loss"])
     rows = with_one_spelling(pl.DataFrame(checked))[0].to_dicts()
     _check_outcomes(rows, file.shown)
     _refuse_duplicates(rows, settings, file.shown)
@@ -158,9 +160,12 @@ def _unknown_columns(file: TidyFile, unknown: list[str], reading: Reading) -> st
         likely["final_loss"] = next(iter(others.values()))
     if missing:
         parts.append(f"no column {', '.join(map(repr, missing))}")
+    if len(columns) == 1:
+        parts.append("required several columns, with commas, tabs, semicolons or bars between them")
     left = [name for name in unknown if name not in likely.values()]
     ways = [options_text(likely, left)]
     ways += [f"--set {name}=..." for name in missing if name not in likely and name in ("method", "seed")]
+    ways += [f"--map {name}=COLUMN" for name in missing if name not in likely and name in ("lr", "final_loss")]
     ways += ["--initial-loss X"] if "initial_loss" in missing and "initial_loss" not in likely else []
     parts.append(
         f"`bench import` takes {' '.join(filter(None, ways))} (--ignore leaves out what tells no runs apart, --setting "
@@ -179,7 +184,9 @@ def _require(cells: pl.DataFrame, shown: str, reading: Reading, notes: Sequence[
         ("workload", reading.workload, "--workload"),
     ):
         if given is not None and name in cells.columns:
-            raise UsageError(f"{shown}: column {name!r} is there already; required it or {option}, not both")
+            what = f"column {name!r} is there already"
+            advice = "" if name == "workload" else " (--ignore initial_loss leaves out what the file says)"
+            raise UsageError(f"{shown}: {what}; required it or {option}, not both{advice}")
     if reading.initial_loss is not None and not math.isfinite(reading.initial_loss):
         raise UsageError(f"--initial-loss must be a finite number, got {reading.initial_loss}")
     given = {"initial_loss"} if reading.initial_loss is not None else set()
@@ -203,7 +210,8 @@ def _check_outcomes(rows: list[dict[str, Any]], shown: str) -> None:
             required = "'completed' or 'diverged', or empty (a lost run is no result: leave its row out)"
             raise wrong_cell(shown, number, "outcome", repr(outcome), required)
         if loss is None and outcome != Outcome.DIVERGED:
-            raise wrong_cell(shown, number, "final_loss", "empty", "a number, or outcome 'diverged'")
+            required = "a number; where it was NaN --without-loss diverged, where it was lost --without-loss lost"
+            raise wrong_cell(shown, number, "final_loss", "empty, which can't tell what became of the run", required)
         is_finite = loss is not None and math.isfinite(loss)
         if outcome == Outcome.COMPLETED and not is_finite:
             got = f"'completed', but its final loss is {loss}"

@@ -14,18 +14,22 @@ from typing import Any
 
 import polars as pl
 
+from analysis.text import counted
 from bench.errors import UsageError
 from bench.imports.columns import BYTE_ORDER_MARK, MAX_BYTES, OBJECTS, REQUIRED, Table, checked_names, printable
 from bench.imports.csv_file import read_csv
 from bench.imports.event_files import event_files, read_scalars
 from bench.imports.json_file import read_json, spread
 from bench.imports.parquet_file import read_parquet
+from bench.imports.unpacking import unpacked
 from bench.trace import TRACE_COLUMNS
 
 # What was measured by step: the place of the run's row, from 0, and TRACE_COLUMNS.
 TRACE_ROWS: dict[str, Any] = {"row": pl.Int64, **{name: getattr(pl, kind) for name, kind in TRACE_COLUMNS.items()}}
 
 _PARQUET = b"PAR1"
+_MISSING = ("na", "n/a", "<na>", "null", "none", "#n/a", "#num!", "#value!", "#div/0!", "-", "\N{EN DASH}",
+            "\N{EM DASH}", ".", "?")  # fmt: skip
 _QUOTED_FORMULA = r"^'([=+\-@\t\r])"  # as analysis.tables.forms.csv_text writes it
 
 
@@ -50,6 +54,7 @@ class TidyFile(Rows):
     shown: str  # the path as messages show it
     name: str  # of the file, without its folder
     sha256: str
+    is_held_out_alone: bool = False  # its held-out losses stand for those of training, which it lacks
     place: str  # hash of the whole path, which tells files of one name apart and says nothing of folders
 
 
@@ -71,17 +76,32 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
         cells = pl.DataFrame(dict(zip(checked_names(table.names, shown), table.columns, strict=True)))
         name = printable(path.resolve().name)
         return TidyFile(shown=shown, name=name, sha256=digest, place=place, cells=cells, notes=table.notes)
-    content = _read(path, shown)
+    packed = _read(path, shown)
+    content, notes = unpacked(packed, shown)
     first = content.removeprefix(BYTE_ORDER_MARK).lstrip()[:1]
     read = read_parquet if content.startswith(_PARQUET) else read_json if first in (b"{", b"[") else read_csv
     table = spread(_without_index(read(content, shown, ignore), shown), shown, OBJECTS)
     columns = dict(zip(table.names, table.columns, strict=True))
     cells = pl.DataFrame(columns, schema=dict.fromkeys(table.names, pl.String))
     stripped = cells.with_columns(pl.all().str.strip_chars().str.replace(_QUOTED_FORMULA, "$1"))
-    stripped = stripped.with_columns(pl.all().replace("", None))
-    digest = hashlib.sha256(content).hexdigest()
-    name = printable(path.name)
-    return TidyFile(shown=shown, name=name, sha256=digest, place=place, cells=stripped, notes=table.notes)
+    stripped, missing = _without_missing(stripped.with_columns(pl.all().replace("", None)))
+    digest = hashlib.sha256(packed).hexdigest()
+    notes = (*notes, *table.notes, *missing)
+    return TidyFile(shown=shown, name=printable(path.name), sha256=digest, place=place, cells=stripped, notes=notes)
+
+
+def _without_missing(cells: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The cells with what stands for nothing among numbers (NA, null, -) empty, and how many, in words."""
+    num_cells = 0
+    for name in cells.columns:
+        column = cells[name]
+        is_missing = column.str.to_lowercase().is_in(_MISSING).fill_null(False)
+        if is_missing.any():
+            others = column.set(is_missing, None).drop_nulls()
+            if len(others) and others.cast(pl.Float64, strict=False).is_not_null().all():
+                cells = cells.with_columns(column.set(is_missing, None))
+                num_cells += int(is_missing.sum())
+    return cells, (f"{counted(num_cells, 'cell')} such as NA or null, empty",) if num_cells else ()
 
 
 def _read(path: Path, shown: str) -> bytes:
@@ -104,19 +124,30 @@ def _read(path: Path, shown: str) -> bytes:
 
 
 def _without_index(table: Table, shown: str) -> Table:
-    """The table without columns that count rows from 0 and have no name, or the one that pandas reads for none."""
-    counted = [str(place) for place in range(len(table.columns[0]))]
+    """The table without indices of pandas or R.
+
+    A first column without a name whose whole numbers differ, as pandas writes it of rows that were chosen or sorted,
+    and R from 1 on; and columns that count rows from 0 and are named as pandas names an index that it reads or resets.
+    """
+    if not table.columns:
+        raise UsageError(f"{shown}: no columns; {REQUIRED}")
+    counted_rows = [str(place) for place in range(len(table.columns[0]))]
     is_index = [
-        re.fullmatch(r"(Unnamed: [\d.]+)?", name) is not None and list(column) == counted
+        (
+            re.fullmatch(r"Unnamed: [\d.]+|index|level_0", name) is not None and list(column) == counted_rows
+            if name
+            else all(re.fullmatch(r"\d{1,18}", cell or "") for cell in column) and len(set(column)) == len(column)
+        )
         for name, column in zip(table.names, table.columns, strict=True)
     ]
-    if table.names[0] == "" and not is_index[0]:
+    if table.names and table.names[0] == "" and not is_index[0]:
         raise UsageError(f"{shown}: column 1 has no name; required one in the header")
     if not any(is_index) or all(is_index):
         return table
     notes = tuple(
-        f"column {place} {f'({name})' if name else 'has no name and'} counts rows: left out as an index"
-        for place, (name, is_one) in enumerate(zip(table.names, is_index, strict=True), 1)
+        f"column {place} {f'({name})' if name else 'has no name and'} "
+        f"{'counts rows' if list(column) == counted_rows else 'numbers rows'}: left out as an index"
+        for place, (name, column, is_one) in enumerate(zip(table.names, table.columns, is_index, strict=True), 1)
         if is_one
     )
     kept = [place for place, is_one in enumerate(is_index) if not is_one]

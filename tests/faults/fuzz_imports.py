@@ -31,7 +31,8 @@ from tests.faults.fuzz_suites import damaged
 
 PLAIN = """
 , ,, " "" ; nan NaN inf -inf 1e400 1e-320 1.7976931348623157e308 -1 0 9999999999999999999999 0x1F 1_000 [ ] [1,2] [nan]
-[[1]] {} {"a":1} null None true FAIL COMPLETE finished RUNNING step run Step lr seed method loss final_loss
+[[1]] {} {"a":1} null None true NA 0,5 1,000 # sep=; |
+FAIL COMPLETE finished RUNNING step run Step lr seed method loss final_loss
 initial_loss val_loss trial_id training_iteration {lr} = 'a ../x \N{SNOWMAN}
 """
 WORDS = (*PLAIN.split(), "\n", "\r\n", "\t", "\x00", "\ufeff", "\u2028", "\x85")
@@ -50,7 +51,7 @@ OWN: dict[str, dict[str, Any]] = {
 WISHES: tuple[dict[str, Any], ...] = (
     {}, {"last_of": "seed"}, {"last_of": "trial_id"}, {"settings": ["seed"]}, {"run_names": "{method}-lr{lr}-s{seed}"},
     {"columns": {"final_loss": "val_loss"}}, {"loss": "validation"}, {"without_loss": "diverged"},
-    {"ignored": ["lr"]}, {"constants": RUN},
+    {"ignored": ["lr"]}, {"ignored": ["loss"]}, {"ignored": ["step"]}, {"constants": RUN}, {"without_loss": "lost"},
 )  # fmt: skip
 MAX_SECONDS = 1.0
 MAX_GROWTH = MAX_MEMORY / 2  # bytes beyond what was held before the first damaged file: these are small

@@ -229,11 +229,30 @@ WANDB_API = ",summary,config,name,state\n" + "".join(
     f'{row},"{_SUMMARY.format(loss, step)}","{_CONFIG.format(lr)}",a-{row},{state}\n'
     for row, (lr, loss, step, state) in enumerate(_API_RUNS)
 )
+# As MLflow's page downloads what it shows.
+MLFLOW_PAGE = """\
+Start Time,Duration,Run ID,Name,Source Type,Source Name,User,Status,lr,method,seed,final_loss,initial_loss
+2026-06-11 09:20,3s,a0,run-0,LOCAL,train.py,lab,FINISHED,0.1,softmax,0,1.5,4
+2026-06-11 09:21,3s,a1,run-1,LOCAL,train.py,lab,FAILED,0.2,softmax,0,3.5,4
+2026-06-11 09:22,3s,a2,run-2,LOCAL,train.py,lab,FINISHED,0.2,softmax,1,1.25,4
+2026-06-11 09:23,3s,a3,run-3,LOCAL,train.py,lab,RUNNING,0.4,softmax,0,2.5,4
+2026-06-11 09:24,3s,a4,run-4,LOCAL,train.py,lab,FINISHED,0.4,softmax,1,,4
+"""
+# As Optuna's dashboard downloads a study.
+OPTUNA_DASHBOARD = """\
+Number,State,Value,Param lr,UserAttribute seed
+0,COMPLETE,1.5,0.1,0
+1,COMPLETE,1.25,0.2,0
+2,FAIL,,0.4,0
+3,PRUNED,2.5,0.3,0
+"""
 # A file of each of FORMATS, by its name: its text, and what has to be said of it beside.
 EXAMPLES: dict[str, tuple[str, dict]] = {
     "wandb runs": (wandb_runs(), {}),
     "mlflow runs": (mlflow_runs(), {}),
+    "mlflow page": (MLFLOW_PAGE, {}),
     "optuna trials": (OPTUNA_TRIALS, {"constants": {"method": "softmax"}}),
+    "optuna dashboard": (OPTUNA_DASHBOARD, {"constants": {"method": "softmax", "initial_loss": "3"}}),
     "ray results": (ray_results(), {}),
     "wandb api": (WANDB_API, {}),
     "tensorboard": ("Wall time,Step,Value\n1.5,0,4.0\n2.5,10,3.0\n3.5,20,2.5\n",

@@ -115,7 +115,7 @@ def test_an_index_of_pandas_is_left_out_and_said(tmp_path):
     assert [board[name]["stable_decades"] for name in ("soft_capping", "softmax")] == pytest.approx([2.0, 1.5])
     assert file.notes == ("column 1 has no name and counts rows: left out as an index",)
     with pytest.raises(UsageError, match="column 1 has no name; required one in the header"):
-        tidy(tmp_path, files.PANDAS_INDEX.replace("\n3,", "\n7,"))
+        tidy(tmp_path, files.PANDAS_INDEX.replace("\n3,", "\n7,"))  # numbers two rows alike
 
 
 def test_all_unknown_columns_are_named_at_once_with_options_that_read_them(tmp_path):

@@ -1,0 +1,75 @@
+"""What a file is by its first bytes: what is packed is unpacked within a bound, what can't be read gets its name."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from bench.errors import UsageError
+from bench.imports.columns import MAX_BYTES
+
+_MOST_OF_LZMA = 256 * 2**20  # bytes that unpacking may hold
+# The first bytes of what is unpacked, with what makes an object that does it, a stream at a time.
+_PACKED: dict[bytes, tuple[str, Callable[[], Any]]] = {
+    b"\x1f\x8b": ("gzip", lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)),
+    b"BZh": ("bzip2", bz2.BZ2Decompressor),
+    b"\xfd7zXZ\x00": ("xz", lambda: lzma.LZMADecompressor(memlimit=_MOST_OF_LZMA)),
+}
+# What else is often given, and what to do with it.
+_OTHERS: dict[bytes, str] = {
+    b"PK\x03\x04": "a ZIP archive or a workbook of Excel; unpack it, or save the sheet as CSV",
+    b"SQLite format 3\x00": "a SQLite database; export its runs as CSV: MLflow's search_runs, Optuna's "
+    "trials_dataframe",
+    b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it",
+    b"ARROW1": "an Arrow or Feather file; write it as Parquet",
+    b"\x80": "a pickle, which is never read; write it as CSV or Parquet",
+    b"\x89HDF": "an HDF5 file; write its runs as CSV or Parquet",
+    b"\x93NUMPY": "an array of NumPy; write it as CSV with a header",
+    b"<!DOCTYPE": "a page in HTML, as of a failed download",
+    b"<html": "a page in HTML, as of a failed download",
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the file by `git lfs pull`",
+}
+_TAR = 257  # where a tar archive says that it is one
+
+
+def unpacked(content: bytes, shown: str) -> tuple[bytes, tuple[str, ...]]:
+    """The content that was packed by gzip, bzip2 or xz, and that in words; other content as it is.
+
+    Raises UsageError for damage, for more than MAX_BYTES and for a file of _OTHERS.
+    """
+    for first, (name, make) in _PACKED.items():
+        if content.startswith(first):
+            content = _streams(content, make, name, shown)
+            _refuse_others(content, shown)
+            return content, (f"unpacked from {name}",)
+    _refuse_others(content, shown)
+    return content, ()
+
+
+def _streams(content: bytes, make: Callable[[], Any], name: str, shown: str) -> bytes:
+    """All streams of a packed file, one after the other."""
+    parts, size = [], 0
+    try:
+        while content:
+            stream = make()
+            parts.append(stream.decompress(content, MAX_BYTES + 1 - size))
+            size += len(parts[-1])
+            if size > MAX_BYTES:
+                raise UsageError(f"{shown}: over {MAX_BYTES / 1e6:.0f} MB unpacked from {name}; required at most that")
+            if not stream.eof:
+                raise UsageError(f"{shown}: packed by {name}, and cut short; fetch or pack it again")
+            content = stream.unused_data.lstrip(b"\0")
+    except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError) as error:
+        raise UsageError(f"{shown}: damaged, can't be unpacked from {name} ({error})") from None
+    return b"".join(parts)
+
+
+def _refuse_others(content: bytes, shown: str) -> None:
+    for first, words in _OTHERS.items():
+        if content.startswith(first):
+            raise UsageError(f"{shown}: {words}; required a CSV, JSON or Parquet file, a row a run")
+    if content[_TAR : _TAR + 5] == b"ustar":
+        raise UsageError(f"{shown}: a tar archive; unpack it; required a CSV, JSON or Parquet file, a row a run")
