@@ -17,10 +17,10 @@ from bench.imports.tidy_file import printable, read_tidy
 from bench.imports.wishes import Wishes
 from bench.results.controls import controls_named
 from bench.results.margins import margin_of, with_margins
-from bench.results.stored import Stored
+from bench.results.stored import Stored, suite_as_run
 from bench.results.subjects import NO_NUM_KEYS, in_store, manifest_with_imports, read_grid
 from bench.store import Store, imported_trials, read_manifest, read_results, suite_names
-from bench.suite import find_suite, load_suite, shipped_names
+from bench.suite import find_suite, read_document, shipped_names
 
 CURVES_FILE, MANIFEST_FILE = "curves.csv", "manifest.json"  # of a report
 MAX_MANIFEST_BYTES = 16 * 2**20
@@ -54,7 +54,7 @@ def compared_subject(
     if is_outside(text):
         return _of_file(path, path.stem, score=score, loss=loss)
     if _is_suite(text):
-        suite = load_suite(find_suite(text), allow_code=allow_code)
+        suite = suite_as_run(read_document(find_suite(text)), store, allow_code=allow_code)
         return read_grid(Stored.of(suite), store, score=score, loss=loss)
     return _of_name(text, store, score=score, loss=loss)
 

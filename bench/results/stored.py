@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.errors import UsageError
-from bench.store import Store, imported_trials, own_trials, read_imports, read_suite_text, suite_names
-from bench.suite import Suite, find_suite, load_suite, parse_suite
+from bench.store import Store, imported_trials, own_trials, read_imports, read_suite_text, read_workloads, suite_names
+from bench.suite import Document, Suite, find_suite, parse_document, read_document, suite_of
+from bench.suite.entry import identity
 from bench.suite.entry_class import LOOKED_IN
 
 
@@ -37,7 +38,7 @@ def find_stored(text: str, store: Store, *, allow_code: bool) -> Stored:
             return Stored(name=text, suite=None)
         if imported := suites_of_imports(store):
             raise UsageError(f"{missing}; imported into {store.shown_uri}: {', '.join(imported)}")
-    return Stored.of(load_suite(find_suite(text), allow_code=allow_code))
+    return Stored.of(suite_as_run(read_document(find_suite(text)), store, allow_code=allow_code))
 
 
 def stored_suite(name: str, store: Store, *, allow_code: bool) -> Suite | None:
@@ -50,13 +51,60 @@ def stored_suite(name: str, store: Store, *, allow_code: bool) -> Suite | None:
     if text is None:
         return None
     try:
-        return parse_suite(text, shown=f"suite {name} in {store.shown_uri}", allow_code=allow_code)
+        document = parse_document(text, f"suite {name} in {store.shown_uri}")
+        return suite_as_run(document, store, allow_code=allow_code)
     except UsageError as error:
         if LOOKED_IN not in str(error):
             raise
         raise UsageError(
             f"{error}\nthe store keeps the text of suite {name}, not its folder: name its file, or go where it lies"
         ) from None
+
+
+def suite_as_run(document: Document, store: Store, *, allow_code: bool) -> Suite:
+    """A suite for reading what the store holds of it, wherever that was trained.
+
+    Data are part of what a trial is. Where a suite's are not here, or are others than those that all its trials in the
+    store were trained on, the suite stands for theirs, and the store warns that it does.
+    """
+    suite, broken = None, None
+    try:
+        suite = suite_of(document, allow_code=allow_code)
+    except UsageError as error:
+        broken = error
+    if suite is not None and not any(workload.digest for workload in suite.entries["workloads"]):
+        return suite
+    as_run = _with_recorded_data(document, suite, store, allow_code=allow_code) or suite
+    if as_run is None:
+        assert broken is not None
+        raise broken
+    return as_run
+
+
+def _with_recorded_data(document: Document, suite: Suite | None, store: Store, *, allow_code: bool) -> Suite | None:
+    """The suite with the data of its trials in the store; None if it holds some of `suite`, or none that way either."""
+    name = document.data.get("name")
+    is_there = store.database is None or store.database.exists()
+    if not is_there or not isinstance(name, str):
+        return None
+    held = own_trials(store, name)
+    if not held or (suite is not None and held & _ids(suite)):
+        return None
+    recorded = {identity(one.name, one.params): one.digest for one in read_workloads(store, name)}
+    try:
+        as_run = suite_of(document, allow_code=allow_code, recorded=recorded)
+    except UsageError:
+        return None
+    if not held & _ids(as_run):
+        return None
+    where = "that are not here" if suite is None else "that differ from those here"
+    store.warn(f"{store.shown_uri}: suite {name} was trained on data {where}; its results are read as they are")
+    return as_run
+
+
+def _ids(suite: Suite) -> set[str]:
+    """Of its trials; of a search, of those that it begins with."""
+    return {trial.id for trial in suite.expand()}
 
 
 def is_path(text: str) -> bool:

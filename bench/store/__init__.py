@@ -14,6 +14,7 @@ from bench.store.read import (
     read_searched,
     read_suite_text,
     read_traces,
+    read_workloads,
     suite_names,
     trace_lots,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "read_status",
     "read_suite_text",
     "read_traces",
+    "read_workloads",
     "records",
     "suite_link",
     "suite_names",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,7 +20,7 @@ from bench.store.records import MANIFEST_VERSION
 from bench.store.runs import ExperimentRecord, RunRecord
 from bench.store.store import Store
 from bench.trace import TRACE_COLUMNS
-from bench.trial import RESULT_COLUMNS, Result, import_name
+from bench.trial import RESULT_COLUMNS, Choice, Result, import_name
 
 _TRIALS_A_LOT = 1000  # about 0.2 GB of traces of a few thousand rows each
 
@@ -82,6 +83,16 @@ def _imports_of_trials(store: Store, suite_name: str, tag: str | None = None) ->
     waiting = [result.trial for entry in _waiting(store, suite_name) for result in entry.results]
     names = {run.tags[records.TRIAL_ID]: run.tags.get(records.IMPORTED) for run in runs}
     return names | {trial.id: import_name(trial.method.name) for trial in waiting}
+
+
+def read_workloads(store: Store, suite_name: str) -> list[Choice]:
+    """The workloads of a suite's trials that were trained here, those of its newest result last."""
+    runs = [
+        run for run in _trial_runs(store, store.experiment(suite_name)).values() if records.IMPORTED not in run.tags
+    ]
+    held = (records.result_from_tags(run.tags) for run in runs)
+    waiting = (result for entry in _waiting(store, suite_name) for result in entry.results)
+    return list(dict.fromkeys(result.trial.workload for result in itertools.chain(held, waiting)))
 
 
 def read_import(store: Store, suite_name: str, name: str) -> dict[str, str]:

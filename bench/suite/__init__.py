@@ -6,30 +6,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.suite.file import find_suite, shipped_names, shipped_suites
+    from bench.suite.file import Document, find_suite, parse_document, read_document, shipped_names, shipped_suites
     from bench.suite.knobs import KnobGrid, LogGrid
     from bench.suite.schema import json_schema
-    from bench.suite.suite import Context, Suite, load_suite, parse_suite
+    from bench.suite.suite import Context, Suite, load_suite, parse_suite, suite_of
 
 # Which module of this room has each public name; loaded when it is first asked for: names of suites need no models.
 _HOMES = {
-    **dict.fromkeys(("find_suite", "shipped_names", "shipped_suites"), "bench.suite.file"),
+    **dict.fromkeys(("Document", "find_suite", "parse_document", "read_document"), "bench.suite.file"),
+    **dict.fromkeys(("shipped_names", "shipped_suites"), "bench.suite.file"),
     **dict.fromkeys(("KnobGrid", "LogGrid"), "bench.suite.knobs"),
     "json_schema": "bench.suite.schema",
-    **dict.fromkeys(("Context", "Suite", "load_suite", "parse_suite"), "bench.suite.suite"),
+    **dict.fromkeys(("Context", "Suite", "load_suite", "parse_suite", "suite_of"), "bench.suite.suite"),
 }
 
 __all__ = [
     "Context",
+    "Document",
     "KnobGrid",
     "LogGrid",
     "Suite",
     "find_suite",
     "json_schema",
     "load_suite",
+    "parse_document",
     "parse_suite",
+    "read_document",
     "shipped_names",
     "shipped_suites",
+    "suite_of",
 ]
 
 

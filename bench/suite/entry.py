@@ -6,12 +6,15 @@ float.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -28,6 +31,22 @@ from bench.suite.own_code import code_digest
 from bench.trial import Choice, canonical_json
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+_RECORDED = contextvars.ContextVar[Mapping[str, str]]("recorded data", default=MappingProxyType({}))
+
+
+@contextlib.contextmanager
+def data_as_recorded(digests: Mapping[str, str]) -> Iterator[None]:
+    """Within it the data of workloads are those of these digests, by `identity`, and nothing of them is read."""
+    token = _RECORDED.set(digests)
+    try:
+        yield
+    finally:
+        _RECORDED.reset(token)
+
+
+def identity(name: str, params: Mapping[str, Any]) -> str:
+    """An entry by its name and every parameter, as text."""
+    return canonical_json({"name": name, "params": dict(sorted(params.items()))})
 
 
 def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = None) -> Choice:
@@ -50,12 +69,13 @@ def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = N
     entry_class, shown = found.entry_class, found.shown
     defaults, params = _params(kind, shown, entry_class, given)
     home = str(folder) if folder is not None and getattr(entry_class, "paths", ()) else ""
+    recorded = _RECORDED.get().get(identity(found.name, params)) if kind.word == "workload" else None
     entry = _construct(shown, entry_class, located(entry_class, params, home))
     differing = [f"{key}={_plain(params[key])}" for key in params if params[key] != defaults.get(key)]
     return Choice(
         name=found.name,
         params=params,
-        digest=_digest(kind, found.name, entry, loc, home),
+        digest=_digest(kind, found.name, entry, loc, home) if recorded is None else recorded,
         label=f"{shown}({', '.join(differing)})" if differing else shown,
         folder=home,
     )

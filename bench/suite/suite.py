@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +42,7 @@ from bench.suite.contradictions import (
     too_large,
     warmups_too_long,
 )
+from bench.suite.entry import data_as_recorded
 from bench.suite.errors import dotted, explain, reject, show
 from bench.suite.fields import PATH_ADVICE, Context, Entries, are_default_probes, leaving_paths, seeds_of
 from bench.suite.file import Document, Loc, parse_document, read_document
@@ -126,6 +127,9 @@ class Suite(BaseModel):
     _search: Any = PrivateAttr(None)  # a Search
     _text: str | None = PrivateAttr(None)  # of its file
     _document: Document | None = PrivateAttr(None)  # that it was read from
+    _recorded: Mapping[str, str] = PrivateAttr(
+        {}
+    )  # digests of the data of its workloads, as `data_as_recorded` has them
 
     if TYPE_CHECKING:  # names, mappings and numbers stand for what the fields hold
 
@@ -210,7 +214,8 @@ class Suite(BaseModel):
     def box_trials(self) -> tuple[BoxTrial, ...]:
         """The trials of the box with the points that they are at; points that come out equal share theirs."""
         assert self.box is not None
-        return tuple(box_trials(self, self.box, self.box_points, parameter_sweeps(self, self.box)[0]))
+        with data_as_recorded(self._recorded):
+            return tuple(box_trials(self, self.box, self.box_points, parameter_sweeps(self, self.box)[0]))
 
     @property
     def traced(self) -> dict[str, Any]:
@@ -288,20 +293,23 @@ class Suite(BaseModel):
 
 def load_suite(path: str | Path, *, allow_code: bool = False) -> Suite:
     """The suite in a YAML file. Raises UsageError. allow_code: import `package.module:Class` entries."""
-    return _suite_of(read_document(path), allow_code=allow_code)
+    return suite_of(read_document(path), allow_code=allow_code)
 
 
 def parse_suite(text: str, *, shown: str, allow_code: bool = False) -> Suite:
     """The suite in the text of a YAML file, which messages call `shown`; the rest as `load_suite`."""
-    return _suite_of(parse_document(text, shown), allow_code=allow_code)
+    return suite_of(parse_document(text, shown), allow_code=allow_code)
 
 
-def _suite_of(document: Document, *, allow_code: bool) -> Suite:
-    suite = Suite.model_validate(document.data, context=Context(document=document, allow_code=allow_code))
+def suite_of(document: Document, *, allow_code: bool, recorded: Mapping[str, str] | None = None) -> Suite:
+    """The suite of what was read of its file, as `load_suite`; recorded: as `data_as_recorded` has them."""
+    recorded = recorded or {}
+    with data_as_recorded(recorded):
+        suite = Suite.model_validate(document.data, context=Context(document=document, allow_code=allow_code))
     for choice in suite.entries["workloads"]:  # values of a knob, too
         for name, value in leaving_paths(choice):
             raise UsageError(
                 f"{document.shown}: {name} {show(value)} leaves the folder that suites run in; {PATH_ADVICE}"
             )
-    suite._text, suite._document = document.text, document
+    suite._text, suite._document, suite._recorded = document.text, document, recorded
     return suite

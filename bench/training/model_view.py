@@ -65,7 +65,9 @@ def scales_of(method: Method, params: Tensors, buffers: Tensors, layer: Layer) -
     key_IO = weights.get(key_role, torch.eye(len(query_IO), dtype=query_IO.dtype, device=query_IO.device))
     state = method_state(params, buffers, layer.prefix)
     own = [part(params, f"{layer.prefix}{role}.") for role in ("query", key_role)]
-    gammas = [gamma.to(query_IO) for gamma in method.gammas(state, *own) or ()]  # some are constants
+    # Some are constants: made where the weights are, for a copy from the host is refused while a graph is captured.
+    with torch.device(query_IO.device):
+        gammas = [gamma.to(query_IO) for gamma in method.gammas(state, *own) or ()]
     gamma_query, gamma_key = gammas or (None, None)
     return Scales(weight_query_IO=query_IO, weight_key_IO=key_IO, gamma_query=gamma_query, gamma_key=gamma_key)
 

@@ -180,3 +180,48 @@ def test_a_suite_without_a_file_has_a_text_that_says_the_same(name):
     again = parse_suite(made.text, shown="the store")
     assert [trial.id for trial in again.expand()] == [trial.id for trial in suite.expand()]
     assert (again.search, again.description) == (suite.search, suite.description)
+
+
+LANGUAGE = """
+name: language
+workloads: [{name: language_modeling, corpus: text.txt, num_steps: 40, context: 16, final_loss_steps: 4}]
+methods: [softmax, sigmoid_kernel]
+optimizers: [adamw]
+knobs: {lr: [1e-3, 0.1]}
+seeds: 2
+probe_every: 5
+"""
+
+
+@pytest.mark.parametrize("change", ["other", "gone"])
+@pytest.mark.parametrize("by", ["name", "file"])
+def test_results_are_read_where_data_are_others_than_those_trained_on(tmp_path, monkeypatch, change, by):
+    """As on a laptop, of what a cluster trained: another Python's source, or a corpus that was never brought here."""
+    monkeypatch.chdir(tmp_path)
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be, that is the question\n" * 40)
+    suite = run(tmp_path, LANGUAGE)
+    warnings = []
+    store = Store(tmp_path / "store", f"sqlite:///{tmp_path / 'store/mlflow.db'}", warn=warnings.append)
+    assert find_stored("language", store, allow_code=False).suite == suite
+    assert warnings == []
+    if change == "gone":
+        text.unlink()
+    else:
+        text.write_text("whether it is nobler in the mind to suffer\n" * 40)
+    found = find_stored("language" if by == "name" else "elsewhere.yaml", store, allow_code=False).suite
+    assert found.expand() == suite.expand()
+    where = "that are not here" if change == "gone" else "that differ from those here"
+    assert warnings == [
+        f"{store.shown_uri}: suite language was trained on data {where}; its results are read as they are"
+    ]
+
+
+def test_a_suite_with_some_trials_on_the_data_here_stands_for_those(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = tmp_path / "text.txt"
+    for words in ("to be or not to be, that is the question\n", "whether it is nobler in the mind to suffer\n"):
+        text.write_text(words * 40)
+        suite = run(tmp_path, LANGUAGE)
+    store = Store(tmp_path / "store", f"sqlite:///{tmp_path / 'store/mlflow.db'}", warn=pytest.fail)
+    assert find_stored("language", store, allow_code=False).suite.expand() == suite.expand()

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from bench.entry import load_class
+from bench.methods import METHODS
 from bench.methods.qk_clip import QKClip
 from bench.methods.qk_layernorm import QKLayerNormWeightClipped
 from bench.methods.sigma_reparam import SigmaReparamQK
@@ -97,3 +101,28 @@ def test_scales_are_those_of_the_layer():
     ]
     assert of_layers[0] == [pytest.approx(expected, rel=1e-9) for expected in of_layers[1]]
     assert len({layer["spectral_norm_query"] for layer in of_layers[0]}) == 3
+
+
+class MadeOnTheHost(TorchDispatchMode):
+    """The operations within it whose results lie on the CPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        self.names += [str(func) for tensor in tree_leaves(made) if tensor.device.type == "cpu"]
+        return made
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_gammas_are_made_where_the_weights_are(name):
+    """Nothing on the host: a copy from there is refused while a CUDA graph is captured."""
+    program = dataclasses.replace(LaneProgram.of(trial()), method=load_class(METHODS[name])())
+    lane = program.start(SEED, torch.tensor(1.0))
+    params, buffers = ({key: value.to("meta") for key, value in lane[part].items()} for part in ("params", "buffers"))
+    buffers["step"] = torch.tensor(3, device="meta")
+    with MadeOnTheHost() as made:
+        scales_of(program.method, params, buffers, program.workload.layers[0])
+    assert not made.names
