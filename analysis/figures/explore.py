@@ -151,7 +151,7 @@ def _map(methods: list[str], lrs: list[str], seeds: list[int]) -> Spec:
     return {
         "data": {"name": "cells"},
         "transform": [{"calculate": "datum.m + '|' + datum.s", "as": "row"}],
-        "title": {"text": "Every trial: a click shows its traces, shift-click several, a double click none",
+        "title": {"text": ["Every trial: a click shows its traces,", "shift-click several, a double click none"],
                   "anchor": "start", "fontSize": 13},
         "layer": [
             {"params": [{"name": "cell", "select": {"type": "point", "fields": ["trial"]}}],

@@ -9,7 +9,7 @@ from analysis.figures.explore import explore_spec
 from analysis.figures.frames.explored import LEAST_STEPS, explored
 from analysis.figures.of_a_suite import parts
 from analysis.figures.style.interactive import interactive_page
-from tests.analysis.synthetic_results import results
+from tests.analysis.synthetic_results import METHODS, results
 from tests.analysis.synthetic_results import traces as traces_of
 
 
@@ -131,3 +131,8 @@ def test_it_fits_a_phone_and_is_dark_where_the_browser_is(page, browser, scheme,
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     label = shown.locator("#chart-0 .role-axis-label text").first.evaluate("one => one.getAttribute('fill')")
     assert (label == "#e8e8e8") == (scheme == "dark")
+    names = "[...document.querySelectorAll('#chart-0 .role-legend-label text')]"
+    right = shown.evaluate(f"{names}.map(one => [one.textContent, one.getBoundingClientRect().right])")
+    ends = {text: end for text, end in right if text in METHODS}
+    assert len(ends) == len(METHODS)
+    assert max(ends.values()) <= width
