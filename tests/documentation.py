@@ -1,8 +1,8 @@
 """The READMEs: what their generated parts must hold. `python -m tests.documentation` writes those parts anew.
 
 A part stands between `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND is `bench list KIND --format md`, or
-`python -m tests.documentation flags`, `detectors`, `formats`, `costs`, `rooms PACKAGE`, `claims`, `board SUITE` or
-`replay SUITE`, which print the same.
+`python -m tests.documentation flags`, `detectors`, `formats`, `costs`, `rooms PACKAGE`, `claims`, `board SUITE`,
+`pruning` or `replay SUITE`, which print the same.
 """
 
 import ast
@@ -26,6 +26,7 @@ from bench.imports.wishes import Wishes
 from bench.suite import find_suite, shipped_suites
 from bench.suite.catalog import list_markdown, prose_markdown
 from tests.bench.imports.files_of_others import EXAMPLES
+from tests.bench.search import replay_pruning
 from tests.bench.search.replay_box import BUDGETS, replays, summary, to_target
 from tests.published import board, claims, comparison
 
@@ -160,6 +161,22 @@ def replay_markdown(suite: str) -> str:
     return f"{_table(titles, regrets)}\n{_table(('method', *(f'`{name}`' for name in medians.columns[1:])), counts)}"
 
 
+def pruning_markdown() -> str:
+    """The rules that prune, replayed on settings that were all trained: what they save, lose, and do to scores."""
+    rows = [
+        (
+            f"`{one['rule']}`",
+            *(f"{one[name]:.0%}" for name in ("pruned", "saved", "lost")),
+            f"{one['regret']:.1%}",
+            f"{one['expected']:+.1%}",
+            f"{one['share']:+.3f} of {one['whole_share']:.3f}",
+        )
+        for one in replay_pruning.table().iter_rows(named=True)
+    ]
+    lost = ("best lost", "regret of what is left")
+    return _table(("rule", "pruned", "steps saved", *lost, "expected best of 32", "robust share"), rows)
+
+
 PRINTERS: dict[str, Callable[..., str]] = {
     "flags": flags_markdown,
     "detectors": detectors_markdown,
@@ -169,6 +186,7 @@ PRINTERS: dict[str, Callable[..., str]] = {
     "claims": claims_markdown,
     "board": board_markdown,
     "replay": replay_markdown,
+    "pruning": pruning_markdown,
 }
 
 
