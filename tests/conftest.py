@@ -9,7 +9,13 @@ import pytest
 # Files that take longest, which a worker must not begin last.
 FIRST = (
     "test_app.py",
+    "test_notebooks.py",
+    "test_aborting.py",
     "test_light_doors.py",
+    "test_workloads.py",
+    "test_box.py",
+    "test_shipped_suites.py",
+    "test_data_commands.py",
     "test_fast_paths.py",
     "test_folder.py",
     "test_delivery.py",

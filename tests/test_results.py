@@ -23,6 +23,7 @@ from tests.published import (
     precision_differences,
     stated,
 )
+from tests.repetitions import one_of_each_kind
 
 NANOGPT_LEAST, NANOGPT_LAPTOP = 1.4697, 1.901  # held-out losses that nanoGPT's README states
 
@@ -37,7 +38,10 @@ def test_every_claim_has_its_sign_and_survives_the_correction(claim):
     assert found["ci_low"] * found["ci_high"] > 0
 
 
-@pytest.mark.parametrize("folder", [path.parent.name for path in sorted(RESULTS.glob("*/curves.csv"))])
+BOARDS = [path.parent.name for path in sorted(RESULTS.glob("*/curves.csv"))]
+
+
+@pytest.mark.parametrize("folder", one_of_each_kind(BOARDS, ["paper_table1", "vit_digits"]))
 def test_every_page_says_of_its_board_what_its_curves_say(folder, tmp_path):
     subject = compared_subject(str(RESULTS / folder), Store(tmp_path, warn=pytest.fail), loss="train", allow_code=False)
     page = (RESULTS / folder / "leaderboard.md").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from tests.bench.data.made_recordings import fsdd_like
 from tests.conformance.workload_settings import CHANGES, ELSEWHERE, SETTINGS
 from tests.trials import text
 
-KINDS = ("in_context_regression", "language_modeling", "image_classification")  # vectors, tokens, pixels
+KINDS = ("in_context_regression",)
 
 
 @pytest.fixture(scope="module", autouse=True)

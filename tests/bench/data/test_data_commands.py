@@ -45,6 +45,7 @@ def test_images_are_shown_with_what_their_pixels_say(tmp_path):
     assert facts["raw_pixels"] == {"val_knn_accuracy": 0.7688, "val_probe_accuracy": 0.5209}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("made", ["numbers", pytest.param("spoken_digits", marks=pytest.mark.repetition)])
 def test_data_that_are_made_are_shown_with_a_sample(tmp_path, made):
     shown = bench_data(tmp_path, "show", made)

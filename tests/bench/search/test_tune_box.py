@@ -14,6 +14,7 @@ import pytest
 from bench.search.base import Ask, Point, replay
 from bench.search.samplers import SAMPLERS, SamplerName, Unit
 from bench.search.tune_box import TuneBox
+from tests.repetitions import one_of_each_kind
 
 INITIAL = 3.0
 
@@ -74,7 +75,7 @@ def run(
     return rounds, points
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
+@pytest.mark.parametrize("sampler", one_of_each_kind(["tpe", "gp", "cmaes"], ["tpe"]))
 def test_samplers_come_nearer_than_the_design_they_start_from(sampler: SamplerName):
     tuned = search(sampler=sampler, budget=48 if sampler == "gp" else 96)
     _, points = run(tuned)
@@ -121,6 +122,7 @@ def test_another_process_asks_for_the_same():
     assert json.loads(done.stdout) == json.loads(json.dumps(here))
 
 
+@pytest.mark.whole
 def test_seed_and_sampler_matter():
     asked = {
         (sampler, seed): run(search(sampler=sampler, sampler_seed=seed, budget=48))[0][1].settings

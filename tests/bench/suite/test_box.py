@@ -76,7 +76,7 @@ def test_another_seed_or_design_has_other_points(suite, edit):
     assert not {trial.id for trial in suite.expand()} & {trial.id for trial in other.expand()}
 
 
-@pytest.mark.parametrize("design", ["qmc", "random"])
+@pytest.mark.parametrize("design", ["qmc", pytest.param("random", marks=pytest.mark.repetition)])
 def test_points_follow_the_declared_measure(design):
     text = GOOD.replace("name: qmc, num_points: 64", f"name: {design}, num_points: 1024")
     values = [point.values for point in parsed(text).box_points]

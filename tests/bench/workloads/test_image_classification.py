@@ -254,6 +254,7 @@ def test_untrained_model_knows_nothing():
     assert loss.item() == pytest.approx(math.log(10), abs=0.03)
 
 
+@pytest.mark.repetition
 @pytest.mark.parametrize(
     "setting",
     [
