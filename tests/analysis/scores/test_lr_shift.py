@@ -125,3 +125,9 @@ def test_only_methods_beside_the_reference_are_compared():
     assert found.select("method", "optimizer", "reference", "is_shifted").rows() == [("m", "sgd", "softmax", True)]
     assert found["shift_decades"].item() == pytest.approx(1.0)
     assert lr_shift(data.filter(method="m")).is_empty()
+
+
+def test_a_shift_counts_by_what_the_reference_learns():
+    """Curves a tenth as deep, which learn 0.3 of a loss of 4, are shifted as deep ones are."""
+    shallow = {method: 4 - (4 - valley(GRID, at)) / 10 for method, at in (("softmax", -2.0), ("m", -1.0))}
+    assert lr_shift(suite(shallow))["is_shifted"].to_list() == [True]
