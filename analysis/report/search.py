@@ -15,6 +15,7 @@ from analysis.figures.knobs import edge_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, PRUNED, asked_chart
 from analysis.report.report import Chapter
+from analysis.report.search_kinds import search_kind
 from analysis.report.searched_box import box_drawn, box_rounds, pruned_words
 from analysis.report.summary import listed
 from analysis.tables.forms.html import part
@@ -22,7 +23,6 @@ from analysis.tables.forms.markdown import table_markdown
 from analysis.tables.forms.rows import Row, fixed, table_of, text
 from analysis.tables.forms.table import NOTHING, Cell, Column, Group, Table, bracketed
 from analysis.text import counted, escape_markdown, interval_decimals, lr_text, number
-from bench.errors import UsageError
 
 _GROUP = ("workload", "method", "optimizer", "knobs")
 _ANSWER_COLUMNS = (*_GROUP, "search", "knob", "value", "ci_low", "ci_high", "best_value", "best_setting", "num_trials",
@@ -33,52 +33,6 @@ _ANSWERS_NOTE = "–: none. An interval that ends at 0 or ∞ is open there: wha
 _ROUNDS_NOTE = (
     "Of every trial: value, seed, and final loss or how else it ended. A trial without a result is not asked for again."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchKind:
-    """How the answers of one search are worded. `title` and `best` may hold the knob's name in braces."""
-
-    title: str
-    best: str  # of a sentence: method, this, value
-    is_value: bool  # the answer is a value of the knob, not a loss
-    definition: str
-
-
-SEARCH_KINDS: dict[str, SearchKind] = {
-    "edge": SearchKind(
-        title="Largest stable {knob}",
-        best="is stable up to the largest {knob}",
-        is_value=True,
-        definition="value of {knob} above which half of the seeds are no longer stable, by bisection for each seed; a "
-        "seed is stable at a value if it did not diverge and its loss keeps at least half of what the least mean loss "
-        "learns from the mean loss at init. Brackets: 95% interval",
-    ),
-    "sensitivity": SearchKind(
-        title="LR sensitivity",
-        best="has the lowest LR sensitivity",
-        is_value=False,
-        definition="the score lr_sensitivity of the whole grid, from the trials that tell most of it; the rest of the "
-        "grid is completed by a model of the curves. Brackets: 95% interval over seeds and over what is not trained",
-    ),
-    "tune": SearchKind(
-        title="Least loss",
-        best="reaches the least loss",
-        is_value=False,
-        definition="least mean of the final loss over seeds at one value of {knob}, of the values that the budget paid "
-        "for. Brackets: 95% interval over seeds. Trials to target: after which the leading value stayed near the final "
-        "best",
-    ),
-    "tune_box": SearchKind(
-        title="Least loss",
-        best="reaches the least loss",
-        is_value=False,
-        definition="least mean over seeds of the final loss, at most the loss at init, of the settings of {knob} that "
-        "the budget paid for. Brackets: 95% interval over seeds; it is the least of many, so that other seeds of the "
-        "same setting are expected above it. Trials to target: after which one was near the "
-        "final best",
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +113,7 @@ def search_definitions(answers: pl.DataFrame) -> dict[str, str]:
     """What the answers are, and the flag if it occurs."""
     words = {}
     for search, knob in answers.select("search", "knob").unique(maintain_order=True).iter_rows():
-        kind = _kind(search)
+        kind = search_kind(search)
         words[kind.title.format(knob=knob)] = kind.definition.format(knob=knob)
     if (answers["flags"] == _UNFINISHED).any():
         words[_UNFINISHED] = "the search waits for trials of its last round; its answer is of the rounds before it"
@@ -183,15 +137,9 @@ def chapter_of(search: SearchChapter) -> Chapter:
     )
 
 
-def _kind(search: str) -> SearchKind:
-    if search not in SEARCH_KINDS:
-        raise UsageError(f"no page for the search {search!r}; there are {', '.join(SEARCH_KINDS)}")
-    return SEARCH_KINDS[search]
-
-
 def _best(part: pl.DataFrame) -> str:
     """Within a workload, whose answer is best, and whose intervals reach into its own."""
-    kind, first = _kind(part["search"][0]), part.row(0, named=True)
+    kind, first = search_kind(part["search"][0]), part.row(0, named=True)
     title = kind.title.format(knob=first["knob"])
     if not math.isfinite(first["value"]):
         return f"No search found an answer: {title}."
@@ -205,7 +153,7 @@ def _best(part: pl.DataFrame) -> str:
 
 def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> Table:
     first = part.row(0, named=True)
-    title, knob = _kind(first["search"]).title.format(knob=first["knob"]), first["knob"]
+    title, knob = search_kind(first["search"]).title.format(knob=first["knob"]), first["knob"]
     shown: list[tuple[str, str | None, Callable[[Row], Cell]]] = [  # title, what it needs, cell
         ("Method", None, text("name")),
         (title, None, _value),
@@ -236,7 +184,9 @@ def _chapter(row: Mapping[str, Any], trail: pl.DataFrame, name: str) -> SearchCh
 def _answer_sentence(row: Mapping[str, Any]) -> str:
     """The answer, how many trials it took, and why the search stopped."""
     is_open = row["flags"] == _UNFINISHED
-    sentence = f"{'So far' if is_open else 'Answer'}: {_kind(row['search']).title.format(knob=row['knob']).lower()} "
+    sentence = (
+        f"{'So far' if is_open else 'Answer'}: {search_kind(row['search']).title.format(knob=row['knob']).lower()} "
+    )
     sentence += f"{_answer_words(row)}, from {counted(row['num_trials'], 'trial')} in "
     sentence += f"{counted(row['num_rounds'], 'round')}. "
     return sentence + (f"{row['note'].capitalize()}." if is_open else f"It stopped because: {row['note']}.")
@@ -244,7 +194,7 @@ def _answer_sentence(row: Mapping[str, Any]) -> str:
 
 def _drawn(row: Mapping[str, Any], asked: pl.DataFrame, place: str) -> Drawn:
     """The figure of a search over one knob."""
-    is_there = _kind(row["search"]).is_value and math.isfinite(row["value"])
+    is_there = search_kind(row["search"]).is_value and math.isfinite(row["value"])
     answer = row["value"] if is_there else row["best_value"]
     answer = answer if answer is not None and math.isfinite(answer) else None
     interval = (row["ci_low"], row["ci_high"]) if is_there and not math.isnan(row["ci_low"] + row["ci_high"]) else None
@@ -273,7 +223,7 @@ def _rounds_table(trail: pl.DataFrame, knob: str) -> Table:
 def _value(row: Mapping[str, Any]) -> str:
     if not math.isfinite(row["value"]):
         return NOTHING
-    return lr_text(row["value"]) if _kind(row["search"]).is_value else _loss_text(row, "value")
+    return lr_text(row["value"]) if search_kind(row["search"]).is_value else _loss_text(row, "value")
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -281,8 +231,8 @@ def _interval(row: Mapping[str, Any]) -> str:
     low, high = row["ci_low"], row["ci_high"]
     if math.isnan(low) or math.isnan(high) or (low == -math.inf and high == math.inf):
         return NOTHING
-    is_open = low <= 0 if _kind(row["search"]).is_value else math.isinf(low)
-    if not _kind(row["search"]).is_value and math.isfinite(low) and math.isfinite(high):
+    is_open = low <= 0 if search_kind(row["search"]).is_value else math.isinf(low)
+    if not search_kind(row["search"]).is_value and math.isfinite(low) and math.isfinite(high):
         return bracketed(_loss_text(row, "ci_low"), _loss_text(row, "ci_high"))
     start = ("0" if low == 0 else "−∞") if is_open else lr_text(low)
     end = "∞" if math.isinf(high) else lr_text(high)

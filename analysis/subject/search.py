@@ -15,7 +15,7 @@ class SearchSubject(Run):
     """The answers of a suite's adaptive searches and their decisions; fields that a Subject has are as there.
 
     question: what was searched, and over which knob. answers and trail: ANSWER_COLUMNS and TRAIL_COLUMNS of
-    bench.results.standings. num_missing: trials that the last rounds still wait for.
+    bench.results.answers. num_missing: trials that the last rounds still wait for.
     """
 
     question: str = ""

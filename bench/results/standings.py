@@ -16,11 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.scores.pruning import Rule
-from analysis.text import counted
-from bench.lazy import polars
 from bench.results.pruning import judged, stale
 from bench.search.base import Answer, Ask, Point, Search, replay
-from bench.search.tune_box import TuneBoxAnswer
 from bench.suite import Suite
 from bench.suite.box import Box
 from bench.suite.box_checks import parameter_sweeps
@@ -30,41 +27,7 @@ from bench.training.pruning import Judged
 from bench.trial import KNOB_NAMES, Knobs, Outcome, Trial
 
 Rows = Mapping[str, Mapping[str, Any]]  # rows of SEARCH_COLUMNS by trial id
-
-ANSWER_COLUMNS: dict[str, str] = {
-    "workload": "String",
-    "method": "String",
-    "optimizer": "String",
-    "search": "String",
-    "knob": "String",  # what was searched; of a box all knobs, with commas
-    "value": "Float64",
-    "ci_low": "Float64",
-    "ci_high": "Float64",
-    "unit": "String",
-    "best_value": "Float64",  # tune: where the least loss is; else null
-    "best_setting": "String",  # tune_box: where the least loss is, as name=value of every knob that acts; else null
-    "num_trials_to_target": "Int64",  # tune, tune_box: trials until the leader was near the final best; else null
-    "num_trials": "Int64",  # asked for so far, lost ones included
-    "num_rounds": "Int64",
-    "flags": "String",  # unfinished: rounds are left
-    "knobs": "String",  # the other knobs that the suite varies
-    "note": "String",  # why the search stopped
-}
-_NAMED = ("workload", "method", "optimizer")  # of each answer; other kinds stand among the knobs where they vary
-TRAIL_COLUMNS: dict[str, str] = {
-    "workload": "String",
-    "method": "String",
-    "optimizer": "String",
-    "knobs": "String",
-    "round": "Int64",  # from 1
-    "value": "Float64",  # of the searched knob; null of a box
-    "setting": "String",  # name=value of every searched knob that acts
-    "seed": "Int64",
-    "final_loss": "Float64",  # +inf if diverged, null if lost or not there yet
-    "initial_loss": "Float64",
-    "pruned_step": "Int64",  # the last step of a trial that was pruned, which has no final loss; else null
-    "why": "String",  # why the round was asked for
-}
+NAMED = ("workload", "method", "optimizer")  # of each answer; other kinds stand among the knobs where they vary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +83,7 @@ class BoxGroup(Group):
         return {name: one for name, one in self.compared.box.values_at(value).items() if one is not None}
 
 
-class _Known(Mapping[tuple[Any, int], Point[Any]]):
+class Known(Mapping[tuple[Any, int], Point[Any]]):
     """The points of a group among recorded results; a trial that a detector aborted counts as diverged."""
 
     def __init__(self, group: Group, rows: Rows) -> None:
@@ -203,7 +166,7 @@ def _knob_groups(suite: Suite) -> Iterator[Group]:
                 name=suite.search.name,
                 labels=template.labels,
                 knob=knob,
-                knobs=_text(varied | template.settings),
+                knobs=values_text(varied | template.settings),
                 search=suite.searcher,
                 rule=None if suite.stop is None else suite.stop.rule(template.num_steps),
                 template=template,
@@ -219,7 +182,7 @@ def _box_groups(suite: Suite, box: Box) -> Iterator[Group]:
             name=suite.search.name,
             labels=labels,
             knob=", ".join(box.names),
-            knobs=_text({kind: one.labels[kind] for kind in beside if kind in one.labels}),
+            knobs=values_text({kind: one.labels[kind] for kind in beside if kind in one.labels}),
             search=suite.searcher,
             rule=None if suite.stop is None else suite.stop.rule(one.entries["workloads"].params["num_steps"]),
             compared=one,
@@ -228,10 +191,10 @@ def _box_groups(suite: Suite, box: Box) -> Iterator[Group]:
 
 def _beside(suite: Suite) -> list[str]:
     """The kinds that stand among the knobs where the suite has several entries of them."""
-    return [kind.word for field, kind in KINDS.items() if kind.word not in _NAMED and len(getattr(suite, field)) > 1]
+    return [kind.word for field, kind in KINDS.items() if kind.word not in NAMED and len(getattr(suite, field)) > 1]
 
 
-def _text(values: Mapping[str, Any]) -> str:
+def values_text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
 
 
@@ -242,7 +205,7 @@ def _plain(value: Any) -> Any:
 
 def stand(group: Group, rows: Rows) -> Standing:
     """Where a search stands with these results."""
-    known = _Known(group, rows)
+    known = Known(group, rows)
     rounds, points, missing = replay(group.search, known, stale=functools.partial(stale, group.rule, known))
     return Standing(
         group=group, rounds=tuple(rounds), points=tuple(points), missing=tuple(group.trial(s) for s in missing)
@@ -262,77 +225,3 @@ def is_spent(suite: Suite, standings: Sequence[Standing], rows: Rows) -> bool:
         return False
     ids = {trial.id for standing in standings for trial in standing.asked}
     return sum(rows[one]["wall_s"] for one in ids if one in rows) >= 60 * suite.search.gpu_minutes
-
-
-def answers(standings: Sequence[Standing]) -> polars.DataFrame:
-    """ANSWER_COLUMNS, one row a search, within a workload the best first: the largest edge, the least loss or score."""
-    rows = []
-    for standing in standings:
-        answer, group = standing.answer, standing.group
-        rows.append(
-            _names(group)
-            | {
-                "search": group.name,
-                "knob": group.knob,
-                "value": answer.value,
-                "ci_low": answer.low,
-                "ci_high": answer.high,
-                "unit": answer.unit,
-                "best_value": getattr(answer, "best_value", None),
-                "best_setting": _text(answer.best) if isinstance(answer, TuneBoxAnswer) else None,
-                "num_trials_to_target": getattr(answer, "num_trials_to_target", None),
-                "num_trials": len(standing.asked) - len(standing.missing),
-                "num_rounds": len(standing.rounds) - bool(standing.missing),
-                "flags": "unfinished" if standing.missing else "",
-                "note": answer.note + _pruned_words(standing),
-            }
-        )
-    largest_first = any(row["search"] == "edge" for row in rows)
-    table = polars.DataFrame(rows, schema=_schema(ANSWER_COLUMNS))
-    return table.sort(
-        "workload", polars.col("value").fill_nan(None), descending=[False, largest_first], nulls_last=True
-    )
-
-
-def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
-    """TRAIL_COLUMNS, one row a setting that was asked for, in the order of asking."""
-    found = []
-    for standing in standings:
-        known = _Known(standing.group, rows)
-        for number, ask in enumerate(standing.rounds, start=1):
-            for setting in ask.settings:
-                point = known.get(setting)
-                is_there = point is not None and not point.is_lost
-                is_pruned = point is not None and point.pruned_step is not None
-                found.append(
-                    _names(standing.group)
-                    | {
-                        "round": number,
-                        "value": None if isinstance(standing.group, BoxGroup) else setting[0],
-                        "setting": _text(standing.group.values(setting[0])),
-                        "seed": setting[1],
-                        "final_loss": point.final_loss if point is not None and is_there and not is_pruned else None,
-                        "initial_loss": point.initial_loss if point is not None and is_there else None,
-                        "pruned_step": point.pruned_step if point is not None else None,
-                        "why": ask.why,
-                    }
-                )
-    return polars.DataFrame(found, schema=_schema(TRAIL_COLUMNS))
-
-
-def _pruned_words(standing: Standing) -> str:
-    """What a rule pruned, in words; empty if nothing."""
-    group, pruned = standing.group, [point for point in standing.points if point.pruned_step is not None]
-    if group.rule is None or not pruned:
-        return ""
-    saved = sum(group.rule.num_steps - point.pruned_step - 1 for point in pruned if point.pruned_step is not None)
-    share = saved / (len(standing.points) * group.rule.num_steps)
-    return f"; {group.rule.worse_than} pruned {counted(len(pruned), 'trial')}, which saved {share:.0%} of all steps"
-
-
-def _names(group: Group) -> dict[str, str]:
-    return {**{kind: group.labels[kind] for kind in _NAMED}, "knobs": group.knobs}
-
-
-def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
-    return {name: getattr(polars, kind) for name, kind in columns.items()}

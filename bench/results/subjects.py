@@ -12,12 +12,13 @@ from bench.entry import build
 from bench.errors import UsageError
 from bench.imports.runs import named_apart
 from bench.lazy import polars
+from bench.results.answers import answers, trail
 from bench.results.attentions import attentions
 from bench.results.box import box_knobs, box_words, places_frame, points_frame, units_frame
 from bench.results.controls import controls_named, controls_of
 from bench.results.effects import twin_pairs
 from bench.results.margins import with_margins
-from bench.results.standings import answers, groups, stand, trail
+from bench.results.standings import groups, stand
 from bench.results.stored import Stored
 from bench.search.importance import EVALUATORS
 from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, read_searched, trace_lots

@@ -7,7 +7,6 @@ import pytest
 
 from analysis.report.folder import write_report
 from analysis.report.search import (
-    SEARCH_KINDS,
     answer_tables,
     asked_trials,
     edge_figures,
@@ -15,6 +14,7 @@ from analysis.report.search import (
     search_definitions,
     search_sentences,
 )
+from analysis.report.search_kinds import SEARCH_KINDS
 from analysis.subject import SearchSubject
 from bench.errors import UsageError
 from bench.search import SEARCHES

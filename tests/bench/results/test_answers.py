@@ -9,7 +9,8 @@ import pytest
 from analysis.report.folder import write_report
 from analysis.subject import SearchSubject
 from bench.driver.queues import SearchQueue
-from bench.results.standings import answers, groups, stand, trail
+from bench.results.answers import answers, trail
+from bench.results.standings import groups, stand
 from bench.suite import Suite
 from bench.trial import Outcome, Result
 

@@ -9,7 +9,8 @@ import polars
 import pytest
 
 from bench.driver.queues import SearchQueue
-from bench.results.standings import answers, groups, stand, trail
+from bench.results.answers import answers, trail
+from bench.results.standings import groups, stand
 from bench.suite import Suite
 from bench.suite.stop import StopPlan
 from bench.trial import Outcome, Result, Trial

@@ -9,7 +9,8 @@ import pytest
 
 from bench.driver.queues import SearchQueue
 from bench.errors import UsageError
-from bench.results.standings import ANSWER_COLUMNS, TRAIL_COLUMNS, answers, groups, stand, trail
+from bench.results.answers import ANSWER_COLUMNS, TRAIL_COLUMNS, answers, trail
+from bench.results.standings import groups, stand
 from bench.results.studies import searched_studies
 from bench.search.storage import write_studies
 from bench.suite import Suite
