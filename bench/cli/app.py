@@ -67,6 +67,7 @@ from bench.cli.shared import (
     run_and_print,
     say,
     say_missing,
+    words_for_report,
 )
 from bench.cli.streams import open_streams
 from bench.cli.ui import add_ui_command
@@ -141,7 +142,7 @@ def run(
     run_and_print(
         loaded,
         opened,
-        suite,
+        words_for_report(suite, store, allow_code=allow_code),
         abort=read_abort(loaded, abort_on_warning, warnings_of, opened, allow_code=allow_code),
         is_wide=wide,
         address=address,

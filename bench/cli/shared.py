@@ -6,6 +6,7 @@ stdout is data, stderr is progress. Heavy imports happen inside functions.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,13 @@ def run_and_print(
             say(f"\nNext:  bench report {shown}    tables and figures")
         say(f"       {_ui_words(loaded.name, opened)}")
     raise typer.Exit(_exit_code(summary))
+
+
+def words_for_report(suite: str, store: Path, *, allow_code: bool) -> str:
+    """What follows `bench report` to show what a run of the suite left, from the same store and with code allowed."""
+    code = ["--allow-code"] if allow_code else []
+    elsewhere = [] if store == DEFAULT_STORE else ["--store", str(store)]
+    return shlex.join([suite, *code, *elsewhere])
 
 
 def ui_address(store: Store, port: int) -> str:

@@ -2,9 +2,11 @@
 
 import json
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
+from bench.cli.shared import DEFAULT_STORE, words_for_report
 from bench.methods import METHODS
 from bench.suite.catalog import LISTS, NAMES
 from tests.command_line import bench_here
@@ -36,3 +38,8 @@ def test_a_range_of_learning_rates_goes_up(tmp_path, command, low, high):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"required 0 < --low < --high, got --low {low} and --high {high}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_report_of_a_run_is_asked_for_as_the_run_was():
+    assert words_for_report("quickstart", DEFAULT_STORE, allow_code=False) == "quickstart"
+    assert words_for_report("a b.yaml", Path("s"), allow_code=True) == "'a b.yaml' --allow-code --store s"
