@@ -50,7 +50,11 @@ def board_flags(entries: Entries, score: str, usual_lrs: tuple[float, ...]) -> d
     little = _learned_little(learned)
     shifted = {key for key, (_, is_shifted) in reference_shifts(learned).items() if is_shifted}
     usual_seeds = Counter(grid.seeds for grid in learned.values() if len(grid.seeds) > 1).most_common(1)
-    unseparated = {pair.first for pair in neighbours(learned, SENSITIVITIES[score]) if not is_separated(pair)}
+    score_of = SENSITIVITIES[score]
+    several = {key: grid for key, grid in learned.items() if len(grid.seeds) > 1}
+    of_single_seeds = [pair for pair in neighbours(learned, score_of) if pair.first not in several]
+    pairs = [*neighbours(several, score_of), *of_single_seeds]  # one of a single seed has no rank: it is nobody's next
+    unseparated = {pair.first for pair in pairs if not is_separated(pair)}
     texts = {}
     for key, grid in entries.items():
         raised = _grid_flags(grid, score, usual_lrs)

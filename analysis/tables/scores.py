@@ -34,7 +34,9 @@ def scores_tables(table: pl.DataFrame) -> list[Table]:
 
 
 def rank_tables(ranking: pl.DataFrame) -> list[Table]:
-    """Per workload with two entries at least that learned: entries x scores, the rank under each, a few a table.
+    """Per workload with two entries at least that learned: entries x scores, the place under each, a few a table.
+
+    A place in the order of the scores alone; a leaderboard's rank is the range that the seeds leave possible.
 
     Takes the frame of `ranking_table`, as `aggregate_tables` does.
     """
@@ -45,7 +47,7 @@ def rank_tables(ranking: pl.DataFrame) -> list[Table]:
         for start in range(0, len(names) if len(entries) > 1 else 0, _RANKS_A_TABLE):
             part = names[start : start + _RANKS_A_TABLE]
             cells = tuple((labels[key], *(_rank(_only(of_entry, name)) for name in part)) for key, of_entry in entries)
-            heading = f"Rank under each score on {workload}{', continued' if start else ''}"
+            heading = f"Order under each score, separated or not, on {workload}{', continued' if start else ''}"
             tables.append(Table(heading=heading, columns=columns("Method", *map(_title, part)), rows=cells))
     return tables
 

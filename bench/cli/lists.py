@@ -26,7 +26,18 @@ def schema() -> None:
 
 def list_entries(
     kind: Annotated[
-        Literal["methods", "workloads", "optimizers", "schedules", "probes", "knobs", "searches", "suites", "scores"]
+        Literal[
+            "methods",
+            "workloads",
+            "optimizers",
+            "schedules",
+            "interventions",
+            "probes",
+            "knobs",
+            "searches",
+            "suites",
+            "scores",
+        ]
         | None,
         typer.Argument(help="else the names of all kinds"),
     ] = None,

@@ -152,13 +152,16 @@ def _total(widths: Collection[int]) -> int:
 
 
 def _widened(widths: dict[_Shown, int], width: int) -> dict[_Shown, int]:
-    """The room that is left, given letter by letter to the narrowest of the columns that fold."""
+    """The room that is left, letter by letter for the narrowest of the names that fold, then for titles that unfold."""
     grown = dict(widths)
-    for _ in range(width - _total(widths.values())):
-        folded = [one for one in grown if grown[one] < one.full]
-        if not folded:
-            break
+    room = width - _total(widths.values())
+    while room > 0 and (folded := [one for one in grown if one.is_name and grown[one] < one.full]):
         grown[min(folded, key=lambda one: grown[one])] += 1
+        room -= 1
+    for one in sorted(grown, key=lambda one: one.full - grown[one]):
+        if (more := one.full - grown[one]) <= room:
+            grown[one] += more
+            room -= more
     return grown
 
 

@@ -1,6 +1,8 @@
 """KubeRay's own fields that these manifests use, as JSON Schemas: what v1.6 takes in each, and nothing that it lacks.
 
-Its resource definitions are in no package. Pods in them are Kubernetes's, and are checked by its schemas.
+Source: ray-operator/apis/ray/v1/raycluster_types.go and rayjob_types.go of ray-project/kuberay, whose json tags these
+names are; compared on 2026-11-30. Its resource definitions are in no package. Pods in them are Kubernetes's, and are
+checked by its schemas.
 """
 
 from typing import Any

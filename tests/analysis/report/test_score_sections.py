@@ -51,7 +51,7 @@ def told(data: pl.DataFrame):
 def test_a_method_that_learned_little_has_no_rank_under_any_score():
     little = frame([row("little", lr, seed, 3.0, workload="w") for lr in (0.01, 0.1, 1.0) for seed in range(3)])
     found = told(pl.concat([learning(suite()), little])).markdown
-    ranks = found[found.index("Rank under each score") :]
+    ranks = found[found.index("Order under each score") :]
     assert "| little |" in found
     assert "| c |" in ranks
     assert "| little |" not in ranks

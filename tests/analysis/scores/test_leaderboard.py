@@ -261,3 +261,12 @@ def test_held_out_columns_are_null_without_held_out_data():
 def test_a_leaderboard_does_not_wait_for_the_import_of_scipys_statistics():
     code = "import sys, analysis.scores.leaderboard; sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_entry_of_one_seed_is_nobodys_next():
+    """What has no rank does not say of another that seeds are too few."""
+    rows = [row("b", lr, seed, loss + seed / 100) for lr, loss in ((0.1, 1.0), (0.2, 2.0)) for seed in range(4)]
+    rows += [row("once", lr, 0, loss) for lr, loss in ((0.1, 1.0), (0.2, 3.0))]
+    flags = {one["method"]: one["flags"].split(",") for one in leaderboard(frame(rows)).iter_rows(named=True)}
+    assert "needs_seeds" not in flags["b"]
+    assert "few_seeds" in flags["once"]

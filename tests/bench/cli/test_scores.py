@@ -98,7 +98,7 @@ def test_table_shows_every_score_and_how_far_they_agree(folder):
     code, out, err = scores(folder)
     assert code == 0
     assert all(name in out for name in SCORE_KINDS)
-    assert "Rank under each score on in_context_regression" in err
+    assert "Order under each score, separated or not, on in_context_regression" in err
     assert "Rank correlation with LR sensitivity" in err
 
 
@@ -117,7 +117,7 @@ def test_an_entry_at_chance_is_said_to_be(folder, tmp_path):
 def test_markdown_holds_tables_alone(folder):
     code, out, err = scores(folder, "--format", "md")
     assert (code, err) == (0, "")
-    assert "**Rank under each score on in\\_context\\_regression" in out
+    assert "**Order under each score, separated or not, on in\\_context\\_regression" in out
 
 
 def test_differences_of_one_score(folder):

@@ -133,3 +133,14 @@ def test_flags_that_have_no_room_are_said_below(monkeypatch):
     assert told == "flagged learned_little: softmax adamw beta=0.5; needs_seeds: 5 of 20 rows; blown_up: 15 of 20 rows"
     monkeypatch.setenv("COLUMNS", "200")
     assert "flagged" not in frame_text(board())
+
+
+def test_room_that_unfolds_no_title_is_given_to_none(monkeypatch):
+    """A title is whole, or as narrow as it can be: spaces between would show nothing."""
+    rows = (("a" * 20, Number(value=1.25), Number(value=2.5)),)
+    table = Table(heading="", columns=columns("method", "first_long_title", "second_long_title"), rows=rows)
+    longest = {}
+    for width in (46, 47, 57):
+        monkeypatch.setenv("COLUMNS", str(width))
+        longest[width] = max(map(len, table_text(table).splitlines()))
+    assert longest == {46: 20 + 2 + 6 + 2 + 7, 47: 20 + 2 + 16 + 2 + 7, 57: 20 + 2 + 16 + 2 + 17}

@@ -31,6 +31,12 @@ def test_the_overview_has_the_names_of_each_list(kind):
     assert list(NAMES[kind]()) == [row["name"] for row in LISTS[kind]() if " " not in row["name"]]
 
 
+@pytest.mark.parametrize("kind", LISTS)
+def test_each_kind_of_the_overview_can_be_listed_alone(tmp_path, kind):
+    done = bench_here(tmp_path, "list", kind, "--json")
+    assert (done.returncode, next(iter(json.loads(done.stdout)[0]))) == (0, "name")
+
+
 @pytest.mark.parametrize("command", ["edge", "tune"])
 @pytest.mark.parametrize(("low", "high"), [("1", "0.1"), ("0.1", "0.1"), ("0", "1"), ("nan", "1")])
 def test_a_range_of_learning_rates_goes_up(tmp_path, command, low, high):
