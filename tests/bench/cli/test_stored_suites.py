@@ -92,7 +92,7 @@ def test_reports_and_bundles_are_of_the_name(folder):
 
 def test_figures_are_of_the_name(folder):
     done = bench_here(folder, "figures", "kept", "--only", "1", "--out", "figures", "--store", "store")
-    assert "grad_clip=1.0: skipped 1: no traces at lr = 0.001 of relu_kernel, softmax" in done.stderr
+    assert "grad_clip=1: skipped 1: no traces at lr = 0.001 of relu_kernel, softmax" in done.stderr
 
 
 def test_a_name_is_a_side_of_a_comparison_and_a_place_for_imports(folder):
