@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 from ruamel.yaml import YAML
-from scipy.stats import spearmanr
 
 from analysis.scores.table import measured_entries, score_differences
 from bench.imports.runs import imported_runs, plain_reading
@@ -75,20 +74,10 @@ def board(suite: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def correlations_with_table_1(suite: str) -> dict[tuple[str, str, str], float]:
-    """Spearman's of a board's sensitivities with the paper's, where a workload, optimizer and knobs have all seven."""
+def table_1() -> dict[str, float]:
+    """The paper's LR sensitivities by the names that methods have here."""
     with TABLE_1.open(encoding="utf-8") as file:
-        paper = {row["method"]: float(row["lr_sensitivity"]) for row in csv.DictReader(file)}
-    by_place: dict[tuple[str, str, str], dict[str, float]] = {}
-    for row in board(suite):
-        if row["method"] in paper:
-            place = (row["workload"], row["optimizer"], row["knobs"])
-            by_place.setdefault(place, {})[row["method"]] = float(row["lr_sensitivity"])
-    return {
-        place: float(spearmanr([ours[name] for name in paper], list(paper.values())).statistic)
-        for place, ours in by_place.items()
-        if ours.keys() == paper.keys()
-    }
+        return {row["method"]: float(row["lr_sensitivity"]) for row in csv.DictReader(file)}
 
 
 def stated(pattern: str) -> list[float]:
