@@ -12,8 +12,8 @@ from analysis.scores.seeds.intervals import mean_interval
 from tests.published import README, RESULTS, board, differences, stated, table_1
 
 NUMBER = r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]"
-WAYS = [("sgd", "grad_clip=inf"), ("sgd", "grad_clip=1.0"), ("sgd_momentum", "grad_clip=inf")]
-WAYS += [("sgd_momentum", "grad_clip=1.0")]
+WAYS = [("sgd", "grad_clip=inf"), ("sgd", "grad_clip=1"), ("sgd_momentum", "grad_clip=inf")]
+WAYS += [("sgd_momentum", "grad_clip=1")]
 PASSING = "embedding=pass_through, divide_by_keys=true, query_is_key=true"
 SETTINGS = {
     "none": "",
