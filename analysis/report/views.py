@@ -77,7 +77,7 @@ def _board_text(form: str) -> Callable[[Subject], str]:
 def _board_frames(subject: Subject) -> list[pl.DataFrame]:
     if subject.published is None:
         return terminal_frames(subject.board)
-    return [compare(subject.board, subject.published).drop("at_chance")]
+    return [compare(subject.board, subject.published).drop("at_chance", "is_variant")]
 
 
 def _remarks(subject: Subject) -> list[str]:

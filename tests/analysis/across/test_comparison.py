@@ -102,6 +102,19 @@ def test_an_entry_at_chance_has_no_rank_beside_published_numbers():
         assert "at chance, so without a rank" in text
 
 
+def test_a_published_number_counts_once_beside_variants_of_its_method():
+    """`window_softmax(width=4)` beside `window_softmax` is another setting, and no eighth published score."""
+    names = ("softmax", "relu_kernel", "elu_kernel", "relu_kernel(eps=1e-6)")
+    rows = [
+        dict(one, final_loss=one["final_loss"] + place / 9) for place, name in enumerate(names) for one in rows_of(name)
+    ]
+    compared = compare(leaderboard(frame(rows)), load("paper"))
+    assert compared.filter("is_variant")["method"].to_list() == ["relu_kernel(eps=1e-6)"]
+    assert compared.filter("is_variant").select("our_rank", "paper_rank").row(0) == (None, None)
+    assert rank_correlations(compared)["num_methods"].to_list() == [3]
+    assert unranked(compared).startswith("beside an entry of the published name, so without a rank")
+
+
 def test_all_have_a_rank_where_all_learned():
     assert unranked(compare(leaderboard(results()), load("paper"))) == ""
 
