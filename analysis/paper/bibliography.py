@@ -64,6 +64,7 @@ STATISTIC_SOURCES: dict[str, Keys] = {
     "entropy_of_softmax": ("hong2025variance",),
     "early_warning": ("boettiger2012early", "wilson1927probable"),
     "gradient_z_score": ("kumar2025zclip",),
+    "pruning_rules": ("golovin2017vizier", "li2018hyperband", "li2020asha", "wilcoxon1945individual"),
     "entropy_range": ("harremoes2001inequalities",),
 }
 

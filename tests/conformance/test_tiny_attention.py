@@ -24,7 +24,6 @@ from bench.training.inductor import Compiling
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.trial import Trial
-from tests.repetitions import EACH_METHOD
 from tests.trials import LEAN, language_trial, trial
 
 HAS_CUDA = torch.cuda.is_available()
@@ -150,7 +149,7 @@ def assert_close(actual: Tensors, expected: Tensors, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", EACH_METHOD)
+@pytest.mark.parametrize("method", METHODS)
 def test_output_and_gradients_equal_the_reference(method, kind, device):
     assert_as_exact_as_dense(method, mask_of(kind, device), inputs(device))
 
@@ -192,7 +191,7 @@ EXTREMES = {
 }
 
 
-@pytest.mark.parametrize("method", EACH_METHOD)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("extreme", EXTREMES)
 def test_extremes_equal_the_reference(method, extreme, device):
     """Tolerances are those of terms: a query's gradient is a sum of keys, and the other way round."""
@@ -207,7 +206,7 @@ def test_extremes_equal_the_reference(method, extreme, device):
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2])
-@pytest.mark.parametrize("method", EACH_METHOD)
+@pytest.mark.parametrize("method", METHODS)
 def test_what_is_not_finite_is_seen(method, broken, device):
     """Divergence is found by it: as the reference, whether in the output or in the gradients."""
     tensors = [x.clone() for x in inputs(device)]

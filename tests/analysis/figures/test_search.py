@@ -9,11 +9,14 @@ from analysis.figures.search import ASKED_COLUMNS, asked_chart
 from bench.errors import UsageError
 
 ROWS = [(1, 1, 0.01, 0, "completed", 2.0), (2, 1, 1.0, 0, "diverged", None), (3, 2, 0.1, 1, "no result", None)]
+PRUNED = (4, 2, 0.3, 0, "pruned", 3.0)
 ASKED = pl.DataFrame(ROWS, schema=ASKED_COLUMNS, orient="row")
 
 
-def drawn(answer: float | None = 0.2, interval: tuple[float, float] | None = (0.05, math.inf)) -> dict:
-    return asked_chart(ASKED, knob="lr", answer=answer, interval=interval, title="t").to_dict()
+def drawn(
+    answer: float | None = 0.2, interval: tuple[float, float] | None = (0.05, math.inf), asked: pl.DataFrame = ASKED
+) -> dict:
+    return asked_chart(asked, knob="lr", answer=answer, interval=interval, title="t").to_dict()
 
 
 def rows_of(spec: dict, unit: dict) -> list[dict]:
@@ -25,9 +28,9 @@ def units(spec: dict, mark: str) -> list[dict]:
 
 
 def test_marks_tell_how_a_trial_ended():
-    spec = drawn()
+    spec = drawn(asked=pl.DataFrame([*ROWS, PRUNED], schema=ASKED_COLUMNS, orient="row"))
     found = [[row["state"] for row in rows_of(spec, unit)] for unit in units(spec, "point")]
-    assert found == [["completed"], ["diverged"], ["no result"]]
+    assert found == [["completed"], ["diverged"], ["no result"], ["pruned"]]
     assert units(spec, "point")[0]["encoding"]["color"]["field"] == "loss"
 
 
