@@ -56,6 +56,26 @@ def test_the_level_of_the_best_of_ahns_settings_is_that_of_the_board():
     assert stated(r"A window of 8 keys in all takes it to ([\d.]+), gamma of 1 with it to ([\d.]+\d)") == narrow
 
 
+def test_dividing_by_n_lowers_scores_and_without_it_they_blow_up():
+    last = list(SETTINGS.values())[-1]
+    divided, undivided = (
+        [of_ahn(settings, way, {})[list(table_1()).index("softmax")] for settings in those for way in WAYS]
+        for those in ([PASSING, f"{PASSING}, merged_query_key=true"], [last])
+    )
+    assert stated(r"lowers every score \(softmax ([\d.]+) to ([\d.]+)\)") == pytest.approx(
+        [min(divided), max(divided)], abs=6e-3
+    )
+    assert stated(r"blows them up \(softmax (\d+) to (\d+)\)") == pytest.approx(
+        [min(undivided), max(undivided)], abs=0.5
+    )
+    with_n, without = (
+        [of_ahn(one, way, {}) for way in WAYS] for one in (f"{PASSING}, merged_query_key=true", "merged_query_key=true")
+    )
+    assert all(
+        ours < plain for row, other in zip(with_n, without, strict=True) for ours, plain in zip(row, other, strict=True)
+    )
+
+
 def lm_sensitivities(model: str) -> dict[str, list[float]]:
     rows = [row for row in board("lm_wortsman") if model in row["workload"]]
     ends = ("lr_sensitivity", "ci_low", "ci_high")
