@@ -63,7 +63,7 @@ def searched_studies(suite: Suite, rows: Rows) -> list[RecordedStudy]:
     """A study for each search of a suite that has begun with these results, of its settings in the order of asking.
 
     The loss is the mean over seeds of the lesser of final loss and loss at init, which a diverged seed counts as.
-    Settings know their round, the ids of their trials and how many diverged.
+    Settings know their round, the ids of their trials and how many diverged; those that a rule pruned are pruned there.
     """
     assert suite.search is not None
     searches = [(group, stand(group, rows)) for group in groups(suite)]
@@ -112,5 +112,6 @@ def _searched_settings(suite: Suite, group: Group, standing: Standing) -> list[R
                 "num_diverged": sum(point.final_loss == np.inf for point in there),
             }
             loss = float(np.mean([min(point.final_loss, point.initial_loss) for point in there]))
-            settings.append(RecordedSetting(values=of_knobs, loss=loss, attributes=attributes))
+            step = max((point.pruned_step for point in there if point.pruned_step is not None), default=None)
+            settings.append(RecordedSetting(values=of_knobs, loss=loss, attributes=attributes, pruned_step=step))
     return settings

@@ -19,11 +19,15 @@ SPECIAL = "{}_is_special"  # the knob of Optuna that says whether one of ours is
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedSetting:
-    """A setting and its loss. values: by knob, None of one that does not act; attributes: what else is known of it."""
+    """A setting and its loss. values: by knob, None of one that does not act; attributes: what else is known of it.
+
+    pruned_step: the last step of one that a rule pruned, whose loss is the one that it had there.
+    """
 
     values: Mapping[str, Any]
     loss: float
     attributes: Mapping[str, Any]
+    pruned_step: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ def write_studies(studies: Sequence[RecordedStudy], url: str) -> None:
 
 
 def _trial(setting: RecordedSetting, knobs: Sequence[BoxKnob]) -> optuna.trial.FrozenTrial:
-    """The setting as a completed trial of Optuna's."""
+    """The setting as a trial of Optuna's, completed or pruned."""
     import optuna
 
     space: dict[str, optuna.distributions.BaseDistribution] = {}
@@ -83,8 +87,14 @@ def _trial(setting: RecordedSetting, knobs: Sequence[BoxKnob]) -> optuna.trial.F
             params[is_special] = value == knob.special[1]
         if knob.special is None or value != knob.special[1]:
             space[knob.name], params[knob.name] = _distribution(knob), int(value) if knob.form == "int" else value
+    step, state = setting.pruned_step, optuna.trial.TrialState
     return optuna.trial.create_trial(
-        params=params, distributions=space, value=setting.loss, user_attrs=dict(setting.attributes)
+        state=state.COMPLETE if step is None else state.PRUNED,
+        params=params,
+        distributions=space,
+        value=setting.loss,
+        intermediate_values={} if step is None else {step: setting.loss},
+        user_attrs=dict(setting.attributes),
     )
 
 
