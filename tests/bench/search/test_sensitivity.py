@@ -87,6 +87,13 @@ def test_one_seed_has_a_score_without_an_interval():
     assert (answer.low, answer.high) == (-math.inf, math.inf)
 
 
+def test_two_seeds_are_enough_for_an_interval():
+    search = Sensitivity(grid=GRID, seeds=(0, 1), budget=38)
+    _, points = run(search, _smooth)
+    answer = search.answer(points)
+    assert -math.inf < answer.low < answer.value < answer.high < math.inf
+
+
 def test_budget_is_kept_and_named():
     search = Sensitivity(grid=GRID, budget=9, tolerance=0.01)
     _, points = run(search, _smooth)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet
 import pytest
 
 from bench.errors import BenchError, BudgetError
@@ -70,6 +71,14 @@ def test_load_returns_what_was_put(outbox):
     for trial_id, trace in traces.items():
         assert entry.traces.filter(pl.col("trial_id") == trial_id).drop("trial_id").equals(trace)
     assert entry.path.parent == outbox.folder
+
+
+def test_traces_are_kept_compressed(outbox):
+    """They wait for a server that may be away for a night: a disk holds several times as many."""
+    pack = finished_packs.results(range(2))
+    (file,) = outbox.put(pack, finished_packs.traces(pack), name="pack").glob("*.parquet")
+    group = pyarrow.parquet.ParquetFile(file).metadata.row_group(0)
+    assert {group.column(place).compression for place in range(group.num_columns)} == {"ZSTD"}
 
 
 def test_entries_come_in_the_order_they_were_put(outbox):
