@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.pairs.sources import SIDES
 from bench.data.pairs.tokenizers import SENTENCE_TOKENIZERS, sentence_tokenizer
-from bench.data.text.prepared import NUM_BYTES, check_size, digest_of_shards, dtype_for, plain_facts
+from bench.data.text.prepared import NUM_BYTES, check_size, digest_of_shards, dtype_for, plain_facts, typed_facts
 from bench.data.text.sources import shown
 from bench.data.text.tokenizers import Tokenizer
 from bench.errors import UsageError
@@ -189,18 +189,7 @@ def check_pairs(folder: Path) -> PairFacts:
 
 
 def _checked(plain: Any, path: Path) -> PairFacts:
-    if not isinstance(plain, dict) or "version" not in plain:
-        raise UsageError(f"{shown(path)}: not of prepared pairs; {MADE}")
-    if plain["version"] != FORMAT_VERSION:
-        raise UsageError(
-            f"{shown(path)}: format version {plain['version']!r}, this program reads {FORMAT_VERSION}; prepare it again"
-        )
-    kinds = {field.name: int if field.type == "int" else str for field in fields(PairFacts)}
-    for name, kind in kinds.items():
-        if type(plain.get(name)) is not kind or (kind is int and plain[name] < 0):
-            words = "a whole number" if kind is int else "text"
-            raise UsageError(f"{shown(path)}: {name} must be {words}; prepare it again")
-    facts = PairFacts(**{name: plain[name] for name in kinds})
+    facts = typed_facts(PairFacts, plain, path, version=FORMAT_VERSION, of=f"prepared pairs; {MADE}", least=0)
     if facts.tokenizer not in SENTENCE_TOKENIZERS:
         raise UsageError(f"{shown(path)}: unknown tokenizer {facts.tokenizer!r}; prepare it again")
     if facts.vocabulary_size < 1 or facts.dtype != dtype_for(facts.vocabulary_size):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.speech.labels import NUM_SYMBOLS, SYMBOLS
-from bench.data.text.prepared import check_size, digest_of_shards, plain_facts
+from bench.data.text.prepared import check_size, digest_of_shards, plain_facts, typed_facts
 from bench.data.text.sources import shown
 from bench.errors import UsageError
 
@@ -152,18 +152,7 @@ def _sizes(facts: SpeechFacts) -> dict[str, int]:
 
 
 def _checked(plain: Any, path: Path) -> SpeechFacts:
-    if not isinstance(plain, dict) or "version" not in plain:
-        raise UsageError(f"{shown(path)}: not of prepared speech; {MADE}")
-    if plain["version"] != FORMAT_VERSION:
-        raise UsageError(
-            f"{shown(path)}: format version {plain['version']!r}, this program reads {FORMAT_VERSION}; prepare it again"
-        )
-    kinds = {field.name: int if field.type == "int" else str for field in fields(SpeechFacts)}
-    for name, kind in kinds.items():
-        if type(plain.get(name)) is not kind or (kind is int and plain[name] < 1):
-            words = "a whole number, at least 1" if kind is int else "text"
-            raise UsageError(f"{shown(path)}: {name} must be {words}; prepare it again")
-    facts = SpeechFacts(**{name: plain[name] for name in kinds})
+    facts = typed_facts(SpeechFacts, plain, path, version=FORMAT_VERSION, of=f"prepared speech; {MADE}", least=1)
     if facts.symbols != SYMBOLS:
         raise UsageError(f"{shown(path)}: prepared with other characters than {SYMBOLS!r}; prepare it again")
     return facts

@@ -8,16 +8,20 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.data.text.sources import CHUNK_BYTES, shown
 from bench.data.text.tokenizers import TOKENIZERS
 from bench.errors import UsageError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FORMAT_VERSION = 1
 FACTS_FILE, TRAIN_FILE, VAL_FILE = "corpus.json", "train.bin", "val.bin"
 MAX_FACTS_BYTES = 1 << 21
 MADE = "it must be the one that `bench data prepare` wrote"
+Facts = TypeVar("Facts", bound="DataclassInstance")
 NUM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4}  # of one id
 
 
@@ -64,6 +68,28 @@ def plain_facts(path: Path, *, max_bytes: int, made: str) -> Any:
         raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{shown(path)}: not JSON; {made}") from error
+
+
+def typed_facts(kind: type[Facts], plain: Any, path: Path, *, version: int, of: str, least: int | None = None) -> Facts:
+    """The facts in plain data, each of the type of its field; `kind` is a dataclass of texts and whole numbers.
+
+    Raises UsageError for other data, which are not `of` what was prepared, another version, or a whole number below
+    `least`.
+    """
+    if not isinstance(plain, dict) or "version" not in plain:
+        raise UsageError(f"{shown(path)}: not of {of}")
+    if plain["version"] != version:
+        raise UsageError(
+            f"{shown(path)}: format version {plain['version']!r}, this program reads {version}; prepare it again"
+        )
+    kinds = {field.name: int if field.type == "int" else str for field in fields(kind)}
+    for name, wanted in kinds.items():
+        value = plain.get(name)
+        is_below = type(value) is int and least is not None and value < least
+        if type(value) is not wanted or is_below:
+            words = "text" if wanted is str else f"a whole number, at least {least}" if least else "a whole number"
+            raise UsageError(f"{shown(path)}: {name} must be {words}; prepare it again")
+    return kind(**{name: plain[name] for name in kinds})
 
 
 def digest_of_shards(header: Mapping[str, Any], shards: Iterable[Path]) -> str:
@@ -139,18 +165,7 @@ def with_digest(folder: Path, facts: CorpusFacts) -> CorpusFacts:
 
 
 def _checked(plain: Any, path: Path) -> CorpusFacts:
-    if not isinstance(plain, dict) or "version" not in plain:
-        raise UsageError(f"{shown(path)}: not of a prepared corpus; {MADE}")
-    if plain["version"] != FORMAT_VERSION:
-        raise UsageError(
-            f"{shown(path)}: format version {plain['version']!r}, this program reads {FORMAT_VERSION}; prepare it again"
-        )
-    kinds = {field.name: int if field.type == "int" else str for field in fields(CorpusFacts)}
-    for name, kind in kinds.items():
-        if type(plain.get(name)) is not kind:
-            words = "a whole number" if kind is int else "text"
-            raise UsageError(f"{shown(path)}: {name} must be {words}; prepare the corpus again")
-    facts = CorpusFacts(**{name: plain[name] for name in kinds})
+    facts = typed_facts(CorpusFacts, plain, path, version=FORMAT_VERSION, of=f"a prepared corpus; {MADE}")
     if facts.tokenizer not in TOKENIZERS:
         raise UsageError(
             f"{shown(path)}: unknown tokenizer {facts.tokenizer!r}; tokenizers that exist: {', '.join(TOKENIZERS)}"
