@@ -36,7 +36,10 @@ _RECORDED = contextvars.ContextVar[Mapping[str, str]]("recorded data", default=M
 
 @contextlib.contextmanager
 def data_as_recorded(digests: Mapping[str, str]) -> Iterator[None]:
-    """Within it the data of workloads are those of these digests, by `identity`, and nothing of them is read."""
+    """Within it the data of shipped workloads are those of these digests, by `identity`, and nothing of them is read.
+
+    Code is never taken so: a user's workload, or one of another revision, is what it is here.
+    """
     token = _RECORDED.set(digests)
     try:
         yield
@@ -69,8 +72,11 @@ def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = N
     entry_class, shown = found.entry_class, found.shown
     defaults, params = _params(kind, shown, entry_class, given)
     home = str(folder) if folder is not None and getattr(entry_class, "paths", ()) else ""
-    recorded = _RECORDED.get().get(identity(found.name, params)) if kind.word == "workload" else None
     entry = _construct(shown, entry_class, located(entry_class, params, home))
+    is_shipped_workload = kind.word == "workload" and found.name in kind.entries
+    recorded = _RECORDED.get().get(identity(found.name, params)) if is_shipped_workload else None
+    if recorded is not None and not recorded.startswith(_revision(entry)):
+        recorded = None
     differing = [f"{key}={_plain(params[key])}" for key in params if params[key] != defaults.get(key)]
     return Choice(
         name=found.name,
@@ -179,7 +185,7 @@ def _digest(kind: Kind, name: str, entry: Any, loc: Loc, folder: str) -> str:
 
     The code of a user's entry, the data of a workload, and the revision of an entry that changed.
     """
-    digest = f"revision {entry.revision}" if getattr(entry, "revision", 0) else ""
+    digest = _revision(entry)
     if kind.word == "workload":
         try:
             digest += entry.data_digest()
@@ -194,6 +200,11 @@ def _digest(kind: Kind, name: str, entry: Any, loc: Loc, folder: str) -> str:
     except (OSError, TypeError, SyntaxError) as error:
         message = f"the source file of {show(name)} must be readable: {error}"
         raise ValidationError.from_exception_data("suite", [problem(message, loc=loc)]) from error
+
+
+def _revision(entry: Any) -> str:
+    """Which version of a shipped entry it is, where that is part of what a trial is; else empty."""
+    return f"revision {entry.revision}" if getattr(entry, "revision", 0) else ""
 
 
 def _plain(value: Any) -> str:

@@ -225,3 +225,27 @@ def test_a_suite_with_some_trials_on_the_data_here_stands_for_those(tmp_path, mo
         suite = run(tmp_path, LANGUAGE)
     store = Store(tmp_path / "store", f"sqlite:///{tmp_path / 'store/mlflow.db'}", warn=pytest.fail)
     assert find_stored("language", store, allow_code=False).suite.expand() == suite.expand()
+
+
+OWN_WORKLOAD = """
+from dataclasses import dataclass
+from bench.workloads.language_modeling import LanguageModeling
+@dataclass(frozen=True, kw_only=True)
+class Mine(LanguageModeling):
+    "The task under another name."
+"""
+
+
+def test_a_workload_whose_code_changed_is_not_read_as_it_was(tmp_path, monkeypatch):
+    """Data may lie elsewhere; results of other code under the new code's name are what nobody asked for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "text.txt").write_text("to be or not to be, that is the question\n" * 40)
+    code = tmp_path / "my_own_task.py"
+    code.write_text(OWN_WORKLOAD)
+    text = LANGUAGE.replace("name: language_modeling", "name: 'my_own_task:Mine'")
+    suite = run(tmp_path, text, allow_code=True)
+    code.write_text(OWN_WORKLOAD + "    changed = True\n")
+    store = Store(tmp_path / "store", f"sqlite:///{tmp_path / 'store/mlflow.db'}", warn=pytest.fail)
+    now = find_stored("elsewhere.yaml", store, allow_code=True).suite
+    assert {trial.id for trial in now.expand()}.isdisjoint(trial.id for trial in suite.expand())
