@@ -115,7 +115,7 @@ def run(
     timeout: TimeoutOption = 30.0,
     max_lanes: MaxLanesOption = None,
     reference: Annotated[
-        bool, typer.Option("--reference", help="attention by the dense reference alone, no fast path")
+        bool, typer.Option("--reference", help="attention by the dense reference, CTC by its loop: no fast path")
     ] = False,
     compiling: CompileOption = "auto",
     figures: FiguresOption = True,

@@ -36,7 +36,7 @@ class Mode:
     probes: tuple[Probe, ...] = ()  # all that they measure: (quantities,)
     keeps_weights: bool = False  # P of the dense reference, NaN in rows of padding: (B, H, Q, K)
     max_logits: bool = False  # the largest logit of each head: (heads,)
-    is_reference: bool = False  # attention by the dense reference alone
+    is_reference: bool = False  # attention by the dense reference alone, CTC by the loop over frames
 
 
 def init_method(method: Method, heads: Heads, draw: Draw, prefix: str, like: Tensor) -> tuple[Tensors, Tensors]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
+from bench.models import ctc_triton
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,15 +21,25 @@ BLANK = 0
 LOG_ZERO = -1e30
 
 
-def ctc_loss(log_p_BTV: Tensor, labels_BS: Tensor, num_frames_B: Tensor, num_labels_B: Tensor) -> Tensor:
+def ctc_loss(
+    log_p_BTV: Tensor,
+    labels_BS: Tensor,
+    num_frames_B: Tensor,
+    num_labels_B: Tensor,
+    *,
+    is_reference: bool = False,
+) -> Tensor:
     """-log of the probability of the labels in nats, (B,), of log-probabilities of symbols; labels are 1 to V - 1.
 
     The gradient is the closed form, minus the expected number of times that a frame emits a symbol, from one loop over
     frames in log space: torch's own loops over lanes and can't be captured. Labels that need more frames than there are
-    (a frame each, and one between two that are equal) have loss inf and gradient 0.
+    (a frame each, and one between two that are equal) have loss inf and gradient 0. On CUDA the kernels of ctc_triton
+    compute both, unless is_reference; a second derivative goes through the loop everywhere.
     Source: Graves et al. 2006, Eq. 5 to 16.
     """
-    loss_B, _ = _with_closed_form()(log_p_BTV, labels_BS, num_frames_B, num_labels_B)
+    inputs = log_p_BTV, labels_BS, num_frames_B, num_labels_B
+    has_kernels = not is_reference and ctc_triton.takes(log_p_BTV, labels_BS)
+    loss_B, _ = _with_closed_form(ctc_triton.loss_and_posterior if has_kernels else loss_and_posterior)(*inputs)
     return loss_B
 
 
@@ -98,8 +109,8 @@ def _forward_variables(emitted_BTU: Tensor, states_BU: Tensor) -> Tensor:
 
 
 @functools.cache
-def _with_closed_form() -> Callable[..., Any]:
-    """`loss_and_posterior` with the gradient of the loss in closed form."""
+def _with_closed_form(computed: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., Any]:
+    """`loss_and_posterior`, as `computed`, with the gradient of the loss in closed form."""
 
     class Posterior(torch.autograd.Function):
         """The posterior that is known, differentiable: a second derivative goes through the recursion."""
@@ -125,7 +136,7 @@ def _with_closed_form() -> Callable[..., Any]:
 
         @staticmethod
         def forward(*inputs: Tensor) -> tuple[Tensor, Tensor]:
-            return loss_and_posterior(*inputs)
+            return computed(*inputs)
 
         @staticmethod
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

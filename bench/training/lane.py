@@ -69,7 +69,7 @@ class Gradients(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class LaneProgram:
-    """What the lanes of a pack have in common. is_reference: attention by the dense reference alone.
+    """What the lanes of a pack have in common. is_reference: as Mode has it.
 
     interventions: those of bench.training.interventions.kinds_of, whose plans are among the buffers of each lane.
     """

@@ -44,9 +44,9 @@ def train_pack(pack: Pack, *, device: str = "cpu") -> tuple[list[Result], dict[s
 class PackRun:
     """A pack in training: `advance` it, save and load its `state`, read `results` and `traces` when `done`.
 
-    is_reference: attention by the dense reference alone. compiling: when Inductor is used, as bench.training.inductor
-    has it. may_be_fused: whether bench.training.fused computes the steps where it can. watch: the detector that aborts
-    lanes, if any; pruning: what prunes them. Raises UsageError if the data here are not the trials'.
+    is_reference: as Mode has it. compiling: when Inductor is used, as bench.training.inductor has it. may_be_fused:
+    whether bench.training.fused computes the steps where it can. watch: the detector that aborts lanes, if any;
+    pruning: what prunes them. Raises UsageError if the data here are not the trials'.
     """
 
     def __init__(

@@ -124,7 +124,7 @@ class SpeechRecognition(TransformerWorkload):
 
     def loss(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode) -> Forward:
         log_p_BTV, watched = self._log_probabilities(method, params, buffers, batch, mode)
-        loss = _loss_a_label(log_p_BTV, *self._lengths(batch))
+        loss = _loss_a_label(log_p_BTV, *self._lengths(batch), is_reference=mode.is_reference)
         return Forward(loss=loss, objective=loss, watched=watched)
 
     def evaluate(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode) -> Tensors:
@@ -138,7 +138,8 @@ class SpeechRecognition(TransformerWorkload):
             "num_words": num_words_B,
         }
         dtype = log_p_BTV.dtype
-        return {"loss": _loss_a_label(log_p_BTV, *lengths)} | {n: t.to(dtype).mean() for n, t in means.items()}
+        loss = _loss_a_label(log_p_BTV, *lengths, is_reference=mode.is_reference)
+        return {"loss": loss} | {name: tensor.to(dtype).mean() for name, tensor in means.items()}
 
     def held_out_measures(self, means: Tensors) -> Tensors:
         return {
@@ -184,9 +185,12 @@ class SpeechRecognition(TransformerWorkload):
         return RecordedSpeech(folder=self.speech, joined=self.joined, max_frames=self.max_frames)
 
 
-def _loss_a_label(log_p_BTV: Tensor, labels_BL: Tensor, num_frames_B: Tensor, num_labels_B: Tensor) -> Tensor:
+def _loss_a_label(
+    log_p_BTV: Tensor, labels_BL: Tensor, num_frames_B: Tensor, num_labels_B: Tensor, *, is_reference: bool
+) -> Tensor:
     """Mean over utterances of nats a label, as torch's ctc_loss reduces to a mean."""
-    return (ctc_loss(log_p_BTV, labels_BL, num_frames_B, num_labels_B) / num_labels_B).mean()
+    loss_B = ctc_loss(log_p_BTV, labels_BL, num_frames_B, num_labels_B, is_reference=is_reference)
+    return (loss_B / num_labels_B).mean()
 
 
 def _tensors(utterances: Utterances) -> Tensors:
