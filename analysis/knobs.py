@@ -63,6 +63,14 @@ def other_knobs(results: pl.DataFrame, axes: Collection[str | None]) -> pl.Serie
     return named.select(knobs=pl.concat_str(parts, separator=", ", ignore_nulls=True))["knobs"]
 
 
+def setting_values(results: pl.DataFrame) -> dict[str, list[Any]]:
+    """The values of each knob of `settings` that trials have, by name, each value once and in order."""
+    settings = _settings(results)
+    texts = {name: {json.dumps(row[name]) for row in settings if name in row} for name in _names(settings)}
+    values = {name: [json.loads(text) for text in found] for name, found in texts.items()}
+    return {name: sorted(found, key=_place) for name, found in values.items()}
+
+
 def knob_text(value: float) -> str:
     """A knob's value as tables and axes show it: six significant digits at most."""
     return f"{value:g}"
@@ -79,6 +87,12 @@ def _settings(results: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _names(settings: list[dict[str, Any]]) -> list[str]:
     return sorted(set().union(*settings))
+
+
+def _place(value: Any) -> tuple[Any, ...]:
+    """Where a value stands among those of other types: none, numbers, then all else by type."""
+    is_number = _is_number(value)
+    return (value is not None, not is_number, "" if is_number else type(value).__name__, value)
 
 
 def _is_number(value: Any) -> bool:

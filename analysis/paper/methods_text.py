@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from analysis.blown_up import with_blown_up
+from analysis.knobs import setting_values
 from analysis.losses import SCORED_LOSSES
 from analysis.paper.bibliography import OWN_KEY, keys_of, keys_of_workload
 from analysis.paper.imports import divergence_rule, imported_text
@@ -18,7 +19,8 @@ from analysis.scores.seeds.intervals import CONFIDENCE
 from analysis.scores.traces import COLLAPSE_SHARE
 from analysis.stuck import with_stuck
 from analysis.text import counted
-from bench.entry import load_class
+from bench.entry import load_class, parameters
+from bench.optimizers import OPTIMIZERS
 from bench.trial import EARLIER, KNOB_NAMES, Outcome
 from bench.workloads import WORKLOADS
 
@@ -48,6 +50,8 @@ _FURTHER: dict[str, str] = {
     "entropy_collapse_step": f"We speak of entropy collapse where attention entropy falls below {COLLAPSE_SHARE:g} of "
     "its largest value, the mean over rows of the logarithm of the number of keys that a row sees",
 }
+DROPOUTS = ("dropout", "attention_dropout", "layer_dropout")  # rates of workloads
+_WITH_DROPOUT = "Training losses, those at init among them, are measured with dropout, held-out losses without it. "
 _WITH_ENTROPY = {"training_behaviour", "entropy_by_layer", "entropy_by_head"}  # figures that mark it
 
 _UNSEEN: Text = [
@@ -159,15 +163,20 @@ def optimizers_text(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
 
 def _grid(results: pl.DataFrame) -> str:
     knobs = [listed_knob(results[name]) for name in KNOB_NAMES if name != "lr"]
+    knobs += [f"{name} {_shown(values)}" for name, values in setting_values(results).items()]
     return f"We tried {listed_lrs(results['lr'])}; the other knobs were {', '.join(knobs)}. "
 
 
 def decay_text(results: pl.DataFrame, suite: Mapping[str, Any]) -> str:
-    """What weight decay acted on; empty where there was none, and of optimizers that are not ours."""
-    ours = [entry for entry in suite["optimizers"] if ":" not in entry["name"]]
-    if not ours or not (results["weight_decay"] != 0).any():
+    """What weight decay acted on; empty where there was none, and of optimizers that are not ours or have none."""
+    ours = [entry for entry in suite["optimizers"] if entry["name"] in OPTIMIZERS]
+    decaying = [entry for entry in ours if "decays" in parameters(load_class(OPTIMIZERS[entry["name"]]))]
+    if not decaying or not (results["weight_decay"] != 0).any():
         return ""
-    policies = dict.fromkeys(entry["decays"] if "decays" in entry else EARLIER["decays"] for entry in ours)
+    of_entries = (entry["decays"] if "decays" in entry else EARLIER["decays"] for entry in decaying)
+    of_knobs = setting_values(results)
+    varied = next((of_knobs[name] for name in ("decays", "optimizer.decays") if name in of_knobs), of_entries)
+    policies = dict.fromkeys(varied)
     return f"Weight decay acted on {' or on '.join(DECAYED[policy] for policy in policies)}. "
 
 
@@ -220,7 +229,8 @@ def _score(score: str, loss: str, suite: Mapping[str, Any], *, has_own: bool, ha
     if score in FORMULAS:
         formula, where = FORMULAS[score]
         text += [": ", Math(formula=formula), ", where ", Math(formula=where)]
-    return [*text, ". "]
+    drops = any(entry.get(name) for entry in entries for name in DROPOUTS)
+    return [*text, ". ", *([_WITH_DROPOUT] if drops and has_own else [])]
 
 
 def _statistics(results: pl.DataFrame) -> Text:

@@ -20,10 +20,11 @@ Steps to target. The first measured step at which the mean of the last ten measu
 clipped at the loss at init, is at or below the target; so it lags behind the loss itself by up to nine measurements.
 Of trials that diverged it is null. Source: this project; targets as in AlgoPerf (Dahl et al. 2023).
 
-Entropy collapse. A layer's `entropy` lies below a tenth of the most that it can be, its `uniform_entropy`: the mean
-over rows of the log of the number of keys that a row sees. Where all see N = 21 keys, log N, that is below 0.30 nats,
-about 1.4 keys a row by exp(H). Zhai et al. 2023 call it "pathologically low" without a number; the tenth is this
-project's. The same of `least_head_entropy`, since one head of many that collapses hardly moves the mean of its layer.
+Entropy collapse. A layer's `entropy` lies below a tenth of the most that it can be, the `uniform_entropy` of the
+same step, or the layer's largest where a step has none: the mean over rows of the log of the number of keys that a row
+sees. Where all see N = 21 keys, log N, that is below 0.30 nats, about 1.4 keys a row by exp(H). Zhai et al. 2023 call
+it "pathologically low" without a number; the tenth is this project's. The same of `least_head_entropy`, since one head
+of many that collapses hardly moves the mean of its layer.
 Traces of before there was `uniform_entropy` are taken to be of rows that all see N keys: under a causal mask or in a
 window their shares come out too small, and collapses too many (`assumes_log_n`).
 """
@@ -144,8 +145,11 @@ def _has_recovered_spike() -> pl.Expr:
 def _of_entropy(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:
     """trial_id and the MEASURES of entropy, of the trials with a finite entropy and something to take a share of."""
     of_layer = pl.col("quantity").is_in(["entropy", "least_head_entropy"])
-    most = pl.col("most").max().over("trial_id", "layer")
-    share = pl.col("value").cast(pl.Float64) / pl.coalesce("most", "log_keys")
+    # Batches of padded examples differ in how many keys their rows see: each step has a most of its own.
+    most = pl.coalesce(
+        pl.col("most").max().over("trial_id", "layer", "step"), pl.col("most").max().over("trial_id", "layer")
+    )
+    share = (pl.col("value").cast(pl.Float64) / pl.coalesce("most", "log_keys")).clip(upper_bound=1)  # but for rounding
     place = pl.col("step").cast(pl.Int64) * _LAYERS + pl.col("layer").cast(pl.Int64)
     first, first_head = pl.col("first"), pl.col("first_head")
     is_mean = pl.col("quantity") == "entropy"

@@ -5,7 +5,7 @@ import math
 import polars as pl
 import pytest
 
-from analysis.knobs import knob_text, knob_values, other_knobs, varied_knobs
+from analysis.knobs import knob_text, knob_values, other_knobs, setting_values, varied_knobs
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import frame, row
 
@@ -22,6 +22,12 @@ def test_lane_knobs_are_columns_and_all_others_keys_of_settings():
     assert knob_values(results, "lr").to_list() == [0.1, 1.0]
     assert knob_values(results, "batch_size").to_list() == [32.0, 64.0]
     assert knob_values(results, "optimizer.beta1").to_list() == [None, 0.9]
+
+
+def test_values_of_settings_are_in_order_whatever_their_types():
+    results = with_settings(TWO, ['{"depth":12,"norm":"pre","x":true}', '{"depth":4,"x":"on"}'])
+    results = pl.concat([results, with_settings(TWO, ['{"depth":null,"x":2}', "{}"])])
+    assert setting_values(results) == {"depth": [None, 4, 12], "norm": ["pre"], "x": [2, True, "on"]}
 
 
 def test_results_without_settings_have_lane_knobs_alone():

@@ -36,6 +36,9 @@ MANIFEST = {
 }  # fmt: skip
 
 
+ADAFACTOR = {"name": "adafactor", "clip_threshold": 1.0, "decay_power": 0.8, "eps": 1e-30}
+
+
 def told(data=None, *, score="lr_sensitivity", loss="train", manifest=None):
     return methods_text(results(num_seeds=3) if data is None else data, score=score, loss=loss, manifest=manifest)
 
@@ -92,6 +95,36 @@ def test_what_weight_decay_acted_on_is_said_where_there_was_any(params, words):
     assert f"Weight decay {words}" in text_markdown(told(decayed, manifest=manifest))
     assert "Weight decay acted" not in text_markdown(told(manifest=manifest))
     assert "Weight decay acted" not in text_markdown(told(decayed))
+
+
+def test_what_weight_decay_acted_on_is_said_of_optimizers_that_have_it():
+    """In a box of optimizers some have none: Adafactor's tensors did not decay."""
+    manifest = {"suite": {**MANIFEST["suite"], "optimizers": [{"name": "adamw", "decays": "matrices"}, ADAFACTOR]}}
+    decayed = frame([row("softmax", 0.1, seed, 1.0, weight_decay=0.1) for seed in (0, 1)])
+    assert "acted on matrices of weights and embeddings, not on gains, biases and what methods learn beside them. " in (
+        text_markdown(told(decayed, manifest=manifest))
+    )
+    without = {"suite": {**MANIFEST["suite"], "optimizers": [ADAFACTOR, {"name": "shampoo"}, {"name": "other:Own"}]}}
+    assert "Weight decay acted" not in text_markdown(told(decayed, manifest=without))
+
+
+def test_knobs_that_are_settings_are_named_and_decays_among_them_is_what_decayed():
+    manifest = {"suite": {**MANIFEST["suite"], "optimizers": [{"name": "adamw", "decays": "matrices"}]}}
+    settings = [{"decays": decays, "depth": depth} for decays in ("matrices", "all") for depth in (4, 2)]
+    rows = [row("softmax", 0.1, 0, 1.0, weight_decay=0.1, settings=json.dumps(one)) for one in settings]
+    text = text_markdown(told(frame(rows), manifest=manifest))
+    assert "on every tensor or on matrices of weights and embeddings, not on gains" in text
+    assert "init\\_scale 1, decays all or matrices, depth 2 or 4. " in text
+
+
+def test_losses_that_are_measured_with_dropout_are_said_to_be():
+    (entry,) = MANIFEST["suite"]["workloads"]
+    said = {
+        rate: text_markdown(told(manifest={"suite": MANIFEST["suite"] | {"workloads": [entry | {"dropout": rate}]}}))
+        for rate in (0.0, 0.2)
+    }
+    words = "Training losses, those at init among them, are measured with dropout, held-out losses without it. "
+    assert [words in text for text in said.values()] == [False, True]
 
 
 def test_every_choice_of_what_decays_has_words():

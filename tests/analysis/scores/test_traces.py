@@ -129,6 +129,15 @@ def test_each_layer_has_its_own_most_and_no_number_of_keys_is_needed_then():
     assert (found["lowest_entropy"], found["collapse_step"], found["collapse_layer"]) == (pytest.approx(0.075), 9, 1)
 
 
+def test_batches_of_other_lengths_have_another_most():
+    """Uniform rows of padded examples: a batch of short ones has less entropy, and none of it is lost."""
+    entropy, most = [(0, 0, 4.5), (5, 0, 0.3), (10, 0, 3.0)], [(0, 0, 4.5), (5, 0, 0.3), (10, 0, 3.0)]
+    found = measured(pl.concat([quantity("entropy", entropy), quantity("uniform_entropy", most)]))
+    assert (found["lowest_entropy"], found["collapse_step"]) == (1.0, None)
+    sharp = measured(pl.concat([quantity("entropy", [*entropy, (15, 0, 0.3)]), quantity("uniform_entropy", most)]))
+    assert (sharp["lowest_entropy"], sharp["collapse_step"]) == (pytest.approx(0.3 / 4.5), 15)
+
+
 def test_rows_that_see_one_key_each_have_nothing_to_lose():
     found = measured(pl.concat([quantity("entropy", [(0, 0, 0.0)]), quantity("uniform_entropy", [(0, 0, 0.0)])]))
     assert (found["lowest_entropy"], found["collapse_step"], found["assumes_log_n"]) == (None, None, None)
