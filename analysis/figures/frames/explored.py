@@ -62,11 +62,12 @@ def explored(results: pl.DataFrame, traces: Iterable[pl.DataFrame], *, max_value
     bucket = (pl.col("step") + 1).log() / (pl.col("step").max() + 2).log() * num_steps
     rows = rows.with_columns(bucket=bucket.floor().cast(pl.Int32)).sort("trial_id", "quantity", "layer", "step")
     steps = rows.group_by("bucket").agg(pl.col("step").max()).sort("step").with_row_index("place")
-    points = _thinned(rows).join(steps.select("bucket", "place"), on="bucket")
+    thinned = _thinned(rows).join(steps.select("bucket", "place"), on="bucket")
+    points = thinned.group_by("trial_id", "quantity", "layer", maintain_order=True).agg("place", "value")
     numbers = dict(known.iter_rows())
     series = [
-        {"trial": numbers[trial_id], "quantity": quantity, "layer": layer, "values": _values(part)}
-        for (trial_id, quantity, layer), part in points.group_by("trial_id", "quantity", "layer", maintain_order=True)
+        {"trial": numbers[trial_id], "quantity": quantity, "layer": layer, "values": _values(places, values)}
+        for trial_id, quantity, layer, places, values in points.iter_rows()
     ]
     return Explored(steps=steps["step"].to_list(), series=series, cells=cells.drop("trial_id"), left_out=left_out)
 
@@ -119,8 +120,8 @@ def _thinned(rows: pl.DataFrame) -> pl.DataFrame:
     return grouped.agg(value.cast(pl.Float64).round_sig_figs(3))
 
 
-def _values(points: pl.DataFrame) -> list[float | None]:
-    values: list[float | None] = [None] * (points["place"].max() + 1)  # type: ignore[operator]
-    for place, value in points.select("place", "value").iter_rows():
-        values[place] = value
-    return values
+def _values(places: list[int], values: list[float]) -> list[float | None]:
+    filled: list[float | None] = [None] * (max(places) + 1)
+    for place, value in zip(places, values, strict=True):
+        filled[place] = value
+    return filled
