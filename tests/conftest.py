@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import signal
 import sys
 
 import pytest
@@ -21,6 +22,12 @@ FIRST = (
     "test_delivery.py",
     "test_company.py",
 )
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches what tests start, also where a script runs them in its background, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

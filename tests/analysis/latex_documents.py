@@ -1,5 +1,6 @@
 """Compiling LaTeX for real, or skipping with a word on what is missing."""
 
+import functools
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ MISSING = (
 
 def compiled(folder: Path, *, times: int = 3) -> str:
     """Compiles main.tex, with BibTeX after the first time where it cites; the last log, its lines joined again."""
-    if shutil.which("pdflatex") is None or shutil.which("bibtex") is None:
+    if not _is_installed():
         pytest.skip(MISSING)
     for time in range(times):
         _run(folder, "pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex")
@@ -43,6 +44,14 @@ def complaints(log: str) -> list[str]:
         for line in log.splitlines()
         if re.search(r"Overfull \\hbox|undefined|LaTeX Warning(?!: Label)|Missing", line)
     ]
+
+
+@functools.cache
+def _is_installed() -> bool:
+    """Whether the programs are here and the package that LaTeX's smaller installations lack."""
+    if any(shutil.which(program) is None for program in ("pdflatex", "bibtex", "kpsewhich")):
+        return False
+    return subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True).returncode == 0
 
 
 def _run(folder: Path, *command: str) -> None:

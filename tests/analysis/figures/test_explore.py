@@ -1,16 +1,20 @@
 """The explore page: what is drawn of every trial, its weight, and its controls in a real browser."""
 
-import shutil
-
 import polars as pl
 import pytest
 
 from analysis.figures.explore import explore_spec
-from analysis.figures.frames.explored import LEAST_STEPS, explored
+from analysis.figures.frames.explored import LEAST_STEPS, Explored, explored
 from analysis.figures.of_a_suite import parts
 from analysis.figures.style.interactive import interactive_page
 from tests.analysis.synthetic_results import METHODS, results
 from tests.analysis.synthetic_results import traces as traces_of
+
+
+def explored_of(data, traces, **limits) -> Explored:
+    found = explored(data, [traces], **limits)
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def data() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def found(data):
-    return explored(data, [traces_of(data)])
+    return explored_of(data, traces_of(data))
 
 
 def test_every_trial_with_a_result_has_a_cell_and_a_loss(data, found):
@@ -43,15 +47,15 @@ def test_a_spike_of_one_step_is_drawn(data):
     is_spike = (pl.col("trial_id") == trial) & (pl.col("quantity") == "loss")
     middle = traces.filter(is_spike)["step"].sort()[-2]
     spiked = traces.with_columns(value=pl.when(is_spike & (pl.col("step") == middle)).then(777.0).otherwise("value"))
-    values = [value for one in explored(data, [spiked]).series for value in one["values"]]
+    values = [value for one in explored_of(data, spiked).series for value in one["values"]]
     assert 777.0 in values
 
 
 def test_what_does_not_fit_is_thinned_and_then_left_out_layers_first(data, found):
-    small = explored(data, [traces_of(data)], max_values=20_000)
+    small = explored_of(data, traces_of(data), max_values=20_000)
     assert len(small.steps) < len(found.steps)
     assert sum(len(one["values"]) for one in small.series) <= 20_000
-    tiny = explored(data, [traces_of(data)], max_values=3_000)
+    tiny = explored_of(data, traces_of(data), max_values=3_000)
     assert tiny.left_out
     assert {one["layer"] for one in tiny.series} == {-1}
     assert len(tiny.steps) <= LEAST_STEPS
@@ -76,7 +80,7 @@ def test_layers_of_several_stacks_have_their_names(found):
 def page(found, tmp_path_factory):
     """Of 665 trials: 7 methods, 19 learning rates, 5 seeds."""
     (_, part), *_ = parts(results(num_seeds=5))
-    many = explored(part, [traces_of(part)])
+    many = explored_of(part, traces_of(part))
     assert many.cells.height == 665
     path = tmp_path_factory.mktemp("explore") / "charts.html"
     specs = [("Traces", explore_spec(many, lr="0.1", caption="Traces"))]
@@ -88,18 +92,7 @@ def test_the_page_of_665_trials_weighs_less_than_2_megabytes(page):
     assert page.stat().st_size < 2_000_000
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    with sync_api.sync_playwright() as browsers:
-        started = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
+@pytest.mark.whole
 def test_controls_cells_and_legend_choose_what_is_drawn(page, browser):
     asked: list[str] = []
     shown = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -121,6 +114,7 @@ def test_controls_cells_and_legend_choose_what_is_drawn(page, browser):
     assert all(url.startswith(("file:", "data:")) for url in asked)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 390), ("light", 1280)])
 def test_it_fits_a_phone_and_is_dark_where_the_browser_is(page, browser, scheme, width):
     shown = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)

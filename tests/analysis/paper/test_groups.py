@@ -28,6 +28,7 @@ def test_every_pair_has_its_difference_and_the_better_is_bold(entries):
     assert (True, False) in better or (False, True) in better
 
 
+@pytest.mark.whole
 def test_scores_and_differences_compile_within_the_page(tmp_path, entries):
     tables = group_tables(scores_group(entries, "train"), "scores")
     tables += group_tables(differences_group(entries, "lr_sensitivity"), "differences")

@@ -62,10 +62,11 @@ def test_the_caption_has_two_lines_and_says_how_to_read_the_table(board):
 def test_the_methods_text_defines_columns_and_flags_once(board):
     flagged = board.with_columns(flags=pl.Series(["few_seeds,other_grid", "few_seeds"] + [""] * (board.height - 2)))
     (text,) = tables_text(flagged)
+    assert isinstance(text, str)
     assert text.count("Fewer than 3 seeds") == 1
     assert "stable decades is the width in log10 lr" in text
     assert "Fewer than 3 seeds" not in "".join(leaderboard_tables(flagged))
-    assert "Letters" not in tables_text(board.with_columns(flags=pl.lit("")))[0]
+    assert "Letters" not in str(tables_text(board.with_columns(flags=pl.lit("")))[0])
 
 
 def test_the_spread_over_seeds_stands_behind_the_best_loss(board):
@@ -130,6 +131,7 @@ def test_matrix_turns_where_optimizers_are_many_and_splits_where_both_are(board)
     assert len(matrix_tables(boards)) == 2
 
 
+@pytest.mark.whole
 def test_every_hostile_name_compiles_within_the_page(tmp_path):
     rows = [
         row(f"{HOSTILE}{place}", lr, seed, float(place), workload=HOSTILE, optimizer=optimizer)
@@ -149,6 +151,7 @@ def test_every_hostile_name_compiles_within_the_page(tmp_path):
     assert complaints(compiled_body(tmp_path, body)) == []
 
 
+@pytest.mark.whole
 def test_odd_numbers_compile_within_the_page(tmp_path, board):
     odd = [1e308, float("nan"), float("inf"), -1e308, -123456.0, 1e-300, None]
     columns = ("ci_low", "ci_high", "best_lr", "stable_decades")
@@ -162,6 +165,7 @@ def test_odd_numbers_compile_within_the_page(tmp_path, board):
     assert complaints(compiled_body(tmp_path, tables[0])) == []
 
 
+@pytest.mark.whole
 def test_a_board_with_many_optimizers_and_knobs_fits_the_page(tmp_path, board):
     names = [f"schedule_free_adamw_{place}" for place in range(9)]
     boards = {name: board.with_columns(optimizer=pl.lit(name), knobs=pl.lit("warmup_steps=100.0, weight_decay=0.1"))

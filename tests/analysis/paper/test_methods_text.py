@@ -213,6 +213,7 @@ def test_shipped_manifests_are_told():
         assert all(f"[@{key}" in text or f"; @{key}" in text for key in ("hong2025variance", "vaswani2017attention"))
 
 
+@pytest.mark.whole
 def test_hostile_names_compile(tmp_path):
     name = 'a_b%&$#{}~^\\|<>"[x]\n\x07α'
     data = results(num_seeds=2).with_columns(method=pl.lit(name), optimizer=pl.lit(name), workload=pl.lit(name))

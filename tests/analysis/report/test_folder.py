@@ -4,7 +4,6 @@ import base64
 import csv
 import math
 import re
-import shutil
 
 import polars as pl
 import pytest
@@ -214,18 +213,7 @@ def test_workload_without_number_of_keys_is_named(tmp_path):
         write_report(subject(data, num_keys={"other": 4}), tmp_path)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    with sync_api.sync_playwright() as browsers:
-        started = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
+@pytest.mark.whole
 @pytest.mark.parametrize("width", [390, 700, 1280])
 def test_page_fits_the_window_of_a_real_browser(report, browser, width):
     out, _ = report
@@ -238,6 +226,7 @@ def test_page_fits_the_window_of_a_real_browser(report, browser, width):
     assert all(url.startswith(("file:", "data:")) for url in asked)
 
 
+@pytest.mark.whole
 def test_a_window_of_1180_pixels_shows_a_board_with_its_flags(report, browser):
     """Nothing to scroll for, with a share of every kind of bad end."""
     page = browser.new_page(viewport={"width": 1180, "height": 800})
@@ -250,6 +239,7 @@ def test_a_window_of_1180_pixels_shows_a_board_with_its_flags(report, browser):
     )
 
 
+@pytest.mark.whole
 def test_page_prints_as_a_page_and_not_as_a_phones_cards(report, browser):
     """On A4 less its margins: 182 mm are 688 pixels."""
     page = browser.new_page(viewport={"width": 688, "height": 1000})
@@ -262,6 +252,7 @@ def test_page_prints_as_a_page_and_not_as_a_phones_cards(report, browser):
     assert page.pdf(prefer_css_page_size=True).count(b"/Type /Page\n") < 30
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("scheme", "is_light"), [("light", True), ("dark", False)])
 def test_figures_are_dark_where_the_page_is(report, browser, scheme, is_light):
     """Brightness of a corner of the first figure, drawn onto a canvas as the page shows it."""
@@ -281,6 +272,7 @@ def test_figures_are_dark_where_the_page_is(report, browser, scheme, is_light):
     assert (level > 240) == is_light
 
 
+@pytest.mark.whole
 def test_charts_are_drawn_by_a_real_browser_and_load_nothing(report, browser):
     asked: list[str] = []
     errors: list[str] = []

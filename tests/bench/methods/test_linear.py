@@ -173,6 +173,14 @@ def test_largest_singular_value_of_spectral_norm_is_one(shape):
     numpy.testing.assert_allclose(effective, weight_IO.numpy() / numpy.linalg.norm(weight_IO.numpy(), 2), rtol=1e-9)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_the_first_step_divides_by_sigma_where_squares_leave_float32(scale):
+    weight_IO = (scale * randn(0, 6, 3)).float()
+    params, buffers = SpectralNorm().init(weight_IO, lambda name, shape: randn(1, *shape))
+    exact_IO = weight_IO.double() / torch.linalg.matrix_norm(weight_IO.double(), 2)
+    torch.testing.assert_close(SpectralNorm().weight(params, buffers).double(), exact_IO, rtol=1e-5, atol=1e-6)
+
+
 def test_sigma_reparam_with_gamma_one_is_spectral_norm():
     params, buffers = started(randn(0, 5, 4))
     assert params["gamma"] == 1
@@ -211,7 +219,7 @@ def test_weight_norm_and_its_gradients_equal_pytorchs():
     layer = torch.nn.Linear(6, 3, bias=False, dtype=torch.float64)
     layer.weight = torch.nn.Parameter(weight_IO.T.clone())
     parametrizations.weight_norm(layer, dim=0)
-    gain_O1, weight_OI = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
+    gain_O1, weight_OI = (layer.get_parameter(f"parametrizations.weight.original{place}") for place in (0, 1))
     with torch.no_grad():
         gain_O1.mul_(1.5)
     expected = torch.autograd.grad((cotangent_BO * layer(x_BI).square()).sum(), (gain_O1, weight_OI))

@@ -67,6 +67,13 @@ def test_nothing_learned_has_no_edge():
     assert (answer.low, answer.high) == (0.0, math.inf)
 
 
+@pytest.mark.parametrize(("least", "has_edge"), [(INITIAL * 0.75, True), (INITIAL * 0.76, False)])
+def test_a_best_value_that_learns_the_least_share_exactly_has_an_edge(least: float, has_edge: bool):
+    search = Edge(least_learned=0.25)
+    _, points = run(search, lambda value, seed: least if value <= 0.04 else math.inf)
+    assert math.isfinite(search.answer(points).value) == has_edge
+
+
 def test_finite_loss_above_halfway_is_past_the_edge():
     search = Edge()
     _, points = run(search, lambda value, seed: 0.5 if value <= 0.04 else 2.5)
