@@ -44,6 +44,13 @@ MODEL_SOURCES: dict[str, Keys] = {
     **dict.fromkeys(("vaswani_1m", "vaswani_6m", "vaswani_base"), ("vaswani2017attention",)),
 }
 
+# Values of the setting `norm_placement`.
+PLACEMENT_SOURCES: dict[str, Keys] = {
+    "peri": ("kim2025periln",),
+    **dict.fromkeys(("deepnorm", "deepnorm_torchscale"), ("wang2022deepnet",)),
+    "admin": ("liu2020understanding",),
+}
+
 # Of analysis.scores, analysis.across and the theory that figures draw.
 STATISTIC_SOURCES: dict[str, Keys] = {
     "jackknife": ("efron1981jackknife",),
@@ -71,6 +78,7 @@ STATISTIC_SOURCES: dict[str, Keys] = {
 # Of all that is no entry of ENTRIES.
 SOURCES: dict[str, dict[str, Keys]] = {
     "model": MODEL_SOURCES,
+    "norm_placement": PLACEMENT_SOURCES,
     "score": {name: score.sources for name, score in REGISTRY.items()},
     "statistic": STATISTIC_SOURCES,
 }

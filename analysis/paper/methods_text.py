@@ -12,6 +12,7 @@ from analysis.knobs import setting_values
 from analysis.losses import SCORED_LOSSES
 from analysis.paper.bibliography import OWN_KEY, keys_of, keys_of_workload
 from analysis.paper.imports import divergence_rule, imported_text
+from analysis.paper.placements import placements_text
 from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.causes.early_warning import FALSE_ALARM_SHARE
 from analysis.scores.kinds import SCORE_KINDS
@@ -146,7 +147,7 @@ def what_was_trained(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
         keys = keys_of_workload(entry)
         text += [("; " if place else "") + words, *([Cite(keys=keys)] if keys else [])]
         text.append(f" for {_shown(entry['num_steps'])} steps" + (f" ({settings})" if settings else ""))
-    return [*text, ". "]
+    return [*text, ". ", *placements_text(suite)]
 
 
 def optimizers_text(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:

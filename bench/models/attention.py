@@ -15,6 +15,7 @@ from bench.methods.base import Heads, Method, dense_logits, dense_weights, weigh
 from bench.methods.linear import Draw
 from bench.methods.mask import Mask
 from bench.methods.precision import as_multiplied, widened, without_autocast
+from bench.models.admin import Profile
 from bench.probes.base import Attention, Probe, merge, observe
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Mode:
     probes: tuple[Probe, ...] = ()  # all that they measure: (quantities,)
     keeps_weights: bool = False  # P of the dense reference, NaN in rows of padding: (B, H, Q, K)
     max_logits: bool = False  # the largest logit of each head: (heads,)
+    profile: Profile | None = None  # finds Admin's omegas
     is_reference: bool = False  # attention by the dense reference alone, CTC by the loop over frames
 
 

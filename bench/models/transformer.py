@@ -202,7 +202,7 @@ class Transformer:
         for layer in self.layers:
             own = of_layer(params, layer)
             block = functools.partial(self._block, shared, layer)
-            is_recomputed = self.checkpointing and mode.is_training
+            is_recomputed = self.checkpointing and mode.is_training and mode.profile is None
             h_BTC, of_block = checkpoint(block, h_BTC, own) if is_recomputed else block(h_BTC, own)
             if of_block is not None:
                 watched.append(of_block)
@@ -217,7 +217,10 @@ class Transformer:
         dropout: Dropout,
         h_BTC: Tensor,
     ) -> Pass:
-        """h: the sequence in which tokens have rotary positions, where the model has those."""
+        """What a stack's first block reads. h: the sequence in which tokens have rotary positions, where the model has
+        those."""
+        if mode.profile is not None:
+            mode.profile.begin()
         is_rotary = self.positions == "rotary"
         return Pass(
             method=method,
@@ -241,7 +244,7 @@ class Transformer:
         at = layer.prefix + "norm_mlp"
         x_BTC = self.norms.in_front(params, f"{at}.", h_BTC)
         added_BTC = self.norms.added(params, at, self._mlp(shared, layer, x_BTC, params))
-        return self.norms.summed(params, at, h_BTC, shared.dropout(layer.prefix + "mlp", added_BTC))
+        return self._summed(shared, params, at, h_BTC, shared.dropout(layer.prefix + "mlp", added_BTC))
 
     def _attended(
         self, shared: Pass, layer: Layer, h_BTC: Tensor, params: Tensors, memory_BKC: Tensor | None = None
@@ -252,7 +255,10 @@ class Transformer:
         x_BTC = self.norms.in_front(params, f"{at}.", h_BTC)
         given_BTC, watched = self._attention(shared, layer, x_BTC, params, memory_BKC)
         added_BTC = shared.dropout(layer.prefix + "attention", self.norms.added(params, at, given_BTC))
-        return self.norms.summed(params, at, h_BTC, added_BTC), watched
+        return self._summed(shared, params, at, h_BTC, added_BTC), watched
+
+    def _summed(self, shared: Pass, params: Tensors, at: str, h_BTC: Tensor, added_BTC: Tensor) -> Tensor:
+        return self.norms.summed(params, at, h_BTC, added_BTC, shared.mode.profile, shared.mask.valid_BQ)
 
     def _attention(
         self, shared: Pass, layer: Layer, x_BTC: Tensor, params: Tensors, memory_BKC: Tensor | None

@@ -103,11 +103,17 @@ class LaneProgram:
         )
 
     def start(
-        self, seed: Tensor, init_scale: Tensor, constants: Tensors | None = None, plans: Tensors | None = None
+        self,
+        seed: Tensor,
+        init_scale: Tensor,
+        constants: Tensors | None = None,
+        plans: Tensors | None = None,
+        batch: Tensors | None = None,
     ) -> Lane:
         """The lane before its first step, in the dtype of `init_scale`.
 
         constants: the optimizer's that are its own. plans: when, where and how strongly each intervention acts on it.
+        batch: of step 0, or the first of its parts, to which a workload that `adapts` is adapted; None: it is not.
         """
         optimizer = self.optimizer_of(constants or {})
         step = torch.zeros((), dtype=torch.int64, device=seed.device)
@@ -116,9 +122,12 @@ class LaneProgram:
             return normal(seed, "init." + name, step, shape).to(init_scale.dtype)
 
         params, buffers = self.workload.init(self.method, draw, init_scale)
+        plans = {name: plan.clone() for name, plan in (plans or {}).items()}
+        if batch is not None:
+            params, buffers = self._adapted(params, buffers, plans, batch, seed, step)
         return {
             "params": params,
-            "buffers": buffers | {name: plan.clone() for name, plan in (plans or {}).items()},
+            "buffers": buffers | plans,
             "optimizer": {
                 name: over_layers(functools.partial(optimizer.init, name), name, p)
                 for name, p in stack_layers(params, self.workload.layers).items()
@@ -271,6 +280,15 @@ class LaneProgram:
                 limited = torch.func.vmap(limit, in_dims=(0, None))(added, step)
                 stacked = stacked | {prefix + name: tensor for name, tensor in limited.items()}
         return stacked
+
+    def _adapted(
+        self, params: Tensors, buffers: Tensors, plans: Tensors, batch: Tensors, seed: Tensor, step: Tensor
+    ) -> tuple[Tensors, Tensors]:
+        """What the workload gave, adapted to a batch while nothing intervenes."""
+        idle = in_layers(self.interventions, plans, torch.full_like(step, -1), self.workload.layers)
+        own = buffers | idle | {"step": step, "seed": seed, "draw": step}
+        params, own = self.workload.adapted(self.method, params, own, batch, Mode(is_reference=self.is_reference))
+        return params, {name: own[name] for name in buffers}
 
     def _of_step(self, lane: Lane, step: Tensor, part: Tensor) -> Tensors:
         """What the buffers hold while a step is computed: its counters, and what intervenes in it."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bench.lazy import torch
 from bench.probes.base import Probe
 from bench.probes.model import IteratedProbe, Model, ModelProbe, stacked
+from bench.training.chunk import cast
 from bench.training.interventions import lane_plans
 from bench.training.lane import Gradients, Lane, LaneProgram
 from bench.training.model_view import model_of
@@ -77,10 +78,17 @@ class StackedProgram:
             for name, values in pack.constant_lanes().items()
         }
         plans = lane_plans(pack, self.program.interventions, self.program.workload, init_scale_L.device)
-        start = self._over_lanes(self.program.start, (0, 0, 0 if constants else None, 0 if plans else None))
-        lanes = start(self.seeds_S[self.seed_index_L], init_scale_L, constants, plans)
+        batch = self._first_batch(init_scale_L.dtype) if self.program.workload.adapts else None
+        optional = [each or None for each in (constants, plans, batch)]
+        start = self._over_lanes(self.program.start, (0, 0, *(None if each is None else 0 for each in optional)))
+        lanes = start(self.seeds_S[self.seed_index_L], init_scale_L, *optional)
         # Clones: tensors that do not depend on the lane come out of vmap as views of one value.
         return map_tensors(lanes, lambda t: t.contiguous().clone())
+
+    def _first_batch(self, dtype: torch.dtype) -> Batch:
+        """The batches of step 0, (L, ...) each, or the first of their parts."""
+        step = torch.zeros(1, dtype=torch.int64, device=self.seeds_S.device)
+        return self._part(cast(self.program.workload.batches(self.seeds_S, step), dtype), step, step)
 
     def train(self, lanes: Lane, chunk: Batch, knobs: Batch, step: Tensor) -> tuple[Lane, Tensor, Tensor]:
         train = self._over_lanes(self.program.train, (0, 0, 0, None))

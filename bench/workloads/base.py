@@ -168,6 +168,20 @@ class Workload:
         """Trained parameters and untrained buffers before the first step."""
         raise NotImplementedError
 
+    @property
+    def adapts(self) -> bool:
+        """Whether the start depends on data: `adapted` is asked for it."""
+        return False
+
+    def adapted(
+        self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode
+    ) -> tuple[Tensors, Tensors]:
+        """What `init` gave, adapted to the batch of step 0, or to the first of its parts.
+
+        buffers: those of `init` before `refresh`, and what a step has beside them.
+        """
+        return params, buffers
+
     def refresh(self, method: Method, params: Tensors, buffers: Tensors) -> Tensors:
         """Buffers for the coming step."""
         raise NotImplementedError

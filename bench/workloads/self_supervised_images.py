@@ -136,6 +136,13 @@ class SelfSupervisedImages(TransformerWorkload):
             buffers |= {MOMENTUM + name: tensor for name, tensor in (buffers | averaged).items()}
         return params, buffers
 
+    def adapted(
+        self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode
+    ) -> tuple[Tensors, Tensors]:
+        params, buffers = super().adapted(method, params, buffers, batch, mode)
+        averaged = part(buffers, MOMENTUM)  # starts as the model itself
+        return params, buffers | {MOMENTUM + name: params[name] for name in averaged if name in params}
+
     def refresh(self, method: Method, params: Tensors, buffers: Tensors) -> Tensors:
         network, averaged = self.network, part(buffers, MOMENTUM)
         new = network.refresh(method, params, _without_average(buffers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from annotated_types import Ge, Lt
@@ -10,6 +10,7 @@ from annotated_types import Ge, Lt
 from bench.lazy import torch
 from bench.methods.base import MaskKind, Method
 from bench.methods.linear import Draw
+from bench.models.admin import Profile
 from bench.models.attention import Mode, Tensors
 from bench.models.dropout import Dropout
 from bench.models.limits import limit_projections
@@ -42,8 +43,9 @@ class TransformerWorkload(Workload):
 
     dropout: of embeddings and of what blocks add to the residual stream; attention_dropout: of elements of P, None for
     the same rate, as GPT-2 has it. Losses of training, the one at init too, are measured with dropout, held-out ones
-    without. precision: bfloat16 is autocast with float32 weights. Held-out data are measured every `eval_every_steps`
-    and at the end; attention is observed on the first `probe_examples` of a batch.
+    without. norm_placement: as bench.models.norms has them; admin starts from a forward pass over the batch of step 0.
+    precision: bfloat16 is autocast with float32 weights. Held-out data are measured every `eval_every_steps` and at the
+    end; attention is observed on the first `probe_examples` of a batch.
     """
 
     depth: Annotated[int, Ge(1)] | None = None
@@ -101,6 +103,19 @@ class TransformerWorkload(Workload):
 
     def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:
         return self.network.init(method, draw, init_scale)
+
+    @property
+    def adapts(self) -> bool:
+        return self.norm_placement == "admin"
+
+    def adapted(
+        self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode
+    ) -> tuple[Tensors, Tensors]:
+        """Admin's omegas, of one forward pass as training has it."""
+        profile = Profile()
+        seen = self.refresh(method, params, buffers)
+        self.loss(method, params, seen, batch, replace(mode, is_training=True, profile=profile))
+        return params | {name: omega_C.to(params[name]) for name, omega_C in profile.omegas.items()}, buffers
 
     def refresh(self, method: Method, params: Tensors, buffers: Tensors) -> Tensors:
         return self.network.refresh(method, params, buffers)

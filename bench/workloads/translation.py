@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NUMBERS = "numbers"  # pairs that are made, without a file
 NUM_HELD_OUT_NUMBERS = 512
-CrossNormPlacement = Literal["pre", "post", "peri", "deepnorm", "deepnorm_torchscale", "none"]
+CrossNormPlacement = Literal["pre", "post", "peri", "deepnorm", "deepnorm_torchscale", "admin", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,13 @@ from typing import get_args
 import polars as pl
 import pytest
 
-from analysis.paper.bibliography import OWN_KEY, bib_entries
+from analysis.paper.bibliography import OWN_KEY, SOURCES, bib_entries
 from analysis.paper.methods_text import DECAYED, FORMULAS, methods_text
+from analysis.paper.placements import WORDS
 from analysis.paper.prose import cited_keys, text_latex, text_markdown
 from analysis.scores.robustness import SENSITIVITIES
 from bench.optimizers.decay import Decays
+from bench.workloads.translation import CrossNormPlacement
 from tests.analysis.latex_documents import compiled_body, complaints
 from tests.analysis.synthetic_results import frame, results, row
 
@@ -62,6 +64,21 @@ def test_what_is_learned_is_cited_beside_the_model():
     text = text_markdown(told(manifest=MANIFEST | {"suite": MANIFEST["suite"] | {"workloads": [entry]}}))
     keys = "@chen2020simple; @chen2021empirical; @dosovitskiy2021image"
     assert f"self-supervised learning of images [{keys}] for 300 steps" in text
+
+
+def test_norm_placements_of_papers_are_explained_and_cited_wherever_they_are_named():
+    entry = {"name": "translation", "model": "vaswani_1m", "num_steps": 300, "norm_placement": ["post", "admin"]}
+    suite = MANIFEST["suite"] | {"workloads": [entry], "knobs": {"norm_placement": ["pre", "peri", "admin"]}}
+    text = text_markdown(told(manifest=MANIFEST | {"suite": suite}))
+    assert "Norm placements: admin [@liu2020understanding] are norms after each branch, with learned" in text
+    assert "over the first batch of a seed; peri [@kim2025periln] are norms before and after each branch. " in text
+    plain = MANIFEST["suite"] | {"workloads": [entry | {"norm_placement": None}]}
+    assert "placements" not in text_markdown(told(manifest=MANIFEST | {"suite": plain}))
+
+
+def test_words_are_of_all_placements_that_have_a_paper():
+    assert set(WORDS) == set(SOURCES["norm_placement"])
+    assert set(get_args(CrossNormPlacement)) == {*WORDS, "pre", "post", "none"}
 
 
 def test_learning_rates_knobs_seeds_and_outcomes_are_those_of_the_results():

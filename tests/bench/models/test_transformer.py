@@ -105,6 +105,7 @@ SHAPES = [
     {"norm_placement": "post"},
     {"norm_placement": "deepnorm"},
     {"norm_placement": "peri"},
+    {"norm_placement": "admin"},
     {"norm_placement": "none"},
 ]
 
@@ -210,7 +211,7 @@ def test_starting_weights_have_the_stated_spread():
     def ones(name: str, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.ones(shape)
 
-    def spread(initialisation: str) -> dict[str, float]:
+    def spread(initialisation: Any) -> dict[str, float]:
         transformer = Transformer(**(BASE | {"initialisation": initialisation}))
         params, _ = transformer.init(Softmax(), ones, torch.tensor(2.0))
         return {name: p.unique().item() for name, p in params.items() if name.startswith(("layers.1", "norm"))}
