@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import polars as pl
@@ -66,7 +67,9 @@ def _with_held_out(results: pl.DataFrame, loss: str) -> pl.DataFrame:
         )
     if unscored := unscored_held_out(results):
         raise UsageError("; ".join(unscored.values()))
-    return results.with_columns(initial_loss=pl.col(chosen.initial), final_loss=pl.col(chosen.final))
+    diverged = pl.col("outcome") == Outcome.DIVERGED.value  # which says it also where no held-out loss was kept
+    final = pl.when(diverged).then(math.inf).otherwise(pl.col(chosen.final))
+    return results.with_columns(initial_loss=pl.col(chosen.initial), final_loss=final)
 
 
 def has_held_out(results: pl.DataFrame) -> bool:

@@ -1,6 +1,6 @@
 """Parameters of tests: one of each kind for every change, the others under the marker `repetition`."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 
 import pytest
 
@@ -14,11 +14,13 @@ KINDS_OF_METHODS = {
 }  # fmt: skip
 
 
-def one_of_each_kind(names: Iterable[str], kinds: Collection[str]) -> list:
+def one_of_each_kind(names: Iterable[Hashable], kinds: Collection[Hashable]) -> list:
     """All names as parameters; those that are not in `kinds` are repetitions. Raises ValueError for an unknown kind."""
     names, kinds = list(names), set(kinds)
     if unknown := kinds - set(names):
-        raise ValueError(f"{', '.join(sorted(unknown))}: no such parameter; there are {', '.join(names)}")
+        raise ValueError(
+            f"{', '.join(sorted(map(str, unknown)))}: no such parameter; there are {', '.join(map(str, names))}"
+        )
     return [pytest.param(name, marks=() if name in kinds else pytest.mark.repetition) for name in names]
 
 

@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 
 from analysis.curves import CURVE_COLUMNS, ENTRY, require_columns
-from analysis.scores.definition import Definition, Extent
+from analysis.scores.definition import Definition, Extent, Kind
 from analysis.scores.seeds.intervals import mean_interval
 from bench.held_out import HELD_OUT
 from bench.lazy import numpy as np
 from bench.lazy import polars as pl
+
+_KINDS: dict[str, Kind] = {"steps": "steps", "workload's": "loss"}  # of measures in these units
 
 # Columns of a leaderboard where the workload has held-out data, each the mean over seeds at the method's best lr.
 HELD_OUT_SCORES: dict[str, Definition] = {
@@ -20,7 +22,7 @@ HELD_OUT_SCORES: dict[str, Definition] = {
             definition=measure.definition,
             unit=measure.unit,
             bounds=(measure.low, measure.high),
-            kind="steps" if measure.unit == "steps" else "any",
+            kind=_KINDS.get(measure.unit, "any"),
             higher_is_better=measure.higher_is_better,
             sources=measure.sources,
         )
@@ -56,8 +58,15 @@ def held_out(curve_frame: pl.DataFrame, best_lrs: pl.DataFrame, num_steps: Mappi
         pl.col("lr") == pl.col("best_lr"), pl.col("final_loss").is_not_null()
     )
     with_gap = at_best.with_columns(generalisation_gap=pl.col("val_loss") - pl.col("final_loss"))
+    lowest = pl.min_horizontal("val_loss", "least_val_loss").min()
+    least = dict(curve_frame.group_by("workload").agg(lowest).iter_rows())
+
+    def extent(workload: str) -> Extent:
+        is_negative = least[workload] is not None and least[workload] < 0
+        return Extent(num_steps=num_steps[workload], least_loss=-math.inf if is_negative else 0.0)
+
     rows = [
-        {**dict(zip(ENTRY, key, strict=True)), **_measures(of_entry, Extent(num_steps=num_steps[str(key[0])]))}
+        {**dict(zip(ENTRY, key, strict=True)), **_measures(of_entry, extent(str(key[0])))}
         for key, of_entry in with_gap.group_by(ENTRY, maintain_order=True)
     ]
     return pl.DataFrame(rows, schema={**dict.fromkeys(ENTRY, pl.String), **HELD_OUT_MEASURES})

@@ -233,4 +233,4 @@ def _best_column(map_KR: np.ndarray) -> int:
 
 
 def _mean_above_least(curve_K: np.ndarray) -> float:
-    return float(np.nanmean(curve_K) - np.nanmin(curve_K))
+    return float(np.nanmean(curve_K - np.nanmin(curve_K)))  # in this order never below 0 by rounding

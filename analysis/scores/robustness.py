@@ -71,15 +71,14 @@ def lr_sensitivity_windowed(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L:
     curve_L = clipped_curve(losses_LS, initial_S)
     distance_L = np.abs(np.log10(lrs_L) - np.log10(lrs_L[np.nanargmin(curve_L, -1)])[..., None])
     inside_L = distance_L <= WINDOW_DECADES + _ROUNDING
-    windowed_L = np.where(inside_L, curve_L, np.nan)
-    return np.where(inside_L.sum(-1) > 1, np.nanmean(windowed_L, -1) - np.nanmin(windowed_L, -1), np.nan)[()]
+    return np.where(inside_L.sum(-1) > 1, _mean_above_least(np.where(inside_L, curve_L, np.nan)), np.nan)[()]
 
 
 def _mean_above_least(curve_L: np.ndarray) -> np.ndarray:
     """Mean of a curve above its least, (..., L) -> (...); NaN of a single learning rate."""
     if curve_L.shape[-1] < 2:
         return np.full(curve_L.shape[:-1], np.nan)[()]
-    return np.nanmean(curve_L, -1) - np.nanmin(curve_L, -1)
+    return np.nanmean(curve_L - np.nanmin(curve_L, -1, keepdims=True), -1)  # in this order never below 0 by rounding
 
 
 def window_share(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:

@@ -131,10 +131,11 @@ def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss:
     `results` has RESULT_COLUMNS; `measures` is what `trial_measures` says of the trials that have traces, None if there
     are none to read. Raises UsageError as `choose_loss` does.
     """
-    curve_frame = curves(choose_loss(results, loss))
+    chosen = choose_loss(results, loss)
+    curve_frame = curves(chosen)
     grids, ended = loss_grids(curve_frame), curve_frame.filter(pl.col("final_loss").is_not_null())
     ends_of = {tuple(key): rows for key, rows in ended.partition_by(*ENTRY, as_dict=True).items()}
-    measured = _measured(results, measures)
+    measured = _measured(chosen, measures)
     of_entry = {tuple(key): rows for key, rows in measured.partition_by(*ENTRY, as_dict=True).items()}
     defaults = default_lrs(grids)
     return [
@@ -151,9 +152,8 @@ def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss:
 
 
 def _points(results: pl.DataFrame) -> pl.DataFrame:
-    """The results with ENTRY, one row a trial, lost trials left out."""
-    results_only = results.filter(pl.col("outcome").is_in([one.value for one in Outcome if one.is_result]))
-    return one_a_point(with_knobs(results_only), [*ENTRY, "lr", "seed"])
+    """The results with ENTRY, which lost trials have a say in as in `curves`; one row a trial, those left out."""
+    return one_a_point(with_knobs(results), [*ENTRY, "lr", "seed"]).filter(pl.col("final_loss").is_not_null())
 
 
 def _measured(results: pl.DataFrame, measures: pl.DataFrame | None) -> pl.DataFrame:

@@ -37,6 +37,14 @@ def test_validation_takes_the_held_out_pair():
     assert grid.initial_losses.tolist() == [5.0]
 
 
+def test_a_trial_that_diverged_without_a_held_out_loss_diverged_all_the_same():
+    """As in files of others, which leave the cell empty: it would count as lost, and the learning rate as fine."""
+    rows = [row("m", 0.1, s, 1.0, initial_val_loss=5.0, val_loss=2.0) for s in range(2)]
+    rows += [row("m", 1.0, s, math.inf, initial_val_loss=5.0) for s in range(2)]
+    (entry,) = leaderboard(frame(rows), loss="validation").iter_rows(named=True)
+    assert (entry["lr_sensitivity"], entry["diverged_share"], entry["num_trials"]) == (1.5, 0.5, 4)
+
+
 def test_curves_and_telling_lr_are_of_the_chosen_loss():
     held_out = {("a", 0.1): 1.0, ("b", 0.1): 3.0, ("a", 1.0): 1.0, ("b", 1.0): 1.1}
     rows = [row(name, lr, 0, 4.0 * lr, initial_val_loss=4.0, val_loss=loss) for (name, lr), loss in held_out.items()]
