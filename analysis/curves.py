@@ -19,7 +19,8 @@ from bench.errors import UsageError
 from bench.held_out import HELD_OUT_COLUMNS
 from bench.lazy import numpy as np
 from bench.lazy import polars as pl
-from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, Outcome
+from bench.outcome import RESULT_COLUMNS, Outcome
+from bench.trial import KINDS, KNOB_NAMES
 
 ENTRY: tuple[str, ...] = ("workload", "method", "optimizer", "knobs")
 _POINT_COLUMNS = (*ENTRY, "lr", "seed", "initial_loss", "final_loss", "outcome", "blown_up", "stuck")

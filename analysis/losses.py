@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.once import once_a_frame
 from bench.errors import UsageError, unknown
-from bench.trial import Outcome
+from bench.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from analysis.scores.seeds.pairing import Difference, corrected, entry_differenc
 from analysis.spelling import with_one_spelling
 from analysis.text import entry_name
 from bench.errors import UsageError, did_you_mean, unknown
-from bench.trial import RESULT_COLUMNS
+from bench.outcome import RESULT_COLUMNS
 
 SAME_START = 1e-4  # two losses at init this near, relatively, are of the same weights and data on other hardware
 MIN_LRS = 2

@@ -43,7 +43,8 @@ from analysis.tables.leaderboard import FORMATS
 from analysis.tables.published import comparison
 from bench.errors import UsageError
 from bench.files import write_file
-from bench.trial import RESULT_COLUMNS, UNNAMED
+from bench.outcome import RESULT_COLUMNS
+from bench.trial import UNNAMED
 
 
 def write_bundle(

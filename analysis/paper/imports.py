@@ -11,7 +11,8 @@ from analysis.curves import ENTRY, with_knobs
 from analysis.paper.prose import Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.flags import has_flag
 from analysis.text import counted
-from bench.trial import KNOB_NAMES, Outcome
+from bench.outcome import Outcome
+from bench.trial import KNOB_NAMES
 
 _OF_IMPORT = r"\(imported=([A-Za-z0-9_.-]+)\)$"  # ends the label of a method that stands in company
 _DIGEST_DIGITS = 12

@@ -22,7 +22,8 @@ from analysis.stuck import with_stuck
 from analysis.text import counted
 from bench.entry import load_class, parameters
 from bench.optimizers import OPTIMIZERS
-from bench.trial import EARLIER, KNOB_NAMES, Outcome
+from bench.outcome import Outcome
+from bench.trial import EARLIER, KNOB_NAMES
 from bench.workloads import WORKLOADS
 
 # What weight decay acted on, by an optimizer's `decays`.

@@ -9,7 +9,7 @@ import polars as pl
 from analysis.curves import ENTRY, one_a_point, with_knobs
 from analysis.report.summary import listed, names_of
 from analysis.text import counted
-from bench.trial import Outcome
+from bench.outcome import Outcome
 
 _IN_WORDS = {
     Outcome.CRASHED.value: "crashed",

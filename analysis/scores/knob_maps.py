@@ -20,7 +20,7 @@ from analysis.spelling import with_one_spelling
 from bench.errors import UsageError
 from bench.lazy import numpy as np
 from bench.lazy import polars as pl
-from bench.trial import RESULT_COLUMNS
+from bench.outcome import RESULT_COLUMNS
 
 # (losses_XYS, initial_XYS) -> number
 MapScore = Callable[["np.ndarray", "np.ndarray"], "np.ndarray | float"]

@@ -23,7 +23,7 @@ from analysis.scores.seeds.scales import Interval
 from analysis.scores.seeds.separation import seeds_needed
 from analysis.scores.traces import MEASURES, TRIAL_COLUMNS
 from bench.errors import UsageError, unknown
-from bench.trial import Outcome
+from bench.outcome import Outcome
 
 SCORE_TABLE_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys((*ENTRY, "score"), pl.String),

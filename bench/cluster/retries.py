@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bench.outcome import Outcome, Result
 from bench.training.pack import Pack
-from bench.trial import Outcome, Result, Trial
+from bench.trial import Trial
 
 MAX_ATTEMPTS = 3  # in a row that get no further than one before
 MAX_LOST_NODES = 50  # of a pack, before its trials are given up for this run

@@ -31,11 +31,11 @@ from bench.cluster.retries import Part, Retries
 from bench.cluster.standings import Standings
 from bench.cluster.worker import Finished, PackTrainable
 from bench.errors import BenchError
+from bench.outcome import Outcome, Result
 from bench.training.aborting import Watch
 from bench.training.inductor import Compiling, Uncompiled
 from bench.training.pack import Pack
 from bench.training.pruning import Pruning
-from bench.trial import Outcome, Result
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bench.cluster.retries import Part
-from bench.trial import Outcome, Result
+from bench.outcome import Outcome, Result
 
 # trial id -> its last training loss and least mean entropy so far, NaN where nothing is measured yet
 Standing = Mapping[str, tuple[float, float]]

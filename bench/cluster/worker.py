@@ -15,12 +15,12 @@ from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.retries import lost
 from bench.errors import reason
 from bench.lazy import torch
+from bench.outcome import Outcome, Result
 from bench.training.aborting import Watch
 from bench.training.inductor import Compiling, Uncompiled
 from bench.training.pack import Pack
 from bench.training.pruning import Pruning
 from bench.training.train import PackRun
-from bench.trial import Outcome, Result
 
 SLICE_SECONDS = 2.0  # of training between two reports to the driver
 MAX_CHECKPOINT_SHARE = 0.05  # of the time, where a checkpoint takes long to write

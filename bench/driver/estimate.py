@@ -16,6 +16,7 @@ from bench.driver.queues import SearchQueue
 from bench.entry import build
 from bench.lazy import torch
 from bench.methods import METHODS
+from bench.outcome import Outcome, Result
 from bench.suite import Suite
 from bench.training.compile import pays
 from bench.training.history import History
@@ -25,7 +26,7 @@ from bench.training.pack import Pack, pack_key
 from bench.training.pack_size import Fit, Placement, fit, most_lanes, placed, widest_groups
 from bench.training.step_cost import num_parameters
 from bench.training.train import PackRun
-from bench.trial import Outcome, Result, Trial
+from bench.trial import Trial
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
 

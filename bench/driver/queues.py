@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from bench.outcome import Result
 from bench.results.standings import Standing, groups, is_spent, stand
 from bench.suite import Suite
 from bench.training.pruning import Pruning
-from bench.trial import Result, Trial
+from bench.trial import Trial
 
 
 class Queue(Protocol):

@@ -25,6 +25,7 @@ from bench.driver.queues import GridQueue, Queue, SearchQueue
 from bench.driver.summary import Phases, Summary
 from bench.errors import StoreError
 from bench.lazy import polars
+from bench.outcome import Outcome, Result
 from bench.results.publish import check_renderer, publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
@@ -34,7 +35,7 @@ from bench.suite import Suite
 from bench.training.inductor import Compiling
 from bench.training.pack_size import Placement, Resources
 from bench.training.pruning import Pruning
-from bench.trial import Outcome, Result, Trial, canonical_json
+from bench.trial import Trial, canonical_json
 
 NOTED = ("total", "completed", "diverged", "failed", "running", "retries")  # of the progress, on the suite run
 

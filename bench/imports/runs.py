@@ -23,8 +23,9 @@ from bench.imports.cells import checked_cells, spread_knobs, wrong_cell
 from bench.imports.names import LOSS_FALLBACKS, likely_columns
 from bench.imports.tidy_file import TidyFile
 from bench.imports.wishes import options_text
+from bench.outcome import RESULT_COLUMNS, Outcome, Result
 from bench.trace import TRACE_COLUMNS
-from bench.trial import KINDS, KNOB_NAMES, RESULT_COLUMNS, UNNAMED, Choice, Knobs, Outcome, Result, Trial, import_mark
+from bench.trial import KINDS, KNOB_NAMES, UNNAMED, Choice, Knobs, Trial, import_mark
 
 REQUIRED_COLUMNS = ("method", "lr", "seed", "final_loss", "initial_loss")
 ALIASES: dict[str, str] = {"loss": "final_loss", "learning_rate": "lr"}

@@ -11,11 +11,11 @@ from analysis.subject import Subject
 from bench.errors import FullStoreError, StoreError
 from bench.imports.runs import ImportedRuns
 from bench.lazy import polars
+from bench.outcome import Result
 from bench.results.publish import publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_grid
 from bench.store import Store, Tracker, read_import, read_imports, read_status, read_traces
-from bench.trial import Result
 
 RUNS_AT_ONCE = 1000  # of one entry of the outbox
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.scores.pruning import Rule
+from bench.outcome import Outcome
 from bench.results.pruning import judged, stale
 from bench.search.base import Answer, Ask, Point, Search, replay
 from bench.suite import Suite
@@ -24,7 +25,7 @@ from bench.suite.box_checks import parameter_sweeps
 from bench.suite.box_points import Compared, compared, drawn_labels
 from bench.suite.kinds import KINDS
 from bench.training.pruning import Judged
-from bench.trial import KNOB_NAMES, Knobs, Outcome, Trial
+from bench.trial import KNOB_NAMES, Knobs, Trial
 
 Rows = Mapping[str, Mapping[str, Any]]  # rows of SEARCH_COLUMNS by trial id
 NAMED = ("workload", "method", "optimizer")  # of each answer; other kinds stand among the knobs where they vary

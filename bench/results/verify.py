@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bench.errors import StoreError, UsageError
 from bench.lazy import polars
+from bench.outcome import Result
 from bench.results.standings import asked_trials
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
@@ -25,7 +26,6 @@ from bench.store import (
     records,
 )
 from bench.store.outbox import trace_schema
-from bench.trial import Result
 
 RELATIVE_TOLERANCE = 1e-9  # of a leaderboard's number that is computed again, in another order of trials
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlencode
 
 from bench.files import private_folder
+from bench.outcome import Result
 from bench.store import records
 from bench.store.database import WriteAheadLog
 from bench.store.index import Index, TrialRun
@@ -29,7 +30,6 @@ from bench.store.runs import ExperimentRecord, RunRecord
 from bench.store.store import Store
 from bench.store.table_writer import TableWriter
 from bench.store.views import KIND_TAG
-from bench.trial import Result
 
 MANIFEST_FILE = "manifest.json"
 SUITE_FILE = "suite.yaml"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bench.outcome import Outcome, Result
 from bench.store import records
 from bench.store.new_runs import NewRun
 from bench.store.runs import RunRecord
-from bench.trial import Outcome, Result
 
 
 @dataclass(kw_only=True)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.lazy import polars
+from bench.outcome import Result
 from bench.store import records
 from bench.store.curves import CURVE_POINTS, curves
 from bench.store.outbox import Entry
 from bench.store.run_writers import Point
-from bench.trial import Result
 
 TRACE_FILE = "trace.parquet"
 

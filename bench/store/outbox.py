@@ -21,8 +21,9 @@ from typing import Any
 from bench.errors import FULL_DISK, BenchError, BudgetError, StoreError
 from bench.files import open_private, private_folder
 from bench.lazy import polars
+from bench.outcome import Result
 from bench.trace import TRACE_COLUMNS
-from bench.trial import Result, canonical_json
+from bench.trial import canonical_json
 
 ENTRY_VERSION = 1
 

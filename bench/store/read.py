@@ -13,6 +13,7 @@ from typing import Any
 from bench.errors import StoreError
 from bench.files import private_folder
 from bench.lazy import polars
+from bench.outcome import RESULT_COLUMNS, Result
 from bench.store import records
 from bench.store.delivery import MANIFEST_FILE, SUITE_FILE
 from bench.store.outbox import Entry, empty_traces
@@ -20,7 +21,7 @@ from bench.store.records import MANIFEST_VERSION
 from bench.store.runs import ExperimentRecord, RunRecord
 from bench.store.store import Store
 from bench.trace import TRACE_COLUMNS
-from bench.trial import RESULT_COLUMNS, Choice, Result, import_name
+from bench.trial import Choice, import_name
 
 _TRIALS_A_LOT = 1000  # about 0.2 GB of traces of a few thousand rows each
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from bench.errors import StoreError
 from bench.lazy import polars
-from bench.trial import Result, canonical_json, import_name
+from bench.outcome import Result
+from bench.trial import canonical_json, import_name
 
 # Of what tags and artifacts of a suite hold; on its experiment and every run of it. Raised whenever an older program
 # would misread what is written. 1: before there was this tag, without checksums of traces.

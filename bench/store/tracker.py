@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from bench.errors import StoreError, is_full
 from bench.lazy import polars
+from bench.outcome import Result
 from bench.store import records
 from bench.store.curves import CURVE_POINTS
 from bench.store.delivery import MANIFEST_FILE, SUITE_FILE, Writer
@@ -23,7 +24,7 @@ from bench.store.run_writers import Point
 from bench.store.status import Notes
 from bench.store.store import Store
 from bench.store.views import CHARTS, LEADERBOARD, TRIALS, charts_view, leaderboard_view, trials_view, view_tag
-from bench.trial import Result, canonical_json
+from bench.trial import canonical_json
 
 _WAKE_S = 5.0
 _FIRST_RETRY_S = 1.0

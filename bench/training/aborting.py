@@ -16,10 +16,11 @@ import numpy
 
 from analysis.scores.causes.detectors import DETECTORS, Detector, signals
 from bench.lazy import polars, torch
+from bench.outcome import Outcome
 from bench.training.history import History, Stop
 from bench.training.living import Living
 from bench.training.pack import Pack
-from bench.trial import Outcome, Trial
+from bench.trial import Trial
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,12 +15,13 @@ import numpy
 
 from bench.held_out import HELD_OUT
 from bench.lazy import polars, torch
+from bench.outcome import Outcome, Result
 from bench.probes import build_probes
 from bench.probes.base import Probe, measured_by, quantities_of
 from bench.probes.model import IteratedProbe
 from bench.trace import TRACE_COLUMNS, WHOLE_MODEL
 from bench.training.pack import Pack
-from bench.trial import Outcome, Result, Trial
+from bench.trial import Trial
 from bench.workloads.base import Workload
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from bench.lazy import polars, torch
 from bench.methods import METHODS
 from bench.methods.base import Method
 from bench.models.attention import Tensors
+from bench.outcome import Outcome
 from bench.probes.gains import gains
 from bench.training.inductor import Compiling
 from bench.training.model_view import scales_of
@@ -27,7 +28,7 @@ from bench.training.pack import Pack, make_packs
 from bench.training.pack_size import busy_lanes, fit, widest_groups
 from bench.training.step_cost import num_parameters
 from bench.training.train import PackRun
-from bench.trial import Outcome, Trial
+from bench.trial import Trial
 from bench.workloads import WORKLOADS
 from bench.workloads.base import Workload
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from analysis.scores.pruning import Peer, Rule
 from bench.lazy import torch
+from bench.outcome import Outcome
 from bench.training.history import History, Stop
 from bench.training.living import Living
 from bench.training.pack import Pack
-from bench.trial import Outcome
 
 if TYPE_CHECKING:
     from torch import Tensor

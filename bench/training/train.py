@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import polars, torch
+from bench.outcome import Result
 from bench.training.aborting import Watch, Watcher
 from bench.training.calls import Calls
 from bench.training.chunk import MAX_STEPS, Chunk
@@ -28,7 +29,6 @@ from bench.training.living import Living
 from bench.training.pack import Pack, pack_key
 from bench.training.pruning import Pruner, Pruning
 from bench.training.tree import copy_tensors, has_form, map_tensors
-from bench.trial import Result
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from analysis.subject import Subject, no_traces
+from bench.outcome import RESULT_COLUMNS
 from bench.trace import TRACE_COLUMNS
-from bench.trial import RESULT_COLUMNS
 
 TRACE_SCHEMA = {"trial_id": pl.String, **{name: getattr(pl, dtype) for name, dtype in TRACE_COLUMNS.items()}}
 

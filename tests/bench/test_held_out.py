@@ -3,8 +3,8 @@
 import pytest
 
 from bench.held_out import COMPUTED, HELD_OUT, HELD_OUT_COLUMNS
+from bench.outcome import LOSSES, RESULT_COLUMNS
 from bench.trace import TRAINING_QUANTITIES
-from bench.trial import LOSSES, RESULT_COLUMNS
 from bench.workloads.base import Workload
 from tests.bench.copied_code import run_changed
 
@@ -30,7 +30,7 @@ from bench.store.records import trial_metrics
 from bench.suite import Suite
 from bench.training.pack import make_packs
 from bench.training.train import train_pack
-from bench.trial import RESULT_COLUMNS, Result
+from bench.outcome import RESULT_COLUMNS, Result
 
 workload = {"name": "image_classification", "num_steps": 2, "batch_size": 8, "depth": 1, "eval_every_steps": 1}
 suite = Suite(name="s", workloads=[workload], methods=["softmax"], optimizers=["sgd"],

@@ -42,7 +42,8 @@ import polars as pl
 from analysis.curves import curves
 from bench.results.standings import groups
 from bench.suite import Suite, load_suite
-from bench.trial import Outcome, RESULT_COLUMNS, Result, Trial
+from bench.outcome import Outcome, RESULT_COLUMNS, Result
+from bench.trial import Trial
 
 shipped = load_suite("suites/quickstart.yaml")
 one = {"name": "s", "workloads": ["in_context_regression"], "methods": ["softmax"], "optimizers": ["sgd"],

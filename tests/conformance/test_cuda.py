@@ -13,12 +13,13 @@ from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.worker import PackTrainable
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
+from bench.outcome import RESULT_COLUMNS, Outcome
 from bench.training.aborting import Watch
 from bench.training.inductor import Compiling
 from bench.training.inspection import company, inspect
 from bench.training.pack import Pack
 from bench.training.train import PackRun
-from bench.trial import RESULT_COLUMNS, Outcome, Trial
+from bench.trial import Trial
 from tests.trials import language_trial, trial
 
 pytestmark = [

@@ -24,7 +24,8 @@ import mlflow.store.tracking.sqlalchemy_store
 from mlflow.tracking import MlflowClient
 from bench.errors import BenchError
 from bench.store import Store, Tracker
-from bench.trial import Choice, Knobs, Outcome, Result, Trial
+from bench.outcome import Outcome, Result
+from bench.trial import Choice, Knobs, Trial
 
 home, uri, suites, hold_s = Path(sys.argv[1]), sys.argv[2] or None, json.loads(sys.argv[3]), float(sys.argv[4])
 

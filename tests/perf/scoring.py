@@ -25,8 +25,8 @@ def write(folder: Path, num_trials: int, num_rows: int) -> None:
     import numpy as np
     import polars as pl
 
+    from bench.outcome import RESULT_COLUMNS
     from bench.trace import TRACE_COLUMNS
-    from bench.trial import RESULT_COLUMNS
 
     rng = np.random.default_rng(0)
     series = [("loss", -1), ("grad_norm", -1)]

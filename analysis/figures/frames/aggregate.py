@@ -12,8 +12,8 @@ import polars as pl
 from analysis.curves import ENTRY, can_be_scored, curves, require_columns
 from analysis.scores.traces import COLLAPSE_SHARE
 from bench.errors import UsageError
+from bench.outcome import RESULT_COLUMNS, Outcome
 from bench.trace import TRACE_COLUMNS
-from bench.trial import RESULT_COLUMNS, Outcome
 
 MAX_STEPS = 80
 MAX_LAYER_STEPS = 40  # of a figure with a line a layer

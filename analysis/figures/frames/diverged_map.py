@@ -6,7 +6,7 @@ import polars as pl
 
 from analysis.curves import ENTRY, one_a_point, require_columns, with_knobs
 from analysis.text import counted
-from bench.trial import RESULT_COLUMNS, Outcome
+from bench.outcome import RESULT_COLUMNS, Outcome
 
 COMPLETED, DIVERGED = Outcome.COMPLETED.value, Outcome.DIVERGED.value
 BLOWN_UP, STUCK, LOST = "blown up", "stuck", "lost"

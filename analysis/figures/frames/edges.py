@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.curves import require_columns
+from bench.outcome import Outcome
 from bench.trace import TRACE_COLUMNS
-from bench.trial import Outcome
 
 # Each is 1 where a quadratic loss would begin to rise: along the sharpest direction, the gradient, the update.
 EDGES: dict[str, str] = {

@@ -14,7 +14,7 @@ import polars as pl
 
 from analysis.curves import ENTRY, require_columns
 from bench.lazy import numpy as np
-from bench.trial import Outcome
+from bench.outcome import Outcome
 
 # Where each trial stands: its point, and the labels of its entries; "" of what the box draws.
 PLACE_COLUMNS: dict[str, type[pl.DataType]] = {

@@ -16,7 +16,7 @@ from analysis.paper.files import SUMS_FILE
 from analysis.references import load
 from analysis.scores.leaderboard import leaderboard
 from bench.errors import UsageError
-from bench.trial import RESULT_COLUMNS
+from bench.outcome import RESULT_COLUMNS
 from tests.analysis.latex_documents import compiled, complaints
 from tests.analysis.synthetic_results import METHODS, frame, results, row, subject, traces, with_held_out
 

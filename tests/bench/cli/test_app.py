@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from bench.outcome import Outcome, Result
 from bench.store import Store, Tracker
 from bench.suite import load_suite
-from bench.trial import Outcome, Result
 from tests.command_line import bench_here
 
 SUITE = """

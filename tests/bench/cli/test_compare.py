@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from bench.outcome import Outcome, Result
 from bench.store import Store, Tracker
 from bench.suite import load_suite
-from bench.trial import Outcome, Result
 from tests.command_line import bench_here
 
 COMMITTED = Path(__file__).parents[3] / "suites/results"

@@ -7,8 +7,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from bench.outcome import Outcome, Result
 from bench.suite import load_suite
-from bench.trial import Outcome, Result
 from tests.command_line import bench_here as bench
 
 SUITE = """

@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from analysis.scores.kinds import SCORE_KINDS
+from bench.outcome import Outcome, Result
 from bench.results.publish import publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_grid
 from bench.store import Store, Tracker, read_results, read_traces
 from bench.suite import load_suite
 from bench.trace import TRACE_COLUMNS
-from bench.trial import Outcome, Result
 from tests.analysis.scored_results import scored_table
 from tests.command_line import bench_here
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
+from bench.outcome import Outcome, Result
 from bench.results.stored import find_stored
 from bench.store import Store, Tracker, read_suite_text
 from bench.suite import Context, Suite, find_suite, load_suite, parse_suite, shipped_suites
-from bench.trial import Outcome, Result
 from tests.command_line import bench_here
 from tests.repetitions import one_of_each_kind
 

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from bench.cluster.retries import MAX_ATTEMPTS, MAX_LOST_NODES, Cause, Failure, Part, Retries
+from bench.outcome import Outcome
 from bench.training.pack import Pack
-from bench.trial import Outcome
 from tests.trials import trial
 
 DIED = Failure(cause=Cause.WORKER, message="its process died")

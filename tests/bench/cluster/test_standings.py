@@ -7,9 +7,9 @@ from bench.cluster.retries import Part
 from bench.cluster.schedule import Progress
 from bench.cluster.standings import Standings
 from bench.driver.live import LiveNumbers
+from bench.outcome import Outcome, Result
 from bench.store.status import live_points
 from bench.training.pack import Pack
-from bench.trial import Outcome, Result
 from tests.trials import trial
 
 TRIALS = tuple(trial(seed=seed) for seed in range(4))

@@ -18,8 +18,8 @@ from bench.imports.runs import (
     plain_reading,
 )
 from bench.imports.tidy_file import read_tidy
+from bench.outcome import RESULT_COLUMNS, Result
 from bench.results.controls import controls_named
-from bench.trial import RESULT_COLUMNS, Result
 from tests.analysis.synthetic_results import frame, row
 
 COMMITTED = Path(__file__).parents[3] / "suites/results"

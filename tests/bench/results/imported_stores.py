@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis.subject import Subject
 from bench.imports.tidy_file import read_tidy
+from bench.outcome import Outcome, Result
 from bench.results.imports import Imported, import_runs
 from bench.results.publish import publish
 from bench.results.stored import Stored
@@ -15,7 +16,6 @@ from bench.store import (
     Tracker,
 )
 from bench.suite import Suite
-from bench.trial import Outcome, Result
 
 PLAIN_SUITE = {
     "name": "ours",

@@ -9,10 +9,10 @@ import pytest
 from analysis.report.folder import write_report
 from analysis.subject import SearchSubject
 from bench.driver.queues import SearchQueue
+from bench.outcome import Outcome, Result
 from bench.results.answers import answers, trail
 from bench.results.standings import groups, stand
 from bench.suite import Suite
-from bench.trial import Outcome, Result
 
 
 def searched(search: str) -> Suite:

@@ -9,11 +9,12 @@ import polars
 import pytest
 
 from bench.driver.queues import SearchQueue
+from bench.outcome import Outcome, Result
 from bench.results.answers import answers, trail
 from bench.results.standings import groups, stand
 from bench.suite import Suite
 from bench.suite.stop import StopPlan
-from bench.trial import Outcome, Result, Trial
+from bench.trial import Trial
 from tests.bench.results.test_standings import rows_of, suite, trained
 
 SHORT = StopPlan(worse_than="halving", first_step=2, reduction_factor=2, startup=2)

@@ -9,12 +9,13 @@ import pytest
 
 from bench.driver.queues import SearchQueue
 from bench.errors import UsageError
+from bench.outcome import Outcome, Result
 from bench.results.answers import ANSWER_COLUMNS, TRAIL_COLUMNS, answers, trail
 from bench.results.standings import groups, stand
 from bench.results.studies import searched_studies
 from bench.search.storage import write_studies
 from bench.suite import Suite
-from bench.trial import Outcome, Result, Trial
+from bench.trial import Trial
 
 EDGES = {"softmax": 0.03, "relu_kernel": 1.7}  # largest stable lr by method; seeds lie a little around it
 

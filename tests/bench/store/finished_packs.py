@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from bench.outcome import Outcome, Result
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
 from bench.store import Store, Tracker
 from bench.suite import Context, Suite
 from bench.trace import TRACE_COLUMNS
-from bench.trial import Choice, Knobs, Outcome, Result, Trial
+from bench.trial import Choice, Knobs, Trial
 
 NUM_STEPS = 200
 TRACE_SCHEMA = {column: getattr(pl, kind) for column, kind in TRACE_COLUMNS.items()}

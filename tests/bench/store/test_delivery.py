@@ -13,9 +13,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from bench.outcome import RESULT_COLUMNS, Outcome
 from bench.store import Store, read_results
 from bench.store.curves import CURVE_POINTS
-from bench.trial import RESULT_COLUMNS, Outcome
 from tests.bench.store import finished_packs
 from tests.bench.store.stored import assert_holds, put, rows, runs_by_kind
 

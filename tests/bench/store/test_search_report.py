@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from bench.cli.app import app
 from bench.driver.queues import SearchQueue
+from bench.outcome import Outcome, Result
 from bench.results.publish import publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
 from bench.store import Store, Tracker
 from bench.suite import Context, Suite
-from bench.trial import Outcome, Result
 from tests.bench.store import finished_packs
 
 PLAIN = finished_packs.PLAIN_SUITE | {"knobs": {"lr": [1e-4, 10.0]}, "search": "edge"}

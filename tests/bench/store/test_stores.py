@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 
 from bench.errors import StoreError
+from bench.outcome import Outcome
 from bench.results.stored import Stored
 from bench.results.verify import verify
 from bench.store import Store, read_manifest, read_results, read_traces, suite_names, view_link
-from bench.trial import Outcome
 from tests.bench.store import finished_packs
 from tests.bench.store.servers import AWS_SECRET, PASSWORD
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from bench.errors import StoreError
+from bench.outcome import Outcome
 from bench.store import Store, embedded
 from bench.store.table_writer import artifact_uri
-from bench.trial import Outcome
 from tests.bench.store import finished_packs
 from tests.bench.store.stored import assert_holds, put, rows, runs_by_kind
 

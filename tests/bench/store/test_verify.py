@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from bench.cli.app import app
 from bench.driver.queues import SearchQueue
 from bench.errors import UsageError
+from bench.outcome import Outcome, Result
 from bench.results.publish import publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
 from bench.results.verify import verify
 from bench.store import Store, Tracker
 from bench.suite import Context, Suite
-from bench.trial import Outcome, Result
 from tests.bench.store import finished_packs
 
 

@@ -11,9 +11,9 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from bench.errors import StoreError
+from bench.outcome import Outcome
 from bench.store import Store, read_manifest, read_results, records
 from bench.store.database import newest_schema
-from bench.trial import Outcome
 from tests.bench.store import finished_packs
 
 

@@ -3,9 +3,10 @@
 import pytest
 
 from bench.errors import UsageError
+from bench.outcome import Outcome, Result
 from bench.suite import Suite
 from bench.training.pack import make_packs
-from bench.trial import Outcome, Result, Trial
+from bench.trial import Trial
 
 BASE = {
     "name": "s",

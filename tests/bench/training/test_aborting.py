@@ -11,12 +11,12 @@ import torch
 from torch.utils import _pytree as pytree
 
 from analysis.scores.causes.detectors import DETECTORS, detector_records
+from bench.outcome import Outcome, Result
 from bench.probes import PROBES
 from bench.training import living
 from bench.training.aborting import Watch
 from bench.training.pack import Pack
 from bench.training.train import PackRun, train_pack
-from bench.trial import Outcome, Result
 from tests.trials import choice, trial
 
 NUM_STEPS = 40

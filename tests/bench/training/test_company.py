@@ -16,13 +16,14 @@ from bench.entry import load_class, parameters
 from bench.held_out import HELD_OUT
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
+from bench.outcome import Outcome
 from bench.probes import build_probes
 from bench.probes.base import quantities_of
 from bench.trace import TRACE_COLUMNS, TRAINING_QUANTITIES, WHOLE_MODEL
 from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import PackRun
-from bench.trial import Outcome, Trial
+from bench.trial import Trial
 from tests.repetitions import EACH_METHOD, KINDS_OF_METHODS, one_of_each_kind
 from tests.trials import lane_of, language_trial, trial
 

@@ -18,6 +18,7 @@ from bench.methods.mask import Mask
 from bench.methods.sigma_reparam import SigmaReparamQK
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode, attend
+from bench.outcome import RESULT_COLUMNS
 from bench.probes.gains import gains, mean_product, root_mean_square, spectral_norm
 from bench.training import inspection
 from bench.training.inspection import (
@@ -34,7 +35,6 @@ from bench.training.inspection import (
 )
 from bench.training.pack import Pack
 from bench.training.train import PackRun
-from bench.trial import RESULT_COLUMNS
 from bench.workloads import WORKLOADS
 from bench.workloads.in_context_regression import InContextRegression
 from tests.trials import choice, language_trial, trained, trial

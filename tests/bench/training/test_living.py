@@ -9,10 +9,10 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bench.interventions import INTERVENTIONS
+from bench.outcome import Outcome
 from bench.training import chunk, living
 from bench.training.pack import Pack
 from bench.training.train import PackRun
-from bench.trial import Outcome
 from tests.repetitions import one_of_each_kind
 from tests.trials import LEAN, choice, trial
 

@@ -10,11 +10,11 @@ import torch
 from torch.utils import _pytree as pytree
 
 from analysis.scores.pruning import Peer, Rule
+from bench.outcome import Outcome, Result
 from bench.training import living
 from bench.training.pack import Pack, setting
 from bench.training.pruning import Judged, Pruning
 from bench.training.train import PackRun, train_pack
-from bench.trial import Outcome, Result
 from tests.trials import SMALL, trial
 
 NUM_STEPS = 40

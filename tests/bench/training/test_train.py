@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
+from bench.outcome import Outcome
 from bench.trace import WHOLE_MODEL
 from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import PackRun, train_pack
-from bench.trial import Outcome
 from tests.trials import lane_of, language_trial, trained, trial
 
 A, B, C = trial(lr=0.1), trial(lr=0.4, seed=1), trial(lr=0.02, init_scale=3)

@@ -17,10 +17,10 @@ from bench.held_out import HELD_OUT_COLUMNS
 from bench.methods.softmax import Softmax
 from bench.models.attention import Mode
 from bench.models.dropout import Dropout
+from bench.outcome import Outcome
 from bench.training.history import History
 from bench.training.pack import Pack
 from bench.training.train import PackRun
-from bench.trial import Outcome
 from bench.workloads.language_modeling import LanguageModeling
 from tests.trials import LEAN, corpus, language_trial, trained, trial
 

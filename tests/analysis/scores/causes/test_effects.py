@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from analysis.scores.causes.effects import EFFECT_COLUMNS, PAIR_COLUMNS, effects, paired, paired_shares, recovery
-from bench.trial import RESULT_COLUMNS
+from bench.outcome import RESULT_COLUMNS
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bench.native import compiler
+from bench.outcome import Outcome
 from bench.training.fused import cpu, cuda
 from bench.training.fused.program import macros, trains
 from bench.training.fused.trainer import FusedTrainer
@@ -15,7 +16,6 @@ from bench.training.lane import LaneProgram
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from bench.training.tree import tensors_of
-from bench.trial import Outcome
 from tests.fused_cases import (
     NAMES,
     OPTIMIZER_NAMES,
