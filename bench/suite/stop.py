@@ -37,7 +37,9 @@ class StopPlan(BaseModel):
     startup: Annotated[int, Ge(1)] = Field(
         8, description="settings that are trained to the end with the same seeds before any is judged"
     )
-    p_threshold: Annotated[float, Gt(0), Lt(1)] = Field(0.1, description="of wilcoxon, below which a setting is pruned")
+    p_threshold: Annotated[float, Gt(0), Lt(1)] = Field(
+        default=0.1, description="of wilcoxon, below which a setting is pruned"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +25,7 @@ TRIAL = Trial(
 TOUCHED = dataclasses.replace(TRIAL, intervention=Choice(name="temperature", params={"from_step": 3}))
 
 
-def changed(one: Trial = TRIAL, **fields):
+def changed(one: Trial = TRIAL, /, **fields: Any) -> Trial:
     return dataclasses.replace(one, **fields)
 
 

@@ -292,10 +292,9 @@ def test_an_aborted_lane_leaves_its_neighbour_as_it_is():
     pack = Pack(trials=tuple(trial(seed=seed, probe_every=1) for seed in range(2)))
     whole_run = PackRun(pack, device="cuda")
     whole_run.advance()
-    peaks = {
-        trial_id: trace.filter(quantity="max_logit")["value"].max() for trial_id, trace in whole_run.traces().items()
-    }
-    lower, higher = sorted(peaks, key=lambda trial_id: peaks[trial_id])
+    logits = {one: trace.filter(quantity="max_logit").sort("step") for one, trace in whole_run.traces().items()}
+    peaks = {one: max(trace["value"].to_list()) for one, trace in logits.items()}
+    lower, higher = sorted(peaks, key=lambda one: peaks[one])
     place = (pack.trials[0].workload.label, pack.trials[0].optimizer.label)
     watch = Watch(name="max_logit", thresholds={place: (peaks[lower] + peaks[higher]) / 2})
     run = PackRun(pack, device="cuda", watch=watch)
@@ -304,8 +303,7 @@ def test_an_aborted_lane_leaves_its_neighbour_as_it_is():
     aborted = {result.trial.id: result.aborted_step for result in run.results()}
     assert aborted[lower] is None
     last = pack.trials[0].num_steps - 1
-    alarm = whole_run.traces()[higher].filter(polars.col("quantity") == "max_logit")
-    alarm = alarm.filter(polars.col("value") > watch.thresholds[place])["step"].min()
+    alarm = logits[higher].filter(polars.col("value") > watch.thresholds[place])["step"][0]
     assert aborted[higher] == (alarm if alarm < last else None)
 
 
@@ -319,6 +317,7 @@ def trainable_of(*packs: Pack) -> PackTrainable:
         is_reference=False,
         compiling="auto",
         watch=None,
+        pruning=None,
         checkpoints=Checkpoints(uri="/nowhere", token="", variant="cuda"),
         timeout_s=0,
     )

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +26,7 @@ probe_every: 1
 HEADER = "workload,method,lr,seed,loss,initial_loss"
 
 
-def lines(workload: str, methods: str = "abc", floor: float = 1.0) -> list[str]:
+def lines(workload: str, methods: Sequence[str] = "abc", floor: float = 1.0) -> list[str]:
     """Runs whose sensitivities are 0.1 for the first method, 0.2 for the second and so on."""
     return [
         f"{workload},{method},{lr},{seed},{floor + (place + 1) * rise / 5},4"

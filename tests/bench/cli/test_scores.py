@@ -64,7 +64,8 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("scores")
     (folder / "scored.yaml").write_text(SUITE)
     made = results(folder / "scored.yaml")
-    traces = {one.trial.id: trace(min(one.final_loss, 3.0), one.outcome is Outcome.DIVERGED) for one in made}
+    ends = {one.trial.id: 3.0 if one.final_loss is None else min(one.final_loss, 3.0) for one in made}
+    traces = {one.trial.id: trace(ends[one.trial.id], one.outcome is Outcome.DIVERGED) for one in made}
     tracker = Tracker(
         Store(folder / "store", f"sqlite:///{folder / 'store' / 'mlflow.db'}", warn=pytest.fail), "scored"
     )

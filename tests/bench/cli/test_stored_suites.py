@@ -210,6 +210,7 @@ def test_results_are_read_where_data_are_others_than_those_trained_on(tmp_path, 
     else:
         text.write_text("whether it is nobler in the mind to suffer\n" * 40)
     found = find_stored("language" if by == "name" else "elsewhere.yaml", store, allow_code=False).suite
+    assert found is not None
     assert found.expand() == suite.expand()
     where = "that are not here" if change == "gone" else "that differ from those here"
     assert warnings == [
@@ -224,7 +225,9 @@ def test_a_suite_with_some_trials_on_the_data_here_stands_for_those(tmp_path, mo
         text.write_text(words * 40)
         suite = run(tmp_path, LANGUAGE)
     store = Store(tmp_path / "store", f"sqlite:///{tmp_path / 'store/mlflow.db'}", warn=pytest.fail)
-    assert find_stored("language", store, allow_code=False).suite.expand() == suite.expand()
+    found = find_stored("language", store, allow_code=False).suite
+    assert found is not None
+    assert found.expand() == suite.expand()
 
 
 OWN_WORKLOAD = """
@@ -248,4 +251,5 @@ def test_a_workload_whose_code_changed_is_not_read_as_it_was(tmp_path, monkeypat
     code.write_text(OWN_WORKLOAD + "    changed = True\n")
     store = Store(tmp_path / "store", f"sqlite:///{tmp_path / 'store/mlflow.db'}", warn=pytest.fail)
     now = find_stored("elsewhere.yaml", store, allow_code=True).suite
+    assert now is not None
     assert {trial.id for trial in now.expand()}.isdisjoint(trial.id for trial in suite.expand())

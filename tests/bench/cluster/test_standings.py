@@ -18,9 +18,10 @@ NAN = math.nan
 
 
 def result(number: int, loss: float) -> Result:
-    outcome = Outcome.COMPLETED if math.isfinite(loss) else Outcome.DIVERGED
-    step = {} if math.isfinite(loss) else {"diverged_step": 3}
-    return Result(trial=TRIALS[number], outcome=outcome, initial_loss=2.0, final_loss=loss, wall_s=1.0, **step)
+    outcome, step = (Outcome.COMPLETED, None) if math.isfinite(loss) else (Outcome.DIVERGED, 3)
+    return Result(
+        trial=TRIALS[number], outcome=outcome, initial_loss=2.0, final_loss=loss, diverged_step=step, wall_s=1.0
+    )
 
 
 def reported() -> Standings:

@@ -246,6 +246,7 @@ def test_a_search_is_a_study_of_optunas_with_its_settings_in_the_order_of_asking
             }
             values = [group.values(value) for _, value in asked]
             assert [trial.params["lr"] for trial in study.trials] == [value["lr"] for value in values]
+            assert searched.search is not None
             assert study.user_attrs["search"] == searched.search.name
         storage.engine.dispose()
 

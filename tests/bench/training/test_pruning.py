@@ -98,6 +98,7 @@ def test_settings_are_pruned_at_their_rungs_and_their_neighbours_train_on_to_the
 
 def test_what_a_rule_sees_is_a_mean_of_the_last_losses_at_most_the_loss_at_init():
     for result in whole()[0]:
+        assert result.initial_loss is not None
         losses = whole()[1][result.trial.id].filter(quantity="loss").sort("step")["value"].to_list()
         for rung, loss in result.rung_losses.items():
             own = losses[rung - min(SMALL["final_loss_steps"], max(rung // 4, 1)) : rung]

@@ -83,7 +83,10 @@ def test_results_hold_the_first_and_the_last_evaluation():
     assert result.held_out["initial_val_loss"] == pytest.approx(trace["val_loss"][0], rel=1e-6)
     for name in MEASURES:
         assert result.held_out[name] == pytest.approx(trace[name][8], rel=1e-6)
-    assert result.held_out["val_loss"] < result.held_out["initial_val_loss"] - 0.2
+    initial, last = result.held_out["initial_val_loss"], result.held_out["val_loss"]
+    assert initial is not None
+    assert last is not None
+    assert last < initial - 0.2
 
 
 def test_the_loss_at_init_is_measured_with_dropout_as_training_losses_are():
@@ -156,7 +159,7 @@ def test_a_diverged_lane_has_infinite_loss_no_accuracy_and_a_trace_that_stops():
     start = pytest.approx(fine.held_out["initial_val_loss"], rel=1e-5)
     assert bad.held_out["initial_val_loss"] == start  # one seed, one start
     assert [bad.held_out[name] for name in MEASURES] == [math.inf, None, None]
-    assert 0 < bad.diverged_step < 3
+    assert bad.diverged_step in (1, 2)
     for name in MEASURES:
         assert list(held_out_of(traces[BAD.id])[name]) == [0]
         assert list(held_out_of(traces[ONE.id])[name]) == [0, 3, 6, 8]
