@@ -6,6 +6,7 @@ A part stands between `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND is
 """
 
 import ast
+import functools
 import itertools
 import math
 import re
@@ -51,6 +52,7 @@ def made_anew(text: str) -> str:
     return PART.sub(lambda part: f"{part[1]}{printed(part['command'])}{part[4]}", text)
 
 
+@functools.cache
 def printed(command: str) -> str:
     """What a command of a part prints."""
     match command.split():

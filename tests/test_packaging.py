@@ -66,6 +66,7 @@ def test_the_wheel_holds_what_the_packages_read(wheel):
     assert not [name for name in names if name.startswith(("tests/", "infra/", "suites/results"))]
 
 
+@pytest.mark.whole
 def test_the_metadata_says_what_it_is(wheel):
     (name,) = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("METADATA")]
     metadata = Parser().parsestr(zipfile.ZipFile(wheel).read(name).decode())
@@ -83,12 +84,14 @@ def test_every_extra_is_documented():
     assert [name for name in extras if f"`{name}`" not in text] == []
 
 
+@pytest.mark.whole
 def test_an_installed_wheel_knows_its_suites_and_its_own_files(installed, tmp_path):
     done = run(installed, tmp_path, "validate", "quickstart")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("trials: 108\n")
 
 
+@pytest.mark.whole
 def test_another_programs_package_of_the_same_name_is_refused(installed, tmp_path):
     (tmp_path / "other/analysis").mkdir(parents=True)
     (tmp_path / "other/analysis/__init__.py").touch()

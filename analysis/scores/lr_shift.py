@@ -97,7 +97,7 @@ def best_shift(
     (x_L, f_L), (u_M, g_M) = _present(log_lrs_L, curve_L), _present(reference_lrs_M, reference_M)
     if min(len(x_L), len(u_M)) < 2:
         return None
-    most = int(np.ceil((max(x_L[-1], u_M[-1]) - min(x_L[0], u_M[0])) / _STEP_DECADES))
+    most = int(np.ceil(np.ptp(np.concatenate([x_L, u_M])) / _STEP_DECADES))
     shifts_P = np.arange(-most, most + 1) * _STEP_DECADES
     shifts_P = shifts_P[np.argsort(np.abs(shifts_P), kind="stable")]
     distances_P = distances(x_L, f_L, u_M, g_M, shifts_P)

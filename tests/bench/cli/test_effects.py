@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report.folder import write_report
+from bench.results.stored import Stored
+from bench.results.subjects import read_subject
 from bench.store import Store, Tracker
 from bench.suite import load_suite
 from bench.training.pack import make_packs
@@ -88,10 +91,11 @@ def test_theory_stands_beside_what_was_measured(folder, format):
 
 
 def test_the_report_has_a_section_and_figures(folder):
-    done = bench_here(folder, "report", "twins.yaml", "--store", "store", "--out", "report")
-    assert done.returncode == 0, done.stderr
+    stored, store = Stored.of(load_suite(folder / "twins.yaml")), Store(folder / "store", None, warn=pytest.fail)
+    write_report(read_subject(stored, store), folder / "report", formats=())
     page = (folder / "report" / "index.html").read_text()
     assert "Effects of interventions" in page
     assert "Theory beside measurement" in page
     assert all((folder / "report" / name).is_file() for name in ("effects.csv", "effect_starts.csv", "theory.csv"))
-    assert sorted(path.name for path in (folder / "report").rglob("effects*.svg"))
+    drawn = sorted(path.stem for path in (folder / "report").rglob("effects*.svg"))
+    assert [name.rpartition("_softmax_")[2] for name in drawn] == ["lr_fa", "tempe"]

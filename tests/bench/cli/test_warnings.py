@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report.folder import write_report
 from analysis.scores.causes.detectors import DETECTORS
+from bench.results.stored import Stored
+from bench.results.subjects import read_subject
 from bench.store import Store, Tracker
 from bench.suite import load_suite
 from bench.training.pack import make_packs
@@ -92,8 +95,8 @@ def test_runs_without_traces_are_refused_in_one_line(folder):
 
 
 def test_the_report_has_a_section(folder):
-    done = bench_here(folder, "report", "fails.yaml", "--store", "store", "--out", "report")
-    assert done.returncode == 0, done.stderr
+    stored, store = Stored.of(load_suite(folder / "fails.yaml")), Store(folder / "store", None, warn=pytest.fail)
+    write_report(read_subject(stored, store), folder / "report", formats=())
     assert "Early warning on" in (folder / "report" / "index.html").read_text()
     assert (folder / "report" / "warnings.csv").is_file()
     assert "Runs warned of, by how early" in (folder / "report" / "index.html").read_text()

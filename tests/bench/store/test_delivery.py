@@ -211,6 +211,19 @@ def test_newer_result_of_a_trial_replaces_the_older(store, open_tracker):
     assert runs_by_kind(store) == {"suite": 1, "method": 1, "trial": 1}
 
 
+def test_the_method_run_goes_with_the_last_of_its_trials(store, open_tracker):
+    tracker = open_tracker(store)
+    finished = finished_packs.results(range(1, 4))  # relu, softmax, relu
+    put(tracker, finished)
+    tracker.deliver()
+    assert runs_by_kind(store) == {"suite": 1, "method": 2, "trial": 3}
+    tracker.remove({finished[0].trial.id, "of no trial"})
+    assert runs_by_kind(store) == {"suite": 1, "method": 2, "trial": 2}
+    tracker.remove({finished[2].trial.id})
+    assert runs_by_kind(store) == {"suite": 1, "method": 1, "trial": 1}
+    assert_holds(store, [finished[1]])
+
+
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_hostile_names_survive(store, open_tracker, name):
     finished = [dataclasses.replace(finished_packs.result(1, method=name, workload=name), message=name)]
