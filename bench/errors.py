@@ -84,10 +84,17 @@ def unknown(what: str, got: str, options: Iterable[str]) -> UsageError:
 
 
 def reason(error: BaseException, file: str = "") -> str:
-    """What was raised and where, in one line: in `file` if it came by there, else where PyTorch was called."""
-    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    """What was raised and where (`place_of`), in one line, with the notes that were added to it."""
+    of = type(error)
+    kind = of.__qualname__ if of.__module__ == "builtins" else f"{of.__module__}.{of.__qualname__}"
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = ": ".join([kind, *said[:1]])[:500]
+    return f"{text} {' '.join([f'({place_of(error, file)})', *getattr(error, '__notes__', ())])}"
+
+
+def place_of(error: BaseException, file: str = "") -> str:
+    """Where it was raised: in `file` if it came by there, else where PyTorch was called."""
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((frame for frame in reversed(frames) if "torch" not in Path(frame.filename).parts), frames[-1])
     frame = next((own for own in reversed(frames) if own.filename == file), frame)
-    place = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
-    return f"{text[-1][:500] if text else type(error).__name__} ({place})"
+    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"

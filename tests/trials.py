@@ -21,7 +21,14 @@ from bench.training.train import train_pack
 from bench.trial import Choice, Knobs, Trial
 from bench.workloads import WORKLOADS
 
-SMALL = {"num_steps": 8, "final_loss_steps": 3, "batch_size": 4, "num_pairs": 5, "dimension": 2, "depth": 1}
+SMALL: dict[str, Any] = {
+    "num_steps": 8,
+    "final_loss_steps": 3,
+    "batch_size": 4,
+    "num_pairs": 5,
+    "dimension": 2,
+    "depth": 1,
+}
 # Of language_modeling; its corpus is `corpus()`.
 SMALL_LANGUAGE = {
     "tokenizer": "characters",

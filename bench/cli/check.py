@@ -34,7 +34,7 @@ def add_check_command(app: typer.Typer) -> None:
         Imports the module that it names. Prints one line a property: passed, with numbers, or FAILED, with what is
         wrong, what to change and the line. Exit codes: 0 all passed, 1 some failed, 2 there is no such entry.
         """
-        from bench.testing import check_entry
+        from bench.testing import Finding, check_entry
         from bench.testing.named import entries_named
 
         rows: list[dict[str, str | bool]] = []
@@ -43,9 +43,11 @@ def add_check_command(app: typer.Typer) -> None:
         for named in chosen:
             if not as_json:
                 print(named.words)
-            for found in made_aside(check_entry(named.field, named.entry)):
+            refused = Finding(property="can be an entry", has_passed=False, text=named.refusal)
+            found_all = [refused] if named.refusal else made_aside(check_entry(named.field, named.entry))
+            for found in found_all:
                 rows.append(
-                    {"entry": named.choice.label, "kind": named.field, "property": found.property}
+                    {"entry": named.label, "kind": named.field, "property": found.property}
                     | {"passed": found.has_passed, "text": found.text}
                 )
                 if not as_json:

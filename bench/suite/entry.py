@@ -149,7 +149,9 @@ def _params(kind: Kind, name: str, entry_class: type, given: dict[Any, Any]) -> 
         if default is not dataclasses.MISSING:
             defaults[key] = _checked(adapter, default, key, problems)
         elif key not in given:
-            problems.append(problem(f"parameter {key!r} of {kind.word} {show(name)} is required"))
+            problems.append(
+                problem(f"parameter {key!r} of {kind.word} {show(name)} is required; its class gives no default")
+            )
         params[key] = _checked(adapter, given[key], key, problems) if key in given else defaults.get(key)
     if problems:
         reject(*problems)

@@ -9,6 +9,8 @@ import importlib
 import inspect
 import os
 import sys
+import sysconfig
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from bench.suite.file import Loc
 from bench.suite.kinds import Kind
 from bench.suite.plug_ins import TARGET, PlugIn
 
+PACKAGE = Path(__file__).parents[1]
 LOOKED_IN = "looked in"  # says of code or data of a suite that it was not found where `places` says
 
 
@@ -74,8 +77,21 @@ def _of_plug_in(plug_in: PlugIn, loc: Loc) -> Any:
 
 
 def import_reason(error: BaseException) -> str:
-    """What an import raised, in one line."""
-    return f"{type(error).__name__}: {(' '.join(str(error).split()) or 'no message')[:200]}"
+    """What an import raised, in one line, with the place in code that is nobody's library, if it came by there."""
+    text = " ".join(str(error).split())
+    if "non-frozen dataclass" in text:
+        text += "; decorate it with @dataclass(frozen=True, kw_only=True)"
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not _is_of_a_library(one.filename)]
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {(text or 'no message')[:200]}{place}"
+
+
+def _is_of_a_library(filename: str) -> bool:
+    path = Path(filename)
+    return filename.startswith("<") or any(
+        path.is_relative_to(folder)
+        for folder in (PACKAGE, sysconfig.get_path("stdlib"), *map(sysconfig.get_path, ("purelib", "platlib")))
+    )
 
 
 def import_own(name: str, expected: str, folder: Path | None = None) -> Any:

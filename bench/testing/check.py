@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+import io
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.text import counted
 from bench.entry import build
-from bench.errors import ENTRY_ERRORS, UsageError, reason
+from bench.errors import ENTRY_ERRORS, UsageError, place_of, reason
 from bench.interventions.base import OnAttention
 from bench.methods.base import Heads
 from bench.probes.model import ModelProbe
 from bench.suite import Suite
 from bench.suite.kinds import ENTRY_FIELDS
+from bench.testing.advice import advice
 from bench.testing.method_case import HEADS, MethodCase
 from bench.testing.methods import METHOD_PROPERTIES
 from bench.testing.model_probes import MODEL_PROBE_PROPERTIES
@@ -49,10 +54,36 @@ class Finding:
 
 
 def check_entry(field: str, entry: Any) -> Iterator[Finding]:
-    """A finding for each property of the kind of entry that a field of a suite holds."""
-    subject = MethodCase(method=entry) if field == "methods" else entry
+    """A finding for each property of the kind of entry that a field of a suite holds; none after a basic one fails.
+
+    What the entry prints meanwhile goes to stderr; that it prints nothing is the last property.
+    """
+    subject, heard = MethodCase(method=entry) if field == "methods" else entry, Heard()
     for name, one in properties_of(field, entry).items():
-        yield _finding(name, one, entry, subject)
+        with contextlib.redirect_stdout(heard):
+            found = _finding(name, one, entry, subject)
+        yield found
+        if one.is_basic and not found.has_passed:
+            return
+    words = (
+        f"{counted(heard.num_lines, 'line')}, the first is {heard.first.strip()!r}; leave print out of what is traced"
+    )
+    yield Finding(
+        property="prints nothing", has_passed=not heard.num_lines, text=words if heard.num_lines else "no line"
+    )
+
+
+class Heard(io.TextIOBase):
+    """A stream that hands all on to stderr, and counts its lines."""
+
+    def __init__(self) -> None:
+        self.num_lines, self.first = 0, ""
+
+    def write(self, text: str) -> int:
+        if not self.num_lines:
+            self.first += text.partition("\n")[0]
+        self.num_lines += text.count("\n")
+        return sys.stderr.write(text)
 
 
 def properties_of(field: str, entry: Any) -> Mapping[str, Property]:
@@ -110,9 +141,10 @@ def _numbers(one: Property, entry: Any, subject: Any) -> str:
     try:
         return one.check(subject)
     except PropertyError as error:
-        raise PropertyError(f"{error}{_place(type(entry), one.of)}") from error
+        raise PropertyError(f"{error}{_place(type(entry), error.of or one.of)}") from error
     except (Exception, SystemExit) as error:
-        raise PropertyError(reason(error, inspect.getsourcefile(type(entry)) or "")) from error
+        file, words = inspect.getsourcefile(type(entry)) or "", advice(error)
+        raise PropertyError(f"{words} ({place_of(error, file)})" if words else reason(error, file)) from error
 
 
 def _place(entry_class: type, of: str) -> str:

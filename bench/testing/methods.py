@@ -8,11 +8,12 @@ from bench.lazy import torch
 from bench.methods.base import Method
 from bench.optimizers.schedules import Constant
 from bench.optimizers.sgd import SGD
+from bench.testing.basics import METHOD_BASICS
 from bench.testing.method_case import MethodCase
 from bench.testing.padding import PADDING_PROPERTIES
 from bench.testing.paths import PATH_PROPERTIES
 from bench.testing.properties import Property, require
-from bench.testing.rows import ROW_PROPERTIES
+from bench.testing.rows import BOUNDS, ROW_PROPERTIES
 from bench.testing.variants import ignored_parameters, untried_parameters
 from bench.testing.weights import WEIGHT_PROPERTIES
 from bench.training.lane import LaneProgram
@@ -55,8 +56,10 @@ def every_learned_tensor_moves(case: MethodCase) -> str:
 
 
 METHOD_PROPERTIES: dict[str, Property] = {
+    **METHOD_BASICS,
     **ROW_PROPERTIES,
     **WEIGHT_PROPERTIES,
+    **BOUNDS,
     **PATH_PROPERTIES,
     **PADDING_PROPERTIES,
     "every parameter changes training": Property(of="", check=every_parameter_changes_training),

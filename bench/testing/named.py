@@ -16,27 +16,28 @@ from bench.suite.entry_class import import_own
 from bench.suite.errors import explain
 from bench.suite.file import parse_document
 from bench.suite.kinds import ENTRY_FIELDS
-from bench.trial import Choice
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """An entry, the field of a suite that holds entries of its kind, and the choice that it was built from."""
+    """An entry and the field of a suite that holds entries of its kind; or why it can't be one, in words."""
 
     field: str
-    choice: Choice
-    entry: Any
+    label: str
+    entry: Any = None
+    refusal: str = ""
 
     @property
     def words(self) -> str:
         """Its label and kind."""
-        return f"{self.choice.label} ({ENTRY_FIELDS[self.field].word})"
+        return f"{self.label} ({ENTRY_FIELDS[self.field].word})"
 
 
 def entries_named(text: str, settings: Sequence[str]) -> list[Named]:
     """What is named `module:Class`, all entries that a module defines, or what is shipped or installed under a name.
 
-    settings: `parameter=value` each, the value as in a suite file. Raises UsageError.
+    settings: `parameter=value` each, the value as in a suite file. Raises UsageError, but for one of several entries of
+    a module that can't be one, whose `refusal` says why.
     """
     given = _given(settings)
     if fields := [field for field, kind in ENTRY_FIELDS.items() if text in kind.entries or text in kind.plug_ins]:
@@ -50,7 +51,15 @@ def entries_named(text: str, settings: Sequence[str]) -> list[Named]:
     ]
     if not targets:
         raise UsageError(f"{text} defines no {_words()}; required a subclass of one of {', '.join(_bases())}")
-    return [_named(_field_of(target, load_class(target)), target, given) for target in targets]
+    fields = {target: _field_of(target, load_class(target)) for target in targets}
+    return [_named_or_refused(field, target, given) for target, field in fields.items()]
+
+
+def _named_or_refused(field: str, name: str, given: Mapping[str, Any]) -> Named:
+    try:
+        return _named(field, name, given)
+    except UsageError as error:
+        return Named(field=field, label=name, refusal=str(error).removeprefix(f"{name}: "))
 
 
 def _named(field: str, name: str, given: Mapping[str, Any]) -> Named:
@@ -59,13 +68,15 @@ def _named(field: str, name: str, given: Mapping[str, Any]) -> Named:
         choice = resolve(kind, {"name": name, **given}, allow_code=True)
     except ValidationError as error:
         raise explain(error, (), None, of=name) from None
-    return Named(field=field, choice=choice, entry=build(kind.entries, choice))
+    return Named(field=field, label=choice.label, entry=build(kind.entries, choice))
 
 
 def _module(name: str) -> Any:
     try:
         return import_own(name, "entry")
     except UsageError as error:
+        if getattr(error.__cause__, "name", None) != name:  # it was found, and raised something
+            raise
         known = [each for kind in ENTRY_FIELDS.values() for each in kind.entries]
         raise UsageError(f"{error}{did_you_mean(name, known)}") from None
 

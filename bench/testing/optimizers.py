@@ -11,6 +11,7 @@ from bench.entry import parameters
 from bench.lazy import torch
 from bench.optimizers.base import Optimizer
 from bench.optimizers.layers import over_layers
+from bench.testing.basics import OPTIMIZER_BASICS
 from bench.testing.optimizer_steps import (
     NO_MATRICES,
     SHAPES,
@@ -70,6 +71,18 @@ def _lanes(optimizer: Optimizer, dtype: torch.dtype) -> str:
     require(dtypes == {dtype}, f"parameters in {dtype} are in {', '.join(map(str, dtypes))} after a step")
     rtol, atol = (1e-4, 1e-6) if dtype == torch.float32 else (1e-11, 1e-13)
     return require_close(together, stacked(models), f"lanes in {dtype} together and alone", rtol=rtol, atol=atol)
+
+
+def steps_together_equal_one_after_the_other(optimizer: Optimizer) -> str:
+    """The number of the step is a tensor, whose value decides nothing in Python: a compiled step is used for all."""
+    params, grads, knobs = draws(0), draws(1), knobs_at(scalar(1.0), 0.1, 0.1)
+    state, steps = start(optimizer, params), torch.arange(FIRST_STEPS)
+
+    def at(step: Tensor) -> Any:
+        return {key: optimizer.update(key, p, grads[key], state[key], knobs, step) for key, p in params.items()}
+
+    alone = stacked([at(step) for step in steps])
+    return require_close(torch.func.vmap(at)(steps), alone, "steps together and alone", rtol=1e-11, atol=1e-13)
 
 
 def layers_at_once_equal_layer_by_layer(optimizer: Optimizer) -> str:
@@ -173,10 +186,14 @@ def knobs_change_what_they_should(optimizer: Optimizer) -> str:
 
 
 OPTIMIZER_PROPERTIES: dict[str, Property] = {
+    **OPTIMIZER_BASICS,
     "state keeps its structure, inputs their values": Property(
-        of="update", check=state_keeps_its_structure, is_sampled=True
+        of="update", check=state_keeps_its_structure, is_sampled=True, is_basic=True
     ),
-    "lanes equal separate runs": Property(of="update", check=lanes_equal_separate_runs),
+    "lanes equal separate runs": Property(of="update", check=lanes_equal_separate_runs, is_basic=True),
+    "steps together equal one after the other": Property(
+        of="update", check=steps_together_equal_one_after_the_other, is_basic=True
+    ),
     "layers at once equal layer by layer": Property(of="update", check=layers_at_once_equal_layer_by_layer),
     "constants may differ between lanes": Property(of="update", check=constants_may_differ_between_lanes),
     "zeros leave all finite": Property(of="update", check=zeros_leave_all_finite),

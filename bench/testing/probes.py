@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.lazy import torch
 from bench.probes.base import MERGES, Attention, Probe, measured_by, merge, observe, quantities_of
+from bench.testing.basics import probe_basics
 from bench.testing.method_case import mask_named
 from bench.testing.properties import Property, require, require_close
 from bench.training.history import OVER_LAYERS
@@ -44,7 +45,6 @@ def attention(seed: int, mask: str = "causal", rows: str = "sum_to_one") -> Atte
 
 def quantities_are_declared_whole(probe: Probe) -> str:
     """Each is measured, or sums up one of the same probe that is measured in every layer."""
-    require(bool(measured_by([probe])), "declares no quantity that is measured")
     for name, quantity in probe.quantities.items():
         words = (quantity.title, quantity.unit, quantity.definition)
         require(all(words), f"{name}: title, unit and definition must not be empty")
@@ -61,8 +61,6 @@ def measures_what_is_declared_within_bounds(probe: Probe) -> str:
     seen: dict[str, list[float]] = {name: [] for name in measured_by([probe])}
     for mask, rows in ((mask, rows) for mask in MASKS for rows in ROWS):
         measured = probe.measure(attention(0, mask, rows))
-        declared = ", ".join(seen)
-        require(measured.keys() == seen.keys(), f"measures {', '.join(measured)}; declares {declared} per layer")
         for name, value in measured.items():
             quantity = quantities_of([probe])[name]
             low, high = quantity.low, quantity.high(TOKENS)
@@ -106,13 +104,14 @@ def masked_logits_change_nothing(probe: Probe) -> str:
     for mask in ("causal", "last_key_hidden", "padded"):
         layer = attention(2, mask)
         changed = dataclasses.replace(layer, z_BHQK=layer.z_BHQK.masked_fill(~layer.mask_B1QK, 1e30))
-        what = f"a quantity depends on logits that the mask {mask} hides"
+        what = f"a quantity depends on logits that the mask {mask} hides; fill them by ~layer.mask_B1QK"
         require(torch.equal(observe([probe], layer), observe([probe], changed)), what)
     return "3 masks"
 
 
 def padding_changes_nothing(probe: Probe) -> str:
     """Rows of padding hold anything that is finite; no quantity counts them."""
+    advice = "take means by layer.mean_over_rows, which leaves them out"
     for rows in ROWS:
         layer = attention(3, "padded", rows)
         is_padding_B1Q1 = (layer.keys_of_rows == 0)[..., None]
@@ -123,17 +122,20 @@ def padding_changes_nothing(probe: Probe) -> str:
             p_BHQK=layer.p_BHQK.where(~is_padding_B1Q1, others.p_BHQK),
         )
         expected, actual = observe([probe], layer), observe([probe], changed)
-        require(torch.equal(actual, expected), f"rows of padding change {', '.join(measured_by([probe]))}")
+        require(torch.equal(actual, expected), f"rows of padding change {', '.join(measured_by([probe]))}; {advice}")
     return "they do not count"
 
 
 PROBE_PROPERTIES: dict[str, Property] = {
-    "quantities are declared whole": Property(of="quantities", check=quantities_are_declared_whole, is_sampled=True),
-    "what is declared is measured, within bounds": Property(
-        of="measure", check=measures_what_is_declared_within_bounds, is_sampled=True
+    **probe_basics("measure", lambda probe: probe.measure(attention(0))),
+    "quantities are declared whole": Property(
+        of="quantities", check=quantities_are_declared_whole, is_sampled=True, is_basic=True
     ),
+    "what is declared is measured, within bounds": Property(
+        of="measure", check=measures_what_is_declared_within_bounds, is_sampled=True, is_basic=True
+    ),
+    "lanes equal a loop": Property(of="measure", check=lanes_equal_a_loop, is_basic=True),
     "equal parts merge to the whole": Property(of="measure", check=equal_parts_merge_to_the_whole),
-    "lanes equal a loop": Property(of="measure", check=lanes_equal_a_loop),
     "masked logits change nothing": Property(of="measure", check=masked_logits_change_nothing),
     "padding changes nothing": Property(of="measure", check=padding_changes_nothing),
 }

@@ -15,25 +15,33 @@ if TYPE_CHECKING:
 
 
 class PropertyError(AssertionError):
-    """An entry lacks a property; the message says what was found and, where that is known, what to change."""
+    """An entry lacks a property; the message says what was found and, where that is known, what to change.
+
+    of: the function that is at fault, where it is not the one that the property is about.
+    """
+
+    def __init__(self, message: str, of: str = "") -> None:
+        super().__init__(message)
+        self.of = of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Property:
     """check: numbers that were found, in words; raises PropertyError. of: the function that it is about, "" if none.
 
-    is_sampled: whether it is tried of a user's own entry before training, too.
+    is_sampled: whether it is tried of a user's own entry before training, too. is_basic: whether all others rest on it.
     """
 
     of: str
     check: Callable[[Any], str]
     is_sampled: bool = False
+    is_basic: bool = False
 
 
-def require(holds: bool | Tensor, message: str) -> None:
-    """Raises PropertyError with the message unless it holds."""
+def require(holds: bool | Tensor, message: str, of: str = "") -> None:
+    """Raises PropertyError with the message, about the function `of`, unless it holds."""
     if not holds:
-        raise PropertyError(message)
+        raise PropertyError(message, of)
 
 
 def require_close(actual: Any, expected: Any, what: str, *, rtol: float, atol: float) -> str:

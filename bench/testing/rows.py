@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -23,15 +24,27 @@ ROUNDING = 1e-5  # of sums of some ten numbers in float32
 def have_their_shape(case: MethodCase) -> str:
     """P is (B, H, Q, K) in the dtype of queries: nothing is left to broadcasting."""
     expected: tuple[int, ...] = ()
-    for name, mask in case.masks.items():
+    advice = "make tensors by dtype=q.dtype, and keep it"
+    for is_single, (name, mask) in itertools.product((False, True), case.masks.items()):
+        case = dataclasses.replace(case, is_single=is_single)
         p_BHQK = case.some_weights(mask)
         expected = (NUM_BATCH, case.heads.num_heads, mask.num_queries, mask.num_keys)
         require(
             tuple(p_BHQK.shape) == expected,
             f"shape {tuple(p_BHQK.shape)} under the mask {name}, required (B, H, Q, K) = {expected}",
         )
-        require(p_BHQK.dtype == case.dtype, f"{p_BHQK.dtype} from queries in {case.dtype}")
+        require(p_BHQK.dtype == case.dtype, f"{p_BHQK.dtype} from queries in {case.dtype}; {advice}")
     return f"(B, H, Q, K) = {expected}"
+
+
+def are_finite(case: MethodCase) -> str:
+    """Of queries and keys as at the start of training."""
+    for name, mask in case.masks.items():
+        p_BHQK = case.some_weights(mask)
+        found = "NaN" if p_BHQK.isnan().any() else "infinite"
+        advice = "a row whose sum is 0 or too large must not be divided by it"
+        require(bool(p_BHQK.isfinite().all()), f"some are {found} under the mask {name}; {advice}")
+    return f"under {len(case.masks)} masks"
 
 
 def are_not_negative(case: MethodCase) -> str:
@@ -142,13 +155,19 @@ def _layer(case: MethodCase, mask: Mask, scale: float) -> Attention:
 # Of methods whose logits a suite intervenes in; to others it does not matter.
 FOLLOWS_LOGITS = Property(of="weights", check=weights_follow_from_logits, is_sampled=True)
 
+# What follows from one that fails is not tried.
 ROW_PROPERTIES: dict[str, Property] = {
-    "weights have their shape and dtype": Property(of="weights", check=have_their_shape, is_sampled=True),
-    "weights are not negative": Property(of="weights", check=are_not_negative, is_sampled=True),
-    "rows sum to what is declared": Property(of="weights", check=sum_to_what_is_declared, is_sampled=True),
-    "masked keys get nothing": Property(of="weights", check=keep_to_allowed_keys, is_sampled=True),
-    "allowed keys are some of the mask's": Property(
-        of="restrict", check=allowed_keys_are_some_of_the_mask, is_sampled=True
+    "weights have their shape and dtype": Property(
+        of="weights", check=have_their_shape, is_sampled=True, is_basic=True
     ),
-    "entropy, norm and mass are bounded": Property(of="weights", check=entropy_norm_and_mass_are_bounded),
+    "weights are finite": Property(of="weights", check=are_finite, is_basic=True),
+    "weights are not negative": Property(of="weights", check=are_not_negative, is_sampled=True, is_basic=True),
+    "rows sum to what is declared": Property(
+        of="weights", check=sum_to_what_is_declared, is_sampled=True, is_basic=True
+    ),
+    "masked keys get nothing": Property(of="weights", check=keep_to_allowed_keys, is_sampled=True, is_basic=True),
+    "allowed keys are some of the mask's": Property(
+        of="restrict", check=allowed_keys_are_some_of_the_mask, is_sampled=True, is_basic=True
+    ),
 }
+BOUNDS = {"entropy, norm and mass are bounded": Property(of="weights", check=entropy_norm_and_mass_are_bounded)}

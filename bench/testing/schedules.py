@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.lazy import torch
 from bench.optimizers.schedules import Schedule
+from bench.testing.basics import SCHEDULE_BASICS
 from bench.testing.optimizer_steps import scalar
 from bench.testing.properties import Property, require, require_close
 from bench.testing.variants import ignored_parameters, untried_parameters
@@ -75,7 +76,10 @@ def every_parameter_changes_it(schedule: Schedule) -> str:
 
 
 SCHEDULE_PROPERTIES: dict[str, Property] = {
-    "factors lie in 0 to 1, warmup is linear": Property(of="decay", check=factors_lie_in_0_to_1, is_sampled=True),
+    **SCHEDULE_BASICS,
+    "factors lie in 0 to 1, warmup is linear": Property(
+        of="decay", check=factors_lie_in_0_to_1, is_sampled=True, is_basic=True
+    ),
     "lanes equal a loop": Property(of="decay", check=lanes_equal_a_loop),
     "constants may differ between lanes": Property(of="decay", check=constants_may_differ_between_lanes),
     "every parameter changes it": Property(of="decay", check=every_parameter_changes_it),

@@ -80,7 +80,10 @@ def later_tokens_change_nothing(case: MethodCase) -> str:
         p_BHQK = case.weights(q, k, mask, state)[:, :, :num_seen]
         output_BHQD = p_BHQK @ v
         grads = torch.autograd.grad(output_BHQD.square().sum(), (q, k, v))
-        require(all((grad[:, :, num_seen:] == 0).all() for grad in grads), "a later token gets a gradient")
+        require(
+            all((grad[:, :, num_seen:] == 0).all() for grad in grads),
+            "a later token gets a gradient; a query must read no key after its own",
+        )
         return p_BHQK[..., :num_seen], output_BHQD, *(grad[:, :, :num_seen] for grad in grads)
 
     return require_close(seen(1e3), seen(0), "weights after a change of later tokens", rtol=1e-12, atol=1e-13)
@@ -152,7 +155,7 @@ def heads_are_computed_alone_or_in_another_order(case: MethodCase) -> str:
             order_H = torch.tensor(order)
             own = {n: x[order_H] if x.ndim and len(x) == case.heads.num_heads else x for n, x in state.items()}
             some = case.weights(q_BHQD[:, order_H], k_BHKD[:, order_H], mask, own)
-            what = f"weights of heads {order} alone, under the mask {name},"
+            what = f"a head reads others: weights of heads {order} alone, under the mask {name},"
             require_close(some, whole[:, order_H], what, rtol=1e-12, atol=1e-15)
     return "3 orders"
 
@@ -181,9 +184,9 @@ def single_precision_is_near_double(case: MethodCase) -> str:
 
 
 WEIGHT_PROPERTIES: dict[str, Property] = {
-    "weights and gradients are finite at extremes": Property(of="weights", check=are_finite_at_extremes),
+    "lanes equal a loop": Property(of="weights", check=lanes_equal_a_loop, is_basic=True),
+    "weights and gradients are finite at extremes": Property(of="weights", check=are_finite_at_extremes, is_basic=True),
     "later tokens change nothing": Property(of="weights", check=later_tokens_change_nothing),
-    "lanes equal a loop": Property(of="weights", check=lanes_equal_a_loop),
     "linear layers equal a loop": Property(of="linear", check=linear_layers_equal_a_loop),
     "learned tensors are by head or shared": Property(of="init_params", check=tensors_are_by_head_or_shared),
     "heads are computed alone or in another order": Property(

@@ -17,6 +17,7 @@ from bench.methods.qk_layernorm import QKLayerNormFree
 from bench.methods.softmax import Softmax
 from bench.probes import build_probes
 from bench.probes.base import measured_by
+from bench.testing.basics import WORKLOAD_BASICS
 from bench.testing.properties import Property, is_finite, require, require_close
 from bench.testing.variants import differ, ignored_parameters, untried_parameters
 from bench.testing.workload_steps import batch_at, held_out_of, program_of, started, training_of
@@ -43,9 +44,8 @@ def batches_depend_on_seed_and_step_alone(workload: Workload) -> str:
 
 
 def batches_differ_by_seed_and_by_step(workload: Workload) -> str:
-    """Each tensor of a batch is (T, S, ...) and another one for each seed and step."""
+    """Each tensor of a batch is another one for each seed and step."""
     for name, tensor in workload.batches(torch.arange(3), torch.arange(4)).items():
-        require(tensor.shape[:2] == (4, 3), f"{name} has shape {tuple(tensor.shape)}, required 4 steps, 3 seeds, ...")
         distinct = {tuple(batch.flatten().tolist()) for batch in tensor.flatten(0, 1)}
         require(len(distinct) == 12, f"{name} has {len(distinct)} distinct batches of 3 seeds at 4 steps, required 12")
     return "12 of 12"
@@ -127,6 +127,12 @@ def attention_is_as_stated(workload: Workload) -> str:
     observed = program.observe(started(workload), batch_at(workload, 0), zero(), probes=probes)
     shape = (len(measured_by(probes)), workload.num_layers)
     require(tuple(observed.shape) == shape, f"observed {tuple(observed.shape)}, required (quantities, layers) {shape}")
+    require(
+        bool(method.shapes), "the method that `loss` gets is not asked for weights; pass it on to the layers", "loss"
+    )
+    most = max(max(one.heads.num_keys, one.num_queries) for one in workload.attention_layers)
+    found = f"num_keys is {workload.num_keys}; the longest sequence of attention has {most} tokens"
+    require(workload.num_keys == most, found, "num_keys")
     stated = {_shape_of(one.heads) for one in workload.attention_layers}
     seen = ", ".join(map(str, sorted(set(method.shapes))))
     require(set(method.shapes) == stated, f"attention of heads, width, keys {seen}; stated {sorted(stated)}")
@@ -191,8 +197,10 @@ def the_digest_is_that_of_data_or_empty(workload: Workload) -> str:
 
 
 def initial_weights_depend_on_the_seed(workload: Workload) -> str:
-    """All but biases and the gains of norms, which start alike."""
+    """All but biases and the gains of norms, which start alike; `init_scale` changes some of them."""
     program = program_of(workload)
+    one, other = (program.start(torch.tensor(0), torch.tensor(scale))["params"] for scale in (1.0, 0.5))
+    require(differ(one, other), "init_scale changes nothing; multiply initial weights by it")
     starts = [program.start(torch.tensor(seed), torch.tensor(1.0))["params"] for seed in (0, 1, 2**32)]
     drawn = [name for name in starts[0] if not name.endswith((".bias", ".gain"))]
     alike = [name for name in drawn if len({tuple(start[name].flatten().tolist()) for start in starts}) < 3]
@@ -224,14 +232,15 @@ def zero() -> Tensor:
 
 
 WORKLOAD_PROPERTIES: dict[str, Property] = {
+    **WORKLOAD_BASICS,
+    "the loss is a finite mean": Property(of="loss", check=loss_is_a_finite_mean, is_basic=True),
+    "evaluation of lanes equals a loop": Property(of="evaluate", check=evaluation_of_lanes_equals_a_loop),
     "batches depend on seed and step alone": Property(of="batches", check=batches_depend_on_seed_and_step_alone),
     "batches differ by seed and by step": Property(of="batches", check=batches_differ_by_seed_and_by_step),
     "held-out data are others, the same at every look": Property(of="held_out", check=held_out_data_are_others),
     "measures are declared and bounded": Property(of="held_out_measures", check=measures_are_declared_and_bounded),
     "tensors of layers are alike": Property(of="init", check=tensors_of_layers_are_alike),
     "attention is as stated": Property(of="attention", check=attention_is_as_stated),
-    "the loss is a finite mean": Property(of="loss", check=loss_is_a_finite_mean),
-    "evaluation of lanes equals a loop": Property(of="evaluate", check=evaluation_of_lanes_equals_a_loop),
     "the digest is that of data, or empty": Property(of="data_digest", check=the_digest_is_that_of_data_or_empty),
     "initial weights depend on the seed": Property(of="init", check=initial_weights_depend_on_the_seed),
     "every weight has a gradient": Property(of="loss", check=every_weight_has_a_gradient),
