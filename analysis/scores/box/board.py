@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from analysis.scores.controls import CONTROL, CONTROL_COLUMNS
 from analysis.scores.definition import Extent
 from analysis.scores.flags import flag_text, has_learned
 from analysis.scores.robustness import is_chance
-from analysis.scores.seeds.intervals import CONFIDENCE
+from analysis.scores.seeds.intervals import CONFIDENCE, rounding_error, unseen_share
 from analysis.scores.seeds.pairing import holm, two_sided
 from analysis.scores.seeds.scales import Interval
 from bench.lazy import numpy as np
@@ -53,6 +54,10 @@ class Estimate:
     error: float
     freedom: float
 
+    def no_surer_than(self, error: float) -> Estimate:
+        """The same with this standard error at least."""
+        return dataclasses.replace(self, error=float(np.maximum(self.error, error)))
+
     @property
     def interval(self) -> Interval:
         """The 95% interval by Student's t; without ends where the error is not a number."""
@@ -82,13 +87,26 @@ class ScoredBox:
 
     def estimates(self, score: str) -> list[Estimate]:
         """A score of every method."""
-        place = list(BOX_SCORES).index(score)
-        return estimates(self.crossed.of(lambda value: value[..., place, :]))
+        place, least = list(BOX_SCORES).index(score), self._least_error(score)
+        return [one.no_surer_than(least) for one in estimates(self.crossed.of(lambda value: value[..., place, :]))]
 
     def difference(self, score: str, first: int, second: int) -> Estimate:
         """The score of one method minus that of another, at the same points with the same seeds."""
         place = list(BOX_SCORES).index(score)
-        return estimates(self.crossed.of(lambda value: value[..., place, [first]] - value[..., place, [second]]))[0]
+        (found,) = estimates(self.crossed.of(lambda value: value[..., place, [first]] - value[..., place, [second]]))
+        return found.no_surer_than(math.sqrt(2) * self._least_error(score)) if found.value else found
+
+    @property
+    def extent(self) -> Extent:
+        """What its scores are bounded by."""
+        return Extent(least_loss=0.0 if np.nanmin(self.losses.losses_MNS) >= 0 else -math.inf)
+
+    def _least_error(self, score: str) -> float:
+        """Of a share that of its rounding to one run: few replicates often agree by chance, which is no certainty."""
+        _, num_points, num_seeds = self.losses.losses_MNS.shape
+        num_replicates = len(np.unique(self.losses.replicates_N))
+        step = num_replicates / (num_points * num_seeds)
+        return float(rounding_error(0.0, step, num_replicates)) if BOX_SCORES[score].unit == "share" else 0.0
 
     @property
     def flags_M(self) -> list[str]:
@@ -125,12 +143,21 @@ def estimates(found: Crossed) -> list[Estimate]:
     return [Estimate(value=value, error=error, freedom=one) for value, error, one in zip(*columns, strict=True)]
 
 
-def interval_of(estimate: Estimate, score: str, least_loss: float) -> Interval:
-    """Of a score, in what it can be: of a share Wilson's, of a loss from `least_loss` on."""
-    definition, found = BOX_SCORES[score], estimate.interval
+def interval_of(estimate: Estimate, score: str, extent: Extent, num_points: int) -> Interval:
+    """Of a score, in what it can be; of a share as `share_interval` has it."""
+    definition = BOX_SCORES[score]
     if definition.unit == "share":
+        return share_interval(estimate, num_points)
+    return estimate.interval.within(definition.domain(extent))
+
+
+def share_interval(estimate: Estimate, num_points: int) -> Interval:
+    """Wilson's, of a share of the runs at so many points; of 0 and 1 with what so many points may not have shown."""
+    found = estimate.interval
+    if found.high is None or found.value not in (0.0, 1.0):
         return found.of_share()
-    return found.within(definition.domain(Extent(least_loss=least_loss)))
+    half = max(found.high - found.value, unseen_share(num_points))
+    return Interval.around(found.value, half).within((0.0, 1.0))
 
 
 def box_board(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
@@ -156,7 +183,8 @@ def box_differences(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
         for (first, second), one, p_holm in zip(pairs, found, holm([one.p_value for one in found]), strict=True):
             place = {"workload": box.losses.workload, "optimizer": box.losses.optimizer, "knobs": box.losses.knobs}
             names = {"score": score, "first": methods[first], "second": methods[second]}
-            interval = {**one.interval.columns("difference", "ci"), "p_value": one.p_value, "p_holm": p_holm}
+            within = one.interval.within(BOX_SCORES[score].difference_domain(box.extent, box.extent))
+            interval = {**within.columns("difference", "ci"), "p_value": one.p_value, "p_holm": p_holm}
             rows.append(place | names | interval)
     return pl.DataFrame(rows, schema=DIFFERENCE_COLUMNS)
 
@@ -164,17 +192,21 @@ def box_differences(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
 def _rows(box: ScoredBox) -> list[dict[str, object]]:
     losses, flags_M, ranks = box.losses, box.flags_M, _ranks(box)
     of_score = {score: box.estimates(score) for score in BOX_SCORES}
-    rows, least = [], 0.0 if np.nanmin(losses.losses_MNS) >= 0 else -math.inf
+    rows = []
     for m, method in enumerate(losses.methods):
         is_there_NS = ~np.isnan(losses.losses_MNS[m])
-        scores = [interval_of(of_score[score][m], score, least).columns(score, f"{score}_ci") for score in BOX_SCORES]
+        num_points = int(is_there_NS.any(1).sum())
+        scores = [
+            interval_of(of_score[score][m], score, box.extent, num_points).columns(score, f"{score}_ci")
+            for score in BOX_SCORES
+        ]
         rows.append(
             {"workload": losses.workload, "method": method, "optimizer": losses.optimizer, "knobs": losses.knobs}
             | dict(zip(("rank", "rank_worst"), ranks.get(m, (None, None)), strict=True))
             | {name: value for columns in scores for name, value in columns.items()}
             | {
                 "diverged_share": float(losses.diverged_MNS[m][is_there_NS].mean()),
-                "num_points": int(is_there_NS.any(1).sum()),
+                "num_points": num_points,
                 "num_replicates": len(np.unique(losses.replicates_N)),
                 "num_seeds": len(losses.seeds),
                 "num_trials": int(is_there_NS.sum()),
@@ -191,7 +223,7 @@ def _floor(box: ScoredBox, method: int) -> dict[str, object]:
     if of not in box.losses.methods:
         return {"control_of": of}
     found = box.difference(RANKED_BY, method, box.losses.methods.index(of))
-    return {"control_of": of, **found.interval.columns("floor", "floor_ci")}
+    return {"control_of": of, **found.interval.within((-1.0, 1.0)).columns("floor", "floor_ci")}
 
 
 def _ranks(box: ScoredBox) -> dict[int, tuple[int, int]]:

@@ -9,7 +9,7 @@ from functools import partial
 import polars as pl
 
 from analysis.curves import ENTRY
-from analysis.scores.box.board import Estimate, ScoredBox, estimates
+from analysis.scores.box.board import Estimate, ScoredBox, estimates, share_interval
 from analysis.scores.box.errors import crossed
 from analysis.scores.box.numbers import mean_losses, robust_shares
 from analysis.scores.box.shares import expected_best, overtakes
@@ -44,10 +44,11 @@ def share_curves(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
         compared_M = box.compared_M if best == "board" else None
         deltas = np.array(DELTAS)
         found = crossed(partial(robust_shares, deltas_D=deltas, compared_M=compared_M), box.losses)
+        num_points_M = (~np.isnan(box.losses.losses_MNS)).any(2).sum(1).tolist()
         for m, method in enumerate(box.losses.methods):
             of_method = estimates(found.of(lambda value, m=m: value[..., m, :]))
             for delta, one in zip(DELTAS, of_method, strict=True):
-                interval = one.interval.of_share().columns("share", "ci")
+                interval = share_interval(one, num_points_M[m]).columns("share", "ci")
                 rows.append(_place(box, method) | {"best": best, "delta": delta} | interval)
     return pl.DataFrame(rows, schema=SHARE_COLUMNS)
 
@@ -61,7 +62,8 @@ def budget_curves(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
         for m, method in enumerate(box.losses.methods):
             of_method = estimates(found.of(lambda value, m=m: value[..., m, :]))
             for number, one in zip(budgets.tolist(), of_method, strict=True):
-                rows.append(_place(box, method) | {"num_draws": number} | one.interval.columns("loss", "ci"))
+                loss = one.interval.within(box.extent.range_of("loss"))
+                rows.append(_place(box, method) | {"num_draws": number} | loss.columns("loss", "ci"))
     return pl.DataFrame(rows, schema=BUDGET_COLUMNS)
 
 

@@ -86,18 +86,25 @@ def box_numbers(losses_MNS: np.ndarray, initial_MS: np.ndarray, compared_M: np.n
             robust_shares(losses_MNS, initial_MS, delta)[:, 0],
             robust_shares(losses_MNS, initial_MS, delta, compared_M)[:, 0],
             best_M,
-            np.nanmean(loss_MN, 1) - best_M,
+            mean_losses(loss_MN) - best_M,
             untuned_M,
             untuned_M - best_M,
-            *np.nanquantile(loss_MN, QUANTILES, 1),
+            *_quantiles(loss_MN),
         ]
     )
+
+
+def _quantiles(loss_MN: np.ndarray) -> np.ndarray:
+    """The QUANTILES of the points that are there, (M, N) -> (Q, M); NaN without any."""
+    has_any_M = np.asarray(~np.isnan(loss_MN).all(1))
+    return np.where(has_any_M, np.nanquantile(np.where(has_any_M[:, None], loss_MN, 0.0), QUANTILES, 1), np.nan)
 
 
 def best_losses(loss_XN: np.ndarray) -> np.ndarray:
     """Expected best of BUDGET draws, or of as many as there are points, (..., N) -> (...)."""
     num_there = (~np.isnan(loss_XN)).sum(-1)
-    return expected_best(loss_XN, np.array([min(BUDGET, int(num_there[num_there > 0].min()))]))[..., 0]
+    fewest = int(np.min(num_there, initial=BUDGET, where=num_there > 0))
+    return expected_best(loss_XN, np.array([fewest]))[..., 0]
 
 
 def robust_shares(
@@ -110,9 +117,9 @@ def robust_shares(
     loss_MSN = losses_MNS.swapaxes(1, 2)
     best_MS = best_losses(loss_MSN)
     if compared_M is not None:
-        board = int(np.where(compared_M, np.nanmean(best_MS, 1), np.inf).argmin())
+        board = int(np.where(compared_M, np.nan_to_num(mean_losses(best_MS), nan=np.inf), np.inf).argmin())
         best_MS, initial_MS = (np.broadcast_to(of_MS[board], of_MS.shape) for of_MS in (best_MS, initial_MS))
-    return np.nanmean(share_within(regret(loss_MSN, best_MS, initial_MS), deltas_D), 1)
+    return mean_losses(share_within(regret(loss_MSN, best_MS, initial_MS), deltas_D).swapaxes(1, 2))
 
 
 def mean_losses(losses_MNS: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from functools import partial
 import polars as pl
 
 from analysis.curves import ENTRY
-from analysis.scores.box.board import ScoredBox, estimates
+from analysis.scores.box.board import ScoredBox, estimates, share_interval
 from analysis.scores.box.errors import crossed
 from analysis.scores.box.knobs import Bin, BoxKnob
 from analysis.scores.box.numbers import best_losses, mean_losses
@@ -103,15 +103,17 @@ def _profile(box: ScoredBox, unit_N: np.ndarray, knob: BoxKnob) -> list[dict[str
     place_N = np.searchsorted([one.high for one in bins[:-1]], unit_N, side="right")
     found = crossed(partial(_by_bin, place_N=place_N, bins=bins), losses)
     best_M = best_losses(mean_losses(losses.losses_MNS))
-    rows = []
+    is_there_MN, rows = np.asarray((~np.isnan(losses.losses_MNS)).any(2)), []
     for m, method in enumerate(losses.methods):
         of_method = [estimates(found.of(lambda value, q=q, m=m: value[..., q, :, m])) for q in range(len(QUANTITIES))]
         bound = float(best_M[m] + _KEPT * (losses.initial_MS[m].mean() - best_M[m]))
         drawn_B, tuned_B = (_stable([one.value for one in of_method[q]], bound, knob) for q in (0, 1))
         names = {"workload": losses.workload, "method": method, "optimizer": losses.optimizer, "knobs": losses.knobs}
         for place, one in enumerate(bins):
-            drawn, tuned, share = (of_method[q][place].interval for q in range(len(QUANTITIES)))
-            intervals = zip(QUANTITIES, (drawn, tuned, share.of_share()), strict=True)
+            drawn, tuned, share = (of_method[q][place] for q in range(len(QUANTITIES)))
+            losses_within = [each.interval.within(box.extent.range_of("loss")) for each in (drawn, tuned)]
+            num_points = int(((place_N == place) & is_there_MN[m]).sum())
+            intervals = zip(QUANTITIES, (*losses_within, share_interval(share, num_points)), strict=True)
             low, high = one.ends or (None, None)
             row = {**names, "knob": knob.name, "place": place, "part": one.text, "low": low, "high": high}
             for name, interval in intervals:
