@@ -124,9 +124,7 @@ def one_a_point(results: pl.DataFrame, point: list[str]) -> pl.DataFrame:
     trials = _one_a_trial(results)
     found, lost = trials.filter(pl.col("final_loss").is_not_null()), trials.filter(pl.col("final_loss").is_null())
     _refuse_rivals(found, point)
-    only_lost = lost.unique(point, keep="first", maintain_order=True).join(
-        found, on=point, how="anti", nulls_equal=True
-    )
+    only_lost = lost.unique(point, keep="first").join(found, on=point, how="anti", nulls_equal=True)
     return with_stuck(with_blown_up(pl.concat([found, only_lost]))).sort(point)
 
 

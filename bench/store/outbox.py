@@ -205,4 +205,5 @@ def _sha256(content: bytes) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+    line, _, _ = str(error).strip().partition("\n")
+    return f"{type(error).__name__}: {line}"

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis.curves import CURVE_COLUMNS, curves, loss_grids, matrices
+from analysis.curves import CURVE_COLUMNS, curves, groups_of, loss_grids, matrices
 from bench.errors import UsageError
 from tests.analysis.synthetic_results import frame, row
 
@@ -104,3 +104,12 @@ def test_matrices_lay_rows_out_over_ascending_axes_with_nan_for_gaps():
     laid = matrices({"lr": np.array([0.01, 0.1]), "seed": np.array([1, 3])}, rows, ("a", "b"))
     np.testing.assert_array_equal(laid["a"], [[np.nan, np.nan], [np.nan, 1.0]])
     np.testing.assert_array_equal(laid["b"], [[5.0, np.nan], [np.nan, 4.0]])
+
+
+def test_groups_keep_the_order_of_the_frame_and_an_empty_frame_has_none():
+    rows = pl.DataFrame({"method": ["b", "a", "b"], "lr": [1.0, 2.0, 3.0]})
+    assert [(key, part["lr"].to_list()) for key, part in groups_of(rows, "method")] == [
+        (("b",), [1.0, 3.0]),
+        (("a",), [2.0]),
+    ]
+    assert groups_of(pl.DataFrame(), "method") == []

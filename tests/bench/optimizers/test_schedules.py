@@ -55,6 +55,11 @@ def test_step_equals_pytorchs(num_steps, num_drops, milestones):
     assert factors(Step(num_drops=num_drops, gamma=0.3), num_steps, 0) == pytest.approx(expected, rel=1e-12)
 
 
+def test_steps_past_the_last_have_the_factor_of_the_last_drop():
+    after = [float(Step(gamma=0.3).factor(torch.tensor(step), torch.tensor(0.0), 12)) for step in (11, 12, 40)]
+    assert after == pytest.approx([0.09] * 3)
+
+
 def test_warmup_then_cosine_equals_pytorchs():
     """PyTorch's warmup reaches 1 one step before its cosine starts at 1, as ours does."""
 

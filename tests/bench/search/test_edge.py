@@ -19,6 +19,7 @@ def test_edge_of_a_step_is_found(edge: float, onset: float):
     assert abs(math.log10(answer.value / edge)) <= 0.15
     assert answer.low <= edge <= answer.high
     assert answer.num_trials == len(points) <= 38
+    assert answer.unit == "value of the knob"
     assert math.log10(answer.high / answer.low) / 2 <= search.width
 
 
@@ -56,6 +57,16 @@ def test_all_diverged_is_below_the_smallest_value():
     assert math.isnan(answer.value)
     assert (answer.low, answer.high) == (0.0, 0.001)
     assert "no value in [0.001, 0.1] is stable" in answer.note
+
+
+def test_a_gap_as_wide_as_the_width_is_not_looked_into():
+    """Nothing is stable: 0.0316, the largest value that is finite, lies log10(0.1 / 0.0316) decades below 0.1."""
+    gap = math.log10(0.1 / 0.0316)
+    for width, is_looked_into in ((gap, False), (0.99 * gap, True)):
+        _, points = run(
+            Edge(low=0.01, high=1.0, width=width), lambda value, seed: math.inf if value > 0.05 else INITIAL
+        )
+        assert any(0.0316 < point.value < 0.1 for point in points) == is_looked_into
 
 
 def test_nothing_learned_has_no_edge():

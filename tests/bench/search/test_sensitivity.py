@@ -1,6 +1,7 @@
 """The score of curves that are known, from few of their trials."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -166,6 +167,18 @@ def test_a_value_that_one_trial_completes_goes_before_two_trials_of_an_unknown_o
     ask = search.next(points)
     assert ask is not None
     assert ask.settings == ((1.0, 2), (0.1, 2))
+
+
+def test_more_cells_tell_more_of_what_is_not_known_and_never_more_than_all():
+    points = [
+        Point(value=value, seed=seed, final_loss=_smooth(value, seed), initial_loss=INITIAL)
+        for value in (1e-5, 1e-3, 0.1)
+        for seed in range(3)
+    ]
+    asks = [Sensitivity(grid=GRID, seeds=(0, 1, 2), budget=63, batch=batch).next(points) for batch in (1, 4, 54)]
+    shares = [int(found[1]) for ask in asks if ask and (found := re.search(r"should tell (\d+)% of how", ask.why))]
+    assert len(shares) == 3
+    assert 0 < shares[0] < shares[1] < shares[2] <= 100
 
 
 def test_all_seeds_next_to_the_edge_are_asked():

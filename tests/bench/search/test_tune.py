@@ -6,6 +6,7 @@ import numpy as np
 import optuna
 import pytest
 
+from bench.search.base import show
 from bench.search.tune import Tune
 from tests.bench.search.curves_by_hand import INITIAL, run, step
 
@@ -19,8 +20,10 @@ def _valley(value: float, seed: int) -> float:
 @pytest.mark.parametrize("sampler_seed", [0, 1, 2])
 def test_best_value_of_a_valley_is_found(sampler_seed: int):
     search = Tune(budget=30, sampler_seed=sampler_seed)
-    _, points = run(search, _valley)
+    rounds, points = run(search, _valley)
     answer = search.answer(points)
+    listed = ", ".join(f"{show(value)} (seed 0)" for value in search.decade_values(1))
+    assert rounds[0].why == f"one value a decade: {listed}"
     assert answer.value <= 1.1 * 0.42
     assert abs(math.log10(answer.best_value / 0.02)) < 0.25
     assert answer.low <= answer.value <= answer.high
