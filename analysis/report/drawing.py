@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from analysis.figures.lr_loss import save_spec
+from analysis.figures.of_a_suite import Drawn
 from analysis.figures.style.fonts import in_font
 from analysis.figures.style.interactive import interactive_page
 from analysis.figures.style.named import named_spec
@@ -15,6 +17,8 @@ from analysis.report.report import Report
 from analysis.tables.forms.csv_text import csv_text
 from bench.files import make_folder, write_file
 
+MOST_OF_A_KIND = 40  # of hundreds of settings nobody looks at a figure each, which takes minutes
+
 
 def write_figures(
     report: Report, out: Path, formats: Collection[str], font: str | None = None
@@ -22,18 +26,18 @@ def write_figures(
     """Saves every figure as SVG and in these formats, and what it draws as CSV: those of the page, and the paths.
 
     "html" of the formats is one interactive page of all, with the charts that readers explore before them. `font`: as
-    in `save_spec`.
+    in `save_spec`. Of one kind MOST_OF_A_KIND are drawn; the last of these says how many are not.
     """
     names, folder, used = report.names, out / "figures", set[str]()
     figures, charts, written = list[Figure](), [], list[Path]()
-    for section, drawn in report.drawn():
+    for section, drawn, remark in few_of_a_kind(report.drawn()):
         make_folder(folder)
         name, spec = _file_name(drawn.kind, drawn.place, used), named_spec(drawn.chart.to_dict(), names)
         paths = save_spec(spec, folder, name, [form for form in formats if form != "html"], font=font)
         svg = paths[0].read_text(encoding="utf-8")
         paths.append(write_file(folder / f"{name}.csv", csv_text(drawn.summary)))
         files = tuple(path.relative_to(out).as_posix() for path in paths) if report.is_linked else ()
-        caption = names.in_text(f"{drawn.title}: {drawn.place}")
+        caption = names.in_text(f"{drawn.title}: {drawn.place}{remark}")
         figures.append(Figure(section=section, caption=caption, svg=svg, files=files))
         charts.append((caption, in_font(spec, font)))
         written += paths
@@ -44,6 +48,18 @@ def write_figures(
         page = interactive_page(charts, title=f"{report.subject.title}: explore", explored=traces)
         written.append(write_file(out / CHARTS_FILE, page))
     return figures, written
+
+
+def few_of_a_kind(figures: Iterable[tuple[str, Drawn]]) -> Iterator[tuple[str, Drawn, str]]:
+    """MOST_OF_A_KIND figures of each kind at most, with their sections; what the last one says of those left out."""
+    every = list(figures)
+    counts, places = Counter(drawn.kind for _, drawn in every), Counter[str]()
+    for section, drawn in every:
+        places[drawn.kind] += 1
+        if (place := places[drawn.kind]) <= MOST_OF_A_KIND:
+            more = counts[drawn.kind] - place
+            words = f" ({more:,} more of this kind are not drawn; tables have their numbers)"
+            yield section, drawn, words if more and place == MOST_OF_A_KIND else ""
 
 
 def _file_name(kind: str, place: str, used: set[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -25,8 +27,10 @@ _UNTRACED_NOTE = " The command bench scores adds what traces tell."
 _TRACED_NOTE = " Scores from traces are of the training loss."
 _RANKS_NOTE = (
     "1 + the number of entries with a better value; what is at chance or learned little, by its flags, is left out. "
-    "Ranks are of point values: score_differences.csv says which of them the seeds tell apart."
+    "Ranks are of point values: "
 )
+_DIFFERENCES_NOTE = "score_differences.csv says which of them the seeds tell apart."
+MOST_PAIRS = 5_000  # of entries of a workload, in a report; of 500 entries the file would have 200 MB
 _CORRELATION_NOTE = (
     "How far a score orders the methods that learned as LR sensitivity does: 1 alike, -1 the other way round; every "
     "other pair of scores is in score_correlations.csv."
@@ -47,17 +51,19 @@ def other_scores(entries: Sequence[ScoredEntry], loss: str) -> Section:
     correlations = score_correlations(ranking).filter(pl.col("spearman").is_not_null())
     tested = table.filter(pl.col("higher_is_better").is_not_null() & pl.col("value").is_not_null())
     names = tested["score"].unique(maintain_order=True)
+    num_pairs = max((math.comb(number, 2) for number in Counter(entry.key[0] for entry in entries).values()), default=0)
+    are_paired = num_pairs <= MOST_PAIRS
+    differences = (score_differences(entries, name) for name in names) if are_paired else ()
+    none_note = f"of {num_pairs:,} pairs of entries `bench scores --differences SCORE` tests those of one score."
     frames = {
         "scores.csv": table,
-        "score_differences.csv": pl.concat(
-            [pl.DataFrame(schema=SCORE_DIFFERENCE_COLUMNS), *(score_differences(entries, name) for name in names)]
-        ),
+        "score_differences.csv": pl.concat([pl.DataFrame(schema=SCORE_DIFFERENCE_COLUMNS), *differences]),
         "score_correlations.csv": correlations,
     }
     more = _TRACED_NOTE if any(entry.is_traced for entry in entries) else _UNTRACED_NOTE
     groups = (
         Group(tables=tuple(scores_tables(table)), note=_SCORES_NOTE + more),
-        Group(tables=tuple(rank_tables(ranking)), note=_RANKS_NOTE),
+        Group(tables=tuple(rank_tables(ranking)), note=_RANKS_NOTE + (_DIFFERENCES_NOTE if are_paired else none_note)),
         Group(tables=tuple(correlation_tables(correlations)), note=_CORRELATION_NOTE),
         Group(tables=tuple(aggregate_tables(ranking)), note=_AGGREGATE_NOTE),
     )

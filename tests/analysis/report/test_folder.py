@@ -4,14 +4,17 @@ import base64
 import csv
 import math
 import re
+from collections import Counter
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from analysis.figures.frames.aggregate import telling_lr
-from analysis.figures.of_a_suite import trials_to_trace
+from analysis.figures.of_a_suite import curve_figures, trials_to_trace
 from analysis.losses import choose_loss, has_held_out
 from analysis.references import load
+from analysis.report.drawing import few_of_a_kind
 from analysis.report.folder import write_report
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT_COLUMNS
@@ -309,3 +312,15 @@ def test_entries_of_imported_trials_are_flagged(tmp_path):
 def test_nothing_to_report_is_said(tmp_path):
     with pytest.raises(UsageError, match="nothing to report"):
         write_report(subject(frame([])), tmp_path)
+
+
+def test_of_hundreds_of_settings_some_are_drawn_and_how_many_are_not_is_said():
+    data = results(num_seeds=1, methods=FEW)
+    few = next(curve_figures(subject(data)))
+    many = [
+        ("Curves", replace(few, kind=kind)) for kind, number in (("a", 43), ("b", 40), ("c", 1)) for _ in range(number)
+    ]
+    shown = list(few_of_a_kind(many))
+    assert Counter(drawn.kind for _, drawn, _ in shown) == {"a": 40, "b": 40, "c": 1}
+    remarks = {drawn.kind: remark for _, drawn, remark in shown if remark}
+    assert remarks == {"a": " (3 more of this kind are not drawn; tables have their numbers)"}

@@ -84,3 +84,16 @@ def test_scores_from_traces_are_shown_where_there_are_traces():
     without = told(data)
     assert "Steps to target" not in without.markdown
     assert "The command bench scores adds what traces tell." in without.markdown
+
+
+def test_of_more_than_a_hundred_entries_no_pairs_are_written():
+    """Of 100 entries 4,950 pairs are; of 500 entries the file would have 200 MB."""
+    for number, has_pairs in ((100, True), (101, False)):
+        methods = [f"m{place}" for place in range(number)]
+        data = frame(
+            [row(method, lr, 0, 1 + lr + place / 1e3, workload="w") for place, method in enumerate(methods)
+             for lr in (0.1, 0.2)]
+        )  # fmt: skip
+        found = told(data)
+        assert ("score_differences.csv" in found.files) == has_pairs
+        assert ("of 5,050 pairs of entries `bench scores --differences SCORE` tests" in found.html) == (not has_pairs)
