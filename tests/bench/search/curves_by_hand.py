@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from bench.search.base import Ask, Point, Search
+from bench.search.base import Ask, KnobSearch, Point
 
 INITIAL = 3.0
 Loss = Callable[[float, int], float]
 
 
 def run(
-    search: Search, loss: Loss, lost: Callable[[int], bool] = lambda number: False
+    search: KnobSearch, loss: Loss, lost: Callable[[int], bool] = lambda number: False
 ) -> tuple[list[Ask], list[Point]]:
     """Rounds and points of a whole search; `lost` says which trial, by its number, is lost. Checks every ask."""
     rounds: list[Ask] = []
@@ -39,3 +39,15 @@ def step(edge: float, onset: float = 0.0) -> Loss:
         return math.inf if value > edge else 0.5 if value > onset else INITIAL
 
     return loss
+
+
+def smooth(value: float, seed: int) -> float:
+    """Learns ever more up to 0.06, where it diverges; later seeds a little earlier."""
+    learned = 1 / (1 + (value * 10 ** (0.05 * seed) / 2e-3) ** -2)
+    return math.inf if value > 0.06 else INITIAL - 2.7 * learned
+
+
+def valley(value: float, seed: int) -> float:
+    """Least at 0.02, by seed a little apart."""
+    depth = (math.log10(value / 0.02)) ** 2
+    return math.inf if value > 0.5 else 0.4 + 0.01 * seed + min(depth, 2.0)

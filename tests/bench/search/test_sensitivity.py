@@ -10,7 +10,7 @@ from analysis.scores.robustness import clipped_curve, lr_sensitivity
 from bench.search.base import Point
 from bench.search.completion import draw_losses_NLS
 from bench.search.sensitivity import Sensitivity
-from tests.bench.search.curves_by_hand import INITIAL, run, step
+from tests.bench.search.curves_by_hand import INITIAL, run, smooth, step
 
 GRID = tuple(float(f"{m}e{k}") for k in range(-5, 2) for m in (1, 3, 5) if m * 10.0**k <= 10)
 
@@ -20,12 +20,7 @@ def _dense(loss, seeds=(0, 1, 2, 3, 4)) -> float:
     return float(lr_sensitivity(losses_LS, np.full(len(seeds), INITIAL), np.array(GRID)))
 
 
-def _smooth(value: float, seed: int) -> float:
-    learned = 1 / (1 + (value * 10 ** (0.05 * seed) / 2e-3) ** -2)
-    return math.inf if value > 0.06 else INITIAL - 2.7 * learned
-
-
-@pytest.mark.parametrize("loss", [step(0.06), step(0.0004), step(2.0, onset=0.004), _smooth])
+@pytest.mark.parametrize("loss", [step(0.06), step(0.0004), step(2.0, onset=0.004), smooth])
 def test_score_is_within_the_tolerance_of_the_dense_one(loss):
     search = Sensitivity(grid=GRID, budget=31)
     _, points = run(search, loss)
@@ -37,12 +32,12 @@ def test_score_is_within_the_tolerance_of_the_dense_one(loss):
 
 def test_a_complete_grid_gives_the_score_itself():
     points = [
-        Point(value=value, seed=seed, final_loss=_smooth(value, seed), initial_loss=INITIAL)
+        Point(value=value, seed=seed, final_loss=smooth(value, seed), initial_loss=INITIAL)
         for value in GRID
         for seed in range(5)
     ]
     search = Sensitivity(grid=GRID, budget=200)
-    assert search.answer(points).value == pytest.approx(_dense(_smooth), abs=1e-12)
+    assert search.answer(points).value == pytest.approx(_dense(smooth), abs=1e-12)
     assert search.next(points) is None
     assert search.answer(points).note == "what is not trained makes 0.000 of the score uncertain, at most 0.01"
 
@@ -54,7 +49,7 @@ def test_method_that_learns_nothing_scores_nothing():
 
 
 def test_tighter_tolerance_takes_more_trials():
-    counts = [len(run(Sensitivity(grid=GRID, budget=95, tolerance=t), _smooth)[1]) for t in (0.3, 0.1, 0.02)]
+    counts = [len(run(Sensitivity(grid=GRID, budget=95, tolerance=t), smooth)[1]) for t in (0.3, 0.1, 0.02)]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
 
@@ -68,13 +63,13 @@ def test_without_a_grid_values_are_spaced_evenly_per_decade():
 
 def test_lost_trials_are_not_asked_again():
     search = Sensitivity(grid=GRID, budget=40)
-    _, points = run(search, _smooth, lost=lambda number: number % 4 == 2)
-    assert abs(search.answer(points).value - _dense(_smooth)) <= 0.1
+    _, points = run(search, smooth, lost=lambda number: number % 4 == 2)
+    assert abs(search.answer(points).value - _dense(smooth)) <= 0.1
 
 
 def test_everything_lost_ends_without_a_score():
     search = Sensitivity(grid=GRID)
-    _, points = run(search, _smooth, lost=lambda number: True)
+    _, points = run(search, smooth, lost=lambda number: True)
     answer = search.answer(points)
     assert math.isnan(answer.value)
     assert answer.note == "no trial came back"
@@ -82,22 +77,22 @@ def test_everything_lost_ends_without_a_score():
 
 def test_one_seed_has_a_score_without_an_interval():
     search = Sensitivity(grid=GRID, seeds=(3,), budget=19)
-    _, points = run(search, _smooth)
+    _, points = run(search, smooth)
     answer = search.answer(points)
-    assert abs(answer.value - _dense(_smooth, seeds=(3,))) <= 0.05
+    assert abs(answer.value - _dense(smooth, seeds=(3,))) <= 0.05
     assert (answer.low, answer.high) == (-math.inf, math.inf)
 
 
 def test_two_seeds_are_enough_for_an_interval():
     search = Sensitivity(grid=GRID, seeds=(0, 1), budget=38)
-    _, points = run(search, _smooth)
+    _, points = run(search, smooth)
     answer = search.answer(points)
     assert -math.inf < answer.low < answer.value < answer.high < math.inf
 
 
 def test_budget_is_kept_and_named():
     search = Sensitivity(grid=GRID, budget=9, tolerance=0.01)
-    _, points = run(search, _smooth)
+    _, points = run(search, smooth)
     assert len(points) == 9
     assert search.answer(points).note.startswith("the budget of 9 trials is spent; what is not trained makes")
 
@@ -141,7 +136,7 @@ def test_uncertainty_is_that_of_both_parts_over_the_same_draws_in_every_round():
     outline = [(value, place % 5) for place, value in enumerate(GRID) if place % 2 == 0]
     for more in ([], [(value, seed) for value in GRID[-4:] for seed in range(5) if (value, seed) not in outline]):
         points = [
-            Point(value=value, seed=seed, final_loss=_smooth(value, seed), initial_loss=INITIAL)
+            Point(value=value, seed=seed, final_loss=smooth(value, seed), initial_loss=INITIAL)
             for value, seed in [*outline, *more]
         ]
         losses_LS = np.full((len(GRID), 5), np.nan)
@@ -171,7 +166,7 @@ def test_a_value_that_one_trial_completes_goes_before_two_trials_of_an_unknown_o
 
 def test_more_cells_tell_more_of_what_is_not_known_and_never_more_than_all():
     points = [
-        Point(value=value, seed=seed, final_loss=_smooth(value, seed), initial_loss=INITIAL)
+        Point(value=value, seed=seed, final_loss=smooth(value, seed), initial_loss=INITIAL)
         for value in (1e-5, 1e-3, 0.1)
         for seed in range(3)
     ]

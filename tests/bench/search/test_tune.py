@@ -8,19 +8,13 @@ import pytest
 
 from bench.search.base import show
 from bench.search.tune import Tune
-from tests.bench.search.curves_by_hand import INITIAL, run, step
-
-
-def _valley(value: float, seed: int) -> float:
-    """Least at 0.02, by seed a little apart."""
-    depth = (math.log10(value / 0.02)) ** 2
-    return math.inf if value > 0.5 else 0.4 + 0.01 * seed + min(depth, 2.0)
+from tests.bench.search.curves_by_hand import INITIAL, run, step, valley
 
 
 @pytest.mark.parametrize("sampler_seed", [0, 1, 2])
-def test_best_value_of_a_valley_is_found(sampler_seed: int):
+def test_best_value_of_avalley_is_found(sampler_seed: int):
     search = Tune(budget=30, sampler_seed=sampler_seed)
-    rounds, points = run(search, _valley)
+    rounds, points = run(search, valley)
     answer = search.answer(points)
     listed = ", ".join(f"{show(value)} (seed 0)" for value in search.decade_values(1))
     assert rounds[0].why == f"one value a decade: {listed}"
@@ -34,7 +28,7 @@ def test_best_value_of_a_valley_is_found(sampler_seed: int):
 
 def test_answer_is_the_mean_over_all_seeds_with_a_t_interval():
     search = Tune(budget=30)
-    _, points = run(search, _valley)
+    _, points = run(search, valley)
     answer = search.answer(points)
     losses = np.array([point.final_loss for point in points if point.value == answer.best_value])
     assert len(losses) == 5
@@ -44,21 +38,21 @@ def test_answer_is_the_mean_over_all_seeds_with_a_t_interval():
 
 def test_settings_that_stay_worse_get_one_seed():
     search = Tune(budget=30)
-    _, points = run(search, _valley)
+    _, points = run(search, valley)
     counts = {value: sum(point.value == value for point in points) for value in {p.value for p in points}}
-    assert all(count == 1 for value, count in counts.items() if _valley(value, 0) > 2 * _valley(0.02, 0))
+    assert all(count == 1 for value, count in counts.items() if valley(value, 0) > 2 * valley(0.02, 0))
     assert max(counts.values()) == 5
 
 
 def test_sampler_seed_matters():
-    asked = [tuple(ask.settings for ask in run(Tune(sampler_seed=seed), _valley)[0]) for seed in (0, 1)]
+    asked = [tuple(ask.settings for ask in run(Tune(sampler_seed=seed), valley)[0]) for seed in (0, 1)]
     assert asked[0][0] == asked[1][0]
     assert asked[0][1] != asked[1][1]
 
 
 def test_optuna_says_nothing_and_keeps_its_verbosity(capfd: pytest.CaptureFixture[str]):
     before = optuna.logging.get_verbosity()
-    run(Tune(), _valley)
+    run(Tune(), valley)
     assert capfd.readouterr() == ("", "")
     assert optuna.logging.get_verbosity() == before
 
@@ -76,13 +70,13 @@ def test_a_setting_with_a_diverged_seed_is_not_the_answer():
 
 def test_lost_trials_are_not_asked_again():
     search = Tune(budget=36)
-    _, points = run(search, _valley, lost=lambda number: number % 5 == 3)
+    _, points = run(search, valley, lost=lambda number: number % 5 == 3)
     assert search.answer(points).value <= 1.1 * 0.42
 
 
 def test_everything_lost_has_no_answer():
     search = Tune(budget=20)
-    _, points = run(search, _valley, lost=lambda number: True)
+    _, points = run(search, valley, lost=lambda number: True)
     answer = search.answer(points)
     assert math.isnan(answer.value)
     assert math.isnan(answer.best_value)
@@ -98,7 +92,7 @@ def test_everything_diverged_answers_the_loss_at_init():
 
 def test_one_seed():
     search = Tune(seeds=(2,), budget=20)
-    _, points = run(search, _valley)
+    _, points = run(search, valley)
     answer = search.answer(points)
     assert answer.value <= 1.1 * 0.42
     assert (answer.low, answer.high) == (-math.inf, math.inf)

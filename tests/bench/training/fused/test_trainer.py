@@ -73,7 +73,7 @@ def test_a_trajectory_is_that_of_the_reference_in_float64(method, optimizer):
 @pytest.mark.parametrize(("method", "optimizer"), [*CASES, *OTHERS])
 def test_a_longer_trajectory_is_that_of_the_reference_in_float64(method, optimizer):
     pack = pack_of(method, optimizer)
-    some, expected = fused(pack, num_steps=200), reference(pack, 200)
+    some, expected = fused(pack, num_steps=100), reference(pack, 100)
     assert deviation(some, expected) < 1e-4
     assert_diverged_alike(some, expected)
 
