@@ -19,7 +19,7 @@ from bench.errors import UsageError
 from bench.held_out import HELD_OUT_COLUMNS
 from bench.lazy import numpy as np
 from bench.lazy import polars as pl
-from bench.outcome import RESULT_COLUMNS, Outcome
+from bench.outcome import RESULT_COLUMNS, RESULT_OUTCOMES, Outcome
 from bench.trial import KINDS, KNOB_NAMES
 
 ENTRY: tuple[str, ...] = ("workload", "method", "optimizer", "knobs")
@@ -29,7 +29,6 @@ CURVE_COLUMNS: tuple[str, ...] = (*_POINT_COLUMNS, *HELD_OUT_COLUMNS)
 # Whatever may vary in a suite beside lr and seed, and is not named by workload, method or optimizer.
 CIRCUMSTANCES: tuple[str, ...] = (*(kind for kind in KINDS if kind not in ENTRY), "num_steps")
 _SPLITTING: tuple[str, ...] = (*CIRCUMSTANCES, *(name for name in KNOB_NAMES if name != "lr"))
-_RESULT_OUTCOMES = [outcome.value for outcome in Outcome if outcome.is_result]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +46,11 @@ class LossGrid:
     initial_losses: np.ndarray
     num_lost: int
     is_complete: bool  # every lr of the entry has a result for every seed of the entry
+
+    @property
+    def data(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What a score takes: losses, initial_losses, lrs."""
+        return self.losses, self.initial_losses, self.lrs
 
     @property
     def num_trials(self) -> int:
@@ -130,7 +134,7 @@ def one_a_point(results: pl.DataFrame, point: list[str]) -> pl.DataFrame:
 
 def _one_a_trial(results: pl.DataFrame) -> pl.DataFrame:
     """The results with one row a trial id, which has a result if any has; `final_loss` as in `curves`; by trial id."""
-    is_result = pl.col("outcome").is_in(_RESULT_OUTCOMES) & pl.col("final_loss").is_not_null()
+    is_result = pl.col("outcome").is_in(RESULT_OUTCOMES) & pl.col("final_loss").is_not_null()
     is_diverged = (pl.col("outcome") == Outcome.DIVERGED.value) | pl.col("final_loss").is_nan()
     loss = pl.when(is_diverged).then(float("inf")).otherwise(pl.col("final_loss"))
     return (

@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.once import once_a_frame
 from bench.errors import UsageError, unknown
-from bench.outcome import Outcome
+from bench.outcome import RESULT_OUTCOMES, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,6 @@ SCORED_LOSSES: dict[str, ScoredLoss] = {
 EVALUATED_ELSEWHERE: dict[str, str] = {
     "schedule_free_adamw": "training losses are those at y, where gradients are taken; held-out losses at the average x"
 }
-
-_RESULT_OUTCOMES = [outcome.value for outcome in Outcome if outcome.is_result]
 
 
 def choose_loss(results: pl.DataFrame, loss: str) -> pl.DataFrame:
@@ -83,7 +81,7 @@ def unscored_held_out(results: pl.DataFrame) -> dict[str, str]:
     Such losses are still shown where the training loss is scored. Workloads without held-out losses are left out.
     """
     pair = SCORED_LOSSES["validation"]
-    measured = results.filter(pl.col("outcome").is_in(_RESULT_OUTCOMES) & pl.col(pair.final).is_not_null())
+    measured = results.filter(pl.col("outcome").is_in(RESULT_OUTCOMES) & pl.col(pair.final).is_not_null())
     counts = measured.group_by("workload").agg(pl.len(), pl.col(pair.initial).is_null().sum()).sort("workload")
     return {
         workload: f"{workload}: {num_without} of {num} trials with a {pair.title} lack that at init ({pair.initial}), "
@@ -100,6 +98,6 @@ def can_score_held_out(results: pl.DataFrame) -> bool:
 
 def _workloads_without(results: pl.DataFrame, column: str) -> list[str]:
     """Workloads that have results, none of them with a value in the held-out `column`."""
-    finished = results.filter(pl.col("outcome").is_in(_RESULT_OUTCOMES))
+    finished = results.filter(pl.col("outcome").is_in(RESULT_OUTCOMES))
     found = finished.group_by("workload").agg(pl.col(column).is_not_null().any())
     return found.filter(~pl.col(column))["workload"].sort().to_list()

@@ -38,6 +38,9 @@ class Outcome(enum.StrEnum):
         return self in (Outcome.ABORTED, Outcome.PRUNED)
 
 
+RESULT_OUTCOMES: tuple[str, ...] = tuple(outcome.value for outcome in Outcome if outcome.is_result)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What a finished trial gave, beside its trace. held_out: by HELD_OUT_COLUMNS; what was not measured may lack.

@@ -167,8 +167,8 @@ def _score_columns(
         one, two = compared[key]
         is_moved = p_holm < 1 - CONFIDENCE
         rows[key] = {
-            "score_a": float(score(one.losses, one.initial_losses, one.lrs)),
-            "score_b": float(score(two.losses, two.initial_losses, two.lrs)),
+            "score_a": float(score(*one.data)),
+            "score_b": float(score(*two.data)),
             **found.interval.columns("difference", "ci"),
             "p_value": found.p_value,
             "p_holm": p_holm,

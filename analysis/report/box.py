@@ -97,12 +97,11 @@ def _pairs(subject: BoxSubject) -> Section:
     found = interactions(subject.boxes, subject.units, subject.knobs)
     knobs, frames, figures = {knob.name: knob for knob in subject.knobs}, [pl.DataFrame(schema=CELL_COLUMNS)], []
     for box in subject.boxes if found.height else ():
-        key = (box.losses.workload, box.losses.optimizer, box.losses.knobs)
-        own = found.filter(**dict(zip(("workload", "optimizer", "knobs"), key, strict=True)))
-        first, second = strongest(own).row(0)
+        group = box.losses.group
+        first, second = strongest(found.filter(**group)).row(0)
         rows = cells(box, subject.units, knobs[first], knobs[second])
-        words = {"title": f"What is kept over {first} and {second}", "place": label_of(key), "note": _CELL_NOTE}
-        figures.append(Drawn.of(cell_plot, rows, kind="pairs", **words))
+        title, place = f"What is kept over {first} and {second}", label_of(group.values())
+        figures.append(Drawn.of(cell_plot, rows, kind="pairs", title=title, place=place, note=_CELL_NOTE))
         frames.append(rows)
     return Section(
         title="Which knobs act together",

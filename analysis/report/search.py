@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -73,8 +72,7 @@ def edge_figures(answers: pl.DataFrame) -> Iterator[Drawn]:
     for key, rows in found.group_by("workload", "optimizer", "knobs", maintain_order=True):
         title = f"Largest stable {rows['knob'][0]} of each method, with 95% intervals"
         place = label_of(key)
-        draw = partial(edge_plot, rows, title=title, subtitle=place, knob=rows["knob"][0])
-        yield Drawn(kind="edges", title=title, place=place, draw=draw, summary=rows)
+        yield Drawn.of(edge_plot, rows, kind="edges", title=title, place=place, note="", knob=rows["knob"][0])
 
 
 def search_chapters(answers: pl.DataFrame, trail: pl.DataFrame) -> list[SearchChapter]:
@@ -201,10 +199,8 @@ def _drawn(row: Mapping[str, Any], asked: pl.DataFrame, place: str) -> Drawn:
     note = "Shaded: every other round; ×: diverged; ring: no result"
     note += "; triangle: pruned" if (asked["state"] == PRUNED).any() else ""
     note += "; dashed: the answer, in the band of its 95% interval" if interval else "; dashed: the best value"
-    title, knob = "Trials that the search asked for", row["knob"]
-    subtitle = f"{place}\n{note}"
-    draw = partial(asked_chart, asked, knob=knob, answer=answer, interval=interval, title=title, subtitle=subtitle)
-    return Drawn(kind="asked", title=title, place=place, draw=draw, summary=asked)
+    words = {"title": "Trials that the search asked for", "place": place, "note": note, "knob": row["knob"]}
+    return Drawn.of(asked_chart, asked, kind="asked", answer=answer, interval=interval, **words)
 
 
 def _rounds_table(trail: pl.DataFrame, knob: str) -> Table:

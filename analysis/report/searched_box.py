@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -49,8 +48,7 @@ def box_drawn(trail: pl.DataFrame, place: str) -> Drawn:
     """The figure of a search over a box."""
     title, asked = "Settings that the search asked for", asked_settings(trail)
     note = _NOTE + ("; gap: pruned" if trail["pruned_step"].is_not_null().any() else "")
-    draw = partial(settings_chart, asked, title=title, subtitle=f"{place}\n{note}")
-    return Drawn(kind="asked", title=title, place=place, draw=draw, summary=asked)
+    return Drawn.of(settings_chart, asked, kind="asked", title=title, place=place, note=note)
 
 
 def pruned_words(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 from analysis.across.comparison import compare, rank_correlations, unranked
 from analysis.losses import unscored_held_out
 from analysis.scores.controls import CONTROL_COLUMNS
-from analysis.scores.seeds.rank_ranges import rank_text
+from analysis.scores.seeds.rank_ranges import rank_texts
 from analysis.subject import AnySubject, BoxSubject, SearchSubject, Subject
 from analysis.tables.box import board_group
 from analysis.tables.forms.csv_text import csv_text
@@ -118,11 +118,10 @@ def _answers_page(subject: SearchSubject, folder: Path) -> str:
 def _box_frames(subject: BoxSubject) -> list[pl.DataFrame]:
     """The board with rank ranges as text, without what controls alone have."""
     board = subject.board
-    ranks = [rank_text(*ends) for ends in board.select("rank", "rank_worst").iter_rows()]
     named = [name for name in ("optimizer", "knobs") if board[name].n_unique() > 1]
     dropped = {"rank", "rank_worst", "method", "workload", "optimizer", "knobs", *CONTROL_COLUMNS}
     numbers = [name for name in board.columns if name not in dropped]
-    shown = board.with_columns(rank=pl.Series(ranks, dtype=pl.String))
+    shown = board.with_columns(rank=rank_texts(board))
     return [shown.select("workload", "rank", "method", *named, *numbers)]
 
 

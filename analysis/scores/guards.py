@@ -100,10 +100,7 @@ def knob_flags(one_map: KnobMap, usual_values: Sequence[float], places: Sequence
 
 def _learned_little(entries: Entries) -> set[tuple[str, ...]]:
     """The entries that learned less than half of what the best of their optimizer and knobs learned."""
-    learned = {
-        key: float(grid.initial_losses.mean() - best_loss(grid.losses, grid.initial_losses, grid.lrs))
-        for key, grid in entries.items()
-    }
+    learned = {key: float(grid.initial_losses.mean() - best_loss(*grid.data)) for key, grid in entries.items()}
     most: dict[tuple[str, ...], float] = {}
     for key, amount in learned.items():
         most[key[2:]] = max(amount, most.get(key[2:], amount))
@@ -111,8 +108,8 @@ def _learned_little(entries: Entries) -> set[tuple[str, ...]]:
 
 
 def _grid_flags(grid: LossGrid, score: str, usual_lrs: tuple[float, ...]) -> set[str]:
-    at_chance = bool(is_at_chance(grid.losses, grid.initial_losses, grid.lrs))
-    best = float(best_lr(grid.losses, grid.initial_losses, grid.lrs))
+    at_chance = bool(is_at_chance(*grid.data))
+    best = float(best_lr(*grid.data))
     raised = {
         "at_chance": at_chance,
         "best_at_border": not at_chance and len(grid.lrs) > 1 and best in (grid.lrs[0], grid.lrs[-1]),

@@ -99,7 +99,6 @@ def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dic
         flags[key] = flag_text({*flags_of(own), CONTROL})
     rows = []
     for key, grid in entries.items():
-        data = (grid.losses, grid.initial_losses, grid.lrs)
         rows.append(
             {
                 **dict(zip(ENTRY, key, strict=True)),
@@ -107,7 +106,7 @@ def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dic
                 **interval(SENSITIVITIES[score], grid)
                 .within(SCORE_KINDS[score].bounds)
                 .columns("lr_sensitivity", "ci"),
-                **{name: _number(SCORE_KINDS[name].function(*data)) for name in BOARD_SCORES[1:-2]},
+                **{name: _number(SCORE_KINDS[name].function(*grid.data)) for name in BOARD_SCORES[1:-2]},
                 "num_seeds": len(grid.seeds),
                 "num_trials": grid.num_trials,
                 "flags": flags[key],

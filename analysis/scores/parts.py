@@ -48,7 +48,7 @@ class ScoredEntry:
     def best_row(self) -> int:
         """Row of the best lr."""
         grid = self.grid
-        return int(np.searchsorted(grid.lrs, best_lr(grid.losses, grid.initial_losses, grid.lrs)))
+        return int(np.searchsorted(grid.lrs, best_lr(*grid.data)))
 
     @property
     def extent(self) -> Extent:
@@ -96,9 +96,8 @@ def default_lrs(grids: Entries) -> dict[tuple[str, ...], float | None]:
     """
     best: dict[tuple[str, ...], list[float]] = {}
     for (workload, _, optimizer, knobs), grid in grids.items():
-        data = (grid.losses, grid.initial_losses, grid.lrs)
         found = best.setdefault((workload, optimizer, knobs), [])
-        found += [] if is_at_chance(*data) else [float(best_lr(*data))]
+        found += [] if is_at_chance(*grid.data) else [float(best_lr(*grid.data))]
     medians = {group: sorted(lrs)[(len(lrs) - 1) // 2] if lrs else None for group, lrs in best.items()}
     return {key: medians[key[0], key[2], key[3]] for key in grids}
 
@@ -119,7 +118,7 @@ def best_losses(entry: ScoredEntry) -> Part:
     unseen = 0.0 if entry.at_chance else unseen_at_best(grid)
     initial = float(grid.initial_losses.mean())
     note = _WANDERS if unseen else ""
-    if float(best_loss(grid.losses, grid.initial_losses, grid.lrs)) > initial:
+    if float(best_loss(*grid.data)) > initial:
         note = "above the loss at init, at which sensitivities are clipped"
     if np.isinf(mean_of_present(grid.losses)).all():
         note = "a seed diverged at every lr: the loss at init"
@@ -141,9 +140,9 @@ def windowed(entry: ScoredEntry) -> Part:
     grid = entry.grid
     if len(grid.lrs) < 2:
         return along_lrs(entry)
-    if np.isnan(lr_sensitivity_windowed(grid.losses, grid.initial_losses, grid.lrs)):
+    if np.isnan(lr_sensitivity_windowed(*grid.data)):
         return Part(grid=None, note=f"one learning rate within {WINDOW_DECADES:g} decades of the best: nothing varies")
-    share = float(window_share(grid.losses, grid.initial_losses, grid.lrs))
+    share = float(window_share(*grid.data))
     decades = 2 * WINDOW_DECADES
     cut = f"the grid holds {share * decades:.1f} of the {decades:g} decades" if share < 1 - 1e-9 else ""
     return Part(grid=grid, note=cut)
@@ -151,7 +150,7 @@ def windowed(entry: ScoredEntry) -> Part:
 
 def edged(entry: ScoredEntry) -> Part:
     """The grid where some lr is stable; says so where all of them are, up to the largest."""
-    edge = float(edge_lr(entry.grid.losses, entry.grid.initial_losses, entry.grid.lrs))
+    edge = float(edge_lr(*entry.grid.data))
     if np.isnan(edge):
         return Part(grid=None, note="no stable lr")
     is_censored = edge == entry.grid.lrs[-1]

@@ -142,7 +142,7 @@ def measured_entries(results: pl.DataFrame, measures: pl.DataFrame | None, loss:
         ScoredEntry(
             key=key,
             grid=grid,
-            at_chance=bool(is_at_chance(grid.losses, grid.initial_losses, grid.lrs)),
+            at_chance=bool(is_at_chance(*grid.data)),
             default_lr=defaults[key],
             measures=matrices({"lr": grid.lrs, "seed": grid.seeds}, of_entry[key], _MEASURES)
             | matrices({"lr": grid.lrs, "seed": grid.seeds}, ends_of[key], ["blown_up", "stuck"]),
@@ -183,7 +183,7 @@ def _targets(grids: Entries) -> dict[str, tuple[float, float | None]]:
     targets = {}
     for workload, of_workload in found.items():
         initial = float(np.mean([grid.initial_losses.mean() for grid in of_workload]))
-        best = min(float(best_loss(grid.losses, grid.initial_losses, grid.lrs)) for grid in of_workload)
+        best = min(float(best_loss(*grid.data)) for grid in of_workload)
         target = None if is_chance(best, initial) else initial - TARGET_SHARE * (initial - best)
         targets[workload] = (initial, target)
     return targets

@@ -18,7 +18,7 @@ from analysis.tables.forms.latex import NEEDS, ON_PAGE, table_latex
 from analysis.tables.forms.markdown import table_markdown
 from analysis.tables.forms.named import named_table
 from analysis.tables.forms.rows import fixed, table_of, text
-from analysis.tables.forms.table import NOTHING, Number, Table, columns
+from analysis.tables.forms.table import NOTHING, Number, Table, columns, in_parts
 from analysis.tables.scores import score_cell, score_decimals
 from analysis.text import escape_markdown, number
 
@@ -193,9 +193,8 @@ def _score_tables(board: AcrossBoard, num_conditions: int) -> list[Table]:
     names = board.conditions["condition"].to_list()
     cells = {name: _cells(board.scores.filter(condition=name)) for name in names}
     tables = []
-    for start in range(0, len(names), num_conditions):
-        part = names[start : start + num_conditions]
-        means = () if start else ("mean_rank", "profile")
+    for part, continued in in_parts(names, num_conditions):
+        means = () if continued else ("mean_rank", "profile")
         rows = tuple(
             (
                 row["method"],
@@ -204,8 +203,8 @@ def _score_tables(board: AcrossBoard, num_conditions: int) -> list[Table]:
             )
             for row in board.methods.iter_rows(named=True)
         )
-        heading = f"{SCORE_KINDS[board.score].title} over {len(names)} conditions{', continued' if start else ''}"
-        titles = columns("Method", *(() if start else ("Mean rank", "Profile")), *part)
+        heading = f"{SCORE_KINDS[board.score].title} over {len(names)} conditions{continued}"
+        titles = columns("Method", *(() if continued else ("Mean rank", "Profile")), *part)
         tables.append(Table(heading=heading, columns=titles, rows=rows))
     return tables
 
@@ -239,16 +238,14 @@ def _rank_tables(board: AcrossBoard, num_scores: int) -> list[Table]:
     found = {(row["score"], row["method"]): row for row in board.score_ranks.iter_rows(named=True)}
     scores = board.score_ranks["score"].unique(maintain_order=True).to_list()
     tables = []
-    for start in range(0, len(scores), num_scores):
-        part = scores[start : start + num_scores]
+    for part, continued in in_parts(scores, num_scores):
         rows = [
             (method, *(Number(value=found[name, method]["mean_rank"], decimals=2) for name in part))
             for method in methods
         ]
         counts = ("over conditions", *(str(found[name, methods[0]]["num_conditions"]) for name in part))
         titles = columns("Method", *(SCORE_KINDS[name].title for name in part))
-        heading = f"Mean rank under each score{', continued' if start else ''}"
-        tables.append(Table(heading=heading, columns=titles, rows=(*rows, counts)))
+        tables.append(Table(heading=f"Mean rank under each score{continued}", columns=titles, rows=(*rows, counts)))
     return tables
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from analysis.across.difference import VERDICTS, Moved
 from analysis.curves import ENTRY
 from analysis.labels import NO_LABELS, Names
-from analysis.scores.seeds.rank_ranges import rank_text
+from analysis.scores.seeds.rank_ranges import rank_text, rank_texts
 from analysis.tables.forms.frames import plain_json
 from analysis.tables.forms.markdown import table_markdown
 from analysis.tables.forms.named import named_table
@@ -125,10 +125,7 @@ def terminal_frames(moved: Moved, manifests: pl.DataFrame) -> list[pl.DataFrame]
 
     The column `workload` is each table's heading.
     """
-    ranks = {
-        name: pl.Series([rank_text(*ends) for ends in moved.entries.select(name, worst).iter_rows()], dtype=pl.String)
-        for name, worst in (("rank_a", "rank_worst_a"), ("rank_b", "rank_worst_b"))
-    }
+    ranks = {f"rank_{side}": rank_texts(moved.entries, f"rank_{side}", f"rank_worst_{side}") for side in "ab"}
     entries = moved.entries.with_columns(**ranks).drop(
         "rank_worst_a", "rank_worst_b", "p_value", "num_outcomes_differ", "largest_change"
     )

@@ -17,7 +17,7 @@ from analysis.scores.generalisation import HELD_OUT_MEASURES, HELD_OUT_SCORES
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES, LEADERBOARD_COLUMNS
 from analysis.scores.seeds.pairing import PAIRED
-from analysis.scores.seeds.rank_ranges import place_of_best, rank_text
+from analysis.scores.seeds.rank_ranges import place_of_best, rank_text, rank_texts
 from analysis.tables.forms.csv_text import csv_text
 from analysis.tables.forms.frames import plain_json
 from analysis.tables.forms.html import group_html, tables_html
@@ -78,10 +78,9 @@ def terminal_frames(leaderboard: pl.DataFrame) -> list[pl.DataFrame]:
     """
     require_columns(leaderboard, tuple(LEADERBOARD_COLUMNS), "the leaderboard frame")
     measures = [name for name in HELD_OUT_SCORES if leaderboard[name].is_not_null().any()]
-    ranks = [rank_text(*ends) for ends in leaderboard.select("rank", "rank_worst").iter_rows()]
     scores = leaderboard.drop(
         "rank_worst", "blown_up_loss", "loss", *CONTROL_COLUMNS, *COST_COLUMNS, *HELD_OUT_MEASURES
-    ).with_columns(rank=pl.Series(ranks, dtype=pl.String))
+    ).with_columns(rank=rank_texts(leaderboard))
     if not measures:
         return [scores]
     titles = leaderboard.select(title=pl.col("loss").replace_strict({k: v.title for k, v in SCORED_LOSSES.items()}))

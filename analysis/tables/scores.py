@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -14,7 +15,7 @@ from analysis.curves import ENTRY, groups_of, short_labels
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.leaderboard import BOARD_SCORES
 from analysis.tables.forms.rows import fixed, table_of, text
-from analysis.tables.forms.table import NOTHING, Cell, Number, Table, columns
+from analysis.tables.forms.table import NOTHING, Cell, Number, Table, columns, in_parts
 from analysis.text import decimals
 
 _COLUMNS_A_TABLE = 5
@@ -27,9 +28,8 @@ def scores_tables(table: pl.DataFrame) -> list[Table]:
     tables = []
     for (workload,), rows in groups_of(table.filter(~pl.col("score").is_in(BOARD_SCORES)), "workload"):
         present = rows.filter(pl.col("value").is_not_null())["score"].unique(maintain_order=True).to_list()
-        for start in range(0, len(present), _COLUMNS_A_TABLE):
-            heading = f"Other scores on {workload}{', continued' if start else ''}"
-            tables.append(_scores_table(heading, rows, present[start : start + _COLUMNS_A_TABLE]))
+        for part, continued in in_parts(present, _COLUMNS_A_TABLE):
+            tables.append(_scores_table(f"Other scores on {workload}{continued}", rows, part))
     return tables
 
 
@@ -44,10 +44,9 @@ def rank_tables(ranking: pl.DataFrame) -> list[Table]:
     for (workload,), rows in groups_of(score_ranks(ranking), "workload"):
         names, labels = rows["score"].unique(maintain_order=True).to_list(), _labels(rows)
         entries = groups_of(rows, *ENTRY[1:])
-        for start in range(0, len(names) if len(entries) > 1 else 0, _RANKS_A_TABLE):
-            part = names[start : start + _RANKS_A_TABLE]
+        for part, continued in in_parts(names if len(entries) > 1 else (), _RANKS_A_TABLE):
             cells = tuple((labels[key], *(_rank(_only(of_entry, name)) for name in part)) for key, of_entry in entries)
-            heading = f"Order under each score, separated or not, on {workload}{', continued' if start else ''}"
+            heading = f"Order under each score, separated or not, on {workload}{continued}"
             tables.append(Table(heading=heading, columns=columns("Method", *map(_title, part)), rows=cells))
     return tables
 
@@ -122,7 +121,7 @@ def _aggregate_table(title: str, test: RankTest, rows: pl.DataFrame) -> Table:
     )
 
 
-def _scores_table(heading: str, rows: pl.DataFrame, names: list[str]) -> Table:
+def _scores_table(heading: str, rows: pl.DataFrame, names: Sequence[str]) -> Table:
     places, labels = {name: score_decimals(rows.filter(score=name)) for name in names}, _labels(rows)
     cells = tuple(
         (

@@ -127,9 +127,10 @@ def _material(suite: Suite, subject: Subject, place: str, part: polars.DataFrame
     """Read the traces at the learning rate, and look into runs if a figure asks for it."""
     from analysis.figures.frames.aggregate import telling_lr
     from analysis.figures.hong_lee_2025 import FIGURES, Material
+    from bench.outcome import RESULT_OUTCOMES
 
     lr = telling_lr(part) if chosen.lr is None else chosen.lr
-    at_lr = part.filter((part["lr"] / lr - 1).abs() <= LR_TOLERANCE, part["outcome"].is_in(["completed", "diverged"]))
+    at_lr = part.filter((part["lr"] / lr - 1).abs() <= LR_TOLERANCE, part["outcome"].is_in(RESULT_OUTCOMES))
     if at_lr.is_empty():
         rates = ", ".join(f"{rate:g}" for rate in part["lr"].unique().sort())
         raise UsageError(f"--lr {lr:g}: no trial of {place} has a result there; learning rates are {rates}")

@@ -6,6 +6,7 @@ import json
 
 from bench.errors import FullStoreError, StoreError, UsageError
 from bench.lazy import polars
+from bench.outcome import RESULT_OUTCOMES
 from bench.results.imports_delivery import end_status
 from bench.results.publish import publish
 from bench.results.stored import Stored, holds_imports, suites_of_imports
@@ -83,7 +84,7 @@ def _remove(store: Store, tracker: Tracker, suite_name: str, name: str) -> int:
 
 def _publish_rest(stored: Stored, store: Store, tracker: Tracker) -> None:
     results = read_results(store, stored.name)
-    if results.filter(polars.col("outcome").is_in(["completed", "diverged"])).is_empty():
+    if results.filter(polars.col("outcome").is_in(RESULT_OUTCOMES)).is_empty():
         tracker.log_page("No trial has a result.\n", {})
     else:
         publish(read_subject(stored, store), store, tracker)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.curves import label_of
 from analysis.scores.box.knobs import BoxKnob
-from analysis.scores.box.numbers import mean_losses
+from analysis.scores.robustness import mean_of_present
 from analysis.subject import BoxSubject
 from bench.lazy import numpy as np
 from bench.results.box import box_knobs
@@ -29,7 +29,7 @@ def recorded_studies(subject: BoxSubject) -> list[RecordedStudy]:
     by_point = {tuple(key): of for *key, of in ids.iter_rows()}
     studies = []
     for box in subject.boxes:
-        losses, loss_MN = box.losses, mean_losses(box.losses.losses_MNS)
+        losses, loss_MN = box.losses, mean_of_present(box.losses.losses_MNS)
         for m, method in enumerate(losses.methods):
             key = (losses.workload, method, losses.optimizer, losses.knobs)
             attributes = dict(zip(("workload", "method", "optimizer", "knobs"), key, strict=True))

@@ -12,6 +12,7 @@ from bench.entry import build
 from bench.errors import UsageError
 from bench.imports.runs import named_apart
 from bench.lazy import polars
+from bench.outcome import RESULT_OUTCOMES
 from bench.results.answers import answers, trail
 from bench.results.attentions import attentions
 from bench.results.box import box_knobs, box_words, places_frame, points_frame, units_frame
@@ -217,7 +218,7 @@ def _of_search(suite: Suite, store: Store) -> SearchSubject:
 
 
 def _finished(results: polars.DataFrame) -> polars.DataFrame:
-    return results.filter(polars.col("outcome").is_in(["completed", "diverged"]))
+    return results.filter(polars.col("outcome").is_in(RESULT_OUTCOMES))
 
 
 def _facts(suite: Suite, trials: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import polars as pl
 from analysis.curves import ENTRY, can_be_scored, curves, require_columns
 from analysis.scores.traces import COLLAPSE_SHARE
 from bench.errors import UsageError
-from bench.outcome import RESULT_COLUMNS, Outcome
+from bench.outcome import RESULT_COLUMNS, RESULT_OUTCOMES, Outcome
 from bench.trace import TRACE_COLUMNS
 
 MAX_STEPS = 80
@@ -264,5 +264,5 @@ def _trials_at(results: pl.DataFrame, lr: float | Mapping[str, float]) -> pl.Dat
             f"method {twice['method'][0]!r} occurs with several workloads, optimizers or knobs; pass the results of one"
         )
     wanted = pl.col("method").replace_strict(dict(lr), default=None) if isinstance(lr, Mapping) else pl.lit(lr)
-    is_result = pl.col("outcome").is_in([outcome.value for outcome in Outcome if outcome.is_result])
+    is_result = pl.col("outcome").is_in(RESULT_OUTCOMES)
     return results.filter(is_result, ((pl.col("lr") - wanted).abs() <= 1e-9 * wanted).fill_null(False))

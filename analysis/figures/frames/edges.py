@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.curves import require_columns
-from bench.outcome import Outcome
+from bench.outcome import RESULT_OUTCOMES
 from bench.trace import TRACE_COLUMNS
 
 # Each is 1 where a quadratic loss would begin to rise: along the sharpest direction, the gradient, the update.
@@ -27,7 +27,7 @@ def edge_summary(results: pl.DataFrame, traces: pl.DataFrame) -> pl.DataFrame:
     EDGES was measured.
     """
     require_columns(traces, (*TRACE_COLUMNS, "trial_id"), "the traces frame")
-    is_result = pl.col("outcome").is_in([outcome.value for outcome in Outcome if outcome.is_result])
+    is_result = pl.col("outcome").is_in(RESULT_OUTCOMES)
     chosen = results.filter(is_result).select(
         "trial_id", "method", "lr", end=pl.col("diverged_step").min().over("method", "lr")
     )

@@ -11,6 +11,7 @@ import polars as pl
 from analysis.figures.frames.aggregate import UNIFORM_ENTROPY
 from analysis.figures.frames.diverged_map import diverged_map
 from analysis.text import lr_text
+from bench.outcome import RESULT_OUTCOMES
 from bench.trace import WHOLE_MODEL
 
 MAX_VALUES = 100_000  # of a page; 6 letters each
@@ -74,7 +75,7 @@ def explored(results: pl.DataFrame, traces: Iterable[pl.DataFrame], *, max_value
 
 def _cells(results: pl.DataFrame) -> pl.DataFrame:
     """A row a trial with a result, numbered."""
-    ended = results.filter(pl.col("outcome").is_in(["completed", "diverged"]))
+    ended = results.filter(pl.col("outcome").is_in(RESULT_OUTCOMES))
     ends = ended.select("trial_id", "method", "lr", "seed", end=pl.min_horizontal("final_loss", "initial_loss"))
     states = diverged_map(results).select("method", "lr", "seed", "state", "step")
     texts = {lr: lr_text(lr) for lr in ends["lr"].unique()}

@@ -14,13 +14,14 @@ import polars as pl
 from analysis.curves import ENTRY
 from analysis.scores.box.errors import Crossed, crossed
 from analysis.scores.box.losses import BoxLosses
-from analysis.scores.box.numbers import BOX_SCORES, best_losses, box_numbers, mean_losses
+from analysis.scores.box.numbers import BOX_SCORES, best_losses, box_numbers
 from analysis.scores.controls import CONTROL, CONTROL_COLUMNS
 from analysis.scores.definition import Extent
 from analysis.scores.flags import flag_text, has_learned
-from analysis.scores.robustness import is_chance
+from analysis.scores.robustness import is_chance, mean_of_present
 from analysis.scores.seeds.intervals import CONFIDENCE, rounding_error, unseen_share
 from analysis.scores.seeds.pairing import holm, two_sided
+from analysis.scores.seeds.rank_ranges import possible_ranks
 from analysis.scores.seeds.scales import Interval
 from bench.lazy import numpy as np
 from bench.lazy import special
@@ -112,7 +113,7 @@ class ScoredBox:
     def flags_M(self) -> list[str]:
         """The flags of every method, as a column holds them."""
         losses = self.losses
-        best_M, initial_M = best_losses(mean_losses(losses.losses_MNS)), losses.initial_MS.mean(1)
+        best_M, initial_M = best_losses(mean_of_present(losses.losses_MNS)), losses.initial_MS.mean(1)
         learned_M = initial_M - best_M
         most = learned_M[self.compared_M].max()
         raised = {
@@ -181,11 +182,10 @@ def box_differences(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
         pairs = list(itertools.combinations(np.flatnonzero(box.compared_M).tolist(), 2))
         found = [box.difference(score, *pair) for pair in pairs]
         for (first, second), one, p_holm in zip(pairs, found, holm([one.p_value for one in found]), strict=True):
-            place = {"workload": box.losses.workload, "optimizer": box.losses.optimizer, "knobs": box.losses.knobs}
             names = {"score": score, "first": methods[first], "second": methods[second]}
             within = one.interval.within(BOX_SCORES[score].difference_domain(box.extent, box.extent))
             interval = {**within.columns("difference", "ci"), "p_value": one.p_value, "p_holm": p_holm}
-            rows.append(place | names | interval)
+            rows.append(box.losses.group | names | interval)
     return pl.DataFrame(rows, schema=DIFFERENCE_COLUMNS)
 
 
@@ -201,7 +201,8 @@ def _rows(box: ScoredBox) -> list[dict[str, object]]:
             for score in BOX_SCORES
         ]
         rows.append(
-            {"workload": losses.workload, "method": method, "optimizer": losses.optimizer, "knobs": losses.knobs}
+            losses.group
+            | {"method": method}
             | dict(zip(("rank", "rank_worst"), ranks.get(m, (None, None)), strict=True))
             | {name: value for columns in scores for name, value in columns.items()}
             | {
@@ -229,12 +230,5 @@ def _floor(box: ScoredBox, method: int) -> dict[str, object]:
 def _ranks(box: ScoredBox) -> dict[int, tuple[int, int]]:
     """Least and largest rank of every method that is ranked. Source: Mogstad et al. 2024, as `rank_ranges`."""
     ranked = [m for m, flags in enumerate(box.flags_M) if has_learned(flags) and box.compared_M[m]]
-    least, largest = dict.fromkeys(ranked, 1), dict.fromkeys(ranked, len(ranked))
-    pairs = list(itertools.combinations(ranked, 2))
-    found = [box.difference(RANKED_BY, *pair) for pair in pairs]
-    for pair, one, p_holm in zip(pairs, found, holm([one.p_value for one in found]), strict=True):
-        if p_holm < 1 - CONFIDENCE:
-            better, worse = pair if one.value > 0 else pair[::-1]
-            least[worse] += 1
-            largest[better] -= 1
-    return {m: (least[m], largest[m]) for m in ranked}
+    found = [box.difference(RANKED_BY, *pair) for pair in itertools.combinations(ranked, 2)]
+    return possible_ranks(ranked, [-one.value for one in found], holm([one.p_value for one in found]))

@@ -11,8 +11,9 @@ import polars as pl
 from analysis.curves import ENTRY
 from analysis.scores.box.board import Estimate, ScoredBox, estimates, share_interval
 from analysis.scores.box.errors import crossed
-from analysis.scores.box.numbers import mean_losses, robust_shares
+from analysis.scores.box.numbers import robust_shares
 from analysis.scores.box.shares import expected_best, overtakes
+from analysis.scores.robustness import mean_of_present
 from analysis.scores.seeds.pairing import holm
 from bench.lazy import numpy as np
 
@@ -49,7 +50,7 @@ def share_curves(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
             of_method = estimates(found.of(lambda value, m=m: value[..., m, :]))
             for delta, one in zip(DELTAS, of_method, strict=True):
                 interval = share_interval(one, num_points_M[m]).columns("share", "ci")
-                rows.append(_place(box, method) | {"best": best, "delta": delta} | interval)
+                rows.append(box.losses.group | {"method": method, "best": best, "delta": delta} | interval)
     return pl.DataFrame(rows, schema=SHARE_COLUMNS)
 
 
@@ -58,12 +59,13 @@ def budget_curves(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
     rows = []
     for box in boxes:
         budgets = budgets_of(box)
-        found = crossed(lambda losses, initial, b=budgets: expected_best(mean_losses(losses), b), box.losses)
+        found = crossed(lambda losses, initial, b=budgets: expected_best(mean_of_present(losses), b), box.losses)
         for m, method in enumerate(box.losses.methods):
             of_method = estimates(found.of(lambda value, m=m: value[..., m, :]))
             for number, one in zip(budgets.tolist(), of_method, strict=True):
                 loss = one.interval.within(box.extent.range_of("loss"))
-                rows.append(_place(box, method) | {"num_draws": number} | loss.columns("loss", "ci"))
+                row = box.losses.group | {"method": method, "num_draws": number}
+                rows.append(row | loss.columns("loss", "ci"))
     return pl.DataFrame(rows, schema=BUDGET_COLUMNS)
 
 
@@ -72,9 +74,9 @@ def overtakings(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
     rows = []
     for box in boxes:
         budgets = np.arange(1, budgets_of(box)[-1] + 1)
-        curves_MB = expected_best(mean_losses(box.losses.losses_MNS), budgets)
+        curves_MB = expected_best(mean_of_present(box.losses.losses_MNS), budgets)
         ends = budgets[[0, -1]]
-        found = crossed(lambda losses, initial, b=ends: expected_best(mean_losses(losses), b), box.losses)
+        found = crossed(lambda losses, initial, b=ends: expected_best(mean_of_present(losses), b), box.losses)
         pairs = list(itertools.combinations(np.flatnonzero(box.compared_M).tolist(), 2))
         tested = [estimates(found.of(lambda value, a=a, b=b: value[..., b, :] - value[..., a, :])) for a, b in pairs]
         p_holm = [holm([one[end].p_value for one in tested]) for end in (0, 1)]
@@ -93,19 +95,12 @@ def budgets_of(box: ScoredBox) -> np.ndarray:
     return np.array([number for number in _BUDGETS if number == 1 or number <= num_points / 4])
 
 
-def _place(box: ScoredBox, method: str) -> dict[str, object]:
-    losses = box.losses
-    return {"workload": losses.workload, "method": method, "optimizer": losses.optimizer, "knobs": losses.knobs}
-
-
 def _overtaking(
     box: ScoredBox, ahead: int, behind: int, number: int, tested: list[Estimate], sign: int, p_ends: tuple[float, float]
 ) -> dict[str, object]:
     methods = box.losses.methods
     return {
-        "workload": box.losses.workload,
-        "optimizer": box.losses.optimizer,
-        "knobs": box.losses.knobs,
+        **box.losses.group,
         "ahead": methods[ahead],
         "overtaken_by": methods[behind],
         "num_draws": number,

@@ -15,7 +15,7 @@ from analysis.curves import ENTRY
 from analysis.scores.box.board import ScoredBox, estimates
 from analysis.scores.box.errors import Crossed
 from analysis.scores.box.knobs import BoxKnob
-from analysis.scores.box.numbers import mean_losses
+from analysis.scores.robustness import mean_of_present
 from bench.lazy import numpy as np
 
 # units_NK, losses_N, the number of values of each knob that is a list, else 0 -> importances_K
@@ -41,17 +41,12 @@ def importances(
     names, counts = [knob.name for knob in knobs], [len(knob.choices) for knob in knobs]
     units_NK, rows = units.select(names).to_numpy(), []
     for box in boxes:
-        loss_MN, losses = mean_losses(box.losses.losses_MNS), box.losses
+        loss_MN, losses = mean_of_present(box.losses.losses_MNS), box.losses
         for (evaluator, evaluate), (m, method) in (
             (one, two) for one in evaluators.items() for two in enumerate(losses.methods)
         ):
             found = left_out(evaluate, units_NK, loss_MN[m], losses.replicates_N, counts)
-            place = {
-                "workload": losses.workload,
-                "method": method,
-                "optimizer": losses.optimizer,
-                "knobs": losses.knobs,
-            }
+            place = losses.group | {"method": method}
             for name, one in zip(names, estimates(found), strict=True):
                 interval = one.interval.within((0.0, 1.0)).columns("importance", "ci")
                 rows.append({**place, "evaluator": evaluator, "knob": name, **interval})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.lazy import numpy as np
@@ -72,3 +73,8 @@ class BoxKnob:
             units = {"low": start + (1 - start) * low, "high": start + (1 - start) * high}
             bins.append(Bin(**units, text=f"{first:.3g} to {last:.3g}", ends=(first, last)))
         return bins
+
+
+def places_in(bins: Sequence[Bin], unit_N: np.ndarray) -> np.ndarray:
+    """Which of the bins of a knob each point of its unit axis lies in, (N,) -> (N,)."""
+    return np.searchsorted([one.high for one in bins[:-1]], unit_N, side="right")

@@ -7,14 +7,13 @@ N points, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.curves import ENTRY, require_columns
+from analysis.curves import ENTRY, groups_of, require_columns
 from bench.lazy import numpy as np
-from bench.outcome import Outcome
+from bench.outcome import RESULT_OUTCOMES, Outcome
 
 # Where each trial stands: its point, and the labels of its entries; "" of what the box draws.
 PLACE_COLUMNS: dict[str, type[pl.DataType]] = {
@@ -46,6 +45,11 @@ class BoxLosses:
     num_lost_M: np.ndarray
 
     @property
+    def group(self) -> dict[str, str]:
+        """The columns that say what is compared apart: workload, optimizer and knobs."""
+        return {"workload": self.workload, "optimizer": self.optimizer, "knobs": self.knobs}
+
+    @property
     def is_complete_M(self) -> np.ndarray:
         """Whether a method has a result at every point with every seed."""
         return np.asarray(~np.isnan(self.losses_MNS).any((1, 2)))
@@ -60,17 +64,13 @@ def box_losses(results: pl.DataFrame, places: pl.DataFrame, points: pl.DataFrame
     require_columns(places, tuple(PLACE_COLUMNS), "the frame of places")
     drawn = results.select("trial_id", "seed", "outcome", "initial_loss", "final_loss")
     rows = places.join(drawn, on="trial_id", maintain_order="left")
-    return [one for key, group in _groups(rows) if (one := _losses(key, group, points)) is not None]
-
-
-def _groups(rows: pl.DataFrame) -> Iterator[tuple[tuple[str, ...], pl.DataFrame]]:
-    for key, group in rows.group_by("workload", "optimizer", "knobs", maintain_order=True):
-        yield tuple(str(part) for part in key), group
+    groups = groups_of(rows, "workload", "optimizer", "knobs")
+    return [one for key, group in groups if (one := _losses(key, group, points)) is not None]
 
 
 def _losses(key: tuple[str, ...], rows: pl.DataFrame, points: pl.DataFrame) -> BoxLosses | None:
     has_diverged = (pl.col("outcome") == Outcome.DIVERGED.value) | pl.col("final_loss").is_nan()
-    is_result = pl.col("outcome").is_in([one.value for one in Outcome if one.is_result])
+    is_result = pl.col("outcome").is_in(RESULT_OUTCOMES)
     is_scored = is_result & pl.col("initial_loss").is_finite() & (pl.col("final_loss").is_not_null() | has_diverged)
     found = rows.filter(is_scored.fill_null(False)).with_columns(
         loss=pl.when(has_diverged).then(float("inf")).otherwise("final_loss"), diverged=has_diverged

@@ -14,6 +14,7 @@ from analysis.scores.box.shares import (
     untuned,
 )
 from analysis.scores.definition import Definition
+from analysis.scores.robustness import mean_of_present
 from bench.lazy import numpy as np
 
 _ANY, _POSITIVE, _SHARE = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
@@ -77,7 +78,7 @@ def box_numbers(losses_MNS: np.ndarray, initial_MS: np.ndarray, compared_M: np.n
     compared_M: which methods are compared, and so make the board's best and choose the recipe for all; the others are
     A/A controls. NaN where a method has no result, and of the shares and the untuned loss where it learns nothing.
     """
-    loss_MN, initial_M = mean_losses(losses_MNS), initial_MS.mean(1)
+    loss_MN, initial_M = mean_of_present(losses_MNS), initial_MS.mean(1)
     best_M = best_losses(loss_MN)
     untuned_M = untuned(loss_MN, regret(loss_MN, best_M, initial_M), compared_M)
     delta = np.array([DELTA])
@@ -86,7 +87,7 @@ def box_numbers(losses_MNS: np.ndarray, initial_MS: np.ndarray, compared_M: np.n
             robust_shares(losses_MNS, initial_MS, delta)[:, 0],
             robust_shares(losses_MNS, initial_MS, delta, compared_M)[:, 0],
             best_M,
-            mean_losses(loss_MN) - best_M,
+            mean_of_present(loss_MN) - best_M,
             untuned_M,
             untuned_M - best_M,
             *_quantiles(loss_MN),
@@ -117,13 +118,6 @@ def robust_shares(
     loss_MSN = losses_MNS.swapaxes(1, 2)
     best_MS = best_losses(loss_MSN)
     if compared_M is not None:
-        board = int(np.where(compared_M, np.nan_to_num(mean_losses(best_MS), nan=np.inf), np.inf).argmin())
+        board = int(np.where(compared_M, np.nan_to_num(mean_of_present(best_MS), nan=np.inf), np.inf).argmin())
         best_MS, initial_MS = (np.broadcast_to(of_MS[board], of_MS.shape) for of_MS in (best_MS, initial_MS))
-    return mean_losses(share_within(regret(loss_MSN, best_MS, initial_MS), deltas_D).swapaxes(1, 2))
-
-
-def mean_losses(losses_MNS: np.ndarray) -> np.ndarray:
-    """Mean over the seeds that are there, (..., S) -> (...); NaN without any."""
-    is_there_MNS = ~np.isnan(losses_MNS)
-    counts = is_there_MNS.sum(-1)
-    return np.where(counts > 0, np.nansum(losses_MNS, -1) / np.maximum(counts, 1), np.nan)
+    return mean_of_present(share_within(regret(loss_MSN, best_MS, initial_MS), deltas_D).swapaxes(1, 2))

@@ -17,9 +17,10 @@ import polars as pl
 from analysis.curves import ENTRY
 from analysis.scores.box.board import ScoredBox, estimates
 from analysis.scores.box.importance import left_out
-from analysis.scores.box.knobs import BoxKnob
-from analysis.scores.box.numbers import best_losses, mean_losses
+from analysis.scores.box.knobs import BoxKnob, places_in
+from analysis.scores.box.numbers import best_losses
 from analysis.scores.box.shares import DELTA, regret
+from analysis.scores.robustness import mean_of_present
 from bench.lazy import numpy as np
 
 NUM_PARTS = 4  # of a knob that is a number, each as much of the box
@@ -46,10 +47,10 @@ def interactions(boxes: Sequence[ScoredBox], units: pl.DataFrame, knobs: Sequenc
 
     pairs = list(itertools.combinations([knob.name for knob in knobs], 2))
     for box in boxes if pairs else ():
-        loss_MN, losses = mean_losses(box.losses.losses_MNS), box.losses
+        loss_MN, losses = mean_of_present(box.losses.losses_MNS), box.losses
         for m, method in enumerate(losses.methods):
             frame = left_out(evaluate, units_NK, loss_MN[m], losses.replicates_N, [len(one.choices) for one in knobs])
-            place = _place(box, method)
+            place = losses.group | {"method": method}
             for (first, second), one in zip(pairs, estimates(frame), strict=True):
                 share = dataclasses.replace(one, value=max(one.value, 0.0)).interval.within((0.0, 1.0))
                 rows.append({**place, "first": first, "second": second, **share.columns("interaction", "ci")})
@@ -64,7 +65,7 @@ def strongest(frame: pl.DataFrame) -> pl.DataFrame:
 
 def pair_interactions(units_NK: np.ndarray, losses_N: np.ndarray, knobs: Sequence[BoxKnob]) -> np.ndarray:
     """The interaction of every pair, (N, K), (N,) -> (P,); below 0 by chance, 0 of all where no loss differs."""
-    places = [_parts_of(unit_N, knob) for unit_N, knob in zip(units_NK.T, knobs, strict=True)]
+    places = [places_in(knob.parts(NUM_PARTS), unit_N) for unit_N, knob in zip(units_NK.T, knobs, strict=True)]
     return np.array([_interaction(first, second, losses_N) for first, second in itertools.combinations(places, 2)])
 
 
@@ -73,7 +74,7 @@ def cells(box: ScoredBox, units: pl.DataFrame, first: BoxKnob, second: BoxKnob) 
     losses, loss_MSN = box.losses, box.losses.losses_MNS.swapaxes(1, 2)
     regret_MSN = regret(loss_MSN, best_losses(loss_MSN), losses.initial_MS)
     within_MSN = np.where(np.isnan(loss_MSN), np.nan, regret_MSN <= DELTA)
-    places = [_parts_of(units[one.name].to_numpy(), one) for one in (first, second)]
+    places = [places_in(one.parts(NUM_PARTS), units[one.name].to_numpy()) for one in (first, second)]
     rows = []
     for (x, x_part), (y, y_part) in itertools.product(
         enumerate(first.parts(NUM_PARTS)), enumerate(second.parts(NUM_PARTS))
@@ -83,16 +84,12 @@ def cells(box: ScoredBox, units: pl.DataFrame, first: BoxKnob, second: BoxKnob) 
             runs = within_MSN[m][:, inside_N]
             num_points = int((~np.isnan(runs)).any(0).sum())
             rows.append(
-                {**_place(box, method), "first": first.name, "second": second.name}
+                losses.group
+                | {"method": method, "first": first.name, "second": second.name}
                 | {"first_place": x, "second_place": y, "first_part": x_part.text, "second_part": y_part.text}
                 | {"share": float(np.nanmean(runs)) if num_points else None, "num_points": num_points}
             )
     return pl.DataFrame(rows, schema=CELL_COLUMNS)
-
-
-def _parts_of(unit_N: np.ndarray, knob: BoxKnob) -> np.ndarray:
-    """Which part of a knob's range each point lies in, (N,)."""
-    return np.searchsorted([one.high for one in knob.parts(NUM_PARTS)[:-1]], unit_N, side="right")
 
 
 def _interaction(first_N: np.ndarray, second_N: np.ndarray, losses_N: np.ndarray) -> float:
@@ -109,8 +106,3 @@ def _interaction(first_N: np.ndarray, second_N: np.ndarray, losses_N: np.ndarray
     additive = float(((losses_N - design @ fitted) ** 2).sum())
     noise = within / freedom
     return (additive - within - (len(taken) - rank) * noise) / (total + noise)
-
-
-def _place(box: ScoredBox, method: str) -> dict[str, str]:
-    losses = box.losses
-    return {"workload": losses.workload, "method": method, "optimizer": losses.optimizer, "knobs": losses.knobs}

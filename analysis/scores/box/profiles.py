@@ -16,9 +16,10 @@ import polars as pl
 from analysis.curves import ENTRY
 from analysis.scores.box.board import ScoredBox, estimates, share_interval
 from analysis.scores.box.errors import crossed
-from analysis.scores.box.knobs import Bin, BoxKnob
-from analysis.scores.box.numbers import best_losses, mean_losses
+from analysis.scores.box.knobs import Bin, BoxKnob, places_in
+from analysis.scores.box.numbers import best_losses
 from analysis.scores.box.shares import BUDGET, DELTA, expected_best, regret, share_within
+from analysis.scores.robustness import mean_of_present
 from bench.lazy import numpy as np
 
 _KEPT = 0.5  # of what the best learns, in the stable range
@@ -79,15 +80,10 @@ def point_regrets(boxes: Sequence[ScoredBox], units: pl.DataFrame) -> pl.DataFra
     names, frames = [name for name in units.columns if name != "point"], [pl.DataFrame(schema=POINT_COLUMNS)]
     step = max(-(-units.height // MOST_POINTS), 1)
     for box in boxes:
-        losses, loss_MN = box.losses, mean_losses(box.losses.losses_MNS)
+        losses, loss_MN = box.losses, mean_of_present(box.losses.losses_MNS)
         regret_MN = regret(loss_MN, best_losses(loss_MN), losses.initial_MS.mean(1))
         for m, method in enumerate(losses.methods):
-            labels = {
-                "workload": losses.workload,
-                "method": method,
-                "optimizer": losses.optimizer,
-                "knobs": losses.knobs,
-            }
+            labels = losses.group | {"method": method}
             rows = units.with_columns(regret=pl.Series(regret_MN[m])).gather_every(step).drop_nans("regret")
             long = rows.unpivot(names, index=("point", "regret"), variable_name="knob", value_name="unit")
             order = pl.col("knob").replace_strict(
@@ -100,22 +96,22 @@ def point_regrets(boxes: Sequence[ScoredBox], units: pl.DataFrame) -> pl.DataFra
 
 def _profile(box: ScoredBox, unit_N: np.ndarray, knob: BoxKnob) -> list[dict[str, object]]:
     bins, losses = knob.bins, box.losses
-    place_N = np.searchsorted([one.high for one in bins[:-1]], unit_N, side="right")
+    place_N = places_in(bins, unit_N)
     found = crossed(partial(_by_bin, place_N=place_N, bins=bins), losses)
-    best_M = best_losses(mean_losses(losses.losses_MNS))
+    best_M = best_losses(mean_of_present(losses.losses_MNS))
     is_there_MN, rows = np.asarray((~np.isnan(losses.losses_MNS)).any(2)), []
     for m, method in enumerate(losses.methods):
         of_method = [estimates(found.of(lambda value, q=q, m=m: value[..., q, :, m])) for q in range(len(QUANTITIES))]
         bound = float(best_M[m] + _KEPT * (losses.initial_MS[m].mean() - best_M[m]))
         drawn_B, tuned_B = (_stable([one.value for one in of_method[q]], bound, knob) for q in (0, 1))
-        names = {"workload": losses.workload, "method": method, "optimizer": losses.optimizer, "knobs": losses.knobs}
         for place, one in enumerate(bins):
             drawn, tuned, share = (of_method[q][place] for q in range(len(QUANTITIES)))
             losses_within = [each.interval.within(box.extent.range_of("loss")) for each in (drawn, tuned)]
             num_points = int(((place_N == place) & is_there_MN[m]).sum())
             intervals = zip(QUANTITIES, (*losses_within, share_interval(share, num_points)), strict=True)
             low, high = one.ends or (None, None)
-            row = {**names, "knob": knob.name, "place": place, "part": one.text, "low": low, "high": high}
+            row = losses.group | {"method": method, "knob": knob.name, "place": place, "part": one.text}
+            row |= {"low": low, "high": high}
             for name, interval in intervals:
                 row |= interval.columns(name, f"{name}_ci")
             rows.append(row | {"stable_drawn": drawn_B[place], "stable_tuned": tuned_B[place]})
@@ -124,7 +120,7 @@ def _profile(box: ScoredBox, unit_N: np.ndarray, knob: BoxKnob) -> list[dict[str
 
 def _by_bin(losses_MNS: np.ndarray, initial_MS: np.ndarray, place_N: np.ndarray, bins: Sequence[Bin]) -> np.ndarray:
     """QUANTITIES of the points in each bin, (M, N, S) -> (Q, B, M); NaN of a bin without any."""
-    loss_MN, loss_MSN = mean_losses(losses_MNS), losses_MNS.swapaxes(1, 2)
+    loss_MN, loss_MSN = mean_of_present(losses_MNS), losses_MNS.swapaxes(1, 2)
     regret_MSN = regret(loss_MSN, best_losses(loss_MSN), initial_MS)
     found = np.full((len(QUANTITIES), len(bins), len(losses_MNS)), np.nan)
     for place, one in enumerate(bins):

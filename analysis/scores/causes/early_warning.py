@@ -38,6 +38,7 @@ from analysis.curves import groups_of, require_columns
 from analysis.scores.causes.detectors import DETECTORS, RECORD_COLUMNS
 from analysis.scores.seeds.intervals import CONFIDENCE, wilson_interval
 from analysis.stuck import with_stuck
+from bench.outcome import RESULT_OUTCOMES
 from bench.trial import BLOWN_UP_MARGIN
 
 FALSE_ALARM_SHARE = 1 / 20
@@ -63,7 +64,7 @@ WARNING_COLUMNS: dict[str, type[pl.DataType]] = {
 
 def watched_runs(results: pl.DataFrame) -> pl.DataFrame:
     """The results that completed or diverged, with is_failed, is_stuck and limit, as detector_records takes them."""
-    ended = results.filter(pl.col("outcome").is_in(["completed", "diverged"]))
+    ended = results.filter(pl.col("outcome").is_in(RESULT_OUTCOMES))
     judged = with_stuck(with_blown_up(with_margin(ended, BLOWN_UP_MARGIN)))
     initial = pl.col("initial_loss")
     return judged.with_columns(

@@ -21,6 +21,7 @@ import polars as pl
 from analysis.curves import require_columns
 from analysis.scores.seeds.intervals import mean_interval, wilson_interval
 from analysis.scores.seeds.scales import Interval
+from bench.outcome import RESULT_OUTCOMES
 
 RECOVERY_LOSSES = 5
 RECOVERY_EXCESS = 0.05
@@ -72,7 +73,7 @@ def paired(results: pl.DataFrame, pairs: pl.DataFrame, losses: Iterable[pl.DataF
     require_columns(pairs, tuple(PAIR_COLUMNS), "the frame of pairs")
     has_diverged = pl.col("outcome") == "diverged"
     capped = pl.when(has_diverged).then("initial_loss").otherwise(pl.min_horizontal("final_loss", "initial_loss"))
-    ended = results.filter(pl.col("outcome").is_in(["completed", "diverged"])).with_columns(
+    ended = results.filter(pl.col("outcome").is_in(RESULT_OUTCOMES)).with_columns(
         capped=capped, has_diverged=has_diverged
     )
     twins = ended.select("trial_id", "capped", "has_diverged").select(pl.all().name.prefix("twin_"))

@@ -96,7 +96,7 @@ def half_width(error: np.ndarray | float, num_seeds: int) -> np.ndarray:
 
 def interval(score: Score, grid: LossGrid, *, jumps: bool = False) -> Interval:
     """The score of an entry with its interval; the low end is not cut at zero."""
-    return interval_over_seeds(score, grid.losses, grid.initial_losses, grid.lrs, jumps=jumps)
+    return interval_over_seeds(score, *grid.data, jumps=jumps)
 
 
 def interval_over_seeds(

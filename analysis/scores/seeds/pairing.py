@@ -129,7 +129,7 @@ class _Scored:
 
 
 def _scored(score: Score, grid: LossGrid, *, jumps: bool) -> _Scored:
-    data, several = (grid.losses, grid.initial_losses, grid.lrs), len(grid.seeds) > 1
+    data, several = grid.data, len(grid.seeds) > 1
     return _Scored(
         seeds=grid.seeds,
         value=float(score(*data)),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from analysis.curves import Entries
 from analysis.scores.flags import has_learned
 from analysis.scores.robustness import Score
 from analysis.scores.seeds.intervals import CONFIDENCE
 from analysis.scores.seeds.pairing import corrected, entry_differences
+from bench.lazy import polars as pl
 
 NO_RANK = "–"
+Key = TypeVar("Key", bound=Hashable)
 
 
 def rank_ranges(entries: Entries, score: Score) -> dict[tuple[str, ...], tuple[int, int]]:
@@ -24,14 +26,24 @@ def rank_ranges(entries: Entries, score: Score) -> dict[tuple[str, ...], tuple[i
     workload that learned. Source: Mogstad et al. 2024, simultaneous confidence sets for ranks.
     """
     tested = {key: grid for key, grid in entries.items() if len(grid.seeds) > 1}
-    least, largest = dict.fromkeys(tested, 1), dict.fromkeys(tested, len(tested))
     found = entry_differences(score, list(tested.values()))
-    for pair, difference, p_holm in zip(itertools.combinations(tested, 2), found, corrected(found), strict=True):
-        if p_holm < 1 - CONFIDENCE:
-            better, worse = reversed(pair) if difference.value > 0 else pair
+    return possible_ranks(list(tested), [one.value for one in found], corrected(found))
+
+
+def possible_ranks(
+    keys: Sequence[Key], differences: Iterable[float], p_values: Iterable[float]
+) -> dict[Key, tuple[int, int]]:
+    """Least and largest rank of each key, of differences of a cost, first minus second, and their corrected p-values.
+
+    Both are of every pair of the keys, in the order of itertools.combinations.
+    """
+    least, largest = dict.fromkeys(keys, 1), dict.fromkeys(keys, len(keys))
+    for pair, difference, p_value in zip(itertools.combinations(keys, 2), differences, p_values, strict=True):
+        if p_value < 1 - CONFIDENCE:
+            better, worse = reversed(pair) if difference > 0 else pair
             least[worse] += 1
             largest[better] -= 1
-    return {key: (least[key], largest[key]) for key in tested}
+    return {key: (least[key], largest[key]) for key in keys}
 
 
 def rank_text(least: int | None, largest: int | None) -> str:
@@ -39,6 +51,11 @@ def rank_text(least: int | None, largest: int | None) -> str:
     if least is None:
         return NO_RANK
     return str(least) if largest in (least, None) else f"{least}-{largest}"
+
+
+def rank_texts(frame: pl.DataFrame, least: str = "rank", largest: str = "rank_worst") -> pl.Series:
+    """`rank_text` of each row of a frame, by the columns of both ends."""
+    return pl.Series([rank_text(*ends) for ends in frame.select(least, largest).iter_rows()], dtype=pl.String)
 
 
 def place_of_best(rows: Sequence[Mapping[str, Any]]) -> int | None:

@@ -53,11 +53,7 @@ def seeds_to_separate(results: pl.DataFrame, score: str = "lr_sensitivity") -> p
 
 def comparable_entries(entries: Entries) -> Entries:
     """The entries that can have a rank, in the same order: not at chance, and with two learning rates at least."""
-    return {
-        key: grid
-        for key, grid in entries.items()
-        if len(grid.lrs) > 1 and not is_at_chance(grid.losses, grid.initial_losses, grid.lrs)
-    }
+    return {key: grid for key, grid in entries.items() if len(grid.lrs) > 1 and not is_at_chance(*grid.data)}
 
 
 def neighbours(entries: Entries, score: Score) -> list[Neighbours]:
@@ -65,7 +61,7 @@ def neighbours(entries: Entries, score: Score) -> list[Neighbours]:
 
     Ties are in the order of the keys.
     """
-    values = {key: float(score(grid.losses, grid.initial_losses, grid.lrs)) for key, grid in entries.items()}
+    values = {key: float(score(*grid.data)) for key, grid in entries.items()}
     ordered = sorted(entries, key=lambda key: (key[2:], values[key], key))
     return [
         Neighbours(first=first, second=second, difference=entry_difference(score, entries[second], entries[first]))

@@ -121,7 +121,7 @@ def of_lr(score: Score) -> Statistic:
 
     def estimate(grid: LossGrid) -> Interval:
         found = in_decades.estimate(grid)
-        value = float(score(grid.losses, grid.initial_losses, grid.lrs))
+        value = float(score(*grid.data))
         if found.low is None or found.high is None:
             return Interval(value=value, low=None, high=None)
         return Interval(value=value, low=10.0**found.low, high=10.0**found.high)

@@ -62,7 +62,7 @@ def unseen_at_best(grid: LossGrid) -> float:
     first_PL = -np.diff(beyond_PL, axis=1, append=0.0)  # the first cliff lies between this lr and the next
     best_L = np.minimum.accumulate(_before_cliffs(grid, places_S, lrs_E))
     nothing_P = (1 - beyond_PL[:, 0]) * grid.initial_losses.mean()
-    return _above(nothing_P + first_PL @ best_L, float(best_loss(grid.losses, grid.initial_losses, grid.lrs)))
+    return _above(nothing_P + first_PL @ best_L, float(best_loss(*grid.data)))
 
 
 def _edge_places(grid: LossGrid) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from analysis.scores.flags import word_of
@@ -155,6 +156,12 @@ def columns(*titles: str, num_names: int = 1) -> tuple[Column, ...]:
         Column(title=title, is_name=place < num_names, name="" if place else "method")
         for place, title in enumerate(titles)
     )
+
+
+def in_parts(names: Sequence[str], size: int) -> Iterator[tuple[Sequence[str], str]]:
+    """So many of the names a table at most, and what its heading ends in: from the second on that it is continued."""
+    for start in range(0, len(names), size):
+        yield names[start : start + size], ", continued" if start else ""
 
 
 def text_of(cell: Cell) -> str:

@@ -40,7 +40,7 @@ def test_values_keep_to_the_bounds_of_their_score(entries):
 def test_an_interval_is_around_the_value_of_the_function(entries):
     for name, kind in SCORE_KINDS.items():
         for grid in (part.grid for part in map(kind.part, entries) if part.grid is not None):
-            expected = float(kind.function(grid.losses, grid.initial_losses, grid.lrs))
+            expected = float(kind.function(*grid.data))
             assert kind.statistic.estimate(grid).value == pytest.approx(expected, rel=1e-14, nan_ok=True), name
 
 
@@ -78,4 +78,4 @@ def test_units_of_differences(entries):
 
 
 def _of(grid):
-    return grid.losses, grid.initial_losses, grid.lrs
+    return grid.data

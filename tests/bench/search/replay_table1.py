@@ -63,7 +63,7 @@ def values(known: Mapping[Setting, Point]) -> tuple[float, ...]:
 def dense_score(known: Known) -> float:
     grid = loss_grid(list(known.values()))
     assert grid is not None
-    return float(lr_sensitivity(grid.losses, grid.initial_losses, grid.lrs))
+    return float(lr_sensitivity(*grid.data))
 
 
 def dense_curve(known: Known) -> dict[float, float]:

@@ -1,6 +1,7 @@
 """Cliffs that wander, by hand, and how far losses may lie above what the seeds at hand show, against closed forms."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.analysis.synthetic_results import frame, row
 INF = math.inf
 
 
-def with_edges(edges: list[int | None], lrs: list[float]) -> LossGrid:
+def with_edges(edges: Sequence[int | None], lrs: list[float]) -> LossGrid:
     """Seeds that learn up to the lr at this place, None for nowhere, and diverge above."""
     losses = [[1.0 if edge is not None and place <= edge else INF for edge in edges] for place in range(len(lrs))]
     return LossGrid(
@@ -71,8 +72,9 @@ def noncentral_bound(log_lr: float, cliffs: np.ndarray) -> float:
     """97.5% upper bound of the chance that a normal cliff lies below, by the noncentral t distribution."""
     count = len(cliffs)
     statistic = (log_lr - cliffs.mean()) / cliffs.std(ddof=1) * math.sqrt(count)
-    reach = optimize.brentq(lambda nc: stats.nct.cdf(statistic, count - 1, nc) - 0.025, statistic - 6, statistic + 6)
-    return float(special.ndtr(reach / math.sqrt(count)))
+    ends = statistic - 6, statistic + 6
+    found = optimize.root_scalar(lambda nc: stats.nct.cdf(statistic, count - 1, nc) - 0.025, bracket=ends)
+    return float(special.ndtr(found.root / math.sqrt(count)))
 
 
 @pytest.mark.parametrize("place", [0, 1, 3])
@@ -165,7 +167,7 @@ def test_what_lies_unseen_is_finite_and_no_more_than_learning_nothing(edges, odd
     for cell, loss in odd.items():
         found.losses[cell] = loss
     assume(not np.isnan(found.losses).all(1).any())
-    best = min(4.0, float(best_loss(found.losses, found.initial_losses, found.lrs)))
+    best = min(4.0, float(best_loss(*found.data)))
     assert 0 <= unseen_at_best(found) <= 4.0 - best + 1e-9
     for place in range(6):
         value = float(np.nanmean(np.minimum(found.losses[place], 4.0)))
