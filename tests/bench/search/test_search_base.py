@@ -42,6 +42,7 @@ def test_parameters_are_read_without_heavy_modules():
         ({"seeds": (1, 1)}, "seeds that differ"),
         ({"grid": (0.1, 100.0)}, "grid must be values in"),
         ({"grid": (0.1, 0.1)}, "that differ"),
+        ({"low": 0.1, "high": 0.1}, "needs 0 < low < high, got low 0.1 and high 0.1"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(parameter: dict, message: str):
@@ -68,9 +69,15 @@ def test_a_taken_value_gives_way_to_a_free_one_inside():
     search = Edge(low=0.01, high=1.0)
     assert search.place(0.1, set(), 0.01, 1.0) == 0.1
     other = search.place(0.1, {0.1}, 0.01, 1.0)
-    assert other is not None
-    assert 0.01 < other < 1.0
-    assert other != 0.1
+    assert other == 0.0316
+    assert search.place(0.1, {0.1, 0.0316}, 0.01, 1.0) == 0.316
+
+
+def test_free_values_halve_the_range_and_its_halves_and_are_its_ends_last():
+    search, asked = Edge(low=0.01, high=1.0), [0.02]
+    while (value := search.place(0.02, asked, 0.0, math.inf)) is not None:
+        asked.append(value)
+    assert asked == [0.02, 0.1, 0.0316, 0.316, 0.0178, 0.0562, 0.178, 0.562, 0.01, 1.0]
 
 
 def test_decade_values_reach_both_ends():

@@ -94,6 +94,9 @@ def test_every_round_asks_for_these_settings_and_says_why(search: KnobSearch, lo
     rounds, points = run(search, loss)
     assert [ask.why for ask in rounds] == whys
     assert search.answer(points).note == note
+    first = points[: len(rounds[0].settings)]
+    assert search.answer(first).note.startswith("not finished: ")
+    assert search.answer(first).note.endswith(whys[1] if search is not SENSITIVITY else "of the score uncertain")
 
 
 @pytest.mark.parametrize(
