@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -77,6 +77,11 @@ class Labels:
         """With formulas that `analysis.text.escape_latex` lets through."""
         marked = {name: FORMULA.sub(lambda found: marked_math(found[1]), label) for name, label in self.of.items()}
         return Names(of=marked)
+
+    def in_form(self, forms: Mapping[str, Callable[[pl.DataFrame], str]], form: str, frame: pl.DataFrame) -> str:
+        """The frame in one of the forms; those that people read call methods and workloads by their labels."""
+        names = {"latex": self.latex, "markdown": self.plain, "html": self.plain}
+        return forms[form](names[form].in_frame(frame) if form in names else frame)
 
 
 NO_LABELS = Labels()

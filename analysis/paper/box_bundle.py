@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.paper.bibliography import bibtex, keys_of
+from analysis.paper.bibliography import keys_of
 from analysis.paper.figures import Saved, save_figures
 from analysis.paper.files import (
     MAIN,
+    bundle_folder,
+    bundle_paths,
     figure_tex,
     main_tex,
-    preamble_tex,
-    put_in_place,
     readme,
     refuse_other_files,
-    write_sums,
+    write_words,
 )
 from analysis.paper.imports import divergence_rule
 from analysis.paper.methods_text import decay_text, optimizers_text, seeds_text, versions_text, what_was_trained
-from analysis.paper.prose import Cite, Math, Text, cited_keys, named_prose, text_latex, text_markdown
+from analysis.paper.prose import Cite, Math, Text
 from analysis.paper.widths import floating_of
 from analysis.report.box import box_sections
 from analysis.report.box_report import box_texts
@@ -45,24 +43,18 @@ def write_box_bundle(subject: BoxSubject, out: Path, *, command: str, font: str 
 
     Raises UsageError if `out` holds anything else than an earlier, unchanged bundle, or no trial has a result.
     """
-    target = Path(os.path.abspath(out))
     refuse_other_files(out)
     if subject.board.is_empty():
         raise UsageError("there is nothing to export: no trial completed or diverged")
     sections = box_sections(subject)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
-        new = Path(temporary)
+    with bundle_folder(out) as new:
         drawn = [one for section in sections for one in section.figures if one.kind in _FIGURES]
         figures = save_figures(drawn, new / "figures", font=font, names=subject.labels.plain)
         _write_numbers(subject, sections, new)
         _write_text(subject, figures, new)
         scores = {name: keys_of("score", name) for name in BOX_SCORES}
         write_file(new / "README.txt", readme(new, title=subject.title, command=command, uncited={}, scores=scores))
-        write_sums(new)
-        names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
-        put_in_place(new, target)
-    return [out / MAIN, *(out / name for name in names if name != MAIN)]
+    return bundle_paths(out)
 
 
 def box_methods_text(subject: BoxSubject) -> Text:
@@ -139,10 +131,7 @@ def _write_text(subject: BoxSubject, figures: Sequence[Saved], folder: Path) -> 
     text, group = box_methods_text(subject), named_group(paper_group(subject.board), names)
     (folder / "tables").mkdir()
     write_file(folder / "tables" / "box.tex", group_latex(group, label="box", floating=floating_of(group.tables)))
-    write_file(folder / "methods.tex", text_latex(named_prose(text, names)))
-    write_file(folder / "methods.md", text_markdown(named_prose(text, subject.labels.plain)))
-    write_file(folder / "references.bib", bibtex(cited_keys(text), subject.plain_manifest))
-    write_file(folder / "preamble.tex", preamble_tex())
+    write_words(text, folder, subject.labels, subject.plain_manifest)
     shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, names) for one in figures]
     write_file(folder / "figures.tex", "\n".join(shown))
     write_file(folder / MAIN, main_tex(["tables/box.tex"], title=subject.title, has_references=True))

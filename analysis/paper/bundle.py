@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,24 +10,24 @@ import polars as pl
 
 from analysis.across.comparison import compare
 from analysis.curves import ENTRY
-from analysis.paper.bibliography import bibtex, keys_of, scores_in, why_uncited
+from analysis.paper.bibliography import keys_of, scores_in, why_uncited
 from analysis.paper.figures import Saved, bundle_figures, save_figures
 from analysis.paper.files import (
     MAIN,
+    bundle_folder,
+    bundle_paths,
     figure_tex,
     main_tex,
-    preamble_tex,
-    put_in_place,
     readme,
     refuse_other_files,
-    write_sums,
+    write_words,
 )
 from analysis.paper.groups import differences_group, group_tables, scores_group
 from analysis.paper.imports import imported_rows
 from analysis.paper.latex import leaderboard_tables
 from analysis.paper.matrix import matrix_tables
 from analysis.paper.methods_text import methods_text
-from analysis.paper.prose import Text, cited_keys, named_prose, text_latex, text_markdown
+from analysis.paper.prose import Text, cited_keys
 from analysis.paper.table_words import tables_text
 from analysis.report.section import Section
 from analysis.report.sections import report_sections
@@ -56,15 +54,12 @@ def write_bundle(
     replaced once the new one is whole. Raises UsageError if `out` holds anything else than an earlier, unchanged
     bundle, or no trial has a result.
     """
-    target = Path(os.path.abspath(out))  # "." has no name and no parent
     refuse_other_files(out)
     if subject.board["best_loss"].is_null().all():
         raise UsageError("there is nothing to export: no trial completed or diverged")
     imported = imported_rows(subject.results, subject.board)
     sections = report_sections(subject)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
-        new = Path(temporary)
+    with bundle_folder(out) as new:
         tables = _write_tables(subject, imported, new)
         figures = save_figures(
             bundle_figures(subject, sections), new / "figures", font=font, names=subject.labels.plain
@@ -78,10 +73,7 @@ def write_bundle(
         write_file(
             new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, scores=scores)
         )
-        write_sums(new)
-        names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if path.is_file())
-        put_in_place(new, target)
-    return [out / MAIN, *(out / name for name in names if name != MAIN)]
+    return bundle_paths(out)
 
 
 def _methods(subject: Subject, imported: pl.DataFrame, shown: Collection[str], figures: Collection[str]) -> Text:
@@ -155,14 +147,11 @@ def _write_text(
     keys: Iterable[str],
 ) -> None:
     """The paragraph, its references and those of `keys`, and the document that holds everything."""
-    labels, cited = subject.labels, cited_keys(text)
-    write_file(folder / "methods.tex", text_latex(named_prose(text, labels.latex)))
-    write_file(folder / "methods.md", text_markdown(named_prose(text, labels.plain)))
-    write_file(folder / "references.bib", bibtex([*cited, *keys], subject.plain_manifest))
-    write_file(folder / "preamble.tex", preamble_tex())
-    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, labels.latex) for one in figures]
+    write_words(text, folder, subject.labels, subject.plain_manifest, keys=keys)
+    names = subject.labels.latex
+    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, names) for one in figures]
     write_file(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(shown)))
-    write_file(folder / MAIN, main_tex(tables, title=subject.title, has_references=bool(cited)))
+    write_file(folder / MAIN, main_tex(tables, title=subject.title, has_references=bool(cited_keys(text))))
 
 
 def _by_six(parts: list[str]) -> list[list[str]]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.style.chart_style import subtitle_lines
 from analysis.figures.style.columns import COLUMN_INCHES, PAGE_INCHES
-from analysis.labels import Names
+from analysis.labels import Labels, Names
+from analysis.paper.bibliography import bibtex
+from analysis.paper.prose import Text, cited_keys, named_prose, text_latex, text_markdown
 from analysis.scores.registry import REGISTRY
 from analysis.tables.forms.html import templates
 from analysis.text import breakable_latex
@@ -94,6 +99,35 @@ def refuse_other_files(out: Path) -> None:
         raise UsageError(
             f"{out}: {_listed(changed)} changed since the bundle was written; move it, or name a new folder"
         )
+
+
+@contextlib.contextmanager
+def bundle_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, whose files, and SUMS_FILE over them, are those of `out` once all are written.
+
+    It lies on the disk of `out`, which may hold an earlier bundle: that is replaced.
+    """
+    target = Path(os.path.abspath(out))  # "." has no name and no parent
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+        yield Path(temporary)
+        write_sums(Path(temporary))
+        put_in_place(Path(temporary), target)
+
+
+def bundle_paths(out: Path) -> list[Path]:
+    """The files of a bundle, MAIN first."""
+    return [out / MAIN, *(out / name for name in sorted({*read_sums(out), SUMS_FILE} - {MAIN}))]
+
+
+def write_words(
+    text: Text, folder: Path, labels: Labels, manifest: Mapping[str, Any], *, keys: Iterable[str] = ()
+) -> None:
+    """The paragraph of methods, the references that it cites and those of `keys`, and what LaTeX needs for both."""
+    write_file(folder / "methods.tex", text_latex(named_prose(text, labels.latex)))
+    write_file(folder / "methods.md", text_markdown(named_prose(text, labels.plain)))
+    write_file(folder / "references.bib", bibtex([*cited_keys(text), *keys], manifest))
+    write_file(folder / "preamble.tex", preamble_tex())
 
 
 def put_in_place(new: Path, out: Path) -> None:

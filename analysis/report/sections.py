@@ -26,8 +26,7 @@ from analysis.scores.seeds.separation import seeds_to_separate
 from analysis.subject import Subject
 from analysis.tables.causes.aborts import abort_group
 from analysis.tables.causes.early_warning import warning_group
-from analysis.tables.causes.effect_starts import start_group
-from analysis.tables.causes.effects import effect_group
+from analysis.tables.causes.effects import effect_group, start_group
 from analysis.tables.causes.theory import theory_group
 from analysis.tables.costs import cost_group
 from analysis.tables.forms.latex import NEEDS, group_latex

@@ -117,8 +117,7 @@ FORMATS: dict[str, Callable[[pl.DataFrame], str]] = {
 
 def board_text(leaderboard: pl.DataFrame, form: str, labels: Labels) -> str:
     """The leaderboard in a form of FORMATS; what people read calls methods and workloads by their labels."""
-    names = {"latex": labels.latex, "markdown": labels.plain, "html": labels.plain}
-    return FORMATS[form](names[form].in_frame(leaderboard) if form in names else leaderboard)
+    return labels.in_form(FORMATS, form, leaderboard)
 
 
 def caption(leaderboard: pl.DataFrame) -> str:

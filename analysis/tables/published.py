@@ -31,8 +31,7 @@ _DECIMALS = 2
 
 def comparison_text(compared: pl.DataFrame, form: str, labels: Labels) -> str:
     """The comparison in a form of COMPARISON_FORMATS; what people read calls methods and workloads by their labels."""
-    names = {"latex": labels.latex, "markdown": labels.plain, "html": labels.plain}
-    return COMPARISON_FORMATS[form](names[form].in_frame(compared) if form in names else compared)
+    return labels.in_form(COMPARISON_FORMATS, form, compared)
 
 
 def comparison(compared: pl.DataFrame) -> Group:

@@ -35,8 +35,7 @@ def effects(
     In tables also what a later start of it costs against the first one.
     """
     from analysis.scores.causes.effect_starts import effect_starts
-    from analysis.tables.causes.effect_starts import start_group
-    from analysis.tables.causes.effects import effect_group
+    from analysis.tables.causes.effects import effect_group, start_group
     from analysis.tables.forms.table import Group
     from bench.cli.grouped import print_group
     from bench.errors import UsageError

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.scores.causes.effect_starts import START_COLUMNS, effect_starts
 from analysis.scores.causes.effects import PAIRED_COLUMNS
-from analysis.tables.causes.effect_starts import start_group
+from analysis.tables.causes.effects import start_group
 from tests.test_results_of_interventions import temperature_pairs
 
 
