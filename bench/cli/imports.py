@@ -90,8 +90,8 @@ Put other people's runs on a leaderboard, marked as imported.
 FILE is read as what it is recognised to be: a runs table, a chart export or the API's runs of Weights & Biases,
 MLflow's search_runs, Optuna's trials_dataframe, Ray Tune's results, scalars of TensorBoard (a folder with event files,
 or a downloaded CSV), a table with a row a checkpoint or with lists in cells, whose values by step become traces, or our
-own tidy form, as CSV (also with tabs or semicolons), Parquet or JSON lines. What is read as what, left out (lost runs
-above all) or assumed is said with counts; --dry-run says it and stores nothing.
+own tidy form, as CSV (also with tabs or semicolons), Parquet or JSON lines, packed or not. What is read as what, left
+out (lost runs above all) or assumed is said with counts; --dry-run says it and stores nothing.
 
 Required columns of the tidy form: method, lr, seed, final_loss (or loss), initial_loss. Known as well: workload,
 optimizer, schedule, outcome (completed or diverged; else a run diverged where its loss is not finite), num_steps,

@@ -1,4 +1,4 @@
-"""Reads CSV as text cells, with commas, tabs, semicolons or bars between, in UTF-8 or, as Excel writes it, UTF-16."""
+"""Reads CSV in UTF-8 as text cells, with commas, tabs, semicolons or bars between."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import polars as pl
 
 from analysis.text import counted
 from bench.errors import UsageError
-from bench.imports.columns import BYTE_ORDER_MARK, MAX_RUNS, REQUIRED, Table, check_size, checked_names, kept_places
+from bench.imports.columns import MAX_RUNS, REQUIRED, Table, check_size, checked_names, kept_places
 
 MAX_LINE = 2**20  # letters of a line
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _DECIMAL_COMMA = r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$"
 _OF_THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 _WITH_POINT = r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"
@@ -26,9 +25,9 @@ def read_csv(content: bytes, shown: str, ignore: Collection[str]) -> Table:
     """The cells, and what they are separated by if not by commas. 0,5 is a half, and 1,000 a thousand beside 0.5.
 
     Lines before the header that begin with # are left out, and so are rows and columns without a name of empty cells.
-    Raises UsageError for what is no text, a row of another length than the header, and as `checked_names` does.
+    Raises UsageError for a row of another length than the header, and as `checked_names` does.
     """
-    content, notes = _without_preamble(_as_utf_8(content, shown))
+    content, notes = _without_preamble(content)
     separator = _separator(content, shown)
     names, rows, num_empty = _rows(content, separator, shown, ignore)
     if separator != ",":
@@ -59,8 +58,7 @@ def _with_points(series: list[pl.Series], notes: list[str]) -> list[Sequence[str
 
 def _without_preamble(content: bytes) -> tuple[bytes, list[str]]:
     """The text without lines of comments before the header, and without Excel's line that names the separator."""
-    text = content.removeprefix(BYTE_ORDER_MARK)
-    num_comments = 0
+    text, num_comments = content, 0
     while (line := text.partition(b"\n")[0]).lstrip().startswith(b"#") or re.fullmatch(rb"sep=.\s*", line):
         num_comments += line.lstrip().startswith(b"#")
         text = text.partition(b"\n")[2]
@@ -111,24 +109,9 @@ def _separator(content: bytes, shown: str) -> str:
     return max(SEPARATORS, key=bare.count)
 
 
-def _as_utf_8(content: bytes, shown: str) -> bytes:
-    """Raises UsageError for what is no text in UTF-8, nor in UTF-16 with its mark."""
-    try:
-        if content.startswith(_UTF_16):
-            return content.decode("utf-16").encode()
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UsageError(f"{shown}: line {line}: neither text in UTF-8 nor Parquet; {REQUIRED}") from None
-    if b"\0" in content:
-        line = content[: content.index(b"\0")].count(b"\n") + 1
-        raise UsageError(f"{shown}: line {line}: a binary file; {REQUIRED}")
-    return content
-
-
 def _lines(content: bytes, shown: str) -> Iterator[str]:
     """The lines, each with its end, one at a time. Raises UsageError for one that is longer than MAX_LINE."""
-    with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="") as text:
+    with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="") as text:
         number = 0
         while line := text.readline(MAX_LINE + 1):
             number += 1

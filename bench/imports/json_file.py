@@ -138,13 +138,13 @@ def _table(rows: Sequence[Mapping[str, Any]], ignore: Collection[str], shown: st
 
 def _json_objects(content: bytes, shown: str) -> list[dict[str, Any]]:
     """Raises UsageError for what is no object, ValueError or RecursionError for what is no JSON."""
-    text = content.decode("utf-8-sig").strip()
+    text = content.decode().strip()
     first, end = json.JSONDecoder().raw_decode(text)
     if end == len(text):
         found = _rows_of(first)
     else:
         found = []
-        for line in io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig"):
+        for line in io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"):
             if line.strip():
                 found.append(json.loads(line))
             if len(found) > MAX_RUNS:

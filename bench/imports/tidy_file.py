@@ -16,8 +16,9 @@ import polars as pl
 
 from analysis.text import counted
 from bench.errors import UsageError
-from bench.imports.columns import BYTE_ORDER_MARK, MAX_BYTES, OBJECTS, REQUIRED, Table, checked_names, printable
+from bench.imports.columns import MAX_BYTES, OBJECTS, REQUIRED, Table, checked_names, printable
 from bench.imports.csv_file import read_csv
+from bench.imports.encodings import as_utf_8
 from bench.imports.event_files import event_files, read_scalars
 from bench.imports.json_file import read_json, spread
 from bench.imports.parquet_file import read_parquet
@@ -77,9 +78,15 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
         name = printable(path.resolve().name)
         return TidyFile(shown=shown, name=name, sha256=digest, place=place, cells=cells, notes=table.notes)
     packed = _read(path, shown)
-    content, notes = unpacked(packed, shown)
-    first = content.removeprefix(BYTE_ORDER_MARK).lstrip()[:1]
-    read = read_parquet if content.startswith(_PARQUET) else read_json if first in (b"{", b"[") else read_csv
+    content, packed_by = unpacked(packed, shown)
+    notes = (f"unpacked from {packed_by}",) if packed_by else ()
+    read = read_parquet
+    if not content.startswith(_PARQUET):
+        content, encoded = as_utf_8(content, shown, packed_by)
+        notes += encoded
+        if not content.strip():
+            raise UsageError(f"{shown}: the file is empty; {REQUIRED}")
+        read = read_json if content.lstrip()[:1] in (b"{", b"[") else read_csv
     table = spread(_without_index(read(content, shown, ignore), shown), shown, OBJECTS)
     columns = dict(zip(table.names, table.columns, strict=True))
     cells = pl.DataFrame(columns, schema=dict.fromkeys(table.names, pl.String))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.errors import UsageError
+from bench.imports import zip_file
 from bench.imports.columns import MAX_BYTES
 
 _MOST_OF_LZMA = 256 * 2**20  # bytes that unpacking may hold
@@ -20,7 +21,6 @@ _PACKED: dict[bytes, tuple[str, Callable[[], Any]]] = {
 }
 # What else is often given, and what to do with it.
 _OTHERS: dict[bytes, str] = {
-    b"PK\x03\x04": "a ZIP archive or a workbook of Excel; unpack it, or save the sheet as CSV",
     b"SQLite format 3\x00": "a SQLite database; export its runs as CSV: MLflow's search_runs, Optuna's "
     "trials_dataframe",
     b"\x28\xb5\x2f\xfd": "packed by zstd; unpack it",
@@ -35,8 +35,8 @@ _OTHERS: dict[bytes, str] = {
 _TAR = 257  # where a tar archive says that it is one
 
 
-def unpacked(content: bytes, shown: str) -> tuple[bytes, tuple[str, ...]]:
-    """The content that was packed by gzip, bzip2 or xz, and that in words; other content as it is.
+def unpacked(content: bytes, shown: str) -> tuple[bytes, str]:
+    """The content that was packed by gzip, bzip2, xz or ZIP, and by which; other content as it is, and "".
 
     Raises UsageError for damage, for more than MAX_BYTES and for a file of _OTHERS.
     """
@@ -44,9 +44,12 @@ def unpacked(content: bytes, shown: str) -> tuple[bytes, tuple[str, ...]]:
         if content.startswith(first):
             content = _streams(content, make, name, shown)
             _refuse_others(content, shown)
-            return content, (f"unpacked from {name}",)
+            return content, name
+    name = ""
+    if content.startswith(zip_file.FIRST):
+        content, name = zip_file.only_file(content, shown), "ZIP"
     _refuse_others(content, shown)
-    return content, ()
+    return content, name
 
 
 def _streams(content: bytes, make: Callable[[], Any], name: str, shown: str) -> bytes:

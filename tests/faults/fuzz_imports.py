@@ -1,19 +1,21 @@
 """Thousands of damaged files of runs: `python -m tests.faults.fuzz_imports --count 10000`, of each format.
 
-A file of every format with letters, cells, lines and bytes changed, moved, doubled and lost, as CSV, Parquet and
-TensorBoard's events. Each must be read as runs, or be refused in lines that name it or the option that is wrong;
-nothing else may be raised, none may take longer than a second, and memory stays within MAX_GROWTH.
+A file of every format with letters, cells, lines and bytes changed, moved, doubled and lost, as CSV, packed, in UTF-16,
+as Parquet and TensorBoard's events. Each must be read as runs, or be refused in lines that name it or the option that
+is wrong; nothing else may be raised, none may take longer than a second, and memory stays within MAX_GROWTH.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import random
 import resource
 import struct
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,7 @@ OWN: dict[str, dict[str, Any]] = {
     "parquet": {},
     "parquet lists": {"columns": {"final_loss": "train_loss"}},
     "event file": {"constants": RUN},
+    **dict.fromkeys(("ZIP", "gzip", "UTF-16", "UTF-16 without its mark"), EXAMPLES["checkpoints"][1]),
 }
 WISHES: tuple[dict[str, Any], ...] = (
     {}, {"last_of": "seed"}, {"last_of": "trial_id"}, {"settings": ["seed"]}, {"run_names": "{method}-lr{lr}-s{seed}"},
@@ -92,7 +95,17 @@ def sources() -> dict[str, tuple[str, Callable[[random.Random], bytes]]]:
     table.write_parquet(plain)
     table.group_by("method", "lr", "seed").agg("step", "train_loss").write_parquet(listed)
     texts = {name: ("runs", of_text(text)) for name, (text, _) in EXAMPLES.items()}
-    binary = {"parquet": ("runs", of_bytes(plain.getvalue())), "parquet lists": ("runs", of_bytes(listed.getvalue()))}
+    text = EXAMPLES["checkpoints"][0]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("runs.csv", text)
+    contents = {"parquet": plain.getvalue(), "parquet lists": listed.getvalue(), "ZIP": archive.getvalue()}
+    contents |= {
+        "gzip": gzip.compress(text.encode()),
+        "UTF-16": text.encode("utf-16"),
+        "UTF-16 without its mark": text.encode("utf-16-le"),
+    }
+    binary = {name: ("runs", of_bytes(content)) for name, content in contents.items()}
     return texts | binary | {"event file": ("events.out.tfevents.1", of_bytes(events()))}
 
 

@@ -183,7 +183,7 @@ def test_what_is_packed_stays_within_its_bound_and_what_is_damaged_is_said(tmp_p
 def test_files_that_can_not_be_read_are_called_by_their_name(tmp_path):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("runs.csv", PLAIN)
+        file.writestr("[Content_Types].xml", "<Types/>")
     others = {"Excel": archive.getvalue(), "HTML": b"<!DOCTYPE html>", "Git LFS": b"version https://git-lfs.github.com",
               "SQLite": b"SQLite format 3\0", "pickle": b"\x80\x04"}  # fmt: skip
     for name, content in others.items():
