@@ -238,17 +238,23 @@ class History:
         return {trial.id: (loss, least if math.isfinite(least) else math.nan) for trial, loss, least in found}
 
     def _held_out(self, lane: int, *, diverged: bool) -> dict[str, float | None]:
-        """The lane's part of HELD_OUT_COLUMNS; {} without held-out data."""
+        """The lane's part of HELD_OUT_COLUMNS; {} without held-out data.
+
+        A last update may blow up what was trained, its weights finite still: where the loss that follows is not a
+        number, measures after it are those of a trial that diverged.
+        """
         if not self.eval_rows:
             return {}
         val_VM = self.tensors["val"][:, lane].double().tolist()
         found: dict[str, float | None] = {}
+        ended = zip(self.measures, val_VM[-1], strict=True)
+        failed = diverged or any(math.isnan(last) and HELD_OUT[name].diverged is not None for name, last in ended)
         for name, first, last in zip(self.measures, val_VM[0], val_VM[-1], strict=True):
             measure = HELD_OUT[name]
-            found[name] = measure.diverged if diverged else None if math.isnan(last) else last
+            found[name] = measure.diverged if failed else None if math.isnan(last) else last
             if measure.initial:
                 found[measure.initial] = first
-        return found | self._derived(val_VM, diverged=diverged) | self._of_end(lane, diverged=diverged)
+        return found | self._derived(val_VM, diverged=diverged) | self._of_end(lane, diverged=failed)
 
     def _of_end(self, lane: int, *, diverged: bool) -> dict[str, float | None]:
         """Measures of what the trained model generated."""

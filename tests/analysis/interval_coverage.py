@@ -25,12 +25,16 @@ LRS_L = np.array([m * 10.0**k for k in range(-5, 2) for m in (1, 3, 5) if m * 10
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """Mean log10 lr of the cliff; how seeds differ: standard deviations of it (decades) and of the relative noise."""
+    """Mean log10 lr of the cliff; how seeds differ: standard deviations of it (decades) and of the relative noise.
+
+    onset: decades from the cliff down to where half is learned.
+    """
 
     name: str
     cliff: float
     cliff_jitter: float
     noise: float
+    onset: float = 2.4
 
 
 SCENARIOS = (
@@ -49,7 +53,7 @@ def simulate(
     shape_NS, shape_NLS = (num_suites, num_seeds), (num_suites, len(LRS_L), num_seeds)
     initial_NS = 3.2 + 0.1 * rng.standard_normal(shape_NS)
     best_NS = 0.3 + scenario.noise * np.abs(rng.standard_normal(shape_NS))
-    onset_NS = scenario.cliff - 2.4 + 0.15 * rng.standard_normal(shape_NS)
+    onset_NS = scenario.cliff - scenario.onset + 0.15 * rng.standard_normal(shape_NS)
     cliff_NS = scenario.cliff + scenario.cliff_jitter * rng.standard_normal(shape_NS)
     log_lrs_L1 = np.log10(LRS_L)[:, None]
     learned_NLS = 1 / (1 + np.exp(-3 * (log_lrs_L1 - onset_NS[:, None])))

@@ -100,6 +100,7 @@ GRID_SCORES: dict[str, GridScore] = {
     "edge_lr, decades": GridScore(score=_decades(robustness.edge_lr), half=on_grid),
     "best_lr, decades": GridScore(score=_decades(robustness.best_lr), half=on_grid),
 }
+_FURTHER = {"lr_sensitivity": GridScore(score=robustness.lr_sensitivity)}  # by interval_coverage at one place
 # Few trials diverge where cliffs lie near the top of the grid, which shares near 0 are to be tried with.
 NEAR_THE_TOP = (
     Scenario(name="cliff at lr 8, +-0.15", cliff=0.9, cliff_jitter=0.15, noise=0.05),
@@ -123,13 +124,15 @@ class Law:
 
 
 def _log_normal(sigma: float) -> Law:
-    mean, spread = float(stats.lognorm.mean(sigma)), float(stats.lognorm.std(sigma))
+    law = stats.lognorm(sigma)
+    mean, spread = float(law.mean()), float(law.std())
     scale = Interval.of_positive_mean
     return Law(draw=lambda rng, shape: rng.lognormal(0.0, sigma, shape), mean=mean, spread=spread, scale=scale)
 
 
 def _beta(a: float, b: float) -> Law:
-    mean, spread = float(stats.beta.mean(a, b)), float(stats.beta.std(a, b))
+    law = stats.beta(a, b)
+    mean, spread = float(law.mean()), float(law.std())
     return Law(draw=lambda rng, shape: rng.beta(a, b, shape), mean=mean, spread=spread, scale=Interval.of_share)
 
 
@@ -156,14 +159,28 @@ LAWS: dict[str, Law] = {
 def grid_coverage(name: str, scenario: Scenario, num_seeds: int, *, num_suites: int, seed: int) -> float:
     """Share of simulated suites whose interval holds the expected score; those without an interval do not count."""
     places = PLACES if GRID_SCORES[name].half is not half_width else (0.0,)
-    num_batches, found = max(2, num_suites // 200 // len(places), 4 // len(places)), []
-    for place in places:
-        moved = dataclasses.replace(scenario, cliff=scenario.cliff + place)
-        rng = np.random.default_rng([seed, num_seeds])
-        truth = expected(rng, GRID_SCORES[name].score, moved, num_seeds, num_batches=num_batches)
-        holds_N = holds(name, simulate(rng, moved, num_suites // len(places), num_seeds), truth)
-        found.append(np.nanmean(holds_N))
+    each, num_batches = num_suites // len(places), max(2, num_suites // 200 // len(places), 4 // len(places))
+    moved = [dataclasses.replace(scenario, cliff=scenario.cliff + place) for place in places]
+    found = [_coverage_at(name, one, num_seeds, num_suites=each, num_batches=num_batches, seed=seed) for one in moved]
     return float(np.mean(found))
+
+
+def placed_coverage(name: str, scenario: Scenario, num_seeds: int, *, num_suites: int, seed: int) -> float:
+    """`grid_coverage`, of any score over all PLACES of the cliff: what holds wherever a suite's grid happens to lie."""
+    moved = [dataclasses.replace(scenario, cliff=scenario.cliff + place) for place in PLACES]
+    each = num_suites // len(PLACES)
+    return float(
+        np.mean([_coverage_at(name, one, num_seeds, num_suites=each, num_batches=4, seed=seed) for one in moved])
+    )
+
+
+def _coverage_at(
+    name: str, scenario: Scenario, num_seeds: int, *, num_suites: int, num_batches: int, seed: int
+) -> float:
+    """Where the cliff lies as the scenario has it; num_batches: thousands of suites behind the expected score."""
+    rng = np.random.default_rng([seed, num_seeds])
+    truth = expected(rng, (GRID_SCORES | _FURTHER)[name].score, scenario, num_seeds, num_batches=num_batches)
+    return float(np.nanmean(holds(name, simulate(rng, scenario, num_suites, num_seeds), truth)))
 
 
 def expected(rng: np.random.Generator, score: Score, scenario: Scenario, num_seeds: int, *, num_batches: int) -> float:
@@ -177,7 +194,7 @@ def holds(name: str, suites: tuple[np.ndarray, np.ndarray], truth: float, *, wit
 
     `with_unseen`: what cliffs that no seed showed may add counts, as in the score table.
     """
-    of = GRID_SCORES[name]
+    of = (GRID_SCORES | _FURTHER)[name]
     value_N, error_N = of.score(*suites, LRS_L), standard_error(of.score, *suites, LRS_L, jumps=of.jumps)
     low_N, high_N = ends(of.scale, value_N, of.half(error_N, suites[0].shape[-1]))
     low_N, high_N = low_N - 1e-9, high_N + 1e-9

@@ -169,6 +169,19 @@ def test_a_diverged_lane_has_infinite_loss_no_accuracy_and_a_trace_that_stops():
     assert {name: fine.held_out[name] for name in measured} == pytest.approx(measured, rel=1e-3)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_the_last_update_blew_up_has_an_infinite_held_out_loss(optimizer):
+    """Its weights are finite, about 1e38, and its training loss was measured before: without one it would be lost."""
+    one_step = LEAN | {"num_steps": 1, "final_loss_steps": 1}
+    (result,), _ = trained(language_trial(optimizer=optimizer, lr=1e38, workload_params=one_step))
+    assert result.outcome == Outcome.COMPLETED
+    assert (result.held_out["val_loss"], result.held_out["val_accuracy"]) == (math.inf, None)
+    assert (result.held_out["least_val_loss"], result.held_out["least_val_loss_step"]) == (
+        result.held_out["initial_val_loss"],
+        0,
+    )
+
+
 def test_a_pack_of_diverged_lanes_reports_as_one_lane_does():
     (bad,), traces = trained(BAD)
     _, beside = trained(ONE, BAD)
