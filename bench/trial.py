@@ -21,6 +21,19 @@ EARLIER: Mapping[str, Any] = {
     "query_is_key": False,
     "merged_query_key": False,
     "num_batches": None,
+    # Factors on the learning rate by role, and roles without weight decay (bench.optimizers.base, decay).
+    "lr_query": None,
+    "lr_key": None,
+    "lr_value": None,
+    "lr_output": None,
+    "lr_mlp": None,
+    "lr_embedding": None,
+    "lr_readout": None,
+    "lr_norm": None,
+    "lr_method": None,
+    "lr_bias": None,
+    "lr_other": None,
+    "no_decay": None,
 }
 
 # A trial that completed blew up if its final loss lies above its loss at init by more than this share of it.

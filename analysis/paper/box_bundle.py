@@ -18,7 +18,8 @@ from analysis.paper.files import (
     write_words,
 )
 from analysis.paper.imports import divergence_rule
-from analysis.paper.methods_text import decay_text, optimizers_text, seeds_text, versions_text, what_was_trained
+from analysis.paper.methods_text import seeds_text, versions_text, what_was_trained
+from analysis.paper.optimizers_text import decay_text, optimizers_text
 from analysis.paper.prose import Cite, Math, Text
 from analysis.paper.widths import floating_of
 from analysis.report.box import box_sections

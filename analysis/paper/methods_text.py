@@ -11,7 +11,9 @@ from analysis.blown_up import with_blown_up
 from analysis.knobs import setting_values
 from analysis.losses import SCORED_LOSSES
 from analysis.paper.bibliography import OWN_KEY, keys_of, keys_of_workload
+from analysis.paper.entries import constants_of, in_words, settings_of
 from analysis.paper.imports import divergence_rule, imported_text
+from analysis.paper.optimizers_text import decay_text, optimizers_text
 from analysis.paper.placements import placements_text
 from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
 from analysis.scores.causes.early_warning import FALSE_ALARM_SHARE
@@ -20,18 +22,10 @@ from analysis.scores.seeds.intervals import CONFIDENCE
 from analysis.scores.traces import COLLAPSE_SHARE
 from analysis.stuck import with_stuck
 from analysis.text import counted
-from bench.entry import load_class, parameters
-from bench.optimizers import OPTIMIZERS
+from bench.entry import load_class
 from bench.outcome import Outcome
-from bench.trial import EARLIER, KNOB_NAMES
+from bench.trial import KNOB_NAMES
 from bench.workloads import WORKLOADS
-
-# What weight decay acted on, by an optimizer's `decays`.
-DECAYED: dict[str, str] = {
-    "matrices": "matrices of weights and embeddings, not on gains, biases and what methods learn beside them",
-    "all": "every tensor",
-    "all_but_embeddings": "every tensor but embeddings",
-}
 
 # Scores that a formula says more sharply than words, and what m in it is; L is the set of learning rates, S the number
 # of seeds s, and 0 stands for the loss at init.
@@ -76,7 +70,6 @@ _WARNINGS: Text = [
     ". ",
 ]
 
-_NOT_SETTINGS = ("name", "num_steps", "final_loss_steps")
 _NO_SUITE: dict[str, Any] = dict.fromkeys(("workloads", "methods", "optimizers", "schedules"), ())
 _COMMIT_DIGITS = 40
 _FACTS = ("bench", "git", "python", "device", "cpu", "precision")
@@ -134,7 +127,7 @@ def what_was_trained(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
     methods = results["method"].unique().sort().to_list()
     text: Text = [
         f"We trained {counted(len(methods), 'attention method')}: ",
-        *cited("method", methods, _constants(suite, "methods")),
+        *cited("method", methods, constants_of(suite, "methods")),
         "; on ",
     ]
     entries = suite["workloads"]
@@ -142,44 +135,19 @@ def what_was_trained(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
         steps = ", ".join(f"{number:,}" for number in results["num_steps"].unique().sort())
         return [*text, *cited("workload", results["workload"].unique().sort()), f", for {steps} steps. "]
     for place, entry in enumerate(entries):
-        settings = _settings(entry)
+        settings = settings_of(entry)
         name = str(entry["name"])
         words = load_class(WORKLOADS[name]).title if name in WORKLOADS else name
         keys = keys_of_workload(entry)
         text += [("; " if place else "") + words, *([Cite(keys=keys)] if keys else [])]
-        text.append(f" for {_shown(entry['num_steps'])} steps" + (f" ({settings})" if settings else ""))
+        text.append(f" for {in_words(entry['num_steps'])} steps" + (f" ({settings})" if settings else ""))
     return [*text, ". ", *placements_text(suite)]
-
-
-def optimizers_text(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
-    """Optimizers and schedules with their constants."""
-    optimizers, schedules = (results[name].unique().sort().to_list() for name in ("optimizer", "schedule"))
-    return [
-        "The optimizer was " if len(optimizers) == 1 else "The optimizers were ",
-        *cited("optimizer", optimizers, _constants(suite, "optimizers")),
-        ", with the learning-rate schedule " if len(schedules) == 1 else ", with the learning-rate schedules ",
-        *cited("schedule", schedules, _constants(suite, "schedules")),
-        ". ",
-    ]
 
 
 def _grid(results: pl.DataFrame) -> str:
     knobs = [listed_knob(results[name]) for name in KNOB_NAMES if name != "lr"]
-    knobs += [f"{name} {_shown(values)}" for name, values in setting_values(results).items()]
+    knobs += [f"{name} {in_words(values)}" for name, values in setting_values(results).items()]
     return f"We tried {listed_lrs(results['lr'])}; the other knobs were {', '.join(knobs)}. "
-
-
-def decay_text(results: pl.DataFrame, suite: Mapping[str, Any]) -> str:
-    """What weight decay acted on; empty where there was none, and of optimizers that are not ours or have none."""
-    ours = [entry for entry in suite["optimizers"] if entry["name"] in OPTIMIZERS]
-    decaying = [entry for entry in ours if "decays" in parameters(load_class(OPTIMIZERS[entry["name"]]))]
-    if not decaying or not (results["weight_decay"] != 0).any():
-        return ""
-    of_entries = (entry["decays"] if "decays" in entry else EARLIER["decays"] for entry in decaying)
-    of_knobs = setting_values(results)
-    varied = next((of_knobs[name] for name in ("decays", "optimizer.decays") if name in of_knobs), of_entries)
-    policies = dict.fromkeys(varied)
-    return f"Weight decay acted on {' or on '.join(DECAYED[policy] for policy in policies)}. "
 
 
 def _interventions(suite: Mapping[str, Any]) -> Text:
@@ -190,7 +158,7 @@ def _interventions(suite: Mapping[str, Any]) -> Text:
     return [
         "Beside each trial the same with an intervention was trained in one batch of models, equal to it to the bit "
         "until the intervention acts: ",
-        *cited("intervention", named, _constants(suite, "interventions")),
+        *cited("intervention", named, constants_of(suite, "interventions")),
         ". ",
     ]
 
@@ -219,7 +187,7 @@ def _in_trouble(results: pl.DataFrame) -> str:
 def _score(score: str, loss: str, suite: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:
     scored, definition = SCORED_LOSSES[loss], SCORE_KINDS[score].definition
     entries = suite["workloads"]
-    windows = dict.fromkeys(_shown(entry["final_loss_steps"]) for entry in entries if "final_loss_steps" in entry)
+    windows = dict.fromkeys(in_words(entry["final_loss_steps"]) for entry in entries if "final_loss_steps" in entry)
     over = f" ({', '.join(windows)})" if windows and loss == "train" else ""
     own = f", {scored.definition}{over}" if has_own else ""
     imported = f"{'; of imported runs' if has_own else ''}, as their files state it" if has_imported else ""
@@ -284,25 +252,3 @@ def versions_text(manifest: Mapping[str, Any], *, has_own: bool, has_imported: b
     hardware = ", ".join(facts[name] for name in ("device", "cpu") if name in facts)
     said += f", on {hardware}" if hardware else ""
     return [*used, said + (f"; {facts['precision']}." if "precision" in facts else ".")]
-
-
-def _constants(suite: Mapping[str, Any], kind: str) -> dict[str, str]:
-    """The parameters of each entry of the suite, as text by name; none of a name that it has twice."""
-    entries = suite[kind]
-    names = [str(entry["name"]) for entry in entries]
-    texts = {name: _settings(entry) for name, entry in zip(names, entries, strict=True) if names.count(name) == 1}
-    return {name: text for name, text in texts.items() if text}
-
-
-def _settings(entry: Mapping[str, Any]) -> str:
-    """The parameters of an entry of the suite that are set, as text."""
-    shown = {name: value for name, value in entry.items() if name not in _NOT_SETTINGS and value is not None}
-    return ", ".join(f"{name} {_shown(value)}" for name, value in sorted(shown.items()))
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return " or ".join(map(_shown, value))
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from annotated_types import Gt
+
+from bench.roles import RATES, Role, role_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Tensors = dict[str, "Tensor"]
+Rate = Annotated[float, Gt(0)] | None  # factor on the learning rate; None: the learning rate itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +24,8 @@ class Optimizer:
     Each call sees one tensor of one model. name: that of the parameter, `layers.*.query.weight` for one of a layer (see
     bench.optimizers.layers: the stack may have another name), `embed.tokens`, `readout.weight`; weights are (inputs,
     outputs). A constant may be a number or a scalar tensor: plain arithmetic alone is made of it.
+    lr_query to lr_other: factors on the learning rate of parameters of a role (bench.roles), as groups of torch.optim
+    have learning rates of their own.
     """
 
     source: ClassVar[str] = "not stated"
@@ -26,6 +33,28 @@ class Optimizer:
     revision: ClassVar[int] = 0  # raised when what it trains changes: part of a trial's id, so results never mix
     ignores_scale: ClassVar[bool] = False  # whether a constant factor on all gradients changes nothing, but for eps
     knobs: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")  # the lane knobs that `update` reads
+
+    lr_query: Rate = None
+    lr_key: Rate = None
+    lr_value: Rate = None
+    lr_output: Rate = None
+    lr_mlp: Rate = None
+    lr_embedding: Rate = None
+    lr_readout: Rate = None
+    lr_norm: Rate = None
+    lr_method: Rate = None
+    lr_bias: Rate = None
+    lr_other: Rate = None
+
+    @property
+    def rates(self) -> dict[Role, float]:
+        """Factors on the learning rate, of the roles that have one."""
+        return {role: rate for role, name in RATES.items() if (rate := getattr(self, name)) is not None}
+
+    def knobs_of(self, name: str, knobs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The knobs of a step as `update` of a tensor gets them: with the learning rate of its role."""
+        rate, lr = self.rates.get(role_of(name)), knobs["lr"]
+        return knobs if rate is None else {**knobs, "lr": (rate * lr).to(lr.dtype)}
 
     def init(self, name: str, p: Tensor) -> Tensors:
         """State before the first step, by moment; shapes may differ from that of `p`."""
@@ -36,7 +65,8 @@ class Optimizer:
     ) -> tuple[Tensor, Tensors]:
         """Parameter and state after one step; step counts from 0.
 
-        knobs: scalars; lr is the peak learning rate times the schedule's factor, which is lr_factor.
+        knobs: scalars; lr is the peak learning rate times the schedule's factor, which is lr_factor, and times that of
+        the tensor's role.
         """
         raise NotImplementedError
 

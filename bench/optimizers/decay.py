@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import MinLen
 
 from bench.optimizers.base import Optimizer
+from bench.roles import Role, role_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,13 +45,17 @@ class Decaying(Optimizer):
 
     matrices: `is_matrix`, so not gains, biases and scalars of methods, but embeddings, as in nanoGPT's
     configure_optimizers (two dimensions or more). all: every tensor, as torch.optim does unless it is told otherwise.
-    all_but_embeddings: every tensor but `is_embedding`.
+    all_but_embeddings: every tensor but `is_embedding`. no_decay: roles (bench.roles) whose tensors do not decay
+    whatever `decays` says.
     """
 
     decays: Decays = "matrices"
+    no_decay: Annotated[Sequence[Role], MinLen(1)] | None = None
 
     def does_decay(self, name: str, p: Tensor) -> bool:
         """Whether weight decay acts on a tensor of one layer, or of no layer."""
+        if self.no_decay is not None and role_of(name) in self.no_decay:
+            return False
         if self.decays == "matrices":
             return is_matrix(name, p)
         return self.decays == "all" or not is_embedding(name)

@@ -21,34 +21,6 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, "Tensor"]
 
-# What parameters are for, by the parts of their names.
-ROLES = ("query", "key", "value", "output", "mlp", "embedding", "readout", "norm", "method", "bias", "other")
-_PROJECTIONS = ("query", "key", "value", "output", "readout")
-
-
-def role_of(name: str) -> str:
-    """The one of ROLES of a parameter by its name, of a layer or not.
-
-    mlp: all matrices of MLPs. readout: all that stands under it, such as a projector. method: what a method adds, such
-    as gammas, also to a projection. bias: those of projections; those of norms are the norm's.
-    """
-    *parts, last = name.split(".")
-    if any(part == "norm" or part.startswith("norm_") for part in parts):
-        return "norm"
-    if "method" in parts:
-        return "method"
-    if "embed" in name.split("."):
-        return "bias" if last == "bias" else "embedding"
-    if not parts:
-        return last if last == "readout" else "other"
-    if last in ("weight", "bias"):
-        if parts[0] == "readout":
-            parts = parts[:1]
-        role = "mlp" if parts[-1].startswith("mlp") else parts[-1]
-        known = role if role in ("mlp", *_PROJECTIONS) else "other"
-        return "bias" if last == "bias" else known
-    return "method" if parts[0] == "readout" or parts[-1] in _PROJECTIONS or parts[-1].startswith("mlp") else "other"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Update:

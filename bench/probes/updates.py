@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_types import Gt
 
 from bench.lazy import torch
-from bench.probes.model import ROLES, Model, ModelProbe, Tensors, role_of
+from bench.probes.model import Model, ModelProbe, Tensors
+from bench.roles import ROLES, role_of
 from bench.trace import Quantity, at_most_one, unbounded
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def _by_role() -> dict[str, Quantity]:
             unit="1",
             low=0.0,
             high=unbounded,
-            definition=f"{definition}; over all parameters of the role {role!r} (bench.probes.model.ROLES)",
+            definition=f"{definition}; over all parameters of the role {role!r} (bench.roles)",
         )
         for name, (title, definition) in _OF_ROLES.items()
         for role in ROLES

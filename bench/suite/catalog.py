@@ -13,6 +13,7 @@ from bench.interventions import INTERVENTIONS
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
 from bench.probes import PROBES
+from bench.roles import BY_ROLE, RATES
 from bench.search import SEARCHES
 from bench.suite.file import shipped_names, shipped_suites
 from bench.suite.kinds import ENTRY_FIELDS, KINDS, Kind
@@ -87,9 +88,9 @@ def knob_rows() -> Rows:
         {"name": f"{kind.word} {name}", "summary": ", ".join(params)}
         for kind in KINDS.values()
         for name, target in kind.entries.items()
-        if (params := [param for param in parameters(load_class(target)) if param not in NOT_KNOBS])
+        if (params := [one for one in parameters(load_class(target)) if one not in (*NOT_KNOBS, *BY_ROLE)])
     ]
-    return [*lane_knobs, *of_entries]
+    return [*lane_knobs, *of_entries, {"name": "every optimizer", "summary": ", ".join(RATES.values())}]
 
 
 def search_rows() -> Rows:
@@ -126,7 +127,7 @@ def _score_names() -> Collection[str]:
 LISTS: dict[str, Callable[[], Rows]] = {
     "methods": lambda: entry_rows(METHODS),
     "workloads": lambda: entry_rows(WORKLOADS),
-    "optimizers": lambda: entry_rows(OPTIMIZERS),
+    "optimizers": lambda: entry_rows(OPTIMIZERS, hidden=BY_ROLE),
     "schedules": lambda: entry_rows(SCHEDULES),
     "interventions": lambda: entry_rows(INTERVENTIONS),
     "probes": lambda: entry_rows(PROBES),

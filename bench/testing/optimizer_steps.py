@@ -8,6 +8,7 @@ from bench.entry import parameters
 from bench.lazy import torch
 from bench.optimizers.base import Optimizer, Tensors
 from bench.optimizers.schedules import Cosine
+from bench.roles import BY_ROLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +30,8 @@ States = dict[str, Tensors]
 
 
 def constants_of(optimizer: Optimizer) -> list[str]:
-    """Names of its parameters but `decays`, which is a choice of tensors."""
-    return [key for key in parameters(type(optimizer)) if key != "decays"]
+    """Names of its own parameters: not those that say which tensors have another rate, or decay."""
+    return [key for key in parameters(type(optimizer)) if key not in ("decays", *BY_ROLE)]
 
 
 def draws(seed: int, dtype: torch.dtype | None = None) -> Tensors:
@@ -64,7 +65,10 @@ def stepped(
     optimizer: Optimizer, params: Tensors, grads: Tensors, state: States, knobs: Tensors, step: int
 ) -> tuple[Tensors, States]:
     """Tensors and states after one step."""
-    pairs = {k: optimizer.update(k, p, grads[k], state[k], knobs, torch.tensor(step)) for k, p in params.items()}
+    pairs = {
+        key: optimizer.update(key, p, grads[key], state[key], optimizer.knobs_of(key, knobs), torch.tensor(step))
+        for key, p in params.items()
+    }
     return {key: pair[0] for key, pair in pairs.items()}, {key: pair[1] for key, pair in pairs.items()}
 
 

@@ -260,7 +260,7 @@ class LaneProgram:
         params: Tensors = {}
         states: dict[str, Tensors] = {}
         for name, p in before.items():
-            update = functools.partial(optimizer.update, name, knobs=scheduled, step=step)
+            update = functools.partial(optimizer.update, name, knobs=optimizer.knobs_of(name, scheduled), step=step)
             params[name], states[name] = over_layers(update, name, p, grads[name], lane["optimizer"][name])
         return params, states
 

@@ -16,6 +16,7 @@ from bench.optimizers.base import Tensors
 from bench.optimizers.layers import Layer, over_layers, stack_layers, unstack_layers
 from bench.probes.gains import Scales
 from bench.probes.model import Model, Update
+from bench.roles import role_of
 from bench.training.lane import Lane, LaneProgram
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def _update(program: LaneProgram, lane: Lane, batch: Tensors, knobs: Tensors, st
                 grads[name],
                 lane["optimizer"][name],
             )
+            / optimizer.rates.get(role_of(name), 1.0)
             for name, p in before.items()
         }
         preconditioner = unstack_layers(stacked, params, layers)

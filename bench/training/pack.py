@@ -55,9 +55,8 @@ def lane_constants(trial: Trial) -> dict[str, float]:
 def pack_key(trial: Trial) -> str:
     """What the lanes of a pack have in common, as text."""
     plain = trial.to_dict(labels=False)
-    plain["optimizer"]["params"] = {
-        name: value for name, value in plain["optimizer"]["params"].items() if name not in lane_constants(trial)
-    }
+    params, of_lanes = plain["optimizer"]["params"], lane_constants(trial)
+    plain["optimizer"]["params"] = {name: None if name in of_lanes else value for name, value in params.items()}
     return canonical_json({name: value for name, value in plain.items() if name not in _OF_LANES})
 
 

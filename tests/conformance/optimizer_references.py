@@ -14,6 +14,7 @@ EXEMPT = {
     "all": [],
     "all_but_embeddings": ["embed.tokens", "embed.class_token"],
 }
+EXEMPT_BY_ROLE = {"value": ["layers.*.value.weight"], "readout": ["readout.weight"], "bias": ["layers.*.query.bias"]}
 MATRICES = [name for name, shape in SHAPES.items() if len(shape) == 2]
 
 
@@ -42,7 +43,9 @@ def pytorchs(make):
 
 
 def exempt_names(entry) -> list[str]:
-    return EXEMPT[entry.decays] if hasattr(entry, "decays") else []
+    if not hasattr(entry, "decays"):
+        return []
+    return EXEMPT[entry.decays] + [name for role in entry.no_decay or () for name in EXEMPT_BY_ROLE[role]]
 
 
 def adam_settings(entry) -> dict:
@@ -76,15 +79,16 @@ def lars(params, entry, lr, weight_decay):
     flat = {name: p for name, p in params.items() if name not in exempt}
     rows = {name: torch.nn.Parameter(p.data.view(1, -1)) for name, p in flat.items()}  # share memory
     settings = {"momentum": entry.momentum, "trust_coefficient": entry.trust, "weight_decay": weight_decay}
-    theirs = pytorch_optimizer.LARS(list(rows.values()), lr=lr, **settings)
+    theirs = pytorch_optimizer.LARS(list(rows.values()), lr=lr, **settings) if rows else None
     plain = {name: p for name, p in params.items() if name in exempt}
     sgd_step = REFERENCES["sgd_momentum"](plain, entry, lr, 0) if plain else None
 
     def step(factor):
         for name, row in rows.items():
             row.grad = params[name].grad.reshape(1, -1).clone()  # theirs changes it
-        theirs.param_groups[0]["lr"] = factor * lr
-        theirs.step()
+        if theirs is not None:
+            theirs.param_groups[0]["lr"] = factor * lr
+            theirs.step()
         if sgd_step is not None:
             sgd_step(factor)
 
@@ -93,12 +97,12 @@ def lars(params, entry, lr, weight_decay):
 
 def muon(params, entry, lr, weight_decay):
     """torch.optim.Muon, whose weights are (outputs, inputs), for hidden matrices; AdamW for the others."""
-    turned = {name: torch.nn.Parameter(params[name].data.T) for name in HIDDEN}  # share memory
+    turned = {name: torch.nn.Parameter(params[name].data.T) for name in HIDDEN if name in params}  # share memory
     others = {name: p for name, p in params.items() if name not in HIDDEN}
-    settings = {"momentum": entry.momentum, "ns_steps": entry.num_iterations, "weight_decay": weight_decay}
-    hidden_step = pytorchs(lambda tensors, entry, lr, weight_decay: torch.optim.Muon(tensors, lr=lr, **settings))(
-        turned, entry, lr, weight_decay
-    )
+    settings = {"momentum": entry.momentum, "ns_steps": entry.num_iterations}
+    hidden_step = pytorchs(
+        lambda tensors, entry, lr, decay: torch.optim.Muon(tensors, lr=lr, weight_decay=decay, **settings)
+    )(turned, entry, lr, weight_decay)
     adamw_step = REFERENCES["adamw"](others, entry, lr * entry.adamw_lr_ratio, weight_decay)
 
     def step(factor):
@@ -115,7 +119,7 @@ def shampoo(params, entry, lr, weight_decay):
     """pytorch_optimizer's for matrices, by eigenvalues; for the others the diagonal version, which is Adagrad's."""
     others = {name: p for name, p in params.items() if name not in MATRICES}
     matrix_step = pytorchs(lambda tensors, entry, *_: pytorch_optimizer.Shampoo(tensors, matrix_eps=entry.eps))(
-        {name: params[name] for name in MATRICES}, entry, lr, 0
+        {name: params[name] for name in MATRICES if name in params}, entry, lr, 0
     )
     adagrad = {"initial_accumulator_value": entry.eps, "eps": 0.0}
     diagonal_step = pytorchs(lambda tensors, *_: torch.optim.Adagrad(tensors, **adagrad))(others, entry, lr, 0)

@@ -14,12 +14,12 @@ from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
 from bench.optimizers.decay import Decaying
 from bench.optimizers.sgd import SGD, SGDMomentum
-from bench.testing.optimizer_steps import constants_of, draws, factor_at, scalar, trained
+from bench.testing.optimizer_steps import SHAPES, constants_of, draws, factor_at, scalar, trained
 from bench.testing.optimizers import OPTIMIZER_PROPERTIES
 from bench.testing.variants import ignored_parameters
 from bench.training.compile import trace
 from bench.training.lane import LaneProgram
-from tests.conformance.optimizer_references import CHANGED, EXEMPT, PUBLISHED, REFERENCES
+from tests.conformance.optimizer_references import CHANGED, EXEMPT, EXEMPT_BY_ROLE, PUBLISHED, REFERENCES
 from tests.trials import trial
 
 SYNCHRONISING = ("_local_scalar_dense", "linalg", "nonzero", "svd", "eigh", "inverse", "solve")
@@ -52,6 +52,35 @@ def test_every_step_equals_the_reference(name, optimizer, lr, weight_decay, cons
         for key, grad in draws(1000 + step).items():
             reference[key].grad = grad + reference[key].detach()
         step_theirs(float(factor_at(step)))
+        expected = {key: p.detach() for key, p in reference.items()}
+        torch.testing.assert_close(ours, expected, rtol=1e-9 if name == "shampoo" else 1e-11, atol=1e-12)
+
+
+RATES = {"lr_query": 0.25, "lr_embedding": 3.0, "lr_method": 0.5, "lr_bias": 2.0}
+GROUPS = {  # by hand: factors on the learning rate of names in SHAPES
+    ("layers.*.query.weight",): 0.25,
+    ("layers.*.key.weight", "layers.*.value.weight", "readout.weight"): 1.0,
+    ("layers.*.query.bias",): 2.0,
+    ("layers.*.method.gamma_q", "layers.*.query.gamma"): 0.5,
+    ("embed.tokens", "embed.class_token"): 3.0,
+}
+
+
+def test_rates_and_decay_by_role_are_groups_of_the_reference(name, optimizer):
+    """Each group in an optimizer of its own, as torch.optim's are."""
+    assert sorted(key for group in GROUPS for key in group) == sorted(SHAPES)
+    if isinstance(optimizer, Decaying):
+        optimizer = dataclasses.replace(optimizer, decays="all", no_decay=list(EXEMPT_BY_ROLE))
+    lr, weight_decay, reference = 0.05, 0.1, {key: torch.nn.Parameter(tensor) for key, tensor in draws(0).items()}
+    steps = [
+        REFERENCES[name]({key: reference[key] for key in group}, optimizer, factor * lr, weight_decay)
+        for group, factor in GROUPS.items()
+    ]
+    for step, ours in enumerate(trained(dataclasses.replace(optimizer, **RATES), 0, lr, weight_decay)):
+        for key, grad in draws(1000 + step).items():
+            reference[key].grad = grad + reference[key].detach()
+        for step_theirs in steps:
+            step_theirs(float(factor_at(step)))
         expected = {key: p.detach() for key, p in reference.items()}
         torch.testing.assert_close(ours, expected, rtol=1e-9 if name == "shampoo" else 1e-11, atol=1e-12)
 

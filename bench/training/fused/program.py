@@ -116,6 +116,7 @@ def trains(program: LaneProgram) -> bool:
         and workload.model.width <= MAX_WIDTH
         and type(program.method) in METHOD_MACROS
         and type(program.optimizer) in OPTIMIZERS
+        and not program.optimizer.rates
         and not program.interventions
         and not program.is_reference
         and workload.num_steps * workload.batch_size * workload.depth * workload.num_keys**2 >= MIN_PAIRS

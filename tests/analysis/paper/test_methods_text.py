@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from analysis.paper.bibliography import OWN_KEY, SOURCES, bib_entries
-from analysis.paper.methods_text import DECAYED, FORMULAS, methods_text
+from analysis.paper.methods_text import FORMULAS, methods_text
+from analysis.paper.optimizers_text import DECAYED
 from analysis.paper.placements import WORDS
 from analysis.paper.prose import cited_keys, text_latex, text_markdown
 from analysis.scores.robustness import SENSITIVITIES
@@ -74,6 +75,24 @@ def test_norm_placements_of_papers_are_explained_and_cited_wherever_they_are_nam
     assert "over the first batch of a seed; peri [@kim2025periln] are norms before and after each branch. " in text
     plain = MANIFEST["suite"] | {"workloads": [entry | {"norm_placement": None}]}
     assert "placements" not in text_markdown(told(manifest=MANIFEST | {"suite": plain}))
+
+
+def test_rates_and_decay_by_role_are_told_of_the_optimizers_that_have_them():
+    optimizers = [
+        {"name": "adamw", "decays": "matrices", "lr_embedding": 0.1, "lr_norm": 2.0, "no_decay": ["readout", "mlp"]},
+        {"name": "adam", "decays": "matrices", "lr_embedding": None, "no_decay": None},
+    ]
+    data = frame([row("softmax", 0.1, seed, 1.0, weight_decay=0.1) for seed in (0, 1)])
+    text = text_markdown(told(data, manifest=MANIFEST | {"suite": MANIFEST["suite"] | {"optimizers": optimizers}}))
+    rates = "by 0.1 for the role embedding and by 2.0 for the role norm"
+    assert f"The learning rate of adamw was multiplied {rates}. We tried" in text
+    decayed = DECAYED["matrices"]
+    assert f"acted on {decayed}, and not on parameters of the role readout and mlp or on {decayed}. " in text
+    varied = data.with_columns(settings=pl.Series(['{"lr_query":0.1}', '{"optimizer.lr_key":1.0}']))
+    assert "multiplied by 0.1 for the role query and by 1.0 for the role key. " in text_markdown(
+        told(varied, manifest=MANIFEST | {"suite": MANIFEST["suite"] | {"optimizers": optimizers[1:]}})
+    )
+    assert "multiplied" not in text_markdown(told(data, manifest=MANIFEST))
 
 
 def test_words_are_of_all_placements_that_have_a_paper():

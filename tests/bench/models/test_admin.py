@@ -16,7 +16,7 @@ from bench.models.admin import Profile
 from bench.models.attention import Mode
 from bench.models.dropout import Dropout
 from bench.optimizers.decay import is_matrix
-from bench.probes.model import role_of
+from bench.roles import role_of
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from tests.bench.models import test_encoder_decoder as two_stacks

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from bench.probes.model import ROLES, role_of
 from bench.probes.updates import GradientKurtosis, LayerGradients, Norms, SecondMoments, kurtosis
+from bench.roles import ROLES, role_of
 from tests.bench.probes.models import model_in_training
 from tests.trials import language_trial, trial
 

@@ -1,5 +1,7 @@
 """What a suite can ask for that provably changes nothing: said once, and true of updates."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ from bench.suite.idle import without_effect
 DEAF = {name for name, target in OPTIMIZERS.items() if load_class(target).ignores_scale}
 
 
-def words(methods: list[str], optimizers: list[str]) -> list[str]:
+def words(methods: list[str], optimizers: list[Any]) -> list[str]:
     plain = {"name": "s", "workloads": ["in_context_regression"], "knobs": {"lr": [0.1]}, "seeds": 1, "probe_every": 5}
     return list(without_effect(Suite(**plain, methods=methods, optimizers=optimizers)))
 
@@ -20,6 +22,16 @@ def test_a_loss_that_is_scaled_under_adam_is_said_to_have_no_effect():
     (line,) = words(["softmax", "thermostat_loss", "thermostat_logits"], ["sgd", "adam", "adamw"])
     assert line.startswith("thermostat_loss scales the loss, which has no effect under adam, adamw:")
     assert words(["thermostat_loss"], ["sgd"]) == words(["thermostat_logits"], ["adamw"]) == []
+
+
+def test_rates_and_decay_of_roles_that_no_parameter_has_are_said_to_have_no_effect():
+    """A model of attention alone has no biases; only some methods add parameters, which is enough."""
+    adamw = {"name": "adamw", "lr_bias": 0.5, "lr_query": 0.5, "no_decay": ["norm", "method"]}
+    lines = words(["softmax", "qk_layernorm_free"], [adamw, "sgd"])
+    assert [line.split(" of ")[0] for line in lines] == ["lr_bias", "no_decay norm"]
+    assert all(line.endswith(f"no parameter of a model here has the role {role!r}")
+               for line, role in zip(lines, ("bias", "norm"), strict=True))  # fmt: skip
+    assert [line.split(" of ")[0] for line in words(["softmax"], [adamw])][-1] == "no_decay method"
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
