@@ -17,14 +17,9 @@ from bench.methods.fast.fused import heads_of
 from bench.methods.fast.tiny import is_triton_installed, takes, tiny_attention
 from bench.methods.fast.tiny_cpu import is_compiled
 from bench.methods.kernel import EluKernel, KernelAttention, ReluKernel, SigmoidKernel
-from bench.methods.mask import Mask
+from bench.methods.mask import Mask, MaskKind
 from bench.methods.softmax import Softmax, WindowSoftmax
 from bench.training.compile import _is_view, cost, trace
-from bench.training.inductor import Compiling
-from bench.training.pack import Pack
-from bench.training.train import PackRun
-from bench.trial import Trial
-from tests.trials import LEAN, language_trial, trial
 
 HAS_CUDA = torch.cuda.is_available()
 INTERPRETER = "TRITON_INTERPRET"  # Triton asks for it where kernels are defined, and again where they run
@@ -40,15 +35,6 @@ pytestmark = pytest.mark.filterwarnings("default", "ignore::RuntimeWarning")
 TOKENS, WIDTH, VALUE_WIDTH = 21, 4, 5  # no power of two, and values wider than queries
 KINDS = ("full", "causal", "padded", "custom")
 METHODS = (Softmax(), ReluKernel(), ReluKernel(eps=1e-3), EluKernel(), SigmoidKernel())
-PAPER_METHODS = (
-    "softmax",
-    "window_softmax",
-    "relu_kernel",
-    "elu_kernel",
-    "sigmoid_kernel",
-    "qk_layernorm_weight_clipped",
-    "sigma_reparam_qk",
-)
 ROUNDING = 3e-6  # by the largest of what is compared, or by 1: 25 units in the last place of float32
 Tensors = tuple[torch.Tensor, ...]
 
@@ -70,16 +56,6 @@ def device(request, monkeypatch) -> str:
     return request.param
 
 
-@pytest.fixture(params=ON_PROCESSOR)
-def processor(request, monkeypatch) -> str:
-    """Where training runs by the kernels."""
-    monkeypatch.delenv(INTERPRETER, raising=False)
-    if request.param == "interpreter":
-        monkeypatch.setenv(INTERPRETER, "1")
-        force(monkeypatch)
-    return "cpu"
-
-
 def randn(seed: int, *shape: int, device: str) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
 
@@ -98,7 +74,7 @@ def inputs(
     return tuple(tensors)
 
 
-def mask_of(kind: str, device: str, tokens: int = TOKENS) -> Mask:
+def mask_of(kind: MaskKind, device: str, tokens: int = TOKENS) -> Mask:
     if kind == "padded":  # of three examples
         length_B1 = torch.tensor([[tokens], [1], [tokens - tokens // 3]], device=device)
         return Mask.padded(torch.arange(tokens, device=device) < length_B1)
@@ -125,7 +101,7 @@ def pulled(attend: Callable, method: Method, mask: Mask) -> Callable[..., Tensor
     """The output and the gradients of q, k and v as training takes them, as a function of q, k, v and a gradient."""
 
     def of(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, grad: torch.Tensor) -> Tensors:
-        output, pullback = torch.func.vjp(lambda q, k, v: attend(method, q, k, v, mask), q, k, v)
+        output, pullback, *_ = torch.func.vjp(lambda q, k, v: attend(method, q, k, v, mask), q, k, v)
         with torch.no_grad():
             return output, *pullback(grad, retain_graph=False)
 
@@ -318,27 +294,6 @@ def test_what_the_kernels_take_on_cuda():
         assert not takes(q, k, v)
 
 
-def losses(
-    trials: list[Trial], device: str, *, num_steps: int, is_reference: bool, compiling: Compiling = "never"
-) -> tuple[torch.Tensor, list[str]]:
-    """Of all steps and lanes, (steps, lanes), and the operations of a step."""
-    run = PackRun(Pack(trials=tuple(trials)), device=device, is_reference=is_reference, compiling=compiling)
-    run.advance(max_steps=num_steps)
-    step = (run._lanes, run._chunk, run._knobs, run._counters["step"])
-    traced, _ = trace(run._stacked.train, step)
-    assert run.uncompiled == ()
-    return run.state()["history"]["loss"][:num_steps].double(), operations(traced)
-
-
-def assert_trained_alike(
-    actual: torch.Tensor, own: list[str], expected: torch.Tensor, without: list[str], *, num_layers: int, rtol: float
-) -> None:
-    torch.testing.assert_close(actual, expected, rtol=rtol, atol=0)
-    assert not any("tiny" in name for name in without)
-    assert own.count("bench.tiny_attention.default") == num_layers
-    assert own.count("bench.tiny_attention_backward.default") == num_layers
-
-
 def force(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernels run wherever a path asks for them."""
     for module in (softmax, kernel):
@@ -351,46 +306,3 @@ def test_a_kernel_that_takes_this_path_keeps_its_eps(device, monkeypatch):
     q, k, v, _ = inputs(device)
     assert method.fast_path(heads_of(q, k), mask.kind, has_tiny=True) == "tiny"
     torch.testing.assert_close(method.attend(q, k, v, mask, {}), dense(method, q, k, v, mask), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("method", "num_lanes"), [("softmax", 1), ("window_softmax", 2), ("relu_kernel", 2), ("qk_layernorm_free", 2)]
-)
-def test_training_on_a_processor_equals_the_reference(method, num_lanes, processor):
-    trials = [trial(method=method, seed=seed, lr=0.03) for seed in range(num_lanes)]
-    expected, without = losses(trials, processor, num_steps=4, is_reference=True)
-    actual, own = losses(trials, processor, num_steps=4, is_reference=False)
-    assert_trained_alike(actual, own, expected, without, num_layers=1, rtol=1e-4)
-
-
-def test_training_of_a_language_model_equals_the_reference(processor):
-    """Two causal heads; what is checkpointed is computed once more."""
-    small = {"checkpointing": True, "batch_size": 2, "num_steps": 3, "final_loss_steps": 1, "eval_batches": 1}
-    trials = [language_trial(workload_params=LEAN | small)]
-    (expected, _), (actual, own) = (
-        losses(trials, processor, num_steps=3, is_reference=value) for value in (True, False)
-    )
-    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=0)
-    assert own.count("bench.tiny_attention.default") == 2
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not HAS_CUDA, reason="no CUDA device")
-@pytest.mark.parametrize(
-    ("method", "num_lanes", "is_compiled"),
-    [
-        *((method, 6, False) for method in PAPER_METHODS),
-        ("softmax", 1, False),
-        ("softmax", 6, True),
-        ("relu_kernel", 6, True),
-        ("softmax", 1, True),
-    ],
-)
-def test_training_on_cuda_equals_the_reference(method, num_lanes, is_compiled):
-    """The reference captured; the kernels captured, or called by what Inductor compiled."""
-    size = {"batch_size": 32, "depth": 2, "num_pairs": 20, "dimension": 3, "num_steps": 30}
-    trials = [trial(method=method, seed=seed, lr=0.03, workload_params=size) for seed in range(num_lanes)]
-    expected, without = losses(trials, "cuda", num_steps=10, is_reference=True)
-    compiling: Compiling = "always" if is_compiled else "never"
-    actual, own = losses(trials, "cuda", num_steps=10, is_reference=False, compiling=compiling)
-    assert_trained_alike(actual, own, expected, without, num_layers=2, rtol=2e-3)

@@ -235,13 +235,18 @@ def broken(tmp_path: Path, content: bytes) -> str:
     return lines[0].removeprefix(f"{path}:")
 
 
-@pytest.mark.parametrize("case", EDITS)
-def test_broken_value_is_reported_where_it_stands(case, tmp_path):
-    old, new, place, words = EDITS[case]
+def assert_reported(edit: tuple[str, str, str, str], tmp_path: Path) -> None:
+    """Of what replaces what in GOOD: the error stands at this place and says this."""
+    old, new, place, words = edit
     assert GOOD.count(old) == 1
     message = broken(tmp_path, GOOD.replace(old, new).encode())
     assert message.startswith(f"{place}: ")
     assert words in message
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_broken_value_is_reported_where_it_stands(case, tmp_path):
+    assert_reported(EDITS[case], tmp_path)
 
 
 @pytest.mark.parametrize("case", FILES)
