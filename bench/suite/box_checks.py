@@ -181,8 +181,8 @@ def _of_design(suite: Suite, box: Box, design: Design) -> Iterator[Any]:
 
 
 def budgets_too_large(suite: Suite) -> Iterator[Any]:
-    """More than MAX_TRIALS trials of all searches over the box."""
-    if suite.most_trials > MAX_TRIALS:
+    """More than MAX_TRIALS trials of all searches over the box; none where it is not searched."""
+    if suite.search is not None and suite.box is not None and suite.most_trials > MAX_TRIALS:
         budget = suite.searcher.budget
         message = f"{budget:,} trials x {suite.most_trials // budget:,} searches = {suite.most_trials:,} trials"
         yield problem(f"{message}; a suite must have at most {MAX_TRIALS:,}", loc=("search", "budget"))

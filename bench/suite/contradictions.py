@@ -27,6 +27,17 @@ if TYPE_CHECKING:
     from bench.workloads.base import Workload
 
 
+def contradictions(suite: Suite) -> list[Any]:
+    """All problems of a suite whose knobs are known."""
+    return [
+        *warmups_too_long(suite),
+        *idle_knobs(suite),
+        *probes_of_one_quantity(suite),
+        *probes_without_effect(suite),
+        *interventions_without_effect(suite),
+    ]
+
+
 def axes(suite: Suite) -> dict[tuple[str, ...], int]:
     """Lengths of what is crossed with the entries."""
     return {("seeds",): len(suite.seeds)} | {("knobs", name): len(getattr(suite.knobs, name)) for name in KNOB_NAMES}

@@ -6,9 +6,8 @@ over a box takes all knobs of it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Gt
@@ -22,7 +21,7 @@ from bench.suite.errors import problem, reject, relocated, show, suggest
 from bench.suite.kinds import Kind
 
 if TYPE_CHECKING:
-    from bench.search.base import KnobSearch
+    from bench.search.base import KnobSearch, Search
     from bench.search.samplers import Space
 
 KIND = Kind(word="search", entries=SEARCHES, base="bench.search.base:Search")
@@ -118,21 +117,17 @@ class SearchPlan(BaseModel):
         return build(SEARCHES, resolve(KIND, {"name": self.name, **self.params}, allow_code=False))
 
 
-def build_search(plan: SearchPlan, values: Sequence[float], seeds: Sequence[int]) -> KnobSearch:
-    """`SearchPlan.build`, its problems placed under `search`."""
-    with _placed():
-        return plan.build(values, seeds)
+def searcher_of(plan: SearchPlan | None, box: Space | None, knobs: BaseModel, seeds: Sequence[int]) -> Search | None:
+    """What decides the values of the searched knob, or of all of the box; None without a plan.
 
-
-def build_box_search(plan: SearchPlan, box: Space, seeds: Sequence[int]) -> TuneBox:
-    """`SearchPlan.build_over`, its problems placed under `search`."""
-    with _placed():
-        return plan.build_over(box, seeds)
-
-
-@contextlib.contextmanager
-def _placed() -> Iterator[None]:
+    knobs: of the suite, with the values of each under its name. Raises ValidationError with the problems of the plan,
+    placed under `search`.
+    """
+    if plan is None:
+        return None
     try:
-        yield
+        if box is not None:
+            return plan.build_over(box, seeds)
+        return plan.build(getattr(knobs, plan.knob, ()) or (0.0,), seeds)
     except ValidationError as error:
         reject(*(relocated(details, "search") for details in error.errors(include_url=False)))

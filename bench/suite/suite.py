@@ -34,14 +34,7 @@ from bench.probes import DEFAULT_PROBES
 from bench.suite.box import Box, Design
 from bench.suite.box_checks import box_problems, budgets_too_large, parameter_sweeps
 from bench.suite.box_points import BoxPoint, BoxTrial, box_trials, points_of
-from bench.suite.contradictions import (
-    idle_knobs,
-    interventions_without_effect,
-    probes_of_one_quantity,
-    probes_without_effect,
-    too_large,
-    warmups_too_long,
-)
+from bench.suite.contradictions import contradictions, too_large
 from bench.suite.entry import data_as_recorded
 from bench.suite.errors import dotted, explain, reject, show
 from bench.suite.fields import PATH_ADVICE, Context, Entries, are_default_probes, leaving_paths, seeds_of
@@ -49,7 +42,7 @@ from bench.suite.file import Document, Loc, parse_document, read_document
 from bench.suite.kinds import ENTRY_FIELDS, KINDS, TWINNED
 from bench.suite.knobs import STRICT, FixedKnobs, KnobGrid, LogGrid, distinct
 from bench.suite.labels import LabelsBySuiteName, label_problems
-from bench.suite.search import SearchPlan, build_box_search, build_search
+from bench.suite.search import SearchPlan, searcher_of
 from bench.suite.size import most_trials, num_trials
 from bench.suite.stop import StopPlan, stop_problems
 from bench.suite.sweeps import Sweeps, assign
@@ -258,24 +251,10 @@ class Suite(BaseModel):
         }
         if (self.box is not None or self.design is not None) and (problems := box_problems(self)):
             reject(*problems)
-        if problems := [
-            *warmups_too_long(self),
-            *idle_knobs(self),
-            *probes_of_one_quantity(self),
-            *probes_without_effect(self),
-            *interventions_without_effect(self),
-            *label_problems(self),
-        ]:
+        if problems := [*contradictions(self), *label_problems(self)]:
             reject(*problems)
-        if self.search is not None:
-            values = getattr(self.knobs, self.search.knob, ())
-            if self.box is None:
-                self._search = build_search(self.search, values or (0.0,), self.seeds)
-            else:
-                self._search = build_box_search(self.search, self.box, self.seeds)
-                if problems := [*budgets_too_large(self)]:
-                    reject(*problems)
-        if problems := [*stop_problems(self)]:
+        self._search = searcher_of(self.search, self.box, self.knobs, self.seeds)
+        if problems := [*budgets_too_large(self), *stop_problems(self)]:
             reject(*problems)
         return self
 
