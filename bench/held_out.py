@@ -97,6 +97,16 @@ HELD_OUT: dict[str, Measure] = {
         "predictions times |its accuracy - its mean confidence| (Guo et al. 2017, Eq. 3)",
         sources=("guo2017calibration",),
     ),
+    "val_bits_per_byte": Measure(
+        title="Held-out bits per byte",
+        heading="Bits per byte",
+        unit="bits",
+        low=0.0,
+        high=math.inf,
+        higher_is_better=False,
+        definition="held-out loss in bits over the bytes of UTF-8 that the predicted tokens stand for, which compares "
+        "models of one text with different tokenizers",
+    ),
     "val_character_error_rate": Measure(
         title="Held-out character error rate",
         heading="CER",

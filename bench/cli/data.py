@@ -41,7 +41,8 @@ data_app = typer.Typer(
 TokenizerOption = Annotated[
     str | None,
     typer.Option(
-        "--tokenizer", help="of a text: bytes (default), characters, gpt2; of pairs: bpe (default), characters, bytes"
+        "--tokenizer",
+        help="of a text: bytes (default), characters, bpe, gpt2; of pairs: bpe (default), characters, bytes",
     ),
 ]
 
@@ -72,7 +73,7 @@ def prepare(
     val_split: Annotated[
         str | None, typer.Option(help="for translation and recordings: held-out split of a set of hf:")
     ] = None,
-    vocabulary_size: Annotated[int | None, typer.Option(help="for translation: ids of bpe (default: 8000)")] = None,
+    vocabulary_size: Annotated[int | None, typer.Option(help="most ids of bpe (default: 8000)")] = None,
     audio_field: Annotated[str | None, typer.Option(help="for recordings: field of the audio, of hf:")] = None,
     speaker_field: Annotated[str | None, typer.Option(help="for recordings: field of the speaker")] = None,
     bands: Annotated[
@@ -121,7 +122,7 @@ def prepare(
         from bench.data.text.write import write_corpus
 
         text = _text(source, text_field, split)
-        how = {"val_fraction": val_fraction, "max_tokens": max_tokens}
+        how = {"val_fraction": val_fraction, "max_tokens": max_tokens, "vocabulary_size": vocabulary_size}
         _written(lambda update: write_corpus(folder, text, tokenizer or "bytes", on_progress=update, **how))
         _say(f"wrote {shown(folder)}")
         _print_facts(read_facts(folder), as_json, {})

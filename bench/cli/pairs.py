@@ -35,16 +35,16 @@ class PairWishes:
     @property
     def are_any(self) -> bool:
         """Whether an option that is for translation alone was given."""
-        shared = ("source", "split")
+        shared = ("source", "split", "vocabulary_size")
         return any(getattr(self, field.name) is not None for field in fields(self) if field.name not in shared)
 
     def write(
         self, folder: Path, tokenizer: str, val_fraction: float, on_progress: Callable[[str, float | None, int], None]
     ) -> None:
         """Makes the folder. Raises UsageError for options that do not fit, and what write_pairs raises."""
-        from bench.data.pairs.tokenizers import DEFAULT_BPE_SIZE
         from bench.data.pairs.write import write_pairs
         from bench.data.text.sources import HUB_PREFIX
+        from bench.data.text.tokenizers import DEFAULT_BPE_SIZE
 
         train, val = self._of_hub() if self.source.startswith(HUB_PREFIX) else self._of_files()
         if self.vocabulary_size is not None and tokenizer != "bpe":

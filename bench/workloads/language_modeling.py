@@ -7,6 +7,7 @@ steps, S seeds, B batch, N context, E batches of held-out windows, V vocabulary.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +17,8 @@ from bench.data.text.corpus import Corpus, corpus_facts, open_corpus
 from bench.data.text.sources import BUILT_IN
 from bench.errors import UsageError
 from bench.lazy import torch
-from bench.models.attention import Tensors
+from bench.methods.base import Method
+from bench.models.attention import Mode, Tensors
 from bench.models.decoder import Decoder, decoder
 from bench.randomness import integers
 from bench.workloads.classifier import Classifier
@@ -33,7 +35,7 @@ class LanguageModeling(Classifier):
     """Cross entropy of the next token in nats, mean over the batch.
 
     corpus: "python" (the source of Python's standard library: no download), a text file, a folder of them, or a folder
-    that `bench data prepare` made. tokenizer: bytes, characters, or gpt2 (the extra `text`). model: a preset of
+    that `bench data prepare` made. tokenizer: bytes, characters, bpe or gpt2 (the extra `text`). model: a preset of
     bench.models.decoder, whose settings others of the same names replace. vocabulary_size: at least the corpus's, such
     as 50304, a size that matrix units like. num_micro_batches: parts of the batch computed one after the other.
     checkpointing: activations are computed again in the backward pass. Held out: the end of the corpus, `eval_batches`
@@ -45,9 +47,10 @@ class LanguageModeling(Classifier):
     sources = ("radford2019language", "touvron2023llama", "wortsman2024small")
     paths = ("corpus",)
     built_in = (BUILT_IN,)
+    measures = (*Classifier.measures, "val_bits_per_byte")
 
     corpus: str = "python"
-    tokenizer: Literal["bytes", "characters", "gpt2"] = "bytes"
+    tokenizer: Literal["bytes", "characters", "bpe", "gpt2"] = "bytes"
     model: Literal["gpt_1m", "gpt_10m", "gpt2_124m", "wortsman_2m", "wortsman_10m", "llama_1m", "llama_1b"] = "gpt_1m"
     context: Annotated[int, Ge(2)] = 256
     batch_size: Annotated[int, Ge(1)] = 16
@@ -98,13 +101,23 @@ class LanguageModeling(Classifier):
         return {"tokens": self._windows("train", start_TSB)}
 
     def held_out(self, device: torch.device) -> Tensors:
-        """{"tokens": (E, B, N + 1)}, int64."""
+        """{"tokens": (E, B, N + 1) int64, "num_bytes": (E, B) float32, of a predicted token, the mean of a window}."""
         import numpy
 
         last = len(self._corpus().val) - self.context - 1
         starts = numpy.linspace(0, last, self.eval_batches * self.batch_size).astype(numpy.int64)
         start_EB = torch.from_numpy(starts).to(device).reshape(self.eval_batches, self.batch_size)
-        return {"tokens": self._windows("val", start_EB)}
+        tokens_EBN = self._windows("val", start_EB)
+        num_bytes_V = torch.from_numpy(self._corpus().tokenizer.num_bytes()).to(device)
+        return {"tokens": tokens_EBN, "num_bytes": num_bytes_V[tokens_EBN[..., 1:]].float().mean(dim=-1)}
+
+    def evaluate(self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode) -> Tensors:
+        means = super().evaluate(method, params, buffers, batch, mode)
+        return means | ({"num_bytes": batch["num_bytes"].mean()} if "num_bytes" in batch else {})
+
+    def held_out_measures(self, means: Tensors) -> Tensors:
+        bits_per_byte = means["loss"] / (math.log(2) * means["num_bytes"])
+        return super().held_out_measures(means) | {"val_bits_per_byte": bits_per_byte}
 
     def _decoder(self, vocabulary_size: int) -> Decoder:
         return decoder(

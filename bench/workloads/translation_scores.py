@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.data.pairs.tokenizers import TRANSLATION_EXTRA
 from bench.errors import UsageError
 
+TRANSLATION_EXTRA = "pip install 'attention-robustness-bench[translation]'"
 SCORES = ("val_bleu", "val_chrf")  # of bench.held_out
 
 

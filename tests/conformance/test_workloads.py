@@ -85,7 +85,7 @@ def test_a_classifier_is_measured_beside_the_loss(name):
     program, lane = program_of(workload), started(workload)
     for batch in held_out_of(workload):
         found = program.evaluate(lane, batch, torch.tensor(0))
-        assert found.keys() == {"loss", "accuracy", "calibration_gap_K"}
+        assert found.keys() >= {"loss", "accuracy", "calibration_gap_K"}
         assert 0 <= found["accuracy"] <= 1
 
 

@@ -13,10 +13,10 @@ import numpy
 
 from bench.data.pairs.prepared import FACTS_FILE, PairFacts, ends_file, ids_file, pair_facts_json, with_pair_digest
 from bench.data.pairs.sources import SIDES, Pair, PairSource
-from bench.data.pairs.tokenizers import DEFAULT_BPE_SIZE, encoded, sentence_tokenizer
+from bench.data.pairs.tokenizers import encoded, sentence_tokenizer
 from bench.data.text.prepared import dtype_for
 from bench.data.text.sources import shown
-from bench.data.text.tokenizers import Tokenizer
+from bench.data.text.tokenizers import DEFAULT_BPE_SIZE, Tokenizer
 from bench.data.text.write import VAL_FRACTION, OnProgress, made_whole, no_progress
 from bench.errors import UsageError
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 FACTS_FILE, TRAIN_FILE, VAL_FILE = "corpus.json", "train.bin", "val.bin"
-MAX_FACTS_BYTES = 1 << 21
+MAX_FACTS_BYTES = 1 << 26
 MADE = "it must be the one that `bench data prepare` wrote"
 Facts = TypeVar("Facts", bound="DataclassInstance")
 NUM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4}  # of one id
@@ -29,8 +29,8 @@ NUM_BYTES = {"uint8": 1, "uint16": 2, "uint32": 4}  # of one id
 class CorpusFacts:
     """What corpus.json says, but for its version.
 
-    `vocabulary` holds the characters in the order of their ids, where the tokenizer learned them. `digest` is a SHA-256
-    over tokenizer, vocabulary, split and ids: two corpora of the same digest give the same training.
+    `vocabulary` holds what the tokenizer learned: characters in the order of their ids, or bpe's JSON. `digest` is a
+    SHA-256 over tokenizer, vocabulary, split and ids: two corpora of the same digest give the same training.
     """
 
     source: str
@@ -170,7 +170,7 @@ def _checked(plain: Any, path: Path) -> CorpusFacts:
         raise UsageError(
             f"{shown(path)}: unknown tokenizer {facts.tokenizer!r}; tokenizers that exist: {', '.join(TOKENIZERS)}"
         )
-    size = TOKENIZERS[facts.tokenizer](vocabulary=facts.vocabulary).vocabulary_size
+    size = _vocabulary_size(facts, path)
     if facts.vocabulary_size != size:
         raise UsageError(f"{shown(path)}: vocabulary_size must be {size} here, got {facts.vocabulary_size}")
     if facts.dtype != dtype_for(facts.vocabulary_size):
@@ -178,6 +178,15 @@ def _checked(plain: Any, path: Path) -> CorpusFacts:
     if min(facts.num_train, facts.num_val) < 1:
         raise UsageError(f"{shown(path)}: num_train and num_val must be at least 1")
     return facts
+
+
+def _vocabulary_size(facts: CorpusFacts, path: Path) -> int:
+    try:
+        return TOKENIZERS[facts.tokenizer](vocabulary=facts.vocabulary).vocabulary_size
+    except UsageError:
+        raise
+    except Exception as error:  # the library tokenizers has no kind of its own
+        raise UsageError(f"{shown(path)}: vocabulary can't be read; prepare it again") from error
 
 
 def check_size(path: Path, required: int, *, facts_file: str = FACTS_FILE) -> None:

@@ -4,38 +4,41 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from bench.data.text.pieces import SEPARATOR, Documents, batches, joined, up_to
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy
 
-SEPARATOR = "\x1c"  # ASCII's file separator: before each document, where a corpus has several
 MAX_CHARACTERS = 65_535
 NUM_CODE_POINTS = 0x110000
 GPT2_IDS = 50_257
 GPT2_SEPARATOR = 50_256  # <|endoftext|>
-PIECE_CHARACTERS = 1 << 20
-BATCH_CHARACTERS = 1 << 22
+DEFAULT_BPE_SIZE = 8_000
+MIN_BPE_SIZE = 256  # the bytes, from which pairs are merged
 TEXT_EXTRA = "pip install 'attention-robustness-bench[text]'"
-
-Documents = Iterable[Iterable[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizer(ABC):
-    """How text becomes ids. `vocabulary` holds the characters in the order of their ids where those are learned."""
+    """How text becomes ids. `vocabulary` holds what was learned: characters in the order of their ids, or a JSON."""
 
     vocabulary: str = ""
 
     @classmethod
-    def learn(cls, documents: Documents, *, is_separated: bool, max_tokens: int | None) -> Tokenizer:
-        """The tokenizer for these documents; reads them only if it has a vocabulary to learn."""
+    def learn(
+        cls, documents: Documents, *, is_separated: bool, max_tokens: int | None, vocabulary_size: int | None = None
+    ) -> Tokenizer:
+        """The tokenizer for these documents; reads them only if it has a vocabulary to learn.
+
+        vocabulary_size: at most so many ids, of a tokenizer that can have more or fewer.
+        """
         return cls()
 
     @property
@@ -51,6 +54,10 @@ class Tokenizer(ABC):
     def decode(self, ids: numpy.ndarray) -> str:
         """The text of these ids, 1-D; what is no whole character becomes U+FFFD."""
 
+    @abstractmethod
+    def num_bytes(self) -> numpy.ndarray:
+        """Bytes of UTF-8 that each id stands for, (ids,) int64; a separator of documents is one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bytes(Tokenizer):
@@ -63,11 +70,16 @@ class Bytes(Tokenizer):
     def encode(self, documents: Documents, *, is_separated: bool) -> Iterator[numpy.ndarray]:
         import numpy
 
-        for text in _joined(documents, is_separated):
+        for text in joined(documents, is_separated):
             yield numpy.frombuffer(text.encode(), dtype=numpy.uint8)
 
     def decode(self, ids: numpy.ndarray) -> str:
         return ids.astype("uint8").tobytes().decode(errors="replace")
+
+    def num_bytes(self) -> numpy.ndarray:
+        import numpy
+
+        return numpy.ones(self.vocabulary_size, dtype=numpy.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +87,13 @@ class Characters(Tokenizer):
     """The characters that occur, sorted by code point."""
 
     @classmethod
-    def learn(cls, documents: Documents, *, is_separated: bool, max_tokens: int | None) -> Tokenizer:
+    def learn(
+        cls, documents: Documents, *, is_separated: bool, max_tokens: int | None, vocabulary_size: int | None = None
+    ) -> Tokenizer:
         """Raises UsageError if there are more than 65,535 of them."""
         seen: set[str] = set()
         num_left = max_tokens
-        for text in _joined(documents, is_separated):
+        for text in joined(documents, is_separated):
             if num_left is not None:
                 text = text[:num_left]
                 num_left -= len(text)
@@ -100,11 +114,16 @@ class Characters(Tokenizer):
     def encode(self, documents: Documents, *, is_separated: bool) -> Iterator[numpy.ndarray]:
         import numpy
 
-        for text in _joined(documents, is_separated):
+        for text in joined(documents, is_separated):
             yield self._ids[numpy.frombuffer(text.encode("utf-32-le"), dtype="<u4")]
 
     def decode(self, ids: numpy.ndarray) -> str:
         return "".join(self.vocabulary[id] for id in ids.tolist())
+
+    def num_bytes(self) -> numpy.ndarray:
+        import numpy
+
+        return numpy.array([len(character.encode()) for character in self.vocabulary], dtype=numpy.int64)
 
     @cached_property
     def _ids(self) -> numpy.ndarray:
@@ -135,7 +154,7 @@ class Gpt2(Tokenizer):
             return encoding.encode_to_numpy(text, disallowed_special=())
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for batch in _batches(documents):
+            for batch in batches(documents):
                 for (is_first, _), ids in zip(batch, threads.map(encode_one, [text for _, text in batch]), strict=True):
                     if is_first:
                         yield separator
@@ -145,8 +164,72 @@ class Gpt2(Tokenizer):
         """Raises UsageError without tiktoken or its vocabulary."""
         return _gpt2_encoding().decode(ids.tolist())
 
+    def num_bytes(self) -> numpy.ndarray:
+        import numpy
 
-TOKENIZERS: dict[str, type[Tokenizer]] = {"bytes": Bytes, "characters": Characters, "gpt2": Gpt2}
+        encoding = _gpt2_encoding()
+        sizes = [1 if id == GPT2_SEPARATOR else len(encoding.decode_single_token_bytes(id)) for id in range(GPT2_IDS)]
+        return numpy.array(sizes, dtype=numpy.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bpe(Tokenizer):
+    """Byte-level byte pairs, learned by the library tokenizers, whose JSON `vocabulary` is.
+
+    Source: Sennrich et al. 2016, on bytes and split as Radford et al. 2019 have it.
+    """
+
+    @classmethod
+    def learn(
+        cls, documents: Documents, *, is_separated: bool, max_tokens: int | None, vocabulary_size: int | None = None
+    ) -> Tokenizer:
+        """Of the first `max_tokens` characters: what is kept of a text is at least that, where it is ASCII.
+
+        Raises UsageError if the library is missing, or for a vocabulary smaller than that of bytes.
+        """
+        size = DEFAULT_BPE_SIZE if vocabulary_size is None else vocabulary_size
+        if size < MIN_BPE_SIZE:
+            raise UsageError(f"vocabulary_size of bpe must be at least {MIN_BPE_SIZE}, the bytes; got {size}")
+        library = _tokenizers()
+        model = library.Tokenizer(library.models.BPE())
+        model.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        model.decoder = library.decoders.ByteLevel()
+        alphabet = library.pre_tokenizers.ByteLevel.alphabet()
+        trainer = library.trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+        texts = ([text for _, text in batch] for batch in batches(up_to(documents, max_tokens)))
+        model.train_from_iterator(texts, trainer)
+        return cls(vocabulary=model.to_str())
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self._model.get_vocab_size()
+
+    def encode(self, documents: Documents, *, is_separated: bool) -> Iterator[numpy.ndarray]:
+        import numpy
+
+        separator = numpy.array(self._model.encode(SEPARATOR).ids if is_separated else [], dtype=numpy.uint32)
+        for batch in batches(documents):
+            whole = self._model.encode_batch_fast([text for _, text in batch])
+            for (is_first, _), encoded in zip(batch, whole, strict=True):
+                if is_first:
+                    yield separator
+                yield numpy.array(encoded.ids, dtype=numpy.uint32)
+
+    def decode(self, ids: numpy.ndarray) -> str:
+        return self._model.decode(ids.tolist())
+
+    def num_bytes(self) -> numpy.ndarray:
+        """A token's text has one letter for each byte."""
+        import numpy
+
+        return numpy.array([len(self._model.id_to_token(id)) for id in range(self.vocabulary_size)], dtype=numpy.int64)
+
+    @cached_property
+    def _model(self) -> Any:
+        return _tokenizers().Tokenizer.from_str(self.vocabulary)
+
+
+TOKENIZERS: dict[str, type[Tokenizer]] = {"bytes": Bytes, "characters": Characters, "gpt2": Gpt2, "bpe": Bpe}
 
 
 def tokenizer_named(name: str) -> type[Tokenizer]:
@@ -156,49 +239,12 @@ def tokenizer_named(name: str) -> type[Tokenizer]:
     return TOKENIZERS[name]
 
 
-def gpt2_pieces(texts: Iterable[str], *, num_characters: int = PIECE_CHARACTERS) -> Iterator[str]:
-    """The same text in pieces of at least so many characters whose ids, one after the other, are those of the whole.
-
-    A piece ends before a space or a line break that follows a character that is no white space: GPT-2's pattern lets
-    no token reach across that place, and looks ahead only from white space.
-    """
-    rest = ""
-    for text in texts:
-        rest += text
-        if len(rest) < num_characters:
-            continue
-        end = len(rest)
-        while (end := max(rest.rfind(" ", 0, end), rest.rfind("\n", 0, end))) > 0 and rest[end - 1].isspace():
-            pass
-        if end > 0:
-            yield rest[:end]
-            rest = rest[end:]
-    if rest:
-        yield rest
-
-
-def _batches(documents: Documents) -> Iterator[list[tuple[bool, str]]]:
-    """Pieces of documents with whether one is the first of its document, enough of them to keep all threads busy."""
-    batch: list[tuple[bool, str]] = []
-    num_characters = 0
-    for document in documents:
-        is_first = True
-        for piece in gpt2_pieces(document):
-            batch.append((is_first, piece))
-            is_first = False
-            num_characters += len(piece)
-            if num_characters >= BATCH_CHARACTERS:
-                yield batch
-                batch, num_characters = [], 0
-    if batch:
-        yield batch
-
-
-def _joined(documents: Documents, is_separated: bool) -> Iterator[str]:
-    for document in documents:
-        if is_separated:
-            yield SEPARATOR
-        yield from document
+def _tokenizers() -> Any:
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise UsageError(f"the tokenizer 'bpe' needs the library tokenizers: {TEXT_EXTRA}") from error
+    return tokenizers
 
 
 def _gpt2_encoding() -> Any:

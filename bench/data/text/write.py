@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy
 
+from bench.data.text.pieces import Documents
 from bench.data.text.prepared import (
     FACTS_FILE,
     NUM_BYTES,
@@ -26,7 +27,7 @@ from bench.data.text.prepared import (
     with_digest,
 )
 from bench.data.text.sources import CHUNK_BYTES, Source, find_source, shown
-from bench.data.text.tokenizers import Documents, Tokenizer, tokenizer_named
+from bench.data.text.tokenizers import Tokenizer, tokenizer_named
 from bench.errors import FULL_DISK, BudgetError, UsageError
 
 VAL_FRACTION = 0.1
@@ -52,11 +53,13 @@ def write_corpus(
     *,
     val_fraction: float = VAL_FRACTION,
     max_tokens: int | None = None,
+    vocabulary_size: int | None = None,
     on_progress: OnProgress = no_progress,
 ) -> None:
     """Makes `folder` with the tokens of `source`, the last `val_fraction` of them held out.
 
-    It is written beside its place and renamed; an error or Ctrl-C leaves nothing.
+    vocabulary_size: at most so many ids of bpe. It is written beside its place and renamed; an error or Ctrl-C leaves
+    nothing.
 
     Raises AlreadyMadeError if the folder holds something, also if another process made it meanwhile; UsageError if the
     text can't be read, gives too few tokens or changes while it is read, or if the folder can't be written; BudgetError
@@ -66,8 +69,10 @@ def write_corpus(
         raise UsageError(f"val_fraction must be between 0 and 1, got {val_fraction:g}")
     if max_tokens is not None and max_tokens < 1:
         raise UsageError(f"max_tokens must be at least 1, got {max_tokens}")
+    if vocabulary_size is not None and tokenizer != "bpe":
+        raise UsageError(f"vocabulary_size is for the tokenizer bpe, got {tokenizer}")
     with made_whole(folder) as temporary:
-        facts = _write_shards(temporary, source, tokenizer, val_fraction, max_tokens, on_progress)
+        facts = _write_shards(temporary, source, tokenizer, val_fraction, max_tokens, vocabulary_size, on_progress)
         (temporary / FACTS_FILE).write_bytes(facts_json(facts))
 
 
@@ -103,11 +108,15 @@ def _write_shards(
     tokenizer_name: str,
     val_fraction: float,
     max_tokens: int | None,
+    vocabulary_size: int | None,
     on_progress: OnProgress,
 ) -> CorpusFacts:
     learning = _Reading(source, "learning the vocabulary", max_tokens, on_progress)
     tokenizer = tokenizer_named(tokenizer_name).learn(
-        learning.documents(), is_separated=source.is_separated, max_tokens=max_tokens
+        learning.documents(),
+        is_separated=source.is_separated,
+        max_tokens=max_tokens,
+        vocabulary_size=vocabulary_size,
     )
     dtype = dtype_for(tokenizer.vocabulary_size)
     reading = _Reading(source, "writing tokens", max_tokens, on_progress)

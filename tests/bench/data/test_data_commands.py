@@ -79,6 +79,32 @@ def test_prepare_then_show_then_check_agree(tmp_path, text):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "text.txt"]
 
 
+def test_byte_pairs_are_prepared_shown_and_checked(tmp_path, text):
+    how = (text, "--tokenizer", "bpe", "--vocabulary-size", "264")
+    made = [bench_data(tmp_path, "prepare", *how, "--out", out, "--json") for out in ("one", "two")]
+    assert [one.returncode for one in made] == [0, 0], made[0].stderr
+    facts = json.loads(made[0].stdout)
+    assert (facts["tokenizer"], facts["vocabulary_size"]) == ("bpe", 264)
+    assert facts == json.loads(made[1].stdout)
+    shown = bench_data(tmp_path, "show", "one")
+    assert "tokenizer: bpe, 264 ids (uint16)" in shown.stdout.splitlines()
+    assert "the cat sat on the mat" in shown.stdout.splitlines()
+    assert bench_data(tmp_path, "check", "one").returncode == 0
+    refused = bench_data(tmp_path, "prepare", text, "--vocabulary-size", "270", "--out", "three")
+    assert (refused.returncode, (tmp_path / "three").exists()) == (2, False)
+    assert "vocabulary_size is for the tokenizer bpe, got bytes" in refused.stderr
+
+
+def test_a_vocabulary_that_is_damaged_is_told_in_one_line(tmp_path, text):
+    assert bench_data(tmp_path, "prepare", text, "--tokenizer", "bpe", "--out", "one").returncode == 0
+    path = tmp_path / "one/corpus.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"vocabulary": "{}"}))
+    checked = bench_data(tmp_path, "check", "one")
+    assert checked.returncode == 2
+    assert checked.stderr.endswith("corpus.json: vocabulary can't be read; prepare it again\n")
+    assert checked.stderr.count("\n") == 1
+
+
 def test_show_prints_for_people_without_steering_their_terminal(tmp_path, text):
     text.write_text("\x1b[31mred\x07 ’é’\n" * 40)
     shown = bench_data(tmp_path, "show", text)

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.data.text.corpus import corpus_facts, open_corpus, prepared_tokenizer
+from bench.data.text.pieces import SEPARATOR
 from bench.data.text.sources import CHUNK_BYTES, NOT_LIBRARY, find_source
-from bench.data.text.tokenizers import SEPARATOR
 from bench.data.text.write import write_corpus
 
 TEXT = "To be, or not to be: that is the question.\r\nWhether ’tis nobler 😀\n" * 7

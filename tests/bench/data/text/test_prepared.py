@@ -32,6 +32,9 @@ class CodePoints(Tokenizer):
     def decode(self, ids):
         return "".join(map(chr, ids.tolist()))
 
+    def num_bytes(self):
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class TooFew(CodePoints):
