@@ -50,7 +50,7 @@ METHOD_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("mean_rank", "profile"), pl.Float64),
     "num_conditions": pl.Int64,
 }
-SCORE_RANK_COLUMNS: dict[str, type[pl.DataType]] = {
+MEAN_SCORE_RANK_COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("score", "method"), pl.String),
     "mean_rank": pl.Float64,
     "num_conditions": pl.Int64,
@@ -253,7 +253,7 @@ def _tied(entries: Sequence[ScoredEntry], of_score: pl.DataFrame) -> set[tuple[s
 
 
 def _score_ranks(by_score: pl.DataFrame, ranked: Collection[str]) -> pl.DataFrame:
-    """SCORE_RANK_COLUMNS: the ranked methods under each score, over the conditions on which all of them have it."""
+    """MEAN_SCORE_RANK_COLUMNS: the ranked methods under each score, over the conditions on which all have it."""
     having = by_score.filter(pl.col("method").is_in(list(ranked)), pl.col("cost").is_not_null())
     whole_only = having.filter(pl.len().over("score", "workload") == len(ranked))
     parts = [
@@ -262,7 +262,9 @@ def _score_ranks(by_score: pl.DataFrame, ranked: Collection[str]) -> pl.DataFram
         )
         for (score,), rows in whole_only.group_by("score", maintain_order=True)
     ]
-    return pl.concat([pl.DataFrame(schema=SCORE_RANK_COLUMNS), *(part.select(*SCORE_RANK_COLUMNS) for part in parts)])
+    return pl.concat(
+        [pl.DataFrame(schema=MEAN_SCORE_RANK_COLUMNS), *(part.select(*MEAN_SCORE_RANK_COLUMNS) for part in parts)]
+    )
 
 
 def _agreement(table: pl.DataFrame, score: str) -> pl.DataFrame:

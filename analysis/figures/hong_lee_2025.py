@@ -48,7 +48,7 @@ class Material:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class PaperChart:
     """One chart and the frame that it draws. part: which of a figure's several charts, "" for the only one."""
 
     chart: Chart
@@ -56,7 +56,7 @@ class Drawn:
     part: str = ""
 
 
-Outcome = list[Drawn] | str  # the charts, or why there is nothing to draw
+Charts = list[PaperChart] | str  # the charts, or why there is nothing to draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class PaperFigure:
     """stem: of file names. is_inspected: whether it needs a look inside a run."""
 
     stem: str
-    draw: Callable[[Material], Outcome]
+    draw: Callable[[Material], Charts]
     is_inspected: bool = False
 
 
@@ -73,21 +73,21 @@ class TheoryFigure:
     """stem: of file names. Drawn of random numbers alone."""
 
     stem: str
-    draw: Callable[[], Drawn]
+    draw: Callable[[], PaperChart]
 
 
-def _figure_3() -> Drawn:
+def _figure_3() -> PaperChart:
     histograms, entropies = theory.weight_histograms(), theory.entropy_against_std()
     chart = theory_charts.weights_and_entropy(histograms, entropies, num_keys=theory.NUM_KEYS, width=theory.WIDTH)
-    return Drawn(chart=chart, data=pl.concat([histograms, entropies], how="diagonal"))
+    return PaperChart(chart=chart, data=pl.concat([histograms, entropies], how="diagonal"))
 
 
-def _figure_10() -> Drawn:
+def _figure_10() -> PaperChart:
     rows = theory.dirichlet_rows()
-    return Drawn(chart=theory_charts.entropy_against_norm(rows, num_keys=theory.NUM_KEYS), data=rows)
+    return PaperChart(chart=theory_charts.entropy_against_norm(rows, num_keys=theory.NUM_KEYS), data=rows)
 
 
-def _training(material: Material, methods: Collection[str], what: str) -> Outcome:
+def _training(material: Material, methods: Collection[str], what: str) -> Charts:
     summary = trace_summary(_of(material.results, methods), material.traces, material.lr)
     if summary.is_empty():
         return f"no traces at lr = {material.lr:g} of {', '.join(methods) or 'any method'}"
@@ -96,7 +96,7 @@ def _training(material: Material, methods: Collection[str], what: str) -> Outcom
     note = TRACE_NOTE + ("\nEntropy band: standard deviation over layers" if has_entropy else "")
     subtitle = f"{material.place}\n{note}\n{diverged_sentence(summary)}"
     chart = training_behaviour(summary, num_keys=material.num_keys, title=title, subtitle=subtitle)
-    return [Drawn(chart=chart, data=summary)]
+    return [PaperChart(chart=chart, data=summary)]
 
 
 def _main_methods(material: Material) -> list[str]:
@@ -106,26 +106,26 @@ def _main_methods(material: Material) -> list[str]:
     return [name for name in methods if entry_name(name) not in {*FIGURE_5, *others}] or methods
 
 
-def _figure_1(material: Material) -> Outcome:
+def _figure_1(material: Material) -> Charts:
     if material.family == "gpt":
         return "the suite trains a GPT: its training is Fig. 7"
     return _training(material, _main_methods(material), "Training behaviour")
 
 
-def _figure_7(material: Material) -> Outcome:
+def _figure_7(material: Material) -> Charts:
     if material.family != "gpt":
         return "Fig. 7 is Fig. 1 of a GPT-2 and the suite trains none; gpt2_200 does"
     return _training(material, _main_methods(material), "Training behaviour of a GPT-2")
 
 
-def _figure_5(material: Material) -> Outcome:
+def _figure_5(material: Material) -> Charts:
     methods = [name for name in _methods(material) if entry_name(name) in FIGURE_5]
     if not methods:
         return f"the suite has none of {', '.join(FIGURE_5)}"
     return _training(material, methods, "Training behaviour of kernels and sigma-reparam")
 
 
-def _loss(material: Material) -> Outcome:
+def _loss(material: Material) -> Charts:
     summary = loss_summary(material.results)
     if summary["lr"].n_unique() < 2:
         return "there are results at one learning rate alone"
@@ -134,22 +134,22 @@ def _loss(material: Material) -> Outcome:
         "loss at init"
     )
     chart = loss_against_lr(summary, title="Final loss against learning rate", subtitle=f"{material.place}\n{note}")
-    return [Drawn(chart=chart, data=summary)]
+    return [PaperChart(chart=chart, data=summary)]
 
 
-def _figure_2(material: Material) -> Outcome:
+def _figure_2(material: Material) -> Charts:
     if material.family in ("llama", "gpt"):
         return "the suite trains a language model: its losses are Fig. 6"
     return _loss(material)
 
 
-def _figure_6(material: Material) -> Outcome:
+def _figure_6(material: Material) -> Charts:
     if material.family not in ("llama", "gpt"):
         return "Fig. 6 is Fig. 2 of a language model and the suite trains none; lm_small does"
     return _loss(material)
 
 
-def _figure_4(material: Material) -> Outcome:
+def _figure_4(material: Material) -> Charts:
     points = inspected.variance_and_entropy(material.results, material.traces, material.lr, material.num_keys)
     if points.is_empty():
         return f"no logit variances were traced at lr = {material.lr:g}"
@@ -165,10 +165,10 @@ def _figure_4(material: Material) -> Outcome:
         f"many keys as a row sees (N = {material.num_keys}, or their geometric mean over rows)\n"
         "largest H: of rows uniform over the keys that they see",
     )
-    return [Drawn(chart=chart, data=points)]
+    return [PaperChart(chart=chart, data=points)]
 
 
-def _figure_8(material: Material) -> Outcome:
+def _figure_8(material: Material) -> Charts:
     if material.inspection is None:
         return material.not_inspected
     summary = inspected.gamma_summary(material.inspection)
@@ -180,10 +180,10 @@ def _figure_8(material: Material) -> Outcome:
         subtitle=f"{material.place}, seed {material.inspection.seed}\n{_INSPECTED_NOTE}"
         + _parted(material.inspection, summary),
     )
-    return [Drawn(chart=chart, data=summary)]
+    return [PaperChart(chart=chart, data=summary)]
 
 
-def _figure_9(material: Material) -> Outcome:
+def _figure_9(material: Material) -> Charts:
     methods = [name for name in _methods(material) if entry_name(name) in TREATMENTS]
     if not methods:
         return f"the suite has none of {', '.join(TREATMENTS)}"
@@ -201,15 +201,15 @@ def _figure_9(material: Material) -> Outcome:
         title=f"Logit variance and entropy of every layer under treatments of gamma at lr = {material.lr:g}",
         subtitle=f"{material.place}\n{TRACE_NOTE}",
     )
-    return [Drawn(chart=chart, data=summary)]
+    return [PaperChart(chart=chart, data=summary)]
 
 
-def _figure_11(material: Material) -> Outcome:
+def _figure_11(material: Material) -> Charts:
     seen = material.inspection
     if seen is None or not seen.snapshots:
         return material.not_inspected
     layer, last = inspected.most_collapsed(seen), seen.snapshots[0].p_ASHQK.shape[0] - 1
-    drawn: list[Drawn] = []
+    drawn: list[PaperChart] = []
     for sequence in range(seen.snapshots[0].p_ASHQK.shape[1]):
         summary = inspected.heat_map_summary(seen, sequence=sequence, layer=layer, head=0)
         chart = attention.heat_maps(
@@ -219,11 +219,11 @@ def _figure_11(material: Material) -> Outcome:
             "The layer has the least entropy at the end, over methods; the last step is before a divergence"
             f"{_averaged(summary)}{_parted(seen, summary)}",
         )
-        drawn.append(Drawn(chart=chart, data=summary, part=f"sequence_{sequence}"))
+        drawn.append(PaperChart(chart=chart, data=summary, part=f"sequence_{sequence}"))
     return drawn
 
 
-def _rows(material: Material) -> Outcome:
+def _rows(material: Material) -> Charts:
     if material.inspection is None:
         return material.not_inspected
     summary = inspected.histogram_summary(material.inspection)
@@ -234,7 +234,7 @@ def _rows(material: Material) -> Outcome:
         subtitle=f"{material.place}, seed {material.inspection.seed}\nPositive weights of the probed batch, layers "
         "averaged; the first and last bins hold what lies beyond" + _parted(material.inspection, summary),
     )
-    return [Drawn(chart=chart, data=summary)]
+    return [PaperChart(chart=chart, data=summary)]
 
 
 def _averaged(summary: pl.DataFrame) -> str:

@@ -20,7 +20,7 @@ from analysis.report.summary import listed
 from analysis.tables.forms.html import part
 from analysis.tables.forms.markdown import table_markdown
 from analysis.tables.forms.rows import Row, fixed, table_of, text
-from analysis.tables.forms.table import NOTHING, Cell, Column, Group, Table, bracketed
+from analysis.tables.forms.table import NOTHING, Cell, Column, Group, Table, interval_text
 from analysis.text import counted, escape_markdown, interval_decimals, lr_text, number
 
 _GROUP = ("workload", "method", "optimizer", "knobs")
@@ -229,10 +229,10 @@ def _interval(row: Mapping[str, Any]) -> str:
         return NOTHING
     is_open = low <= 0 if search_kind(row["search"]).is_value else math.isinf(low)
     if not search_kind(row["search"]).is_value and math.isfinite(low) and math.isfinite(high):
-        return bracketed(_loss_text(row, "ci_low"), _loss_text(row, "ci_high"))
+        return interval_text(_loss_text(row, "ci_low"), _loss_text(row, "ci_high"))
     start = ("0" if low == 0 else "−∞") if is_open else lr_text(low)
     end = "∞" if math.isinf(high) else lr_text(high)
-    return bracketed(start, end, is_open=(is_open, math.isinf(high)))
+    return interval_text(start, end, is_open=(is_open, math.isinf(high)))
 
 
 def _loss_text(row: Mapping[str, Any], name: str) -> str:

@@ -190,14 +190,14 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         definition="share of the trials that completed with a final loss above their loss at init by more than a "
         "margin (10% of it, unless the suite or the import sets another); they are no divergences",
         unit="share", bounds=_SHARE, higher_is_better=False, sources=(_CLOPPER,),
-        part=blown_up, function=robustness.share_of_trials, spread=share_of_trials,
+        part=blown_up, function=robustness.mean_over_trials, spread=share_of_trials,
     ),
     "stuck_share": ScoreKind(
         title="Stuck",
         definition=f"share of the trials that completed and neither learned nor blew up: their final loss is less than "
         f"{STUCK_SHARE:.0%} of the loss at init below it, and not above it by more than the margin of blown_up_share",
         unit="share", bounds=_SHARE, higher_is_better=False, sources=(_CLOPPER,),
-        part=stuck, function=robustness.share_of_trials, spread=share_of_trials,
+        part=stuck, function=robustness.mean_over_trials, spread=share_of_trials,
     ),
     "final_loss_spread": ScoreKind(
         title="Spread over seeds",

@@ -169,7 +169,7 @@ def diverged_share(losses_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarr
     return np.isinf(losses_LS).sum((-2, -1)) / (~np.isnan(losses_LS)).sum((-2, -1))
 
 
-def share_of_trials(values_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
+def mean_over_trials(values_LS: np.ndarray, initial_S: np.ndarray, lrs_L: np.ndarray) -> np.ndarray:
     """Mean of the values over all trials that have one, (..., L, S) -> (...): of 0 and 1, the share of the ones."""
     return np.nanmean(values_LS, axis=(-2, -1))
 

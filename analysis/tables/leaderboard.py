@@ -23,7 +23,7 @@ from analysis.tables.forms.frames import plain_json
 from analysis.tables.forms.html import group_html, tables_html
 from analysis.tables.forms.latex import NEEDS, floated, group_latex, line_latex, row_latex
 from analysis.tables.forms.markdown import group_markdown, pipe_table
-from analysis.tables.forms.table import NOTHING, Cell, Column, Flags, Interval, Name, Number, Table
+from analysis.tables.forms.table import NOTHING, Cell, Column, Flags, IntervalCell, Name, Number, Table
 from analysis.tables.held_out import held_out_group
 from analysis.text import decimals, entry_name, escape_latex, escape_markdown, interval_decimals
 
@@ -221,7 +221,7 @@ def _cells(entry: dict[str, Any], digits: dict[str, int], *, is_best: bool) -> d
             decimals=interval_decimals(entry["ci_low"], entry["ci_high"], digits["lr_sensitivity"]),
             is_best=is_best,
         ),
-        "interval": Interval(low=entry["ci_low"], high=entry["ci_high"], decimals=digits["lr_sensitivity"]),
+        "interval": IntervalCell(low=entry["ci_low"], high=entry["ci_high"], decimals=digits["lr_sensitivity"]),
         "best_loss": Number(value=entry["best_loss"], decimals=digits["best_loss"]),
         "best_lr": Number(value=entry["best_lr"]),
         "stable_decades": Number(value=entry["stable_decades"], decimals=1),

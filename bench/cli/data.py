@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.data.text.sources import Source
 
 OnProgress = Callable[[str, float | None, int], None]
-Result = TypeVar("Result")
+Written = TypeVar("Written")
 PLAIN_SECONDS = 10.0  # between two lines where stderr is no terminal
 SAMPLE_TOKENS = 200
 
@@ -222,7 +222,7 @@ def _print_facts(facts: CorpusFacts, as_json: bool, more: dict[str, str]) -> Non
         print(f"sample:\n{printable(more['sample'])}")
 
 
-def _written(write: Callable[[OnProgress], Result]) -> Result:
+def _written(write: Callable[[OnProgress], Written]) -> Written:
     """What a function that tells its progress gives; Ctrl-C ends the command."""
     try:
         with _Progress() as progress:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars
 
     from analysis.figures.frames.inspected import Inspection
-    from analysis.figures.hong_lee_2025 import Drawn, Family, Material
+    from analysis.figures.hong_lee_2025 import Family, Material, PaperChart
     from analysis.labels import Names
     from analysis.subject import Subject
     from bench.results.stored import Stored
@@ -39,7 +39,7 @@ DeviceOption = Annotated[Literal["cpu", "cuda"] | None, typer.Option("--device",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
+class FigureChoices:
     """What the user chose, read."""
 
     lr: float | None
@@ -80,7 +80,7 @@ def _figures(
     opened = open_store(store, tracking_uri)
     stored = find(suite, opened, allow_code)
     keys = _keys(only, [*FIGURES, *THEORY_FIGURES])
-    chosen = Choices(lr=lr, seed=seed, steps=_steps(steps), keys=keys, device=device)
+    chosen = FigureChoices(lr=lr, seed=seed, steps=_steps(steps), keys=keys, device=device)
     folder = folder_of(out, "figures", stored.name)
     make_folder(folder)
     names = Labels(of={} if stored.suite is None else stored.suite.labels).plain
@@ -93,7 +93,7 @@ def _figures(
         raise UsageError(f"none of the figures {', '.join(keys)} could be drawn; the lines above say why")
 
 
-def _all_drawn(stored: Stored, store: Store, chosen: Choices) -> Iterator[tuple[str, Drawn]]:
+def _all_drawn(stored: Stored, store: Store, chosen: FigureChoices) -> Iterator[tuple[str, PaperChart]]:
     """File names without suffix, and what is drawn; says what is skipped."""
     from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES
     from analysis.figures.of_a_suite import parts
@@ -123,7 +123,7 @@ def _all_drawn(stored: Stored, store: Store, chosen: Choices) -> Iterator[tuple[
                 yield name + suffix, drawn
 
 
-def _material(suite: Suite, subject: Subject, place: str, part: polars.DataFrame, chosen: Choices) -> Material:
+def _material(suite: Suite, subject: Subject, place: str, part: polars.DataFrame, chosen: FigureChoices) -> Material:
     """Read the traces at the learning rate, and look into runs if a figure asks for it."""
     from analysis.figures.frames.aggregate import telling_lr
     from analysis.figures.hong_lee_2025 import FIGURES, Material
@@ -152,7 +152,7 @@ def _material(suite: Suite, subject: Subject, place: str, part: polars.DataFrame
 
 
 def _inspection(
-    suite: Suite, at_lr: polars.DataFrame, traces: polars.DataFrame, manifest: Mapping[str, Any], chosen: Choices
+    suite: Suite, at_lr: polars.DataFrame, traces: polars.DataFrame, manifest: Mapping[str, Any], chosen: FigureChoices
 ) -> tuple[Inspection | None, str]:
     """A look inside one run of each method; None and why, for a model that is too large."""
     from bench.driver.manifest import num_cpus
@@ -238,7 +238,7 @@ def _steps(text: str | None) -> list[int] | None:
     return steps
 
 
-def _save(drawn: Drawn, out: Path, stem: str, names: Names, font: str | None) -> Iterator[Path]:
+def _save(drawn: PaperChart, out: Path, stem: str, names: Names, font: str | None) -> Iterator[Path]:
     from analysis.figures.lr_loss import DRAWN_FORMATS, save_spec
     from analysis.figures.style.named import named_spec
     from analysis.tables.forms.csv_text import csv_text

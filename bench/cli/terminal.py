@@ -210,12 +210,12 @@ def _side_by_side(block: list[_Shown], cells: list[list[str]], widths: dict[_Sho
 
 def _aligned(cells: Sequence[Cell]) -> list[str]:
     """Texts of a column, with intervals below each other, behind values that end below each other."""
-    from analysis.tables.forms.table import Interval, Number, bracketed, text_of
+    from analysis.tables.forms.table import IntervalCell, Number, interval_text, text_of
 
     texts, ends = [], []
     for cell in cells:
-        both = cell.ends if isinstance(cell, Number) and not isinstance(cell, Interval) else None
-        ends.append("" if both is None else bracketed(*both))
+        both = cell.ends if isinstance(cell, Number) and not isinstance(cell, IntervalCell) else None
+        ends.append("" if both is None else interval_text(*both))
         texts.append(text_of(cell).removesuffix(f" {ends[-1]}"))
     if not any(ends):
         return texts

@@ -24,7 +24,7 @@ from analysis.scores.box.losses import BoxLosses
 from bench.lazy import numpy as np
 
 # losses_MNS, initial_MS -> X
-Statistic = Callable[["np.ndarray", "np.ndarray"], "np.ndarray"]
+BoxStatistic = Callable[["np.ndarray", "np.ndarray"], "np.ndarray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Crossed:
         return np.sqrt(variance), freedom
 
 
-def crossed(statistic: Statistic, box: BoxLosses) -> Crossed:
+def crossed(statistic: BoxStatistic, box: BoxLosses) -> Crossed:
     """The statistic of the losses of a box with all that its standard error is made of; what is left out is NaN."""
     initial_MS, replicates = box.initial_MS, np.unique(box.replicates_N)
     left_RN = box.replicates_N == replicates[:, None]

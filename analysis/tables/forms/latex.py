@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.tables.forms.table import Cell, Group, Interval, Number, Table, text_of
+from analysis.tables.forms.table import Cell, Group, IntervalCell, Number, Table, text_of
 from analysis.text import escape_latex
 
 NEEDS = "% needs \\usepackage{booktabs}\n"
@@ -103,7 +103,7 @@ def line_latex(cells: Iterable[str]) -> str:
 
 def cell_latex(cell: Cell) -> str:
     """What a cell holds; in bold what is best."""
-    if isinstance(cell, Interval):
+    if isinstance(cell, IntervalCell):
         return "--" if cell.ends is None else interval_latex(*cell.ends)
     if isinstance(cell, Number):
         interval = "" if cell.ends is None else f" {interval_latex(*cell.ends)}"

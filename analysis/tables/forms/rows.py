@@ -9,7 +9,7 @@ import polars as pl
 
 from analysis.curves import ENTRY, groups_of, label_of
 from analysis.scores.flags import flags_of
-from analysis.tables.forms.table import Cell, Flags, Group, Interval, Number, Table, columns
+from analysis.tables.forms.table import Cell, Flags, Group, IntervalCell, Number, Table, columns
 from analysis.text import interval_decimals
 
 Row = dict[str, Any]
@@ -49,7 +49,7 @@ def scored(title: str, name: str, ends: str, decimals: int) -> tuple[Filled, Fil
         return Number(value=row[name], decimals=places)
 
     def interval(row: Row) -> Cell:
-        return Interval(low=row[f"{ends}_low"], high=row[f"{ends}_high"], decimals=decimals)
+        return IntervalCell(low=row[f"{ends}_low"], high=row[f"{ends}_high"], decimals=decimals)
 
     return (title, value), ("95% interval", interval)
 

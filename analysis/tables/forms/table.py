@@ -58,19 +58,19 @@ class Number:
     @property
     def text(self) -> str:
         """Value and interval."""
-        interval = "" if self.ends is None else f" {bracketed(*self.ends)}"
+        interval = "" if self.ends is None else f" {interval_text(*self.ends)}"
         return f"{self.before}{self.digits}{self.mark}{interval}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval(Number):
+class IntervalCell(Number):
     """The interval of a value that stands in another column."""
 
     value: float | None = None
 
     @property
     def text(self) -> str:
-        return NOTHING if self.ends is None else bracketed(*self.ends)
+        return NOTHING if self.ends is None else interval_text(*self.ends)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +181,6 @@ def plain_cell(value: object) -> Cell:
     return NOTHING if value is None else Number(value=value) if isinstance(value, float) else str(value)
 
 
-def bracketed(low: str, high: str, *, is_open: tuple[bool, bool] = (False, False)) -> str:
+def interval_text(low: str, high: str, *, is_open: tuple[bool, bool] = (False, False)) -> str:
     """An interval as text; round brackets where an end is open."""
     return f"{'(' if is_open[0] else '['}{low}, {high}{')' if is_open[1] else ']'}"

@@ -28,7 +28,7 @@ from analysis.figures.frames.inspected import (
     spread,
     variance_and_entropy,
 )
-from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES, Drawn, Material
+from analysis.figures.hong_lee_2025 import FIGURES, THEORY_FIGURES, Material, PaperChart
 from analysis.figures.lr_loss import save_spec
 from analysis.text import entry_name
 from bench.errors import UsageError
@@ -95,7 +95,7 @@ def material() -> Material:
 
 
 @pytest.fixture(scope="module")
-def charts(material) -> dict[str, Drawn]:
+def charts(material) -> dict[str, PaperChart]:
     """By file name."""
     drawn = {}
     for figure in FIGURES.values():
@@ -105,7 +105,7 @@ def charts(material) -> dict[str, Drawn]:
     return drawn
 
 
-def drawn_of(key: str, material: Material) -> list[Drawn]:
+def drawn_of(key: str, material: Material) -> list[PaperChart]:
     outcome = FIGURES[key].draw(material)
     assert not isinstance(outcome, str), outcome
     return outcome

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from analysis.tables.forms.latex import ON_PAGE, cell_latex, group_latex, scientific
-from analysis.tables.forms.table import Group, Interval, Name, Number, Table, columns
+from analysis.tables.forms.table import Group, IntervalCell, Name, Number, Table, columns
 from analysis.text import breakable_latex
 
 
@@ -34,9 +34,9 @@ def test_letters_that_fonts_lack_are_given_by_number():
         (Number(value=1e-5, before="≥ ", mark="‡"), r"$\geq$ $1 \times 10^{-5}$\ddag{}"),
         (Number(value=None, decimals=2), "--"),
         (Number(value=1.5, decimals=1, is_best=True), r"\textbf{1.5}"),
-        (Interval(low=None, high=None), "--"),
-        (Interval(low=3e-4, high=0.3, censored="both"), r"{[}$\leq$ 0.0003, $\geq$ 0.3{]}"),
-        (Interval(low=1e-5, high=1.0), r"{[}$1 \times 10^{-5}$, 1{]}"),
+        (IntervalCell(low=None, high=None), "--"),
+        (IntervalCell(low=3e-4, high=0.3, censored="both"), r"{[}$\leq$ 0.0003, $\geq$ 0.3{]}"),
+        (IntervalCell(low=1e-5, high=1.0), r"{[}$1 \times 10^{-5}$, 1{]}"),
         (Name(text="a_b", is_best=True), r"\textbf{a\_b}"),
     ],
 )

@@ -10,12 +10,12 @@ from analysis.tables.forms.table import (
     Drawing,
     Flags,
     Group,
-    Interval,
+    IntervalCell,
     Name,
     Number,
     Table,
-    bracketed,
     columns,
+    interval_text,
     plain_cell,
     text_of,
 )
@@ -33,8 +33,8 @@ from analysis.tables.forms.table import (
         (Number(value=0.01, low=3e-4, high=0.3, censored="both"), "0.01 [≤ 0.0003, ≥ 0.3]"),
         (Number(value=102.5, low=0.0, high=290.0, decimals=1), "102 [0, 290]"),
         (Number(value=0.25, low=0.25, high=0.25, decimals=1), "0.2 [0.2, 0.2]"),
-        (Interval(low=0.5, high=2.0, decimals=1), "[0.50, 2.00]"),
-        (Interval(low=None, high=None), "–"),
+        (IntervalCell(low=0.5, high=2.0, decimals=1), "[0.50, 2.00]"),
+        (IntervalCell(low=None, high=None), "–"),
         (Flags(flags=("few_seeds", "imported")), "few seeds, imported"),
         (Drawing(svg="<svg/>"), ""),
     ],
@@ -44,8 +44,8 @@ def test_text_of_a_cell(cell, text):
 
 
 def test_an_open_end_has_a_round_bracket():
-    assert bracketed("0", "1", is_open=(True, False)) == "(0, 1]"
-    assert bracketed("0", "∞", is_open=(False, True)) == "[0, ∞)"
+    assert interval_text("0", "1", is_open=(True, False)) == "(0, 1]"
+    assert interval_text("0", "∞", is_open=(False, True)) == "[0, ∞)"
 
 
 def test_any_value_is_a_cell():
