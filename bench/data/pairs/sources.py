@@ -60,9 +60,8 @@ def pair_files(source: str, target: str) -> PairSource:
         for number, (source_text, target_text) in enumerate(sides, start=1):
             if source_text is None or target_text is None:
                 ended, goes_on = paths if source_text is None else paths[::-1]
-                raise UsageError(
-                    f"{shown(ended)}:{number - 1}: the last line, but {shown(goes_on)} has more lines; {BOTH}"
-                )
+                last = f":{number - 1}: the last line, but" if number > 1 else ": an empty file, but"
+                raise UsageError(f"{shown(ended)}{last} {shown(goes_on)} has more lines; {BOTH}")
             for place, text in zip(places(number), (source_text, target_text), strict=True):
                 if not text.strip():
                     raise UsageError(f"{place}: an empty line; each line must be a sentence, and {BOTH}")

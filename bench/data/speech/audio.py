@@ -32,6 +32,8 @@ def read_audio(content: bytes, *, place: str) -> Audio:
     Raises UsageError, which begins with `place`, for more channels, other widths, a file that is cut, damaged or empty,
     and if soundfile is missing.
     """
+    if not content:
+        raise UsageError(f"{place}: an empty file; a recording is required")
     audio = _wav(content, place) if content[:4] == b"RIFF" else _other(content, place)
     if not len(audio.samples):
         raise UsageError(f"{place}: no samples; a recording is required")
@@ -46,7 +48,7 @@ def _wav(content: bytes, place: str) -> Audio:
             num_channels, width, rate, num_samples, *_ = file.getparams()
             samples = file.readframes(num_samples)
     except (wave.Error, EOFError, ValueError) as error:
-        raise UsageError(f"{place}: no WAV that can be read: {error or 'it ends early'}") from error
+        raise UsageError(f"{place}: no WAV that can be read: {str(error) or 'it ends early'}") from error
     if num_channels != 1:
         raise UsageError(f"{place}: {num_channels} channels; one is required")
     if width != SAMPLE_BYTES:
@@ -65,8 +67,8 @@ def _other(content: bytes, place: str) -> Audio:
     try:
         samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()
-        raise UsageError(f"{place}: no audio that can be read: {reason[-1] if reason else 'no message'}") from error
+        reason = getattr(error, "error_string", str(error)).strip()  # without the name of what it read
+        raise UsageError(f"{place}: no audio that can be read: {' '.join(reason.split()) or 'no message'}") from error
     if samples.shape[1] != 1:
         raise UsageError(f"{place}: {samples.shape[1]} channels; one is required")
     return Audio(samples=samples[:, 0], rate=int(rate))

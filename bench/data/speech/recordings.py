@@ -59,7 +59,8 @@ def has_recordings(folder: Path) -> bool:
 def find_recordings(folder: Path) -> Recordings:
     """The recordings of a folder of one of the two layouts, sorted by path.
 
-    Raises UsageError for another layout, a recording without a transcript and a transcript without a recording.
+    Raises UsageError for another layout, a recording without a transcript or with two, and a transcript without a
+    recording.
     """
     transcripts = sorted(folder.rglob(TRANSCRIPTS))
     found = _of_librispeech(folder, transcripts) if transcripts else _of_digits(folder)
@@ -76,6 +77,8 @@ def _of_librispeech(folder: Path, transcripts: list[Path]) -> list[Recording]:
         audio = next((path.parent / (name + s) for s in SUFFIXES if (path.parent / (name + s)).is_file()), None)
         if audio is None:
             raise UsageError(f"{place}: a transcript without audio: no {name}.flac or {name}.wav beside it")
+        if audio in found:
+            raise UsageError(f"{place}: a second transcript of {name}, after {found[audio].place}; one is required")
         found[audio] = Recording(
             place=place,
             speaker=name.partition("-")[0],

@@ -77,6 +77,7 @@ def test_held_out_files_are_held_out_whole(files):
 BROKEN = {
     "a line too few": ("a\nb\n", "a\n", r"de:1: the last line, but .*en has more lines"),
     "a line too many": ("a\n", "a\nb\n", r"en:1: the last line, but .*de has more lines"),
+    "no line at all": ("a\n", "", r"de: an empty file, but .*en has more lines"),
     "an empty line": ("a\n\nc\n", "a\nb\nc\n", r"en:2: an empty line"),
     "a line of spaces": ("a\nb\n", "a\n \t\n", r"de:2: an empty line"),
     "an empty file": ("", "", "too small: no pair is left for training"),

@@ -155,7 +155,9 @@ BAD: dict[str, tuple[bytes, str]] = {
     "cut": (cut(wav(SAMPLES)), "cut: 1,900 samples, its header tells 2,400"),
     "empty": (wav(SAMPLES[:0]), "no samples; a recording is required"),
     "no wav": (b"RIFFxxxxjunk", "no WAV that can be read"),
-    "no audio": (b"hello", "no audio that can be read"),
+    "cut in its header": (wav(SAMPLES)[:30], "no WAV that can be read: it ends early$"),
+    "no audio": (b"hello", r"no audio that can be read: Format not recognised\.$"),
+    "an empty file": (b"", "an empty file; a recording is required"),
     "too short": (wav(SAMPLES[:240]), "4 frames of 10 ms are too few for a transcript that needs 6"),
 }
 
@@ -197,6 +199,7 @@ TRANSCRIPT = "train-clean/19/100/19-100.trans.txt"
             r"19-100.trans.txt:2: a transcript without audio: no 19-100-0009.flac or 19-100-0009.wav",
         ),
         ("19-100-0001 C'EST \u00c7A", r"19-100.trans.txt:2: unknown character 'ç' at position 7 of the transcript"),
+        ("19-100-0000 AGAIN", r"trans.txt:2: a second transcript of 19-100-0000, after .*trans.txt:1; one is required"),
         ("19-100-0001", r"19-100.trans.txt:2: the transcript is empty; at least one word is required"),
         ("", r"19-100-0001.wav: a recording without a transcript in a .trans.txt beside it"),
     ],
