@@ -101,6 +101,13 @@ def test_schedules_are_followed():
     assert deviation(fused(pack, num_steps=30), reference(pack, 30)) < 1e-5
 
 
+def test_roles_without_weight_decay_have_none():
+    of = functools.partial(fused_trial, optimizer="adamw", weight_decay=30.0)
+    exempt, plain = (Pack(trials=(of(optimizer_params=own),)) for own in ({"no_decay": ["value", "key"]}, {}))
+    assert deviation(fused(exempt, num_steps=30), reference(exempt, 30)) < 1e-4
+    assert deviation(fused(plain, num_steps=30), reference(exempt, 30), 1) > 1e-2
+
+
 def test_constants_of_an_optimizer_may_differ_among_lanes():
     of = functools.partial(fused_trial, method="sigma_reparam_qk", optimizer="sgd_momentum")
     pack = Pack(trials=tuple(of(optimizer_params={"momentum": momentum}) for momentum in (0.5, 0.8, 0.9)))
