@@ -68,9 +68,9 @@ def comparison(suite: str, score: str, better: str, other: str) -> dict[str, Any
     raise ValueError(f"{suite} has no entries {better!r} and {other!r}")
 
 
-def board(suite: str) -> list[dict[str, str]]:
-    """The rows of a committed leaderboard.csv."""
-    with (RESULTS / suite / "leaderboard.csv").open(encoding="utf-8") as file:
+def board(suite: str, name: str = "leaderboard.csv") -> list[dict[str, str]]:
+    """The rows of a committed leaderboard."""
+    with (RESULTS / suite / name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
