@@ -84,7 +84,7 @@ EDITS = {
         IN_CONTEXT,
         LANGUAGE + "tokenizer: byte}",
         "4:57",
-        "tokenizer must be 'bytes', 'characters' or 'gpt2', got 'byte'; did you mean 'bytes'?",
+        "tokenizer must be 'bytes', 'characters', 'bpe' or 'gpt2', got 'byte'; did you mean 'bytes'?",
     ),
     "workload unknown corpus": (
         IN_CONTEXT,
