@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from bench.driver.manifest import data_facts
+from bench.suite import find_suite, load_suite
 from tests.published import README, RESULTS, board, comparison, differences, stated, table_1
 from tests.test_results_of_studies import SETTINGS as STUDIED
 from tests.test_results_of_studies import SIGMA, WAYS, correlation
@@ -68,6 +70,33 @@ def test_the_table_of_open_settings_is_that_of_its_board(shown):
         halves = [(float(row["ci_high"]) - float(row["ci_low"])) / 2 for row in rows]
         least, most = stated(r"half-widths of the intervals in the first row are ([\d.]+) to ([\d.]+\d)")
         assert (least, most) == pytest.approx((min(halves), max(halves)), abs=6e-3)
+
+
+def test_some_open_settings_move_every_score_by_more_than_the_methods_differ():
+    """As the README of the project says: each method's change, beside the range of all with none changed."""
+    scores = {
+        shown: {
+            row["method"]: float(row["lr_sensitivity"])
+            for row in board("study_open_settings")
+            if row["workload"] == one
+        }
+        for shown, one in SETTINGS.items()
+    }
+    none = scores.pop("none")
+    least = [min(abs(own[name] - none[name]) for name in table_1()) for own in scores.values()]
+    assert max(least) > max(none[name] for name in table_1()) - min(none[name] for name in table_1())
+
+
+@pytest.mark.parametrize("name", ["ssl_digits", "ssl_digits_laptop"])
+def test_what_raw_pixels_are_worth_is_what_the_headers_say(name):
+    path = find_suite(name)
+    (facts,) = {tuple(one["raw_pixels"].items()) for one in data_facts(load_suite(path)).values()}
+    header = " ".join(
+        line.strip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
+    )
+    said = re.search(r"([\d.]+)%,? (?:and )?a ridge probe'?s? ([\d.]+)%", header)
+    assert said is not None
+    assert [float(one) for one in said.groups()] == [round(100 * value, 1) for _, value in facts]
 
 
 def test_seeds_clipped_before_averaging_give_the_row_that_is_said():
