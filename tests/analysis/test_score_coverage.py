@@ -1,6 +1,8 @@
 """95% intervals of scores cover 93 to 97%; where they depart from that, they do as documented."""
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
@@ -148,6 +150,24 @@ def test_scores_of_all_grids_cover_as_documented(name, scenario, num_seeds):
     apart = GRIDS_APART[name].get((scenario, num_seeds))
     tolerance = 0.008 if apart is None or apart > 0.9 else 0.02
     check(grid_coverage(name, SCENARIOS[scenario], num_seeds, num_suites=4800, seed=1), apart, tolerance)
+
+
+def test_the_readme_says_what_is_covered_wherever_the_cliff_lies():
+    text = " ".join((Path(__file__).parents[2] / "analysis/README.md").read_text(encoding="utf-8").split())
+    span = r"(\d+)%(?: \(ten seeds\))? to (\d+)%"
+    wandering = re.search(
+        rf"seedwise sensitivity covers {span}, `best_loss` {span}, the paper's score {span}, and `loss_at_default` {span}",
+        text,
+    )
+    steep = re.search(rf"`best_loss` covers {span} there, the seedwise sensitivity {span}", text)
+    assert wandering is not None
+    assert steep is not None
+    mild = [PLACED[SCENARIOS[place].name] for place in (LITTLE, HALF_WAY)]
+    names = ["lr_sensitivity_seedwise", "best_loss", "lr_sensitivity", "loss_at_default"]
+    of_mild = [(min(one[name][0] for one in mild), max(one[name][1] for one in mild)) for name in names]
+    of_steep = [PLACED[STEEP.name][name] for name in ("best_loss", "lr_sensitivity_seedwise")]
+    for match, expected in ((wandering, of_mild), (steep, of_steep)):
+        assert [int(one) for one in match.groups()] == [round(100 * end) for ends in expected for end in ends]
 
 
 @pytest.mark.slow
