@@ -156,7 +156,8 @@ def test_the_readme_says_what_is_covered_wherever_the_cliff_lies():
     text = " ".join((Path(__file__).parents[2] / "analysis/README.md").read_text(encoding="utf-8").split())
     span = r"(\d+)%(?: \(ten seeds\))? to (\d+)%"
     wandering = re.search(
-        rf"seedwise sensitivity covers {span}, `best_loss` {span}, the paper's score {span}, and `loss_at_default` {span}",
+        rf"seedwise sensitivity covers {span}, `best_loss` {span}, the paper's score {span}, "
+        rf"and `loss_at_default` {span}",
         text,
     )
     steep = re.search(rf"`best_loss` covers {span} there, the seedwise sensitivity {span}", text)
