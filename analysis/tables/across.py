@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -219,7 +220,9 @@ def _cells(rows: pl.DataFrame) -> dict[str, Number]:
 
 
 def _conditions_table(board: AcrossBoard) -> Table:
-    titles = columns("Condition", "Side", "Workload", "Optimizer", "Knobs", "Methods", "Seeds", num_names=5)
+    plain = columns("Condition", "Side", "Workload", "Optimizer", "Knobs", "Methods", "Seeds", num_names=5)
+    leave = {"Knobs": 1, "Optimizer": 2, "Side": 3, "Workload": 4}  # the condition's name has most of them
+    titles = tuple(replace(column, leaves=leave.get(column.title, 0)) for column in plain)
     rows = tuple(tuple(NOTHING if cell == "" else str(cell) for cell in row) for row in board.conditions.iter_rows())
     return Table(heading="Conditions", columns=titles, rows=rows)
 

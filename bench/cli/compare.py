@@ -105,10 +105,11 @@ def _print(board: AcrossBoard, format: str, *, is_wide: bool) -> None:
 
 def _terminal(board: AcrossBoard, *, is_wide: bool) -> str:
     from analysis.tables.across import board_tables, reading_note, verdict
-    from bench.cli.terminal import table_text
+    from bench.cli.terminal import sentences_text, table_text
 
     parts = [table_text(table, numbers="left", is_wide=is_wide) for table in board_tables(board)]
-    return "\n".join([*parts, *board.labels.plain.in_texts(verdict(board)), "", reading_note(board), ""])
+    said = sentences_text(board.labels.plain.in_texts(verdict(board)), is_wide=is_wide)
+    return "\n".join([*parts, f"{said}\n{sentences_text([reading_note(board)], is_wide=is_wide)}"])
 
 
 def _remove_stale(out: Path, written: list[Path]) -> None:

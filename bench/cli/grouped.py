@@ -18,13 +18,14 @@ def print_group(group: Group, found: polars.DataFrame, *, names: Names, form: st
 
     names: what tables call methods and workloads.
     """
+    from analysis.tables.forms.frames import without_the_same
     from analysis.tables.forms.markdown import table_markdown
     from analysis.tables.forms.named import named_group
     from bench.cli.terminal import table_text
 
     group = named_group(group, names)
     forms = {
-        "table": lambda: "\n".join(table_text(table, is_wide=is_wide) for table in group.tables),
+        "table": lambda: "\n".join(table_text(without_the_same(table), is_wide=is_wide) for table in group.tables),
         "csv": found.write_csv,
         "json": lambda: json.dumps(list(map(_plain, found.to_dicts())), indent=1, allow_nan=False) + "\n",
         "md": lambda: "\n".join([*map(table_markdown, group.tables), group.note, ""]),

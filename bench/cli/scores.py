@@ -125,7 +125,8 @@ def _terminal(frame: polars.DataFrame, *, is_wide: bool) -> str:
     columns = ["workload", "score", *(name for name in shown.columns if name not in ("workload", "score"))]
     is_repeated = polars.col("score") == polars.col("score").shift(1).over("workload")
     once = polars.when(is_repeated).then(polars.lit("")).otherwise(polars.col("score")).alias("score")
-    return frame_text(shown.select(columns).with_columns(once), is_wide=is_wide)
+    several = shown["score"].n_unique() > 1  # one alone is said below the table
+    return frame_text(shown.select(columns).with_columns(once if several else "score"), is_wide=is_wide)
 
 
 def _markdown_of_differences(frame: polars.DataFrame) -> str:

@@ -184,7 +184,7 @@ def terminal_text(subject: AnySubject, *, is_wide: bool = False) -> str:
     from analysis.report.views import view_of
     from analysis.scores.controls import floor_sentences
     from analysis.subject import Subject
-    from bench.cli.terminal import frame_text
+    from bench.cli.terminal import frame_text, sentences_text
 
     names, frames = subject.labels.plain, view_of(subject).frames(subject)
     tables = "\n".join(frame_text(names.in_frame(frame), is_wide=is_wide) for frame in frames)
@@ -192,7 +192,8 @@ def terminal_text(subject: AnySubject, *, is_wide: bool = False) -> str:
         sentences = floor_sentences(subject.board) + fates(subject.scored, subject.board)
     else:
         sentences = view_of(subject).remarks(subject)
-    return tables + "".join(f"\n{sentence}\n" for sentence in names.in_texts(sentences))
+    said = (sentences_text([sentence], is_wide=is_wide) for sentence in names.in_texts(sentences))
+    return tables + "".join(f"\n{sentence}" for sentence in said)
 
 
 def print_board(subject: AnySubject, format: str, *, is_wide: bool = False) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from analysis.tables.forms.table import Cell, Column, Number, Table, plain_cell
+from analysis.tables.forms.table import NOTHING, Cell, Column, Number, Table, plain_cell
 from analysis.text import interval_decimals
 
 # Where a terminal is narrow these are left out first, then those not named here, the last one first, then _LEAVE_LAST.
@@ -18,8 +18,8 @@ _LEAVE_FIRST = ("loss", "source", "note", "definition", "num_trials", "blown_up_
 _LEAVE_LAST = ("flags", "best_lr")
 _STAY = ("rank", "method", "optimizer", "knobs", "score", "side", "first", "second", "value", "verdict", "field")
 # Shown on every row, even if it says the same on all; a column with an interval is, too.
-_NEVER_THE_SAME = ("rank", "method", "score", "side", "first", "second", "field", "verdict", "compared")
-_NOTHINGS = {"", "-"}  # what an empty cell is
+_NEVER_THE_SAME = ("rank", "method", "score", "side", "first", "second", "field", "verdict")
+_NOTHINGS = {"", "-", NOTHING}  # what an empty cell is
 _LOW, _HIGH, _CENSORED = "ci_low", "ci_high", "ci_censored"  # what names of columns of an interval end in
 _WITH_INTERVAL = " [95%]"  # behind the title of a number with its interval
 _RATE_UNITS = ("lr", "value of the knob")  # which always have three significant digits
@@ -55,6 +55,27 @@ def plain_table(heading: str, frame: pl.DataFrame, *, nothing: str = "-") -> Tab
     return Table(heading=heading, columns=tuple(columns), rows=tuple(rows))
 
 
+def without_the_same(table: Table) -> Table:
+    """The table without columns, but the first, that say the same on every row, which it says once below.
+
+    Numbers with an interval stay.
+    """
+    texts = list(zip(*table.texts, strict=True)) if table.rows else []
+    same = {
+        place: of_column[0]
+        for place, of_column in enumerate(texts)
+        if place and len(table.rows) > 1 and len(set(of_column)) == 1
+        if not any(isinstance(cell := row[place], Number) and cell.ends for row in table.rows)
+    }
+    kept = [place for place in range(len(table.columns)) if place not in same]
+    return replace(
+        table,
+        columns=tuple(table.columns[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
+        same=tuple((table.titles[place], text) for place, text in same.items() if text not in _NOTHINGS),
+    )
+
+
 def plain_json(plain: Any) -> str:
     """Indented JSON; refuses infinity and NaN, which JSON has no numbers for."""
     return json.dumps(plain, indent=1, allow_nan=False) + "\n"
@@ -87,11 +108,12 @@ def _without_the_same(table: Table) -> Table:
     """The table without columns that say the same on every row, which it says once, the others with when they leave."""
     names = [title.removesuffix(_WITH_INTERVAL) for title in table.titles]
     scored = {name for name, title in zip(names, table.titles, strict=True) if name != title}
+    named = {name for name, column in zip(names, table.columns, strict=True) if column.is_name}
     texts = {name: set(of_column) for name, of_column in zip(names, zip(*table.texts, strict=True), strict=True)}
     same = {
         name: next(iter(words))
         for name, words in texts.items()
-        if len(words) == 1 and name not in (*_NEVER_THE_SAME, *scored)
+        if len(words) == 1 and (name not in (*_NEVER_THE_SAME, *scored) or (name == "score" and name in named))
         if len(table.rows) > 1 or words <= _NOTHINGS
     }
     kept = [name for name in names if name not in same]

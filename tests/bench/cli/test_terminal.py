@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from analysis.tables.forms.table import Number, Table, columns
-from bench.cli.terminal import frame_text, shown_width, table_text
+from bench.cli.terminal import frame_text, sentences_text, shown_width, table_text
 
 METHODS = [
     "softmax",
@@ -135,12 +135,50 @@ def test_flags_that_have_no_room_are_said_below(monkeypatch):
     assert "flagged" not in frame_text(board())
 
 
-def test_room_that_unfolds_no_title_is_given_to_none(monkeypatch):
-    """A title is whole, or as narrow as it can be: spaces between would show nothing."""
+def test_titles_never_fold_within_a_word(monkeypatch):
+    """Numbers stand in two blocks before first_long_title becomes three lines."""
     rows = (("a" * 20, Number(value=1.25), Number(value=2.5)),)
     table = Table(heading="", columns=columns("method", "first_long_title", "second_long_title"), rows=rows)
     longest = {}
-    for width in (46, 47, 57):
+    for width in (46, 56, 57):
         monkeypatch.setenv("COLUMNS", str(width))
-        longest[width] = max(map(len, table_text(table).splitlines()))
-    assert longest == {46: 20 + 2 + 6 + 2 + 7, 47: 20 + 2 + 16 + 2 + 7, 57: 20 + 2 + 16 + 2 + 17}
+        text = table_text(table)
+        assert {"method", "first_long_title", "second_long_title", "1.25", "2.5"} <= set(text.split())
+        longest[width] = max(map(len, text.splitlines()))
+    assert longest == {46: 20 + 2 + 17, 56: 20 + 2 + 17, 57: 20 + 2 + 16 + 2 + 17}
+
+
+def test_names_of_an_entry_stand_in_one_column_where_there_is_no_room(monkeypatch):
+    text = at(monkeypatch, 60, board())
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.count("method, optimizer, knobs") == 1
+    assert len(re.findall(r"\d\.\d+ \[\d\.\d+, \d\.\d+\]", text)) == 20
+    named = " ".join(re.sub(r"\d\.\d+ \[.*?\]|^1-20", "", text, flags=re.MULTILINE).split())
+    assert "qk_layernorm(epsilon=1e-05, per_head=True), sgd_momentum(momentum=0.9), beta=1.0" in re.sub(
+        r"(?<=[(_=]) ", "", named
+    )
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_each_block_has_what_tells_rows_apart(monkeypatch, width):
+    """Of a knob that is a number, too: a difference without the rate that it is at says nothing."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = tuple(
+        ("softmax", Number(value=lr), *(Number(value=0.5, low=0.25, high=0.75, decimals=2) for _ in range(5)))
+        for lr in (0.001, 0.003)
+    )
+    text = table_text(Table(heading="h", columns=columns("Method", "lr", *"abcde"), rows=rows))
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("0.001") == text.count("0.003") == text.count("Method")
+    assert text.count("0.50 [0.25, 0.75]") == 10
+
+
+@pytest.mark.parametrize("width", [60, *WIDTHS])
+def test_sentences_fold_between_words_and_are_one_line_without_a_terminal(monkeypatch, width):
+    sentences = ["Best mean rank under LR sensitivity: " + ", ".join(METHODS) + ", 1.75 of 4.", "Second."]
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = sentences_text(sentences)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.split() == " ".join(sentences).split()
+    monkeypatch.delenv("COLUMNS")
+    assert sentences_text(sentences) == "\n".join(sentences) + "\n"

@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from analysis.tables.forms.frames import frame_tables
+from analysis.tables.forms.frames import frame_tables, without_the_same
+from analysis.tables.forms.table import Number, Table, columns
 
 
 def frame(**columns) -> pl.DataFrame:
@@ -48,3 +49,21 @@ def test_scores_and_names_never_leave_and_flags_leave_late():
     (table,) = frame_tables(frame(**dict(zip(names, values, strict=True))))
     leaving = sorted((one for one in table.columns if one.leaves), key=lambda one: one.leaves)
     assert [one.title for one in leaving] == ["num_trials", "more", "flags", "best_lr"]
+
+
+def test_a_column_that_says_the_same_is_said_once_unless_it_is_the_first_or_has_intervals():
+    titles = ("Method", "Pairs", "To step", "Difference", "lr")
+    rows = tuple(
+        ("a", Number(value=3.0), Number(value=None), Number(value=0.5, low=0.0, high=1.0), Number(value=lr))
+        for lr in (0.1, 0.2)
+    )
+    short = without_the_same(Table(heading="h", columns=columns(*titles), rows=rows))
+    assert short.titles == ("Method", "Difference", "lr")
+    assert short.same == (("Pairs", "3"),)
+    assert without_the_same(Table(heading="h", columns=columns(*titles), rows=rows[:1])).titles == titles
+
+
+def test_a_score_that_is_named_on_every_row_is_said_once_and_a_score_that_is_a_number_is_not():
+    pairs = pl.DataFrame({"workload": "w", "score": ["best_loss"] * 2, "first": ["a", "b"], "second": ["c", "c"]})
+    (table,) = frame_tables(pairs)
+    assert (table.titles, table.same) == (("first", "second"), (("score", "best_loss"),))
