@@ -45,8 +45,8 @@ def run_in_float64() -> PackRun:
     return run
 
 
-def naive_measures(params: dict[str, torch.Tensor]) -> tuple[float, float, float]:
-    """Loss, accuracy and calibration error over all windows at once, by loops over predictions in Python."""
+def naive_measures(params: dict[str, torch.Tensor]) -> tuple[float, float, float, float]:
+    """Loss, accuracy, calibration error and bits per byte, here a character, over all windows, by loops in Python."""
     workload = LanguageModeling(**ONE.workload.params)
     tokens = torch.from_numpy(open_corpus(corpus(), tokenizer="characters").val.astype(numpy.int64))
     num_windows, context = workload.eval_batches * workload.batch_size, workload.context
@@ -65,7 +65,7 @@ def naive_measures(params: dict[str, torch.Tensor]) -> tuple[float, float, float
         in_bin_P = (confidence_P > k / 15) & (confidence_P <= (k + 1) / 15)
         if in_bin_P.any():
             error += in_bin_P.mean() * abs(correct_P[in_bin_P].mean() - confidence_P[in_bin_P].mean())
-    return float(loss), float(correct_P.mean()), float(error)
+    return float(loss), float(correct_P.mean()), float(error), float(loss) / math.log(2)
 
 
 def test_measures_of_the_untrained_and_of_the_trained_model_are_those_of_a_naive_loop():
@@ -158,7 +158,7 @@ def test_a_diverged_lane_has_infinite_loss_no_accuracy_and_a_trace_that_stops():
     assert (fine.outcome, bad.outcome) == (Outcome.COMPLETED, Outcome.DIVERGED)
     start = pytest.approx(fine.held_out["initial_val_loss"], rel=1e-5)
     assert bad.held_out["initial_val_loss"] == start  # one seed, one start
-    assert [bad.held_out[name] for name in MEASURES] == [math.inf, None, None]
+    assert [bad.held_out[name] for name in MEASURES] == [math.inf, None, None, None]
     assert bad.diverged_step in (1, 2)
     for name in MEASURES:
         assert list(held_out_of(traces[BAD.id])[name]) == [0]
@@ -185,7 +185,7 @@ def test_what_the_last_update_blew_up_has_an_infinite_held_out_loss(optimizer):
 def test_a_pack_of_diverged_lanes_reports_as_one_lane_does():
     (bad,), traces = trained(BAD)
     _, beside = trained(ONE, BAD)
-    assert [bad.held_out[name] for name in MEASURES] == [math.inf, None, None]
+    assert [bad.held_out[name] for name in MEASURES] == [math.inf, None, None, None]
     assert traces[BAD.id].drop("value").equals(beside[BAD.id].drop("value"))
     assert held_out_of(traces[BAD.id])["val_loss"] == pytest.approx(held_out_of(beside[BAD.id])["val_loss"], rel=1e-5)
 

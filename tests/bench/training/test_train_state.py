@@ -90,7 +90,7 @@ def test_state_holds_what_was_measured():
     history = read(states_of("language")[4])["history"]
     assert history["initial_loss"].isfinite().all()
     assert history["loss"].isfinite()[:, 0].tolist() == [True] * 4 + [False] * 4
-    assert history["val"].isfinite()[:, 0].tolist() == [[True] * 3] * 2 + [[False] * 3] * 2
+    assert history["val"].isfinite()[:, 0].tolist() == [[True] * 4] * 2 + [[False] * 4] * 2
 
 
 def test_a_state_is_a_snapshot():
