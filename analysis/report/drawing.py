@@ -18,6 +18,8 @@ from analysis.tables.forms.csv_text import csv_text
 from bench.files import make_folder, write_file
 
 MOST_OF_A_KIND = 40  # of hundreds of settings nobody looks at a figure each, which takes minutes
+LONGEST_PLACE = 100  # letters of where a figure's numbers are from in its file name
+_LONGEST_END = 50  # of these, of its end
 
 
 def write_figures(
@@ -63,8 +65,15 @@ def few_of_a_kind(figures: Iterable[tuple[str, Drawn]]) -> Iterator[tuple[str, D
 
 
 def _file_name(kind: str, place: str, used: set[str]) -> str:
-    """A file name that no file system objects to, unlike those in `used`, to which it is added."""
-    stem = f"{kind}-" + re.sub(r"[^A-Za-z0-9.=]+", "_", place).strip("_.")[:100]
+    """A file name that no file system objects to, unlike those in `used`, to which it is added.
+
+    Of a long place its head and its end: a workload has many settings, and what figures differ by stands last.
+    """
+    words = re.sub(r"[^A-Za-z0-9.=]+", "_", place).strip("_.")
+    if len(words) > LONGEST_PLACE:
+        end = words[-_LONGEST_END:]
+        words = f"{words[: LONGEST_PLACE - _LONGEST_END - 1]}_{end.partition('_')[2] or end}"
+    stem = f"{kind}-{words}"
     name, number = stem, 2
     while name.lower() in used:
         name, number = f"{stem}-{number}", number + 1

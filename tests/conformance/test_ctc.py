@@ -123,14 +123,18 @@ def test_every_size_is_torchs(sizes):
 
 @pytest.mark.parametrize("sizes", [(3, 60, 29, 20), pytest.param((8, 1500, 29, 200), marks=ON_GPU)])
 def test_single_precision_is_no_further_from_the_exact_than_the_loop(sizes):
-    """Sums of as many logs as there are frames: twice the loop's deviation, or that of its rounding."""
+    """Sums of as many logs as there are frames: of their rounding, which walks at random, twice the expected deviation.
+
+    Gradients: twice the loop's deviation, or that of its rounding.
+    """
     x, y = utterances(sizes=sizes)
     exact = of_torch(x, y, lengths(sizes))
     found, loop = (
         [each.cpu().double() for each in loss_and_gradient(x.float(), y, lengths(sizes), is_reference=is_reference)]
         for is_reference in (False, True)
     )
-    torch.testing.assert_close(found[0], exact[0], rtol=1e-6, atol=0)
+    num_frames = sizes[1]
+    torch.testing.assert_close(found[0], exact[0], rtol=2 * num_frames**0.5 * 2**-24, atol=0)
     far, allowed = ((each[1] - exact[1]).abs().max().item() for each in (found, loop))
     assert far <= max(2 * allowed, 1e-5)
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -54,18 +54,22 @@ def busy_samples() -> Iterator[list[float]]:
         samples += [float(line) / 100 for line in file if line.strip().isdigit()]
 
 
-def run_phases(suite: str, num_gpus: int | None) -> dict[str, float]:
+def run_phases(suite: str) -> dict[str, float]:
     """Seconds of each phase of a run into an empty store; prints them as JSON for the process that asked."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder), warn=lambda text: print(text, file=sys.stderr))
-        return run_suite(load_suite(find_suite(suite)), store, Options(num_gpus=num_gpus)).phases
+        return run_suite(load_suite(find_suite(suite)), store, Options()).phases
 
 
-def phases_of(suite: str, num_gpus: int | None = None) -> dict[str, float]:
-    """`run_phases` in a process of its own, as a command is one; `end_to_end` is all of that process."""
+def phases_of(suite: str, gpus: Sequence[str] | None = None) -> dict[str, float]:
+    """`run_phases` in a process of its own, as a command is one; `end_to_end` is all of that process.
+
+    gpus: those that it sees, by their numbers or names; else all.
+    """
     command = [sys.executable, "-m", "tests.perf.performance", "--run", suite]
+    seen = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     started = time.monotonic()
-    done = subprocess.run([*command, *(["--gpus", str(num_gpus)] if num_gpus else [])], stdout=subprocess.PIPE)
+    done = subprocess.run(command, env=os.environ | seen, stdout=subprocess.PIPE)
     done.check_returncode()
     *_, last = done.stdout.decode().splitlines()
     return json.loads(last) | {"end_to_end": time.monotonic() - started}
@@ -84,10 +88,11 @@ def runs() -> Measured:
 
 
 def two_gpus() -> Measured:
-    """Training of Table 1 on one GPU over that on two."""
+    """Training of Table 1 on one GPU over that on two, each in an empty store."""
     if torch.cuda.device_count() < 2:
         return {}
-    one, two = (phases_of("paper_table1", num_gpus)["training"] for num_gpus in (1, 2))
+    both = os.environ.get("CUDA_VISIBLE_DEVICES", "0,1").split(",")[:2]
+    one, two = (phases_of("paper_table1", gpus)["training"] for gpus in (both[:1], both))
     return {"two_gpus": (one / two, "times as fast as one")}
 
 
@@ -158,10 +163,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*MEASURES, []], help="which; else all")
     parser.add_argument("--json", type=Path, default=None, help="a file that is brought up to date")
     parser.add_argument("--run", default=None, metavar="SUITE", help="print the phases of a run as JSON, nothing else")
-    parser.add_argument("--gpus", type=int, default=None, help="for --run")
     args = parser.parse_args()
     if args.run is not None:
-        print(json.dumps(run_phases(args.run, args.gpus)))
+        print(json.dumps(run_phases(args.run)))
         return
     date, device = datetime.date.today().isoformat(), machine()
     print(f"{device}, {date}\n| measured | | |\n| --- | ---: | --- |", flush=True)

@@ -14,7 +14,7 @@ from analysis.figures.frames.aggregate import telling_lr
 from analysis.figures.of_a_suite import curve_figures, trials_to_trace
 from analysis.losses import choose_loss, has_held_out
 from analysis.references import load
-from analysis.report.drawing import few_of_a_kind
+from analysis.report.drawing import LONGEST_PLACE, _file_name, few_of_a_kind
 from analysis.report.folder import write_report
 from bench.errors import UsageError
 from bench.held_out import HELD_OUT_COLUMNS
@@ -324,3 +324,15 @@ def test_of_hundreds_of_settings_some_are_drawn_and_how_many_are_not_is_said():
     assert Counter(drawn.kind for _, drawn, _ in shown) == {"a": 40, "b": 40, "c": 1}
     remarks = {drawn.kind: remark for _, drawn, remark in shown if remark}
     assert remarks == {"a": " (3 more of this kind are not drawn; tables have their numbers)"}
+
+
+def test_names_of_figures_keep_what_places_end_with():
+    used = set[str]()
+    place = "speech_recognition(num_steps=1000, final_loss_steps=50, eval_every_steps=250, num_words=3), adam"
+    names = [_file_name("loss", f"{place}, warmup_steps={steps}", used) for steps in (0, 100)]
+    assert [name.rpartition("_")[2] for name in names] == ["steps=0", "steps=100"]
+    assert all(name.startswith("loss-speech_recognition_num_steps=1000") for name in names)
+    assert max(map(len, names)) <= len("loss-") + LONGEST_PLACE
+    assert _file_name("loss", f"{place}, warmup_steps=0", used) == f"{names[0]}-2"
+    assert _file_name("loss", "a (b), lr=0.1", used) == "loss-a_b_lr=0.1"
+    assert len(_file_name("loss", "x" * 300, used)) <= len("loss-") + LONGEST_PLACE
