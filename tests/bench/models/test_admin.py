@@ -21,6 +21,7 @@ from bench.training.pack import Pack
 from bench.training.train import PackRun
 from tests.bench.models import test_encoder_decoder as two_stacks
 from tests.bench.models import test_transformer as one_stack
+from tests.repetitions import one_of_each_kind
 from tests.trials import choice, trial
 
 SETTINGS = {"norm_placement": "admin", "num_steps": 4, "final_loss_steps": 1}
@@ -132,7 +133,7 @@ def test_both_stacks_begin_at_1_and_go_through_attention_cross_attention_and_mlp
     torch.testing.assert_close(again, seen, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("workload", SIZES)
+@pytest.mark.parametrize("workload", one_of_each_kind(SIZES, {"language_modeling", "translation"}))
 def test_every_model_starts_from_its_first_batch(workload):
     seeds = (0,) if workload == "language_modeling" else (0, 1)  # checkpointing trains one lane
     run = started(workload, *seeds)

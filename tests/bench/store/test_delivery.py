@@ -16,6 +16,7 @@ import pytest
 from bench.outcome import RESULT_COLUMNS, Outcome
 from bench.store import Store, read_results
 from bench.store.curves import CURVE_POINTS
+from bench.store.delivery import Writer
 from tests.bench.store import finished_packs
 from tests.bench.store.stored import assert_holds, put, rows, runs_by_kind
 
@@ -209,6 +210,20 @@ def test_newer_result_of_a_trial_replaces_the_older(store, open_tracker):
         tracker.deliver()
     assert_holds(store, [newer])
     assert runs_by_kind(store) == {"suite": 1, "method": 1, "trial": 1}
+
+
+def test_what_trials_differ_in_is_the_method_and_what_has_two_values(store, open_tracker):
+    tracker = open_tracker(store)
+    put(tracker, [finished_packs.result(1), finished_packs.result(6)])
+    tracker.deliver()
+    writer = Writer(store, "suite", CURVE_POINTS)
+    assert writer.varied_params() == ["method", "seed"]
+    writer.close()
+    put(tracker, [finished_packs.result(2)])
+    tracker.deliver()
+    writer.forget()
+    assert writer.varied_params() == ["method", "lr", "seed"]
+    writer.close()
 
 
 def test_the_method_run_goes_with_the_last_of_its_trials(store, open_tracker):

@@ -57,7 +57,7 @@ def assert_within(row: dict, name: str, ends: str, domain: tuple[float, float]) 
         assert domain[0] - 1e-12 <= low <= value <= high <= domain[1] + 1e-12, (name, low, value, high)
 
 
-@pytest.mark.parametrize(("num_replicates", "num_seeds"), [(2, 1), (8, 3)])
+@pytest.mark.parametrize(("num_replicates", "num_seeds"), [(2, 1), pytest.param(8, 3, marks=pytest.mark.repetition)])
 @pytest.mark.parametrize("name", patterns(np.random.default_rng(0), 8, 1))
 def test_scores_curves_and_differences_keep_to_what_they_can_be(name, num_replicates, num_seeds):
     rng = np.random.default_rng([num_replicates, len(name)])
