@@ -11,8 +11,11 @@ import pytest
 from bench.cli.app import main
 
 
-def bench_here(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """`bench WORDS` in a folder, whose modules can be imported: exit code, stdout, stderr."""
+def bench_here(folder: Path, *words: object, columns: int | None = 200) -> subprocess.CompletedProcess[str]:
+    """`bench WORDS` in a folder, whose modules can be imported: exit code, stdout, stderr.
+
+    columns: of the terminal, None for a pipe without any.
+    """
     out, err, code = io.StringIO(), io.StringIO(), 0
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -21,11 +24,13 @@ def bench_here(folder: Path, *words: object) -> subprocess.CompletedProcess[str]
     ):
         patch.chdir(folder)
         patch.syspath_prepend(folder)
-        patch.setenv("COLUMNS", "200")
+        patch.delenv("COLUMNS", raising=False)
+        if columns is not None:
+            patch.setenv("COLUMNS", str(columns))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(sys, "argv", ["bench", *map(str, words)])
         try:
             main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess([*map(str, words)], code, out.getvalue(), err.getvalue())

@@ -50,6 +50,7 @@ def list_entries(
 
     Entries of installed packages (plug-ins) come last, with package and version.
     """
+    from bench.cli.terminal import sentences_text
     from bench.suite.catalog import list_markdown, list_rows, overview, refusals
 
     for refusal in refusals():
@@ -59,7 +60,7 @@ def list_entries(
             raise UsageError("--format md takes one kind, such as bench list methods --format md")
         names = overview()
         lines = (f"{each}: {', '.join(of_kind)}" for each, of_kind in names.items())
-        print(json.dumps(names, indent=2) if as_json else "\n".join(lines))
+        print(json.dumps(names, indent=2) + "\n" if as_json else sentences_text(lines, indent="  "), end="")
         return
     if format == "md":
         if as_json:
@@ -70,5 +71,5 @@ def list_entries(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    for row in rows:
-        print(f"{row.pop('name')}: {'; '.join(str(value) for value in row.values() if value)}")
+    lines = (f"{row.pop('name')}: {'; '.join(str(value) for value in row.values() if value)}" for row in rows)
+    print(sentences_text(lines, indent="  "), end="")

@@ -69,10 +69,10 @@ def table_text(table: Table, *, numbers: Literal["left", "right"] = "right", is_
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def sentences_text(sentences: Iterable[str], *, is_wide: bool = False) -> str:
-    """Each sentence on lines of its own, which fold between words."""
+def sentences_text(sentences: Iterable[str], *, is_wide: bool = False, indent: str = "") -> str:
+    """Each sentence on lines of its own, which fold between words; `indent` stands before all but the first of them."""
     width = shown_width(is_wide=is_wide)
-    return "".join(f"{line}\n" for sentence in sentences for line in _folded_text(sentence, width))
+    return "".join(f"{line}\n" for sentence in sentences for line in _folded_text(sentence, width, indent))
 
 
 def _flags_in_words(flags: Shown, names: list[Shown]) -> str:
@@ -157,8 +157,12 @@ def _fold(pieces: list[str], width: int, indent: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _folded_text(text: str, width: int | None) -> list[str]:
+def _folded_text(text: str, width: int | None, indent: str = "") -> list[str]:
     from analysis.text import escape_controls
 
     escaped = escape_controls(text)
-    return [escaped] if width is None else textwrap.wrap(escaped, width, break_long_words=False) or [""]
+    if width is None:
+        return [escaped]
+    return textwrap.wrap(escaped, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [
+        ""
+    ]

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.tables.forms.table import Number, Table, columns
 from bench.cli.terminal import frame_text, sentences_text, shown_width, table_text
+from tests.command_line import bench_here
 
 METHODS = [
     "softmax",
@@ -182,3 +183,14 @@ def test_sentences_fold_between_words_and_are_one_line_without_a_terminal(monkey
     assert text.split() == " ".join(sentences).split()
     monkeypatch.delenv("COLUMNS")
     assert sentences_text(sentences) == "\n".join(sentences) + "\n"
+
+
+@pytest.mark.parametrize("kind", ["", "methods", "workloads", "scores"])
+def test_lists_fold_between_words_in_a_terminal_and_are_a_line_an_entry_in_a_pipe(tmp_path, kind):
+    words = ["list", *([kind] if kind else [])]
+    lines = bench_here(tmp_path, *words, columns=None).stdout.splitlines()
+    assert all(": " in line for line in lines)
+    folded = bench_here(tmp_path, *words, columns=80).stdout
+    assert max(map(len, folded.splitlines())) <= 80
+    assert folded.split() == " ".join(lines).split()
+    assert len([line for line in folded.splitlines() if not line.startswith("  ")]) == len(lines)

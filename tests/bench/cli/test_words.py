@@ -17,7 +17,7 @@ def test_version(tmp_path):
 
 
 def test_list_alone_is_an_overview_of_all_kinds(tmp_path):
-    lines = bench_here(tmp_path, "list").stdout.splitlines()
+    lines = bench_here(tmp_path, "list", columns=None).stdout.splitlines()
     assert [line.partition(":")[0] for line in lines] == list(LISTS)
     assert lines[0] == f"methods: {', '.join(METHODS)}"
     names = json.loads(bench_here(tmp_path, "list", "--json").stdout)
