@@ -36,6 +36,7 @@ class InContextRegression(Workload):
     embedding says how (x, y) enters and how the prediction leaves:
         tokens        the token is (x, y), D + 1 channels, all projected; the prediction is the query's last channel
         learned       a learned linear map lifts (x, y) to `width` channels, another reads the prediction off the query
+                      (a vector, which decays under `decays: all` alone)
         pass_through  projections see x alone; y passes through every layer with weight 1, the query is no key for
                       itself or others, the prediction is minus the query's last channel (Ahn et al. 2024)
     width is the number of channels of `learned`; the other two take it from the dimension.
