@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HELD_OUT_ONE_IN = 16
+NUM_SPARE = 32  # of those that are held out: of few, twice as many as are expected may be too few
 LARGEST_TRAINED = 999  # up to here nothing is held out
 NUM_DRAWS = 4  # of a number; where all are held out, once in 65,536, the last three digits of the first are taken
 HELD_OUT_SEED = 0
@@ -87,14 +88,14 @@ def training_numbers(seeds_S: Tensor, steps_T: Tensor, size: int, digits: int) -
 
 def held_out_numbers(count: int, digits: int, device: torch.device) -> Tensor:
     """(count,) numbers that training never sees, of 4 to `digits` digits, some more than once where there are few."""
-    num_drawn = 2 * HELD_OUT_ONE_IN * count
+    num_drawn = HELD_OUT_ONE_IN * (2 * count + NUM_SPARE)
     seed, step = (torch.tensor(value, device=device) for value in (HELD_OUT_SEED, 0))
     drawn = integers(seed, "data.numbers.held_out", step, (num_drawn,), 10**digits)
     num_digits = 4 + integers(seed, "data.digits.held_out", step, (num_drawn,), digits - 3)
     lowest = 10 ** (num_digits - 1)
     drawn = lowest + drawn % (9 * lowest)
     held_out = drawn[is_held_out(drawn)]
-    assert len(held_out) >= count, "twice as many as needed are expected"
+    assert len(held_out) >= count, "NUM_SPARE and twice as many as needed are expected"
     return held_out[:count]
 
 

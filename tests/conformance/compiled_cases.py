@@ -32,13 +32,13 @@ BASES: dict[str, dict[str, Any]] = {
     "translation": EVALUATED | {"batch_size": 8, "digits": 4, "held_out_pairs": 16},
 }
 # Rates of SGD at which no difference grows: of the regression at 0.1, layer normalisation and cosFormer made 1e-3 of
-# 1e-7 in 20 steps, and contrastive learning 5e-3.
+# 1e-7 in 20 steps, and contrastive learning 5e-3, at 0.005 still 4e-4.
 STABLE = {
     "in_context_regression": 0.02,
     "language_modeling": 0.1,
     "image_classification": 0.1,
     "speech_recognition": 0.02,
-    "self_supervised_images": 0.02,
+    "self_supervised_images": 0.001,
     "translation": 0.1,
 }
 # Nothing but other numbers.

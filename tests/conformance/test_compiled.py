@@ -29,6 +29,8 @@ DEVICE = "cuda"
 ROUNDING = {False: 1e-5, True: 2e-3}
 # Signs, and roots of matrices, make steps of differences that were none: relative to the loss.
 AMPLIFIED = {"lion": 1e-3, "shampoo": 1e-3, "muon": 1e-4}
+# A loss of cosines over a temperature of 0.2 has five times their rounding.
+AT_A_TEMPERATURE = {"self_supervised_images": 5}
 # What a bound of the loss allows for what is measured otherwise.
 LOOSER = {"initial_loss": 1, "loss": 1, "val_loss": 1, "grad_norm": 30, "observed": 30}
 SMALLEST = 1e-3  # values below it are compared by their difference to this
@@ -62,6 +64,7 @@ def test_compiled_training_equals_what_was_traced(name):
     assert plain.keys() == compiled.keys() <= LOOSER.keys()
     assert (plain["loss"][-1] != plain["loss"][0]).all(), "nothing was trained"
     bound = AMPLIFIED[case.optimizer] if case.optimizer in AMPLIFIED else ROUNDING[case.is_mixed]
+    bound *= AT_A_TEMPERATURE.get(case.workload, 1)
     found = {quantity: apart(compiled[quantity], plain[quantity]) for quantity in plain}
     print(f"{name}: apart by", ", ".join(f"{quantity} {value:.1e}" for quantity, value in found.items()))
     assert {quantity: value for quantity, value in found.items() if value > bound * LOOSER[quantity]} == {}

@@ -1,5 +1,6 @@
 """Number words as tensors: equal to the words in Python, drawn by seed and step, never what is held out."""
 
+import pytest
 import torch
 
 from bench.data.pairs.number_words import ENGLISH, GERMAN
@@ -57,6 +58,13 @@ def test_held_out_numbers_are_large_and_the_same_at_every_look():
     assert is_held_out(numbers).all()
     assert {len(str(number)) for number in numbers.tolist()} == set(range(4, 10))
     assert torch.equal(numbers, held_out_numbers(300, 9, torch.device("cpu")))
+
+
+@pytest.mark.parametrize("digits", range(4, 10))
+def test_held_out_numbers_are_as_many_as_are_asked_for(digits):
+    many = held_out_numbers(1000, digits, torch.device("cpu"))
+    for count in (*range(1, 40), 64, 255, 999):
+        assert torch.equal(held_out_numbers(count, digits, torch.device("cpu")), many[:count])
 
 
 def test_the_alphabet_is_small_and_its_characters_are_ids():
