@@ -25,7 +25,7 @@ from analysis.text import counted, escape_markdown, interval_decimals, lr_text, 
 
 _GROUP = ("workload", "method", "optimizer", "knobs")
 _ANSWER_COLUMNS = (*_GROUP, "search", "knob", "value", "ci_low", "ci_high", "best_value", "best_setting", "num_trials",
-                   "num_trials_to_target", "num_rounds", "flags", "note")  # fmt: skip
+                   "front", "num_trials_to_target", "num_rounds", "flags", "note")  # fmt: skip
 _TRAIL_COLUMNS = (*_GROUP, "round", "value", "setting", "seed", "final_loss", "initial_loss", "pruned_step", "why")
 _UNFINISHED = "unfinished"
 _ANSWERS_NOTE = "–: none. An interval that ends at 0 or ∞ is open there: what was tried does not bound it."
@@ -122,7 +122,10 @@ def answers_group(answers: pl.DataFrame) -> Group:
     """The tables of answers, and how to read an interval that is open or none, where there is one."""
     intervals = map(_interval, answers.iter_rows(named=True))
     is_odd = any(text == NOTHING or "(" in text or ")" in text for text in intervals)
-    return Group(tables=tuple(answer_tables(answers)), note=_ANSWERS_NOTE if is_odd else "")
+    notes = [_ANSWERS_NOTE] if is_odd else []
+    named = zip(short_labels(answers), answers["front"], strict=True)
+    notes += [f"{name}: {_front_words(front)}" for name, front in named if front]
+    return Group(tables=tuple(answer_tables(answers)), note="\n".join(notes))
 
 
 def chapter_of(search: SearchChapter) -> Chapter:
@@ -187,7 +190,12 @@ def _answer_sentence(row: Mapping[str, Any]) -> str:
     )
     sentence += f"{_answer_words(row)}, from {counted(row['num_trials'], 'trial')} in "
     sentence += f"{counted(row['num_rounds'], 'round')}. "
-    return sentence + (f"{row['note'].capitalize()}." if is_open else f"It stopped because: {row['note']}.")
+    sentence += f"{row['note'].capitalize()}." if is_open else f"It stopped because: {row['note']}."
+    return f"{sentence} {_front_words(row['front'])}" if row["front"] else sentence
+
+
+def _front_words(front: str) -> str:
+    return f"No setting is better in both mean and worst seed's loss than {front}."
 
 
 def _drawn(row: Mapping[str, Any], asked: pl.DataFrame, place: str) -> Drawn:

@@ -34,8 +34,8 @@ KnobsOption = Annotated[
     str, typer.Option(help="also warmup_steps, weight_decay, grad_clip, init_scale, with commas between them")
 ]
 SamplerOption = Annotated[
-    Literal["tpe", "gp", "cmaes", "random", "qmc"] | None,
-    typer.Option(help="of Optuna, for several knobs; else tpe", show_default=False),
+    Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc"] | None,
+    typer.Option(help="of Optuna, for several knobs; else tpe; nsga2 weighs the worst seed too", show_default=False),
 ]
 PrunerOption = Annotated[
     Literal["median", "halving", "hyperband", "wilcoxon"] | None,

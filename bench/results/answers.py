@@ -22,6 +22,7 @@ ANSWER_COLUMNS: dict[str, str] = {
     "unit": "String",
     "best_value": "Float64",  # tune: where the least loss is; else null
     "best_setting": "String",  # tune_box: where the least loss is, as name=value of every knob that acts; else null
+    "front": "String",  # tune_box by nsga2: every setting that no other betters in mean and worst loss; else null
     "num_trials_to_target": "Int64",  # tune, tune_box: trials until the leader was near the final best; else null
     "num_trials": "Int64",  # asked for so far, lost ones included
     "num_rounds": "Int64",
@@ -61,6 +62,7 @@ def answers(standings: Sequence[Standing]) -> polars.DataFrame:
                 "unit": answer.unit,
                 "best_value": getattr(answer, "best_value", None),
                 "best_setting": values_text(answer.best) if isinstance(answer, TuneBoxAnswer) else None,
+                "front": front_text(answer) if isinstance(answer, TuneBoxAnswer) and answer.front else None,
                 "num_trials_to_target": getattr(answer, "num_trials_to_target", None),
                 "num_trials": len(standing.asked) - len(standing.missing),
                 "num_rounds": len(standing.rounds) - bool(standing.missing),
@@ -99,6 +101,11 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
                     }
                 )
     return polars.DataFrame(found, schema=_schema(TRAIL_COLUMNS))
+
+
+def front_text(answer: TuneBoxAnswer) -> str:
+    """Settings with mean and worst seed's loss, the least mean first."""
+    return "; ".join(f"{values_text(one.values)}: {one.mean:.4g} (worst {one.worst:.4g})" for one in answer.front)
 
 
 def _pruned_words(standing: Standing) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from analysis.curves import label_of
 from analysis.scores.box.knobs import BoxKnob
 from analysis.scores.robustness import mean_of_present
@@ -106,12 +108,13 @@ def _searched_settings(suite: Suite, group: Group, standing: Standing) -> list[R
                 knob.name: str(values[knob.name]) if knob.is_choice and knob.name in values else values.get(knob.name)
                 for knob in knobs
             }
-            attributes = {
+            attributes: dict[str, Any] = {
                 "round": number,
                 "trial_ids": [group.trial((value, point.seed)).id for point in there],
                 "num_diverged": sum(point.final_loss == np.inf for point in there),
             }
-            loss = float(np.mean([min(point.final_loss, point.initial_loss) for point in there]))
+            losses = [min(point.final_loss, point.initial_loss) for point in there]
+            loss, attributes["worst_loss"] = float(np.mean(losses)), max(losses)
             step = max((point.pruned_step for point in there if point.pruned_step is not None), default=None)
             settings.append(RecordedSetting(values=of_knobs, loss=loss, attributes=attributes, pruned_step=step))
     return settings

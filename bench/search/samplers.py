@@ -3,6 +3,7 @@
 A setting is a point of the unit cube, one coordinate a knob: a knob that is a number is uniform there, one that is a
 list is a category of Optuna's, and stands at the middle of its value. What a sampler asks for follows from its
 arguments alone: its study is made anew from the rounds so far, and it is seeded by (seed, number of settings).
+What it is told of a setting is its mean loss over seeds; nsga2 is told that of the worst seed beside it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from bench.search.quiet import quiet_optuna
 if TYPE_CHECKING:
     import optuna
 
-SamplerName = Literal["tpe", "gp", "cmaes", "random", "qmc"]
+SamplerName = Literal["tpe", "gp", "cmaes", "nsga2", "random", "qmc"]
 Unit = tuple[float, ...]  # a setting: a point of the unit cube
-Told = tuple[tuple[Unit, float], ...]  # of a round: settings and losses; NaN of one that was lost
+Losses = tuple[float, ...]  # of a setting, one an objective; NaN if it was lost
+Told = tuple[tuple[Unit, Losses], ...]  # of a round
 _DRAWS = 4  # a setting that is asked for so often in vain, each time as one that there was, is left out
 
 
@@ -46,46 +48,56 @@ class Space(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """make: from a seed.
+    """make: from a seed and the settings of a round.
 
-    keeps_state: it goes on from what it asked itself, so that its study is asked anew from the start. acting_only: it
-    takes trials with different parameters; the others are asked for knobs that do not act, too, and nothing is made of
-    the answer.
+    num_objectives: it is told so many losses of a setting. keeps_state: it goes on from what it asked itself, so that
+    its study is asked anew from the start. facts: attributes by which it knows the first round, which it did not ask
+    for, as its own. acting_only: it takes trials with different parameters; the others are asked for knobs that do not
+    act, too, and nothing is made of the answer.
     """
 
-    make: Callable[[int], optuna.samplers.BaseSampler]
+    make: Callable[[int, int], optuna.samplers.BaseSampler]
+    num_objectives: int = 1
     keeps_state: bool = False
+    facts: tuple[tuple[str, Any], ...] = ()
     acting_only: bool = False
 
 
-def _tpe(seed: int) -> optuna.samplers.BaseSampler:
+def _tpe(seed: int, batch: int) -> optuna.samplers.BaseSampler:
     """Multivariate, in groups of knobs that act together; settings in training count as bad (constant liar)."""
     import optuna
 
     return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, n_startup_trials=1, seed=seed)
 
 
-def _gp(seed: int) -> optuna.samplers.BaseSampler:
+def _gp(seed: int, batch: int) -> optuna.samplers.BaseSampler:
     """A Gaussian process; expected improvement over settings in training, too."""
     import optuna
 
     return optuna.samplers.GPSampler(n_startup_trials=1, seed=seed)
 
 
-def _cmaes(seed: int) -> optuna.samplers.BaseSampler:
+def _cmaes(seed: int, batch: int) -> optuna.samplers.BaseSampler:
     """From the middle of the box on, whatever the first round was; lists, which it can't move, are drawn."""
     import optuna
 
     return optuna.samplers.CmaEsSampler(n_startup_trials=1, seed=seed, warn_independent_sampling=False)
 
 
-def _random(seed: int) -> optuna.samplers.BaseSampler:
+def _nsga2(seed: int, batch: int) -> optuna.samplers.BaseSampler:
+    """A generation a round: crossed and changed settings of those that no other betters in both losses."""
+    import optuna
+
+    return optuna.samplers.NSGAIISampler(population_size=max(2, batch), seed=seed)
+
+
+def _random(seed: int, batch: int) -> optuna.samplers.BaseSampler:
     import optuna
 
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _qmc(seed: int) -> optuna.samplers.BaseSampler:
+def _qmc(seed: int, batch: int) -> optuna.samplers.BaseSampler:
     import optuna
 
     return optuna.samplers.QMCSampler(
@@ -97,9 +109,15 @@ SAMPLERS: dict[SamplerName, _Kind] = {
     "tpe": _Kind(make=_tpe, acting_only=True),
     "gp": _Kind(make=_gp),
     "cmaes": _Kind(make=_cmaes, keeps_state=True),
+    "nsga2": _Kind(make=_nsga2, num_objectives=2, keeps_state=True, facts=(("NSGAIISampler:generation", 0),)),
     "random": _Kind(make=_random),
     "qmc": _Kind(make=_qmc, keeps_state=True),
 }
+
+
+def num_objectives(name: SamplerName) -> int:
+    """Losses that a sampler is told of a setting: the mean over seeds; of two also the worst seed's."""
+    return SAMPLERS[name].num_objectives
 
 
 def first_settings(space: Space, num: int, seed: int) -> tuple[Unit, ...]:
@@ -115,8 +133,8 @@ def next_settings(
 ) -> tuple[Unit, ...]:
     """At most `num` settings that one of SAMPLERS asks for after these rounds, none of whose values there were.
 
-    rounds: the first is not the sampler's; each later one was asked for as `batch` at once. Fewer than `num` where the
-    sampler asks for nothing new.
+    rounds: the first is not the sampler's; each later one was asked for as `batch` at once; `num_objectives` losses of
+    each setting. Fewer than `num` where the sampler asks for nothing new.
     """
     import optuna
 
@@ -125,13 +143,14 @@ def next_settings(
     earlier = first if kind.keeps_state else tuple(itertools.chain(*rounds))
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(sampler=kind.make(_entropy(seed, len(earlier))))
-        study.add_trials([asker.trial(unit, loss) for unit, loss in earlier])
+        sampler = kind.make(_entropy(seed, len(earlier)), batch)
+        study = optuna.create_study(sampler=sampler, directions=("minimize",) * kind.num_objectives)
+        study.add_trials([asker.trial(unit, losses) for unit, losses in earlier])
         taken = {_values(space, unit) for unit, _ in earlier}
         for again in later if kind.keeps_state else ():
             asked = asker.ask(study, batch, taken)
-            for (trial, _), (_, loss) in zip(asked, again, strict=True):
-                _tell(study, trial, loss)
+            for (trial, _), (_, losses) in zip(asked, again, strict=True):
+                _tell(study, trial, losses)
         return tuple(unit for _, unit in asker.ask(study, num, taken))
 
 
@@ -141,7 +160,7 @@ class _Asker:
     def __init__(self, space: Space, kind: _Kind) -> None:
         import optuna
 
-        self._space, self._acting_only = space, kind.acting_only
+        self._space, self._acting_only, self._facts = space, kind.acting_only, kind.facts
         self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
             name: optuna.distributions.CategoricalDistribution(range(count))
             if count
@@ -158,16 +177,17 @@ class _Asker:
             if not self._acting_only or values[name] is not None
         }
 
-    def trial(self, unit: Unit, loss: float) -> optuna.trial.FrozenTrial:
-        """A trial that came back; a failed one where its loss is NaN."""
+    def trial(self, unit: Unit, losses: Losses) -> optuna.trial.FrozenTrial:
+        """A trial that came back; a failed one where its losses are NaN."""
         import optuna
 
-        params, is_lost = self.params(unit), math.isnan(loss)
+        params, is_lost = self.params(unit), math.isnan(losses[0])
         return optuna.trial.create_trial(
             params=params,
             distributions={name: self._distributions[name] for name in params},
             state=optuna.trial.TrialState.FAIL if is_lost else optuna.trial.TrialState.COMPLETE,
-            value=None if is_lost else loss,
+            values=None if is_lost else losses,
+            system_attrs=dict(self._facts),
         )
 
     def ask(self, study: optuna.Study, num: int, taken: set[Hashable]) -> list[tuple[optuna.trial.Trial, Unit]]:
@@ -180,7 +200,7 @@ class _Asker:
             unit = self._unit(trial)
             values = _values(self._space, unit)
             if values in taken:
-                _tell(study, trial, math.nan)
+                _tell(study, trial, (math.nan,))
             else:
                 taken.add(values)
                 found.append((trial, unit))
@@ -206,13 +226,13 @@ class _Asker:
         return trial.suggest_float(name, 0.0, 1.0)
 
 
-def _tell(study: optuna.Study, trial: optuna.trial.Trial, loss: float) -> None:
+def _tell(study: optuna.Study, trial: optuna.trial.Trial, losses: Losses) -> None:
     import optuna
 
-    if math.isnan(loss):
+    if math.isnan(losses[0]):
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     else:
-        study.tell(trial, loss)
+        study.tell(trial, losses)
 
 
 def _placed(space: Space, point: Sequence[float]) -> Unit:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Lt
 
 from bench.search.base import Answer, Ask, Point, Search, by_setting
-from bench.search.samplers import SamplerName, Told, Unit, first_settings, next_settings
+from bench.search.samplers import Losses, SamplerName, Told, Unit, first_settings, next_settings, num_objectives
 
 _DIGITS = 4  # significant ones of a loss that a sampler is told: packs of another size round the rest differently
 
@@ -23,6 +23,16 @@ class TuneBoxAnswer(Answer):
 
     best: Mapping[str, Any]  # values by knob, those that act; none if no trial came back
     num_trials_to_target: int | None  # after which one was near the best; None if there is none
+    front: Sequence[OnFront] = ()  # of a sampler with two objectives, the least mean first
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnFront:
+    """A setting that no other betters in both losses: the mean over seeds and the worst seed's."""
+
+    values: Mapping[str, Any]  # by knob, those that act
+    mean: float
+    worst: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,9 @@ class TuneBox(BoxSearch):
     scrambled Sobol sequence, the same for every method, then rounds of `batch` settings that fill packs, each round
     given all earlier ones, settings in training counted as the sampler does (TPE: constant liar; GP: improvement over
     those too). A setting that was trained is not asked for again.
+
+    nsga2 weighs that mean against the loss of the worst seed (Deb et al. 2002; a round is a generation, the first
+    round the first one): the answer then also has the front, the settings that no other betters in both.
 
     A setting that was pruned counts for the sampler as the loss that it had then. The answer is the least of the
     settings that have most seeds and neither diverged nor were pruned. It is the least of many: the
@@ -75,7 +88,7 @@ class TuneBox(BoxSearch):
         settings = tuple((unit, seed) for unit in units for seed in self.seeds)
         if not rounds:
             return Ask(settings=settings, why=f"{len(units)} points of a Sobol sequence outline the box")
-        losses = [loss for of_round in rounds for _, loss in of_round if not math.isnan(loss)]
+        losses = [mean for of_round in rounds for _, (mean, *_) in of_round if not math.isnan(mean)]
         least = f"the least loss is {min(losses):g}" if losses else "no trial came back"
         why = f"{self.sampler} expects most of {len(units)} settings, given {sum(map(len, rounds))}; {least}"
         return Ask(settings=settings, why=why)
@@ -104,13 +117,14 @@ class TuneBox(BoxSearch):
             note=ended if ask is None else "not finished: " + ask.why,
             best={name: value for name, value in values.items() if value is not None},
             num_trials_to_target=self._num_to_target(points),
+            front=self._front(points),
         )
 
     def _walk(self, points: Sequence[Point[Unit]]) -> tuple[list[Told], tuple[Unit, ...]]:
         """The rounds that these points answer in full, with losses; the settings of the next, none if it is done."""
-        losses, rounds, units = self._losses(points), list[Told](), self.first_settings
+        losses, rounds, units = self._objectives(points), list[Told](), self.first_settings
         while units and all(unit in losses for unit in units):
-            rounds.append(tuple((unit, float(f"{losses[unit]:.{_DIGITS}g}")) for unit in units))
+            rounds.append(tuple((unit, tuple(float(f"{x:.{_DIGITS}g}") for x in losses[unit])) for unit in units))
             num = min(self.batch, self.num_settings - sum(map(len, rounds)))
             if num <= 0:
                 return rounds, ()
@@ -133,12 +147,46 @@ class TuneBox(BoxSearch):
         known = by_setting(points)
         return [(unit, min(p.final_loss, initial[seed])) for (unit, seed), p in known.items() if not p.is_lost]
 
+    def _objectives(self, points: Sequence[Point[Unit]]) -> dict[Unit, Losses]:
+        """What the sampler is told of every setting that was asked for: the mean loss and, of two, the worst seed's.
+
+        NaN where all its trials were lost, of two where one was: the worst of fewer seeds is better by chance.
+        """
+        of_unit = self._seed_losses(points)
+        if num_objectives(self.sampler) == 1:
+            return {unit: (_mean(losses),) for unit, losses in of_unit.items()}
+        return {
+            unit: (_mean(losses), max(losses)) if len(losses) == len(self.seeds) else (math.nan, math.nan)
+            for unit, losses in of_unit.items()
+        }
+
     def _losses(self, points: Sequence[Point[Unit]]) -> dict[Unit, float]:
         """The mean loss of every setting that was asked for; NaN where all its trials were lost."""
+        return {unit: _mean(losses) for unit, losses in self._seed_losses(points).items()}
+
+    def _seed_losses(self, points: Sequence[Point[Unit]]) -> dict[Unit, list[float]]:
+        """The losses that came back of every setting that was asked for."""
         of_unit: dict[Unit, list[float]] = {point.value: [] for point in points}
         for unit, loss in self._trial_losses(points):
             of_unit[unit].append(loss)
-        return {unit: statistics.fmean(losses) if losses else math.nan for unit, losses in of_unit.items()}
+        return of_unit
+
+    def _front(self, points: Sequence[Point[Unit]]) -> tuple[OnFront, ...]:
+        """Of the settings with a result of every seed, none diverged or pruned; none for a sampler with one objective.
+
+        Of settings that are equal in both the first that was asked for.
+        """
+        if num_objectives(self.sampler) == 1:
+            return ()
+        counts = Counter(point.value for point in points if point.is_whole)
+        both = {unit: x for unit, x in self._objectives(points).items() if counts[unit] == len(self.seeds)}
+        found, least = list[OnFront](), math.inf
+        for unit, (mean, worst) in sorted(both.items(), key=lambda item: item[1]):
+            if worst < least:
+                values = {name: value for name, value in self.space.values_at(unit).items() if value is not None}
+                found.append(OnFront(values=values, mean=mean, worst=worst))
+                least = worst
+        return tuple(found)
 
     def _best(self, points: Sequence[Point[Unit]]) -> Unit | None:
         """The setting with the least loss, of those with most results that neither diverged nor were pruned; else of
@@ -161,3 +209,7 @@ class TuneBox(BoxSearch):
             if any(losses[unit] <= bound and unit not in pruned for unit, _ in of_round):
                 return num_settings * len(self.seeds)
         return None
+
+
+def _mean(losses: Sequence[float]) -> float:
+    return statistics.fmean(losses) if losses else math.nan

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serial
 
 from bench.entry import build, load_class
 from bench.search import SEARCHES
+from bench.search.samplers import num_objectives
 from bench.search.tune_box import BoxSearch, TuneBox
 from bench.suite.entry import resolve
 from bench.suite.errors import problem, reject, relocated, show, suggest
@@ -94,6 +95,9 @@ class SearchPlan(BaseModel):
         given = self._given()
         if not isinstance(given, TuneBox):
             problems.append(problem(f"{self.name} moves one knob; required tune_box beside a box", loc=("name",)))
+        elif num_objectives(given.sampler) > 1 and len(seeds) < 2:
+            words = f"{given.sampler} weighs the mean over seeds against the worst; required two seeds or more, got one"
+            problems.append(problem(words, loc=("sampler",)))
         if problems:
             reject(*problems)
         found = dataclasses.replace(given, space=box, seeds=tuple(seeds))

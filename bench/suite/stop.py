@@ -76,6 +76,9 @@ def stop_problems(suite: Suite) -> Iterator[Any]:
     if suite.search.name not in PRUNED_SEARCHES:
         message = f"{suite.search.name} needs the final loss of every trial; stop is for {' or '.join(PRUNED_SEARCHES)}"
         yield problem(message, loc=("stop",), at_key=True)
+    elif suite.search.params.get("sampler") == "nsga2":
+        message = "nsga2 weighs final losses of all seeds, which what is stopped lacks; required another sampler"
+        yield problem(message, loc=("stop",), at_key=True)
     if suite.box is not None and any(name.rpartition(".")[2] == "num_steps" for name in suite.box.names):
         yield problem("settings of unlike num_steps can't be compared; remove one of them", loc=("stop",), at_key=True)
     shortest = min(one.params["num_steps"] for one in suite.entries["workloads"])

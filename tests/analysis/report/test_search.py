@@ -8,6 +8,7 @@ import pytest
 from analysis.report.folder import write_report
 from analysis.report.search import (
     answer_tables,
+    answers_group,
     asked_trials,
     edge_figures,
     search_chapters,
@@ -28,7 +29,7 @@ def answer(method: str, value: float, low: float, high: float, **other: object) 
     return {
         "workload": "w", "method": method, "optimizer": "sgd", "search": "edge", "knob": "lr", "value": value,
         "ci_low": low, "ci_high": high, "unit": "value of the knob", "best_value": None, "num_trials_to_target": None,
-        "best_setting": None,
+        "best_setting": None, "front": None,
         "num_trials": 3, "num_rounds": 2, "flags": "", "knobs": "", "note": "the budget of 3 trials is spent", **other,
     }  # fmt: skip
 
@@ -36,7 +37,9 @@ def answer(method: str, value: float, low: float, high: float, **other: object) 
 def frame_of(*rows: dict[str, object]) -> pl.DataFrame:
     counts = dict.fromkeys(("num_trials_to_target", "num_trials", "num_rounds"), pl.Int64)
     numbers = dict.fromkeys(("value", "ci_low", "ci_high", "best_value"), pl.Float64)
-    return pl.DataFrame(list(rows), schema_overrides={"best_setting": pl.String, **counts, **numbers})
+    return pl.DataFrame(
+        list(rows), schema_overrides={"best_setting": pl.String, "front": pl.String, **counts, **numbers}
+    )
 
 
 def trail(*methods: str) -> pl.DataFrame:
@@ -196,3 +199,10 @@ def test_without_links_the_page_has_none(tmp_path):
 def test_no_finished_round_is_one_clear_line(tmp_path):
     with pytest.raises(UsageError, match="no round of a search is finished"):
         write_report(searched(TWO.clear(), trail("a")), tmp_path)
+
+
+def test_the_front_of_mean_and_worst_loss_is_a_sentence():
+    front = "lr=0.1: 0.4 (worst 0.6); lr=0.01: 0.5 (worst 0.5)"
+    rows = [answer("a", 0.4, 0.3, 0.5, search="tune_box", best_setting="lr=0.1", front=front)]
+    group = answers_group(frame_of(*rows, answer("b", 0.6, 0.5, 0.7, search="tune_box", best_setting="lr=1")))
+    assert group.note == f"a: No setting is better in both mean and worst seed's loss than {front}."

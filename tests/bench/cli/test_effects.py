@@ -98,4 +98,4 @@ def test_the_report_has_a_section_and_figures(folder):
     assert "Theory beside measurement" in page
     assert all((folder / "report" / name).is_file() for name in ("effects.csv", "effect_starts.csv", "theory.csv"))
     drawn = sorted(path.stem for path in (folder / "report").rglob("effects*.svg"))
-    assert [name.rpartition("_softmax_")[2] for name in drawn] == ["lr_fa", "tempe"]
+    assert [name.rpartition("_softmax_")[2] for name in drawn] == ["lr_factor", "temperature"]

@@ -224,9 +224,21 @@ def test_a_box_that_is_searched_names_its_settings_and_drawn_entries():
     assert table["optimizer"].unique().to_list() == ["adamw or lion"]
     assert table.select("search", "num_trials", "flags", "best_value").unique().rows() == [("tune_box", 32, "", None)]
     assert table["best_setting"].str.contains(r"^lr=.*, weight_decay=.*, optimizer=(adamw, beta2=.*|lion)$").all()
+    assert table["front"].null_count() == table.height
     assert decisions.height == len(rows) == 64
     assert decisions["value"].null_count() == 64
     assert decisions.group_by("method", "setting").len()["len"].to_list() == [2] * 32
+
+
+def test_a_search_by_mean_and_worst_loss_names_its_front():
+    plan = {"name": "tune_box", "sampler": "nsga2", "budget": 32, "startup": 8, "batch": 4}
+    searched = Suite.model_validate(box_suite().model_dump(mode="json") | {"search": plan})
+    rows = run(searched, {})
+    table = answers([stand(group, rows) for group in groups(searched)])
+    for best, value, front in table.select("best_setting", "value", "front").iter_rows():
+        first, *_ = front.split("; ")
+        assert first.startswith("lr=")
+        assert f": {value:.4g} (worst " in first or best not in first
 
 
 @pytest.mark.whole

@@ -75,7 +75,7 @@ def run(
     return rounds, points
 
 
-@pytest.mark.parametrize("sampler", one_of_each_kind(["tpe", "gp", "cmaes"], ["tpe"]))
+@pytest.mark.parametrize("sampler", one_of_each_kind(["tpe", "gp", "cmaes", "nsga2"], ["tpe"]))
 def test_samplers_come_nearer_than_the_design_they_start_from(sampler: SamplerName):
     tuned = search(sampler=sampler, budget=48 if sampler == "gp" else 96)
     _, points = run(tuned)
@@ -88,7 +88,7 @@ def test_samplers_come_nearer_than_the_design_they_start_from(sampler: SamplerNa
     assert 32 < answer.num_trials_to_target <= tuned.budget
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random", "qmc"])
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2", "random", "qmc"])
 def test_rounds_follow_from_points_in_any_order(sampler: SamplerName):
     tuned = search(sampler=sampler, budget=64)
     rounds, points = run(tuned)
@@ -98,9 +98,10 @@ def test_rounds_follow_from_points_in_any_order(sampler: SamplerName):
     assert tuned.next(mixed) == rounds[2]
 
 
-def test_a_search_stopped_after_any_trial_asks_for_what_is_missing_and_ends_the_same():
+@pytest.mark.parametrize("sampler", ["cmaes", "nsga2"])
+def test_a_search_stopped_after_any_trial_asks_for_what_is_missing_and_ends_the_same(sampler: SamplerName):
     """Ten moments; what came back in part of a round is not lost."""
-    tuned = search(sampler="cmaes")
+    tuned = search(sampler=sampler)
     rounds, points = run(tuned)
     known = {(point.value, point.seed): point for point in points}
     for kept in np.random.default_rng(1).choice(len(points), 10, replace=False).tolist():
@@ -132,7 +133,7 @@ def test_seed_and_sampler_matter():
     assert len(set(asked.values())) == len(asked)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random", "qmc"])
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2", "random", "qmc"])
 def test_a_box_of_few_settings_is_asked_for_once_each(sampler: SamplerName):
     tuned = search(sampler=sampler, space=Few(), startup=4, batch=3, budget=90)
     _, points = run(tuned, lambda unit, seed: unit[0] + unit[1])
@@ -177,3 +178,55 @@ def test_lost_trials_are_left_out_and_not_asked_again():
     gone = tuned.answer(run(tuned, lost=lambda number: True)[1])
     assert math.isnan(gone.value)
     assert (gone.best, gone.num_trials_to_target, gone.num_trials) == ({}, None, 96)
+
+
+def risky(unit: Unit, seed: int) -> float:
+    """The mean is least at x = 0, where the two seeds are farthest apart: mean 1 + x, worst 1 + x + 2 (1 - x)."""
+    x = round(unit[0], 3)
+    return 1 + x + (2 * seed - 1) * 2 * (1 - x)
+
+
+def test_the_front_holds_what_no_setting_betters_in_mean_and_worst_loss():
+    tuned = search(sampler="nsga2", budget=160)
+    rounds, points = run(tuned, risky)
+    answer = tuned.answer(points)
+    of_unit = {unit: [risky(unit, seed) for seed in (0, 1)] for ask in rounds for unit, _ in ask.settings}
+    both = {unit: (sum(losses) / 2, max(losses)) for unit, losses in of_unit.items()}
+    undominated = {
+        one
+        for one in both.values()
+        if not any(other != one and all(map(float.__le__, other, one)) for other in both.values())
+    }
+    assert [(one.mean, one.worst) for one in answer.front] == sorted(undominated)
+    assert len(answer.front) > 3, "what is gained in the mean is lost in the worst"
+    assert answer.front[0].mean == answer.value
+
+
+def test_nsga2_is_told_of_the_worst_seed_and_finds_both_ends():
+    """From its first generation on it widens the front that the design had, as one told of the mean alone does not."""
+    tuned = search(sampler="nsga2", budget=160)
+    _, points = run(tuned, risky)
+    first = tuned.first_settings
+    spread = [round(min(unit[0] for unit in units), 3) for units in (first, {point.value for point in points})]
+    assert spread[1] <= spread[0]
+    front = tuned.answer(points).front
+    assert front[-1].worst <= min(max(risky(unit, seed) for seed in (0, 1)) for unit in first)
+
+
+def test_settings_with_a_seed_lost_or_diverged_are_not_on_the_front():
+    def loss(unit: Unit, seed: int) -> float:
+        return math.inf if seed and unit[0] > 0.5 else bowl(unit, seed)
+
+    tuned = search(sampler="nsga2")
+    _, points = run(tuned, loss, lost=lambda number: number % 7 == 0)
+    lost = {point.value for point in points if point.is_lost}
+    spoiled = [tuned.space.values_at(unit) for unit in lost]
+    front = tuned.answer(points).front
+    assert front
+    assert all(one.values["x"] <= 0.5 for one in front)
+    assert not any(one.values | {"z": one.values.get("z")} in spoiled for one in front)
+
+
+def test_other_samplers_have_no_front():
+    tuned = search(sampler="random", budget=48)
+    assert tuned.answer(run(tuned)[1]).front == ()

@@ -49,7 +49,18 @@ EDITS = {
     "a search over one knob": ("{name: tune_box, budget: 60, startup: 8}", "edge", "10:9", "required tune_box"),
     "a knob of its own": ("budget: 60", "knob: lr", "10:32", "all knobs of the box are searched; remove knob"),
     "its space": ("budget: 60", "space: 1", "10:33", "space comes from the suite's box"),
-    "unknown sampler": ("startup: 8", "sampler: tpee", "10:47", "must be 'tpe', 'gp', 'cmaes', 'random' or 'qmc'"),
+    "unknown sampler": (
+        "startup: 8",
+        "sampler: tpee",
+        "10:47",
+        "must be 'tpe', 'gp', 'cmaes', 'nsga2', 'random' or 'q",
+    ),
+    "no worst seed of one": (
+        "seeds: 2",
+        "seeds: 1",
+        "10:47",
+        "weighs the mean over seeds against the worst; required two",
+    ),
     "no box": (GOOD[GOOD.index("box:") : GOOD.index("search:")], "knobs: {lr: [0.1, 1]}\n", "6:16", "is over a box"),
     "too many trials": ("budget: 60", "budget: 1000000", "10:34", "a suite must have at most"),
     "1e9 combinations": (
@@ -64,9 +75,10 @@ EDITS = {
 @pytest.mark.parametrize("name", EDITS)
 def test_a_broken_search_says_where_and_what_was_required(name):
     old, new, place, words = EDITS[name]
-    assert old in GOOD, name
+    good = GOOD.replace("startup: 8", "sampler: nsga2, startup: 8") if name == "no worst seed of one" else GOOD
+    assert old in good, name
     with pytest.raises(UsageError) as caught:
-        parsed(GOOD.replace(old, new, 1))
+        parsed(good.replace(old, new, 1))
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"b.yaml:{place}: "), line
     assert words in line

@@ -57,7 +57,7 @@ NUM_TRIALS = {
     "temperature_intervention": 285,
     "temperature_intervention_lm": 2 * 5 * (1 + 2 * 3 * 3),
     "temperature_intervention_vit": 2 * 5 * (1 + 2 * 3 * 3),
-    "ssl_digits": 4 * 5 * 2 * 2 * 3,
+    "ssl_digits": 4 * 5 * 2 * 3,
     "ssl_digits_laptop": 2 * 2,
     "study_ahn_settings": 5 * 10 * 2 * 13 * 2 * 3,
     "study_open_settings": 9 * 9 * 13 * 3,

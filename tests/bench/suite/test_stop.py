@@ -79,6 +79,7 @@ EDITS = {
         "7:1",
         "of a box",
     ),
+    "a worst seed": (BOX, "{name: tune_box, ", "{name: tune_box, sampler: nsga2, ", "7:1", "nsga2 weighs final losses"),
     "an edge": (GRID, "search: tune", "search: edge", "7:1", "edge needs the final loss of every trial"),
     "steps that are drawn": (
         BOX,
