@@ -1,6 +1,6 @@
 # make quickstart: install and run the main job.  make check: style, types, layers.
-# make test: what a change waits for, 5 to 6 minutes of CPU time on two workers: every property of every room, of one entry of
-# each kind: a lane is its solo run, a resume is the run itself, scores by hand, every command, bad input.
+# make test: what a change waits for, 3 to 5 minutes on two cores: every property of every room, of one entry of each
+# kind: a lane is its solo run, a resume is the run itself, scores by hand, every command, bad input.
 # make test-kernels: what must hold whatever kernels a processor makes libraries choose, with those of other processors.
 # make test-rest: the same properties of all other entries; whole programs (clusters, servers, browsers, LaTeX, notebooks,
 # each command in a process of its own); and long simulations. .ci/run runs this and all up to test-infra.

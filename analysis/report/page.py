@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.report.provenance import provenance_of
 from analysis.report.report import Report
-from analysis.report.style import follows_the_page, width_of
+from analysis.report.style import follows_the_page, size_of
 from analysis.tables.forms.html import part, templates
 from analysis.text import escape_markdown
 
@@ -69,7 +69,8 @@ def figure_html(figure: Figure) -> str:
     """The SVG as an image in a data URI: ids of several figures can't clash and no script in it can run."""
     data = base64.b64encode(follows_the_page(figure.svg).encode()).decode()
     forms = [(path, PurePosixPath(path).suffix.removeprefix(".").upper()) for path in figure.files]
-    return part("figure", figure, data, f"{width_of(figure.svg):g}", forms)
+    wide, high = size_of(figure.svg)
+    return part("figure", figure, data, f"{wide:g}", high > wide, forms)
 
 
 def _closing_chapters(report: Report, files: Sequence[str]) -> list[tuple[str, str]]:

@@ -68,8 +68,8 @@ def _levels(colour: str) -> tuple[int, ...]:
     return tuple(int(level) for level in re.findall(r"\d+", colour))
 
 
-def width_of(svg: str) -> float:
-    """Width of a figure in pixels."""
-    found = re.search(r'<svg\b[^>]*\bwidth="([\d.]+)"', svg)
-    assert found is not None, svg[:200]
-    return float(found[1])
+def size_of(svg: str) -> tuple[float, float]:
+    """Width and height of a figure in pixels."""
+    (tag,) = re.findall(r"<svg\b[^>]*>", svg)[:1]
+    wide, high = (re.findall(rf'\b{name}="([\d.]+)"', tag)[0] for name in ("width", "height"))
+    return float(wide), float(high)

@@ -11,9 +11,9 @@ import pytest
 
 from analysis.figures.style.chart_style import PALETTE
 from analysis.report.grid_report import GridReport
-from analysis.report.page import Figure, html_page, markdown_page
+from analysis.report.page import Figure, figure_html, html_page, markdown_page
 from analysis.report.section import Section
-from analysis.report.style import contrast, follows_the_page, on_dark
+from analysis.report.style import contrast, follows_the_page, on_dark, size_of
 from analysis.scores.flags import FLAGS
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.seeds.rank_ranges import rank_text
@@ -225,3 +225,13 @@ def test_lines_are_lightened_until_they_stand_out():
 def test_contrast_of_black_and_white_is_21():
     assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
     assert contrast((9, 9, 9), (9, 9, 9)) == 1
+
+
+def test_a_figure_is_tall_if_it_is_higher_than_wide():
+    """Two that are not share a printed page."""
+    assert size_of(
+        '<svg class="marks" width="10.5" height="20" viewBox="0 0 1 1"><rect width="3" height="4"/></svg>'
+    ) == (10.5, 20)
+    for wide, high, has in ((10, 20, True), (20, 10, False), (10, 10, False)):
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{high}"></svg>'
+        assert ('class="drawing tall"' in figure_html(Figure(section="s", caption="c", svg=svg, files=()))) == has
