@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from analysis.curves import groups_of
-from analysis.paper.widths import floating_of
+from analysis.paper.widths import floating_of, page_wide
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import score_differences, score_table
@@ -19,6 +19,7 @@ from analysis.tables.scores import scores_tables
 from analysis.text import breakable_latex
 
 LINES = 40  # of a table
+CONTINUED = ", continued"  # as tables of scores say it too
 _DECIMALS = 3
 _SCORES_NOTE = (
     "Brackets: 95% interval over seeds; *: at chance, so its numbers say little; what each score is stands in the "
@@ -76,13 +77,11 @@ def _pairs(workload: str, rows: pl.DataFrame, score: str) -> Table:
 
 
 def _parts(table: Table) -> list[Table]:
-    """The table in parts of at most LINES rows; from the second on the heading says that it is continued."""
-    starts = range(0, max(1, len(table.rows)), LINES)
-    return [
-        replace(
-            table,
-            heading=f"{table.heading}, continued" if start else table.heading,
-            rows=table.rows[start : start + LINES],
-        )
-        for start in starts
+    """The table in parts that fit a page, of at most LINES rows; from the second on the heading says "continued"."""
+    parts = [
+        replace(part, rows=part.rows[start : start + LINES])
+        for part in page_wide(table)
+        for start in range(0, max(1, len(table.rows)), LINES)
     ]
+    further = f"{table.heading.removesuffix(CONTINUED)}{CONTINUED}"
+    return [replace(part, heading=further) if place else part for place, part in enumerate(parts)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from analysis.figures.style.columns import COLUMN_INCHES, PAGE_INCHES
 from analysis.tables.forms.latex import DENSE_ON_PAGE, ON_PAGE, SMALL_IN_COLUMN, Floating, is_long
@@ -14,6 +15,7 @@ from analysis.text import without_marks
 PAGE, COLUMN = 72 * PAGE_INCHES, 72 * COLUMN_INCHES
 GAP = 8.0  # between two columns
 LETTER, TINY_LETTER = 4.1, 2.6
+DENSE_PAGE = 1.33 * PAGE  # in the smaller type with narrower gaps of dense tables; 1.36 were seen to fill it
 
 
 def floating_of_width(points: float) -> Floating:
@@ -28,8 +30,37 @@ def floating_of(tables: Sequence[Table]) -> Floating:
 
 def _width_of_table(table: Table) -> float:
     """Points of the table, its titles a word a line."""
+    return sum(_widths_of_columns(table))
+
+
+def _widths_of_columns(table: Table) -> list[float]:
     texts = zip(*table.texts, strict=True) if table.rows else ([] for _ in table.columns)
-    return sum(width_of([*title.split(), *of]) for title, of in zip(table.titles, texts, strict=True))
+    return [width_of([*title.split(), *of]) for title, of in zip(table.titles, texts, strict=True)]
+
+
+def page_wide(table: Table) -> list[Table]:
+    """The table in parts that a page is wide enough for, each with all columns of names and at least one other."""
+    widths = _widths_of_columns(table)
+    names = [place for place, column in enumerate(table.columns) if column.is_name]
+    room = DENSE_PAGE - sum(widths[place] for place in names)
+    parts, left = list[list[int]](), 0.0
+    for place, width in enumerate(widths):
+        if place in names:
+            continue
+        if not parts or width > left:
+            parts.append([])
+            left = room
+        parts[-1].append(place)
+        left -= width
+    return [_of_columns(table, sorted(names + part)) for part in parts] if len(parts) > 1 else [table]
+
+
+def _of_columns(table: Table, places: Sequence[int]) -> Table:
+    return replace(
+        table,
+        columns=tuple(table.columns[place] for place in places),
+        rows=tuple(tuple(row[place] for place in places) for row in table.rows),
+    )
 
 
 def name_column(wanted: float, room: float) -> str:

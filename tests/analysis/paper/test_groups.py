@@ -1,12 +1,14 @@
 """All scores and pairwise differences as LaTeX: the numbers of the frames, no table wider or longer than a page."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from analysis.paper.groups import differences_group, group_tables, scores_group
+from analysis.paper.widths import page_wide
 from analysis.scores.table import score_differences
-from analysis.tables.forms.table import Group, Name, Number, Table, columns, text_of
+from analysis.tables.forms.table import Column, Group, Name, Number, Table, columns, text_of
 from tests.analysis.latex_documents import compiled_body, complaints
 from tests.analysis.synthetic_results import METHODS, results, subject
 
@@ -53,3 +55,37 @@ def test_what_fits_stands_in_a_column_and_long_tables_go_on():
 def test_of_one_method_there_are_no_differences():
     alone = subject(results(num_seeds=2, methods={"softmax": METHODS["softmax"]})).entries
     assert group_tables(differences_group(alone, "lr_sensitivity"), "differences") == []
+
+
+def test_a_table_that_no_page_is_wide_enough_for_goes_on_with_its_names():
+    shown = [Column(title=f"c{place}", is_name=False, name=f"c{place}") for place in range(9)]
+    names = Column(title="Method", is_name=True, name="method")
+    rows = tuple((f"m{row}", *(f"{row}.{place} [0.123, 0.456]" for place in range(9))) for row in range(3))
+    table = Table(heading="Wide", columns=(names, *shown), rows=rows)
+    parts = page_wide(table)
+    assert len(parts) > 1
+    assert all(part.columns[0] == names for part in parts)
+    assert [column for part in parts for column in part.columns[1:]] == shown
+    assert [[row[0] for row in part.rows] for part in parts] == [["m0", "m1", "m2"]] * len(parts)
+    assert [cell for part in parts for cell in part.rows[2][1:]] == list(rows[2][1:])
+    assert page_wide(replace(table, columns=table.columns[:4], rows=tuple(row[:4] for row in rows))) == [
+        replace(table, columns=table.columns[:4], rows=tuple(row[:4] for row in rows))
+    ]
+
+
+def test_one_column_that_is_wider_than_a_page_stands_alone():
+    names, wide = (Column(title=title, is_name=title == "Method", name=title) for title in ("Method", "Words"))
+    table = Table(heading="Wide", columns=(names, wide, replace(wide, name="more")), rows=(("m", "x" * 300, "y"),))
+    assert [[column.name for column in part.columns] for part in page_wide(table)] == [
+        ["Method", "Words"],
+        ["Method", "more"],
+    ]
+
+
+def test_further_parts_say_once_that_they_are_continued():
+    names, wide = (Column(title=title, is_name=title == "Method", name=title) for title in ("Method", "Words"))
+    columns = (names, *(replace(wide, name=f"w{place}") for place in range(3)))
+    table = Table(heading="Scores, continued", columns=columns, rows=(("m", "x" * 99, "y" * 99, "z" * 99),))
+    texts = group_tables(Group(tables=(table,), note=""), "scores")
+    assert len(texts) == 3
+    assert all(text.count("continued") == 1 for text in texts)
