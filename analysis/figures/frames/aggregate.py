@@ -12,6 +12,7 @@ import polars as pl
 from analysis.curves import ENTRY, can_be_scored, curves, require_columns
 from analysis.scores.traces import COLLAPSE_SHARE
 from bench.errors import UsageError
+from bench.held_out import HELD_OUT
 from bench.outcome import RESULT_COLUMNS, RESULT_OUTCOMES, Outcome
 from bench.trace import TRACE_COLUMNS
 
@@ -136,10 +137,14 @@ def trace_summary(results: pl.DataFrame, traces: pl.DataFrame, lr: float | Mappi
 
 
 def trace_panels(quantities: Iterable[str]) -> dict[str, Panel]:
-    """TRACE_PANELS, and a panel for each other of the quantities that is not in NO_PANEL, nor by role of parameters."""
+    """TRACE_PANELS, and a panel for each other of the quantities that is not in NO_PANEL, nor by role of parameters.
+
+    What is measured on held-out data bears its title, all else its name.
+    """
     known = NO_PANEL.union(*(panel.reads for panel in TRACE_PANELS.values()))
     others = sorted(name for name in set(quantities) - known if not name.startswith(NO_PANEL_BY_ROLE))
-    return TRACE_PANELS | {name: Panel(title=name, axis=name, reads=(name,)) for name in others}
+    titles = {name: HELD_OUT[name].title if name in HELD_OUT else name for name in others}
+    return TRACE_PANELS | {name: Panel(title=title, axis=title, reads=(name,)) for name, title in titles.items()}
 
 
 def layer_summary(

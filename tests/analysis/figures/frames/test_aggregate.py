@@ -208,3 +208,10 @@ def test_collapse_is_the_first_step_below_a_tenth_of_the_entropy_of_uniform_rows
 def test_norms_by_role_have_no_panels_of_their_own_and_other_probes_have():
     measured = ["weight_norm_query", "update_norm_mlp", "relative_update_query", "edge_ratio"]
     assert [name for name in trace_panels(measured) if name in measured] == ["edge_ratio", "relative_update_query"]
+
+
+def test_panels_of_held_out_measures_bear_their_titles():
+    panels = trace_panels(["val_character_error_rate", "sharpness"])
+    shown = {name: (panels[name].title, panels[name].axis) for name in ("val_character_error_rate", "sharpness")}
+    title = "Held-out character error rate"
+    assert shown == {"val_character_error_rate": (title, title), "sharpness": ("sharpness", "sharpness")}
