@@ -37,7 +37,7 @@ STABLE = {
     "in_context_regression": 0.02,
     "language_modeling": 0.1,
     "image_classification": 0.1,
-    "speech_recognition": 0.02,
+    "speech_recognition": 0.002,
     "self_supervised_images": 0.001,
     "translation": 0.1,
 }
