@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.figures.of_a_suite import Drawn
-from analysis.figures.style.chart_style import subtitle_lines
+from analysis.figures.style.chart_style import whole_lines
 from analysis.figures.style.columns import COLUMN_INCHES, PAGE_INCHES
 from analysis.labels import Labels, Names
 from analysis.paper.bibliography import bibtex
@@ -54,8 +54,7 @@ def figure_tex(path: str, inches: float, drawn: Drawn, names: Names) -> str:
     """
     star = "*" if inches > COLUMN_INCHES else ""
     chart: Any = drawn.chart
-    of_place = subtitle_lines(drawn.place)
-    notes = [str(line).rstrip(".") for line in chart.title.subtitle if line not in of_place]
+    notes = [line.rstrip(".") for line in whole_lines(chart.title.subtitle) if line != drawn.place]
     caption = ". ".join([f"{drawn.title}: {drawn.place}", *notes]) + "."
     name = path.rpartition("/")[2].removesuffix(".pdf").replace("_", "-")
     lines = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import polars as pl
@@ -143,10 +143,19 @@ def check_size(rows: pl.DataFrame) -> None:
 
 
 def subtitle_lines(text: str, letters: int = LINE_LETTERS) -> list[str]:
-    """A line of a subtitle as lines of at most so many letters, between words: a longer one would widen the figure."""
+    """A line of a subtitle as lines of at most so many letters, between words: a longer one would widen the figure.
+
+    A line that goes on in the next one ends with a space, by which `whole_lines` knows it.
+    """
     if len(text) <= letters:
         return [text] if text else []
-    return textwrap.wrap(text, letters, break_long_words=False, break_on_hyphens=False)
+    *going_on, last = textwrap.wrap(text, letters, break_long_words=False, break_on_hyphens=False)
+    return [*(f"{line} " for line in going_on), last]
+
+
+def whole_lines(subtitle: Iterable[str]) -> list[str]:
+    """The lines of a subtitle as they were before `subtitle_lines` broke them."""
+    return "\n".join(subtitle).replace(" \n", " ").split("\n")
 
 
 def styled(chart: Any, title: str, subtitle: str, *, letters: int = LINE_LETTERS) -> Any:

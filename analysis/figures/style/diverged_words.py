@@ -36,10 +36,10 @@ def diverged_sentence(rows: pl.DataFrame) -> str:
 
 
 def _wrapped(start: str, parts: list[str]) -> str:
-    """The parts with semicolons between, in lines that break between parts."""
+    """The parts with semicolons between, in lines that break between parts; those that go on end with a space."""
     lines = [start]
     for part in parts:
         if len(lines[-1]) + len(part) > _LINE_LETTERS and lines[-1] != start:
             lines.append("")
         lines[-1] += f"{part}; "
-    return "\n".join(line.strip() for line in lines).removesuffix(";")
+    return "\n".join(lines).removesuffix("; ")

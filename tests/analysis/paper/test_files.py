@@ -1,9 +1,16 @@
 """A folder is filled only where nothing of anybody else's is in the way."""
 
+import re
+
 import pytest
 
-from analysis.paper.files import SUMS_FILE, put_in_place, read_sums, refuse_other_files, write_sums
+from analysis.figures.frames.aggregate import loss_summary
+from analysis.figures.lr_loss import loss_against_lr
+from analysis.figures.of_a_suite import Drawn
+from analysis.labels import NO_LABELS
+from analysis.paper.files import SUMS_FILE, figure_tex, put_in_place, read_sums, refuse_other_files, write_sums
 from bench.errors import UsageError
+from tests.analysis.synthetic_results import results
 
 
 def made(folder, **texts):
@@ -80,3 +87,14 @@ def test_files_that_the_new_bundle_lacks_are_gone_and_others_stay(tmp_path):
     }  # fmt: skip
     assert set(read_sums(out)) == {"main", "tables/t"}
     assert (out / "main").read_text() == "new"
+
+
+@pytest.mark.parametrize("num_parameters", [1, 30])
+def test_a_caption_says_place_and_notes_once_and_whole_however_many_lines_a_figure_has_of_them(num_parameters):
+    place = f"workload({', '.join(f'parameter_{number}=0.5' for number in range(num_parameters))}), adamw"
+    note = f"Line: mean over seeds; bar: {'a long word of how it is read, ' * 6}and its end\nDiverged: none"
+    summary = loss_summary(results(num_seeds=2))
+    drawn = Drawn.of(loss_against_lr, summary, kind="loss_against_lr", title="Final loss", place=place, note=note)
+    tex = figure_tex("figures/x.pdf", 3.25, drawn, NO_LABELS.plain)
+    (caption,) = re.findall(r"\\caption\{(.*)\}", tex.replace("\\allowbreak{}", "").replace("\\_", "_"))
+    assert caption == f"Final loss: {place}. {note.replace(chr(10), '. ')}."

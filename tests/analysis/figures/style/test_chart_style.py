@@ -3,7 +3,7 @@
 from analysis.figures import of_a_suite
 from analysis.figures.frames.aggregate import loss_summary
 from analysis.figures.lr_loss import loss_against_lr
-from analysis.figures.style.chart_style import LINE_LETTERS, NARROW_LETTERS, subtitle_lines
+from analysis.figures.style.chart_style import LINE_LETTERS, NARROW_LETTERS, subtitle_lines, whole_lines
 from tests.analysis.synthetic_results import results
 
 PLACE = "language_modeling(" + ", ".join(f"parameter_{place}=0.{place}" for place in range(30)) + "), adamw"
@@ -12,8 +12,9 @@ PLACE = "language_modeling(" + ", ".join(f"parameter_{place}=0.{place}" for plac
 def test_a_long_line_breaks_between_words_and_loses_none():
     lines = subtitle_lines(PLACE)
     assert len(lines) > 2
-    assert max(map(len, lines)) <= LINE_LETTERS
-    assert " ".join(lines) == PLACE
+    assert max(len(line.rstrip()) for line in lines) <= LINE_LETTERS
+    assert "".join(lines) == PLACE
+    assert whole_lines([*lines, "a note", *lines]) == [PLACE, "a note", PLACE]
 
 
 def test_a_short_line_stays_as_it_is():
