@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from analysis.curves import groups_of
+from analysis.curves import ENTRY, groups_of, label_of, short_labels
 from analysis.paper.widths import floating_of, page_wide
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.parts import ScoredEntry
@@ -58,10 +58,20 @@ def scores_group(entries: Sequence[ScoredEntry], loss: str) -> Group:
 
 
 def differences_group(entries: Sequence[ScoredEntry], score: str) -> Group:
-    """A table a workload: its pairs of entries under this score."""
+    """A table a workload: its pairs of entries under this score, named by `short_labels`."""
     found = score_differences(entries, score)
-    tables = (_pairs(str(workload), rows, score) for (workload,), rows in groups_of(found, "workload"))
+    tables = (
+        _pairs(str(workload), rows.with_columns(pl.col("first", "second").replace(_short(entries, workload))), score)
+        for (workload,), rows in groups_of(found, "workload")
+    )
     return Group(tables=tuple(tables), note=_DIFFERENCES_NOTE)
+
+
+def _short(entries: Sequence[ScoredEntry], workload: str) -> dict[str, str]:
+    """`short_labels` of the workload's entries, by the labels that frames of differences have."""
+    keys = [entry.key for entry in entries if entry.key[0] == workload]
+    rows = pl.DataFrame(keys, schema=dict.fromkeys(ENTRY, pl.String), orient="row")
+    return dict(zip((label_of(key[1:]) for key in keys), short_labels(rows), strict=True))
 
 
 def _pairs(workload: str, rows: pl.DataFrame, score: str) -> Table:
