@@ -30,6 +30,7 @@ from bench.files import write_file
 from bench.lazy import altair as alt
 from bench.lazy import vl_convert
 
+_LABEL_ROOM = 0.08  # of the loss at init, above it
 PNG_SCALE = 2  # pixels of a PNG for one of the SVG
 
 # Suffix: what is made of the SVG.
@@ -52,7 +53,7 @@ def loss_against_lr(summary: pl.DataFrame, *, title: str, subtitle: str = "", lo
     lr_scale = alt.Scale(type="log", nice=False, padding=10)
     lr = alt.X("lr:Q", scale=lr_scale, title="learning rate (log scale)", axis=lr_axis())
     loss_title = f"final {SCORED_LOSSES[loss].title}, clipped at the loss at init"
-    height = alt.Y("loss_mean:Q", title=loss_title, scale=alt.Scale(zero=True))
+    height = alt.Y("loss_mean:Q", title=loss_title, scale=alt.Scale(zero=True, domainMax=_top(summary)))
     legend = method_legend(symbolSize=90, symbolStrokeWidth=0)
     base = alt.Chart(summary).encode(x=lr, color=method_colour(methods, legend))
     bars = base.mark_rule(strokeWidth=1.2, opacity=0.55).encode(y=alt.Y("loss_low:Q"), y2=alt.Y2("loss_high:Q"))
@@ -94,6 +95,12 @@ def save_spec(
             drawn = with_font(svg, font).encode() if font and form == "svg" else draw(svg)
             paths.append(write_file(folder / f"{name}.{form}", drawn))
     return paths
+
+
+def _top(summary: pl.DataFrame) -> float:
+    """Where the axis ends: above the loss at init it has room for the label, which panels that zoom would cut."""
+    losses = summary["initial_loss"].to_numpy()
+    return max(float(losses.mean() + _LABEL_ROOM * abs(losses.mean())), *summary["loss_high"], *losses)
 
 
 def _initial_loss(summary: pl.DataFrame) -> list[alt.Chart]:

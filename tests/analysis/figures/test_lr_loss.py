@@ -109,3 +109,11 @@ def test_too_many_rows_are_refused(data):
     summary = loss_summary(data)
     with pytest.raises(UsageError, match="at most 5000 rows"):
         loss_against_lr(pl.concat([summary] * 50), title="")
+
+
+def test_panels_have_room_for_the_label_above_the_loss_at_init(data):
+    summary = loss_summary(data)
+    spec = loss_against_lr(summary, title="").to_dict()
+    top, rule = spec["layer"][1]["encoding"]["y"]["scale"]["domainMax"], summary["initial_loss"].mean()
+    assert top >= 1.05 * rule
+    assert top >= summary["loss_high"].max()
