@@ -11,7 +11,10 @@ from typing import Any
 
 from analysis.report.views import view_of
 from analysis.subject import AnySubject, Subject
+from analysis.tables.forms.table import NOTHING, Number
+from analysis.text import decimals, lr_text
 from bench.errors import UsageError
+from bench.lazy import polars as pl
 from bench.store import Store, Tracker
 
 RENDERER = ("altair", "vl_convert")  # what draws figures
@@ -45,7 +48,7 @@ def publish(subject: AnySubject, store: Store, tracker: Tracker, *, has_figures:
     if isinstance(subject, Subject) and store.is_remote:
         subject = dataclasses.replace(subject, is_measured=False)
     view = view_of(subject)
-    tracker.log_leaderboard(subject.board)
+    tracker.log_leaderboard(subject.board, texts=board_texts(subject.board))
     tracker.tag(provenance_tags(subject.plain_manifest))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -53,6 +56,25 @@ def publish(subject: AnySubject, store: Store, tracker: Tracker, *, has_figures:
         names = {"index.html": view.page}
         kept = [path.relative_to(folder).as_posix() for path in paths if path.suffix in PAGE_SUFFIXES]
         tracker.log_page(view.page_text(subject, folder), {names.get(name, name): folder / name for name in kept})
+
+
+def board_texts(board: pl.DataFrame) -> dict[str, list[str]]:
+    """For people, in few digits, by title: LR sensitivity with its interval, least loss with its rate; a text a line.
+
+    MLflow shows metrics with as many digits as there is room for. {} for a board without these columns.
+    """
+    if not {"lr_sensitivity", "ci_low", "ci_high", "best_loss", "best_lr"} <= set(board.columns):
+        return {}
+    places = decimals(board["lr_sensitivity"].drop_nulls(), 3)
+    sensitivity = [
+        Number(value=value, low=low, high=high, decimals=places).text
+        for value, low, high in board.select("lr_sensitivity", "ci_low", "ci_high").iter_rows()
+    ]
+    best = [
+        NOTHING if loss is None or lr is None else f"{Number(value=loss).text} at {lr_text(lr)}"
+        for loss, lr in board.select("best_loss", "best_lr").iter_rows()
+    ]
+    return {"LR sensitivity": sensitivity, "Best loss": best}
 
 
 def provenance_tags(manifest: Mapping[str, Any]) -> dict[str, str]:

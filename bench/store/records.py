@@ -108,6 +108,13 @@ def board_metrics(board: polars.DataFrame) -> Iterator[tuple[MethodKey, dict[str
         yield key, {name: row[name] for name in names if row[name] is not None and math.isfinite(row[name])}
 
 
+def board_tags(board: polars.DataFrame, texts: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Tags of each of `board_lines`: its flags, and of `texts`, a text a row of the board by title, its own."""
+    rows = board_lines(board.with_columns(polars.Series(name, of) for name, of in texts.items()))
+    tags = [{name: row[name] for name in texts} | {"flags": flags_text(row["flags"])} for row in rows.to_dicts()]
+    return [{name: shown(text, MAX_TAG) for name, text in of.items()} for of in tags]
+
+
 def flags_text(flags: str | Sequence[str] | None) -> str:
     """The flags of a line of a leaderboard as one text."""
     if flags is None or isinstance(flags, str):

@@ -113,26 +113,26 @@ class Tracker:
                     self._deliver_entry(entry)
             return len(self.outbox.entries())
 
-    def log_leaderboard(self, board: polars.DataFrame) -> None:
-        """Puts the numbers of each of `board_lines` on its method run, and `flags` as a tag; stores the VIEWS that
-        `view_link` opens. Needs the columns workload, method, optimizer and flags. A number that is no longer
+    def log_leaderboard(self, board: polars.DataFrame, *, texts: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Puts the numbers of each of `board_lines` on its method run, `flags` and `texts` as tags; stores the VIEWS
+        that `view_link` opens. Needs the columns workload, method, optimizer and flags. A number that is no longer
         finite becomes NaN, which the UI sorts last; one that never was is left out, as is a column without any.
+        texts: by title a text a row of the board, which the leaderboard's view has before the numbers.
         """
         now_ms = time.time_ns() // 1_000_000
         columns = records.board_metrics_names(board)
-        flags_of = records.board_lines(board)["flags"]
+        tags_of = records.board_tags(board, texts or {})
         shown_columns = [name for name in columns if board[name].is_not_null().any()]
         with self._writing, self._store.reported():
             lines = [(self._writer.method_run(key), finite) for key, finite in records.board_metrics(board)]
             held = self._writer.method_runs()
-            for (run_id, finite), flags in zip(lines, flags_of, strict=True):
+            for (run_id, finite), tags in zip(lines, tags_of, strict=True):
                 stale = held[run_id].metrics.keys() & set(columns) - finite.keys()
                 metrics = finite | dict.fromkeys(stale, math.nan)
                 points = [Point(name, value, now_ms, 0) for name, value in metrics.items()]
-                shown = records.shown(records.flags_text(flags), records.MAX_TAG)
-                self._writer.runs.log(run_id, points=points, tags={"flags": shown})
+                self._writer.runs.log(run_id, points=points, tags=tags)
             views = {
-                LEADERBOARD: leaderboard_view(shown_columns),
+                LEADERBOARD: leaderboard_view(shown_columns, list(texts or ())),
                 CHARTS: charts_view(),
                 TRIALS: trials_view(self._writer.varied_params()),
             }

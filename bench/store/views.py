@@ -20,6 +20,8 @@ _FIRST = ("rank", "lr_sensitivity", "ci_low", "ci_high", "best_loss", "best_lr",
 _KNOBS = ("lr", "seed", "warmup_steps", "weight_decay", "batch_size", "init_scale", "grad_clip", "num_steps")
 _CHARTED = ("loss", "entropy_mean", "grad_norm")
 _SECTION = "training"
+_NAME = "attributes.`Run Name`"
+_NAME_WIDTH, _TEXT_WIDTH = 300, 170  # pixels; in MLflow's own most names that have a parameter are cut
 
 
 def view_tag(name: str) -> str:
@@ -39,17 +41,18 @@ def view_query(name: str, tags: Mapping[str, str]) -> str:
     return urlencode(query, quote_via=quote)
 
 
-def leaderboard_view(metrics: Sequence[str]) -> str:
-    """Method runs only: the given metrics, those of a leaderboard first, then flags and labels.
+def leaderboard_view(metrics: Sequence[str], texts: Sequence[str] = ()) -> str:
+    """Method runs only: tags of `texts`, the given metrics, those of a leaderboard first, then flags and labels.
 
     Sorted by LR sensitivity, or where that is no metric by the first.
     """
     first = [name for name in _FIRST if name in metrics]
     ordered = [*first, *(name for name in metrics if name not in first)]
     tags = ("flags", *records.LABELS, "bench.version", "bench.commit", "bench.date")
-    columns = [f"metrics.`{name}`" for name in ordered]
+    wide = [f"tags.`{name}`" for name in texts]
+    columns = [*wide, *(f"metrics.`{name}`" for name in ordered)]
     by = "lr_sensitivity" if "lr_sensitivity" in metrics or not metrics else metrics[0]
-    return _table(columns + [f"tags.`{name}`" for name in tags], kind="method", by=f"metrics.`{by}`")
+    return _table(columns + [f"tags.`{name}`" for name in tags], kind="method", by=f"metrics.`{by}`", wide=wide)
 
 
 def trials_view(params: Sequence[str]) -> str:
@@ -57,7 +60,7 @@ def trials_view(params: Sequence[str]) -> str:
     knobs = [name for name in ("method", *_KNOBS) if name in params]
     columns = [f"params.`{name}`" for name in (*knobs, *(name for name in params if name not in knobs))]
     columns += ["metrics.`final_loss`", "metrics.`initial_loss`", f"tags.`{records.OUTCOME}`"]
-    return _table(columns, kind="trial", by="metrics.`final_loss`")
+    return _table(columns, kind="trial", by="metrics.`final_loss`", wide=["params.`method`"])
 
 
 def charts_view() -> str:
@@ -84,11 +87,13 @@ def _filter(kind: str) -> dict[str, str]:
     return {"searchFilter": f"tags.`{records.KIND}` = '{kind}'", "orderByKey": by, "orderByAsc": "true"}
 
 
-def _table(columns: Sequence[str], *, kind: str, by: str) -> str:
-    """The last columns are left out where the tag would be too long."""
+def _table(columns: Sequence[str], *, kind: str, by: str, wide: Sequence[str]) -> str:
+    """Names first, with room, as `wide` have; the last columns are left out where the tag would be too long."""
     for number in range(len(columns), 0, -1):
         shown = list(columns[:number])
-        view = {**_filter(kind), "orderByKey": by, "orderByAsc": True, "selectedColumns": shown, "columnOrder": shown}
+        widths = {_NAME: _NAME_WIDTH} | {name: _TEXT_WIDTH for name in shown if name in wide}
+        look = {"selectedColumns": shown, "columnOrder": [_NAME, *shown], "columnWidths": widths}
+        view = {**_filter(kind), "orderByKey": by, "orderByAsc": True, **look}
         if len(text := canonical_json(view)) <= MAX_VIEW:
             return text
     raise AssertionError("one column fits")

@@ -29,7 +29,7 @@ def test_leaderboard_numbers_are_on_the_method_runs(store, open_tracker):
         },
         strict=False,
     )
-    tracker.log_leaderboard(board)
+    tracker.log_leaderboard(board, texts={"LR sensitivity": ["0.25 [0.1, 0.4]", "0.50"]})
     experiment = store.experiment("suite")
     assert experiment is not None
     runs = store.client().search_runs(
@@ -39,6 +39,8 @@ def test_leaderboard_numbers_are_on_the_method_runs(store, open_tracker):
     assert runs[0].data.metrics == {"rank": 1, "lr_sensitivity": 0.25, "best_loss": 0.1, "best_lr": 0.01}
     assert runs[1].data.metrics == {"rank": 2, "lr_sensitivity": 0.5}
     assert [run.data.tags["flags"] for run in runs] == ["few seeds, edge", ""]
+
+    assert [run.data.tags["LR sensitivity"] for run in runs] == ["0.25 [0.1, 0.4]", "0.50"]
 
     assert "val_loss" not in store.client().get_experiment(experiment.experiment_id).tags[view_tag(LEADERBOARD)]
 

@@ -13,10 +13,18 @@ def test_a_leaderboard_has_rank_and_score_before_all_else_and_shows_method_runs(
     assert "'method'" in view["searchFilter"]
 
 
+def test_names_come_first_then_texts_of_few_digits_and_both_have_room():
+    view = json.loads(leaderboard_view(["lr_sensitivity"], ["LR sensitivity", "Best loss"]))
+    name, *texts = "attributes.`Run Name`", "tags.`LR sensitivity`", "tags.`Best loss`"
+    assert view["columnOrder"][:4] == [name, *texts, "metrics.`lr_sensitivity`"]
+    assert view["columnWidths"].keys() == {name, *texts}
+    assert view["orderByKey"] == "metrics.`lr_sensitivity`"
+
+
 def test_trials_have_method_lr_and_seed_before_other_knobs_then_loss_and_outcome():
     view = json.loads(trials_view(["seed", "width", "lr", "method"]))
     names = [column.partition("`")[2].rstrip("`") for column in view["columnOrder"]]
-    assert names == ["method", "lr", "seed", "width", "final_loss", "initial_loss", "bench.outcome"]
+    assert names == ["Run Name", "method", "lr", "seed", "width", "final_loss", "initial_loss", "bench.outcome"]
     assert "'trial'" in view["searchFilter"]
 
 
