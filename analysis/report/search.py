@@ -25,9 +25,14 @@ from analysis.text import counted, escape_markdown, interval_decimals, lr_text, 
 
 _GROUP = ("workload", "method", "optimizer", "knobs")
 _ANSWER_COLUMNS = (*_GROUP, "search", "knob", "value", "ci_low", "ci_high", "best_value", "best_setting", "num_trials",
-                   "front", "num_trials_to_target", "num_rounds", "flags", "note")  # fmt: skip
+                   "num_trials_to_target", "num_rounds", "flags", "note")  # fmt: skip
 _TRAIL_COLUMNS = (*_GROUP, "round", "value", "setting", "seed", "final_loss", "initial_loss", "pruned_step", "why")
 _UNFINISHED = "unfinished"
+FRONT = "Front of mean and worst loss"
+_FRONT_NOTE = (
+    "Of the settings with a result of every seed, none diverged: those that no other one of the method betters in both "
+    "losses, the mean over seeds and the worst seed's; the least mean first."
+)
 _ANSWERS_NOTE = "–: none. An interval that ends at 0 or ∞ is open there: what was tried does not bound it."
 _ROUNDS_NOTE = (
     "Of every trial: value, seed, and final loss or how else it ended. A trial without a result is not asked for again."
@@ -122,10 +127,24 @@ def answers_group(answers: pl.DataFrame) -> Group:
     """The tables of answers, and how to read an interval that is open or none, where there is one."""
     intervals = map(_interval, answers.iter_rows(named=True))
     is_odd = any(text == NOTHING or "(" in text or ")" in text for text in intervals)
-    notes = [_ANSWERS_NOTE] if is_odd else []
-    named = zip(short_labels(answers), answers["front"], strict=True)
-    notes += [f"{name}: {_front_words(front)}" for name, front in named if front]
-    return Group(tables=tuple(answer_tables(answers)), note="\n".join(notes))
+    return Group(tables=tuple(answer_tables(answers)), note=_ANSWERS_NOTE if is_odd else "")
+
+
+def front_group(front: pl.DataFrame) -> Group:
+    """A table a workload: of each search the settings that no other betters in both losses."""
+    tables = (
+        table_of(
+            f"{FRONT} on {part['workload'][0]}",
+            part.with_columns(name=pl.Series(short_labels(part), dtype=pl.String)),
+            ("Method", text("name")),
+            ("Setting", text("setting")),
+            ("Mean loss", fixed("mean_loss", 3)),
+            ("Worst seed's loss", fixed("worst_loss", 3)),
+            num_names=2,
+        )
+        for part in front.partition_by("workload", maintain_order=True)
+    )
+    return Group(tables=tuple(tables), note=_FRONT_NOTE)
 
 
 def chapter_of(search: SearchChapter) -> Chapter:
@@ -190,12 +209,7 @@ def _answer_sentence(row: Mapping[str, Any]) -> str:
     )
     sentence += f"{_answer_words(row)}, from {counted(row['num_trials'], 'trial')} in "
     sentence += f"{counted(row['num_rounds'], 'round')}. "
-    sentence += f"{row['note'].capitalize()}." if is_open else f"It stopped because: {row['note']}."
-    return f"{sentence} {_front_words(row['front'])}" if row["front"] else sentence
-
-
-def _front_words(front: str) -> str:
-    return f"No setting is better in both mean and worst seed's loss than {front}."
+    return sentence + (f"{row['note'].capitalize()}." if is_open else f"It stopped because: {row['note']}.")
 
 
 def _drawn(row: Mapping[str, Any], asked: pl.DataFrame, place: str) -> Drawn:

@@ -11,10 +11,12 @@ import polars as pl
 from analysis.figures.of_a_suite import Drawn
 from analysis.report.report import Chapter, Report, require_rows
 from analysis.report.search import (
+    FRONT,
     SearchChapter,
     answers_group,
     chapter_of,
     edge_figures,
+    front_group,
     search_chapters,
     search_definitions,
     search_sentences,
@@ -48,6 +50,11 @@ class SearchReport(Report):
         return answers_group(self.answers)
 
     @cached_property
+    def front(self) -> Group:
+        """The tables of fronts; none where no sampler has two objectives."""
+        return front_group(self.names.in_frame(self.subject.front))
+
+    @cached_property
     def searches(self) -> Sequence[SearchChapter]:
         """What each search asked for and why."""
         return search_chapters(self.answers, self.names.in_frame(self.subject.trail))
@@ -58,21 +65,25 @@ class SearchReport(Report):
 
     @cached_property
     def chapters(self) -> list[Chapter]:
-        answers = Chapter(title=_ANSWERS, html=part("answers", self.group), markdown=group_markdown(self.group))
-        return [answers, *map(chapter_of, self.searches)]
+        groups = {_ANSWERS: self.group} | ({FRONT: self.front} if self.front.tables else {})
+        tables = (
+            Chapter(title=title, html=part("answers", group), markdown=group_markdown(group))
+            for title, group in groups.items()
+        )
+        return [*tables, *map(chapter_of, self.searches)]
 
     @property
     def definitions(self) -> Mapping[str, str]:
         return search_definitions(self.answers)
 
     def files(self) -> dict[str, str]:
-        answers, trail = self.subject.answers, self.subject.trail
+        answers, trail, front = self.subject.answers, self.subject.trail, self.subject.front
         return {
             "search.md": group_markdown(self.group),
             "search.csv": csv_text(answers),
             "search.json": answers.write_json() + "\n",
             "trail.csv": csv_text(trail),
-        }
+        } | ({"front.csv": csv_text(front)} if front.height else {})
 
     def drawn(self) -> list[tuple[str, Drawn]]:
         edges = [(_ANSWERS, one) for one in edge_figures(self.subject.answers)]

@@ -103,8 +103,9 @@ def _correlation(value: float | None) -> str:
 
 
 def _answers_frames(subject: SearchSubject) -> list[pl.DataFrame]:
-    answers = subject.answers
-    return [answers.select(name for name in answers.columns if answers[name].is_not_null().any())]
+    answers, front = subject.answers, subject.front
+    shown = answers.select(name for name in answers.columns if answers[name].is_not_null().any())
+    return [shown, front] if front.height else [shown]
 
 
 def _board_page(subject: Subject, folder: Path) -> str:

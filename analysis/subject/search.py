@@ -14,13 +14,14 @@ from analysis.text import counted
 class SearchSubject(Run):
     """The answers of a suite's adaptive searches and their decisions; fields that a Subject has are as there.
 
-    question: what was searched, and over which knob. answers and trail: ANSWER_COLUMNS and TRAIL_COLUMNS of
-    bench.results.answers. num_missing: trials that the last rounds still wait for.
+    question: what was searched, and over which knob. answers, trail and front: ANSWER_COLUMNS, TRAIL_COLUMNS and
+    FRONT_COLUMNS of bench.results.answers. num_missing: trials that the last rounds still wait for.
     """
 
     question: str = ""
     answers: pl.DataFrame
     trail: pl.DataFrame
+    front: pl.DataFrame
 
     @property
     def board(self) -> pl.DataFrame:

@@ -22,7 +22,6 @@ ANSWER_COLUMNS: dict[str, str] = {
     "unit": "String",
     "best_value": "Float64",  # tune: where the least loss is; else null
     "best_setting": "String",  # tune_box: where the least loss is, as name=value of every knob that acts; else null
-    "front": "String",  # tune_box by nsga2: every setting that no other betters in mean and worst loss; else null
     "num_trials_to_target": "Int64",  # tune, tune_box: trials until the leader was near the final best; else null
     "num_trials": "Int64",  # asked for so far, lost ones included
     "num_rounds": "Int64",
@@ -44,6 +43,16 @@ TRAIL_COLUMNS: dict[str, str] = {
     "pruned_step": "Int64",  # the last step of a trial that was pruned, which has no final loss; else null
     "why": "String",  # why the round was asked for
 }
+# Of searches by samplers with two objectives: every setting that no other betters in both.
+FRONT_COLUMNS: dict[str, str] = {
+    "workload": "String",
+    "method": "String",
+    "optimizer": "String",
+    "knobs": "String",
+    "setting": "String",  # name=value of every searched knob that acts
+    "mean_loss": "Float64",  # over seeds, each at most its loss at init
+    "worst_loss": "Float64",  # of the worst seed
+}
 
 
 def answers(standings: Sequence[Standing]) -> polars.DataFrame:
@@ -62,7 +71,6 @@ def answers(standings: Sequence[Standing]) -> polars.DataFrame:
                 "unit": answer.unit,
                 "best_value": getattr(answer, "best_value", None),
                 "best_setting": values_text(answer.best) if isinstance(answer, TuneBoxAnswer) else None,
-                "front": front_text(answer) if isinstance(answer, TuneBoxAnswer) and answer.front else None,
                 "num_trials_to_target": getattr(answer, "num_trials_to_target", None),
                 "num_trials": len(standing.asked) - len(standing.missing),
                 "num_rounds": len(standing.rounds) - bool(standing.missing),
@@ -75,6 +83,17 @@ def answers(standings: Sequence[Standing]) -> polars.DataFrame:
     return table.sort(
         "workload", polars.col("value").fill_nan(None), descending=[False, largest_first], nulls_last=True
     )
+
+
+def fronts(standings: Sequence[Standing]) -> polars.DataFrame:
+    """FRONT_COLUMNS, of each search the least mean first; no rows where no sampler has two objectives."""
+    rows = [
+        _names(standing.group) | {"setting": values_text(one.values), "mean_loss": one.mean, "worst_loss": one.worst}
+        for standing in standings
+        if isinstance(standing.answer, TuneBoxAnswer)
+        for one in standing.answer.front
+    ]
+    return polars.DataFrame(rows, schema=_schema(FRONT_COLUMNS))
 
 
 def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
@@ -101,11 +120,6 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
                     }
                 )
     return polars.DataFrame(found, schema=_schema(TRAIL_COLUMNS))
-
-
-def front_text(answer: TuneBoxAnswer) -> str:
-    """Settings with mean and worst seed's loss, the least mean first."""
-    return "; ".join(f"{values_text(one.values)}: {one.mean:.4g} (worst {one.worst:.4g})" for one in answer.front)
 
 
 def _pruned_words(standing: Standing) -> str:

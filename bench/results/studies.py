@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 from analysis.curves import label_of
 from analysis.scores.box.knobs import BoxKnob
@@ -12,7 +12,9 @@ from bench.lazy import numpy as np
 from bench.results.box import box_knobs
 from bench.results.standings import Group, Rows, Standing, groups, stand
 from bench.search.base import KnobSearch
+from bench.search.samplers import num_objectives
 from bench.search.storage import RecordedSetting, RecordedStudy
+from bench.search.tune_box import TuneBox
 from bench.suite import Suite
 
 _NAMED = ("workload", "method", "optimizer")
@@ -38,7 +40,7 @@ def recorded_studies(subject: BoxSubject) -> list[RecordedStudy]:
             settings = [
                 RecordedSetting(
                     values=values[place],
-                    loss=float(loss_MN[m, place]),
+                    losses=(float(loss_MN[m, place]),),
                     attributes={
                         "point": point,
                         "replicate": replicates[place],
@@ -66,6 +68,7 @@ def searched_studies(suite: Suite, rows: Rows) -> list[RecordedStudy]:
 
     The loss is the mean over seeds of the lesser of final loss and loss at init, which a diverged seed counts as.
     Settings know their round, the ids of their trials and how many diverged; those that a rule pruned are pruned there.
+    Of a sampler with two objectives the loss of the worst seed is the other, and a setting that lacks a seed failed.
     """
     assert suite.search is not None
     searches = [(group, stand(group, rows)) for group in groups(suite)]
@@ -78,6 +81,7 @@ def searched_studies(suite: Suite, rows: Rows) -> list[RecordedStudy]:
                 **dict(zip(_NAMED, _names(group), strict=True)),
                 **{"knobs": group.knobs, "suite": suite.name, "search": group.name, "seeds": list(suite.seeds)},
             },
+            objectives=_objectives(group),
         )
         for group, standing in searches
         if standing.points
@@ -95,9 +99,14 @@ def _searched_knobs(suite: Suite, group: Group) -> tuple[BoxKnob, ...]:
     return (BoxKnob(name=group.knob, form="log", ends=(group.search.low, group.search.high)),)
 
 
+def _objectives(group: Group) -> tuple[str, ...]:
+    num = num_objectives(group.search.sampler) if isinstance(group.search, TuneBox) else 1
+    return ("loss",) if num == 1 else ("mean loss", "loss of the worst seed")
+
+
 def _searched_settings(suite: Suite, group: Group, standing: Standing) -> list[RecordedSetting]:
     points = {(point.value, point.seed): point for point in standing.points if not point.is_lost}
-    knobs, settings = _searched_knobs(suite, group), []
+    knobs, num, settings = _searched_knobs(suite, group), len(_objectives(group)), []
     for number, ask in enumerate(standing.rounds, start=1):
         for value in dict.fromkeys(value for value, _ in ask.settings):
             there = [points[value, seed] for one, seed in ask.settings if one == value and (value, seed) in points]
@@ -108,13 +117,15 @@ def _searched_settings(suite: Suite, group: Group, standing: Standing) -> list[R
                 knob.name: str(values[knob.name]) if knob.is_choice and knob.name in values else values.get(knob.name)
                 for knob in knobs
             }
-            attributes: dict[str, Any] = {
+            attributes = {
                 "round": number,
                 "trial_ids": [group.trial((value, point.seed)).id for point in there],
                 "num_diverged": sum(point.final_loss == np.inf for point in there),
             }
-            losses = [min(point.final_loss, point.initial_loss) for point in there]
-            loss, attributes["worst_loss"] = float(np.mean(losses)), max(losses)
+            of_seeds = [min(point.final_loss, point.initial_loss) for point in there]
+            losses = (float(np.mean(of_seeds)), max(of_seeds))[:num]
+            if num > 1 and len(there) < len(group.search.seeds):
+                losses = (math.nan,) * num  # as the sampler was told
             step = max((point.pruned_step for point in there if point.pruned_step is not None), default=None)
-            settings.append(RecordedSetting(values=of_knobs, loss=loss, attributes=attributes, pruned_step=step))
+            settings.append(RecordedSetting(values=of_knobs, losses=losses, attributes=attributes, pruned_step=step))
     return settings

@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.imports.runs import named_apart
 from bench.lazy import polars
 from bench.outcome import RESULT_OUTCOMES
-from bench.results.answers import answers, trail
+from bench.results.answers import answers, fronts, trail
 from bench.results.attentions import attentions
 from bench.results.box import box_knobs, box_words, places_frame, points_frame, units_frame
 from bench.results.controls import controls_named, controls_of
@@ -211,6 +211,7 @@ def _of_search(suite: Suite, store: Store) -> SearchSubject:
         question=f"{suite.search.name} search over {standings[0].group.knob}",
         answers=answers(begun),
         trail=decisions,
+        front=fronts(begun),
         num_missing=num_missing,
         labels=Labels(of=suite.labels).over(decisions),
         read_manifest=functools.partial(read_manifest, store, suite.name),

@@ -85,7 +85,10 @@ def _cmaes(seed: int, batch: int) -> optuna.samplers.BaseSampler:
 
 
 def _nsga2(seed: int, batch: int) -> optuna.samplers.BaseSampler:
-    """A generation a round: crossed and changed settings of those that no other betters in both losses."""
+    """Crossed and changed settings of those that no other betters in both losses, Deb et al. 2002.
+
+    A generation is of `batch` settings that came back: a round, where none was lost.
+    """
     import optuna
 
     return optuna.samplers.NSGAIISampler(population_size=max(2, batch), seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,25 +20,27 @@ SPECIAL = "{}_is_special"  # the knob of Optuna that says whether one of ours is
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedSetting:
-    """A setting and its loss. values: by knob, None of one that does not act; attributes: what else is known of it.
+    """A setting and its losses. values: by knob, None of one that does not act; attributes: what else is known of it.
 
-    pruned_step: the last step of one that a rule pruned, whose loss is the one that it had there.
+    losses: one an objective of the study, NaN if it failed. pruned_step: the last step of one that a rule pruned, whose
+    loss is the one that it had there.
     """
 
     values: Mapping[str, Any]
-    loss: float
+    losses: Sequence[float]
     attributes: Mapping[str, Any]
     pruned_step: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedStudy:
-    """The settings of one method. attributes: what they have in common."""
+    """The settings of one method. attributes: what they have in common. objectives: what is to be small, in words."""
 
     name: str
     knobs: Sequence[BoxKnob]
     settings: Sequence[RecordedSetting]
     attributes: Mapping[str, Any]
+    objectives: Sequence[str] = ("loss",)
 
 
 def write_studies(studies: Sequence[RecordedStudy], url: str) -> None:
@@ -62,7 +65,9 @@ def write_studies(studies: Sequence[RecordedStudy], url: str) -> None:
             for one in studies:
                 if one.name in held:
                     optuna.delete_study(study_name=one.name, storage=storage)
-                study = optuna.create_study(study_name=one.name, storage=storage, direction="minimize")
+                directions = ("minimize",) * len(one.objectives)
+                study = optuna.create_study(study_name=one.name, storage=storage, directions=directions)
+                study.set_metric_names(list(one.objectives))
                 for name, value in one.attributes.items():
                     study.set_user_attr(name, value)
                 study.add_trials([_trial(setting, one.knobs) for setting in one.settings])
@@ -72,7 +77,7 @@ def write_studies(studies: Sequence[RecordedStudy], url: str) -> None:
 
 
 def _trial(setting: RecordedSetting, knobs: Sequence[BoxKnob]) -> optuna.trial.FrozenTrial:
-    """The setting as a trial of Optuna's, completed or pruned."""
+    """The setting as a trial of Optuna's, completed, pruned or failed."""
     import optuna
 
     space: dict[str, optuna.distributions.BaseDistribution] = {}
@@ -87,13 +92,14 @@ def _trial(setting: RecordedSetting, knobs: Sequence[BoxKnob]) -> optuna.trial.F
             params[is_special] = value == knob.special[1]
         if knob.special is None or value != knob.special[1]:
             space[knob.name], params[knob.name] = _distribution(knob), int(value) if knob.form == "int" else value
-    step, state = setting.pruned_step, optuna.trial.TrialState
+    step, states = setting.pruned_step, optuna.trial.TrialState
+    is_lost = math.isnan(setting.losses[0])
     return optuna.trial.create_trial(
-        state=state.COMPLETE if step is None else state.PRUNED,
+        state=states.FAIL if is_lost else states.COMPLETE if step is None else states.PRUNED,
         params=params,
         distributions=space,
-        value=setting.loss,
-        intermediate_values={} if step is None else {step: setting.loss},
+        values=None if is_lost else setting.losses,
+        intermediate_values={} if step is None else {step: setting.losses[0]},
         user_attrs=dict(setting.attributes),
     )
 

@@ -57,8 +57,9 @@ class TuneBox(BoxSearch):
     given all earlier ones, settings in training counted as the sampler does (TPE: constant liar; GP: improvement over
     those too). A setting that was trained is not asked for again.
 
-    nsga2 weighs that mean against the loss of the worst seed (Deb et al. 2002; a round is a generation, the first
-    round the first one): the answer then also has the front, the settings that no other betters in both.
+    nsga2 weighs that mean against the loss of the worst seed (Deb et al. 2002; a generation is of `batch` settings that
+    came back whole, the first round the first one): the answer is that of the other samplers, and beside it stands the
+    front, the settings that no other betters in both.
 
     A setting that was pruned counts for the sampler as the loss that it had then. The answer is the least of the
     settings that have most seeds and neither diverged nor were pruned. It is the least of many: the

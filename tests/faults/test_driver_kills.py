@@ -45,6 +45,8 @@ seeds: 2
 probe_every: 20
 """
 
+SEARCH_OF_TWO_OBJECTIVES = SEARCH_OF_BOX.replace("startup: 8, batch: 4", "sampler: nsga2, startup: 4, batch: 2")
+
 SEARCH_THAT_PRUNES = SEARCH_OF_BOX + "stop: {worse_than: halving, startup: 8, first_step: 20}\n"
 
 
@@ -125,7 +127,11 @@ def test_driver_killed_at_random_moments_loses_and_repeats_nothing(tmp_path, num
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suite", [SEARCH, SEARCH_OF_BOX, SEARCH_THAT_PRUNES], ids=["edge", "tune_box", "pruned"])
+@pytest.mark.parametrize(
+    "suite",
+    [SEARCH, SEARCH_OF_BOX, SEARCH_OF_TWO_OBJECTIVES, SEARCH_THAT_PRUNES],
+    ids=["edge", "tune_box", "nsga2", "pruned"],
+)
 def test_a_search_killed_at_random_moments_asks_and_answers_as_if_undisturbed(tmp_path, suite):
     (tmp_path / "killed.yaml").write_text(suite)
     finish(tmp_path, "undisturbed")

@@ -8,7 +8,6 @@ import pytest
 from analysis.report.folder import write_report
 from analysis.report.search import (
     answer_tables,
-    answers_group,
     asked_trials,
     edge_figures,
     search_chapters,
@@ -16,8 +15,10 @@ from analysis.report.search import (
     search_sentences,
 )
 from analysis.report.search_kinds import SEARCH_KINDS
+from analysis.report.views import view_of
 from analysis.subject import SearchSubject
 from bench.errors import UsageError
+from bench.results.answers import FRONT_COLUMNS
 from bench.search import SEARCHES
 from tests.analysis.report.test_page import read
 
@@ -29,7 +30,7 @@ def answer(method: str, value: float, low: float, high: float, **other: object) 
     return {
         "workload": "w", "method": method, "optimizer": "sgd", "search": "edge", "knob": "lr", "value": value,
         "ci_low": low, "ci_high": high, "unit": "value of the knob", "best_value": None, "num_trials_to_target": None,
-        "best_setting": None, "front": None,
+        "best_setting": None,
         "num_trials": 3, "num_rounds": 2, "flags": "", "knobs": "", "note": "the budget of 3 trials is spent", **other,
     }  # fmt: skip
 
@@ -37,9 +38,7 @@ def answer(method: str, value: float, low: float, high: float, **other: object) 
 def frame_of(*rows: dict[str, object]) -> pl.DataFrame:
     counts = dict.fromkeys(("num_trials_to_target", "num_trials", "num_rounds"), pl.Int64)
     numbers = dict.fromkeys(("value", "ci_low", "ci_high", "best_value"), pl.Float64)
-    return pl.DataFrame(
-        list(rows), schema_overrides={"best_setting": pl.String, "front": pl.String, **counts, **numbers}
-    )
+    return pl.DataFrame(list(rows), schema_overrides={"best_setting": pl.String, **counts, **numbers})
 
 
 def trail(*methods: str) -> pl.DataFrame:
@@ -142,10 +141,19 @@ def test_edges_are_drawn_where_there_are_any():
     assert list(edge_figures(frame_of(answer("a", 0.5, 0.3, 0.9, search="tune")))) == []
 
 
-def searched(answers: pl.DataFrame, decisions: pl.DataFrame) -> SearchSubject:
-    facts = {"suite": "edges"}
+FRONT_SCHEMA = {name: getattr(pl, kind) for name, kind in FRONT_COLUMNS.items()}
+NO_FRONT = pl.DataFrame(schema=FRONT_SCHEMA)
+
+
+def searched(answers: pl.DataFrame, decisions: pl.DataFrame, front: pl.DataFrame = NO_FRONT) -> SearchSubject:
     return SearchSubject(
-        name="s", title="edges", facts=facts, answers=answers, trail=decisions, read_manifest=lambda: '{"git": "abc"}'
+        name="s",
+        title="edges",
+        facts={"suite": "edges"},
+        answers=answers,
+        trail=decisions,
+        front=front,
+        read_manifest=lambda: '{"git": "abc"}',
     )
 
 
@@ -201,8 +209,19 @@ def test_no_finished_round_is_one_clear_line(tmp_path):
         write_report(searched(TWO.clear(), trail("a")), tmp_path)
 
 
-def test_the_front_of_mean_and_worst_loss_is_a_sentence():
-    front = "lr=0.1: 0.4 (worst 0.6); lr=0.01: 0.5 (worst 0.5)"
-    rows = [answer("a", 0.4, 0.3, 0.5, search="tune_box", best_setting="lr=0.1", front=front)]
-    group = answers_group(frame_of(*rows, answer("b", 0.6, 0.5, 0.7, search="tune_box", best_setting="lr=1")))
-    assert group.note == f"a: No setting is better in both mean and worst seed's loss than {front}."
+def test_the_front_of_mean_and_worst_loss_has_its_table_and_file(tmp_path):
+    whose = {"workload": "w", "optimizer": "sgd", "knobs": ""}
+    rows = [("a", "lr=0.1", 0.4, 0.6), ("a", "lr=0.01", 0.5, 0.5), (HOSTILE, "lr=1", 0.7, 0.8)]
+    names = ("method", "setting", "mean_loss", "worst_loss")
+    front = pl.DataFrame([whose | dict(zip(names, row, strict=True)) for row in rows], schema=FRONT_SCHEMA)
+    answers = frame_of(*(answer(name, 0.4, 0.3, 0.5, search="tune_box") for name in ("a", HOSTILE)))
+    subject = searched(answers, trail("a", HOSTILE), front)
+    write_report(subject, tmp_path / "with", formats=())
+    page = (tmp_path / "with/index.html").read_text(encoding="utf-8")
+    read(page)
+    assert all(text in page for text in ("Front of mean and worst loss", "lr=0.01", "0.500"))
+    assert HOSTILE not in page
+    assert pl.read_csv(tmp_path / "with/front.csv").select(names).rows() == rows
+    assert any(frame.equals(front) for frame in view_of(subject).frames(subject)), "a terminal shows it"
+    without = write_report(searched(answers, trail("a", HOSTILE)), tmp_path / "without", formats=())
+    assert "front.csv" not in {path.name for path in without}

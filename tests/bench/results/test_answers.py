@@ -10,7 +10,7 @@ from analysis.report.folder import write_report
 from analysis.subject import SearchSubject
 from bench.driver.queues import SearchQueue
 from bench.outcome import Outcome, Result
-from bench.results.answers import answers, trail
+from bench.results.answers import answers, fronts, trail
 from bench.results.standings import groups, stand
 from bench.suite import Suite
 
@@ -62,7 +62,7 @@ def test_every_search_has_its_report(tmp_path, search, most, words):
     rows = results(suite, most)
     standings = [stand(group, rows) for group in groups(suite)]
     asked = trail(standings, rows)
-    subject = SearchSubject(name="s", title="s", answers=answers(standings), trail=asked)
+    subject = SearchSubject(name="s", title="s", answers=answers(standings), trail=asked, front=fronts(standings))
     paths = write_report(subject, tmp_path, formats=(), is_linked=False)
     page = paths[0].read_text(encoding="utf-8")
     assert words in page

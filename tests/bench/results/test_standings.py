@@ -10,7 +10,7 @@ import pytest
 from bench.driver.queues import SearchQueue
 from bench.errors import UsageError
 from bench.outcome import Outcome, Result
-from bench.results.answers import ANSWER_COLUMNS, TRAIL_COLUMNS, answers, trail
+from bench.results.answers import ANSWER_COLUMNS, TRAIL_COLUMNS, answers, fronts, trail
 from bench.results.standings import groups, stand
 from bench.results.studies import searched_studies
 from bench.search.storage import write_studies
@@ -224,21 +224,32 @@ def test_a_box_that_is_searched_names_its_settings_and_drawn_entries():
     assert table["optimizer"].unique().to_list() == ["adamw or lion"]
     assert table.select("search", "num_trials", "flags", "best_value").unique().rows() == [("tune_box", 32, "", None)]
     assert table["best_setting"].str.contains(r"^lr=.*, weight_decay=.*, optimizer=(adamw, beta2=.*|lion)$").all()
-    assert table["front"].null_count() == table.height
+    assert fronts(standings).is_empty()
     assert decisions.height == len(rows) == 64
     assert decisions["value"].null_count() == 64
     assert decisions.group_by("method", "setting").len()["len"].to_list() == [2] * 32
 
 
-def test_a_search_by_mean_and_worst_loss_names_its_front():
+def test_a_search_by_mean_and_worst_loss_has_its_front_and_a_study_of_two_objectives(tmp_path):
+    """What Optuna finds to be the front of the study that is written is ours."""
     plan = {"name": "tune_box", "sampler": "nsga2", "budget": 32, "startup": 8, "batch": 4}
     searched = Suite.model_validate(box_suite().model_dump(mode="json") | {"search": plan})
     rows = run(searched, {})
-    table = answers([stand(group, rows) for group in groups(searched)])
-    for best, value, front in table.select("best_setting", "value", "front").iter_rows():
-        first, *_ = front.split("; ")
-        assert first.startswith("lr=")
-        assert f": {value:.4g} (worst " in first or best not in first
+    standings = [stand(group, rows) for group in groups(searched)]
+    table, front = answers(standings), fronts(standings)
+    write_studies(searched_studies(searched, rows), f"sqlite:///{tmp_path}/studies.db")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/studies.db")
+    for (method,), own in front.group_by("method", maintain_order=True):
+        assert own["mean_loss"].is_sorted()
+        assert own["worst_loss"].is_sorted(descending=True)
+        (answer,) = table.filter(method=method).to_dicts()
+        assert own["mean_loss"][0] == answer["value"]
+        (name,) = [name for name in optuna.get_all_study_names(storage) if f" {method}," in name]
+        study = optuna.load_study(study_name=name, storage=storage)
+        best = sorted({tuple(trial.values) for trial in study.best_trials if not trial.user_attrs["num_diverged"]})
+        assert own.select("mean_loss", "worst_loss").rows() == best
+    assert front["method"].unique().sort().to_list() == sorted(EDGES)
+    storage.engine.dispose()
 
 
 @pytest.mark.whole

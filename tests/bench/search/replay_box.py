@@ -19,13 +19,14 @@ import numpy as np
 import polars as pl
 
 from bench.search.base import Point
-from bench.search.samplers import SAMPLERS, SamplerName, Space
+from bench.search.samplers import SAMPLERS, SamplerName, Space, num_objectives
 from bench.search.tune_box import TuneBox
 from bench.suite import find_suite, load_suite
 
 RESULTS = Path(__file__).parents[3] / "suites" / "results"
 BUDGETS = (16, 32, 48, 64)  # settings
 NUM_REPEATS = 20
+REPLAYED = [name for name in SAMPLERS if num_objectives(name) == 1]  # a setting's loss here is its mean over seeds
 NEAR = 0.05  # of the least loss: the number of settings until the loss is within it is counted
 
 COLUMNS: dict[str, type[pl.DataType]] = {
@@ -39,7 +40,8 @@ COLUMNS: dict[str, type[pl.DataType]] = {
 def replayed(
     sampler: SamplerName, seed: int, space: Space, units_NK: np.ndarray, regret_N: np.ndarray, budget: int
 ) -> np.ndarray:
-    """The least regret after each of so many settings that a search asks for, (budget,)."""
+    """The least regret after each of so many settings that a search asks for, (budget,); of one of REPLAYED."""
+    assert sampler in REPLAYED, f"{sampler} is told the worst seed's loss, too, which a replay of means lacks"
     counts_K = np.array(space.counts)
     placed_NK = np.where(counts_K > 0, (np.floor(units_NK * counts_K) + 0.5) / np.maximum(counts_K, 1), units_NK)
     search = TuneBox(sampler=sampler, sampler_seed=seed, budget=budget, seeds=(0,), space=space)
@@ -124,5 +126,5 @@ def to_target(rows: pl.DataFrame) -> pl.DataFrame:
 
 if __name__ == "__main__":
     suite_name, method, *samplers = sys.argv[1:]
-    table = repeats(method, *recorded(suite_name, method), samplers or [*SAMPLERS], range(NUM_REPEATS))
+    table = repeats(method, *recorded(suite_name, method), samplers or REPLAYED, range(NUM_REPEATS))
     print(table.write_csv(), end="")

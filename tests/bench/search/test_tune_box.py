@@ -202,15 +202,28 @@ def test_the_front_holds_what_no_setting_betters_in_mean_and_worst_loss():
     assert answer.front[0].mean == answer.value
 
 
-def test_nsga2_is_told_of_the_worst_seed_and_finds_both_ends():
-    """From its first generation on it widens the front that the design had, as one told of the mean alone does not."""
+@pytest.mark.parametrize("sampler", one_of_each_kind(["nsga2", "tpe", "cmaes"], ["nsga2", "tpe"]))
+def test_nsga2_alone_is_told_how_far_the_worst_seed_lies_from_the_mean(sampler: SamplerName):
+    """Two losses of one mean everywhere, 1 + x, whose seeds agree or lie y above and below it."""
+
+    def asked(loss: Callable[[Unit, int], float]) -> list[object]:
+        return [ask.settings for ask in run(search(sampler=sampler), loss)[0]]
+
+    of_level = asked(lambda unit, seed: 1 + round(unit[0], 3))
+    of_spread = asked(lambda unit, seed: 1 + round(unit[0], 3) + (2 * seed - 1) * round(unit[1], 3))
+    assert of_level[0] == of_spread[0]
+    assert (of_level == of_spread) == (sampler != "nsga2")
+
+
+def test_a_generation_is_of_settings_that_came_back_whole():
+    """Every seventh trial lost: what comes back in part is not told, and the search goes on to its end."""
     tuned = search(sampler="nsga2", budget=160)
-    _, points = run(tuned, risky)
-    first = tuned.first_settings
-    spread = [round(min(unit[0] for unit in units), 3) for units in (first, {point.value for point in points})]
-    assert spread[1] <= spread[0]
-    front = tuned.answer(points).front
-    assert front[-1].worst <= min(max(risky(unit, seed) for seed in (0, 1)) for unit in first)
+    rounds, points = run(tuned, lost=lambda number: number % 7 == 0)
+    lost = {point.value for point in points if point.is_lost}
+    assert 0 < len(lost) < len({point.value for point in points})
+    assert len(points) == tuned.budget
+    known = {(point.value, point.seed): point for point in points}
+    assert replay(tuned, known) == (rounds, points, ())
 
 
 def test_settings_with_a_seed_lost_or_diverged_are_not_on_the_front():
