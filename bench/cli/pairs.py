@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli.preparation import Preparation
 from bench.cli.streams import printable
+from bench.cli.writing import OnProgress
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,73 +19,61 @@ SAMPLE_PAIRS = 5
 NUMBERS = "numbers"  # as bench.workloads.translation names them
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairWishes:
-    """What the options of `bench data prepare` say of translation."""
+def are_pairs(asked: Preparation) -> bool:
+    """Whether an option that is for translation was given."""
+    return asked.has_any("target", "val_source", "val_target", "source_field", "target_field", "val_split")
 
-    source: str
-    target: Path | None
-    val_source: Path | None
-    val_target: Path | None
-    source_field: str | None
-    target_field: str | None
-    split: str | None
-    val_split: str | None
-    vocabulary_size: int | None
 
-    @property
-    def are_any(self) -> bool:
-        """Whether an option that is for translation alone was given."""
-        shared = ("source", "split", "vocabulary_size")
-        return any(getattr(self, field.name) is not None for field in fields(self) if field.name not in shared)
+def prepare_pairs(asked: Preparation, folder: Path, on_progress: OnProgress) -> None:
+    """Makes the folder. Raises UsageError for options that do not fit, and what write_pairs raises."""
+    from bench.data.pairs.write import write_pairs
+    from bench.data.text.sources import HUB_PREFIX
+    from bench.data.text.tokenizers import DEFAULT_BPE_SIZE
 
-    def write(
-        self, folder: Path, tokenizer: str, val_fraction: float, on_progress: Callable[[str, float | None, int], None]
-    ) -> None:
-        """Makes the folder. Raises UsageError for options that do not fit, and what write_pairs raises."""
-        from bench.data.pairs.write import write_pairs
-        from bench.data.text.sources import HUB_PREFIX
-        from bench.data.text.tokenizers import DEFAULT_BPE_SIZE
+    if asked.has_any("text_field", "max_tokens"):
+        raise UsageError("--text-field and --max-tokens are for a text, and the other options for translation")
+    train, val = _of_hub(asked) if asked.source.startswith(HUB_PREFIX) else _of_files(asked)
+    tokenizer = asked.tokenizer or "bpe"
+    if asked.vocabulary_size is not None and tokenizer != "bpe":
+        raise UsageError(f"--vocabulary-size is for the tokenizer bpe, got {tokenizer}")
+    write_pairs(
+        folder,
+        train,
+        tokenizer,
+        val=val,
+        val_fraction=asked.val_fraction,
+        vocabulary_size=asked.vocabulary_size or DEFAULT_BPE_SIZE,
+        on_progress=on_progress,
+    )
 
-        train, val = self._of_hub() if self.source.startswith(HUB_PREFIX) else self._of_files()
-        if self.vocabulary_size is not None and tokenizer != "bpe":
-            raise UsageError(f"--vocabulary-size is for the tokenizer bpe, got {tokenizer}")
-        write_pairs(
-            folder,
-            train,
-            tokenizer,
-            val=val,
-            val_fraction=val_fraction,
-            vocabulary_size=self.vocabulary_size or DEFAULT_BPE_SIZE,
-            on_progress=on_progress,
-        )
 
-    def _of_files(self) -> tuple[PairSource, PairSource | None]:
-        from bench.data.pairs.sources import pair_files
+def _of_files(asked: Preparation) -> tuple[PairSource, PairSource | None]:
+    from bench.data.pairs.sources import pair_files
 
-        if self.target is None:
-            raise UsageError("translation needs --target, the file whose line i translates line i of SOURCE")
-        if any(value is not None for value in (self.source_field, self.target_field, self.split, self.val_split)):
-            raise UsageError("--source-field, --target-field, --split and --val-split are for data sets of hf:")
-        if (self.val_source is None) != (self.val_target is None):
-            raise UsageError("held-out lines need --val-source and --val-target, both")
-        train = pair_files(self.source, str(self.target))
-        if self.val_source is None:
-            return train, None
-        return train, pair_files(str(self.val_source), str(self.val_target))
+    if asked.target is None:
+        raise UsageError("translation needs --target, the file whose line i translates line i of SOURCE")
+    if asked.has_any("source_field", "target_field", "split", "val_split"):
+        raise UsageError("--source-field, --target-field, --split and --val-split are for data sets of hf:")
+    if (asked.val_source is None) != (asked.val_target is None):
+        raise UsageError("held-out lines need --val-source and --val-target, both")
+    train = pair_files(asked.source, str(asked.target))
+    if asked.val_source is None:
+        return train, None
+    return train, pair_files(str(asked.val_source), str(asked.val_target))
 
-    def _of_hub(self) -> tuple[PairSource, PairSource | None]:
-        from bench.data.hub import hub_pairs
 
-        if self.source_field is None or self.target_field is None:
-            raise UsageError("pairs of a data set of hf: need --source-field and --target-field, such as en and de")
-        if any(value is not None for value in (self.target, self.val_source, self.val_target)):
-            raise UsageError("--target, --val-source and --val-target are for files; a data set of hf: has fields")
-        fields = (self.source_field, self.target_field)
-        train = hub_pairs(self.source, fields=fields, split=self.split or "train")
-        if self.val_split is None:
-            return train, None
-        return train, hub_pairs(self.source, fields=fields, split=self.val_split)
+def _of_hub(asked: Preparation) -> tuple[PairSource, PairSource | None]:
+    from bench.data.hub import hub_pairs
+
+    if asked.source_field is None or asked.target_field is None:
+        raise UsageError("pairs of a data set of hf: need --source-field and --target-field, such as en and de")
+    if asked.has_any("target", "val_source", "val_target"):
+        raise UsageError("--target, --val-source and --val-target are for files; a data set of hf: has fields")
+    fields = (asked.source_field, asked.target_field)
+    train = hub_pairs(asked.source, fields=fields, split=asked.split or "train")
+    if asked.val_split is None:
+        return train, None
+    return train, hub_pairs(asked.source, fields=fields, split=asked.val_split)
 
 
 def has_pairs(folder: Path) -> bool:

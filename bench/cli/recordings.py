@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli.preparation import Preparation
 from bench.cli.streams import printable
+from bench.cli.writing import OnProgress
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,59 +19,55 @@ if TYPE_CHECKING:
 
 SAMPLE_TRANSCRIPTS = 5
 SPOKEN_DIGITS = "spoken_digits"
+# Options of `bench data prepare` that recordings have no use for.
+OF_OTHERS = (
+    *("tokenizer", "max_tokens", "vocabulary_size"),
+    *("target", "val_source", "val_target", "source_field", "target_field"),
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordingWishes:
-    """What the options of `bench data prepare` say of recordings."""
+def are_recordings(asked: Preparation) -> bool:
+    """Whether SOURCE is a folder of recordings, or an option that is for recordings alone was given."""
+    if asked.has_any("audio_field", "speaker_field", "bands"):
+        return True
+    from bench.data.speech.recordings import has_recordings
 
-    source: str
-    audio_field: str | None
-    speaker_field: str | None
-    text_field: str | None
-    split: str | None
-    val_split: str | None
-    bands: int | None
+    return has_recordings(Path(asked.source).expanduser())
 
-    @property
-    def are_any(self) -> bool:
-        """Whether SOURCE is a folder of recordings, or an option that is for recordings alone was given."""
-        if any(value is not None for value in (self.audio_field, self.speaker_field, self.bands)):
-            return True
-        from bench.data.speech.recordings import has_recordings
 
-        return has_recordings(Path(self.source).expanduser())
+def prepare_speech(asked: Preparation, folder: Path, on_progress: OnProgress) -> None:
+    """Makes the folder. Raises UsageError for options that do not fit, and what write_speech raises."""
+    from bench.data.speech.write import write_speech
+    from bench.data.text.sources import HUB_PREFIX
 
-    def write(self, folder: Path, on_progress: Callable[[str, float | None, int], None]) -> None:
-        """Makes the folder. Raises UsageError for options that do not fit, and what write_speech raises."""
-        from bench.data.speech.write import write_speech
-        from bench.data.text.sources import HUB_PREFIX
+    if asked.has_any(*OF_OTHERS):
+        raise UsageError(f"{asked.source}: of recordings, for which options of texts and translation have no meaning")
+    if asked.bands is not None and asked.bands < 1:
+        raise UsageError(f"--bands must be at least 1, got {asked.bands}")
+    source = _of_hub(asked) if asked.source.startswith(HUB_PREFIX) else _of_folder(asked)
+    write_speech(folder, source, num_bands=asked.bands, on_progress=on_progress)
 
-        if self.bands is not None and self.bands < 1:
-            raise UsageError(f"--bands must be at least 1, got {self.bands}")
-        source = self._of_hub() if self.source.startswith(HUB_PREFIX) else self._of_folder()
-        write_speech(folder, source, num_bands=self.bands, on_progress=on_progress)
 
-    def _of_folder(self) -> Recordings:
-        from bench.data.speech.recordings import find_recordings
+def _of_folder(asked: Preparation) -> Recordings:
+    from bench.data.speech.recordings import find_recordings
 
-        of_hub = (self.audio_field, self.speaker_field, self.text_field, self.split, self.val_split)
-        if any(value is not None for value in of_hub):
-            raise UsageError(
-                "--audio-field, --speaker-field, --text-field, --split and --val-split are for data sets of hf:"
-            )
-        return find_recordings(Path(self.source).expanduser().absolute())
-
-    def _of_hub(self) -> Recordings:
-        from bench.data.hub import hub_recordings
-
-        if self.audio_field is None:
-            raise UsageError("recordings of a data set of hf: need --audio-field, such as audio")
-        return hub_recordings(
-            self.source,
-            fields=(self.audio_field, self.text_field or "text", self.speaker_field),
-            splits=(self.split or "train", self.val_split),
+    if asked.has_any("audio_field", "speaker_field", "text_field", "split", "val_split"):
+        raise UsageError(
+            "--audio-field, --speaker-field, --text-field, --split and --val-split are for data sets of hf:"
         )
+    return find_recordings(Path(asked.source).expanduser().absolute())
+
+
+def _of_hub(asked: Preparation) -> Recordings:
+    from bench.data.hub import hub_recordings
+
+    if asked.audio_field is None:
+        raise UsageError("recordings of a data set of hf: need --audio-field, such as audio")
+    return hub_recordings(
+        asked.source,
+        fields=(asked.audio_field, asked.text_field or "text", asked.speaker_field),
+        splits=(asked.split or "train", asked.val_split),
+    )
 
 
 def print_spoken_digits(*, as_json: bool) -> None:
