@@ -25,17 +25,14 @@ from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.search import Searcher
 
-from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.failures import failure_of
 from bench.cluster.retries import Part, Retries
 from bench.cluster.standings import Standings
-from bench.cluster.worker import Finished, PackTrainable
+from bench.cluster.worker import Finished, PackTrainable, WorkerOptions
 from bench.errors import BenchError
 from bench.outcome import Outcome, Result
-from bench.training.aborting import Watch
-from bench.training.inductor import Compiling, Uncompiled
+from bench.training.inductor import Uncompiled
 from bench.training.pack import Pack
-from bench.training.pruning import Pruning
 
 
 @dataclass(kw_only=True)
@@ -109,14 +106,13 @@ class DriverCallback(tune.Callback):
         packs: dict[str, Pack],
         retries: Retries,
         progress: Progress,
+        options: WorkerOptions,
         *,
-        checkpoints: Checkpoints,
-        timeout_s: float,
         on_finished: Callable[[list[Result], dict[str, Any]], None],
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._packs, self._retries, self._progress = packs, retries, progress
-        self._checkpoints, self._timeout_s = checkpoints, timeout_s
+        self._checkpoints, self._timeout_s = options.checkpoints, options.timeout_s
         self._on_finished, self._on_progress = on_finished, on_progress
         self._heard: dict[str, float] = {}  # by Tune's trial id: when it last gave a sign of life
         self.error: BenchError | None = None  # why results could not be kept: Tune makes a text of it
@@ -182,22 +178,16 @@ def run_packs(
     *,
     resources: Resources,
     storage: Path,
-    checkpoints: Checkpoints,
-    timeout_s: float = 0.0,
+    options: WorkerOptions,
     stop: threading.Event,
     on_finished: Callable[[list[Result], dict[str, Any]], None],
     on_progress: Callable[[Progress], None],
-    is_reference: bool = False,
-    compiling: Compiling = "auto",
-    watch: Watch | None = None,
-    pruning: Pruning | None = None,
 ) -> Progress:
     """Train packs on the connected Ray cluster until all are done or `stop` is set; then those in training finish.
 
     `on_finished` gets each pack's results and traces on the driver, in the order in which packs end. A pack that fails
-    is tried again from its last checkpoint, then split, then given up (bench.cluster.retries). timeout_s: a worker that
-    gives no sign of life for so long is ended (0: never). Call it inside `ray_cluster`.
-    Raises what `on_finished` raises of BenchError, the packs in training unfinished.
+    is tried again from its last checkpoint, then split, then given up (bench.cluster.retries). Call it inside
+    `ray_cluster`. Raises what `on_finished` raises of BenchError, the packs in training unfinished.
     """
     # It logs a traceback for each failure; here a failure is an outcome.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -207,30 +197,12 @@ def run_packs(
         total=sum(len(pack.trials) for pack in packs),
         total_steps=sum(trial.num_steps for pack in packs for trial in pack.trials),
     )
-    checkpoints.start()
+    options.checkpoints.start()
     trainable = tune.with_resources(
-        tune.with_parameters(
-            PackTrainable,
-            packs=by_id,
-            device=resources.device,
-            is_reference=is_reference,
-            compiling=compiling,
-            watch=watch,
-            pruning=pruning,
-            checkpoints=checkpoints,
-            timeout_s=timeout_s,
-        ),
+        tune.with_parameters(PackTrainable, packs=by_id, device=resources.device, options=options),
         {"cpu": resources.cpus, "gpu": resources.gpus},
     )
-    callback = DriverCallback(
-        by_id,
-        retries,
-        progress,
-        checkpoints=checkpoints,
-        timeout_s=timeout_s,
-        on_finished=on_finished,
-        on_progress=on_progress,
-    )
+    callback = DriverCallback(by_id, retries, progress, options, on_finished=on_finished, on_progress=on_progress)
     searcher = PackSearcher(retries, stop)
     tuner = _tuner(trainable, searcher, callback, storage=storage, num_at_once=num_slots(resources))
     try:

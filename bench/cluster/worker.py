@@ -39,32 +39,34 @@ class Finished:
     traces: dict[str, Any]  # trial id -> frame of TRACE_COLUMNS
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """How every worker of a round trains.
+
+    timeout_s: a worker that gives no sign of life for so long is ended (0: never). is_reference, compiling, watch and
+    pruning: as PackRun has them.
+    """
+
+    checkpoints: Checkpoints
+    timeout_s: float = 0.0
+    is_reference: bool = False
+    compiling: Compiling = "auto"
+    watch: Watch | None = None
+    pruning: Pruning | None = None
+
+
 class PackTrainable(tune.Trainable):
     """Trains what a configuration names: lanes `start` to `stop` of the pack `pack`."""
 
     def setup(  # pyright: ignore
-        self,
-        config: dict[str, Any],
-        *,
-        packs: Mapping[str, Pack],
-        device: str,
-        is_reference: bool,
-        compiling: Compiling,
-        watch: Watch | None,
-        pruning: Pruning | None,
-        checkpoints: Checkpoints,
-        timeout_s: float,
+        self, config: dict[str, Any], *, packs: Mapping[str, Pack], device: str, options: WorkerOptions
     ) -> None:
-        self._packs, self._device, self._is_reference, self._watch = packs, device, is_reference, watch
-        self._compiling: Compiling = compiling
-        self._pruning = pruning
-        self._timeout_s = timeout_s
-        self._checkpoints, self._every_s, self._warning = checkpoints, checkpoints.every_s, ""
-        if not checkpoints.is_shared():
+        self._packs, self._device, self._options = packs, device, options
+        self._checkpoints, self._every_s, self._warning = options.checkpoints, options.checkpoints.every_s, ""
+        if not options.checkpoints.is_shared():
             self._checkpoints = None
-            self._warning = (
-                f"a node does not see {checkpoints.uri}: no checkpoints there; --checkpoints names a shared one"
-            )
+            uri = options.checkpoints.uri
+            self._warning = f"a node does not see {uri}: no checkpoints there; --checkpoints names a shared one"
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -73,8 +75,8 @@ class PackTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train for a slice. A step that hangs ends the process, which no lock of Python's can hold up."""
-        if self._timeout_s:
-            faulthandler.dump_traceback_later(self._timeout_s, exit=True)
+        if self._options.timeout_s:
+            faulthandler.dump_traceback_later(self._options.timeout_s, exit=True)
         try:
             return self._train_slice()
         finally:
@@ -125,10 +127,10 @@ class PackTrainable(tune.Trainable):
         run = PackRun(
             pack,
             device=self._device,
-            is_reference=self._is_reference,
-            compiling=self._compiling,
-            watch=self._watch,
-            pruning=self._pruning,
+            is_reference=self._options.is_reference,
+            compiling=self._options.compiling,
+            watch=self._options.watch,
+            pruning=self._options.pruning,
         )
         state = self._checkpoints.load(pack.id) if self._checkpoints else None
         if state is not None:

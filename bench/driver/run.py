@@ -18,6 +18,7 @@ from bench.cluster.connect import device_name, has_gpu, place, ray_cluster, want
 from bench.cluster.interrupts import stop_on_interrupt
 from bench.cluster.metrics import DriverMetrics
 from bench.cluster.schedule import Progress, run_packs
+from bench.cluster.worker import WorkerOptions
 from bench.driver.live import LiveNumbers
 from bench.driver.manifest import manifest
 from bench.driver.plan import plan
@@ -214,20 +215,23 @@ class Training:
             queue.tell(results)
 
         checkpoints = self._checkpoints(placement.resources.device, queue.pruning())
+        options = WorkerOptions(
+            checkpoints=checkpoints,
+            timeout_s=self.options.timeout_s,
+            is_reference=self.options.is_reference,
+            compiling=self.options.compiling,
+            watch=None if self.options.abort is None else self.options.abort.watch,
+            pruning=queue.pruning(),
+        )
         with tempfile.TemporaryDirectory(prefix="bench-tune-", ignore_cleanup_errors=True) as storage:
             progress = run_packs(
                 packs,
                 resources=placement.resources,
                 storage=Path(storage),
-                checkpoints=checkpoints,
-                timeout_s=self.options.timeout_s,
+                options=options,
                 stop=self.stop,
                 on_finished=keep,
                 on_progress=self._tell,
-                is_reference=self.options.is_reference,
-                compiling=self.options.compiling,
-                watch=None if self.options.abort is None else self.options.abort.watch,
-                pruning=queue.pruning(),
             )
         if progress.warning:
             self.store.warn(progress.warning)

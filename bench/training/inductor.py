@@ -74,7 +74,9 @@ class Inductor:
             return None
         try:
             return _compiled(traced, leaves)
-        except Exception as error:  # noqa: BLE001  (a compiler may raise anything)
+        # Inductor, Triton and C compilers raise errors of their own, assertions and lookups that fail, no kind of which
+        # is promised; whichever it is, the trace runs as it was, and the cause is said in terminal and manifest.
+        except Exception as error:  # noqa: BLE001
             is_memory, why = is_out_of_memory(error), cause(error)
         gc.collect()  # outside `except`, whose traceback holds tensors
         torch.cuda.empty_cache()

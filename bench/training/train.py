@@ -1,25 +1,20 @@
 """train_pack(): the only training loop. Models of one trial, stacked into lanes and trained as one.
 
-Shapes: L lanes, C of them that are computed, S distinct seeds, T steps of a chunk, E batches of held-out data. A lane
-whose loss or gradient norm is not finite is frozen at that step and recorded, as is one that a detector aborts
+A lane whose loss or gradient norm is not finite is frozen at that step and recorded, as is one that a detector aborts
 (bench.training.aborting) or a rule prunes (bench.training.pruning); its neighbours never see it. On a CPU it leaves the
-pack where that pays (bench.training.living).
+pack where that pays (bench.training.living). Shapes: L lanes of a pack.
 """
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import polars, torch
 from bench.outcome import Result
 from bench.training.aborting import Watch, Watcher
-from bench.training.calls import Calls
-from bench.training.chunk import MAX_STEPS, Chunk
-from bench.training.compile import Cost, new_pool
+from bench.training.compile import Cost
 from bench.training.evaluation import Evaluation
-from bench.training.fused.trainer import FusedError, FusedTrainer, fused_trainer, knows
 from bench.training.history import History
 from bench.training.inductor import Compiling, Inductor, Uncompiled
 from bench.training.interventions import kinds_of
@@ -28,6 +23,7 @@ from bench.training.lanes import Batch, StackedProgram, freeze_non_finite
 from bench.training.living import Living
 from bench.training.pack import Pack, pack_key
 from bench.training.pruning import Pruner, Pruning
+from bench.training.steps import Steps
 from bench.training.tree import copy_tensors, has_form, map_tensors
 
 if TYPE_CHECKING:
@@ -70,28 +66,32 @@ class PackRun:
         self.step = 0
         self.wall_s = 0.0
         self._dtype = getattr(torch, dtype)
-        self._num_parts = self.program.workload.num_micro_batches
         self._history = History(pack, self.program.workload, device=self.device, dtype=self._dtype)
         self._stopper = Watcher(watch, pack, self._history) if pruning is None else Pruner(pruning, pack, self._history)
         self._living = Living(self.program, pack, device=self.device, dtype=self._dtype)
         # Where a trace is captured or compiled, that takes longer than it was tried for.
         self._can_leave = self.device.type == "cpu" and compiling != "always"
-        may_be_fused = may_be_fused and compiling != "always"
-        self._may_be_fused = may_be_fused and knows(self.program, self.device, self._dtype)
-        self._fused: FusedTrainer | None = None
-        # The fused program makes its own data: here are those of the steps that are observed.
-        num_data_steps = 1 if self._may_be_fused else self.num_steps
-        self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=num_data_steps)
-        self._fixed = {name: tensor[0].clone() for name, tensor in self._chunk.items()}  # the batches of step 0
         self._counters = {
             name: torch.zeros(1, dtype=torch.int64, device=self.device)
             for name in ("step", "part", "batch", *self._history.observations)
         }
         self._evaluation = Evaluation(self._history, self._living, self._counters, self._dtype)
         first = pack.trials[0]
-        label = f"{first.method.label} on {first.workload.label}"
         self._inductor = Inductor(
-            compiling=compiling, program=f"{device} {pack_key(first)} {self.program.interventions}", label=label
+            compiling=compiling,
+            program=f"{device} {pack_key(first)} {self.program.interventions}",
+            label=f"{first.method.label} on {first.workload.label}",
+        )
+        self._steps = Steps(
+            self.program,
+            self._living,
+            self._history,
+            self._counters,
+            self._evaluation.data,
+            self._inductor,
+            dtype=self._dtype,
+            num_steps=self.num_steps,
+            may_be_fused=may_be_fused and compiling != "always",
         )
         self._is_compiled = self._is_measured = False  # measured: the initial loss
 
@@ -107,7 +107,7 @@ class PackRun:
     @property
     def is_fused(self) -> bool:
         """Whether the program of bench.training.fused computes the steps; decided when they are first computed."""
-        return self._fused is not None
+        return self._steps.is_fused
 
     @property
     def uncompiled(self) -> tuple[Uncompiled, ...]:
@@ -143,7 +143,7 @@ class PackRun:
 
     @property
     def _chunk(self) -> Batch:
-        return self._data.tensors
+        return self._steps.data.tensors
 
     def advance(self, *, max_steps: int | None = None, max_seconds: float = float("inf")) -> None:
         """Train until done, or until `max_steps` or `max_seconds` are used up.
@@ -158,12 +158,12 @@ class PackRun:
             self._measure_initial_loss()
         deadline = time.monotonic() + max_seconds
         while self.step < stop:
-            if self._can_leave and not self.is_fused and self.step % self._data.num_steps == 0:
+            if self._can_leave and not self.is_fused and self.step % self._steps.data.num_steps == 0:
                 self._counters["part"].zero_()  # a trace is taken with values, of which there is no part after the last
-                calls_left = (self.num_steps - self.step) * self._num_parts
+                calls_left = (self.num_steps - self.step) * self.program.workload.num_micro_batches
                 if self._living.leave_where_it_pays(self.step_cost, calls_left=calls_left):
                     self._compile()
-            self._run_to(min(self._end_of_round(), stop))
+            self._run_to(min(self._steps.end_of_round(self.step), stop))
             if self.num_frozen == len(self.pack.trials):
                 self.step = self.num_steps  # nothing is left to train
             if self.done:
@@ -179,7 +179,7 @@ class PackRun:
 
         Keeps nothing: for measuring without compiling.
         """
-        self._new_calls().dry_step(only_training=only_training)
+        self._steps.calls().dry_step(only_training=only_training)
 
     def time_step(self, *, max_seconds: float) -> tuple[float, float]:
         """Seconds until a step can be repeated, and of one, repeated for so long; the run is of no use afterwards.
@@ -188,14 +188,15 @@ class PackRun:
         """
         clock = time.process_time if self.device.type == "cpu" else time.monotonic
         began = clock()
-        self._compile_step()
+        self._steps.compile()
         ready, num_steps = clock(), 0
         while num_steps == 0 or (clock() - ready < max_seconds and num_steps < self.num_steps):
             if self.is_fused:  # as many in a call as were before, as a call takes longer than a step
-                self._train_fused(min(max(num_steps, 1), self.num_steps - num_steps))
-                num_steps = self.step
+                in_one_call = min(max(num_steps, 1), self.num_steps - num_steps)
+                self._steps.train(num_steps, in_one_call)
+                num_steps += in_one_call
             else:
-                self._step_once()
+                self._steps.once()
                 num_steps += 1
             _ = self.num_frozen  # waits for a GPU
         return ready - began, (clock() - ready) / num_steps
@@ -206,14 +207,14 @@ class PackRun:
         NaN of lanes that left. Changes nothing, and what it gives stays as it is when training goes on.
         """
         assert not self.done, "a run that is done has no coming step"
-        self._data.fill(self.step)
+        self._steps.data.fill(self.step)
         with torch.no_grad():
             inside = self._stacked.look(self._lanes, self._chunk, self._counters["step"])
         return map_tensors(inside, self._living.placed)
 
     def step_cost(self) -> Cost:
         """What one step costs, or the gradients of one part of its batch."""
-        return self._new_calls().step_cost()
+        return self._steps.calls().step_cost()
 
     def state(self) -> dict[str, Any]:
         """All that a run needs to go on, on the CPU; `load` of it continues bit for bit on the same device."""
@@ -260,12 +261,7 @@ class PackRun:
 
     def _measure_initial_loss(self) -> None:
         """Mean loss of the untrained model over as many batches as the final loss is a mean of, dropout as in that."""
-        num_batches = self._history.loss_window
-        if self._fused is not None:
-            loss_TC = self._fused.losses(self._lanes, self._knobs, num_steps=num_batches)
-            loss_L = self._living.placed(loss_TC.double().mean(dim=0))
-        else:
-            loss_L = self._calls.initial_loss(self._data.fill, num_batches=num_batches)
+        loss_L = self._steps.initial_loss(self._calls, num_batches=self._history.loss_window)
         self._history.tensors["initial_loss"].copy_(loss_L)
         self._is_measured = True
 
@@ -276,62 +272,21 @@ class PackRun:
         while self.step < end:
             self._evaluation.take(self.step)
             if self.step in observed or not self.is_fused:
-                self._data.fill(self.step)
+                self._steps.data.fill(self.step)
             for name in (name for name, steps in due.items() if self.step in steps):
                 self._observe_once[name]()
             if self.is_fused:
-                self._train_fused(min([end, *(step for step in looks if self.step < step < end)]) - self.step)
+                next_look = min([end, *(step for step in looks if self.step < step < end)])
+                self._steps.train(self.step, next_look - self.step)
+                self.step = next_look
             else:
-                self._step_once()
+                self._steps.once()
                 self.step += 1
             self._stopper.look(self.step - 1, self._living)
 
-    def _end_of_round(self) -> int:
-        """The step before which the clock is read again."""
-        return (self.step // MAX_STEPS + 1) * MAX_STEPS if self.is_fused else self._data.end(self.step)
-
-    def _train_fused(self, num_steps: int) -> None:
-        assert self._fused is not None
-        places_C, tensors = self._living.places_C, self._history.tensors
-        self._fused.train(self._lanes, self._knobs, tensors, places_C, first_step=self.step, num_steps=num_steps)
-        self.step += num_steps
-        self._counters["step"].fill_(self.step)
-
     def _compile(self) -> None:
         """Make what is called step after step; all of it works in place on lanes, history and counters."""
-        self._compile_step()
+        self._calls = self._steps.compile()
         self._observe_once = {name: self._calls.observation(name) for name in self._history.observations}
         self._evaluation.use(self._calls)
         self._is_compiled = True
-
-    def _compile_step(self) -> None:
-        """Make `_step_once`: one update of all lanes."""
-        if self._may_be_fused:
-            self._fuse()
-        self._calls = self._new_calls()
-        self._step_once = functools.partial(self._train_fused, 1) if self.is_fused else self._calls.step()
-
-    def _fuse(self) -> None:
-        """Have the fused program train; where it can't be had, go on without it and say so."""
-        try:
-            self._fused = fused_trainer(self.program, self.device, self._dtype)
-        except FusedError as error:
-            self._inductor.gave_up("training steps", by="the fused program", error=error)
-            self._may_be_fused = False
-            self._data = Chunk(self.program.workload, self._stacked.seeds_S, self._dtype, num_steps=self.num_steps)
-
-    def _new_calls(self) -> Calls:
-        """Of the lanes that are computed now."""
-        return Calls(
-            device=self.device,
-            living=self._living,
-            history=self._history,
-            chunk=self._chunk,
-            fixed=self._fixed,
-            held_out=self._evaluation.data,
-            counters=self._counters,
-            inductor=self._inductor,
-            pool=new_pool(self.device),
-            num_steps=self.num_steps,
-            num_parts=self._num_parts,
-        )

@@ -10,7 +10,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bench.cluster.checkpoints import Checkpoints
-from bench.cluster.worker import PackTrainable
+from bench.cluster.worker import PackTrainable, WorkerOptions
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
 from bench.outcome import RESULT_COLUMNS, Outcome
@@ -314,12 +314,7 @@ def trainable_of(*packs: Pack) -> PackTrainable:
         whole(packs[0]),
         packs={pack.id: pack for pack in packs},
         device="cuda",
-        is_reference=False,
-        compiling="auto",
-        watch=None,
-        pruning=None,
-        checkpoints=Checkpoints(uri="/nowhere", token="", variant="cuda"),
-        timeout_s=0,
+        options=WorkerOptions(checkpoints=Checkpoints(uri="/nowhere", token="", variant="cuda")),
     )
     return worker
 

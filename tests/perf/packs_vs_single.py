@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import Resources, device_name, num_slots, place, ray_cluster
 from bench.cluster.schedule import run_packs
+from bench.cluster.worker import WorkerOptions
 from bench.suite import find_suite, load_suite
 from bench.training.pack import Pack, make_packs
 
@@ -27,11 +28,12 @@ def rate(packs: list[Pack], resources: Resources, seconds: float) -> tuple[int, 
     timer.start()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(uri=f"{folder}/checkpoints", token="", variant=resources.device)
         run_packs(
             packs,
             resources=resources,
             storage=Path(folder),
-            checkpoints=Checkpoints(uri=f"{folder}/checkpoints", token="", variant=resources.device),
+            options=WorkerOptions(checkpoints=checkpoints),
             stop=stop,
             on_finished=lambda results, traces: finished.append(len(results)),
             on_progress=lambda progress: None,

@@ -80,7 +80,7 @@ def measure(names: tuple[str, ...], arguments: argparse.Namespace) -> None:
     run = PackRun(Pack(trials=trials(names, arguments.lanes, arguments.context)), device=arguments.device)
     run.advance(max_steps=2)
     (name, observation), *_ = run._history.observations.items()
-    observe, step = run._observe_once[name], run._step_once
+    observe, step = run._observe_once[name], run._steps.once
     counter = run._counters[name]
     best = {"step": float("inf"), "observe": float("inf")}
     for _ in range(arguments.rounds):

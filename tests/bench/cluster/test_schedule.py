@@ -8,6 +8,7 @@ import pytest
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import Resources, ray_cluster
 from bench.cluster.schedule import run_packs
+from bench.cluster.worker import WorkerOptions
 from bench.errors import BudgetError
 from bench.suite import load_suite
 from bench.training.pack import make_packs
@@ -34,7 +35,7 @@ def test_an_error_of_the_store_ends_training_as_itself(tmp_path: Path) -> None:
             make_packs(load_suite(tmp_path / "tiny.yaml").expand(), max_lanes=1),
             resources=Resources(cpus=1, gpus=0),
             storage=tmp_path,
-            checkpoints=Checkpoints(uri=str(tmp_path / "checkpoints"), token="", variant="cpu"),
+            options=WorkerOptions(checkpoints=Checkpoints(uri=str(tmp_path / "checkpoints"), token="", variant="cpu")),
             stop=threading.Event(),
             on_finished=keep,
             on_progress=lambda progress: None,

@@ -16,7 +16,7 @@ def model_in_training(one: Trial, *, steps: int, dtype: str = "float64") -> Mode
     run.advance(max_steps=steps)
     lane, batch, fixed, knobs = (
         map_tensors(tree, lambda t: t[0])
-        for tree in (run._lanes, run._stacked.batch(run._chunk, torch.tensor([steps])), run._fixed, run._knobs)
+        for tree in (run._lanes, run._stacked.batch(run._chunk, torch.tensor([steps])), run._steps.fixed, run._knobs)
     )
     return model_of(run.program, lane, batch, fixed, knobs, torch.tensor(steps))
 

@@ -207,7 +207,7 @@ def test_threads_of_a_block_do_not_depend_on_their_order(method):
         # Rounded alike in both orders: each operation for itself, and none reordered for speed.
         library = cpu.library(known, flags=("-O1", "-ffp-contract=off"))
         assert library is not None
-        run._fused = FusedTrainer(run.program, lambda settings, seeds: cpu.train(library, settings, seeds))
+        run._steps._fused = FusedTrainer(run.program, lambda settings, seeds: cpu.train(library, settings, seeds))
         return trajectory(run, 20)
 
     forwards, backwards = by_threads(), by_threads(REVERSED=1)
