@@ -23,6 +23,7 @@ MAX_PROBLEMS = 12  # that are told at once
 MAX_OF_COLUMN = 3  # of them
 
 _NOT_FINITE = r"^[+-]?(1\.#(QNAN|SNAN|IND|INF)\d*|nan\((ind|snan)\))$"  # as C libraries of Windows write them
+_PERCENTAGE = r"^[+-]?[\d.]+([eE][+-]?\d+)?[ \u00a0]?%$"
 _WHOLE = 2**32  # seeds and steps lie below it
 
 Settings = list[dict[str, Any]]  # of each row
@@ -123,7 +124,8 @@ def _checked_numbers(cells: pl.DataFrame, shown: str, problems: list[UsageError]
                 if text is None and not rule.has_gaps:
                     problems.append(_wrong(shown, number, name, None, f"{rule.required}, in every row"))
                 if text is not None and not _is_right(rule, value):
-                    problems.append(_wrong(shown, number, name, text, rule.required))
+                    hint = ", with a decimal point" if re.fullmatch(r"[+-]?\d*,\d+", text) else ""
+                    problems.append(_wrong(shown, number, name, text, f"{rule.required}{hint}"))
             if rule.is_whole and not problems:
                 values = [None if value is None else int(value) for value in values]
             found[name] = values
@@ -190,6 +192,10 @@ def _plain(text: str) -> Any:
 
 
 def _numbers(texts: pl.Series) -> list[float | None]:
+    """Numbers, None where a cell is none; where all are percentages, as 45.2% or 5 %, they are parts of 1."""
+    if len(texts) > texts.null_count() and texts.drop_nulls().str.contains(_PERCENTAGE).all():
+        parts = texts.str.strip_chars(" %\u00a0").cast(pl.Float64, strict=False).to_list()
+        return [None if part is None else part / 100 for part in parts]
     return texts.str.replace(_NOT_FINITE, "nan").cast(pl.Float64, strict=False).to_list()
 
 

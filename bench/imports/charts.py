@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import polars as pl
 
+from analysis.text import counted
 from bench.errors import UsageError
 from bench.imports.checkpoints import TELLING, number, one_row_a_run, read_checkpoints, step_column
 from bench.imports.columns import MAX_VALUES
-from bench.imports.names import SYNONYMS
+from bench.imports.names import STEPS, SYNONYMS, likely_columns, plain_name
+from bench.imports.states import without_lost
 from bench.imports.tidy_file import Rows
 from bench.imports.wishes import Wishes
 
 RUN = "run"  # the column of a run's name
 
 _CHART_COLUMN = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<bound>__MIN|__MAX)?")
+_AXES = ("Step", "Relative Time (Process)", "Relative Time (Wall)", "Wall Time")
+_GROUP = "Group: "  # before the name of a group of runs, whose mean a chart shows
 _TENSORBOARD_CSV = {"Wall time", "Step", "Value"}
 _NUMBER = r"[0-9.eE+-]+"
 
 
 def is_chart(cells: pl.DataFrame) -> bool:
     """Whether it is a chart of Weights & Biases: a step, then '<run> - <metric>', and the same with __MIN and __MAX."""
-    others = [name for name in cells.columns if name not in ("Step", "Relative Time (Process)", "Wall Time")]
-    return len(others) < len(cells.columns) and bool(others) and all(map(_CHART_COLUMN.fullmatch, others))
+    axis, *others = cells.columns
+    of_runs = [name for name in others if not _is_axis(name)]
+    return _is_axis(axis) and bool(of_runs) and all(map(_CHART_COLUMN.fullmatch, of_runs))
+
+
+def _is_axis(name: str) -> bool:
+    return name in _AXES or plain_name(name) in STEPS
 
 
 def is_tensorboard(cells: pl.DataFrame) -> bool:
@@ -38,25 +48,32 @@ def has_lists(cells: pl.DataFrame) -> bool:
 
 def read_chart(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     """A row a run of a chart export. Raises UsageError without a pattern for the names of runs, or with a wrong one."""
-    columns = {name: match for name in cells.columns[1:] if (match := _CHART_COLUMN.fullmatch(name))}
+    matches = {name: match for name in cells.columns[1:] if (match := _CHART_COLUMN.fullmatch(name))}
+    columns = {name: match for name, match in matches.items() if not _is_axis(match["metric"])}
     metrics = sorted({match["metric"] for match in columns.values()})
     if len(metrics) > 1:
         raise UsageError(f"{shown}: a chart export of {', '.join(metrics)}; required one measure a file, a loss")
     runs = {name: match["run"] for name, match in columns.items() if not match["bound"]}
     if not runs:
         raise UsageError(f"{shown}: a chart export with columns __MIN and __MAX alone; required those of the runs")
-    what = f"a chart export of Weights & Biases, a row a step and a column for each of {len(runs)} runs"
+    what = f"a chart export of Weights & Biases, a row a step and a column for each of {counted(len(runs), 'run')}"
+    if group := next((run for run in runs.values() if run.startswith(_GROUP)), None):
+        raise UsageError(
+            f"{shown}: {what}; {group!r} is a mean over runs; required the chart without groups, a run each"
+        )
     if wishes.run_names is None:
         raise UsageError(
             f"{shown}: {what}; required the export of the runs table instead, or "
             f"{_pattern_for(next(iter(runs.values())))}"
         )
     frames = [
-        cells.select(pl.lit(run).alias(RUN), step=cells.columns[0], final_loss=name) for name, run in runs.items()
+        cells.select(pl.lit(run).alias(RUN), *wishes.constants, step=cells.columns[0], final_loss=name)
+        for name, run in runs.items()
     ]
     read = _read_named(pl.concat(frames), wishes, shown)
-    note = f"read as {what}; its {len(columns) - len(runs)} columns __MIN and __MAX are no runs"
-    return Rows(cells=read.cells, notes=(note, *read.notes), traces=read.traces)
+    num_others = len(matches) - len(runs)
+    others = f"; its {num_others} columns of steps, __MIN and __MAX are no runs" if num_others else ""
+    return Rows(cells=read.cells, notes=(f"read as {what}{others}", *read.notes), traces=read.traces)
 
 
 def read_tensorboard(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
@@ -72,7 +89,9 @@ def read_tensorboard(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
         raise UsageError(f"{shown}: scalars of TensorBoard of {len(runs)} runs; required {also}{_pattern_for(runs[0])}")
     read = _read_named(cells, wishes, shown)
     return Rows(
-        cells=read.cells, notes=(f"read as scalars of TensorBoard, {len(runs)} runs", *read.notes), traces=read.traces
+        cells=read.cells,
+        notes=(f"read as scalars of TensorBoard, {counted(len(runs), 'run')}", *read.notes),
+        traces=read.traces,
     )
 
 
@@ -81,6 +100,9 @@ def read_lists(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
 
     Raises UsageError for lists of unequal lengths, and for one of what a run has one of.
     """
+    losses = [ours for ours in ("final_loss", "val_loss") if ours not in cells.columns]
+    likely = likely_columns(_lists(cells), losses)
+    cells = cells.rename({theirs: ours for ours, theirs in likely.items()})
     for place, name in enumerate(cells.columns, 1):
         if name in _lists(cells) and name in TELLING:
             raise UsageError(f"{shown}: column {place} ({name!r}) holds lists; required one number or text a run")
@@ -110,9 +132,11 @@ def read_lists(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
         step = "step"
         rows = rows.with_columns((pl.int_range(pl.len()) + 1).over(RUN).cast(pl.String).alias(step))
     read = one_row_a_run(rows, [RUN], step, shown)
-    note = f"read as lists in cells ({', '.join(lists)}), their last values final, their steps "
+    names = ", ".join(likely.get(name, name) for name in lists)
+    note = f"read as lists in cells ({names}), their last values final, their steps "
     note += "counted from 1" if step not in lists else f"those of {step}"
-    return Rows(cells=read.cells.drop(RUN, step), notes=(note, *read.notes), traces=read.traces)
+    notes = [note, *(f"columns: {ours} from {theirs}" for ours, theirs in likely.items())]
+    return without_lost(Rows(cells=read.cells.drop(RUN, step), notes=(*notes, *read.notes), traces=read.traces))
 
 
 def _read_named(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
@@ -140,7 +164,8 @@ def _listed(text: str | None, shown: str, row: int, name: str) -> list[str | Non
     words = (text or "[]")[1:-1].replace(",", " ").split()
     wrong = next((word for word in words if word not in ("None", "null") and number(word) is None), None)
     if wrong is not None:
-        raise UsageError(f"{shown}: row {row}, column {name!r}: {wrong[:40]!r} in a list; required numbers")
+        required = f"numbers, or --ignore {shlex.quote(name)}"
+        raise UsageError(f"{shown}: row {row}, column {name!r}: {wrong[:40]!r} in a list; required {required}")
     return [None if word in ("None", "null") else word for word in words]
 
 

@@ -18,6 +18,7 @@ from analysis.text import counted
 from bench.errors import UsageError
 from bench.held_out import COMPUTED, HELD_OUT, INITIAL
 from bench.imports.names import EPOCHS, STEPS, SYNONYMS, likely_columns, plain_name
+from bench.imports.states import flag_columns, state_column, without_lost
 from bench.imports.tidy_file import TRACE_ROWS, Rows
 from bench.imports.wishes import Wishes
 from bench.trace import WHOLE_MODEL
@@ -70,7 +71,8 @@ def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     if not names or not {"final_loss", "val_loss"} & set(rows.columns):
         return Rows(cells=rows.drop(step), notes=(f"read as a row a checkpoint, by {step!r}",))
     _refuse_schedule(rows, names, step, shown)
-    kept = [name for name in rows.columns if name in (step, *names, *_MEASURED.values(), *_CARRIED)]
+    ends = [name for name in (state_column(rows), *flag_columns(rows)) if name is not None]
+    kept = [name for name in rows.columns if name in (step, *names, *_MEASURED.values(), *_CARRIED, *ends)]
     unused = [name for name in rows.columns if name not in kept]
     read = one_row_a_run(rows.select(kept), names, step, shown, unused)
     num_runs = counted(rows.select(names).n_unique(), "run")
@@ -82,7 +84,7 @@ def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
         notes.append(f"columns left out: {len(unused)} that tell no runs apart ({', '.join(unused)})")
     if moved := ", ".join(f"{ours} from {theirs}" for ours, theirs in likely.items() if ours != theirs):
         notes.append(f"columns: {moved}")
-    return Rows(cells=read.cells.drop(step), notes=(*notes, *read.notes), traces=read.traces)
+    return without_lost(Rows(cells=read.cells.drop(step), notes=(*notes, *read.notes), traces=read.traces))
 
 
 def _of_init(step: str) -> str:
@@ -153,8 +155,11 @@ def one_row_a_run(
     short = [f"{one.words} of {end:g}" for one, cut, end in zip(runs, is_cut, most, strict=True) if cut]
     more = f"; and {len(short) - 8} more" if len(short) > 8 else ""
     schema = dict.fromkeys([*rows.columns, *(name for one in whole for name in one.cells)], pl.String)
+    has_several = any(len(group) > 1 for group in groups.values())  # else a row is a run, and no curve
     points = [
-        (row, at, quantity, WHOLE_MODEL, value) for row, one in enumerate(whole) for at, quantity, value in one.points
+        (row, at, quantity, WHOLE_MODEL, value)
+        for row, one in enumerate(whole if has_several else ())
+        for at, quantity, value in one.points
     ]
     return Rows(
         cells=pl.DataFrame([one.cells for one in whole], schema=schema),
@@ -189,7 +194,9 @@ def _ended(
     bad = next((place for place, one in enumerate(losses) if one is not None and not math.isfinite(one)), None)
     last = max((place for place, one in enumerate(losses) if one is not None), default=0) if bad is None else bad
     cells = {name: next((row[name] for row in group[last::-1] if row[name] is not None), None) for name in group[0]}
-    cells |= {name: group[last][name] for name in measured.values()}
+    for name in measured.values():  # Lightning's logger has held-out losses in rows of their own, a step later
+        after = group[last:] if bad is None else group[last : last + 1]
+        cells[name] = next((row[name] for row in after if row[name] is not None), None)
     if step is not None:
         cells[step] = f"{steps[last]:g}"
         cells |= _at_init(group, steps, measured, step)
@@ -198,7 +205,7 @@ def _ended(
     is_counted = step is not None and all(at.is_integer() and 0 <= at < _MAX_STEP for at in steps)
     points = [
         (int(at), quantity, value)
-        for at, row in zip(steps[: last + 1], group, strict=False)
+        for at, row in zip(steps[: last + 1 if bad is not None else None], group, strict=False)
         for quantity, column in measured.items()
         if is_counted and (value := number(row[column])) is not None
     ]
@@ -233,9 +240,18 @@ def _at_init(group: list[dict[str, Any]], steps: list[float], measured: Mapping[
 
 
 def _likely(cells: pl.DataFrame, step: str | None) -> dict[str, str]:
-    """What columns may be of ours that are not there; at a checkpoint the last loss is final, whatever its name."""
+    """What columns may be of ours that are not there; at a checkpoint the last loss is final, whatever its name.
+
+    Of several losses that which most checkpoints have: Hugging Face's trainer ends with its mean, as `train_loss`.
+    """
     wanted = [ours for ours in SYNONYMS if ours not in cells.columns]
-    return likely_columns([name for name in cells.columns if name != step], wanted)
+    names = [name for name in cells.columns if name != step]
+    likely = likely_columns(names, wanted)
+    for ours in ("final_loss", "val_loss"):
+        if ours in likely:
+            same = [name for name in names if plain_name(name) in SYNONYMS[ours] and name not in likely.values()]
+            likely[ours] = max([likely[ours], *same], key=lambda name: cells[name].count())
+    return likely
 
 
 def _steps(texts: pl.Series, shown: str) -> pl.Series:

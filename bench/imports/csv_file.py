@@ -5,65 +5,54 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 import polars as pl
 
 from analysis.text import counted
 from bench.errors import UsageError
 from bench.imports.columns import MAX_RUNS, REQUIRED, Table, check_size, checked_names, kept_places
+from bench.imports.digits import with_points
 
 MAX_LINE = 2**20  # letters of a line
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
-_DECIMAL_COMMA = r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$"
-_OF_THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
-_WITH_POINT = r"^[+-]?\d*\.\d+([eE][+-]?\d+)?$"
-
 
 def read_csv(content: bytes, shown: str, ignore: Collection[str]) -> Table:
-    """The cells, and what they are separated by if not by commas. 0,5 is a half, and 1,000 a thousand beside 0.5.
+    """The cells, and what they are separated by if not by commas, their numbers as `with_points` reads them.
 
     Lines before the header that begin with # are left out, and so are rows and columns without a name of empty cells.
     Raises UsageError for a row of another length than the header, and as `checked_names` does.
     """
-    content, notes = _without_preamble(content)
+    content, notes = _without_preamble(content.rstrip(b"\x1a"))
     separator = _separator(content, shown)
+    if separator == "|":
+        content = _without_outer_bars(content)
     names, rows, num_empty = _rows(content, separator, shown, ignore)
     if separator != ",":
         notes.append(f"cells are separated by {SEPARATORS[separator]}")
     if num_empty:
         notes.append(f"{counted(num_empty, 'row')} of empty cells left out")
     series = [pl.Series(column, dtype=pl.String) for column in zip(*rows, strict=True)]
-    return Table(names=names, columns=_with_points(series, notes), notes=tuple(notes))
-
-
-def _with_points(series: list[pl.Series], notes: list[str]) -> list[Sequence[str | None]]:
-    """The columns with numbers as 0.5 and 1000, as far as the file's other numbers tell what its commas are."""
-    cells = pl.concat([pl.Series(dtype=pl.String), *series])
-    is_decimal, is_thousands = cells.str.contains(_DECIMAL_COMMA), cells.str.contains(_OF_THOUSANDS)
-    has_points = bool(cells.str.contains(_WITH_POINT).any())
-    if not has_points and (is_decimal & ~is_thousands).any():
-        notes.append(f"{is_decimal.sum():,} numbers have a decimal comma")
-        return [one.str.replace(_DECIMAL_COMMA, "$1.$2").to_list() for one in series]
-    if has_points and is_thousands.any():
-        notes.append(f"{is_thousands.sum():,} numbers have commas between thousands")
-        without = [one.str.replace_all(",", "") for one in series]
-        return [
-            one.zip_with(~one.str.contains(_OF_THOUSANDS), plain).to_list()
-            for one, plain in zip(series, without, strict=True)
-        ]
-    return [one.to_list() for one in series]
+    return Table(names=names, columns=with_points(series, notes), notes=tuple(notes))
 
 
 def _without_preamble(content: bytes) -> tuple[bytes, list[str]]:
     """The text without lines of comments before the header, and without Excel's line that names the separator."""
     text, num_comments = content, 0
-    while (line := text.partition(b"\n")[0]).lstrip().startswith(b"#") or re.fullmatch(rb"sep=.\s*", line):
+    while (line := text.partition(b"\n")[0]).lstrip().startswith(b"#") or re.fullmatch(rb'"?sep=."?\s*', line.lower()):
         num_comments += line.lstrip().startswith(b"#")
         text = text.partition(b"\n")[2]
     words = f"{counted(num_comments, 'line')} of comments before the header left out"
     return text, [words] if num_comments else []
+
+
+def _without_outer_bars(content: bytes) -> bytes:
+    """The text of a table in Markdown without the bars around its lines, and without the line below its header."""
+    lines = content.splitlines()
+    if not all(line.strip().startswith(b"|") for line in lines if line.strip()):
+        return content
+    return b"\n".join(line.strip().strip(b"|") for line in lines if not re.fullmatch(rb"[\s|:-]*-[\s|:-]*", line))
 
 
 def _rows(

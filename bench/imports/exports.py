@@ -8,42 +8,54 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from bench.imports.checkpoints import last_of
 from bench.imports.names import SYNONYMS, likely_columns
-from bench.imports.tidy_file import Rows
+from bench.imports.tidy_file import Rows, moved
 from bench.imports.wishes import Wishes
 
-MLFLOW_INF = 1.797e308  # MLflow keeps inf as the largest number of 64 bits
 _POINT = ("method", "lr", "seed")
+_PLACE = "place"  # of a row in the file, while some are left out
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
     """How a tool writes its runs.
 
-    title: what it is. marks: columns that only its exports have. state: the column with how a run ended, None if there
-    is none; finished: values of it that are results, in lower case. untold: those that may be a loss that was not
-    finite or a crash. prefixes: before the names of settings and of measures. record: whether a column is about the run
-    and nothing that it was given or measured. measure: whether it is something measured, which tells no runs apart.
+    title: what it is. marks: columns that its exports have. begins: beginnings of names, each of which some column has.
+    states: all that its state may say, in lower case, where names alone tell little. state: the column with how a run
+    ended, None if there is none; finished: values of it that are results, in lower case. untold: those that may be a
+    loss that was not finite or a crash. prefixes: before the names of settings and of measures. record: whether a
+    column is about the run and nothing that it was given or measured. measure: whether it is something measured, which
+    tells no runs apart.
     names: columns of its own by ours. empty: what a finished run without a final loss may be. run: the column that
     tells runs apart where they have several rows, the last of which is final.
     """
 
     title: str
-    marks: frozenset[str]
-    state: str | None
+    marks: frozenset[str] = frozenset()
+    begins: tuple[str, ...] = ()
+    states: frozenset[str] = frozenset()
+    state: str | None = None
     finished: frozenset[str] = frozenset()
     untold: frozenset[str] = frozenset()
     prefixes: tuple[str, ...] = ()
     record: Callable[[str], bool]
     measure: Callable[[str], bool]
-    names: Mapping[str, str]
+    names: Mapping[str, str] = field(default_factory=dict)
     empty: str = "NaN or never logged"
     run: str | None = None
+
+
+def is_of(export: Export, cells: pl.DataFrame) -> bool:
+    """Whether text cells under their own names are an export of this tool."""
+    has_all = all(any(name.startswith(head) for name in cells.columns) for head in export.begins)
+    if not has_all or not export.marks <= set(cells.columns):
+        return False
+    return not export.states or cells[str(export.state)].fill_null("-").str.to_lowercase().is_in(export.states).all()
 
 
 def read_export(cells: pl.DataFrame, wishes: Wishes, shown: str, *, export: Export) -> Rows:
@@ -52,14 +64,15 @@ def read_export(cells: pl.DataFrame, wishes: Wishes, shown: str, *, export: Expo
     `cells` is text with the columns of `wishes` under our names already. Raises UsageError as `last_of` does.
     """
     notes = [f"read as {export.title}"]
-    if export.run is not None and export.run in cells.columns and cells[export.run].is_duplicated().any():
+    last = Rows(cells=cells)
+    if export.run is not None and export.run in cells.columns:
         last = last_of(cells, export.run, shown)
-        rows = _telling(export, _renamed(export, last.cells, notes), notes)
-        return Rows(cells=rows, notes=(*notes, *last.notes), traces=last.traces)
-    rows = _renamed(export, cells, notes)
+        notes += last.notes
+    rows = _renamed(export, last.cells, notes).with_row_index(_PLACE)
     rows = _finished(export, rows, notes)
     rows = _with_outcome(export, rows, wishes, notes)
-    return Rows(cells=_telling(export, rows, notes), notes=tuple(notes))
+    traces = moved(last.traces, rows[_PLACE].to_list())
+    return Rows(cells=_telling(export, rows.drop(_PLACE), notes), notes=tuple(notes), traces=traces)
 
 
 def _renamed(export: Export, cells: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
@@ -75,15 +88,7 @@ def _renamed(export: Export, cells: pl.DataFrame, notes: list[str]) -> pl.DataFr
     found = of_tool | {ours: by_short[short] for ours, short in likely.items()}
     if found:
         notes.append("columns: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in found.items()))
-    frame = cells.select(kept).rename({theirs: ours for ours, theirs in found.items()})
-    return frame.with_columns(
-        pl.when(pl.col(name).cast(pl.Float64, strict=False).abs() > MLFLOW_INF)
-        .then(pl.lit("inf"))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name in ("final_loss", "val_loss")
-        if name in frame.columns and export.title.startswith("MLflow")
-    )
+    return cells.select(kept).rename({theirs: ours for ours, theirs in found.items()})
 
 
 def _without_prefix(export: Export, name: str) -> str:
@@ -187,35 +192,26 @@ _RAY = frozenset([
     "experiment_id", "timesteps_since_restore",
 ])  # fmt: skip
 
-WANDB_API = Export(
-    title="runs of Weights & Biases' API, with their config and summary",
-    marks=frozenset(),
-    state="state",
-    finished=frozenset({"finished"}),
-    prefixes=("config/", "summary/"),
-    record=lambda name: not name.startswith(("config/", "summary/")) or name.split("/")[1].startswith("_"),
-    measure=lambda name: name.startswith("summary/"),
-    names={},
-)
 EXPORTS: dict[str, Export] = {
     "wandb runs": Export(
         title="a runs table of Weights & Biases",
-        marks=frozenset({"Name", "State", "Created"}),
+        marks=frozenset({"Name", "State"}),
+        states=frozenset(
+            {"finished", "crashed", "failed", "killed", "running", "preempted", "preempting", "pending", "-"}
+        ),
         state="State",
         finished=frozenset({"finished"}),
         record=lambda name: name in _WANDB or name.startswith("_"),
         measure=lambda name: "/" in name,
-        names={},
     ),
     "mlflow runs": Export(
         title="MLflow's search_runs",
-        marks=frozenset({"run_id", "experiment_id", "status"}),
+        begins=("params.", "metrics."),
         state="status",
         finished=frozenset({"finished"}),
         prefixes=("params.", "metrics."),
         record=lambda name: not name.startswith(("params.", "metrics.")),
         measure=lambda name: name.startswith("metrics."),
-        names={},
     ),
     "mlflow page": Export(
         title="runs that MLflow's page downloads",
@@ -224,15 +220,14 @@ EXPORTS: dict[str, Export] = {
         finished=frozenset({"finished"}),
         record=lambda name: name in _MLFLOW_PAGE,
         measure=lambda name: False,
-        names={},
     ),
     "optuna trials": Export(
         title="Optuna's trials_dataframe",
-        marks=frozenset({"number", "state", "datetime_start"}),
+        begins=("params_", "value"),
         state="state",
         finished=frozenset({"complete"}),
         untold=frozenset({"fail"}),
-        prefixes=("params_", "user_attrs_"),
+        prefixes=("params_", "user_attrs_", "values_"),
         record=lambda name: not name.startswith(("params_", "user_attrs_", "value")),
         measure=lambda name: name.startswith("value"),
         names={"final_loss": "value"},
@@ -253,11 +248,18 @@ EXPORTS: dict[str, Export] = {
     "ray results": Export(
         title="results of Ray Tune",
         marks=frozenset({"trial_id", "training_iteration"}),
-        state=None,
         prefixes=("config/",),
         record=lambda name: name in _RAY,
         measure=lambda name: not name.startswith("config/"),
-        names={},
         run="trial_id",
+    ),
+    "wandb api": Export(
+        title="runs of Weights & Biases' API, with their config and summary",
+        state="state",
+        finished=frozenset({"finished"}),
+        begins=("config/", "summary/"),
+        prefixes=("config/", "summary/"),
+        record=lambda name: not name.startswith(("config/", "summary/")) or name.split("/")[1].startswith("_"),
+        measure=lambda name: name.startswith("summary/"),
     ),
 }

@@ -13,9 +13,9 @@ from analysis.text import counted
 from bench.errors import UsageError
 from bench.imports.charts import has_lists, is_chart, is_tensorboard, read_chart, read_lists, read_tensorboard
 from bench.imports.checkpoints import TELLING, is_by_step, last_of, read_checkpoints, step_column
-from bench.imports.exports import EXPORTS, WANDB_API, Export, read_export
-from bench.imports.names import is_extreme, plain_name
-from bench.imports.runs import ALIASES, KNOWN_COLUMNS
+from bench.imports.exports import EXPORTS, is_of, read_export
+from bench.imports.long_form import is_long, read_long
+from bench.imports.names import ALIASES, KNOWN_COLUMNS, is_extreme, plain_name
 from bench.imports.states import without_lost
 from bench.imports.tidy_file import Rows, TidyFile
 from bench.imports.wishes import Wishes, with_wishes
@@ -30,14 +30,6 @@ class Format:
 
     recognise: Callable[[pl.DataFrame], bool]
     read: Read
-
-
-def _has_marks(cells: pl.DataFrame, export: Export) -> bool:
-    return export.marks <= set(cells.columns)
-
-
-def _is_of_wandb_api(cells: pl.DataFrame) -> bool:
-    return all(any(name.startswith(head) for name in cells.columns) for head in WANDB_API.prefixes)
 
 
 def _is_tidy(cells: pl.DataFrame) -> bool:
@@ -64,12 +56,12 @@ def _without_loss(rows: Rows, fate: str) -> Rows:
 # The first that recognises a file reads it.
 FORMATS: dict[str, Format] = {
     **{
-        name: Format(recognise=partial(_has_marks, export=export), read=partial(read_export, export=export))
+        name: Format(recognise=partial(is_of, export), read=partial(read_export, export=export))
         for name, export in EXPORTS.items()
     },
-    "wandb api": Format(recognise=_is_of_wandb_api, read=partial(read_export, export=WANDB_API)),
     "tensorboard": Format(recognise=is_tensorboard, read=read_tensorboard),
     "wandb chart": Format(recognise=is_chart, read=read_chart),
+    "long": Format(recognise=is_long, read=read_long),
     "lists": Format(recognise=has_lists, read=read_lists),
     "checkpoints": Format(recognise=is_by_step, read=read_checkpoints),
     "tidy": Format(recognise=_is_tidy, read=_read_tidy),
@@ -118,7 +110,7 @@ def as_tidy(file: TidyFile, wishes: Wishes) -> TidyFile:
         read, notes = _with_held_out_alone(read, notes)
     if wishes.ignored:
         notes = (*notes, f"ignored, as asked: {', '.join(wishes.ignored)}")
-    if wishes.run_names is not None and name not in ("tensorboard", "wandb chart"):
+    if wishes.run_names is not None and name not in ("tensorboard", "wandb chart", "long"):
         notes = (*notes, f"--run-names has no effect: read as {name}, whose runs have no names")
     return dataclasses.replace(
         file, cells=read, notes=(*file.notes, *notes), traces=traces, is_held_out_alone=read is not before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -19,9 +20,11 @@ from bench.imports.columns import (
     checked_names,
     kept_places,
 )
+from bench.imports.json_shapes import rows_of, with_histories
 
 _LONGEST_OBJECT = 2**16  # letters of a cell
 _MOST_TEXT = 2**23  # letters of a column
+_OVERRIDE = r"\+{0,2}[A-Za-z_][\w./@-]*="  # as Hydra keeps what was set: ["model.attn=softmax", "seed=0"]
 _NAMED = {"nan": float("nan"), "inf": float("inf"), "NaN": float("nan"), "Infinity": float("inf"), "null": None,
           "true": True, "false": False}  # fmt: skip
 
@@ -43,8 +46,8 @@ def spread(table: Table, shown: str, kept: Collection[str]) -> Table:
     """The table with a column for each name within cells that are objects, of JSON or as Python prints them.
 
     As `pandas` writes what Weights & Biases' API returns: {'loss': 1.5} in a column `summary` is 1.5 in `summary/loss`,
-    {'model': {'depth': 2}} in `config` is 2 in `config/model.depth`. A column of which one cell is no object, or one
-    of `kept`, stays.
+    {'model': {'depth': 2}} in `config` is 2 in `config/model.depth`, and so is ['model.depth=2'], as Hydra keeps it. A
+    column of which one cell is no object, or one of `kept`, stays.
     """
     of_objects = {
         place: objects
@@ -82,7 +85,9 @@ def _objects(column: Sequence[str | None]) -> list[dict[str, Any]] | None:
         if not text:
             found.append({})
             continue
-        if not (text.startswith("{") and text.endswith("}") and len(text) <= _LONGEST_OBJECT):
+        if not (text[:1] + text[-1:] in ("{}", "[]") and len(text) <= _LONGEST_OBJECT):
+            return None
+        if text[0] == "[" and "=" not in text:
             return None
         try:
             value = _flat(_object(text), "a cell", separator=".")
@@ -100,6 +105,8 @@ def _object(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except ValueError:
         value = _literal(ast.parse(text, mode="eval").body)
+    if isinstance(value, list) and value and all(isinstance(one, str) and re.match(_OVERRIDE, one) for one in value):
+        return dict(one.lstrip("+").split("=", 1) for one in value)
     if not isinstance(value, dict):
         raise ValueError("no object")
     return value
@@ -139,44 +146,31 @@ def _table(rows: Sequence[Mapping[str, Any]], ignore: Collection[str], shown: st
 def _json_objects(content: bytes, shown: str) -> list[dict[str, Any]]:
     """Raises UsageError for what is no object, ValueError or RecursionError for what is no JSON."""
     text = content.decode().strip()
-    first, end = json.JSONDecoder().raw_decode(text)
+    decoder = json.JSONDecoder(object_pairs_hook=_once)
+    first, end = decoder.raw_decode(text)
     if end == len(text):
-        found = _rows_of(first)
+        found = rows_of(first, shown)
     else:
         found = []
         for line in io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"):
             if line.strip():
-                found.append(json.loads(line))
+                found.append(decoder.decode(line.strip()))
             if len(found) > MAX_RUNS:
                 raise UsageError(f"{shown}: over {MAX_RUNS:,} rows; required at most that: a row a run, not a step")
+    found = with_histories(found)
     wrong = next((place for place, one in enumerate(found, 1) if not isinstance(one, dict)), None)
     if wrong is not None:
         raise UsageError(f"{shown}: row {wrong}: required a JSON object, a row a run")
     return found
 
 
-def _rows_of(document: Any) -> list[Any]:
-    """The rows of one JSON document.
-
-    A list; one list of objects within an object, such as the log_history of transformers' trainer_state.json or the
-    data of pandas' orient='table'; pandas' orients 'split', 'columns' and 'index'; else the object, as one row.
-    """
-    if not isinstance(document, dict):
-        return document if isinstance(document, list) else [document]
-    names, data = document.get("columns"), document.get("data")
-    if isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
-        return [dict(zip(map(str, names), row, strict=True)) for row in data]
-    lists = [one for one in document.values() if isinstance(one, list) and one and isinstance(one[0], dict)]
-    if len(lists) == 1:
-        return lists[0]
-    inner = list(document.values())
-    if len(inner) < 2 or not all(isinstance(one, dict) and one.keys() == inner[0].keys() for one in inner):
-        return [document]
-    if all(name.isdecimal() for name in document):
-        return inner
-    if all(name.isdecimal() for name in inner[0]):
-        return [{name: column[row] for name, column in document.items()} for row in inner[0]]
-    return [document]
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ValueError for a name that an object has twice."""
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise ValueError(f"an object has the name {twice[:60]!r} twice")
+    return names
 
 
 def _flat(plain: dict[str, Any], shown: str, *, separator: str = "/", before: str = "") -> dict[str, Any]:

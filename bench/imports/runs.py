@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,18 +16,16 @@ from typing import Any
 import polars as pl
 
 from analysis.spelling import with_one_spelling
-from bench.errors import UsageError, did_you_mean
+from bench.errors import UsageError
 from bench.held_out import HELD_OUT, HELD_OUT_COLUMNS
 from bench.imports.cells import checked_cells, spread_knobs, wrong_cell
-from bench.imports.names import LOSS_FALLBACKS, likely_columns
+from bench.imports.names import ALIASES, KNOWN_COLUMNS, REQUIRED_COLUMNS
 from bench.imports.tidy_file import TidyFile
-from bench.imports.wishes import options_text
+from bench.imports.unknown_columns import missing_columns, unknown_columns
 from bench.outcome import RESULT_COLUMNS, Outcome, Result
 from bench.trace import TRACE_COLUMNS
 from bench.trial import KINDS, KNOB_NAMES, UNNAMED, Choice, Knobs, Trial, import_mark
 
-REQUIRED_COLUMNS = ("method", "lr", "seed", "final_loss", "initial_loss")
-ALIASES: dict[str, str] = {"loss": "final_loss", "learning_rate": "lr"}
 # Of a trial, where the file says nothing.
 ABSENT: dict[str, Any] = {
     **{kind: label for kind, label in UNNAMED.items() if kind != "method"},
@@ -38,8 +35,6 @@ ABSENT: dict[str, Any] = {
 MAX_SOURCES = 10
 
 _IMPORT_SCHEMA = {"trial_id": pl.String, "import": pl.String}
-_DERIVED = ("trial_id", "settings")  # of RESULT_COLUMNS; a file has the column `knobs` or those of its settings instead
-KNOWN_COLUMNS = (*(name for name in RESULT_COLUMNS if name not in _DERIVED), "knobs", "source")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,39 +135,10 @@ def _known_columns(file: TidyFile, reading: Reading) -> pl.DataFrame:
         if theirs in columns and ours in columns:
             raise UsageError(f"{file.shown}: columns {ours!r} and {theirs!r} mean the same; required one of them")
     if unknown := [name for name in columns if name not in (*KNOWN_COLUMNS, *ALIASES, *reading.settings)]:
-        raise UsageError(_unknown_columns(file, unknown, reading))
+        raise UsageError(
+            unknown_columns(columns, unknown, file.shown, has_initial_loss=reading.initial_loss is not None)
+        )
     return file.cells.rename(ALIASES, strict=False)
-
-
-def _unknown_columns(file: TidyFile, unknown: list[str], reading: Reading) -> str:
-    """All that is not known of a file's columns, what it lacks, and options that would read it."""
-    columns = file.cells.columns
-    first, *rest = (f"column {columns.index(name) + 1} ({name!r})" for name in unknown)
-    hint = did_you_mean(unknown[0].lower(), (*KNOWN_COLUMNS, *ALIASES))
-    more = f", nor {', '.join(rest)}" if rest else ""
-    parts = [f"{file.shown}: {first} is not known{more or hint}"]
-    ours = [ALIASES.get(name, name) for name in columns]
-    missing = [name for name in REQUIRED_COLUMNS if name not in ours]
-    if reading.initial_loss is not None and "initial_loss" in missing:
-        missing.remove("initial_loss")
-    likely = likely_columns(unknown, missing)
-    others = likely_columns(unknown, LOSS_FALLBACKS)
-    if "final_loss" in missing and "final_loss" not in likely and others:
-        likely["final_loss"] = next(iter(others.values()))
-    if missing:
-        parts.append(f"no column {', '.join(map(repr, missing))}")
-    if len(columns) == 1:
-        parts.append("required several columns, with commas, tabs, semicolons or bars between them")
-    left = [name for name in unknown if name not in likely.values()]
-    ways = [options_text(likely, left)]
-    ways += [f"--set {name}=..." for name in missing if name not in likely and name in ("method", "seed")]
-    ways += [f"--map {name}=COLUMN" for name in missing if name not in likely and name in ("lr", "final_loss")]
-    ways += ["--initial-loss X"] if "initial_loss" in missing and "initial_loss" not in likely else []
-    parts.append(
-        f"`bench import` takes {' '.join(filter(None, ways))} (--ignore leaves out what tells no runs apart, --setting "
-        f"keeps them apart by it, as in --setting {shlex.quote(unknown[-1])})"
-    )
-    return f"{'; '.join(parts)}; known: {', '.join(KNOWN_COLUMNS)}"
 
 
 def _require(cells: pl.DataFrame, shown: str, reading: Reading, notes: Sequence[str]) -> None:
@@ -193,23 +159,16 @@ def _require(cells: pl.DataFrame, shown: str, reading: Reading, notes: Sequence[
     given = {"initial_loss"} if reading.initial_loss is not None else set()
     missing = [name for name in REQUIRED_COLUMNS if name not in cells.columns and name not in given]
     if missing:
-        others = [name for name in missing if name != "initial_loss"]
-        ways = ["--initial-loss X for all runs"] if "initial_loss" in missing else []
-        ways += [f"--map {others[0]}=COLUMN of the file, or --set {others[0]}=VALUE for all runs"] if others else []
-        left_out = "".join(f"; {note}" for note in notes if note.startswith("columns left out"))
-        raise UsageError(
-            f"{shown}: no column {', '.join(map(repr, missing))} (`bench import` takes {'; '.join(ways)}); required "
-            f"{', '.join(REQUIRED_COLUMNS)}, got {', '.join(cells.columns)}{left_out}"
-        )
+        raise UsageError(missing_columns(cells.columns, missing, shown, notes))
 
 
 def _check_outcomes(rows: list[dict[str, Any]], shown: str) -> None:
     """Fills the outcome of every row, and +inf as the final loss of those that diverged."""
     for number, row in enumerate(rows, 1):
-        loss, outcome = row["final_loss"], row.get("outcome")
+        loss, outcome = row["final_loss"], (row.get("outcome") or "").lower() or None
         if outcome not in (None, Outcome.COMPLETED, Outcome.DIVERGED):
             required = "'completed' or 'diverged', or empty (a lost run is no result: leave its row out)"
-            raise wrong_cell(shown, number, "outcome", repr(outcome), required)
+            raise wrong_cell(shown, number, "outcome", repr(row["outcome"]), required)
         if loss is None and outcome != Outcome.DIVERGED:
             required = "a number; where it was NaN --without-loss diverged, where it was lost --without-loss lost"
             raise wrong_cell(shown, number, "final_loss", "empty, which can't tell what became of the run", required)
@@ -236,7 +195,8 @@ def _refuse_duplicates(rows: list[dict[str, Any]], settings: list[dict[str, Any]
             run = ", ".join(f"{name} {row[name]}" for name in ("method", "lr", "seed"))
             raise UsageError(
                 f"{shown}: row {number}, columns {', '.join(names)}: the same run as row {first[key]} ({run}); "
-                "required one row a run, with a column for whatever else tells runs apart"
+                "required one row a run, with a column for whatever else tells runs apart, or one named `step` where "
+                "rows are checkpoints"
             )
         first[key] = number
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,21 @@ TRACE_ROWS: dict[str, Any] = {"row": pl.Int64, **{name: getattr(pl, kind) for na
 _PARQUET = b"PAR1"
 _MISSING = ("na", "n/a", "<na>", "null", "none", "#n/a", "#num!", "#value!", "#div/0!", "-", "\N{EN DASH}",
             "\N{EM DASH}", ".", "?")  # fmt: skip
+_LARGEST = r"^([+-]?)1\.79769313486231\d*[eE]\+?308$"  # of 64 bits: how MLflow keeps inf
+_INDEX_OF_PARQUET = r"__index_level_\d+__"  # how pandas calls an index without a name there
 _QUOTED_FORMULA = r"^'([=+\-@\t\r])"  # as analysis.tables.forms.csv_text writes it
 
 
 def no_traces() -> pl.DataFrame:
     """No rows of TRACE_ROWS."""
     return pl.DataFrame(schema=TRACE_ROWS)
+
+
+def moved(traces: pl.DataFrame, places: Sequence[int]) -> pl.DataFrame:
+    """TRACE_ROWS of the rows at `places` alone, each under its place in that list."""
+    of = {place: row for row, place in enumerate(places)}
+    kept = traces.filter(pl.col("row").is_in(list(of)))
+    return kept.with_columns(pl.col("row").replace_strict(of, return_dtype=pl.Int64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +101,7 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
     cells = pl.DataFrame(columns, schema=dict.fromkeys(table.names, pl.String))
     stripped = cells.with_columns(pl.all().str.strip_chars().str.replace(_QUOTED_FORMULA, "$1"))
     stripped, missing = _without_missing(stripped.with_columns(pl.all().replace("", None)))
+    stripped = stripped.with_columns(pl.all().str.replace(_LARGEST, "${1}inf"))
     digest = hashlib.sha256(packed).hexdigest()
     notes = (*notes, *table.notes, *missing)
     return TidyFile(shown=shown, name=printable(path.name), sha256=digest, place=place, cells=stripped, notes=notes)
@@ -142,7 +152,7 @@ def _without_index(table: Table, shown: str) -> Table:
     is_index = [
         (
             re.fullmatch(r"Unnamed: [\d.]+|index|level_0", name) is not None and list(column) == counted_rows
-            if name
+            if name and not re.fullmatch(_INDEX_OF_PARQUET, name)
             else all(re.fullmatch(r"\d{1,18}", cell or "") for cell in column) and len(set(column)) == len(column)
         )
         for name, column in zip(table.names, table.columns, strict=True)

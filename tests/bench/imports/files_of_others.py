@@ -258,6 +258,7 @@ EXAMPLES: dict[str, tuple[str, dict]] = {
     "tensorboard": ("Wall time,Step,Value\n1.5,0,4.0\n2.5,10,3.0\n3.5,20,2.5\n",
                     {"constants": {"method": "softmax", "lr": "0.1", "seed": "0"}}),
     "wandb chart": (wandb_chart(), {"run_names": "{method}-lr{lr}-s{seed}"}),
+    "long": ("tag,step,value\nloss,0,4\nloss,9,3\n", {"constants": {"method": "a", "lr": "0.1", "seed": "0"}}),
     "lists": ('method,lr,seed,step,loss\na,0.1,0,"[0, 9]","[4, 3]"\na,0.2,0,"[0, 9]","[4, nan]"\n', {}),
     "checkpoints": (LONG_CHECKPOINTS, {}),
     "tidy": (PANDAS_INDEX, {}),

@@ -74,7 +74,7 @@ def test_a_chart_of_weights_and_biases_needs_what_names_of_runs_say(tmp_path):
     check(board["relu_kernel"], 0.1208, None, 2.0776, 0.003, 2, 0)
     said = "\n".join(file.notes)
     assert "cut short and lost: 1 (method relu_kernel, lr 0.01, seed 0: ends at step 550 of 950)" in said
-    assert "its 12 columns __MIN and __MAX are no runs" in said
+    assert "its 12 columns of steps, __MIN and __MAX are no runs" in said
     for pattern in ("softmax", "{method}-{gpu}", "{lr}{lr}", "{lr}-{seed}"):
         with pytest.raises(UsageError, match="--run-names"):
             tidy(tmp_path, files.wandb_chart(), run_names=pattern)
@@ -256,7 +256,7 @@ def test_spreadsheets_separate_cells_otherwise(tmp_path, separator, encoding):
     assert file.cells.equals(read_tidy(tmp_path / "plain.csv").cells)
     word = {"\t": "tabs", ";": "semicolons"}[separator]
     assert f"cells are separated by {word}" in file.notes
-    assert ("3 numbers have a decimal comma" in file.notes) == (separator == ";")
+    assert ("numbers with a decimal comma: 3" in file.notes) == (separator == ";")
 
 
 def test_indices_that_pandas_read_back_count_rows_and_are_left_out(tmp_path):
