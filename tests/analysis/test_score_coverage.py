@@ -88,7 +88,7 @@ SCENARIO_CELLS = list(itertools.product(range(len(SCENARIOS)), SEED_COUNTS))
 CELLS = [(name, *cell) for name in GRID_SCORES for cell in SCENARIO_CELLS]
 
 
-def check(found: float, apart: float | None, tolerance: float) -> None:
+def assert_covers(found: float, apart: float | None, tolerance: float) -> None:
     """Within 93 to 97% or, where `apart` says what else is documented, at that and nowhere within."""
     low, high = NOMINAL
     if apart is None:
@@ -102,19 +102,19 @@ def check(found: float, apart: float | None, tolerance: float) -> None:
 @pytest.mark.whole
 @pytest.mark.parametrize(("law", "num_seeds"), LAW_CELLS)
 def test_seed_means_cover(law, num_seeds):
-    check(mean_coverage(law, num_seeds, num_suites=10_000, seed=2), MEANS_APART.get((law, num_seeds)), 0.01)
+    assert_covers(mean_coverage(law, num_seeds, num_suites=10_000, seed=2), MEANS_APART.get((law, num_seeds)), 0.01)
 
 
 @pytest.mark.parametrize(("law", "num_seeds"), LAW_CELLS)
 def test_spreads_over_seeds_cover(law, num_seeds):
-    check(spread_coverage(law, num_seeds, num_suites=10_000, seed=2), SPREADS_APART.get((law, num_seeds)), 0.01)
+    assert_covers(spread_coverage(law, num_seeds, num_suites=10_000, seed=2), SPREADS_APART.get((law, num_seeds)), 0.01)
 
 
 @pytest.mark.whole
 @pytest.mark.parametrize("name", [name for name, apart in GRIDS_APART.items() if (FAR, 5) not in apart])
 def test_scores_of_grids_cover(name):
     # 1,200 suites: a standard error of 0.0063.
-    check(grid_coverage(name, SCENARIOS[FAR], 5, num_suites=1200, seed=2), None, 0.015)
+    assert_covers(grid_coverage(name, SCENARIOS[FAR], 5, num_suites=1200, seed=2), None, 0.015)
 
 
 @pytest.mark.parametrize("name", ["edge_lr, decades", "diverged_share"])
@@ -149,7 +149,7 @@ def test_scores_of_all_grids_cover_as_documented(name, scenario, num_seeds):
     # 4,800 suites: a standard error of 0.0031 at 0.95, of 0.007 at a half.
     apart = GRIDS_APART[name].get((scenario, num_seeds))
     tolerance = 0.008 if apart is None or apart > 0.9 else 0.02
-    check(grid_coverage(name, SCENARIOS[scenario], num_seeds, num_suites=4800, seed=1), apart, tolerance)
+    assert_covers(grid_coverage(name, SCENARIOS[scenario], num_seeds, num_suites=4800, seed=1), apart, tolerance)
 
 
 def test_the_readme_says_what_is_covered_wherever_the_cliff_lies():
