@@ -1,5 +1,6 @@
 """Flags: each rule on the side where it speaks and where it does not."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -44,23 +45,49 @@ def test_share_of_a_cliff_by_hand(curve, share):
         assert cliff_share(grid(curve), score) == pytest.approx(share)
 
 
-@pytest.mark.parametrize(("best", "expected"), [(1.0, {"best_at_border", "lr_at_border"}), (3.9, {"at_chance"})])
-def test_a_map_at_chance_has_nothing_at_its_border(best, expected):
-    """The least loss lies in a corner, and is chance where it is less than 5% below the loss at init."""
-    losses = np.full((3, 3, 2), 4.0)
-    losses[0, 0] = best
-    values = np.array([1.0, 2.0, 3.0])
-    found = KnobMap(
+def knob_map(losses_XY: list[list[float]], seeds: tuple[int, ...] = (0, 1, 2, 3, 4)) -> KnobMap:
+    """Three values by three, a loss of 4 at init, and all seeds alike."""
+    values, initial = np.array([1.0, 2.0, 3.0]), np.full((3, 3, len(seeds)), 4.0)
+    losses = np.array(losses_XY)[..., None] + 0 * initial
+    return KnobMap(
         x_values=values,
         y_values=values,
-        seeds=(0, 1),
+        seeds=seeds,
         losses=losses,
-        initial_losses=np.full((3, 3, 2), 4.0),
+        initial_losses=initial,
         num_lost=0,
         num_unclipped=0,
         is_complete=True,
     )
-    assert knob_flags(found, (1.0, 2.0, 3.0)) - {"few_seeds"} == expected
+
+
+@pytest.mark.parametrize(("best", "expected"), [(1.0, {"best_at_border", "lr_at_border"}), (3.9, {"at_chance"})])
+def test_a_map_at_chance_has_nothing_at_its_border(best, expected):
+    """The least loss lies in a corner, and is chance where it is less than 5% below the loss at init."""
+    found = knob_map([[best, 4.0, 4.0], [4.0, 4.0, 4.0], [4.0, 4.0, 4.0]])
+    assert knob_flags(found, (1.0, 2.0, 3.0)) == expected
+
+
+BEST_INSIDE = [[4.0, 3.0, 4.0], [3.5, 1.0, 3.5], [4.0, 3.0, 4.0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"num_unclipped": 1}, "no_init_loss"),
+        ({"num_lost": 1}, "lost_trials"),
+        ({"is_complete": False}, "incomplete"),
+        ({"x_values": np.array([1.0, 2.0, 4.0])}, "other_grid"),
+    ],
+)
+def test_a_map_is_flagged_for_what_it_lacks(change, word):
+    complete = knob_map(BEST_INSIDE)
+    assert knob_flags(complete, (1.0, 2.0, 3.0)) == set()
+    assert knob_flags(dataclasses.replace(complete, **change), (1.0, 2.0, 3.0)) == {word}
+
+
+def test_a_map_of_two_seeds_has_few():
+    assert knob_flags(knob_map(BEST_INSIDE, seeds=(0, 1)), (1.0, 2.0, 3.0)) == {"few_seeds"}
 
 
 def test_share_of_a_cliff_is_of_the_curve_that_the_score_is_of():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from analysis.scores.lr_shift import Shift, best_shift, distances, lr_shift
+from analysis.scores.lr_shift import LR_SHIFT_COLUMNS, Shift, best_shift, distances, lr_shift
 from tests.analysis.synthetic_results import frame, row
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=25)
@@ -131,3 +131,9 @@ def test_a_shift_counts_by_what_the_reference_learns():
     """Curves a tenth as deep, which learn 0.3 of a loss of 4, are shifted as deep ones are."""
     shallow = {method: 4 - (4 - valley(GRID, at)) / 10 for method, at in (("softmax", -2.0), ("m", -1.0))}
     assert lr_shift(suite(shallow))["is_shifted"].to_list() == [True]
+
+
+def test_results_without_the_reference_have_no_shift_and_all_columns():
+    found = lr_shift(suite({"relu_kernel": valley(GRID, -1.5)}))
+    assert found.is_empty()
+    assert found.schema == pl.DataFrame(schema=LR_SHIFT_COLUMNS).schema

@@ -65,6 +65,13 @@ def test_best_loss_and_lr_by_hand():
     assert robustness.best_lr(LOSSES, INITIAL, LRS) == 0.1
 
 
+def test_grids_side_by_side_have_each_its_own_best_loss():
+    """As completed or resampled grids have: one that diverged has the mean loss at init of its own seeds."""
+    losses_NLS = np.stack([np.full((2, 2), INF), np.full((2, 2), INF), np.full((2, 2), 1.0)])
+    initial_NS = np.array([[4.0, 6.0], [8.0, 10.0], [4.0, 6.0]])
+    assert robustness.best_loss(losses_NLS, initial_NS, LRS[:2]).tolist() == [5.0, 9.0, 1.0]
+
+
 def test_everything_diverged_has_the_initial_loss_as_best():
     losses = np.full((4, 2), INF)
     assert robustness.best_loss(losses, INITIAL, LRS) == 5.0

@@ -31,6 +31,23 @@ def test_narrow_stable_region_between_decades_is_found():
     assert abs(math.log10(answer.value / 0.006)) <= 0.15
 
 
+def test_where_all_values_of_decades_diverge_those_between_are_next():
+    search = Edge(low=1e-3, high=0.1)
+    points = [Point(value=value, seed=0, final_loss=math.inf, initial_loss=INITIAL) for value in (0.001, 0.01, 0.1)]
+    ask = search.next(points)
+    assert ask is not None
+    assert ask.settings == ((0.00316, 1), (0.0316, 1))
+
+
+def test_an_interval_that_leaves_the_range_of_the_knob_is_open():
+    """One seed is stable at the least value alone: others may have their edges below it, and nobody knows how far."""
+    search = Edge(low=0.01, high=1.0, seeds=(7,))
+    _, points = run(search, step(0.011))
+    answer = search.answer(points)
+    assert answer.low == 0.0
+    assert 0.01 <= answer.value < 0.02
+
+
 def test_median_of_seeds_that_differ():
     edges = {0: 0.02, 1: 0.03, 2: 0.04, 3: 0.05, 4: 0.07}
     search = Edge(budget=60)

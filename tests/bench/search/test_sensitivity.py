@@ -145,12 +145,13 @@ def test_uncertainty_is_that_of_both_parts_over_the_same_draws_in_every_round():
         initial_S = np.full(5, INITIAL)
         draws_NLS = draw_losses_NLS(np.log10(values), losses_LS, initial_S, 400, np.random.default_rng(0))
         curves_NL = clipped_curve(draws_NLS, initial_S)
-        half = 2.576 * (curves_NL.mean(1).std() + curves_NL.min(1).std())
+        half = 2.576 * float(np.stack([curves_NL.mean(1), curves_NL.min(1)], 1).std(0).sum())
         assert f"what is not trained makes {half:.3f} of the score uncertain" in search.answer(points).note
         ask = search.next(points)
         assert ask is not None
         score = lr_sensitivity(draws_NLS, initial_S, values).mean()
         assert ask.why.startswith(f"the score is {score:.3f}, give or take {half:.3f}")
+        assert Sensitivity(grid=GRID, budget=95, tolerance=half).next(points) is None  # at most the tolerance
 
 
 def test_a_value_that_one_trial_completes_goes_before_two_trials_of_an_unknown_one():

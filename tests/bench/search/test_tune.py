@@ -50,6 +50,13 @@ def test_sampler_seed_matters():
     assert asked[0][1] != asked[1][1]
 
 
+def test_rounds_of_a_narrow_range_ask_for_each_value_once():
+    """Among so few values of three digits the sampler proposes some again, which `run` refuses."""
+    search = Tune(low=0.02, high=0.021, batch=8, budget=40)
+    _, points = run(search, valley)
+    assert {point.value for point in points} == {0.02, *(round(0.02 + place / 1e4, 4) for place in range(1, 11))}
+
+
 def test_optuna_says_nothing_and_keeps_its_verbosity(capfd: pytest.CaptureFixture[str]):
     before = optuna.logging.get_verbosity()
     run(Tune(), valley)

@@ -132,7 +132,9 @@ def test_runs_that_a_killed_driver_left_are_ended_or_filled(store, open_tracker)
     tracker.close()
     experiment = store.experiment("suite")
     assert experiment is not None
-    statuses = {one.name: one.status for one in store.runs(experiment)}
+    runs = store.runs(experiment)
+    statuses = {one.name: one.status for one in runs}
+    assert all(one.end_ms is not None for one in runs)
     assert sorted(statuses.values()) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]
     assert statuses[records.trial_name(stale)] == "KILLED"
     assert read_results(store, "suite")["trial_id"].to_list() == [filled.trial.id]
