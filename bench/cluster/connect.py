@@ -35,11 +35,15 @@ from ray.exceptions import RayError  # noqa: E402
 from bench.addresses import is_loopback  # noqa: E402
 from bench.errors import StoreError, UsageError, store_error  # noqa: E402
 from bench.secrecy import kept_from_workers  # noqa: E402
+from bench.training.fused.cuda import gpu_bytes  # noqa: E402
+from bench.training.inductor import Compiling  # noqa: E402
 from bench.training.pack_size import (  # noqa: E402
     Fit,
     Placement,
     Resources,
+    are_fused,
     fit,
+    fused_fits,
     most_lanes,
     placed,
     slots,
@@ -223,21 +227,37 @@ def _machines() -> tuple[float, float]:
     return cluster.get("CPU", 1), cluster.get("GPU", 0)
 
 
-def place(trials: Sequence[Trial], *, max_lanes: int | None = None) -> Placement:
+def place(
+    trials: Sequence[Trial],
+    *,
+    max_lanes: int | None = None,
+    is_reference: bool = False,
+    compiling: Compiling = "auto",
+) -> Placement:
     """Probe one group of trials of every workload on a worker of the connected cluster.
 
-    A pack takes a CPU, and a share of a GPU by measured memory if the cluster has any.
+    A pack takes a CPU, and a share of a GPU by measured memory if the cluster has any. Where the fused program trains
+    everything on GPUs, a worker is asked for the memory of one and nothing is tried.
     """
     num_cpus, num_gpus = _machines()
-    probe: Any = ray.remote(num_cpus=1, num_gpus=1 if num_gpus else 0)(fit)  # pyright: ignore
-    device = "cuda" if num_gpus else "cpu"
-    fits = {}
-    for workload, largest in widest_groups(trials).items():
-        try:
-            fits[workload] = ray.get(probe.remote(largest, device=device, max_lanes=max_lanes))
-        except RayError:  # a method that crashes: training it gives the outcome
-            fits[workload] = Fit(num_lanes=most_lanes(largest, device=device, max_lanes=max_lanes))
+    resources = {"num_cpus": 1, "num_gpus": 1 if num_gpus else 0}
+    is_fused = num_gpus and compiling != "always" and are_fused(trials, is_reference=is_reference)
+    if is_fused and (total_bytes := _asked(gpu_bytes, resources)):
+        fits = fused_fits(trials, total_bytes=total_bytes, max_lanes=max_lanes)
+    else:
+        fits, device = {}, "cuda" if num_gpus else "cpu"
+        for workload, largest in widest_groups(trials).items():
+            found = _asked(fit, resources, largest, device=device, max_lanes=max_lanes)
+            fits[workload] = found or Fit(num_lanes=most_lanes(largest, device=device, max_lanes=max_lanes))
     return placed(fits, num_cpus=num_cpus, num_gpus=num_gpus)
+
+
+def _asked(function: Callable[..., Any], resources: Mapping[str, float], *args: Any, **kwargs: Any) -> Any:
+    """What a worker answers; None if that fails, as of a method that crashes: training it gives the outcome."""
+    try:
+        return ray.get(ray.remote(**resources)(function).remote(*args, **kwargs))  # pyright: ignore
+    except RayError:
+        return None
 
 
 def _knock(address: str) -> None:

@@ -19,11 +19,12 @@ from bench.methods import METHODS
 from bench.outcome import Outcome, Result
 from bench.suite import Suite
 from bench.training.compile import pays
+from bench.training.fused import cuda
 from bench.training.history import History
 from bench.training.inductor import Compiling
 from bench.training.inspection import one_thread
 from bench.training.pack import Pack, pack_key
-from bench.training.pack_size import Fit, Placement, fit, most_lanes, placed, widest_groups
+from bench.training.pack_size import Fit, Placement, are_fused, fit, fused_fits, most_lanes, placed, widest_groups
 from bench.training.step_cost import num_parameters
 from bench.training.train import PackRun
 from bench.trial import Trial
@@ -83,7 +84,7 @@ def estimate(suite: Suite, *, max_lanes: int | None, compiling: Compiling) -> Es
     deadline = time.monotonic() + PROBE_SECONDS
     wall, cpu = time.monotonic(), time.process_time()
     with one_thread():  # as workers have
-        placement = place_here(suite.expand(), max_lanes=max_lanes, deadline=deadline)
+        placement = place_here(suite.expand(), max_lanes=max_lanes, compiling=compiling, deadline=deadline)
         rounds = [plan(suite, trials, placement) for trials in rounds_of(suite)]
         packs = [pack for packs in rounds for pack in packs]
         times = timed(packs, placement, compiling, deadline=deadline)
@@ -107,7 +108,7 @@ def estimate(suite: Suite, *, max_lanes: int | None, compiling: Compiling) -> Es
     )
 
 
-def place_here(trials: Sequence[Trial], *, max_lanes: int | None, deadline: float) -> Placement:
+def place_here(trials: Sequence[Trial], *, max_lanes: int | None, compiling: Compiling, deadline: float) -> Placement:
     """What `bench.cluster.connect.place` finds on a cluster of this machine alone.
 
     Workloads that are not reached before the deadline, by the monotonic clock, get what the last one of their name got.
@@ -115,7 +116,11 @@ def place_here(trials: Sequence[Trial], *, max_lanes: int | None, deadline: floa
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fits: dict = {}
     by_name: dict[str, Fit] = {}
+    if device == "cuda" and compiling != "always" and cuda.is_installed() and are_fused(trials):
+        fits = fused_fits(trials, total_bytes=torch.cuda.mem_get_info()[1], max_lanes=max_lanes)
     for workload, group in widest_groups(trials).items():
+        if workload in fits:
+            continue
         if _step_flops(group[0]) > MAX_FLOPS[device]:
             fits[workload] = Fit(num_lanes=1)
         elif workload.name in by_name and time.monotonic() > deadline:

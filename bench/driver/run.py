@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import secrets
 import tempfile
@@ -167,6 +168,8 @@ class Training:
     def run(self, queue: Queue, trials: Sequence[Trial], phases: Phases) -> list[Progress]:
         """Train `trials` and then what else the queue asks for; the progress of every round."""
         options, rounds = self.options, []
+        # It takes seconds to import, as Ray does to start.
+        threading.Thread(target=importlib.import_module, args=("torch",)).start()
         self.on_wait("connecting to Ray" if options.address else "starting Ray")
         with (
             ray_cluster(options.address, is_insecure=options.is_insecure),
@@ -182,7 +185,12 @@ class Training:
             ) | ({} if options.abort is None else {"abort_on_warning": options.abort.to_dict()})
             self.tracker.start(json.dumps(plain, indent=2))
             self.on_wait("finding how many trials fit into a pack")
-            placement = place(self.suite.expand(), max_lanes=options.max_lanes)
+            placement = place(
+                self.suite.expand(),
+                max_lanes=options.max_lanes,
+                is_reference=options.is_reference,
+                compiling=options.compiling,
+            )
             phases.end("start")
             while trials and not self.stop.is_set():
                 rounds.append(self._train(trials, placement, queue))

@@ -1,7 +1,8 @@
 """How many trials to train as one pack: found by a short probe on the device.
 
 The probe counts the operations, bytes and arithmetic of one step, so that it finds the same at every start, on a busy
-laptop too. On a GPU it then takes steps to see how many lanes fit.
+laptop too. On a GPU it then takes steps to see how many lanes fit. Where the fused program computes the steps on a GPU
+nothing is tried: its lanes have no operations in common, and what they hold is small and known.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.entry import build
+from bench.errors import ENTRY_ERRORS
 from bench.lazy import torch
 from bench.training.compile import CPU_CORE, H100, Cost, Speed
+from bench.training.fused.program import trains
+from bench.training.history import History, observations
+from bench.training.interventions import kinds_of
+from bench.training.lane import LaneProgram
 from bench.training.pack import Pack, pack_key
 from bench.training.train import PackRun
 from bench.trial import Choice, Trial
@@ -27,6 +33,10 @@ MAX_MEMORY_SHARE = 0.7  # of the GPU, for one pack
 MAX_PACKS_PER_GPU = 8
 GPU_HEADROOM = 1.25  # on the measured memory of a pack
 CUDA_CONTEXT_BYTES = 600 * 2**20  # of a process, measured on an H100
+# What a lane of the fused program holds at most, in numbers of its attention and its traces: while it is looked into,
+# and what is done with a trace at its end. On a GPU tests/conformance/test_fused_cuda.py compares it with what is used.
+ATTENTION_COPIES = 32
+TRACE_COPIES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +115,50 @@ def fit(trials: Sequence[Trial], *, device: str, max_lanes: int | None = None) -
     limit = most_lanes(trials, device=device, max_lanes=max_lanes)
     num_lanes = max(1, min(_probed_lanes(trials[0], device), limit)) if limit > 1 else 1
     return Fit(num_lanes=num_lanes) if device == "cpu" else _fit_memory(trials, num_lanes)
+
+
+def are_fused(trials: Iterable[Trial], *, is_reference: bool = False) -> bool:
+    """Whether the fused program trains all trials where a device has it, so that `fused_fits` stands for `fit`.
+
+    False where an entry fails: training it gives the outcome.
+    """
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(pack_key(trial), []).append(trial)
+    try:
+        return all(_is_fused(Pack(trials=tuple(group)), is_reference=is_reference) for group in groups.values())
+    except ENTRY_ERRORS:
+        return False
+
+
+def fused_fits(trials: Sequence[Trial], *, total_bytes: int, max_lanes: int | None = None) -> dict[Choice, Fit]:
+    """By workload what `fit` would find on a GPU of so many bytes; nothing is tried."""
+    fits = {}
+    for workload, largest in widest_groups(trials).items():
+        num_lanes = most_lanes(largest, device="cuda", max_lanes=max_lanes)
+        while num_lanes > 1 and fused_bytes(largest[:num_lanes]) > MAX_MEMORY_SHARE * total_bytes:
+            num_lanes //= 2
+        num_bytes = fused_bytes(largest[:num_lanes])
+        fits[workload] = Fit(num_lanes=num_lanes, num_bytes=num_bytes, total_bytes=total_bytes)
+    return fits
+
+
+def _is_fused(pack: Pack, *, is_reference: bool) -> bool:
+    """Whether the fused program knows the pack, and nothing is observed that takes more memory than attention does."""
+    first = pack.trials[0]
+    are_of_attention = all(probe.is_of_attention for one in observations(first).values() for probe in one.probes)
+    return are_of_attention and trains(LaneProgram.of(first, interventions=kinds_of(pack), is_reference=is_reference))
+
+
+def fused_bytes(trials: Sequence[Trial]) -> int:
+    """The most that a process on a GPU takes in which the fused program trains a pack of these trials."""
+    workload = build(WORKLOADS, trials[0].workload)
+    history = History(Pack(trials=tuple(trials)), workload, device=torch.device("meta"), dtype=torch.float32)
+    traces = sum(tensor.nbytes for tensor in history.tensors.values())
+    size = history.tensors["loss"].element_size()
+    a_layer = workload.batch_size * workload.num_keys * (workload.num_keys + workload.model.width)
+    attention = len(trials) * workload.num_layers * a_layer * size
+    return CUDA_CONTEXT_BYTES + TRACE_COPIES * traces + ATTENTION_COPIES * attention
 
 
 def lanes_that_pay(step: Cost, speed: Speed) -> int:

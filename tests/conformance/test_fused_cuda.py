@@ -1,8 +1,12 @@
 """On a GPU: the fused program's trajectories are the reference's, a lane is its solo run, a resume is bit-identical."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
+from bench.suite import find_suite, load_suite
 from bench.training.fused import cuda
 from bench.training.pack import Pack
 from bench.training.train import PackRun
@@ -79,3 +83,36 @@ def test_more_lanes_than_multiprocessors_train_alike():
     run = on_gpu(Pack(trials=tuple(fused_trial(TABLE_1, warmup_steps=float(n)) for n in range(400))))
     alone = on_gpu(Pack(trials=(one,)))
     assert torch.equal(trajectory(run, 5).loss[:, 0], trajectory(alone, 5).loss[:, 0])
+
+
+@pytest.mark.parametrize(
+    "method", sorted({trial.method.label for trial in load_suite(find_suite("paper_table1")).expand()})
+)
+def test_a_pack_of_table_1_takes_no_more_memory_than_it_is_placed_by(method):
+    """A process of its own, so that nothing else is counted: its steps, what it looks into, and its traces."""
+    script = f"""
+import torch
+from bench.suite import find_suite, load_suite
+from bench.training.pack import Pack
+from bench.training.pack_size import CUDA_CONTEXT_BYTES, fused_bytes
+from bench.training.train import PackRun
+trials = [one for one in load_suite(find_suite("paper_table1")).expand() if one.method.label == {method!r}]
+run = PackRun(Pack(trials=tuple(trials)), device="cuda")
+run.advance(max_steps=200)
+assert run.is_fused
+run.results(), run.traces()
+print(torch.cuda.max_memory_allocated() + CUDA_CONTEXT_BYTES, fused_bytes(trials))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    used, placed_by = map(int, done.stdout.split())
+    print(f"{method}: {used / 1e9:.2f} of {placed_by / 1e9:.2f} GB")
+    assert used <= placed_by
+
+
+def test_a_worker_knows_the_memory_of_its_gpu_without_torch():
+    script = "import sys; from bench.training.fused.cuda import gpu_bytes; print(gpu_bytes(), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    found, has_torch = done.stdout.split()
+    total = torch.cuda.mem_get_info()[1]
+    assert has_torch == "False"
+    assert total <= int(found) < 1.1 * total

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import functools
 import json
 import os
 import subprocess
@@ -21,27 +22,35 @@ from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-import torch
-
 from bench.driver.run import Options, run_suite
+from bench.lazy import torch
 from bench.store import Store
 from bench.suite import Suite, find_suite, load_suite
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from tests.perf import bookkeeping, packs_vs_single
 
-HAS_GPU = torch.cuda.is_available()
-MAIN_SUITE = "paper_table1" if HAS_GPU else "quickstart"
 SAMPLE_MS = 200
 NEVER = 1_000_000
 Measured = dict[str, tuple[float, str]]  # by name: a value and its unit
+
+
+@functools.cache
+def has_gpu() -> bool:
+    """Asks torch, which a run alone does not load before it starts."""
+    return torch.cuda.is_available()
+
+
+def main_suite() -> str:
+    """What is run end to end."""
+    return "paper_table1" if has_gpu() else "quickstart"
 
 
 @contextlib.contextmanager
 def busy_samples() -> Iterator[list[float]]:
     """Shares of time in which the first GPU was busy, by its driver, one each SAMPLE_MS; filled in at the end."""
     samples: list[float] = []
-    if not HAS_GPU:
+    if not has_gpu():
         yield samples
         return
     command = ["nvidia-smi", "-i", "0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
@@ -78,12 +87,12 @@ def phases_of(suite: str, gpus: Sequence[str] | None = None) -> dict[str, float]
 def runs() -> Measured:
     """A suite from command to leaderboard, in an empty store, twice: the second finds what the first compiled."""
     with busy_samples() as busy:
-        first = phases_of(MAIN_SUITE)
+        first = phases_of(main_suite())
     found = {f"{name}_s": (value, "s") for name, value in first.items()}
     found |= {"busy_share": (sum(busy) / len(busy), "of the time")} if busy else {}
-    again = phases_of(MAIN_SUITE)
+    again = phases_of(main_suite())
     warm = {f"warm_{name}_s": (again[name], "s") for name in ("start", "training", "end_to_end")}
-    head = "table1" if HAS_GPU else MAIN_SUITE
+    head = "table1" if has_gpu() else main_suite()
     return {f"{head}_{name}": value for name, value in (found | warm).items()} | {"start_s": (again["start"], "s")}
 
 
@@ -98,13 +107,13 @@ def two_gpus() -> Measured:
 
 def packs() -> Measured:
     """Packs over one trial a process, the same trials in one run."""
-    ratio = packs_vs_single.compare(MAIN_SUITE, 60.0, [8] if HAS_GPU else [])
+    ratio = packs_vs_single.compare(main_suite(), 60.0, [8] if has_gpu() else [])
     return {"packs_vs_single": (ratio, "times the trials a second of one trial a process")}
 
 
 def machine() -> str:
     """The GPUs, or the processor, that all of it ran on."""
-    if HAS_GPU:
+    if has_gpu():
         return f"{torch.cuda.device_count()} {torch.cuda.get_device_name()}"
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     models = {line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")}
@@ -113,11 +122,11 @@ def machine() -> str:
 
 def step_seconds(suite: Suite, num_lanes: int, num_steps: int) -> float:
     """Of a pack of as many lanes of the suite's first entries, after ten steps."""
-    run = PackRun(Pack(trials=tuple(suite.expand()[:num_lanes])), device="cuda" if HAS_GPU else "cpu")
+    run = PackRun(Pack(trials=tuple(suite.expand()[:num_lanes])), device="cuda" if has_gpu() else "cpu")
     run.advance(max_steps=10)
     started = time.monotonic()
     run.advance(max_steps=num_steps)
-    if HAS_GPU:
+    if has_gpu():
         torch.cuda.synchronize()
     return (time.monotonic() - started) / num_steps
 
@@ -125,7 +134,7 @@ def step_seconds(suite: Suite, num_lanes: int, num_steps: int) -> float:
 def probes() -> Measured:
     """What a suite's probes at its cadence cost: steps with them over steps without."""
     found: Measured = {}
-    names = ("paper_table1", "lm_small") if HAS_GPU else ("quickstart",)
+    names = ("paper_table1", "lm_small") if has_gpu() else ("quickstart",)
     for name in names:
         suite = load_suite(find_suite(name))
         blind = suite.model_copy(update={"probe_every": NEVER})

@@ -27,7 +27,8 @@ project, after Boettiger & Hastings 2012 on choosing runs because they failed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,12 +94,12 @@ def warning_board(runs: pl.DataFrame, records: pl.DataFrame, *, seed: int = 0) -
     rows = []
     for key, group in groups_of(runs, *_PLACE):
         own = group.filter(~pl.col("is_stuck"))
-        for name in DETECTORS:
-            for kind in HELD_OUT_GROUPS:
-                if own[kind].n_unique() > 1 and own["is_failed"].n_unique() == 2:
-                    place = dict(zip(_PLACE, key, strict=True)) | {"held_out": kind, "detector": name}
-                    num_stuck = group.height - own.height
-                    rows.append(place | _scores(name, kind, own, records, seed) | {"num_stuck": num_stuck})
+        kinds = [kind for kind in HELD_OUT_GROUPS if own[kind].n_unique() > 1 and own["is_failed"].n_unique() == 2]
+        of_runs = records.join(own.select("trial_id"), on="trial_id", how="semi") if kinds else records
+        for name in DETECTORS if kinds else ():
+            place = dict(zip(_PLACE, key, strict=True)) | {"detector": name, "num_stuck": group.height - own.height}
+            of_detector = of_runs.filter(pl.col("detector") == name)
+            rows += [{**place, **scores} for scores in _scores(name, kinds, own, of_detector, seed)]
     order = pl.col("held_out").replace_strict({name: at for at, name in enumerate(HELD_OUT_GROUPS)})
     return pl.DataFrame(rows, schema=WARNING_COLUMNS).sort(*_PLACE, order, maintain_order=True)
 
@@ -176,40 +177,69 @@ def horizon_auc(watched: Watched, weights_BN: np.ndarray, horizon: int, *, same_
     ours_F1 = np.array([[watched.peaks(run, at)] for run, at in zip(failed.tolist(), cutoffs_F, strict=True)])
     theirs_FS = np.stack([watched.peaks(run, cutoffs_F) for run in stable.tolist()], axis=1)
     higher_FS = (ours_F1 > theirs_FS) + 0.5 * (ours_F1 == theirs_FS)
-    is_pair_FS = watched.lr_N[failed][:, None] == watched.lr_N[stable] if same_lr else np.ones_like(higher_FS)
     of_failed_BF, of_stable_BS = weights_BN[:, failed], weights_BN[:, stable]
+    num_pairs_B = of_failed_BF.sum(axis=1) * of_stable_BS.sum(axis=1)
+    if same_lr:
+        is_pair_FS = watched.lr_N[failed][:, None] == watched.lr_N[stable]
+        higher_FS = higher_FS * is_pair_FS
+        num_pairs_B = ((of_failed_BF @ is_pair_FS) * of_stable_BS).sum(axis=1)
     with np.errstate(invalid="ignore"):
-        won_B = ((of_failed_BF @ (higher_FS * is_pair_FS)) * of_stable_BS).sum(axis=1)
-        return won_B / ((of_failed_BF @ is_pair_FS) * of_stable_BS).sum(axis=1)
+        return ((of_failed_BF @ higher_FS) * of_stable_BS).sum(axis=1) / num_pairs_B
 
 
-def _scores(name: str, kind: str, runs: pl.DataFrame, records: pl.DataFrame, seed: int) -> dict[str, object]:
-    """What WARNING_COLUMNS says of a detector beside its place."""
-    own = records.filter(pl.col("detector") == name).join(runs.select("trial_id"), on="trial_id", how="semi")
-    traced = runs.join(own.select("trial_id").unique(), on="trial_id", how="semi").sort("trial_id")
-    if traced["is_failed"].n_unique() < 2:
-        return {"left_out": f"no trace of {DETECTORS[name].quantity} in failed and stable runs"}
-    if not own.join(traced.filter(~pl.col("is_failed")), on="trial_id", how="semi")["signal"].is_finite().any():
-        return {"left_out": f"no stable run is long enough for its statistic of {DETECTORS[name].quantity}"}
-    watched = watched_by(traced, own, kind)
+def _scores(
+    name: str, kinds: Sequence[str], runs: pl.DataFrame, records: pl.DataFrame, seed: int
+) -> Iterator[Mapping[str, object]]:
+    """What WARNING_COLUMNS says of a detector beside its place, of each kind of held-out group.
+
+    records: of these runs and the detector. AUCs have no threshold, so they are the same of every kind.
+    """
+    left_out, traced = _why_left_out(name, runs, records)
+    if left_out:
+        yield from ({"held_out": kind, "left_out": left_out} for kind in kinds)
+        return
+    watched = watched_by(traced, records, kinds[0])
     failed_N = watched.is_failed_N
     weights_BN = np.concatenate([np.ones((1, len(failed_N))), _draws(failed_N, seed)])
+    aucs = {f"auc_{horizon}": horizon_auc(watched, weights_BN, horizon) for horizon in HORIZONS}
+    aucs["auc_same_lr"] = horizon_auc(watched, weights_BN, 1, same_lr=True)
+    pairs = dict.fromkeys(aucs, _rarer(failed_N)) | {"auc_same_lr": _rarer(failed_N[_has_partner(watched)])}
+    of_aucs = {key: one for score in aucs for key, one in _interval(score, aucs[score], pairs)}
+    for kind in kinds:
+        of_kind = dataclasses.replace(watched, group_N=traced[kind].to_numpy())
+        yield {"held_out": kind} | _threshold_scores(name, kind, of_kind, weights_BN, of_aucs)
+
+
+def _why_left_out(name: str, runs: pl.DataFrame, records: pl.DataFrame) -> tuple[str, pl.DataFrame]:
+    """Why nothing is said of a detector, or ""; and the runs that it has records of."""
+    traced = runs.join(records.select("trial_id").unique(), on="trial_id", how="semi").sort("trial_id")
+    if traced["is_failed"].n_unique() < 2:
+        return f"no trace of {DETECTORS[name].quantity} in failed and stable runs", traced
+    stable = records.join(traced.filter(~pl.col("is_failed")), on="trial_id", how="semi")
+    if not stable["signal"].is_finite().any():
+        return f"no stable run is long enough for its statistic of {DETECTORS[name].quantity}", traced
+    return "", traced
+
+
+def _threshold_scores(
+    name: str, kind: str, watched: Watched, weights_BN: np.ndarray, of_aucs: Mapping[str, float | None]
+) -> dict[str, object]:
+    """The scores that need thresholds, and with them those that do not: `of_aucs`."""
+    failed_N = watched.is_failed_N
     alarms = alarm_scores(watched, weights_BN)
     thresholds_N, alarms_N = alarms.pop("thresholds_BN")[0], alarms.pop("alarms_BN")[0]
     is_scored_N = ~np.isnan(thresholds_N)
     if not (is_scored_N & failed_N).any():
         return {"left_out": f"no stable run of another {kind}, which its threshold would be fitted on"}
-    aucs = {f"auc_{horizon}": horizon_auc(watched, weights_BN, horizon) for horizon in HORIZONS}
-    aucs["auc_same_lr"] = horizon_auc(watched, weights_BN, 1, same_lr=True)
     counts = _counts(watched, is_scored_N, alarms_N)
     numbers = {"recall": counts["num_failed"], "false_alarms": counts["num_stable"], "precision": counts["num_alarms"]}
-    numbers |= dict.fromkeys(aucs, _rarer(failed_N)) | {"auc_same_lr": _rarer(failed_N[_has_partner(watched)])}
     sign = -1 if DETECTORS[name].alarms_when == "low" else 1
     return {
         **{column: counts[column] for column in ("num_failed", "num_stable", "at_start")},
         "left_out": "",
         "threshold": sign * float(np.median(thresholds_N[is_scored_N])),
-        **{key: one for score, values_B in (alarms | aucs).items() for key, one in _interval(score, values_B, numbers)},
+        **{key: one for score, values_B in alarms.items() for key, one in _interval(score, values_B, numbers)},
+        **of_aucs,
     }
 
 

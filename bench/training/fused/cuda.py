@@ -10,6 +10,8 @@ import ctypes
 import functools
 import importlib
 import importlib.util
+import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 from bench.lazy import torch
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 1024  # of a block
 WARP = 32
+SECONDS = 20.0  # for an answer of the driver's tool
 FIXED_BYTES = 24 * 2**10  # of a lane's shared memory, beside what grows with the rows of tokens
 CHUNKS = 16  # parts of the rows whose gradients of weights are summed side by side
 OPTIONS = ("--std=c++17", "--extra-device-vectorization")
@@ -37,6 +40,27 @@ def is_installed() -> bool:
         return importlib.util.find_spec("cuda.bindings.nvrtc") is not None
     except ModuleNotFoundError:
         return False
+
+
+def gpu_bytes() -> int:
+    """Memory of the GPU that this process may use, 0 where the kernel can't be had there or it isn't known.
+
+    A worker says so without torch, which takes seconds to import.
+    """
+    return memory_bytes() if is_installed() else 0
+
+
+def memory_bytes() -> int:
+    """Of the GPU that this process may use, by the driver's tool, which knows no parts of one (MIG); 0: unknown."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0]
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    command += ["-i", visible] if visible else []
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS)
+        found = [int(line) for line in done.stdout.splitlines()]
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return 0
+    return 0 if "MIG" in visible else min(found, default=0) * 2**20
 
 
 def of_device(macros: Macros, *, shared_bytes: int) -> Macros:

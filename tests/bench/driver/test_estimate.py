@@ -64,7 +64,7 @@ def test_a_large_model_is_not_tried():
     """A step of it takes minutes; its operations over the rate of large products say how many."""
     size = {"model": "gpt2_124m", "depth": 12, "width": 768, "num_heads": 12, "batch_size": 64, "context": 256}
     one, began = language_trial(workload_params=size), time.process_time()
-    placement = estimating.place_here([one], max_lanes=None, deadline=math.inf)
+    placement = estimating.place_here([one], max_lanes=None, compiling="auto", deadline=math.inf)
     assert placement.lanes == {one.workload: 1}
     (found,) = timed([Pack(trials=(one,))], placement, "auto", deadline=math.inf).values()
     assert time.process_time() - began < 20
@@ -75,7 +75,7 @@ def test_what_cannot_be_tried_takes_no_estimate_away():
     """Of trials whose data are not those that are here: others stand for them."""
     good, plain = trial(), language_trial()
     broken = dataclasses.replace(plain, workload=dataclasses.replace(plain.workload, digest="0" * 64))
-    placement = estimating.place_here([good, broken], max_lanes=None, deadline=math.inf)
+    placement = estimating.place_here([good, broken], max_lanes=None, compiling="auto", deadline=math.inf)
     assert placement.lanes == {good.workload: 1, broken.workload: 1}
     packs = [Pack(trials=(one,)) for one in (broken, good)]
     times = timed(packs, placement, "auto", deadline=math.inf)

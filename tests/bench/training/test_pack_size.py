@@ -9,13 +9,19 @@ from bench.training.compile import Cost
 from bench.training.pack_size import (
     CPU_CORE,
     MAX_LANES,
+    MAX_MEMORY_SHARE,
     MAX_OVERHEAD,
+    are_fused,
     busy_lanes,
     fit,
+    fused_bytes,
+    fused_fits,
     lanes_that_pay,
     most_lanes,
     widest_groups,
 )
+from bench.trial import Choice
+from tests.fused_cases import TABLE_1, fused_trial
 from tests.trials import language_trial, trial
 
 
@@ -72,3 +78,27 @@ def test_the_largest_group_that_can_train_together_stands_for_its_workload():
     other = [trial(workload_params={"num_pairs": 7})]
     found = widest_groups([*small, *other])
     assert found == {small[0].workload: small[2:], other[0].workload: other}
+
+
+def test_trials_of_the_fused_program_are_placed_by_what_they_hold_and_not_tried():
+    """On a large GPU all of them are one pack; on a small one halves, until they take less than its share."""
+    trials = [fused_trial(workload=TABLE_1, seed=seed) for seed in range(100)]
+    assert are_fused(trials)
+    (large,) = fused_fits(trials, total_bytes=2**40).values()
+    assert (large.num_lanes, large.num_bytes) == (100, fused_bytes(trials))
+    total = fused_bytes(trials[:30])
+    (small,) = fused_fits(trials, total_bytes=total).values()
+    assert small.num_lanes in (12, 6)
+    assert small.num_bytes <= MAX_MEMORY_SHARE * total < fused_bytes(trials[: 2 * small.num_lanes])
+    (asked,) = fused_fits(trials, total_bytes=2**40, max_lanes=7).values()
+    assert asked.num_lanes == 7
+
+
+def test_one_trial_that_is_not_of_the_fused_program_has_all_tried():
+    fused = fused_trial(workload=TABLE_1)
+    assert not are_fused([fused], is_reference=True)
+    assert not are_fused([fused, language_trial()])
+    curvature = dataclasses.replace(fused, probes=(Choice(name="curvature", params={"every": 10}),))
+    assert not are_fused([fused, curvature])
+    broken = dataclasses.replace(fused, method=dataclasses.replace(fused.method, name="no_such_method"))
+    assert not are_fused([fused, broken])
