@@ -245,11 +245,13 @@ class Results:
 
         font: of figures. Raises UsageError for a folder that holds anything but an earlier, unedited bundle.
         """
-        from analysis.paper.bundle import write_bundle
+        from analysis.paper.bundles import bundle_of
 
-        subject = self._grid("bundle")
-        command = f"bench.load({self.name!r}, score={subject.score!r}, loss={subject.loss!r}).bundle('DIR')"
-        return write_bundle(subject, Path(path).expanduser(), command=command, font=font)[0]
+        subject = self._subject
+        said = {name: getattr(subject, name) for name in ("score", "loss") if hasattr(subject, name)}
+        words = "".join(f", {name}={value!r}" for name, value in said.items())
+        command = f"bench.load({self.name!r}{words}).bundle('DIR')"
+        return bundle_of(subject, Path(path).expanduser(), command=command, font=font)[0]
 
     def __repr__(self) -> str:
         return f"Results({self.name!r}: {self.leaderboard.height} entries{f', {self.missing}' if self.missing else ''})"

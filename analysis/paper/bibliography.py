@@ -1,4 +1,4 @@
-"""What to cite: BibTeX keys of every method, optimizer, schedule, workload, model, score and statistic, by name.
+"""What to cite: BibTeX keys of methods, optimizers, workloads, models, scores, samplers, statistics and more, by name.
 
 The entries are in references/sources.bib; fields that could not be checked are left out there.
 """
@@ -18,12 +18,14 @@ from bench.entry import load_class
 from bench.interventions import INTERVENTIONS
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS, SCHEDULES
+from bench.trial import UNNAMED
 from bench.workloads import WORKLOADS
 
 Keys = tuple[str, ...]
 
 THIS_PROJECT = "this project"
 OWN_KEY = "attentionrobustnessbench"
+OWN_CODE = "the suite's own code: add its source"
 _EQUAL_VARIANCES: Keys = ("pitman1939note", "morgan1939test")  # of paired samples
 
 # Whose classes carry their keys as `sources`; where they have none, `source` says what they are instead.
@@ -65,14 +67,33 @@ STATISTIC_SOURCES: dict[str, Keys] = {
     "unequal_variances": ("welch1947generalization",),
     "performance_profile": ("dolan2002benchmarking", "agarwal2021precipice"),
     "profile_integral": ("dahl2023benchmarking",),
-    "knob_importance": ("hutter2014efficient", "watanabe2023pedanova"),
-    "scrambled_points": ("owen1998scrambling",),
     "critical_difference": ("demsar2006statistical",),
     "entropy_of_softmax": ("hong2025variance",),
     "early_warning": ("boettiger2012early", "wilson1927probable"),
     "gradient_z_score": ("kumar2025zclip",),
-    "pruning_rules": ("golovin2017vizier", "li2018hyperband", "li2020asha", "wilcoxon1945individual"),
+    "edges_of_seeds": ("severini2002exact",),
     "entropy_range": ("harremoes2001inequalities",),
+}
+
+_SOBOL: Keys = ("sobol1967distribution", "owen1998scrambling", "matousek1998discrepancy")
+_RANDOM: Keys = ("bergstra2012random",)
+
+# Samplers of searches, designs of boxes, evaluators of importance, and rules that prune, as suites name them.
+SAMPLER_SOURCES: dict[str, Keys] = {
+    "tpe": ("bergstra2011algorithms", "watanabe2023tpe"),
+    "gp": ("ament2023unexpected",),
+    "cmaes": ("hansen2001completely",),
+    "nsga2": ("deb2002fast",),
+    "random": _RANDOM,
+    "qmc": _SOBOL,
+}
+DESIGN_SOURCES: dict[str, Keys] = {"qmc": _SOBOL, "random": _RANDOM}
+EVALUATOR_SOURCES: dict[str, Keys] = {"fanova": ("hutter2014efficient",), "ped_anova": ("watanabe2023pedanova",)}
+PRUNER_SOURCES: dict[str, Keys] = {
+    "median": ("golovin2017vizier",),
+    "halving": ("jamieson2016nonstochastic", "li2020asha"),
+    "hyperband": ("li2018hyperband",),
+    "wilcoxon": ("wilcoxon1945individual",),
 }
 
 # Of all that is no entry of ENTRIES.
@@ -81,6 +102,11 @@ SOURCES: dict[str, dict[str, Keys]] = {
     "norm_placement": PLACEMENT_SOURCES,
     "score": {name: score.sources for name, score in REGISTRY.items()},
     "statistic": STATISTIC_SOURCES,
+    "program": {"optuna": ("akiba2019optuna",)},
+    "sampler": SAMPLER_SOURCES,
+    "design": DESIGN_SOURCES,
+    "evaluator": EVALUATOR_SOURCES,
+    "pruner": PRUNER_SOURCES,
 }
 
 _FILE = Path(__file__).parents[1] / "references" / "sources.bib"
@@ -109,6 +135,20 @@ def why_uncited(kind: str, label: str) -> str | None:
     if keys_of(kind, label) or name not in {**ENTRIES, **SOURCES}[kind]:
         return None
     return load_class(ENTRIES[kind][name]).source if kind in ENTRIES else THIS_PROJECT
+
+
+def uncited_in(results: pl.DataFrame, reason: str) -> dict[str, str]:
+    """The labels in results that have no source: what each says itself, or else the reason."""
+    found: dict[str, str] = {}
+    for kind in ENTRIES:
+        named = results.filter(pl.col(kind) != UNNAMED[kind])[kind]
+        found |= without_keys(kind, named.unique().sort(), reason)
+    return found
+
+
+def without_keys(kind: str, labels: Iterable[str], reason: str) -> dict[str, str]:
+    """The labels of a kind that have no source: what each says itself, or else the reason."""
+    return {label: why_uncited(kind, label) or reason for label in labels if not keys_of(kind, label)}
 
 
 def scores_in(frame: pl.DataFrame) -> list[str]:

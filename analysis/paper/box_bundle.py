@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.paper.bibliography import keys_of
+from analysis.paper.bibliography import OWN_CODE, keys_of, uncited_in
 from analysis.paper.figures import Saved, save_figures
 from analysis.paper.files import (
     MAIN,
@@ -18,7 +18,7 @@ from analysis.paper.files import (
     write_words,
 )
 from analysis.paper.imports import divergence_rule
-from analysis.paper.methods_text import seeds_text, versions_text, what_was_trained
+from analysis.paper.methods_text import others_text, seeds_text, versions_text, what_was_trained
 from analysis.paper.optimizers_text import decay_text, optimizers_text
 from analysis.paper.prose import Cite, Math, Text
 from analysis.paper.widths import floating_of
@@ -36,6 +36,10 @@ from analysis.tables.forms.named import named_group
 from bench.errors import UsageError
 from bench.files import write_file
 
+_EVALUATORS = {
+    "fanova": "Optuna's functional ANOVA of random forests",
+    "ped_anova": "PED-ANOVA for the best tenth of the box",
+}
 _FIGURES = ("robust_share_own", "expected_best", "importance", "profiles")  # points would take a page a method
 
 
@@ -54,7 +58,10 @@ def write_box_bundle(subject: BoxSubject, out: Path, *, command: str, font: str 
         _write_numbers(subject, sections, new)
         _write_text(subject, figures, new)
         scores = {name: keys_of("score", name) for name in BOX_SCORES}
-        write_file(new / "README.txt", readme(new, title=subject.title, command=command, uncited={}, scores=scores))
+        uncited = uncited_in(subject.results, OWN_CODE)
+        write_file(
+            new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, scores=scores)
+        )
     return bundle_paths(out)
 
 
@@ -65,18 +72,19 @@ def box_methods_text(subject: BoxSubject) -> Text:
     return [
         *what_was_trained(results, suite),
         *optimizers_text(results, suite),
-        f"Every method was trained at the same {subject.points.height} settings of {len(subject.knobs)} knobs: ",
-        str(subject.facts["box"]),
-        Cite(keys=keys_of("statistic", "scrambled_points")),
+        f"Every method was trained at the same {subject.points.height} settings of {len(subject.knobs)} knobs, drawn "
+        "by Optuna",
+        Cite(keys=keys_of("program", "optuna")),
+        f": {subject.facts['box']}",
+        Cite(keys=keys_of("design", subject.design)),
         ". ",
+        *others_text(results, [knob.name for knob in subject.knobs]),
         decay_text(results, suite),
         seeds_text(results),
         divergence_rule(has_own=True, has_imported=False) + " ",
         *_score_text(),
         *_interval_text(),
-        "Importance of knobs is by functional ANOVA of random forests and by PED-ANOVA for the best tenth of the box",
-        Cite(keys=keys_of("statistic", "knob_importance")),
-        ", with intervals by the jackknife over replicates. ",
+        *_importance_text(subject),
         *versions_text(plain, has_own=True, has_imported=False),
     ]
 
@@ -112,6 +120,17 @@ def _interval_text() -> Text:
         Cite(keys=keys_of("statistic", "rank_ranges")),
         ". ",
     ]
+
+
+def _importance_text(subject: BoxSubject) -> Text:
+    """By what importance of knobs was evaluated; nothing where no replicate can be left out."""
+    evaluators = subject.importance["evaluator"].unique(maintain_order=True).to_list()
+    if not evaluators:
+        return []
+    text: Text = []
+    for name in evaluators:
+        text += [" and by " if text else "", _EVALUATORS[name], Cite(keys=keys_of("evaluator", name))]
+    return ["Importance of knobs is by ", *text, ", with intervals by the jackknife over replicates. "]
 
 
 def _write_numbers(subject: BoxSubject, sections: Sequence[Section], folder: Path) -> None:

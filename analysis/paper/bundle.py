@@ -10,7 +10,7 @@ import polars as pl
 
 from analysis.across.comparison import compare
 from analysis.curves import ENTRY
-from analysis.paper.bibliography import keys_of, scores_in, why_uncited
+from analysis.paper.bibliography import OWN_CODE, keys_of, scores_in, uncited_in, without_keys
 from analysis.paper.figures import Saved, bundle_figures, save_figures
 from analysis.paper.files import (
     MAIN,
@@ -42,7 +42,6 @@ from analysis.tables.published import comparison
 from bench.errors import UsageError
 from bench.files import write_file
 from bench.outcome import RESULT_COLUMNS
-from bench.trial import UNNAMED
 
 
 def write_bundle(
@@ -161,14 +160,5 @@ def _by_six(parts: list[str]) -> list[list[str]]:
 def _uncited(subject: Subject, imported: pl.DataFrame) -> dict[str, str]:
     """What no entry of references.bib stands for, and why."""
     own = subject.results.join(imported, on="trial_id", how="anti")
-    found: dict[str, str] = {}
-    for frame, reason in ((imported, "imported: add its source"), (own, "the suite's own code: add its source")):
-        for kind in ("method", "optimizer", "schedule", "workload", "intervention"):
-            named = frame.filter(pl.col(kind) != UNNAMED[kind])[kind]
-            found |= _without_keys(kind, named.unique().sort(), reason)
-    return found | _without_keys("score", [subject.score], "add its source")
-
-
-def _without_keys(kind: str, labels: Iterable[str], reason: str) -> dict[str, str]:
-    """Why a label has no source: what it says itself, or else the reason."""
-    return {label: why_uncited(kind, label) or reason for label in labels if not keys_of(kind, label)}
+    found = uncited_in(imported, "imported: add its source") | uncited_in(own, OWN_CODE)
+    return found | without_keys("score", [subject.score], "add its source")

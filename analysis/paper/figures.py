@@ -70,7 +70,7 @@ def save_figures(
 
 def _save(drawn: Drawn, folder: Path, inches: float, save: Callable[..., object], used: set[str]) -> list[Saved]:
     """The figure in as few parts as fit; the first, which has most to show, is laid out to see."""
-    size = len(_names(drawn))
+    size = max(1, len(_names(drawn)))
     while True:
         parts = _parts(drawn, size)
         first = _write(parts[0], folder, inches, save, used)
@@ -117,17 +117,19 @@ def _column(drawn: Drawn) -> str:
 
 
 def _names(drawn: Drawn) -> list[str]:
-    return drawn.summary[_column(drawn)].unique().sort().to_list()
+    """What its parts would be of; none of a figure that is of one thing alone."""
+    column = _column(drawn)
+    return drawn.summary[column].unique().sort().to_list() if column in drawn.summary.columns else []
 
 
 def _parts(drawn: Drawn, most: int) -> list[Drawn]:
     """The figure in parts of alike size, of at most so many methods (or optimizers) each."""
     names = _names(drawn)
     num_parts = math.ceil(len(names) / most)
-    size = math.ceil(len(names) / num_parts)
+    size = math.ceil(len(names) / max(num_parts, 1))
     return (
         [drawn]
-        if num_parts == 1
+        if num_parts < 2
         else [
             dataclasses.replace(
                 drawn,

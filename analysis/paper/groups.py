@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from analysis.curves import ENTRY, groups_of, label_of, short_labels
-from analysis.paper.widths import floating_of, page_wide
+from analysis.paper.widths import floating_of, page_wide, sides_of
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.parts import ScoredEntry
 from analysis.scores.table import score_differences, score_table
@@ -49,7 +49,7 @@ def group_tables(group: Group, label: str) -> list[str]:
 def _body(table: Table) -> tuple[str, str, Iterable[str]]:
     """Columns, head and rows."""
     head = line_latex(stacked_title(column.title, column.side) for column in table.columns)
-    return "".join(column.side for column in table.columns), head, map(row_latex, table.rows)
+    return sides_of(table), head, map(row_latex, table.rows)
 
 
 def scores_group(entries: Sequence[ScoredEntry], loss: str) -> Group:

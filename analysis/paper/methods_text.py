@@ -145,9 +145,21 @@ def what_was_trained(results: pl.DataFrame, suite: Mapping[str, Any]) -> Text:
 
 
 def _grid(results: pl.DataFrame) -> str:
-    knobs = [listed_knob(results[name]) for name in KNOB_NAMES if name != "lr"]
-    knobs += [f"{name} {in_words(values)}" for name, values in setting_values(results).items()]
-    return f"We tried {listed_lrs(results['lr'])}; the other knobs were {', '.join(knobs)}. "
+    return f"We tried {listed_lrs(results['lr'])}; the other knobs were {', '.join(other_knobs(results, ('lr',)))}. "
+
+
+def other_knobs(results: pl.DataFrame, moved: Collection[str]) -> list[str]:
+    """The knobs that are not among the moved ones, each with its values."""
+    knobs = [listed_knob(results[name]) for name in KNOB_NAMES if name not in moved]
+    settings = setting_values(results).items()
+    return knobs + [f"{name} {in_words(values)}" for name, values in settings if name not in moved]
+
+
+def others_text(results: pl.DataFrame, moved: Collection[str]) -> Text:
+    """The values of the knobs that were not moved; nothing where all were."""
+    others = other_knobs(results, moved)
+    verb = "knob was" if len(others) == 1 else "knobs were"
+    return [f"The other {verb} {', '.join(others)}. "] if others else []
 
 
 def _interventions(suite: Mapping[str, Any]) -> Text:
@@ -164,14 +176,21 @@ def _interventions(suite: Mapping[str, Any]) -> Text:
 
 
 def seeds_text(results: pl.DataFrame) -> str:
-    counts = {outcome: results.filter(outcome=outcome.value).height for outcome in Outcome}
-    aborted = counts.pop(Outcome.ABORTED)
-    lost = sum(count for outcome, count in counts.items() if not outcome.is_result)
-    told = f", {aborted:,} were aborted on the warning of a detector" if aborted else ""
     return (
         f"Each setting was trained with {listed_seeds(results['seed'])}, which decide the initial weights and the "
-        f"data, whatever the learning rate: {results.height:,} trials, of which {counts[Outcome.COMPLETED]:,} "
-        f"completed{_in_trouble(results)}, {counts[Outcome.DIVERGED]:,} diverged{told} and {lost:,} were lost. "
+        f"data, whatever the learning rate: {outcomes_words(results)}. "
+    )
+
+
+def outcomes_words(results: pl.DataFrame) -> str:
+    """How many trials there were, and how many of them ended how."""
+    counts = {outcome: results.filter(outcome=outcome.value).height for outcome in Outcome}
+    stopped = {Outcome.ABORTED: "aborted on the warning of a detector", Outcome.PRUNED: "pruned"}
+    ended = "".join(f", {counts[one]:,} were {words}" for one, words in stopped.items() if counts[one])
+    lost = sum(count for outcome, count in counts.items() if not (outcome.is_result or outcome.is_stopped))
+    return (
+        f"{results.height:,} trials, of which {counts[Outcome.COMPLETED]:,} completed{_in_trouble(results)}, "
+        f"{counts[Outcome.DIVERGED]:,} diverged{ended} and {lost:,} were lost"
     )
 
 

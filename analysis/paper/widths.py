@@ -13,6 +13,7 @@ from analysis.text import without_marks
 
 # Points, in \footnotesize.
 PAGE, COLUMN = 72 * PAGE_INCHES, 72 * COLUMN_INCHES
+FOLDED = 200.0  # of a column of lists, such as settings, that are longer
 GAP = 8.0  # between two columns
 LETTER, TINY_LETTER = 4.1, 2.6
 DENSE_PAGE = 1.33 * PAGE  # in the smaller type with narrower gaps of dense tables; 1.36 were seen to fill it
@@ -34,8 +35,26 @@ def _width_of_table(table: Table) -> float:
 
 
 def _widths_of_columns(table: Table) -> list[float]:
-    texts = zip(*table.texts, strict=True) if table.rows else ([] for _ in table.columns)
-    return [width_of([*title.split(), *of]) for title, of in zip(table.titles, texts, strict=True)]
+    widths = (width_of([*title.split(), *of]) for title, of in zip(table.titles, _texts_of_columns(table), strict=True))
+    folded = zip(widths, map(_is_of_lists, _texts_of_columns(table)), strict=True)
+    return [min(width, FOLDED) if is_of_lists else width for width, is_of_lists in folded]
+
+
+def sides_of(table: Table) -> str:
+    """The columns as LaTeX has them; those of long lists break them."""
+    columns = zip(table.columns, _texts_of_columns(table), strict=True)
+    return "".join(
+        name_column(width_of(texts), FOLDED) if _is_of_lists(texts) and width_of(texts) > FOLDED else column.side
+        for column, texts in columns
+    )
+
+
+def _texts_of_columns(table: Table) -> list[Sequence[str]]:
+    return list(zip(*table.texts, strict=True)) if table.rows else [() for _ in table.columns]
+
+
+def _is_of_lists(texts: Sequence[str]) -> bool:
+    return any(", " in text for text in texts)
 
 
 def page_wide(table: Table) -> list[Table]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ from analysis.figures.knobs import edge_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, PRUNED, asked_chart
 from analysis.report.report import Chapter
-from analysis.report.search_kinds import search_kind
+from analysis.report.search_kinds import PRUNERS, SAMPLERS, Authored, search_kind
 from analysis.report.searched_box import box_drawn, box_rounds, pruned_words
 from analysis.report.summary import listed
+from analysis.scores.pruning import Rule
 from analysis.tables.forms.html import part
 from analysis.tables.forms.markdown import table_markdown
 from analysis.tables.forms.rows import Row, fixed, table_of, text
@@ -112,15 +113,22 @@ def asked_trials(trail: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def search_definitions(answers: pl.DataFrame) -> dict[str, str]:
-    """What the answers are, and the flag if it occurs."""
+def search_definitions(answers: pl.DataFrame, sampler: str = "", rules: Sequence[Rule] = ()) -> dict[str, str]:
+    """What the answers are, whose sampler asked and whose rule ended settings early, and the flag if it occurs."""
     words = {}
     for search, knob in answers.select("search", "knob").unique(maintain_order=True).iter_rows():
         kind = search_kind(search)
         words[kind.title.format(knob=knob)] = kind.definition.format(knob=knob)
+    if sampler:
+        words[sampler] = _authored("sampler", SAMPLERS[sampler])
+    words |= {name: _authored("rule", PRUNERS[name]) for name in dict.fromkeys(one.worse_than for one in rules)}
     if (answers["flags"] == _UNFINISHED).any():
         words[_UNFINISHED] = "the search waits for trials of its last round; its answer is of the rounds before it"
     return words
+
+
+def _authored(what: str, one: Authored) -> str:
+    return f"{what} of Optuna's (Akiba et al. 2019): {one.words} ({one.authors})"
 
 
 def answers_group(answers: pl.DataFrame) -> Group:

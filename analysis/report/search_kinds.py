@@ -1,4 +1,4 @@
-"""SEARCH_KINDS: how the answers of each adaptive search are worded."""
+"""SEARCH_KINDS, SAMPLERS, PRUNERS: how searches, what they are by and what ends their settings early are worded."""
 
 from __future__ import annotations
 
@@ -50,6 +50,48 @@ SEARCH_KINDS: dict[str, SearchKind] = {
         "same setting are expected above it. Trials to target: after which one was near the "
         "final best",
     ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authored:
+    """What something of Optuna's is, to go on after "by", and whose it is."""
+
+    words: str
+    authors: str
+
+
+# Of tune_box; tune has the first, of one knob.
+SAMPLERS: dict[str, Authored] = {
+    "tpe": Authored(
+        words="a tree-structured Parzen estimator, multivariate, in groups of knobs that act together, settings in "
+        "training counted as bad",
+        authors="Bergstra et al. 2011; Watanabe 2023",
+    ),
+    "gp": Authored(
+        words="the logarithm of expected improvement under a Gaussian process, settings in training counted in",
+        authors="Ament et al. 2023",
+    ),
+    "cmaes": Authored(
+        words="the covariance matrix adaptation evolution strategy CMA-ES, lists drawn at random",
+        authors="Hansen and Ostermeier 2001",
+    ),
+    "nsga2": Authored(
+        words="the genetic algorithm NSGA-II, told the mean loss over seeds and that of the worst seed",
+        authors="Deb et al. 2002",
+    ),
+    "random": Authored(words="independent uniform draws", authors="Bergstra and Bengio 2012"),
+    "qmc": Authored(
+        words="further points of a scrambled Sobol sequence", authors="Sobol' 1967; Owen 1998; Matousek 1998"
+    ),
+}
+
+# Rules by which settings end early.
+PRUNERS: dict[str, Authored] = {
+    "median": Authored(words="the median rule", authors="Golovin et al. 2017"),
+    "halving": Authored(words="asynchronous successive halving", authors="Jamieson and Talwalkar 2016; Li et al. 2020"),
+    "hyperband": Authored(words="Hyperband", authors="Li et al. 2018"),
+    "wilcoxon": Authored(words="Wilcoxon's signed-rank test over seeds", authors="Wilcoxon 1945"),
 }
 
 

@@ -74,7 +74,7 @@ class SearchReport(Report):
 
     @property
     def definitions(self) -> Mapping[str, str]:
-        return search_definitions(self.answers)
+        return search_definitions(self.answers, str(self.subject.search.get("sampler", "")), self.subject.rules)
 
     def files(self) -> dict[str, str]:
         answers, trail, front = self.subject.answers, self.subject.trail, self.subject.front

@@ -22,7 +22,8 @@ class BoxSubject(Run):
     """Trials over a box of knobs, the same points for every method; fields that a Subject has are as there.
 
     places: PLACE_COLUMNS of analysis.scores.box.losses. points: one row a point, with its replicate and values. units:
-    the same in the unit cube. knobs: those of the box. evaluators: of their importance.
+    the same in the unit cube. knobs: those of the box. design: how its points are drawn, qmc or random.
+    evaluators: of the importance of knobs.
     """
 
     results: pl.DataFrame
@@ -30,6 +31,7 @@ class BoxSubject(Run):
     points: pl.DataFrame
     units: pl.DataFrame
     knobs: Sequence[BoxKnob]
+    design: str
     loss: str = "train"
     controls: Mapping[str, str] = field(default_factory=dict)
     evaluators: Mapping[str, Evaluator] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,23 +67,20 @@ def export(
         _contribute(suite, contribution.expanduser(), by, about, open_store(store, tracking_uri), allow_code)
         return
     assert bundle is not None
-    from analysis.paper.box_bundle import write_box_bundle
-    from analysis.paper.bundle import write_bundle
+    from analysis.paper.bundles import bundle_of
     from analysis.paper.files import refuse_other_files
-    from bench.results.subjects import read_box, read_grid
+    from analysis.report.views import view_of
+    from bench.results.subjects import read_subject
 
     out, opened = bundle.expanduser(), open_store(store, tracking_uri)
     stored, published = find(suite, opened, allow_code), published_numbers(compare)
     refuse_other_files(out)  # before results are read, which may take long
-    why_not = f"{suite}: the answers of searches have no paper bundle; bench report writes them"
-    command = _command(stored.name, score=score, loss=loss, compare=compare, font=font)
-    if stored.suite is not None and stored.suite.box is not None and stored.suite.search is None:
-        refuse_options(f"{stored.name} draws a box, whose bundle takes", ("--compare", "--score"), compare, score, loss)
-        subject = read_box(stored.suite, opened, loss=loss)
-        paths = write_box_bundle(subject, out, command=command, font=font or "sans")
-    else:
-        subject = read_grid(stored, opened, why_not=why_not, score=score, loss=loss, published=published)
-        paths = write_bundle(subject, out, command=command, font=font or "sans")
+    subject = read_subject(stored, opened, score=score, loss=loss, published=published)
+    view = view_of(subject)
+    refuse_options(f"{subject.name} {view.asks}, whose bundle takes", view.refused, compare, score, loss)
+    options = {"--score": score, "--loss": loss, "--compare": compare, "--font": font}
+    command = _command(stored.name, {name: value for name, value in options.items() if name not in view.refused})
+    paths = bundle_of(subject, out, command=command, font=font or "sans")
     say_missing(subject)
     if subject.manifest is None:
         say("no manifest in the store: versions and hardware are not stated")
@@ -103,8 +101,7 @@ def _contribute(suite: str, out: Path, by: str, about: str, store: Store, allow_
     print(paths[0])
 
 
-def _command(suite: str, *, score: str, loss: str, compare: str | None, font: str | None) -> str:
+def _command(suite: str, options: Mapping[str, str | None]) -> str:
     """The command that makes the bundle again, without what is private: paths, and addresses with their passwords."""
-    options = {"--score": score, "--loss": loss, "--compare": compare, "--font": font}
     words = [word for name, value in options.items() if value is not None for word in (name, value)]
     return shlex.join(["bench", "export", suite, "--bundle", "DIR", *words])

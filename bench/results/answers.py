@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.text import counted
 from bench.lazy import polars
+from bench.outcome import SEARCH_COLUMNS
 from bench.results.standings import NAMED, BoxGroup, Group, Known, Rows, Standing, values_text
 from bench.search.tune_box import TuneBoxAnswer
+from bench.suite import Suite
+from bench.suite.search import FROM_SUITE
 
 ANSWER_COLUMNS: dict[str, str] = {
     "workload": "String",
@@ -120,6 +124,20 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
                     }
                 )
     return polars.DataFrame(found, schema=_schema(TRAIL_COLUMNS))
+
+
+def asked_results(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
+    """SEARCH_COLUMNS: the trials that were asked for and ended, each once."""
+    ids = dict.fromkeys(trial.id for standing in standings for trial in standing.asked)
+    return polars.DataFrame([rows[one] for one in ids if one in rows], schema=_schema(SEARCH_COLUMNS))
+
+
+def search_parameters(suite: Suite) -> dict[str, Any]:
+    """The search of a suite by its name, with the value of every parameter that is its own."""
+    assert suite.search is not None
+    own = {one.name: getattr(suite.searcher, one.name) for one in dataclasses.fields(suite.searcher)}
+    minutes = {} if suite.search.gpu_minutes is None else {"gpu_minutes": suite.search.gpu_minutes}
+    return {"name": suite.search.name, **{n: v for n, v in own.items() if n not in FROM_SUITE}, **minutes}
 
 
 def _pruned_words(standing: Standing) -> str:

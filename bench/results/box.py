@@ -6,7 +6,9 @@ import math
 
 from analysis.scores.box.knobs import BoxKnob
 from analysis.scores.box.losses import PLACE_COLUMNS
+from analysis.text import counted, lr_text
 from bench.lazy import polars
+from bench.search.base import KnobSearch
 from bench.suite import Suite
 from bench.suite.box import KnobRange
 from bench.suite.box_points import drawn_labels
@@ -68,12 +70,22 @@ def box_knobs(suite: Suite) -> tuple[BoxKnob, ...]:
 
 def box_words(suite: Suite) -> str:
     """The box and its design in a sentence."""
-    assert suite.box is not None
     assert suite.design is not None
-    words = [f"{name} {_range_words(one)}" for name, one in suite.box.root.items()]
     how = {"qmc": "points of Sobol's sequence", "random": "independent draws"}[suite.design.name]
     replicates = {"qmc": "scrambles", "random": "groups"}[suite.design.name]
-    return f"{'; '.join(words)}: {suite.design.num_points} {how} in {suite.design.num_replicates} {replicates}"
+    return f"{space_words(suite)}: {suite.design.num_points} {how} in {suite.design.num_replicates} {replicates}"
+
+
+def space_words(suite: Suite) -> str:
+    """The ranges of the box, or of the knob that is searched, in words."""
+    if suite.box is not None:
+        return "; ".join(f"{name} {_range_words(one)}" for name, one in suite.box.root.items())
+    assert suite.search is not None
+    search = suite.searcher
+    assert isinstance(search, KnobSearch), "what moves no box moves a knob"
+    low, high = map(lr_text, (search.low, search.high))
+    values = f", of {counted(len(search.grid), 'value')} there" if search.grid else ""
+    return f"{suite.search.knob} from {low} to {high}{values}"
 
 
 def _range_words(one: KnobRange) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from analysis.labels import Labels
 from analysis.subject import AnySubject, BoxSubject, SearchSubject, Subject, TraceLots, no_traces
@@ -13,13 +13,13 @@ from bench.errors import UsageError
 from bench.imports.runs import named_apart
 from bench.lazy import polars
 from bench.outcome import RESULT_OUTCOMES
-from bench.results.answers import answers, fronts, trail
+from bench.results.answers import answers, asked_results, fronts, search_parameters, trail
 from bench.results.attentions import attentions
-from bench.results.box import box_knobs, box_words, places_frame, points_frame, units_frame
+from bench.results.box import box_knobs, box_words, places_frame, points_frame, space_words, units_frame
 from bench.results.controls import controls_named, controls_of
 from bench.results.effects import twin_pairs
 from bench.results.margins import with_margins
-from bench.results.standings import groups, stand
+from bench.results.standings import Rows, groups, stand
 from bench.results.stored import Stored
 from bench.search.importance import EVALUATORS
 from bench.store import Store, imported_trials, read_imports, read_manifest, read_results, read_searched, trace_lots
@@ -166,6 +166,7 @@ def _lots_of_imports(store: Store, name: str) -> TraceLots:
 
 def read_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
     """The trials of the suite's box. Raises UsageError if the store holds none that ended."""
+    assert suite.design is not None
     places = places_frame(suite)
     wanted = set(places["trial_id"])
     results = read_results(store, suite.name).filter(polars.col("trial_id").is_in(wanted))
@@ -185,6 +186,7 @@ def read_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
         points=points_frame(suite),
         units=units_frame(suite),
         knobs=box_knobs(suite),
+        design=suite.design.name,
         loss=loss,
         labels=Labels(of=suite.labels).over(places),
         controls=controls_of(suite),
@@ -194,27 +196,40 @@ def read_box(suite: Suite, store: Store, *, loss: str) -> BoxSubject:
 
 
 def _of_search(suite: Suite, store: Store) -> SearchSubject:
-    """Where the searches of a suite stand."""
-    assert suite.search is not None
+    """Where the searches of a suite stand. Raises UsageError if no round of one is finished."""
     rows = read_searched(store, suite.name)
+    found = searched_subject(suite, rows, read_manifest=functools.partial(read_manifest, store, suite.name))
+    if found.answers.is_empty():
+        raise UsageError(f"{store.shown_uri}: no round of suite {suite.name!r} is finished yet; run it first")
+    return found
+
+
+def searched_subject(suite: Suite, rows: Rows, *, read_manifest: Callable[[], str | None]) -> SearchSubject:
+    """Where the searches of a suite stand with these results; without answers where no round of one is finished."""
+    assert suite.search is not None
     standings = [stand(group, rows) for group in groups(suite)]
     begun = [standing for standing in standings if standing.points]
-    if not begun:
-        raise UsageError(f"{store.shown_uri}: no round of suite {suite.name!r} is finished yet; run it first")
     decisions = trail(standings, rows)
     num_missing = sum(len(standing.missing) for standing in standings)
+    search, space = search_parameters(suite), space_words(suite)
+    settings = (f"{name} {value}" for name, value in search.items() if name != "name")
     return SearchSubject(
         name=suite.name,
         title=suite.name,
         description=suite.description,
-        facts=_facts(suite, f"{decisions.height - num_missing} of the {decisions.height} asked for are finished"),
+        facts=_facts(suite, f"{decisions.height - num_missing} of the {decisions.height} asked for are finished")
+        | {"search": ", ".join([suite.search.name, *settings]), "space": space},
         question=f"{suite.search.name} search over {standings[0].group.knob}",
+        search=search,
+        rules=tuple(dict.fromkeys(one.group.rule for one in standings if one.group.rule is not None)),
+        space=space,
+        results=asked_results(standings, rows),
         answers=answers(begun),
         trail=decisions,
         front=fronts(begun),
         num_missing=num_missing,
         labels=Labels(of=suite.labels).over(decisions),
-        read_manifest=functools.partial(read_manifest, store, suite.name),
+        read_manifest=read_manifest,
     )
 
 

@@ -14,7 +14,10 @@ from analysis.tables.forms.table import NOTHING, Cell, Column, Number, Table, pl
 from analysis.text import interval_decimals
 
 # Where a terminal is narrow these are left out first, then those not named here, the last one first, then _LEAVE_LAST.
-_LEAVE_FIRST = ("loss", "source", "note", "definition", "num_trials", "blown_up_share", "num_seeds", "compared")
+_LEAVE_FIRST = (
+    *("loss", "source", "note", "definition", "num_rounds", "num_trials_to_target", "num_trials", "blown_up_share"),
+    *("num_seeds", "compared"),
+)
 _LEAVE_LAST = ("flags", "best_lr")
 _STAY = ("rank", "method", "optimizer", "knobs", "score", "side", "first", "second", "value", "verdict", "field")
 # Shown on every row, even if it says the same on all; a column with an interval is, too.

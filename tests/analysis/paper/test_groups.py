@@ -91,6 +91,15 @@ def test_one_column_that_is_wider_than_a_page_stands_alone():
     ]
 
 
+def test_long_lists_are_broken_and_take_no_page_of_their_own(tmp_path):
+    columns = [Column(title=title, is_name=title == "Method", name=title) for title in ("Method", "At", "Trials")]
+    setting = ", ".join(f"weight_decay_{place}=0.001234" for place in range(9))
+    table = Table(heading="Answers", columns=tuple(columns), rows=(("softmax", setting, "40"),))
+    (text,) = group_tables(Group(tables=(table,), note=""), "answers")
+    assert r"\begin{tabular}{l>{\raggedright\arraybackslash}p{192pt}r}" in text
+    assert complaints(compiled_body(tmp_path, text)) == []
+
+
 def test_further_parts_say_once_that_they_are_continued():
     names, wide = (Column(title=title, is_name=title == "Method", name=title) for title in ("Method", "Words"))
     columns = (names, *(replace(wide, name=f"w{place}") for place in range(3)))

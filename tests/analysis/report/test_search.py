@@ -150,6 +150,7 @@ def searched(answers: pl.DataFrame, decisions: pl.DataFrame, front: pl.DataFrame
         name="s",
         title="edges",
         facts={"suite": "edges"},
+        results=pl.DataFrame(),
         answers=answers,
         trail=decisions,
         front=front,

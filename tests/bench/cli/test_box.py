@@ -3,13 +3,18 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 
+from analysis.paper.bibliography import keys_of
+from analysis.paper.box_bundle import box_methods_text
+from analysis.paper.prose import cited_keys
 from bench.api import load
 from bench.errors import UsageError
+from bench.results.subjects import read_box
 from bench.store import Store, Tracker
 from bench.suite import load_suite
 from bench.training.pack import make_packs
@@ -101,13 +106,22 @@ def test_the_bundle_compiles_and_cites_what_it_states(folder):
     methods = (folder / "bundle" / "methods.md").read_text()
     for words in (
         "We trained 3 attention methods: relu",
-        "Every method was trained at the same 16 settings of 4 knobs: lr from 0.0001 to 100 (log-uniform)",
-        "16 points of Sobol's sequence in 4 scrambles [@owen1998scrambling]",
+        "at the same 16 settings of 4 knobs, drawn by Optuna [@akiba2019optuna]: lr from 0.0001 to 100 (log-uniform)",
+        "in 4 scrambles [@sobol1967distribution; @owen1998scrambling; @matousek1998discrepancy]. The other knobs were",
+        "random forests [@hutter2014efficient] and by PED-ANOVA for the best tenth of the box [@watanabe2023pedanova]",
         "[@dodge2019show; @tang2020showing]",
         "2 seeds",
     ):
         assert words in methods, words
     assert complaints(compiled(folder / "bundle")) == []
+
+
+def test_a_design_of_random_draws_cites_no_sequence(folder):
+    suite = load_suite(folder / "tiny_box.yaml")
+    drawn = read_box(suite, Store(folder / "store", None, warn=pytest.fail), loss="train")
+    cited = {design: cited_keys(box_methods_text(replace(drawn, design=design))) for design in ("qmc", "random")}
+    assert set(cited["qmc"]) - set(cited["random"]) == set(keys_of("design", "qmc"))
+    assert set(cited["random"]) - set(cited["qmc"]) == {"bergstra2012random"}
 
 
 def test_python_has_board_trials_and_charts(folder):

@@ -108,7 +108,6 @@ def test_bad_usage_is_one_line_and_writes_nothing(folder):
     (folder / "mine").mkdir()
     (folder / "mine/notes.md").write_text("mine")
     assert_refused(folder, r"mine: holds 'notes\.md', which is no earlier bundle", "stored.yaml", "--bundle", "mine")
-    assert_refused(folder, r"search\.yaml: the answers of searches have no paper", "search.yaml", "--bundle", "new")
     assert_refused(folder, r"did you mean 'paper'", "stored.yaml", "--bundle", "new", "--compare", "papr")
     assert (folder / "mine/notes.md").read_text() == "mine"
 

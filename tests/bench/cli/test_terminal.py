@@ -76,6 +76,19 @@ def test_columns_go_by_priority_and_are_named(monkeypatch):
     assert "num_trials" in left_out[80]
 
 
+def test_how_many_trials_a_search_took_stays_longer_than_what_is_counted_in_them(monkeypatch):
+    counts = {"num_trials_to_target": [80, 120], "num_trials": [240, 235], "num_rounds": [12, 11]}
+    names = {"method": ["softmax", "relu_kernel"], "best_setting": ["lr=0.01, warmup_steps=20", "lr=0.1"]}
+    answers = pl.DataFrame({"workload": ["w"] * 2, **names, "value": [0.1, 0.2], **counts, "note": ["spent", "done"]})
+    seen = [set(_left_out(at(monkeypatch, width, answers))) & counts.keys() for width in range(30, 121)]
+    assert {frozenset(one) for one in seen} == {
+        frozenset(list(counts)[:0]),
+        frozenset({"num_rounds"}),
+        frozenset({"num_rounds", "num_trials_to_target"}),
+        frozenset(counts),
+    }
+
+
 def _left_out(text: str) -> list[str]:
     found = re.search(r"not shown in \d+ columns: ([^;]*);", " ".join(text.split()))
     return found[1].split(", ") if found else []

@@ -7,11 +7,9 @@ import polars as pl
 import pytest
 
 from analysis.report.folder import write_report
-from analysis.subject import SearchSubject
 from bench.driver.queues import SearchQueue
 from bench.outcome import Outcome, Result
-from bench.results.answers import answers, fronts, trail
-from bench.results.standings import groups, stand
+from bench.results.subjects import searched_subject
 from bench.suite import Suite
 
 
@@ -60,14 +58,12 @@ def results(suite: Suite, most: int) -> dict[str, dict[str, Any]]:
 def test_every_search_has_its_report(tmp_path, search, most, words):
     suite = searched(search)
     rows = results(suite, most)
-    standings = [stand(group, rows) for group in groups(suite)]
-    asked = trail(standings, rows)
-    subject = SearchSubject(name="s", title="s", answers=answers(standings), trail=asked, front=fronts(standings))
+    subject = searched_subject(suite, rows, read_manifest=lambda: None)
     paths = write_report(subject, tmp_path, formats=(), is_linked=False)
     page = paths[0].read_text(encoding="utf-8")
     assert words in page
     for method in ("softmax", "relu_kernel"):
         name = f"asked-in_context_regression_num_steps=20_{method}_adamw.csv"
         drawn = pl.read_csv(tmp_path / "figures" / name)
-        assert drawn["value"].to_list() == asked.filter(method=method)["value"].to_list()
+        assert drawn["value"].to_list() == subject.trail.filter(method=method)["value"].to_list()
         assert set(drawn["state"]) <= {"completed", "diverged", "no result"}

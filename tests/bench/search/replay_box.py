@@ -5,7 +5,7 @@ by distance in the unit cube, a list apart where it differs: as good as training
 the share that the best setting so far loses of what the best of the design learns. Repeats have the same first round
 under every sampler, so that differences from random draws are of pairs.
 
-Legend: N points, K knobs, B budgets.
+Legend: N points, K knobs, S seeds.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bench.search.base import Point
 from bench.search.samplers import SAMPLERS, SamplerName, Space, num_objectives
 from bench.search.tune_box import TuneBox
 from bench.suite import find_suite, load_suite
+from bench.suite.box import Box
 
 RESULTS = Path(__file__).parents[3] / "suites" / "results"
 BUDGETS = (16, 32, 48, 64)  # settings
@@ -37,22 +38,35 @@ COLUMNS: dict[str, type[pl.DataType]] = {
 }
 
 
+def asked_places(search: TuneBox, units_NK: np.ndarray, losses_NS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
+    """Which recorded point answers each setting that a search asks for, in order, each point once.
+
+    losses_NS, initial_S: of every point and at init, a column a seed of the search.
+    """
+    space = search.space
+    counts_K = np.array(space.counts)
+    acts_NK = np.array([[value is not None for value in space.values_at(tuple(unit)).values()] for unit in units_NK])
+    placed_NK = np.where(counts_K > 0, (np.floor(units_NK * counts_K) + 0.5) / np.maximum(counts_K, 1), units_NK)
+    placed_NK = np.where(acts_NK, placed_NK, 0.0)  # as the search places knobs that do not act
+    is_free_N, points, places = np.ones(len(losses_NS), dtype=bool), list[Point[tuple[float, ...]]](), list[int]()
+    while (ask := search.next(points)) is not None:
+        for unit in dict.fromkeys(unit for unit, _ in ask.settings):
+            gaps_NK = np.where(counts_K > 0, placed_NK != np.array(unit), np.abs(placed_NK - np.array(unit)))
+            nearest = int(np.where(is_free_N, (gaps_NK**2).sum(1), np.inf).argmin())
+            is_free_N[nearest] = False
+            places.append(nearest)
+            for seed, final, initial in zip(search.seeds, losses_NS[nearest], initial_S, strict=True):
+                points.append(Point(value=unit, seed=seed, final_loss=float(final), initial_loss=float(initial)))
+    return np.array(places)
+
+
 def replayed(
     sampler: SamplerName, seed: int, space: Space, units_NK: np.ndarray, regret_N: np.ndarray, budget: int
 ) -> np.ndarray:
     """The least regret after each of so many settings that a search asks for, (budget,); of one of REPLAYED."""
     assert sampler in REPLAYED, f"{sampler} is told the worst seed's loss, too, which a replay of means lacks"
-    counts_K = np.array(space.counts)
-    placed_NK = np.where(counts_K > 0, (np.floor(units_NK * counts_K) + 0.5) / np.maximum(counts_K, 1), units_NK)
     search = TuneBox(sampler=sampler, sampler_seed=seed, budget=budget, seeds=(0,), space=space)
-    is_free_N, points = np.ones(len(regret_N), dtype=bool), list[Point[tuple[float, ...]]]()
-    while (ask := search.next(points)) is not None:
-        for unit, _ in ask.settings:
-            gaps_NK = np.where(counts_K > 0, placed_NK != np.array(unit), np.abs(placed_NK - np.array(unit)))
-            nearest = int(np.where(is_free_N, (gaps_NK**2).sum(1), np.inf).argmin())
-            is_free_N[nearest] = False
-            points.append(Point(value=unit, seed=0, final_loss=float(regret_N[nearest]), initial_loss=1.0))
-    return np.minimum.accumulate([point.final_loss for point in points])
+    return np.minimum.accumulate(regret_N[asked_places(search, units_NK, regret_N[:, None], np.ones(1))])
 
 
 def repeats(
@@ -76,21 +90,29 @@ def repeats(
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
-def recorded(suite_name: str, method: str) -> tuple[Space, np.ndarray, np.ndarray, float]:
-    """The box of a suite; points, regrets and the regret of a loss near the least, of a method's committed trials."""
+def recorded_losses(suite_name: str, method: str) -> tuple[Box, np.ndarray, np.ndarray, np.ndarray]:
+    """The box of a suite; points, (N, K), a method's committed losses, (N, S), at most those at init, (S,)."""
     suite = load_suite(find_suite(suite_name))
     assert suite.box is not None
     trials = pl.read_parquet(RESULTS / suite_name / "box_trials.parquet").filter(method=method)
     failed = (pl.col("outcome") == "diverged") | pl.col("final_loss").is_nan()
     initial = pl.col("initial_loss").median().over("seed")
     loss = pl.when(failed).then(initial).otherwise(pl.min_horizontal("final_loss", initial))
-    settings = trials.with_columns(loss=loss, initial=initial).group_by("point").agg(pl.col("loss", "initial").mean())
-    settings = settings.sort("point")
-    units_NK = np.array([point.unit for point in suite.box_points])[settings["point"].to_numpy()]
-    losses_N, start = settings["loss"].to_numpy(), float(settings["initial"].to_numpy().mean())
-    learned = start - losses_N.min()
+    trials = trials.with_columns(loss=loss, initial=initial)
+    of_seeds = trials.pivot("seed", index="point", values="loss").sort("point")
+    seeds = [name for name in of_seeds.columns if name != "point"]
+    starts = dict(trials.select(pl.col("seed").cast(pl.String), "initial").unique().iter_rows())
+    units_NK = np.array([point.unit for point in suite.box_points])[of_seeds["point"].to_numpy()]
+    return suite.box, units_NK, of_seeds.select(seeds).to_numpy(), np.array([starts[seed] for seed in seeds])
+
+
+def recorded(suite_name: str, method: str) -> tuple[Space, np.ndarray, np.ndarray, float]:
+    """The box of a suite; points, regrets and the regret of a loss near the least, of a method's committed trials."""
+    box, units_NK, losses_NS, initial_S = recorded_losses(suite_name, method)
+    losses_N = losses_NS.mean(1)
+    learned = float(initial_S.mean()) - losses_N.min()
     regret_N = np.clip((losses_N - losses_N.min()) / learned, 0, 1)
-    return suite.box, units_NK, regret_N, NEAR * float(losses_N.min() / learned)
+    return box, units_NK, regret_N, NEAR * float(losses_N.min() / learned)
 
 
 def replays(suite_name: str) -> pl.DataFrame:
