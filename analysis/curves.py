@@ -72,7 +72,7 @@ def require_columns(frame: pl.DataFrame, columns: Mapping[str, str] | tuple[str,
         raise UsageError(f"{what} lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}")
     if isinstance(columns, Mapping):
         wrong = [
-            f"{name} is {frame[name].dtype}, not {columns[name]}"
+            f"{name} is {frame[name].dtype}, required {columns[name]}"
             for name in columns
             if frame[name].dtype not in (getattr(pl, columns[name])(), pl.Null())
         ]

@@ -29,7 +29,9 @@ def knob_values(results: pl.DataFrame, knob: str) -> pl.Series:
     values = [of_trial.get(knob) for of_trial in settings]
     wrong = [value for value in values if not _is_number(value)]
     if wrong:
-        raise UsageError(f"the knob {knob!r} is scored over numbers, but a trial has {wrong[0]!r}")
+        raise UsageError(
+            f"the knob {knob!r} is scored over numbers, and a trial has {wrong[0]!r}; required numbers alone"
+        )
     return pl.Series(knob, values, dtype=pl.Float64, strict=False)
 
 

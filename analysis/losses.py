@@ -60,9 +60,7 @@ def _with_held_out(results: pl.DataFrame, loss: str) -> pl.DataFrame:
     lacking = _workloads_without(results, chosen.final)
     if lacking:
         names = ", ".join(map(repr, lacking))
-        raise UsageError(
-            f"no trial of {names} has a {chosen.title}: without held-out data only the loss 'train' scores"
-        )
+        raise UsageError(f"no trial of {names} has a {chosen.title}, without held-out data; required the loss 'train'")
     if unscored := unscored_held_out(results):
         raise UsageError("; ".join(unscored.values()))
     diverged = pl.col("outcome") == Outcome.DIVERGED.value  # which says it also where no held-out loss was kept

@@ -63,7 +63,9 @@ def run(
     with callbacks_of(shows_progress) as callbacks:
         summary = run_suite(read, opened, options or Options(), **callbacks)
     if summary.subject is None:
-        raise StoreError(f"{opened.shown_uri}: no results of {read.name}; {summary.num_waiting} packs wait for it")
+        raise StoreError(
+            f"{opened.shown_uri}: no results of {read.name}; the next run delivers {summary.num_waiting} packs"
+        )
     return Results(summary.subject, opened)
 
 

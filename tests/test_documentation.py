@@ -290,15 +290,6 @@ def test_the_citation_names_this_version():
     assert (ROOT / project["readme"]).is_file()
 
 
-def test_every_message_that_has_advice_is_printed_somewhere():
-    rows = (ROOT / "suites/README.md").read_text(encoding="utf-8").partition("| message | what to do |")[2]
-    messages = re.findall(r"^\| `(.+?)` \|", rows.partition("\n\n")[0], flags=re.MULTILINE)
-    assert len(messages) > 15
-    paths = [path for room in ("bench", "analysis") for path in ROOT.glob(f"{room}/**/*.py")]
-    code = "\n".join(path.read_text(encoding="utf-8") for path in paths)
-    assert [message for message in messages if message not in code] == []
-
-
 @pytest.mark.parametrize("name", shipped_suites())
 def test_every_shipped_suite_says_its_time_and_memory_or_that_they_are_not_measured(name):
     (cost,) = [row for row in printed("python -m tests.documentation costs").splitlines() if f"`{name}`" in row]

@@ -34,7 +34,7 @@ def compare(leaderboard: pl.DataFrame, references: pl.DataFrame) -> pl.DataFrame
     joined = _matched(leaderboard, references)
     if joined.is_empty() and not leaderboard.is_empty():
         published, ours = (", ".join(frame["workload"].unique().sort()) for frame in (references, leaderboard))
-        raise UsageError(f"nothing to compare: no method of {ours} is among the published numbers, of {published}")
+        raise UsageError(f"no method of {ours} is among the published numbers; required one of {published}")
     return joined.select(
         *_GROUP,
         "method",

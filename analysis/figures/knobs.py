@@ -167,7 +167,7 @@ def _ordinal(frame: pl.DataFrame, name: str) -> Any:
     """An axis of all values tried, ascending to the right and up."""
     knobs = frame[f"{name}_knob"].unique()
     if len(knobs) != 1:
-        raise UsageError(f"a joint map has one pair of knobs, got {', '.join(knobs.sort())} on {name}")
+        raise UsageError(f"a joint map must have one pair of knobs, got {', '.join(knobs.sort())} on {name}")
     texts = _texts(frame[name].unique().sort()).to_list()
     channel = alt.X if name == "x" else alt.Y
     axis = alt.Axis(labelAngle=-45 if name == "x" else 0)

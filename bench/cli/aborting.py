@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.store import Store
     from bench.suite import Suite
 
-NO_DETECTOR = "--warnings-of names thresholds for --abort-on-warning, which is not given"
+NO_DETECTOR = "--warnings-of names thresholds for --abort-on-warning, which is not given; name both"
 
 AbortOption = Annotated[
     str | None,

@@ -191,7 +191,9 @@ def leaderboard(
     view = view_of(subject)
     if format not in ("table", *view.forms):
         forms = ", ".join(("table", *view.forms))
-        raise UsageError(f"{subject.name} {view.asks}, whose results come as --format {forms}; got {format}")
+        raise UsageError(
+            f"{subject.name} {view.asks}, whose results have other forms; required --format {forms}; got {format}"
+        )
     refuse_options(f"{subject.name} {view.asks}, which takes", view.refused, compare, score, loss)
     say_missing(subject)
     print_board(subject, format, is_wide=wide)

@@ -43,7 +43,7 @@ def effects(
     opened = open_store(store, tracking_uri)
     stored = find(suite, opened, allow_code)
     if stored.suite is None:
-        raise UsageError(f"{stored.name!r} is an import, whose trials have no interventions")
+        raise UsageError(f"{stored.name!r} is an import, whose trials have no interventions; required a suite")
     if not stored.suite.interventions:
         raise UsageError(f"suite {stored.name!r} has no interventions; name some under `interventions:`")
     subject = _read(stored, opened, "which has no twins of a whole grid")
@@ -71,13 +71,13 @@ def theory(
     opened = open_store(store, tracking_uri)
     stored = find(suite, opened, allow_code)
     if stored.suite is None:
-        raise UsageError(f"{stored.name!r} is an import, whose runs have no traces of attention")
+        raise UsageError(f"{stored.name!r} is an import, whose runs have no traces of attention; required a suite")
     subject = _read(stored, opened, NO_WHOLE)
     found = subject.theory
     if found.is_empty():
         raise UsageError(
-            f"suite {stored.name!r} has no traces that a theorem speaks of: softmax or relu_kernel with the probes "
-            "entropy and logit_variance"
+            f"suite {stored.name!r} has no traces that a theorem speaks of; required softmax or relu_kernel, with the "
+            "probes entropy and logit_variance"
         )
     print_group(theory_group(found), found, names=subject.labels.plain, form=format, is_wide=wide)
 

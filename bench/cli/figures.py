@@ -234,7 +234,7 @@ def _steps(text: str | None) -> list[int] | None:
     try:
         steps = sorted({int(step) for step in text.split(",")})
     except ValueError:
-        raise UsageError(f"--steps {text!r}: whole numbers with commas between them, as 0,100,1000") from None
+        raise UsageError(f"--steps {text!r}: required whole numbers with commas between them, as 0,100,1000") from None
     return steps
 
 

@@ -135,7 +135,7 @@ def import_(
     opened = open_store(store, tracking_uri)
     beside = _beside(suite, opened, allow_code)
     if remove and dry_run:
-        raise UsageError("--remove takes no --dry-run: bench list and bench leaderboard show what there is")
+        raise UsageError("--remove takes no --dry-run; leave one out")
     if remove:
         return _remove(file, opened, beside)
     _check_report(out, beside)

@@ -41,7 +41,7 @@ def prepare_speech(asked: Preparation, folder: Path, on_progress: OnProgress) ->
     from bench.data.text.sources import HUB_PREFIX
 
     if asked.has_any(*OF_OTHERS):
-        raise UsageError(f"{asked.source}: of recordings, for which options of texts and translation have no meaning")
+        raise UsageError(f"{asked.source}: of recordings; leave out the options of texts and translation")
     if asked.bands is not None and asked.bands < 1:
         raise UsageError(f"--bands must be at least 1, got {asked.bands}")
     source = _of_hub(asked) if asked.source.startswith(HUB_PREFIX) else _of_folder(asked)

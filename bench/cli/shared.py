@@ -155,7 +155,7 @@ def refuse_options(words: str, refused: Sequence[str], compare: str | None, scor
 
     given = {"--compare": compare is not None, "--score": score != "lr_sensitivity", "--loss": loss != "train"}
     if any(given[name] for name in refused):
-        raise UsageError(f"{words} no {', '.join(refused[:-1])} or {refused[-1]}")
+        raise UsageError(f"{words} no {', '.join(refused[:-1])} or {refused[-1]}; leave that out")
 
 
 def published_numbers(name: str | None) -> polars.DataFrame | None:

@@ -36,7 +36,7 @@ def open_streams() -> Iterator[None]:
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     if is_closed:
-        raise UsageError("stdout is closed, so nothing could be printed; > /dev/null throws away what is printed")
+        raise UsageError("stdout is closed, so nothing could be printed; open it, or write > /dev/null")
     try:
         try:
             with _guarded():

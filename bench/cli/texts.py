@@ -44,7 +44,7 @@ def _source(asked: Preparation) -> Source:
     if asked.has_any("text_field", "split"):
         say("--text-field and --split have no effect: they are for data sets of hf:")
     if prepared_tokenizer(asked.source) is not None:
-        raise UsageError(f"{shown(asked.source)}: prepared already; suites can name it as it is")
+        raise UsageError(f"{shown(asked.source)}: prepared already; name it in a suite as it is")
     return find_source(asked.source)
 
 

@@ -88,7 +88,11 @@ def checked_cells(cells: pl.DataFrame, shown: str) -> dict[str, list[Any]]:
                 found |= check(cells.select(name), shown, of_column)
                 problems += of_column[:MAX_OF_COLUMN]
                 if (more := len(of_column) - MAX_OF_COLUMN) > 0:
-                    problems.append(UsageError(f"{shown}: column {name!r}: and {counted(more, 'more cell')} like it"))
+                    problems.append(
+                        UsageError(
+                            f"{shown}: column {name!r}: and {counted(more, 'more cell')} like it, which need the same"
+                        )
+                    )
     if problems:
         lines = [*map(str, problems[:MAX_PROBLEMS])]
         if len(problems) > MAX_PROBLEMS:

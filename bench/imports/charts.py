@@ -118,7 +118,9 @@ def read_lists(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     for name, values in lists.items():
         for row, (one, length) in enumerate(zip(values, lengths, strict=True), 1):
             if len(one) not in (0, length):
-                raise UsageError(f"{shown}: row {row}: {name!r} has {len(one)} values, another list {length}")
+                raise UsageError(
+                    f"{shown}: row {row}: {name!r} has {len(one)} values; required {length}, as another list"
+                )
     row_of = [row for row, length in enumerate(lengths) for _ in range(max(length, 1))]
     spread = [
         pl.Series(
@@ -187,5 +189,7 @@ def _parts(run: str, pattern: str, shown: str) -> dict[str, str]:
         texts[place] = f"(?P<{pieces[place]}>{kind})"
     match = re.fullmatch("".join(texts), run)
     if match is None:
-        raise UsageError(f"{shown}: the run {run!r} is not named as --run-names {pattern!r} says")
+        raise UsageError(
+            f"{shown}: the run {run!r} is not named as --run-names {pattern!r} says; required a pattern of all runs"
+        )
     return match.groupdict()

@@ -45,7 +45,7 @@ def pairs_of(texts: Sequence[str], option: str) -> dict[str, str]:
             if not (name and sign and value):
                 raise UsageError(f"{option} {text!r}: required NAME=VALUE, several with commas between, got {part!r}")
             if name in pairs:
-                raise UsageError(f"{option}: {name!r} is given twice")
+                raise UsageError(f"{option}: {name!r} is given twice; give it once")
             pairs[name] = value
     return pairs
 

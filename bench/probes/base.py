@@ -85,7 +85,7 @@ class Probe:
                     f"{cls.__name__}: {name!r} must be either per_layer or over_layers of another quantity"
                 )
             if of is not None and not (of in cls.quantities and cls.quantities[of].per_layer):
-                raise ValueError(f"{cls.__name__}: {name!r} is over layers of {of!r}, which is not measured per layer")
+                raise ValueError(f"{cls.__name__}: {name!r} is over layers of {of!r}, which must be measured per layer")
 
     def measure(self, layer: Attention) -> Mapping[str, Tensor]:
         """A scalar for each quantity that is per layer, of one model, by operations on tensors without branches."""
@@ -118,7 +118,7 @@ def observe(probes: Sequence[Probe], layer: Attention) -> Tensor:
         measured, declared = probe.measure(layer), measured_by([probe])
         if measured.keys() != declared.keys():
             raise ValueError(
-                f"{type(probe).__name__} measured {', '.join(measured)}; it declares {', '.join(declared)}"
+                f"{type(probe).__name__} measured {', '.join(measured)}; required, as declared: {', '.join(declared)}"
             )
         values |= measured
     return torch.stack([values[name] for name in measured_by(probes)])

@@ -130,6 +130,6 @@ def stacked(probes: Sequence[ModelProbe], measured: Mapping[str, Tensor], model:
     declared = measured_by(probes)
     if measured.keys() != declared.keys():
         names = ", ".join(type(probe).__name__ for probe in probes)
-        raise ValueError(f"{names} measured {', '.join(measured)}; declared: {', '.join(declared)}")
+        raise ValueError(f"{names} measured {', '.join(measured)}; required, as declared: {', '.join(declared)}")
     like = model.missing()
     return torch.stack([measured[name].to(like.dtype).expand(model.num_layers) for name in declared])

@@ -91,7 +91,7 @@ def with_contributed(subject: Subject, folders: Sequence[Path], store: Store) ->
             raise UsageError(f"{wrong[0].where}: {wrong[0].text}; see bench verify --contributed")
         theirs = _like(subject, compared_subject(str(folder), store, allow_code=False, loss=subject.loss))
         if theirs.is_empty():
-            raise UsageError(f"{printable(str(folder))}: no entry on a workload of {subject.name}")
+            raise UsageError(f"{printable(str(folder))}: no entry on a workload of {subject.name}; name another")
         mark = polars.lit(printable(folder.resolve().name))
         frames.append(theirs.with_columns(method=polars.format("{}(contributed={})", "method", mark)))
         ids |= set(theirs["trial_id"])

@@ -81,7 +81,7 @@ def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
     imported = imported_trials(store, name)
     results, manifest = named_apart(read_results(store, name), imported), read_manifest(store, name)
     if results.is_empty():
-        raise UsageError(f"{store.shown_uri}: no trial of suite {name!r} has a result")
+        raise UsageError(f"{store.shown_uri}: no trial of suite {name!r} has a result yet; run it first")
     return Subject(
         name=name,
         title=name,

@@ -139,7 +139,7 @@ def _of_imports(name: str, store: Store, *, score: str, loss: str, published: po
     """All that was imported under a name."""
     imported = imported_trials(store, name)
     if not imported:
-        raise UsageError(f"{store.shown_uri}: nothing was imported as {name!r}")
+        raise UsageError(f"{store.shown_uri}: nothing was imported as {name!r}; run bench import first")
     results = read_results(store, name).filter(polars.col("trial_id").is_in(imported.keys()))
     return Subject(
         name=name,

@@ -76,11 +76,11 @@ def check_detector(suite: Suite, detector: str) -> None:
     if detector not in DETECTORS:
         raise unknown("detector", detector, [name for name, one in DETECTORS.items() if not one.is_baseline])
     if DETECTORS[detector].is_baseline:
-        raise UsageError(f"--abort-on-warning {detector}: a baseline, which looks at no measurement of the run")
+        raise UsageError(f"--abort-on-warning {detector}: a baseline looks at no measurement; required a detector")
     if suite.search is not None and suite.search.name not in FAIL_OR_LAST:
         raise UsageError(
-            f"--abort-on-warning: {suite.search.name} reads the final loss of every run; of searches "
-            f"{', '.join(FAIL_OR_LAST)} take it"
+            f"--abort-on-warning: {suite.search.name} reads the final loss of every run; required no search, or one "
+            f"of {', '.join(FAIL_OR_LAST)}"
         )
     if suite.stop is not None:
         raise UsageError(f"--abort-on-warning: {suite.name!r} has stop, which prunes; required one of both")

@@ -22,7 +22,7 @@ def read_runs(store: Store, suite_name: str) -> list[RunRecord]:
     """All runs of a suite but deleted ones. Raises StoreError if there is no such suite."""
     experiment = store.experiment(suite_name)
     if experiment is None:
-        raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet")
+        raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet; run it first")
     return store.runs(experiment)
 
 

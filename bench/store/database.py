@@ -94,7 +94,9 @@ def check(uri: str) -> str | None:
     shown = without_secrets(uri)
     if found is None and "experiments" not in names:
         if uri.startswith("sqlite"):
-            raise StoreError(f"{shown.removeprefix('sqlite:///')}: not a store of MLflow")
+            raise StoreError(
+                f"{shown.removeprefix('sqlite:///')}: not a store of MLflow; name a --store that is one, or new"
+            )
         return None
     needed = newest_schema()
     if found is not None and found != needed:

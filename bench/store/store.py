@@ -285,7 +285,7 @@ def _hold(file: IO[str], suite_name: str, kind: int) -> None:
         holder = file.read().strip() or "unknown"
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            raise UsageError(f"suite {suite_name!r} is being verified by another process") from error
+            raise UsageError(f"suite {suite_name!r} is being verified by another process; wait for that") from error
         raise UsageError(f"suite {suite_name!r} is already being run by process {holder}") from error
 
 

@@ -83,7 +83,7 @@ def view_link(store: Store, suite_name: str, base_url: str, view: str = LEADERBO
     """
     experiment = store.experiment(suite_name)
     if experiment is None:
-        raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet")
+        raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet; run it first")
     query = view_query(view, experiment.tags)
     return f"{base_url.rstrip('/')}/#/experiments/{experiment.experiment_id}/runs?{query}"
 
@@ -96,6 +96,6 @@ def suite_link(store: Store, suite_name: str, base_url: str) -> str:
     experiment = store.experiment(suite_name)
     found = [] if experiment is None else store.runs(experiment, "suite")
     if experiment is None or not found:
-        raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet")
+        raise StoreError(f"{store.shown_uri}: no results of suite {suite_name!r} yet; run it first")
     path = f"experiments/{experiment.experiment_id}/runs/{found[0].run_id}"
     return f"{base_url.rstrip('/')}/#/{path}?{urlencode(records.CLASSIC)}"

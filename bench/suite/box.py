@@ -89,7 +89,7 @@ class KnobRange(BaseModel):
             message = f"{form} must be [low, high], low first, got [{ends[0]!r}, {ends[1]!r}]"
             reject(problem(message, loc=(form,)))
         if self.zero is not None and self.off is not None:
-            reject(problem("a knob is 0 or off in a share of the box, not both", loc=("off",)))
+            reject(problem("a knob must be 0 or off in a share of the box, not both", loc=("off",)))
         if form == "values" and self.special is not None:
             reject(problem("a list has its values alone; write 0 or off among them", loc=("zero",)))
         return self

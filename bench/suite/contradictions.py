@@ -122,7 +122,9 @@ def probes_of_one_quantity(suite: Suite) -> list[Any]:
     for index, choice in enumerate(suite.probes):
         quantities = load_class(PROBES.get(choice.name, choice.name)).quantities
         if not quantities:
-            problems.append(problem(f"{choice.label} declares no quantities", loc=("probes", index)))
+            problems.append(
+                problem(f"{choice.label} declares no quantities; a probe must have one", loc=("probes", index))
+            )
         for name in quantities:
             if name in taken:
                 message = f"{choice.label} measures {name!r}, which {taken[name]} traces; remove one of them"

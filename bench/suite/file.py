@@ -131,7 +131,7 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError(f"{shown}: no such suite file") from None
+        raise UsageError(f"{shown}: no such suite file; bench list suites has those that are shipped") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{shown}: can't be read: {reason}") from None

@@ -54,5 +54,7 @@ def label_problems(suite: Suite) -> list[Any]:
                 problem(f"labels names {show(name)}, which is none of this suite; {hint}", loc=place, at_key=True)
             )
         elif taken.setdefault(plain, name) != name:
-            problems.append(problem(f"label {show(plain)} of {name} is what {taken[plain]} is called", loc=place))
+            problems.append(
+                problem(f"label {show(plain)} of {name} is what {taken[plain]} is called; write another", loc=place)
+            )
     return problems

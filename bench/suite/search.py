@@ -73,7 +73,7 @@ class SearchPlan(BaseModel):
         """The search over a knob of these values. Raises ValidationError with the problems of the plan."""
         problems = self._from_suite()
         if self.is_of_box:
-            problems.append(problem(f"{self.name} is over a box, which this suite lacks", loc=("name",)))
+            problems.append(problem(f"{self.name} is over a box, which this suite lacks; write one", loc=("name",)))
         if self.knob not in KNOBS:
             hint = suggest(self.knob, KNOBS, existing="knobs that can be searched")
             problems.append(problem(f"knob {show(self.knob)} can't be searched; {hint}", loc=("knob",)))

@@ -99,5 +99,5 @@ def _of_wilcoxon(suite: Suite, plan: StopPlan) -> Iterator[Any]:
         yield problem(f"{message}; required median, halving or hyperband", loc=("stop", "worse_than"))
     elif 0.5 ** len(suite.seeds) >= plan.p_threshold:
         least = next(num for num in range(1, 64) if 0.5**num < plan.p_threshold)
-        message = f"a p-value below {plan.p_threshold:g} takes {least} seeds or more, got {len(suite.seeds)}"
+        message = f"a p-value below {plan.p_threshold:g} needs at least {least} seeds, got {len(suite.seeds)}"
         yield problem(message, loc=("stop", "worse_than"))

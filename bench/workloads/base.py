@@ -70,10 +70,12 @@ class Workload:
         """Raises ValueError for `measures` that are not in COMPUTED, or what is computed and named by halves."""
         super().__init_subclass__()
         if unknown := [name for name in cls.measures if name not in COMPUTED]:
-            raise ValueError(f"{cls.__name__}.measures: {', '.join(unknown)} not in bench.held_out.COMPUTED")
+            raise ValueError(f"{cls.__name__}.measures: {', '.join(unknown)} must be in bench.held_out.COMPUTED")
         if cls.held_out_measures is Workload.held_out_measures:  # the loss alone
             if others := [name for name in cls.measures if name != "val_loss"]:
-                raise ValueError(f"{cls.__name__} names {', '.join(others)} and has no held_out_measures to compute it")
+                raise ValueError(
+                    f"{cls.__name__} names {', '.join(others)}, and must have held_out_measures to compute it"
+                )
             if cls.evaluate is not Workload.evaluate:
                 raise ValueError(
                     f"{cls.__name__} has an evaluate, but no held_out_measures: only the loss would be kept of it; "

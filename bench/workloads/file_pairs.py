@@ -53,7 +53,7 @@ class FilePairs:
         opened = _open(self.folder)
         for split, words in (("train", "training"), ("val", "held-out")):
             if not len(_kept(self.folder, split, self.max_tokens)):
-                raise UsageError(f"max_tokens {self.max_tokens} leaves no {words} pair of {self.folder!r}")
+                raise UsageError(f"max_tokens {self.max_tokens} leaves no {words} pair of {self.folder!r}; take more")
         return opened.facts.digest
 
     def num_left_out(self) -> dict[str, int]:

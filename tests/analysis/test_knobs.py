@@ -43,7 +43,7 @@ def test_unknown_knob_suggests_the_known_one():
 
 def test_a_value_that_is_no_number_is_refused_and_never_a_varied_knob():
     results = with_settings(TWO, ['{"norm":"pre"}', '{"norm":"post"}'])
-    with pytest.raises(UsageError, match="over numbers, but a trial has 'pre'"):
+    with pytest.raises(UsageError, match="over numbers, and a trial has 'pre'"):
         knob_values(results, "norm")
     assert varied_knobs(results) == ["lr"]
     assert other_knobs(results, {"lr"}).to_list() == ["norm=pre", "norm=post"]

@@ -64,7 +64,7 @@ def quantity(**changes) -> Quantity:
     [
         ({"a": quantity()}, "'a' must be either per_layer or over_layers"),
         ({"a": quantity(per_layer=True, over_layers=("b", "mean"))}, "'a' must be either per_layer or over_layers"),
-        ({"a": quantity(over_layers=("b", "mean"))}, "'a' is over layers of 'b', which is not measured per layer"),
+        ({"a": quantity(over_layers=("b", "mean"))}, "'a' is over layers of 'b', which must be measured per layer"),
     ],
 )
 def test_quantities_declared_by_halves_are_refused(quantities, message):
@@ -74,7 +74,7 @@ def test_quantities_declared_by_halves_are_refused(quantities, message):
 
 def test_a_probe_that_measures_what_it_does_not_declare_is_told_so():
     fields = {"quantities": {"a": quantity(per_layer=True)}, "measure": lambda self, layer: {"b": torch.ones(())}}
-    with pytest.raises(ValueError, match="Odd measured b; it declares a"):
+    with pytest.raises(ValueError, match="Odd measured b; required, as declared: a"):
         observe([type("Odd", (Probe,), fields)()], attention(0))
 
 

@@ -17,8 +17,8 @@ from bench.data.text.write import write_corpus
 
 TEXT = "the cat sat on the mat\n" * 40
 HINT = re.compile(
-    r"required|must|exist|a corpus is|ask for|prepare (it|the corpus)|too small|use 'bytes'|pip install|set TIKTOKEN|"
-    r"remove the folder|can't be (read|written)|suites can name"
+    r"required|must|exist|ask for|prepare (it|the corpus)|too small|use 'bytes'|pip install|set TIKTOKEN|"
+    r"remove the folder|can't be (read|written)|name it in a suite"
 )
 
 
@@ -80,7 +80,7 @@ def folder_of(**files: bytes):
 
 # What is made of the path x, and what `bench data show x` says of it.
 SOURCES = {
-    "missing": (lambda folder: None, "x: no such file or folder; a corpus is 'python' (the"),
+    "missing": (lambda folder: None, "x: no such file or folder; required 'python' (the"),
     "empty file": (text(b""), "x: the file is empty"),
     "empty folder": (folder_of(), "x: no text: the folder holds no file that is not empty"),
     "folder of empty files": (folder_of(a=b"", b=b""), "no file that is not empty"),
@@ -219,7 +219,7 @@ def test_damaged_cache_says_what_to_remove(tmp_path, bench_data):
 @pytest.mark.parametrize("name", ["", "a\nb", "\x1b[31m", "a" * 5000, "~nobody/x", "x/y"])
 def test_name_of_no_corpus_is_one_line(name, tmp_path, bench_data):
     (tmp_path / "x").write_text(TEXT)
-    assert "no such file or folder; a corpus is" in refused(bench_data("show", name))
+    assert "no such file or folder; required 'python'" in refused(bench_data("show", name))
 
 
 def test_cache_that_can_not_be_written_is_refused(tmp_path, bench_data, monkeypatch):
@@ -278,5 +278,5 @@ def test_data_set_without_the_field_or_split_is_refused(wrong, tmp_path):
 def test_full_disk_is_exit_code_5_and_leaves_nothing(words, tmp_path):
     (tmp_path / "x").write_text(TEXT * 100)
     said = refused(in_a_process(tmp_path, *words.split(), limit=50_000, PYTHONDONTWRITEBYTECODE="1"), code=5)
-    assert "no space left for the data; nothing was kept" in said
+    assert "no space left to keep the data; nothing was kept" in said
     assert {path.name for path in tmp_path.rglob("*")} <= {"x", "cache", "corpora"}

@@ -90,7 +90,7 @@ EDITS = {
         IN_CONTEXT,
         LANGUAGE + "corpus: nowhere}",
         "4:12",
-        "nowhere: no such file or folder; a corpus is 'python' (the Python standard library), a",
+        "nowhere: no such file or folder; required 'python' (the Python standard library), a",
     ),
     "workload heads that do not divide": (
         IN_CONTEXT,

@@ -100,7 +100,7 @@ def telling_lr(results: pl.DataFrame) -> float:
     """
     summary = loss_summary(results)
     if summary.is_empty():
-        raise UsageError("no trial has a result, so no learning rate can be chosen")
+        raise UsageError("no trial has a result, so no learning rate can be chosen; run the suite first")
     spread = (
         summary.group_by("lr", maintain_order=True)
         .agg(entries=pl.len(), spread=pl.col("loss_mean").var(ddof=0))

@@ -78,10 +78,10 @@ def watched_runs(results: pl.DataFrame) -> pl.DataFrame:
 def why_no_board(runs: pl.DataFrame) -> str:
     """What runs (as watched_runs) of which no detector is scored lack, or else their traces do."""
     if not runs["is_failed"].any():
-        return f"has no failed run among {runs.height}: none diverged or blew up, so there is nothing to warn of"
+        return f"has no failed run among {runs.height}: required some that diverged or blew up, to warn of"
     if runs.filter(is_failed=False, is_stuck=False).is_empty():
-        return f"has no stable run among {runs.height}, which thresholds would be fitted on"
-    return "has no traces of failed and stable runs in two methods, learning rates or seeds of a workload and optimizer"
+        return f"has no stable run among {runs.height}; required some, to fit thresholds on"
+    return "has no traces to score by; required those of failed and stable runs in two methods, rates or seeds"
 
 
 def warning_board(runs: pl.DataFrame, records: pl.DataFrame, *, seed: int = 0) -> pl.DataFrame:

@@ -84,6 +84,6 @@ def _lines(path: str) -> Iterator[str]:
             f"{shown(path)}:{number}: not text (byte 0x{byte:02x}: {error.reason}); text in UTF-8 is required"
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UsageError(f"{shown(path)}:{number}: not gzip from here on, or cut ({error})") from error
+        raise UsageError(f"{shown(path)}:{number}: damaged, not gzip from here on, or cut ({error})") from error
     except OSError as error:
         raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error

@@ -55,7 +55,7 @@ def _wav(content: bytes, place: str) -> Audio:
         raise UsageError(f"{place}: samples of {8 * width} bits; 16 are required")
     if len(samples) != num_samples * SAMPLE_BYTES:
         got = len(samples) // SAMPLE_BYTES
-        raise UsageError(f"{place}: cut: {got:,} samples, its header tells {num_samples:,}")
+        raise UsageError(f"{place}: cut: {got:,} samples; its header says that there must be {num_samples:,}")
     return Audio(samples=numpy.frombuffer(samples, dtype="<i2").astype(numpy.float32) / FULL_SCALE, rate=rate)
 
 

@@ -21,7 +21,7 @@ HELD_OUT_EVERY = 10  # where no subset is called dev or test: the recordings 9, 
 FSDD_HELD_OUT = 5  # recordings 0 to 4 of each digit and speaker, by custom of the data set
 _FSDD_NAME = re.compile(r"([0-9])_([^_]+)_([0-9]+)")
 LAYOUTS = (
-    "recordings with NAME.trans.txt beside them, as LibriSpeech has, or files DIGIT_SPEAKER_INDEX.wav, as FSDD has"
+    "required recordings with NAME.trans.txt beside them, as LibriSpeech has, or DIGIT_SPEAKER_INDEX.wav, as FSDD has"
 )
 
 
@@ -76,7 +76,7 @@ def _of_librispeech(folder: Path, transcripts: list[Path]) -> list[Recording]:
         place = f"{shown(path)}:{number}"
         audio = next((path.parent / (name + s) for s in SUFFIXES if (path.parent / (name + s)).is_file()), None)
         if audio is None:
-            raise UsageError(f"{place}: a transcript without audio: no {name}.flac or {name}.wav beside it")
+            raise UsageError(f"{place}: a transcript without audio; required {name}.flac or {name}.wav beside it")
         if audio in found:
             raise UsageError(f"{place}: a second transcript of {name}, after {found[audio].place}; one is required")
         found[audio] = Recording(
@@ -88,7 +88,9 @@ def _of_librispeech(folder: Path, transcripts: list[Path]) -> list[Recording]:
         )
     for audio in _audio_files(folder):
         if audio not in found:
-            raise UsageError(f"{shown(audio)}: a recording without a transcript in a .trans.txt beside it")
+            raise UsageError(
+                f"{shown(audio)}: a recording without a transcript; required a line of it in a .trans.txt beside it"
+            )
     return list(found.values())
 
 
@@ -97,7 +99,7 @@ def _of_digits(folder: Path) -> list[Recording]:
     for audio in _audio_files(folder):
         match = _FSDD_NAME.fullmatch(audio.stem)
         if match is None:
-            raise UsageError(f"{shown(audio)}: no transcript: {LAYOUTS}")
+            raise UsageError(f"{shown(audio)}: no transcript; {LAYOUTS}")
         digit, speaker, index = match.groups()
         found.append(
             Recording(

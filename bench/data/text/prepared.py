@@ -77,7 +77,7 @@ def typed_facts(kind: type[Facts], plain: Any, path: Path, *, version: int, of: 
     `least`.
     """
     if not isinstance(plain, dict) or "version" not in plain:
-        raise UsageError(f"{shown(path)}: not of {of}")
+        raise UsageError(f"{shown(path)}: not of {of}; prepare it again")
     if plain["version"] != version:
         raise UsageError(
             f"{shown(path)}: format version {plain['version']!r}, this program reads {version}; prepare it again"

@@ -14,7 +14,7 @@ from bench.errors import UsageError
 BUILT_IN = "python"
 HUB_PREFIX = "hf:"
 SOURCES = (
-    f"a corpus is {BUILT_IN!r} (the Python standard library), a text file, a folder of text files, or a folder made by "
+    f"required {BUILT_IN!r} (the Python standard library), a text file, a folder of text files, or a folder made by "
     "`bench data prepare`"
 )
 CHUNK_BYTES = 1 << 20

@@ -96,7 +96,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
         _sync(folder.parent)
     except OSError as error:
         if error.errno in FULL_DISK:
-            raise BudgetError(f"{shown(folder)}: no space left for the data; nothing was kept") from error
+            raise BudgetError(f"{shown(folder)}: no space left to keep the data; nothing was kept") from error
         raise UsageError(f"{shown(folder)}: can't be written: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -155,7 +155,7 @@ def test_whole_numbers_are_written_out():
 
 def test_a_map_of_two_pairs_of_knobs_is_refused():
     two = pl.concat([cells(), cells().with_columns(y_knob=pl.lit("depth"))])
-    with pytest.raises(UsageError, match="one pair of knobs, got depth, warmup_steps on y"):
+    with pytest.raises(UsageError, match="must have one pair of knobs, got depth, warmup_steps on y"):
         joint_heat_map(two, title="")
 
 

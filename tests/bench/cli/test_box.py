@@ -183,7 +183,7 @@ def test_optuna_opens_the_studies_and_making_them_anew_changes_nothing(folder):
     ("words", "refusal"),
     [
         (("leaderboard", "tiny_box.yaml", "--score", "lr_sensitivity_seedwise"), "takes no --compare or --score"),
-        (("leaderboard", "tiny_box.yaml", "--format", "latex"), "come as --format table, md, csv, json; got latex"),
+        (("leaderboard", "tiny_box.yaml", "--format", "latex"), "required --format table, md, csv, json; got latex"),
         (("report", "tiny_box.yaml", "--compare", "paper"), "whose report takes no --compare or --score"),
         (("leaderboard", "tiny_box.yaml", "--loss", "validation"), "without held-out data"),
         (("scores", "tiny_box.yaml"), "draws a box"),

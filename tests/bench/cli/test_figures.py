@@ -115,7 +115,7 @@ def refused(folder: Path, *words: str) -> str:
     [
         (["--only", "12"], "--only '12': figures are 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, rows"),
         (["--only", ","], "--only ',': figures are"),
-        (["--only", "8", "--steps", "ten"], "--steps 'ten': whole numbers with commas"),
+        (["--only", "8", "--steps", "ten"], "--steps 'ten': required whole numbers with commas"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_before_the_store_is_read(tmp_path, words, message):

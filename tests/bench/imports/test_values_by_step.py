@@ -185,7 +185,7 @@ def test_lists_in_cells_are_values_by_step(tmp_path):
         assert curves(runs)["a", 0.1, 0] == [(0, 4.0), (10, 3.0), (20, 2.0)]
         assert any("cut short and lost: 1" in note for note in file.notes)
     (tmp_path / "wrong.csv").write_text('method,lr,seed,step,loss,initial_loss\na,0.1,0,"[1]","[3, 2]",4\n')
-    with pytest.raises(UsageError, match="row 1: 'step' has 1 values, another list 2"):
+    with pytest.raises(UsageError, match="row 1: 'step' has 1 values; required 2, as another list"):
         read(tmp_path / "wrong.csv")
 
 

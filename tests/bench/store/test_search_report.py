@@ -57,7 +57,10 @@ def test_the_report_and_the_page_on_mlflow_say_the_same(searched, tmp_path):
     refused = CliRunner().invoke(
         app, ["report", str(tmp_path / "suite.yaml"), "--compare", "paper", "--store", str(searched.home)]
     )
-    assert str(refused.exception) == "suite asks for a search, whose report takes no --compare, --score or --loss"
+    assert (
+        str(refused.exception)
+        == "suite asks for a search, whose report takes no --compare, --score or --loss; leave that out"
+    )
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "is stable up to the largest lr" in page
     (published,) = searched.home.rglob("search.html")

@@ -63,7 +63,7 @@ EDITS = {
         "halving",
         "wilcoxon",
         "7:7",
-        "takes 4 seeds or more",
+        "needs at least 4 seeds",
     ),
     "a grid": (
         GRID,

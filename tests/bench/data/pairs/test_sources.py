@@ -100,7 +100,7 @@ def test_bad_lines_are_named_with_file_and_place_and_leave_nothing(tmp_path, wor
 def test_a_cut_gzip_is_said(files):
     cut = (files / "train.de.gz").read_bytes()[:-20]
     (files / "train.de.gz").write_bytes(cut)
-    with pytest.raises(UsageError, match=r"train.de.gz:\d+: not gzip from here on, or cut"):
+    with pytest.raises(UsageError, match=r"train.de.gz:\d+: damaged, not gzip from here on, or cut"):
         write_pairs(files / "out", source_of(files), "bytes")
     assert not (files / "out").exists()
 

@@ -152,7 +152,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "stereo": (wav(SAMPLES, channels=2), "2 channels; one is required"),
     "24 bits": (wav(numpy.zeros(3600, dtype="u1"), width=3), "samples of 24 bits; 16 are required"),
-    "cut": (cut(wav(SAMPLES)), "cut: 1,900 samples, its header tells 2,400"),
+    "cut": (cut(wav(SAMPLES)), "cut: 1,900 samples; its header says that there must be 2,400"),
     "empty": (wav(SAMPLES[:0]), "no samples; a recording is required"),
     "no wav": (b"RIFFxxxxjunk", "no WAV that can be read"),
     "cut in its header": (wav(SAMPLES)[:30], "no WAV that can be read: it ends early$"),
@@ -181,7 +181,10 @@ def all_held_out(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(renamed, r"cough.wav: no transcript: recordings with NAME"), (all_held_out, "no recording is left for training")],
+    [
+        (renamed, r"cough.wav: no transcript; required recordings with NAME"),
+        (all_held_out, "no recording is left for training"),
+    ],
 )
 def test_recordings_without_words_or_for_one_split_alone_are_refused(tmp_path, change: Callable[[Path], None], words):
     change(fsdd_like(tmp_path / "recordings", num_speakers=1, indices=(0, 7)))
@@ -196,12 +199,12 @@ TRANSCRIPT = "train-clean/19/100/19-100.trans.txt"
     [
         (
             "19-100-0009 HELLO",
-            r"19-100.trans.txt:2: a transcript without audio: no 19-100-0009.flac or 19-100-0009.wav",
+            r"19-100.trans.txt:2: a transcript without audio; required 19-100-0009.flac or 19-100-0009.wav",
         ),
         ("19-100-0001 C'EST \u00c7A", r"19-100.trans.txt:2: unknown character 'ç' at position 7 of the transcript"),
         ("19-100-0000 AGAIN", r"trans.txt:2: a second transcript of 19-100-0000, after .*trans.txt:1; one is required"),
         ("19-100-0001", r"19-100.trans.txt:2: the transcript is empty; at least one word is required"),
-        ("", r"19-100-0001.wav: a recording without a transcript in a .trans.txt beside it"),
+        ("", r"19-100-0001.wav: a recording without a transcript; required a line of it in a .trans.txt beside it"),
     ],
 )
 def test_a_bad_transcript_is_one_line_with_its_place_and_leaves_nothing(tmp_path, line, words):
