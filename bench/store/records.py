@@ -31,6 +31,7 @@ OUTCOME = "bench.outcome"
 RESULT = "bench.result"
 IMPORTED = "bench.imported"  # on the runs of imported trials: the name of the import
 IMPORT = "bench.import."  # and that name; on the suite run: JSON, what was imported
+LOSSES = ("Final loss", "Loss at init")  # of a trial, for people: tags of three digits; metrics keep all digits
 TRACE = "bench.trace"  # name of the trace's artifact; no tag if there is no trace
 TRACE_SHA256 = "bench.trace_sha256"  # of that file, since schema 2
 PARENT = "mlflow.parentRunId"
@@ -149,8 +150,15 @@ def trial_tags(result: Result) -> dict[str, str]:
         SCHEMA: str(SCHEMA_VERSION),
         TRIAL_ID: result.trial.id,
         OUTCOME: result.outcome.value,
+        **_loss_texts(result),
         **dict(zip(names, pieces, strict=True)),
     }
+
+
+def _loss_texts(result: Result) -> dict[str, str]:
+    losses = (result.final_loss, result.initial_loss)
+    pairs = zip(LOSSES, losses, strict=True)
+    return {name: f"{loss:.3g}" for name, loss in pairs if loss is not None and math.isfinite(loss)}
 
 
 def result_text(tags: Mapping[str, str]) -> str:

@@ -56,10 +56,14 @@ def leaderboard_view(metrics: Sequence[str], texts: Sequence[str] = ()) -> str:
 
 
 def trials_view(params: Sequence[str]) -> str:
-    """Trials only: the method, knobs and the other params given, then losses and outcome; least final loss first."""
+    """Trials only: the method, knobs and the other params given, then losses in few digits, outcome, and losses in all.
+
+    Least final loss first.
+    """
     knobs = [name for name in ("method", *_KNOBS) if name in params]
     columns = [f"params.`{name}`" for name in (*knobs, *(name for name in params if name not in knobs))]
-    columns += ["metrics.`final_loss`", "metrics.`initial_loss`", f"tags.`{records.OUTCOME}`"]
+    columns += [f"tags.`{name}`" for name in (*records.LOSSES, records.OUTCOME)]
+    columns += ["metrics.`final_loss`", "metrics.`initial_loss`"]
     return _table(columns, kind="trial", by="metrics.`final_loss`", wide=["params.`method`"])
 
 

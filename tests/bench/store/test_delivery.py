@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from bench.outcome import RESULT_COLUMNS, Outcome
-from bench.store import Store, read_results
+from bench.store import Store, read_results, records
 from bench.store.curves import CURVE_POINTS
 from bench.store.delivery import Writer
 from tests.bench.store import finished_packs
@@ -150,6 +150,22 @@ def test_no_metric_is_non_finite(store, open_tracker):
     frame = read_results(store, "suite").sort("seed")
     assert frame["final_loss"].to_list() == [math.inf, math.inf]
     assert math.isnan(frame["initial_loss"][1])
+
+
+def test_losses_of_a_trial_are_tags_of_three_digits_and_metrics_of_all(store, open_tracker):
+    finished = [finished_packs.result(1, initial_loss=2 / 3, final_loss=1 / 3), finished_packs.result(2)]
+    diverged = finished_packs.result(3, outcome=Outcome.DIVERGED, initial_loss=1234.5, final_loss=math.inf)
+    tracker = open_tracker(store)
+    put(tracker, [*finished, diverged])
+    tracker.deliver()
+    query = "select r.name, t.key, t.value from tags t join runs r using (run_uuid) where t.key in {} order by 1, 2"
+    tags = rows(store, query.format(records.LOSSES))
+    assert [(key, value) for name, key, value in tags if name.endswith("seed=1")] == [
+        ("Final loss", "0.333"),
+        ("Loss at init", "0.667"),
+    ]
+    assert [(key, value) for name, key, value in tags if name.endswith("seed=3")] == [("Loss at init", "1.23e+03")]
+    assert (1 / 3,) in rows(store, "select value from metrics where key = 'final_loss'")
 
 
 def test_curve_is_thin_and_averaged_over_layers(store, open_tracker):

@@ -24,7 +24,9 @@ def test_names_come_first_then_texts_of_few_digits_and_both_have_room():
 def test_trials_have_method_lr_and_seed_before_other_knobs_then_loss_and_outcome():
     view = json.loads(trials_view(["seed", "width", "lr", "method"]))
     names = [column.partition("`")[2].rstrip("`") for column in view["columnOrder"]]
-    assert names == ["Run Name", "method", "lr", "seed", "width", "final_loss", "initial_loss", "bench.outcome"]
+    assert names[:5] == ["Run Name", "method", "lr", "seed", "width"]
+    assert names[5:] == ["Final loss", "Loss at init", "bench.outcome", "final_loss", "initial_loss"]
+    assert view["orderByKey"] == "metrics.`final_loss`"
     assert "'trial'" in view["searchFilter"]
 
 
