@@ -21,7 +21,9 @@ def load_class(target: str) -> type:
 def parameters(entry_class: type) -> dict[str, tuple[Any, Any]]:
     """Name -> (annotation, default) of every parameter that an entry declares as a dataclass field."""
     hints = get_type_hints(entry_class, include_extras=True)
-    return {field.name: (hints[field.name], field.default) for field in dataclasses.fields(entry_class)}
+    fields = dataclasses.fields(entry_class)
+    made = {one.name: one.default_factory() for one in fields if one.default_factory is not dataclasses.MISSING}
+    return {one.name: (hints[one.name], made.get(one.name, one.default)) for one in fields}
 
 
 def odd_overrides(entry_class: type, base: type) -> dict[str, tuple[str, str]]:

@@ -140,6 +140,8 @@ def _params(kind: Kind, name: str, entry_class: type, given: dict[Any, Any]) -> 
     problems: list[InitErrorDetails] = []
     for key in given.keys() - adapters.keys():
         hint = suggest(str(key), adapters, existing="its parameters")
+        if (plain := vars(entry_class).get(key)) is not None and isinstance(plain, bool | int | float | str):
+            hint = f"its class has it without a type: {key}: {type(plain).__name__} = {plain!r}"
         message = f"unknown parameter {show(key)} of {kind.word} {show(name)}; {hint}"
         if key in (refused := getattr(entry_class, "refused", {})):
             message = f"{kind.word} {show(name)} has no {key}, remove it: {refused[key]}"
@@ -161,7 +163,9 @@ def _params(kind: Kind, name: str, entry_class: type, given: dict[Any, Any]) -> 
 def _checked(adapter: TypeAdapter[Any], value: Any, key: str, problems: list[InitErrorDetails]) -> Any:
     """The value as its annotation has it; else None, and what is wrong is added to `problems`."""
     try:
-        checked = adapter.validate_python(value)
+        # A list of a suite stands for a tuple, too, as one of JSON does.
+        is_list = isinstance(value, list)
+        checked = adapter.validate_json(canonical_json(value)) if is_list else adapter.validate_python(value)
         canonical_json(checked)
     except ValidationError as error:
         for details in error.errors(include_url=False):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import sys
 import sysconfig
 import traceback
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from bench.suite.errors import problem, reject, show, suggest
 from bench.suite.file import Loc
 from bench.suite.kinds import Kind
 from bench.suite.plug_ins import TARGET, PlugIn
+from bench.suite.search_path import as_target, search_in
 
 PACKAGE = Path(__file__).parents[1]
 LOOKED_IN = "looked in"  # says of code or data of a suite that it was not found where `places` says
@@ -47,9 +47,11 @@ def find_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool, folder: Pat
         entry_class = _checked(kind, shown, _of_plug_in(plug_in, loc), loc)
         return FoundClass(entry_class=entry_class, name=plug_in.target, shown=shown)
     if ":" not in name:
-        _reject_name(kind, name, loc)
-    if not TARGET.fullmatch(name):
-        reject(problem(f"a {kind.word} of your own must be package.module:Class, got {show(name)}", loc=loc))
+        _reject_name(kind, name, loc, folder)
+    if not TARGET.fullmatch(name) or as_target(name):
+        meant = as_target(name)
+        hint = f", as {meant}, whose folder is searched" if meant else " in letters, digits and _"
+        reject(problem(f"a {kind.word} of your own must be package.module:Class{hint}, got {show(name)}", loc=loc))
     if not allow_code:
         message = f"{kind.word} {show(name)} is code that would be imported; pass --allow-code if you trust it"
         reject(problem(message, value=name, loc=loc))
@@ -60,11 +62,13 @@ def find_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool, folder: Pat
     return FoundClass(entry_class=_checked(kind, name, thing, loc), name=name, shown=name)
 
 
-def _reject_name(kind: Kind, name: str, loc: Loc) -> None:
+def _reject_name(kind: Kind, name: str, loc: Loc, folder: Path | None) -> None:
     for refused in (one for one in kind.refused_plug_ins if one.name == name):
         message = f"{show(name)} of {refused.package} can't be named so: {refused.refusal}; write {refused.target}"
         reject(problem(message, value=name, loc=loc))
     hint = suggest(name, [*kind.entries, *kind.plug_ins], existing=f"{kind.word}s that exist")
+    if any((one / f"{name}.py").is_file() for one in (folder or Path(), Path())):
+        hint = f"a class of {name}.py is named {name}:CLASS"
     reject(problem(f"unknown {kind.word} {show(name)}; {hint}", value=name, loc=loc))
 
 
@@ -79,6 +83,8 @@ def _of_plug_in(plug_in: PlugIn, loc: Loc) -> Any:
 def import_reason(error: BaseException) -> str:
     """What an import raised, in one line, with the place in code that is nobody's library, if it came by there."""
     text = " ".join(str(error).split())
+    if "attempted relative import" in text:
+        text += "; a file beside the suite imports others by their names alone, without a point"
     if "non-frozen dataclass" in text:
         text += "; decorate it with @dataclass(frozen=True, kw_only=True)"
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not _is_of_a_library(one.filename)]
@@ -99,11 +105,7 @@ def import_own(name: str, expected: str, folder: Path | None = None) -> Any:
 
     The folder of the suite and then the current directory are searched before all else. Raises UsageError, of one line.
     """
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.insert(0, os.getcwd())
-    if folder is not None and str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-        importlib.invalidate_caches()
+    search_in([Path.cwd(), *([folder] if folder is not None else [])])
     try:
         return load_class(name) if ":" in name else importlib.import_module(name)
     except (Exception, SystemExit) as error:  # whatever a user's module raises
@@ -136,4 +138,4 @@ def places(folder: str | Path | None) -> str:
 
 
 def _described(thing: object) -> str:
-    return f"the class {thing.__name__}" if isinstance(thing, type) else f"a {type(thing).__name__}"
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"an object of {type(thing).__name__}"

@@ -19,6 +19,10 @@ ADVICE: dict[str, str] = {
     r"data pointer of|numpy\(\) on": f"tensors become arrays of NumPy; use functions of torch: {TRACED}",
     r"does not require grad and does not have a grad_fn|not have been used in the graph":
         "no gradient reaches what the function gets; use what it gets, and detach nothing",
+    r"not compiled with CUDA|same device|at least two devices|No CUDA GPUs":
+        "a tensor is on another device; make tensors by device=q.device, or give them in init_buffers",
+    r"no attribute '(register_buffer|register_parameter|parameters|buffers|training)'":
+        "an entry is no nn.Module; tensors come from init_params, learned, and init_buffers, fixed, in `state`",
     r"in-place operation|inplace arithmetic": "an input is written to; make new tensors, x = x * 2, not x *= 2",
 }  # fmt: skip
 

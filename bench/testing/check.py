@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import io
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,9 @@ def _numbers(one: Property, entry: Any, subject: Any) -> str:
         raise PropertyError(f"{error}{_place(type(entry), error.of or one.of)}") from error
     except (Exception, SystemExit) as error:
         file, words = inspect.getsourcefile(type(entry)) or "", advice(error)
-        raise PropertyError(f"{words} ({place_of(error, file)})" if words else reason(error, file)) from error
+        is_own = any(frame.filename == file for frame in traceback.extract_tb(error.__traceback__))
+        place = f" ({place_of(error, file)})" if is_own else _place(type(entry), one.of)
+        raise PropertyError(f"{words}{place}" if words else reason(error, file)) from error
 
 
 def _place(entry_class: type, of: str) -> str:

@@ -91,22 +91,68 @@ def test_python_takes_a_class_or_a_context(own, tmp_path):
     [
         ("{own}:Own", "parameter 'width' of method .* is required"),
         ("{own}:Missing", "can't be imported: AttributeError: .*Missing"),
-        ("{own}:not_a_class", "must be a subclass of bench.methods.base.Method, got a int"),
+        ("{own}:not_a_class", "must be a subclass of bench.methods.base.Method, got an object of int"),
         ("{own}:NoDataclass", "must be a dataclass"),
         ("{own}:WithoutDecay", "must be a subclass of bench.methods.base.Method, got the class WithoutDecay"),
         ("{own}:Odd", "thing must be plain data"),
         ("no_such_module:Thing", "can't be imported: ModuleNotFoundError"),
         ("broken_module:Thing", "can't be imported: SyntaxError"),
         ("leaving_module:Thing", "can't be imported: SystemExit"),
+        ("relative_module:Thing", r"imports others by their names alone, without a point \(relative_module.py:1\)"),
+        (
+            "./{own}.py:Own",
+            "must be package.module:Class, as {own}:Own, whose folder is searched, got './{own}.py:Own'",
+        ),
+        ("my-module:Own", "must be package.module:Class in letters, digits and _, got 'my-module:Own'"),
+        ("{own}", "unknown method '{own}'; a class of {own}.py is named {own}:CLASS"),
     ],
 )
 def test_wrong_code_is_one_line(target, words, own, tmp_path):
     (tmp_path / "broken_module.py").write_text("def:\n")
     (tmp_path / "leaving_module.py").write_text("raise SystemExit\n")
-    with pytest.raises(UsageError, match=words) as caught:
+    (tmp_path / "relative_module.py").write_text("from .leaving_module import x\n")
+    with pytest.raises(UsageError, match=words.replace("{own}", own)) as caught:
         load(tmp_path, file_with(target.format(own=own)), allow_code=True)
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}:1:")
+
+
+def test_lists_and_tuples_are_parameters(own, tmp_path):
+    """A suite has lists alone; a default that is made anew for each entry is a default."""
+    fields = "    widths: tuple[int, ...] = (1, 2)\n    heads: list[int] = field(default_factory=lambda: [3])\n"
+    head = "from dataclasses import dataclass, field\nfrom bench.methods.softmax import Softmax\n"
+    (tmp_path / f"{own}.py").write_text(f"{head}@dataclass(frozen=True, kw_only=True)\nclass Own(Softmax):\n{fields}")
+    plain, given = load(tmp_path, file_with(f"{own}:Own"), allow_code=True).methods[0], {"widths": [3, 4]}
+    assert plain.params == {"widths": (1, 2), "heads": [3]}
+    choice = load(tmp_path, file_with({"name": f"{own}:Own", **given}), allow_code=True).methods[0]
+    assert build(METHODS, choice).widths == (3, 4)
+    assert choice.label == f"{own}:Own(widths=(3, 4))"
+    with pytest.raises(UsageError, match=r"widths\[1\] must be a whole number, got 'x'"):
+        load(tmp_path, file_with({"name": f"{own}:Own", "widths": [3, "x"]}), allow_code=True)
+
+
+def test_a_value_without_a_type_is_no_parameter(own, tmp_path):
+    (tmp_path / f"{own}.py").write_text(OWN_METHOD.replace("scale: float = 1", "scale = 1.0"))
+    with pytest.raises(UsageError, match=r"unknown parameter 'scale' of .* without a type: scale: float = 1\.0"):
+        load(tmp_path, file_with({"name": f"{own}:Own", "width": 2, "scale": 2.0}), allow_code=True)
+
+
+@pytest.mark.parametrize("name", ["mlflow.py", "secrets.py", "torch/__init__.py"])
+def test_a_file_that_a_library_would_be_imported_from_is_refused(own, tmp_path, name):
+    """Whatever needs secrets or torch later would get the user's."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    (tmp_path / "test.py").write_text("")  # Python has a module of that name, which nothing imports
+    with pytest.raises(UsageError, match=f"has {name.partition('/')[0]}, which would be imported in place of the libr"):
+        load(tmp_path, file_with({"name": f"{own}:Own", "width": 2}), allow_code=True)
+    assert str(tmp_path) not in sys.path
+    path.rename(tmp_path / "mine.py")
+    if path.parent != tmp_path:
+        path.parent.rmdir()
+    assert (
+        load(tmp_path, file_with({"name": f"{own}:Own", "width": 2}), allow_code=True).methods[0].params["width"] == 2
+    )
 
 
 def test_entry_that_refuses_its_parameters_is_reported(own, tmp_path):

@@ -61,6 +61,15 @@ def writes_mask(self, q, k, mask, state):
     return p_of(q, k, mask)
 
 
+def registers(self, q, k, mask, state):
+    self.register_buffer("last", q)
+
+
+def detaches(self, q, k, mask, state):
+    with torch.no_grad():
+        return p_of(q, k, mask)
+
+
 def branches(self, q, k, mask, state):
     return p_of(q / 2 if q.abs().max() > 3 else q, k, mask)
 
@@ -100,6 +109,9 @@ METHODS = [
     (rows(lambda q, k, mask: p_of(q + torch.randn(4), k, mask)), "take random numbers from what is passed"),
     (method(assigns), "cannot assign to field 'last': an entry keeps nothing between calls"),
     (rows(lambda q, k, mask: p_of(q / q.norm().item(), k, mask)), r"a value is looked at.*x\.item\(\)"),
+    (rows(lambda q, k, mask: p_of(q * torch.ones(1, device="cuda:9"), k, mask)), "make tensors by device=q.device"),
+    (method(registers), r"an entry is no nn\.Module; .* init_buffers"),
+    (method(detaches), r"no gradient reaches .* \(test_wrong_entries\.py:\d+ in weights\)"),
     (method(branches), "Python branches on a tensor.*torch.where"),
     (method(indexes), r"a shape depends on values.*torch.where"),
     (rows(lambda q, k, mask: p_of(q.double(), k.double(), mask)), "float64 from queries in torch.float32; .*q.dtype"),
