@@ -93,8 +93,9 @@ def escape_controls(text: str) -> str:
 
 
 def counted(number: int, noun: str, one: str = "one") -> str:
-    """One run, 2 runs; `one` is what 1 is called."""
-    return f"{one} {noun}" if number == 1 else f"{number:,} {noun}s"
+    """One run, 2 runs, 2 entries; `one` is what 1 is called."""
+    several = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{one} {noun}" if number == 1 else f"{number:,} {several}"
 
 
 def number(value: float | None, decimals: int) -> str:

@@ -14,7 +14,7 @@ import polars as pl
 
 from analysis.curves import require_columns
 from analysis.figures.frames.aggregate import LOSS_COLUMNS
-from analysis.text import decimals, interval_decimals, lr_text, number
+from analysis.text import counted, decimals, interval_decimals, lr_text, number
 
 _CROSS = 2.6  # half the width of a cross, in pixels
 _WHISKER_WIDTH, _WHISKER_HEIGHT = 120.0, 18.0
@@ -74,12 +74,10 @@ def curve_label(rows: pl.DataFrame, best_lr: float) -> str:
     lowest, initial = float(rows["loss_mean"].to_numpy().min()), float(rows["initial_loss"].to_numpy().mean())
     diverged = rows.filter(_IN_TROUBLE).sort("lr")["lr"].to_list()
     places = decimals([initial], 3)
-    words = f"no seed diverged or blew up at any of {rows.height} learning rates"
+    words = f"no seed diverged or blew up at any of {counted(rows.height, 'learning rate', '1')}"
     if diverged:
-        words = (
-            f"seeds diverged or blew up at {len(diverged)} of {rows.height} learning rates, the smallest "
-            f"{lr_text(diverged[0])}"
-        )
+        of = f"{len(diverged)} of {counted(rows.height, 'learning rate', '1')}"
+        words = f"seeds diverged or blew up at {of}, the smallest {lr_text(diverged[0])}"
     return (
         f"Final loss against learning rate {lr_text(rows['lr'].to_list()[0])} to {lr_text(rows['lr'].to_list()[-1])}: "
         f"{number(initial, places)} at init, least {number(lowest, places)}, best learning rate {lr_text(best_lr)}; "

@@ -43,27 +43,30 @@ def summary_lines(moved: Moved) -> list[str]:
     entries = moved.entries
     counts = {verdict: entries.filter(pl.col("verdict") == verdict).height for verdict in VERDICTS}
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    lines = [f"{entries.height} entries in both: {verdicts}" if entries.height else "no entry is in both"]
+    lines = [
+        f"{counted(entries.height, 'entry', '1')} in both: {verdicts}" if entries.height else "no entry is in both"
+    ]
     if moved.only.height:
         sides = {side: moved.only.filter(pl.col("side") == side).height for side in ("A", "B")}
-        lines.append(f"{sides['A']} entries only in A, {sides['B']} only in B")
+        lines.append(f"{counted(sides['A'], 'entry', '1')} only in A, {sides['B']} only in B")
     is_changed = (pl.col("rank_a") != pl.col("rank_b")) | (pl.col("rank_worst_a") != pl.col("rank_worst_b"))
     changed = entries.filter(is_changed).height
     if changed:
-        lines.append(f"{changed} rank ranges changed")
+        lines.append(f"{counted(changed, 'rank range', '1')} changed")
     partial = entries.filter(pl.col("num_lrs_left_out") > 0)
     if partial.height:
         num_left_out = int(partial["num_lrs_left_out"].sum())
-        of = "one entry" if partial.height == 1 else f"{partial.height} entries"
+        of = counted(partial.height, "entry")
         lines.append(f"{counted(num_left_out, 'learning rate')} of {of} on one side alone, so left out")
     total, equal, outcomes = (int(entries[name].sum()) for name in ("num_trials", "num_equal", "num_outcomes_differ"))
     if total:
         lines.append(
-            f"{total} trials in both: {equal} end the same (diverged twice, or in bit-equal losses), {total - equal} "
-            f"otherwise, of which {outcomes} diverged on one side alone"
+            f"{counted(total, 'trial', '1')} in both: {equal} end the same (diverged twice, or in bit-equal losses), "
+            f"{total - equal} otherwise, of which {outcomes} diverged on one side alone"
         )
     if moved.num_renamed:
-        lines.append(f"{moved.num_renamed} entries are compared although A and B name their knobs otherwise")
+        are = "entry is" if moved.num_renamed == 1 else "entries are"
+        lines.append(f"{moved.num_renamed} {are} compared although A and B name their knobs otherwise")
     lines += [f"workload {one} of A is compared with {two} of B" for one, two in moved.workloads.items()]
     return lines
 

@@ -222,6 +222,7 @@ def report(
     from analysis.report.folder import write_report
     from analysis.report.own_folder import keep_to, refuse_other_folder
     from analysis.report.views import view_of
+    from analysis.text import counted
 
     opened = open_store(store, tracking_uri)
     folder = folder_of(out, "reports", find(suite, opened, allow_code).name)
@@ -232,7 +233,7 @@ def report(
     paths = write_report(subject, folder, font=font)
     for gone in keep_to(folder, paths):
         say(f"{gone}: removed, this report has none")
-    say(f"wrote {len(paths)} files; open the first:")
+    say(f"wrote {counted(len(paths), 'file', '1')}; open the first:")
     print(paths[0])
 
 

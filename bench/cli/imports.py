@@ -233,10 +233,11 @@ def _show_reading(file: str, wishes: Wishes, **options: Any) -> None:
 
 
 def _remove(name: str, store: Store, beside: Stored | None) -> None:
+    from analysis.text import counted
     from bench.results.imports_removal import remove_imports
 
     for one, num_runs in remove_imports(store, name, beside=beside).items():
-        say(f"import {one}: {num_runs} runs removed, to be found in MLflow's trash until `mlflow gc`")
+        say(f"import {one}: {counted(num_runs, 'run', '1')} removed, to be found in MLflow's trash until `mlflow gc`")
 
 
 def _beside(suite: str | None, store: Store, allow_code: bool) -> Stored | None:

@@ -58,10 +58,11 @@ def _print_verification(checked: Verification) -> None:
 
     for finding in checked.findings:
         print(f"{finding.where}: {finding.text}")
+    runs, traces = counted(checked.num_runs, "run", "1"), counted(checked.num_traces, "trace", "1")
     say(
-        f"{checked.num_results} of {checked.num_trials} trials have a result; checked {checked.num_runs} runs, "
-        f"{checked.num_traces} traces ({checked.num_unsigned} without a checksum), {checked.num_waiting} trials wait "
-        f"in the outbox: {counted(len(checked.findings), 'finding')}"
+        f"{checked.num_results} of {checked.num_trials} trials have a result; checked {runs}, {traces} "
+        f"({checked.num_unsigned} without a checksum), {checked.num_waiting} trials wait in the outbox: "
+        f"{counted(len(checked.findings), 'finding')}"
     )
     if checked.findings:
         raise typer.Exit(EXIT_STORE if any(one.is_wrong for one in checked.findings) else EXIT_TRIALS_FAILED)

@@ -77,7 +77,7 @@ def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     read = one_row_a_run(rows.select(kept), names, step, shown, unused)
     num_runs = counted(rows.select(names).n_unique(), "run")
     notes = [
-        f"read as a row a checkpoint: {rows.height} rows of {num_runs}, told apart by "
+        f"read as a row a checkpoint: {counted(rows.height, 'row')} of {num_runs}, told apart by "
         f"{', '.join(names)}; the last loss of each is final{_of_init(step)}"
     ]
     if unused:
@@ -122,7 +122,7 @@ def last_of(cells: pl.DataFrame, run: str, shown: str) -> Rows:
     read = one_row_a_run(cells, [run], step, shown)
     by = f"by {step!r}" if step else "in the file's order"
     runs = counted(cells[run].n_unique(), "run")
-    note = f"{cells.height} rows of {runs}, told apart by {run}; the last of each, {by}, is final"
+    note = f"{counted(cells.height, 'row')} of {runs}, told apart by {run}; the last of each, {by}, is final"
     return Rows(cells=read.cells, notes=(note, *read.notes), traces=read.traces)
 
 
