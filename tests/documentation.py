@@ -2,7 +2,7 @@
 
 A part stands between `<!-- made by: COMMAND -->` and `<!-- end -->`. COMMAND is `bench list KIND --format md`, or
 `python -m tests.documentation flags`, `detectors`, `formats`, `costs`, `rooms PACKAGE`, `claims`, `board SUITE`,
-`pruning` or `replay SUITE`, which print the same.
+`pruning`, `fronts` or `replay SUITE`, which print the same.
 """
 
 import ast
@@ -27,7 +27,7 @@ from bench.imports.wishes import Wishes
 from bench.suite import find_suite, shipped_suites
 from bench.suite.catalog import list_markdown, prose_markdown
 from tests.bench.imports.files_of_others import EXAMPLES
-from tests.bench.search import replay_pruning
+from tests.bench.search import replay_front, replay_pruning
 from tests.bench.search.replay_box import BUDGETS, replays, summary, to_target
 from tests.published import board, claims, comparison
 
@@ -163,6 +163,30 @@ def replay_markdown(suite: str) -> str:
     return f"{_table(titles, regrets)}\n{_table(('method', *(f'`{name}`' for name in medians.columns[1:])), counts)}"
 
 
+def fronts_markdown() -> str:
+    """Committed replays of fronts: the hypervolume that samplers lack by budget, and differences of pairs."""
+    lines, last = [], max(replay_front.BUDGETS)
+    for suite in replay_front.SUITES:
+        rows = replay_front.replays(suite)
+        for sampler in replay_front.COMPARED:
+            own = rows.filter(sampler=sampler)
+            lacks = [f"{100 * own[f'missing_{budget}'].mean():.2f}" for budget in replay_front.BUDGETS]
+            beyond = [_beyond(rows, sampler, other, last) for other in ("random", "tpe")]
+            lines.append((suite, f"`{sampler}`", *lacks, *beyond))
+    differences = (f"minus {other}'s, {last} settings [95%]" for other in ("random", "tpe"))
+    titles = ("box", "sampler", *(f"{budget} settings" for budget in replay_front.BUDGETS), *differences)
+    return _table(titles, lines)
+
+
+def _beyond(rows: polars.DataFrame, sampler: str, other: str, budget: int) -> str:
+    """The difference of pairs in percent with its interval; a dash of what is no pair of two, or stands elsewhere."""
+    if sampler == other or (sampler, other) == ("random", "tpe"):
+        return NO_RANK
+    found = replay_front.difference(rows, sampler, other, budget)
+    beyond, low, high = (f"{round(100 * found[name], 2) + 0:.2f}" for name in ("beyond", "ci_low", "ci_high"))
+    return f"{beyond} [{low}, {high}]"
+
+
 def pruning_markdown() -> str:
     """The rules that prune, replayed on settings that were all trained: what they save, lose, and do to scores."""
     rows = [
@@ -188,6 +212,7 @@ PRINTERS: dict[str, Callable[..., str]] = {
     "claims": claims_markdown,
     "board": board_markdown,
     "replay": replay_markdown,
+    "fronts": fronts_markdown,
     "pruning": pruning_markdown,
 }
 

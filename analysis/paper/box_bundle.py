@@ -85,7 +85,7 @@ def box_methods_text(subject: BoxSubject) -> Text:
         *_score_text(),
         *_interval_text(),
         *_importance_text(subject),
-        *versions_text(plain, has_own=True, has_imported=False),
+        *versions_text(plain, has_own=True, has_imported=False, further=("optuna",)),
     ]
 
 

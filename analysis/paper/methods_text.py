@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -107,7 +107,7 @@ def methods_text(
         *_statistics(results),
         *(_UNSEEN if "cliff_wanders" in flags else []),
         *_further(shown, figures),
-        *versions_text(facts, **has),
+        *versions_text(facts, has_own=has["has_own"], has_imported=has["has_imported"]),
     ]
 
 
@@ -252,14 +252,16 @@ def _further(shown: Collection[str], figures: Collection[str]) -> Text:
     return text + (_WARNINGS if set(figures) & _WITH_DETECTORS else [])
 
 
-def versions_text(manifest: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:
-    """The program, its packages and the hardware."""
+def versions_text(
+    manifest: Mapping[str, Any], *, has_own: bool, has_imported: bool, further: Sequence[str] = ()
+) -> Text:
+    """The program, its packages, `further` ones among them, and the hardware."""
     if not has_own:
         return ["What versions and hardware the runs were trained with is not recorded."]
     if not set(_FACTS) & set(manifest):
         return ["Versions and hardware were not recorded."]
     packages = manifest.get("packages", {})
-    versions = [f"{name} {packages[name]}" for name in _OUR_PACKAGES if name in packages]
+    versions = [f"{name} {packages[name]}" for name in (*_OUR_PACKAGES, *further) if name in packages]
     facts = {name: str(manifest[name]).replace("`", "") for name in _FACTS if name in manifest}
     commit, _, changes = facts["git"].partition("+") if "git" in facts else ("", "", "")
     is_commit = len(commit) == _COMMIT_DIGITS

@@ -64,7 +64,7 @@ def search_methods_text(subject: SearchSubject) -> Text:
         decay_text(results, suite),
         trained_text(subject, outcomes_words(results)),
         divergence_rule(has_own=True, has_imported=False) + " ",
-        *versions_text(plain, has_own=True, has_imported=False),
+        *versions_text(plain, has_own=True, has_imported=False, further=("optuna",)),
     ]
 
 

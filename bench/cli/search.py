@@ -43,6 +43,7 @@ PrunerOption = Annotated[
 ]
 SeedsOption = Annotated[int, typer.Option(min=1, help="seeds of a setting")]
 StepsOption = Annotated[int | None, typer.Option(min=1, help="steps of a trial; else the workload's")]
+_LOW, _HIGH = 1e-5, 10.0  # of learning rates
 
 
 def add_search_commands(app: typer.Typer) -> None:
@@ -54,8 +55,8 @@ def edge(
     method: MethodArgument,
     workload: WorkloadOption = "in_context_regression",
     optimizer: OptimizerOption = "adamw",
-    low: LowOption = 1e-5,
-    high: HighOption = 10.0,
+    low: LowOption = _LOW,
+    high: HighOption = _HIGH,
     at: AtOption = None,
     budget: BudgetOption = 40,
     seeds: SeedsOption = 5,
@@ -84,8 +85,8 @@ def tune(
     knobs: KnobsOption = "lr",
     sampler: SamplerOption = None,
     pruner: PrunerOption = None,
-    low: LowOption = 1e-5,
-    high: HighOption = 10.0,
+    low: LowOption = _LOW,
+    high: HighOption = _HIGH,
     budget: TuneBudgetOption = None,
     seeds: SeedsOption = 5,
     num_steps: StepsOption = None,
@@ -102,6 +103,8 @@ def tune(
     from bench.suite.box_ranges import knob_names, suite_of_ranges
 
     names, ends = knob_names(knobs), _ends(low, high)
+    if "lr" not in names and ends != [_LOW, _HIGH]:
+        raise UsageError(f"--low and --high are of lr; required them without --knobs {knobs}, or lr among the knobs")
     plain = _plain("tune", method, workload, optimizer, seeds, num_steps)
     plain |= {} if pruner is None else {"stop": pruner}
     search: dict[str, Any] = {"name": "tune" if names == ["lr"] else "tune_box"}

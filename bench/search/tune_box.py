@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Lt
 
+from analysis.text import counted
 from bench.search.base import Answer, Ask, Point, Search, by_setting
 from bench.search.samplers import Losses, SamplerName, Told, Unit, first_settings, next_settings, num_objectives
 
@@ -91,7 +92,7 @@ class TuneBox(BoxSearch):
             return Ask(settings=settings, why=f"{len(units)} points of a Sobol sequence outline the box")
         losses = [mean for of_round in rounds for _, (mean, *_) in of_round if not math.isnan(mean)]
         least = f"the least loss is {min(losses):g}" if losses else "no trial came back"
-        why = f"{self.sampler} expects most of {len(units)} settings, given {sum(map(len, rounds))}; {least}"
+        why = f"{self.sampler} asks for {counted(len(units), 'setting')}, given {sum(map(len, rounds))}; {least}"
         return Ask(settings=settings, why=why)
 
     def answer(self, points: Sequence[Point[Unit]]) -> TuneBoxAnswer:

@@ -194,11 +194,13 @@ class Box(RootModel[dict[str, KnobRange]]):
         """What is wrong with when a knob acts: its parent is a list of the box, and the values are of that list."""
         problems = []
         for parent, wanted in self.root[name].when.items():
-            lists = [other for other, one in self.root.items() if one.form == "values" and not one.when]
+            every = [other for other, one in self.root.items() if one.form == "values"]
+            lists = [other for other in every if not self.root[other].when]
             loc = (name, "when", parent)
             if parent not in lists:
-                hint = suggest(parent, lists, existing="lists of the box")
-                message = f"{name} acts for values of {show(parent)}, which must be a list of the box; {hint}"
+                hint = suggest(parent, lists, existing="lists of the box that act everywhere")
+                must = "act everywhere" if parent in every else "be a list of the box"
+                message = f"{name} acts for values of {show(parent)}, which must {must}; {hint}"
                 problems.append(problem(message, loc=loc, at_key=True))
                 continue
             for value in (value for value in wanted if value not in self.root[parent].ends):
@@ -206,6 +208,8 @@ class Box(RootModel[dict[str, KnobRange]]):
                 problems.append(problem(f"{parent} is never {show(value)}; {hint}", loc=loc))
             if not wanted:
                 problems.append(problem(f"when must name values of {parent}", loc=loc))
+            elif len(set(wanted)) < len(wanted):
+                problems.append(problem(f"when names a value of {parent} twice; remove one", loc=loc))
         return problems
 
     def values_at(self, point: tuple[float, ...]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bench.optimizers import OPTIMIZERS
 from bench.optimizers.base import Optimizer
 from bench.suite.box import MAX_COMBINATIONS, Box, Design, KnobRange
 from bench.suite.box_points import DRAWN_KINDS, num_box_trials
+from bench.suite.contradictions import shortest_run
 from bench.suite.errors import OURS, problem, show, suggest
 from bench.suite.fields import MAX_TRIALS
 from bench.suite.file import Loc
@@ -92,7 +93,7 @@ def _of_lane_knob(suite: Suite, box: Box, name: str) -> Iterator[Any]:
     except ValidationError as error:
         yield from _at_ends(error, name, one)
         return
-    shortest = min(workload.params["num_steps"] for workload in suite.entries["workloads"])
+    shortest = shortest_run(suite)
     if name == "warmup_steps" and max(one.ends) > shortest:
         message = f"warmup_steps must be at most num_steps of every workload ({shortest}), got {max(one.ends)}"
         yield problem(message, loc=_places(name, one)[-1])

@@ -20,12 +20,15 @@ RANGES: dict[str, Any] = {
 
 
 def knob_names(text: str) -> list[str]:
-    """The knobs of RANGES that `--knobs` names, with commas between them. Raises UsageError for others, or none."""
+    """The knobs of RANGES that `--knobs` names, with commas between. Raises UsageError for others, none, one twice."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in RANGES]
     if unknown or not names:
         got = unknown[0] if unknown else text
         raise UsageError(f"--knobs {got!r}: required some of {', '.join(RANGES)}")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--knobs {text!r}: names {twice} twice; required each once")
     return names
 
 

@@ -55,9 +55,19 @@ def too_large(suite: Suite) -> list[Any]:
     return [problem(message, loc=max(crossed, key=lambda loc: crossed[loc]))]
 
 
+def shortest_run(suite: Suite) -> int:
+    """The least number of steps of a trial: of the workloads, or where a box draws it of its values."""
+    named = () if suite.box is None else suite.box.root.items()
+    drawn = [one for name, one in named if name.rpartition(".")[2] == "num_steps"]
+    values = [value for one in drawn for value in one.ends if isinstance(value, int)]
+    if not values or any(one.when for one in drawn):
+        values += [workload.params["num_steps"] for workload in suite.entries["workloads"]]
+    return min(values)
+
+
 def warmups_too_long(suite: Suite) -> list[Any]:
     """A warmup longer than the run never reaches its learning rate."""
-    shortest = min(workload.params["num_steps"] for workload in suite.entries["workloads"])
+    shortest = shortest_run(suite)
     return [
         problem(
             f"warmup_steps must be at most num_steps of every workload ({shortest}), got {steps:g}",

@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Lt
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from analysis.scores.pruning import Rule, RuleName
+from bench.suite.contradictions import shortest_run
 from bench.suite.errors import problem
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def stop_problems(suite: Suite) -> Iterator[Any]:
         yield problem(message, loc=("stop",), at_key=True)
     if suite.box is not None and any(name.rpartition(".")[2] == "num_steps" for name in suite.box.names):
         yield problem("settings of unlike num_steps can't be compared; remove one of them", loc=("stop",), at_key=True)
-    shortest = min(one.params["num_steps"] for one in suite.entries["workloads"])
+    shortest = shortest_run(suite)
     if (plan.first_step or 1) >= shortest:
         message = f"first_step must be below num_steps of every workload ({shortest}), got {plan.first_step or 1}"
         yield problem(message, loc=("stop", "first_step") if plan.first_step else ("stop",))

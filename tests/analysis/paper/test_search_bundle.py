@@ -60,7 +60,7 @@ def searched(suite: Suite) -> SearchSubject:
             result = Result(trial=trial, outcome=outcome, initial_loss=3.0, final_loss=final, wall_s=1.0)
             rows[trial.id] = result.search_row()
             queue.tell([result])
-    manifest = json.dumps({"suite": suite.model_dump(mode="json"), "bench": "0.1.0"})
+    manifest = json.dumps({"suite": suite.model_dump(mode="json"), "bench": "0.1.0", "packages": {"optuna": "5.0.0"}})
     return searched_subject(suite, rows, read_manifest=lambda: manifest)
 
 
@@ -83,6 +83,7 @@ def test_each_sampler_is_cited_by_its_own_authors_and_no_others(sampler):
     assert "then 2 settings a round were asked for by Optuna" in said
     assert SAMPLERS[sampler].words in said
     assert "The other knob was grad_clip off." in said
+    assert "optuna 5.0.0" in said
 
 
 def test_a_budget_that_the_first_round_spends_cites_no_sampler():

@@ -189,6 +189,8 @@ def test_optuna_opens_the_studies_and_making_them_anew_changes_nothing(folder):
         (("scores", "tiny_box.yaml"), "draws a box"),
         (("optuna", "tiny_box.yaml", "--storage", "nonsense"), "'nonsense' is no URL of a database"),
         (("box", "softmax", "--knobs", "lr,depth"), "--knobs 'depth': required some of lr, warmup_steps"),
+        (("tune", "softmax", "--knobs", "lr,warmup_steps,lr"), "'lr,warmup_steps,lr': names lr twice"),
+        (("tune", "softmax", "--knobs", "warmup_steps", "--high", "1"), "--low and --high are of lr; required them wi"),
         (("box", "softmax", "--points", "60"), "must be a multiple of num_replicates (8), got 60"),
         (("box", "softmx"), "did you mean 'softmax'?"),
         (("tune", "softmax", "--knobs", "lr,grad_clip", "--budget", "79"), "first round of 16 settings x 5 seeds = 80"),

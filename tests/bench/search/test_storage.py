@@ -3,6 +3,7 @@
 import math
 
 import optuna
+import pytest
 
 from analysis.scores.box.knobs import BoxKnob
 from bench.search.storage import RecordedSetting, RecordedStudy, write_studies
@@ -39,3 +40,26 @@ def test_two_objectives_are_a_study_of_two_with_its_front(tmp_path):
     assert sorted(trial.params["lr"] for trial in study.best_trials) == [0.01, 0.1]
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3 + ["FAIL"]
     storage.engine.dispose()
+
+
+@pytest.mark.stores
+def test_postgres_holds_the_same_studies_however_often_they_are_made(postgres, tmp_path):
+    settings = [
+        RecordedSetting(values={"lr": 0.01, "kind": "b"}, losses=(1.0,), attributes={"trial_ids": ["1", "2"]}),
+        RecordedSetting(values={"lr": 0.0, "kind": None}, losses=(math.nan,), attributes={"round": 1}),
+        RecordedSetting(values={"lr": 0.1, "kind": "a"}, losses=(2.5,), attributes={}, pruned_step=40),
+    ]
+    lr = BoxKnob(name="lr", form="log", ends=(1e-3, 1.0), special=(0.1, 0.0))
+    kind = BoxKnob(name="kind", form="values", choices=("a", "b"))
+    one = RecordedStudy(name="s", knobs=[lr, kind], settings=settings, attributes={"method": "softmax"})
+    shown = []
+    for url in (postgres.fresh(), f"sqlite:///{tmp_path}/studies.db"):
+        for _ in range(2):
+            write_studies([one], url)
+        storage = optuna.storages.RDBStorage(url)
+        study = optuna.load_study(study_name="s", storage=storage)
+        of_trials = [(one.state, one.values, one.params, one.user_attrs, one.distributions) for one in study.trials]
+        shown.append((len(optuna.get_all_study_names(storage)), study.user_attrs, of_trials))
+        storage.engine.dispose()
+    assert shown[0] == shown[1]
+    assert [trial[0].name for trial in shown[0][2]] == ["COMPLETE", "FAIL", "PRUNED"]

@@ -164,6 +164,20 @@ EDITS = {
     "unknown knob": ("warmup_steps:", "warmup_stesp:", "8:3", "did you mean 'warmup_steps'?"),
     "no parent": ("when: {optimizer:", "when: {schedule:", "11:40", "'schedule', which must be a list of the box"),
     "parent never so": ("when: {optimizer: [adamw]}", "when: {optimizer: [sgd]}", "11:51", "optimizer is never 'sgd'"),
+    "parent twice": ("when: {optimizer: [adamw]}", "when: {optimizer: [lion, lion]}", "11:51", "twice; remove one"),
+    "parent acts at times": (
+        "design:",
+        "  schedule: {values: [a, b], when: {optimizer: [lion]}}\n"
+        "  beta1: {linear: [0.5, 0.9], when: {schedule: [a]}}\ndesign:",
+        "13:38",
+        "beta1 acts for values of 'schedule', which must act everywhere; lists of the box that act everywhere: opt",
+    ),
+    "warmup beyond a drawn end": (
+        "  optimizer: [adamw, lion]\n",
+        "  num_steps: [40, 50]\n  optimizer: [adamw, lion]\n",
+        "8:27",
+        "warmup_steps must be at most num_steps of every workload (40), got 50",
+    ),
     "zero of lr": ("{log: [1e-4, 1]}", "{log: [1e-4, 1], zero: 0.1}", "6:24", "lr must be above 0 everywhere"),
     "off of decay": ("zero: 0.1", "off: 0.1", "7:34", "off is for grad_clip"),
     "share above 1": ("zero: 0.1", "zero: 1.5", "7:40", "must be less than 1, got 1.5"),
