@@ -16,6 +16,8 @@ from analysis.figures.style.method_looks import looks
 Spec = dict[str, Any]
 SMOOTHING = {"none": 0, "3 points": 1, "7 points": 3}  # and how many points to either side
 _ALL = "all"
+# Of an exponent of ten: 320 and 0.0032, but 1e+6 and 1e-5.
+_POWER = "format(pow(10, datum.value), abs(datum.value) < 5 ? '.2~r' : '.1~e')"
 _CELL_HEIGHT = 11  # pixels of the map
 _WIDTH, _HEIGHT = 760, 340
 
@@ -101,7 +103,7 @@ def _traces(steps: list[int], scale: Spec) -> Spec:
                   "scale": {"type": "log", "domain": [1, steps[-1] + 1], "nice": False},
                   "axis": {"format": "~s", "grid": False, "tickCount": 6}},
             "y": {"field": "y", "type": "quantitative", "title": "the chosen quantity", "scale": {"zero": False},
-                  "axis": {"labelExpr": "p_axis == 'log' ? format(pow(10, datum.value), '.2~g') : datum.label",
+                  "axis": {"labelExpr": f"p_axis == 'log' ? {_POWER} : datum.label",
                            "tickCount": 6}},
             "color": {"field": "m", "type": "nominal", "scale": scale,
                       "legend": {"orient": "top", "title": None, "columns": 4, "labelLimit": 250}},

@@ -1,5 +1,7 @@
 """The explore page: what is drawn of every trial, its weight, and its controls in a real browser."""
 
+import re
+
 import polars as pl
 import pytest
 
@@ -101,6 +103,14 @@ def test_controls_cells_and_legend_choose_what_is_drawn(page, browser):
     lines = shown.locator("#chart-0 .mark-line path")
     lines.first.wait_for()
     assert lines.count() == 7 * 5
+    labels = shown.locator("#chart-0 .role-axis-label").nth(1).locator("text").all_inner_texts()
+    assert labels
+    assert all(re.fullmatch(r"[0-9.]+", label) for label in labels if label)
+    shown.locator("select[name=p_seed]").focus()
+    shown.keyboard.press("ArrowDown")  # from all seeds to the first
+    shown.wait_for_function("document.querySelectorAll('#chart-0 .mark-line path').length == 7")
+    shown.keyboard.press("Shift+Tab")
+    assert shown.evaluate("document.activeElement.name") == "p_lr"
     shown.locator("select[name=p_seed]").select_option("3")
     shown.wait_for_function("document.querySelectorAll('#chart-0 .mark-line path').length == 7")
     shown.locator("select[name=p_method]").select_option("softmax")  # the others fade
@@ -130,3 +140,6 @@ def test_it_fits_a_phone_and_is_dark_where_the_browser_is(page, browser, scheme,
     ends = {text: end for text, end in right if text in METHODS}
     assert len(ends) == len(METHODS)
     assert max(ends.values()) <= width
+    gradient = shown.locator("#chart-0 .role-legend-gradient").first.bounding_box()
+    assert gradient is not None
+    assert gradient["x"] + gradient["width"] <= width
