@@ -17,6 +17,7 @@ import polars as pl
 from analysis.formula import FORMULA, plain_label
 from analysis.text import entry_name, marked_math
 
+IMPORT = "(imported="  # in the label of a method of an import that stood in company
 NAMED_COLUMNS = ("workload", "method", "control_of", "first", "second")  # of frames: what labels can name
 
 
@@ -58,14 +59,17 @@ class Labels:
     def over(self, frame: pl.DataFrame) -> Labels:
         """These labels; of an entry that is the only one of its name in the frame, with its parameters, too.
 
-        Where `window_softmax(width=4)` is the only window_softmax, its label stands for all of that.
+        Where `window_softmax(width=4)` is the only window_softmax, its label stands for all of that. Where all methods
+        are of one import, `softmax(imported=NAME)` is called as softmax is: no other stands beside it.
         """
+        imported = _without_import(frame["method"].unique())
         if not self.of:
-            return self
+            return Labels(of=imported)
         found = {label for name in ("workload", "method") for label in frame[name].unique()}
         alike = {name: [label for label in found if entry_name(label) == name] for name in self.of}
         alone = {labels[0]: self.of[name] for name, labels in alike.items() if len(labels) == 1}
-        return Labels(of={**{label: of for label, of in alone.items() if "(imported=" not in label}, **self.of})
+        alone = {label: of for label, of in alone.items() if IMPORT not in label}
+        return Labels(of={**{label: self.of.get(name, name) for label, name in imported.items()}, **alone, **self.of})
 
     @cached_property
     def plain(self) -> Names:
@@ -87,6 +91,21 @@ class Labels:
 NO_LABELS = Labels()
 
 
+def _without_import(methods: Iterable[str]) -> dict[str, str]:
+    """Names without `(imported=NAME)` by method, where one of that ends all of them; else {}."""
+    parts = {method: method.partition(IMPORT) for method in methods}
+    if len({mark + name for _, mark, name in parts.values()}) != 1 or not all(mark for _, mark, _ in parts.values()):
+        return {}
+    return {method: name for method, (name, _, _) in parts.items() if _is_plain(name)}
+
+
+def _is_plain(name: str) -> bool:
+    try:
+        return plain_label(name) == name
+    except ValueError:
+        return False
+
+
 def labels_in(manifest: str | None) -> Labels:
     """The labels of the suite in the text of a manifest; none where it has none, or some that can't be shown."""
     suite = json.loads(manifest or "{}").get("suite")
@@ -100,8 +119,8 @@ def labels_in(manifest: str | None) -> Labels:
 
 
 def merged(every: Iterable[Labels]) -> Labels:
-    """The labels of several subjects; of one name the first."""
+    """The labels of several subjects; of one name the first. Imports of one stand beside what others call the same."""
     of: dict[str, str] = {}
     for labels in every:
-        of = {**labels.of, **of}
+        of = {**{name: label for name, label in labels.of.items() if IMPORT not in name}, **of}
     return Labels(of=of)

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping
 
-from analysis.labels import Labels
+from analysis.labels import NO_LABELS, Labels
 from analysis.subject import AnySubject, BoxSubject, SearchSubject, Subject, TraceLots, no_traces
 from bench.entry import build
 from bench.errors import UsageError
@@ -141,14 +141,16 @@ def _of_imports(name: str, store: Store, *, score: str, loss: str, published: po
     if not imported:
         raise UsageError(f"{store.shown_uri}: nothing was imported as {name!r}; run bench import first")
     results = read_results(store, name).filter(polars.col("trial_id").is_in(imported.keys()))
+    results = named_apart(results, imported)
     return Subject(
         name=name,
         title=f"{name} (imported)",
         origin=in_store(name, store),
         description="Runs of others, imported.",
-        results=with_margins(named_apart(results, imported), imported, store, name, BLOWN_UP_MARGIN),
+        results=with_margins(results, imported, store, name, BLOWN_UP_MARGIN),
         imported=imported,
         num_keys=dict.fromkeys(results["workload"], NO_NUM_KEYS),
+        labels=NO_LABELS.over(results),
         controls=controls_named(results),
         score=score,
         loss=loss,

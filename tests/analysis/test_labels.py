@@ -52,6 +52,26 @@ def test_marks_around_what_is_no_formula_let_nothing_through():
     assert "\\input" not in escape_latex(marked_math(r"\input{/etc/passwd}"))
 
 
+def methods(*names: str) -> pl.DataFrame:
+    return pl.DataFrame({"workload": ["lm"] * len(names), "method": names})
+
+
+def test_methods_of_one_import_are_called_without_its_name_where_nothing_else_stands_beside_them():
+    alone = methods("softmax(imported=curves)", "window_softmax(width=4)(imported=curves)")
+    called = Labels().over(alone).plain
+    assert called.in_texts(alone["method"]) == ["softmax", "window_softmax(width=4)"]
+    assert LABELS.over(alone).plain.in_text("softmax(imported=curves), adamw") == "Softmax & co, adamw"
+    for beside in ("softmax", "softmax(imported=others)"):
+        assert not Labels().over(methods("softmax(imported=curves)", beside)).of
+    long = "x" * 61
+    assert Labels().over(methods("softmax(imported=a)", f"{long}(imported=a)")).of == {"softmax(imported=a)": "softmax"}
+
+
+def test_beside_other_subjects_an_import_keeps_its_name():
+    theirs = LABELS.over(methods("softmax(imported=curves)"))
+    assert merged([theirs, Labels()]).of == OF
+
+
 @pytest.mark.parametrize("label", ["", "$", "a\\b", "a\nb", "x" * 61, r"$\frac{a}{b}$"])
 def test_a_label_that_can_not_be_shown_is_refused(label):
     with pytest.raises(ValueError, match=r".+"):

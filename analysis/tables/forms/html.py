@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ def _is_of(kind: type, cell: object) -> bool:
 
 
 def _breakable(text: str) -> Markup:
-    """Escaped; a line may break after an underscore."""
+    """Escaped; a line may break after an underscore, and before parameters."""
     from markupsafe import Markup, escape
 
-    return Markup(str(escape(text)).replace("_", "_<wbr>"))
+    return Markup(re.sub(r"(_)(?=\w)|(?<=\w)(?=\()", r"\1<wbr>", str(escape(text))))

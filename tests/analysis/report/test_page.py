@@ -18,7 +18,7 @@ from analysis.scores.flags import FLAGS
 from analysis.scores.leaderboard import leaderboard
 from analysis.scores.seeds.rank_ranges import rank_text
 from analysis.tables.forms.table import Group, Table, columns
-from tests.analysis.synthetic_results import frame, results, row, subject
+from tests.analysis.synthetic_results import METHODS, frame, results, row, subject
 
 HOSTILE = "<script>alert('x')</script>../a_b%"
 VOID = {"meta", "img", "br", "wbr", "hr", "link", "input"}
@@ -115,6 +115,29 @@ def test_page_is_dark_where_asked_and_printable(page):
     assert "@media (prefers-color-scheme: dark)" in page
     assert "@media print" in page
     assert 'name="viewport"' in page
+
+
+@pytest.mark.whole
+def test_a_printed_board_fits_a4_and_its_names_break_between_words(browser, tmp_path):
+    names = {"qk_layernorm_weight_clipped": METHODS["softmax"], "window_softmax(width=4)": METHODS["softmax"]}
+    (tmp_path / "index.html").write_text(page_of(results(num_seeds=2, methods=names)), encoding="utf-8")
+    shown = browser.new_page(viewport={"width": 688, "height": 1000})  # 210 mm less two margins of 14, at 96 dpi
+    shown.emulate_media(media="print")
+    shown.goto((tmp_path / "index.html").as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 688
+    # The texts between two places where a line may break, each with the number of lines that it stands on.
+    lines = shown.evaluate("""[...document.querySelectorAll('.board tbody th.method')].flatMap(cell => {
+        const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), found = [];
+        while (texts.nextNode()) {
+            const range = document.createRange();
+            range.selectNodeContents(texts.currentNode);
+            const text = texts.currentNode.textContent.trim();
+            if (text) found.push([text, new Set([...range.getClientRects()].map(one => one.top)).size]);
+        }
+        return found;
+    })""")
+    assert {"layernorm_", "window_", "softmax", "(width=4)"} <= {text for text, _ in lines}
+    assert {number for _, number in lines} == {1}
 
 
 def test_every_flag_that_occurs_is_explained(page):
