@@ -11,6 +11,7 @@ from analysis.curves import groups_of, label_of
 from analysis.figures.box import budget_plot, cell_plot, importance_plot, parallel_plot, profile_plot, share_plot
 from analysis.figures.of_a_suite import Drawn, each_drawn
 from analysis.losses import SCORED_LOSSES
+from analysis.report.search_kinds import DESIGNS
 from analysis.report.section import Section
 from analysis.report.summary import listed
 from analysis.scores.box.board import RANKED_BY, box_differences
@@ -52,6 +53,7 @@ def box_sections(subject: BoxSubject) -> list[Section]:
         share_curves(boxes), budget_curves(boxes), overtakings(boxes), box_differences(boxes)
     )  # fmt: skip
     definitions = {name: one.definition for name, one in BOX_SCORES.items()}
+    definitions |= {subject.design: DESIGNS[subject.design].definition("design")}
     sections = (
         Section(title="Board", groups=(board_group(board),), data={}, definitions=definitions),
         Section(

@@ -14,7 +14,7 @@ from analysis.figures.knobs import edge_plot
 from analysis.figures.of_a_suite import Drawn
 from analysis.figures.search import COMPLETED, DIVERGED, NO_RESULT, PRUNED, asked_chart
 from analysis.report.report import Chapter
-from analysis.report.search_kinds import PRUNERS, SAMPLERS, Authored, search_kind
+from analysis.report.search_kinds import PRUNERS, SAMPLERS, search_kind
 from analysis.report.searched_box import box_drawn, box_rounds, pruned_words
 from analysis.report.summary import listed
 from analysis.scores.pruning import Rule
@@ -120,15 +120,11 @@ def search_definitions(answers: pl.DataFrame, sampler: str = "", rules: Sequence
         kind = search_kind(search)
         words[kind.title.format(knob=knob)] = kind.definition.format(knob=knob)
     if sampler:
-        words[sampler] = _authored("sampler", SAMPLERS[sampler])
-    words |= {name: _authored("rule", PRUNERS[name]) for name in dict.fromkeys(one.worse_than for one in rules)}
+        words[sampler] = SAMPLERS[sampler].definition("sampler")
+    words |= {name: PRUNERS[name].definition("rule") for name in dict.fromkeys(one.worse_than for one in rules)}
     if (answers["flags"] == _UNFINISHED).any():
         words[_UNFINISHED] = "the search waits for trials of its last round; its answer is of the rounds before it"
     return words
-
-
-def _authored(what: str, one: Authored) -> str:
-    return f"{what} of Optuna's (Akiba et al. 2019): {one.words} ({one.authors})"
 
 
 def answers_group(answers: pl.DataFrame) -> Group:

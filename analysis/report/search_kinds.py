@@ -1,8 +1,8 @@
-"""SEARCH_KINDS, SAMPLERS, PRUNERS: how searches, what they are by and what ends their settings early are worded."""
+"""SEARCH_KINDS, SAMPLERS, DESIGNS, PRUNERS: how searches, where settings come from and what ends them are worded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.errors import UsageError
 
@@ -60,6 +60,10 @@ class Authored:
     words: str
     authors: str
 
+    def definition(self, kind: str) -> str:
+        """In words, for the definitions of a page; `kind` is what it is of Optuna's."""
+        return f"{kind} of Optuna's (Akiba et al. 2019): {self.words} ({self.authors})"
+
 
 # Of tune_box; tune has the first, of one knob.
 SAMPLERS: dict[str, Authored] = {
@@ -84,6 +88,12 @@ SAMPLERS: dict[str, Authored] = {
     "qmc": Authored(
         words="further points of a scrambled Sobol sequence", authors="Sobol' 1967; Owen 1998; Matousek 1998"
     ),
+}
+
+# Of boxes.
+DESIGNS: dict[str, Authored] = {
+    "qmc": replace(SAMPLERS["qmc"], words="points of a Sobol sequence, scrambled anew for each replicate"),
+    "random": SAMPLERS["random"],
 }
 
 # Rules by which settings end early.

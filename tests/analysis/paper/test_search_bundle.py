@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from analysis.paper.bundles import bundle_of
 from analysis.paper.prose import cited_keys, text_markdown
 from analysis.paper.search_bundle import search_methods_text
 from analysis.report.search import search_definitions
-from analysis.report.search_kinds import PRUNERS, SAMPLERS, Authored
+from analysis.report.search_kinds import DESIGNS, PRUNERS, SAMPLERS, Authored
 from analysis.scores.pruning import RULES
 from analysis.subject import SearchSubject
 from bench.driver.queues import SearchQueue
@@ -127,10 +128,11 @@ def test_every_search_sampler_rule_and_evaluator_has_its_words_and_authors():
     assert all(keys_of("evaluator", name) for name in EVALUATORS)
     authored: dict[tuple[str, str], Authored] = {("sampler", name): one for name, one in SAMPLERS.items()}
     authored |= {("pruner", name): one for name, one in PRUNERS.items()}
+    authored |= {("design", name): one for name, one in DESIGNS.items()}
     for (kind, name), one in authored.items():
         for key in keys_of(kind, name):
             assert first_author(bib_entries()[key]) in one.authors, key
-            assert key[len(key.rstrip("0123456789")) :] or any(digit in one.authors for digit in key)
+            assert re.findall(r"\d{4}", key)[0] in one.authors, key
 
 
 def test_the_report_names_the_authors_too():

@@ -83,6 +83,7 @@ def test_the_report_has_page_tables_figures_and_every_trial(folder):
         "Which knobs act together",
         "How far each knob can go",
         "A/A: softmax",
+        "of a Sobol sequence, scrambled anew for each replicate (Sobol&#39; 1967; Owen 1998; Matousek 1998)",
     ):
         assert words in page
     trials = list(csv.DictReader(io.StringIO((folder / "report" / "box_trials.csv").read_text())))
@@ -113,6 +114,9 @@ def test_the_bundle_compiles_and_cites_what_it_states(folder):
         "2 seeds",
     ):
         assert words in methods, words
+    load("tiny_box", store=folder / "store").bundle(folder / "of_python")
+    names = [path.relative_to(folder / "bundle") for path in (folder / "bundle").rglob("*")]
+    assert {path.relative_to(folder / "of_python") for path in (folder / "of_python").rglob("*")} == set(names)
     assert complaints(compiled(folder / "bundle")) == []
 
 

@@ -20,7 +20,7 @@ knobs: {lr: [1e-3, 0.1]}
 seeds: 2
 probe_every: 3
 """
-SEARCH = "search: {name: edge, budget: 8}\n"
+SEARCH = "search: {name: edge, budget: 8, on_grid: true}\n"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,21 @@ def test_export_again_replaces_the_bundle(exported, folder):
     assert not (folder / "paper/tables/comparison.tex").exists()
     assert "--loss train --font serif\n" in (folder / "paper/README.txt").read_text()
     assert "lr\\_\\allowbreak{}sensitivity\\_\\allowbreak{}seedwise" in (folder / "paper/methods.tex").read_text()
+
+
+@pytest.mark.slow
+def test_searches_have_a_bundle_of_their_own_once_a_round_is_finished(stored):
+    (stored / "other.yaml").write_text((SUITE + SEARCH).replace("name: stored", "name: other"))
+    words = ("--bundle", "of_search", "--store", "store")
+    assert_refused(stored, r"no round of suite 'other' is finished yet", "other.yaml", *words)
+    found = bench(stored, "export", "search.yaml", *words)
+    assert found.returncode == 0, found.stderr
+    readme = (stored / "of_search/README.txt").read_text()
+    assert "    bench export stored --bundle DIR\n" in readme
+    assert "bisection for each seed" in (stored / "of_search/methods.md").read_text()
+    assert_refused(
+        stored, r"asks for a search, whose bundle takes no --compare", "search.yaml", *words, "--score", "edge_lr"
+    )
 
 
 NEEDS_STORE = [
