@@ -1,11 +1,12 @@
 """What the README of suites/results/ says of boxes of knobs holds in the files beside it."""
 
 import dataclasses
+import math
 
 import polars
 import polars.testing
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
 from analysis.scores.box.board import box_board, score_box
 from analysis.scores.box.losses import box_losses
@@ -81,11 +82,21 @@ def test_two_trials_of_the_box_diverged_and_its_order_agrees_with_table_1(box):
     table = polars.DataFrame(board("paper_table1")).select("method", polars.col("lr_sensitivity").cast(polars.Float64))
     both = box.filter(polars.col("method") != "softmax_control").join(table, on="method")
     assert both.height == 7
-    said = stated(r"Spearman (0\.\d+) \(p (0\.\d+)\); by box sensitivity, .*?, (0\.\d+) \(p (0\.\d+)\)")
-    by_share = spearmanr(both["robust_share"], -both["lr_sensitivity"])
-    by_regret = spearmanr(both["box_sensitivity"], both["lr_sensitivity"])
-    found = [by_share.statistic, by_share.pvalue, by_regret.statistic, by_regret.pvalue]
-    assert said == [round(value, digits) for value, digits in zip(found, (2, 3, 2, 3), strict=True)]
+    number = r"([\d.]+) \[(-?[\d.]+), ([\d.]+)\] \(p ([\d.]+)\)"
+    said = stated(rf"Spearman {number}; by box sensitivity, .*?, {number}")
+    by_share = agreement(both["robust_share"], -both["lr_sensitivity"])
+    assert said == [*by_share, *agreement(both["box_sensitivity"], both["lr_sensitivity"])]
+
+
+def agreement(first: polars.Series, second: polars.Series) -> list[float]:
+    """Spearman's correlation, its 95% interval and p, rounded as they are stated.
+
+    Source: Bonett and Wright 2000, variance of Fisher's z: (1 + r^2 / 2) / (n - 3).
+    """
+    found = spearmanr(first, second)
+    half = norm.ppf(0.975) * math.sqrt((1 + found.statistic**2 / 2) / (len(first) - 3))
+    ends = (math.tanh(math.atanh(found.statistic) + side * half) for side in (-1, 1))
+    return [*(round(value, 2) for value in (found.statistic, *ends)), round(found.pvalue, 3)]
 
 
 def test_what_is_said_of_shares_with_the_optimizer_drawn_holds(box, of_optimizers):
@@ -98,11 +109,8 @@ def test_what_is_said_of_shares_with_the_optimizer_drawn_holds(box, of_optimizer
     both = of_optimizers.filter(polars.col("method") != "softmax_control").join(box, on="method", suffix="_of_adamw")
     assert both.height == 7
     assert (both["robust_share"] < both["robust_share_of_adamw"]).all()
-    order = spearmanr(both["robust_share"], both["robust_share_of_adamw"])
-    assert stated(r"Spearman with the shares of `box_small` ([\d.]+) \(p ([\d.]+)\)") == [
-        round(order.statistic, 2),
-        round(order.pvalue, 3),
-    ]
+    said = stated(r"Spearman with the shares of `box_small` ([\d.]+) \[([\d.]+), ([\d.]+)\] \(p ([\d.]+)\)")
+    assert said == agreement(both["robust_share"], both["robust_share_of_adamw"])
     control = abs(rows["softmax_control"]["robust_share"] - rows["softmax"]["robust_share"])
     assert stated(r"control's share differs from softmax's by ([\d.]+) points") == [round(100 * control, 1)]
 
