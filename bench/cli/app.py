@@ -142,7 +142,7 @@ def run(
     run_and_print(
         loaded,
         opened,
-        words_for_report(suite, store, allow_code=allow_code),
+        words_for_report(suite, store, allow_code=allow_code, uri=tracking_uri),
         abort=read_abort(loaded, abort_on_warning, warnings_of, opened, allow_code=allow_code),
         is_wide=wide,
         address=address,
@@ -290,3 +290,7 @@ def main() -> None:
         fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         fail("stopped", EXIT_INTERRUPTED)
+    except SystemExit as end:
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):  # Typer ends without a word
+            fail("stopped", EXIT_INTERRUPTED)
+        raise

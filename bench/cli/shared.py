@@ -64,11 +64,18 @@ def run_and_print(
     raise typer.Exit(_exit_code(summary))
 
 
-def words_for_report(suite: str, store: Path, *, allow_code: bool) -> str:
+def words_for_report(suite: str, store: Path, *, allow_code: bool, uri: str | None = None) -> str:
     """What follows `bench report` to show what a run of the suite left, from the same store and with code allowed."""
     code = ["--allow-code"] if allow_code else []
-    elsewhere = [] if store == DEFAULT_STORE else ["--store", str(store)]
-    return shlex.join([suite, *code, *elsewhere])
+    return shlex.join([suite, *code, *_place_words(store, uri)])
+
+
+def _place_words(home: Path, uri: str | None) -> list[str]:
+    """The options that name a store; of a password in its URI only that there is one."""
+    from bench.secrecy import without_secrets
+
+    elsewhere = [] if home.absolute() == DEFAULT_STORE.absolute() else ["--store", str(home)]
+    return elsewhere if uri is None else [*elsewhere, "--tracking-uri", without_secrets(uri)]
 
 
 def ui_address(store: Store, port: int) -> str:
@@ -76,12 +83,19 @@ def ui_address(store: Store, port: int) -> str:
     return store.uri if store.is_remote else f"http://127.0.0.1:{port}"
 
 
+def ui_command(store: Store) -> str:
+    """What serves a store of this machine."""
+    is_embedded = store.database == store.home / "mlflow.db"
+    home = DEFAULT_STORE if store.home == DEFAULT_STORE.resolve() else store.home
+    return shlex.join(["bench", "ui", *_place_words(home, None if is_embedded else store.uri)])
+
+
 def _ui_words(suite_name: str, store: Store) -> str:
     from bench.store import view_link
 
     base = ui_address(store, DEFAULT_PORT)
     links = [f"{view_link(store, suite_name, base, view)}    {title}" for view, title in VIEW_TITLES.items()]
-    first = ["in MLflow:"] if store.is_remote else ["bench ui                            MLflow, then at"]
+    first = ["in MLflow:"] if store.is_remote else [f"{ui_command(store):<35} MLflow, then at"]
     return "\n       ".join([*first, *links, KIND_ADVICE])
 
 

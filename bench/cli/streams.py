@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import sys
@@ -37,6 +38,9 @@ def open_streams() -> Iterator[None]:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     if is_closed:
         raise UsageError("stdout is closed, so nothing could be printed; open it, or write > /dev/null")
+    for stream in (sys.stdout, sys.stderr):  # of an encoding that lacks a letter, such as Latin-1, get its escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             with _guarded():

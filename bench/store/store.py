@@ -60,7 +60,9 @@ class Store:
         if scheme == "sqlite":
             self.database = Path(self.uri.partition(":///")[2])
             if self.database.name in ("", ":memory:") or "?" in self.uri:
-                raise UsageError(f"tracking URI {self.shown_uri!r}: required sqlite:///path/to/file.db")
+                raise UsageError(
+                    f"tracking URI {self.shown_uri!r}: required sqlite:///path/to/file.db, or a folder, without ? in it"
+                )
             self.database = self.database.resolve()
             self.uri = f"sqlite:///{self.database}"
         self._is_claimed = False

@@ -39,6 +39,15 @@ def test_a_full_disk_behind_stdout_is_a_line_and_exit_code_5(monkeypatch, capsys
     assert capsys.readouterr().err == "stdout: No space left on device\n"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_letter_that_an_encoding_lacks_is_its_escape(monkeypatch, encoding):
+    with io.TextIOWrapper(io.BytesIO(), encoding=encoding) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with open_streams():
+            print("edge_lr ≥ 0.1")
+        assert stream.buffer.getvalue() == b"edge_lr \\u2265 0.1\n"
+
+
 def test_a_closed_stdout_is_a_line_and_exit_code_2(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", None)
     assert ended(["schema"]) == 2
@@ -79,22 +88,16 @@ def test_other_errors_stay_what_they_are():
         raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
 
 
-def test_ctrl_c_anywhere_is_a_word_and_exit_code_130(monkeypatch, capsys):
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(app, "app", interrupted)
-    assert ended(["leaderboard", "quickstart"]) == 130
-    assert capsys.readouterr().err == "stopped\n"
-
-
-def test_ctrl_c_while_the_commands_are_imported_is_a_word_too():
+@pytest.mark.parametrize("module", ["typer", "pydantic", "polars"])
+def test_ctrl_c_anywhere_is_a_word_and_exit_code_130(tmp_path, module):
+    """While the commands are imported, and within one, which Typer ends."""
     interrupted = (
         "import sys\nclass Finder:\n    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'typer': raise KeyboardInterrupt\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Finder())\nfrom bench.cli import main\nmain()\n"
     )
-    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True)
+    command = [sys.executable, "-c", interrupted, "leaderboard", "quickstart"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 

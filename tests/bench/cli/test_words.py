@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.shared import DEFAULT_STORE, words_for_report
+from bench.cli.shared import DEFAULT_STORE, ui_command, words_for_report
 from bench.methods import METHODS
+from bench.store import Store
 from bench.suite.catalog import LISTS, NAMES
 from tests.command_line import bench_here
 
@@ -49,3 +50,16 @@ def test_a_range_of_learning_rates_goes_up(tmp_path, command, low, high):
 def test_the_report_of_a_run_is_asked_for_as_the_run_was():
     assert words_for_report("quickstart", DEFAULT_STORE, allow_code=False) == "quickstart"
     assert words_for_report("a b.yaml", Path("s"), allow_code=True) == "'a b.yaml' --allow-code --store s"
+    uri = "postgresql://me:secret@there/bench"
+    assert words_for_report("a", DEFAULT_STORE, allow_code=False, uri=uri) == (
+        "a --tracking-uri 'postgresql://***@there/bench'"
+    )
+
+
+def test_the_store_that_a_run_left_is_the_one_that_is_served(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert ui_command(Store(DEFAULT_STORE, warn=print)) == "bench ui"
+    assert ui_command(Store(Path("my runs"), warn=print)) == f"bench ui --store '{tmp_path}/my runs'"
+    elsewhere = Store(DEFAULT_STORE, f"sqlite:///{tmp_path}/a.db", warn=print)
+    assert ui_command(elsewhere) == f"bench ui --tracking-uri sqlite:///{tmp_path}/a.db"
