@@ -126,10 +126,10 @@ def curves(results: pl.DataFrame) -> pl.DataFrame:
 def one_a_point(results: pl.DataFrame, point: list[str]) -> pl.DataFrame:
     """One row for each value of the columns `point`, sorted by them; losses, rivals and lost trials as in `curves`."""
     trials = _one_a_trial(results)
-    found, lost = trials.filter(pl.col("final_loss").is_not_null()), trials.filter(pl.col("final_loss").is_null())
-    _refuse_rivals(found, point)
-    only_lost = lost.unique(point, keep="first").join(found, on=point, how="anti", nulls_equal=True)
-    return with_stuck(with_blown_up(pl.concat([found, only_lost]))).sort(point)
+    finished, lost = trials.filter(pl.col("final_loss").is_not_null()), trials.filter(pl.col("final_loss").is_null())
+    _refuse_rivals(finished, point)
+    only_lost = lost.unique(point, keep="first").join(finished, on=point, how="anti", nulls_equal=True)
+    return with_stuck(with_blown_up(pl.concat([finished, only_lost]))).sort(point)
 
 
 def _one_a_trial(results: pl.DataFrame) -> pl.DataFrame:
@@ -152,9 +152,9 @@ def loss_grids(curve_frame: pl.DataFrame) -> dict[tuple[str, ...], LossGrid]:
     grids = {}
     scored = curve_frame.filter(can_be_scored())
     for key, group in scored.sort(*ENTRY, "lr", "seed").group_by(ENTRY, maintain_order=True):
-        found = group.filter(pl.col("final_loss").is_not_null())
-        if found.height:
-            grids[tuple(str(part) for part in key)] = _loss_grid(group, found)
+        finished = group.filter(pl.col("final_loss").is_not_null())
+        if finished.height:
+            grids[tuple(str(part) for part in key)] = _loss_grid(group, finished)
     return grids
 
 
@@ -207,17 +207,17 @@ def groups_of(frame: pl.DataFrame, *names: str) -> list[tuple[tuple[Any, ...], p
     return [] if frame.is_empty() else list(frame.group_by(*names, maintain_order=True))
 
 
-def _loss_grid(group: pl.DataFrame, found: pl.DataFrame) -> LossGrid:
-    lrs_L, seeds_S = (found[name].unique().sort().to_numpy() for name in ("lr", "seed"))
-    losses = matrices({"lr": lrs_L, "seed": seeds_S}, found, ["final_loss"])
-    initial = found.group_by("seed").agg(pl.col("initial_loss").mean()).sort("seed")["initial_loss"].to_numpy()
+def _loss_grid(group: pl.DataFrame, finished: pl.DataFrame) -> LossGrid:
+    lrs_L, seeds_S = (finished[name].unique().sort().to_numpy() for name in ("lr", "seed"))
+    losses = matrices({"lr": lrs_L, "seed": seeds_S}, finished, ["final_loss"])
+    initial = finished.group_by("seed").agg(pl.col("initial_loss").mean()).sort("seed")["initial_loss"].to_numpy()
     return LossGrid(
         lrs=lrs_L,
         seeds=tuple(seeds_S.tolist()),
         losses=losses["final_loss"],
         initial_losses=initial,
-        num_lost=group.height - found.height,
-        is_complete=found.height == group["lr"].n_unique() * group["seed"].n_unique(),
+        num_lost=group.height - finished.height,
+        is_complete=finished.height == group["lr"].n_unique() * group["seed"].n_unique(),
     )
 
 

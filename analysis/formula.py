@@ -31,7 +31,7 @@ def plain_label(label: str) -> str:
         raise ValueError(f"{label!r} has a '$' without a second one; a formula stands between two")
     if "\\" in (outside := FORMULA.sub("", label)) or not outside.isprintable():
         raise ValueError(f"{label!r}: outside of $...$ a label is plain text, without '\\' and without line breaks")
-    plain = " ".join(FORMULA.sub(lambda found: plain_formula(found[1]), label).split())
+    plain = " ".join(FORMULA.sub(lambda match: plain_formula(match[1]), label).split())
     if not 0 < len(plain) <= LONGEST:
         raise ValueError(f"{label!r}: required 1 to {LONGEST} letters, got {len(plain)}")
     return plain
@@ -60,13 +60,13 @@ def _run(rest: str, formula: str) -> tuple[str, str]:
 
 def _unit(rest: str, formula: str) -> tuple[str, str]:
     """Text of the first sign, command, index or group, and what is left behind it."""
-    found = _TOKEN.match(rest)
-    if found is None:
+    token = _TOKEN.match(rest)
+    if token is None:
         raise ValueError(
             f"${formula}$: {rest[:1]!r} can't stand in a formula" if rest else f"${formula}$ ends too soon"
         )
-    command, index, brace, letter = found.groups()
-    rest = rest[found.end() :]
+    command, index, brace, letter = token.groups()
+    rest = rest[token.end() :]
     if letter is not None:
         return letter, rest
     if brace is not None:
@@ -75,7 +75,7 @@ def _unit(rest: str, formula: str) -> tuple[str, str]:
             raise ValueError(f"${formula}$: '{{' without a '}}' behind it")
         return text, rest[1:]
     if command in SYMBOLS:
-        is_sign = found[0].endswith(" ") and (not SYMBOLS[command].isalnum() or rest[:1] in tuple("=<>+-"))
+        is_sign = token[0].endswith(" ") and (not SYMBOLS[command].isalnum() or rest[:1] in tuple("=<>+-"))
         return f"{SYMBOLS[command]} " if is_sign else SYMBOLS[command], rest
     if index is None and command not in (*FONTS, "sqrt"):
         known = ", ".join(f"\\{name}" for name in (*SYMBOLS, *FONTS, "sqrt"))

@@ -69,8 +69,8 @@ def setting_values(results: pl.DataFrame) -> dict[str, list[Any]]:
     """The values of each knob of `settings` that trials have, by name, each value once and in order."""
     settings = _settings(results)
     texts = {name: {json.dumps(row[name]) for row in settings if name in row} for name in _names(settings)}
-    values = {name: [json.loads(text) for text in found] for name, found in texts.items()}
-    return {name: sorted(found, key=_place) for name, found in values.items()}
+    values = {name: [json.loads(text) for text in texts_of_knob] for name, texts_of_knob in texts.items()}
+    return {name: sorted(texts_of_knob, key=_place) for name, texts_of_knob in values.items()}
 
 
 def knob_text(value: float) -> str:
@@ -108,5 +108,5 @@ def _text(value: Any) -> str | None:
 
 
 def _varies(results: pl.DataFrame, values: pl.Series, group: list[str]) -> bool:
-    found = results.select(*group, value=values).drop_nulls("value")
-    return (found.group_by(group).agg(pl.col("value").n_unique())["value"] > 1).any()
+    values_of_trials = results.select(*group, value=values).drop_nulls("value")
+    return (values_of_trials.group_by(group).agg(pl.col("value").n_unique())["value"] > 1).any()

@@ -29,7 +29,7 @@ class Names:
 
     def in_text(self, text: str) -> str:
         """The text, in which whole words that have a name are called by it; a variant's parameters stay behind it."""
-        return self._pattern.sub(lambda found: self.of[found[0]], text) if self.of else text
+        return self._pattern.sub(lambda match: self.of[match[0]], text) if self.of else text
 
     def in_texts(self, texts: Iterable[str]) -> list[str]:
         """Each of the texts, as `in_text`."""
@@ -65,8 +65,8 @@ class Labels:
         imported = _without_import(frame["method"].unique())
         if not self.of:
             return Labels(of=imported)
-        found = {label for name in ("workload", "method") for label in frame[name].unique()}
-        alike = {name: [label for label in found if entry_name(label) == name] for name in self.of}
+        present = {label for name in ("workload", "method") for label in frame[name].unique()}
+        alike = {name: [label for label in present if entry_name(label) == name] for name in self.of}
         alone = {labels[0]: self.of[name] for name, labels in alike.items() if len(labels) == 1}
         alone = {label: of for label, of in alone.items() if IMPORT not in label}
         return Labels(of={**{label: self.of.get(name, name) for label, name in imported.items()}, **alone, **self.of})
@@ -79,7 +79,7 @@ class Labels:
     @cached_property
     def latex(self) -> Names:
         """With formulas that `analysis.text.escape_latex` lets through."""
-        marked = {name: FORMULA.sub(lambda found: marked_math(found[1]), label) for name, label in self.of.items()}
+        marked = {name: FORMULA.sub(lambda match: marked_math(match[1]), label) for name, label in self.of.items()}
         return Names(of=marked)
 
     def in_form(self, forms: Mapping[str, Callable[[pl.DataFrame], str]], form: str, frame: pl.DataFrame) -> str:

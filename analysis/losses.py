@@ -97,5 +97,5 @@ def can_score_held_out(results: pl.DataFrame) -> bool:
 def _workloads_without(results: pl.DataFrame, column: str) -> list[str]:
     """Workloads that have results, none of them with a value in the held-out `column`."""
     finished = results.filter(pl.col("outcome").is_in(RESULT_OUTCOMES))
-    found = finished.group_by("workload").agg(pl.col(column).is_not_null().any())
-    return found.filter(~pl.col(column))["workload"].sort().to_list()
+    has_column = finished.group_by("workload").agg(pl.col(column).is_not_null().any())
+    return has_column.filter(~pl.col(column))["workload"].sort().to_list()

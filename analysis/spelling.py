@@ -12,12 +12,12 @@ def with_one_spelling(*frames: pl.DataFrame) -> tuple[pl.DataFrame, ...]:
 
     Of the columns KNOB_NAMES, where a frame has them. A frame in which nothing changes is returned itself.
     """
-    found = list(frames)
+    results = list(frames)
     for name in KNOB_NAMES:
-        having = [place for place, frame in enumerate(found) if name in frame.columns]
-        values = {value for place in having for value in found[place][name].drop_nulls().unique()}
+        having = [place for place, frame in enumerate(results) if name in frame.columns]
+        values = {value for place in having for value in results[place][name].drop_nulls().unique()}
         changed = {value: spelled for value, spelled in one_spelling(values).items() if value != spelled}
         for place in having if changed else ():
-            if found[place][name].is_in(list(changed)).any():
-                found[place] = found[place].with_columns(pl.col(name).replace(changed))
-    return tuple(found)
+            if results[place][name].is_in(list(changed)).any():
+                results[place] = results[place].with_columns(pl.col(name).replace(changed))
+    return tuple(results)

@@ -31,7 +31,7 @@ def marked_math(formula: str) -> str:
 
 def without_marks(text: str) -> str:
     """The text, its marked formulas as plain text: about as many letters as are seen of it."""
-    return _MARKED.sub(lambda found: _plain(found[1]) or found[0], text)
+    return _MARKED.sub(lambda match: _plain(match[1]) or match[0], text)
 
 
 def escape_latex(text: str) -> str:

@@ -103,7 +103,7 @@ def _of_side(side: str, results: pl.DataFrame, loss: str) -> list[_Condition]:
     entries = {entry.key: entry for entry in measured_entries(results, None, loss)}
     own = _knobs_of_methods(list(entries))
     flags = why_not_learned(list(entries.values()))
-    found: dict[tuple[str, str, str], _Condition] = {}
+    by_place: dict[tuple[str, str, str], _Condition] = {}
     for key, entry in entries.items():
         workload, method, optimizer, text = key
         parts = _parts(text)
@@ -111,13 +111,13 @@ def _of_side(side: str, results: pl.DataFrame, loss: str) -> list[_Condition]:
         shared = ", ".join(part for name, part in parts.items() if name not in names)
         label = label_of((method, *(part for name, part in parts.items() if name in names)))
         place = (workload, optimizer, shared)
-        if place not in found:
-            found[place] = _Condition(
+        if place not in by_place:
+            by_place[place] = _Condition(
                 side=side, workload=workload, optimizer=optimizer, knobs=shared, entries={}, flags={}
             )
-        found[place].entries[label] = entry
-        found[place].flags[label] = flags[key]
-    return [found[place] for place in sorted(found)]
+        by_place[place].entries[label] = entry
+        by_place[place].flags[label] = flags[key]
+    return [by_place[place] for place in sorted(by_place)]
 
 
 def _knobs_of_methods(keys: Sequence[tuple[str, ...]]) -> dict[tuple[str, str], set[str]]:
@@ -167,12 +167,12 @@ def _same_losses(first: LossGrid, second: LossGrid) -> list[bool]:
     return (one == two)[np.isfinite(one) & np.isfinite(two)].tolist()
 
 
-def _names(found: Sequence[_Condition]) -> list[str]:
+def _names(named: Sequence[_Condition]) -> list[str]:
     """What tables call each condition: the workload, as briefly as tells it apart; optimizer and knobs where several.
 
     The workload alone without its parameters, else with the side's name, else with its parameters, else with both.
     """
-    places = list(dict.fromkeys((one.side, one.workload) for one in found))
+    places = list(dict.fromkeys((one.side, one.workload) for one in named))
     forms = [
         {place: entry_name(place[1]) for place in places},
         {place: f"{entry_name(place[1])} ({place[0]})" for place in places},
@@ -181,10 +181,10 @@ def _names(found: Sequence[_Condition]) -> list[str]:
     ]
     of_place = next((form for form in forms if len(set(form.values())) == len(places)), forms[-1])
     optimizers: dict[tuple[str, str], set[str]] = {}
-    for one in found:
+    for one in named:
         optimizers.setdefault((one.side, one.workload), set()).add(one.optimizer)
     names = []
-    for one in found:
+    for one in named:
         place = (one.side, one.workload)
         optimizer = one.optimizer if len(optimizers[place]) > 1 else ""
         detail = label_of((optimizer, one.knobs))
@@ -192,13 +192,13 @@ def _names(found: Sequence[_Condition]) -> list[str]:
     return names
 
 
-def _frame(names: Sequence[str], found: Sequence[_Condition]) -> pl.DataFrame:
+def _frame(names: Sequence[str], named: Sequence[_Condition]) -> pl.DataFrame:
     rows = [
         (
             *(name, one.side, one.workload, one.optimizer, one.knobs),
             len(one.entries),
             max(len(entry.grid.seeds) for entry in one.entries.values()),
         )
-        for name, one in zip(names, found, strict=True)
+        for name, one in zip(names, named, strict=True)
     ]
     return pl.DataFrame(rows, schema=CONDITION_COLUMNS, orient="row")

@@ -140,13 +140,13 @@ def _row(
 
 def of_workload(results: pl.DataFrame, label: str, name: str, side: str) -> pl.DataFrame:
     """The results of one workload, renamed. Raises UsageError if there are none."""
-    found = results.filter(pl.col("workload") == label)
-    if found.is_empty():
+    chosen = results.filter(pl.col("workload") == label)
+    if chosen.is_empty():
         labels = results["workload"].unique().sort().to_list()
         raise UsageError(
             f"{side} has no workload {label!r}{did_you_mean(label, labels)} (there are {'; '.join(labels)})"
         )
-    return found.with_columns(workload=pl.lit(name))
+    return chosen.with_columns(workload=pl.lit(name))
 
 
 def is_same_start(first: LossGrid, second: LossGrid) -> bool:
@@ -163,17 +163,17 @@ def _score_columns(
     differences = {key: _difference(score, *grids) for key, grids in compared.items()}
     p_values = corrected(list(differences.values()))
     rows = {}
-    for (key, found), p_holm in zip(differences.items(), p_values, strict=True):
+    for (key, difference), p_holm in zip(differences.items(), p_values, strict=True):
         one, two = compared[key]
         is_moved = p_holm < 1 - CONFIDENCE
         rows[key] = {
             "score_a": float(score(*one.data)),
             "score_b": float(score(*two.data)),
-            **found.interval.columns("difference", "ci"),
-            "p_value": found.p_value,
+            **difference.interval.columns("difference", "ci"),
+            "p_value": difference.p_value,
             "p_holm": p_holm,
-            "verdict": "not separated" if not is_moved else "higher" if found.value > 0 else "lower",
-            "compared": found.compared,
+            "verdict": "not separated" if not is_moved else "higher" if difference.value > 0 else "lower",
+            "compared": difference.compared,
         }
     return rows
 
@@ -211,13 +211,13 @@ def _trial_columns(a: pl.DataFrame, b: pl.DataFrame) -> dict[tuple[str, ...], di
     point = [*ENTRY, "lr", "seed"]
     both = a.select(*point, "final_loss").join(b.select(*point, second="final_loss"), on=point).drop_nulls()
     change = (pl.col("final_loss") - pl.col("second")).abs()
-    found = both.group_by(ENTRY).agg(
+    by_entry = both.group_by(ENTRY).agg(
         num_trials=pl.len().cast(pl.Int64),
         num_equal=(pl.col("final_loss") == pl.col("second")).sum().cast(pl.Int64),
         num_outcomes_differ=(pl.col("final_loss").is_infinite() != pl.col("second").is_infinite()).sum().cast(pl.Int64),
         largest_change=change.filter(change.is_finite()).max(),
     )
-    return {tuple(row[name] for name in ENTRY): row for row in found.iter_rows(named=True)}
+    return {tuple(row[name] for name in ENTRY): row for row in by_entry.iter_rows(named=True)}
 
 
 def _only(a: Mapping[tuple[str, ...], LossGrid], b: Mapping[tuple[str, ...], LossGrid]) -> pl.DataFrame:

@@ -73,8 +73,8 @@ def score_correlations(table: pl.DataFrame, score: str | None = None) -> pl.Data
                 continue
             both = by_score[first].join(by_score[second], on=ENTRY)
             rows.append((workload, first, second, *rank_agreement(both["rank"], both["rank_right"]), both.height))
-    found = pl.DataFrame(rows, schema=SCORE_CORRELATION_COLUMNS, orient="row")
-    return found.sort("workload", "spearman", nulls_last=True, maintain_order=True)
+    correlations = pl.DataFrame(rows, schema=SCORE_CORRELATION_COLUMNS, orient="row")
+    return correlations.sort("workload", "spearman", nulls_last=True, maintain_order=True)
 
 
 def rank_agreement(first: pl.Series, second: pl.Series) -> tuple[float | None, float | None]:

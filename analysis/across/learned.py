@@ -21,12 +21,12 @@ from analysis.scores.parts import ScoredEntry
 
 def why_not_learned(entries: Sequence[ScoredEntry]) -> dict[tuple[str, ...], str]:
     """By the key of each entry, which of NOT_LEARNED it is, empty if it learned; entries are sorted by workload."""
-    found = {}
+    learned = {}
     for _, of_workload in itertools.groupby(entries, key=lambda entry: entry.key[0]):
         grids = {entry.key: entry.grid for entry in of_workload}
         for key, text in board_flags(grids, "lr_sensitivity", ()).items():
-            found[key] = next((word for word in flags_of(text) if word in NOT_LEARNED), "")
-    return found
+            learned[key] = next((word for word in flags_of(text) if word in NOT_LEARNED), "")
+    return learned
 
 
 def ranking_table(table: pl.DataFrame, entries: Sequence[ScoredEntry]) -> pl.DataFrame:

@@ -62,8 +62,8 @@ def profile_integral(distances: pl.DataFrame, start: float, end: float) -> dict[
     if not start < end:
         raise UsageError(f"a profile must be integrated from a smaller to a larger distance, got {start:g} to {end:g}")
     beyond = ((end - pl.col("distance")) / (end - start)).clip(0.0, 1.0)
-    found = distances.group_by("method").agg(integral=beyond.mean())
-    return dict(found.sort(-pl.col("integral"), "method").iter_rows())
+    integrals = distances.group_by("method").agg(integral=beyond.mean())
+    return dict(integrals.sort(-pl.col("integral"), "method").iter_rows())
 
 
 def _complete(costs: pl.DataFrame) -> pl.DataFrame:

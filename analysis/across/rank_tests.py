@@ -126,10 +126,10 @@ def _friedman(ranks: list[list[float]]) -> tuple[float, float, bool]:
     by_workload = [tuple(of_workload) for of_workload in zip(*ranks, strict=True)]
     if all(len(set(of_workload)) == 1 for of_workload in by_workload):
         return 0.0, 1.0, True
-    found = stats.friedmanchisquare(*ranks)
+    friedman = stats.friedmanchisquare(*ranks)
     ranks_NK = np.rint(2 * np.array(by_workload)).astype(np.int64)  # twice the ranks: ties have halves
     exact = _exact_p_value(ranks_NK)
-    return float(found.statistic), float(found.pvalue) if exact is None else exact, exact is not None
+    return float(friedman.statistic), float(friedman.pvalue) if exact is None else exact, exact is not None
 
 
 def _exact_p_value(ranks_NK: np.ndarray) -> float | None:
@@ -153,8 +153,8 @@ def _exact_p_value(ranks_NK: np.ndarray) -> float | None:
         return None
     # |a + b|^2 = |a|^2 + |b|^2 + 2 a b, where b is the last workload's ranks in some order.
     orders_PK = _orders(tuple(ranks_NK[-1].tolist()))
-    found = (ranks_NK.sum(axis=0) ** 2).sum() - (ranks_NK[-1] ** 2).sum()
-    likely_M = [np.mean(2 * (orders_PK @ sums_K) >= found - (sums_K**2).sum()) for sums_K in sums_MK]
+    statistic = (ranks_NK.sum(axis=0) ** 2).sum() - (ranks_NK[-1] ** 2).sum()
+    likely_M = [np.mean(2 * (orders_PK @ sums_K) >= statistic - (sums_K**2).sum()) for sums_K in sums_MK]
     return min(1.0, float(shares_M @ np.array(likely_M)))
 
 

@@ -121,32 +121,34 @@ def compared_score(score: str) -> ScoreKind:
     return kind
 
 
-def across_board(found: Conditions, score: str, labels: Labels = NO_LABELS) -> AcrossBoard:
+def across_board(conditions: Conditions, score: str, labels: Labels = NO_LABELS) -> AcrossBoard:
     """The board of the conditions under `score`, one of COMPARED_SCORES; `labels` are what people read for names.
 
     A method that did not learn on a condition, or never got to what the score asks, ranks last there and fails in the
     profile. Raises UsageError for another score, fewer than two conditions, or fewer than two methods on all of them.
     """
     kind = compared_score(score)
-    table = score_table(found.entries, found.loss).filter(pl.col("score").is_in(list(COMPARED_SCORES)))
+    table = score_table(conditions.entries, conditions.loss).filter(pl.col("score").is_in(list(COMPARED_SCORES)))
     by_score = ranking_costs(table)
     of_score = by_score.filter(pl.col("score") == score, pl.col("cost").is_not_null())
-    present = [name for name in found.frame["condition"] if name in set(of_score["workload"])]
-    notes = list(found.notes)
-    notes += [f"left out: {name}: no {kind.title} there" for name in found.frame["condition"] if name not in present]
+    present = [name for name in conditions.frame["condition"] if name in set(of_score["workload"])]
+    notes = list(conditions.notes)
+    notes += [
+        f"left out: {name}: no {kind.title} there" for name in conditions.frame["condition"] if name not in present
+    ]
     _require_two(present, notes)
     ranked = _everywhere(of_score, present)
     compared = of_score.filter(pl.col("method").is_in(ranked))
-    independent = _by_workload(compared, found.frame)
+    independent = _by_workload(compared, conditions.frame)
     test = rank_test(independent) if len(ranked) > 2 and independent["workload"].n_unique() > 1 else None
     profiles, integrals = _profiles(compared, kind, notes)
     methods = _methods(of_score, mean_ranks(ranks(compared)), integrals)
-    entries = [entry for entry in found.entries if entry.key[0] in present]
+    entries = [entry for entry in conditions.entries if entry.key[0] in present]
     return AcrossBoard(
         score=score,
-        loss=found.loss,
-        conditions=found.frame.filter(pl.col("condition").is_in(present)),
-        scores=_scores(table.filter(score=score), ranks(compared), entries, found, methods["method"].to_list()),
+        loss=conditions.loss,
+        conditions=conditions.frame.filter(pl.col("condition").is_in(present)),
+        scores=_scores(table.filter(score=score), ranks(compared), entries, conditions, methods["method"].to_list()),
         methods=methods,
         test=test,
         groups=() if test is None else tuple(not_separated(test)),
@@ -221,13 +223,13 @@ def _scores(
     of_score: pl.DataFrame,
     ranked: pl.DataFrame,
     entries: Sequence[ScoredEntry],
-    found: Conditions,
+    of_all: Conditions,
     methods: Sequence[str],
 ) -> pl.DataFrame:
     """SCORE_COLUMNS, by condition as they come, methods in this order."""
     conditions = list(dict.fromkeys(entry.key[0] for entry in entries))
     tied = _tied(entries, of_score)
-    flags = [found.flags[pair] for pair in of_score.select("workload", "method").iter_rows()]
+    flags = [of_all.flags[pair] for pair in of_score.select("workload", "method").iter_rows()]
     is_tied = [pair in tied for pair in of_score.select("workload", "method").iter_rows()]
     return (
         of_score.with_columns(flag=pl.Series(flags, dtype=pl.String), is_tied=pl.Series(is_tied, dtype=pl.Boolean))
@@ -244,9 +246,13 @@ def _tied(entries: Sequence[ScoredEntry], of_score: pl.DataFrame) -> set[tuple[s
 
     With one seed there is no range.
     """
-    found = score_differences(entries, of_score["score"][0])
-    beaten = {(row["workload"], row["second"]) for row in found.filter(verdict="first better").iter_rows(named=True)}
-    beaten |= {(row["workload"], row["first"]) for row in found.filter(verdict="second better").iter_rows(named=True)}
+    differences = score_differences(entries, of_score["score"][0])
+    beaten = {
+        (row["workload"], row["second"]) for row in differences.filter(verdict="first better").iter_rows(named=True)
+    }
+    beaten |= {
+        (row["workload"], row["first"]) for row in differences.filter(verdict="second better").iter_rows(named=True)
+    }
     learned = costs(of_score).filter(~pl.col("at_chance"), pl.col("value").is_not_null(), pl.col("num_seeds") > 1)
     rest = learned.filter(pl.col("cost") > pl.col("cost").min().over("workload"))
     return set(rest.select("workload", "method").iter_rows()) - beaten
@@ -272,10 +278,10 @@ def _agreement(table: pl.DataFrame, score: str) -> pl.DataFrame:
     pairs = score_correlations(table, score)
     other = pl.when(pl.col("first") == score).then(pl.col("second")).otherwise(pl.col("first"))
     defined = pairs.with_columns(score=other).filter(pl.col("spearman").is_not_null())
-    found = defined.group_by("score").agg(
+    medians = defined.group_by("score").agg(
         pl.col("spearman").mean(), least=pl.col("spearman").min(), num_conditions=pl.len().cast(pl.Int64)
     )
-    return found.sort("spearman", "score").select(*AGREEMENT_COLUMNS)
+    return medians.sort("spearman", "score").select(*AGREEMENT_COLUMNS)
 
 
 def _missing(methods: pl.DataFrame, num_conditions: int, num_independent: int) -> list[str]:

@@ -29,9 +29,9 @@ def warning_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Char
     """
     check_rows(frame, tuple(WARNING_CURVE_COLUMNS), "the frame of curves")
     names = list(DETECTORS)
-    shown = frame["detector"].unique(maintain_order=True).to_list()
-    titles = [DETECTORS[name].title for name in shown]
-    places = [names.index(name) for name in shown]
+    detectors = frame["detector"].unique(maintain_order=True).to_list()
+    titles = [DETECTORS[name].title for name in detectors]
+    places = [names.index(name) for name in detectors]
     colours = [PALETTE[place % len(PALETTE)] for place in places]
     dashes = [_DASHES[place // len(PALETTE)] for place in places]
     legend = method_legend(symbolType="stroke", symbolSize=260, symbolStrokeWidth=2)
@@ -43,7 +43,7 @@ def warning_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "") -> Char
         scale = alt.Scale(type="log", domain=[low, high], nice=False)
         x = alt.X("x:Q", title="steps before the failure (log scale)", scale=scale, axis=log_axis(low, high))
     y = alt.Y("y:Q", title="share of failed runs", scale=alt.Scale(domain=[0, 1]), axis=percent)
-    rows = frame.with_columns(title=pl.col("detector").replace_strict(dict(zip(shown, titles, strict=True))))
+    rows = frame.with_columns(title=pl.col("detector").replace_strict(dict(zip(detectors, titles, strict=True))))
     mark = {"interpolate": "step-after" if is_roc else "step-before", "strokeWidth": 1.8}
     lines = alt.Chart(rows).mark_line(**mark)
     drawn = lines.encode(

@@ -22,37 +22,39 @@ _CELL_HEIGHT = 11  # pixels of the map
 _WIDTH, _HEIGHT = 760, 340
 
 
-def explore_spec(found: Explored, *, lr: str, caption: str, layer_names: Sequence[str] = ()) -> Spec:
+def explore_spec(explored: Explored, *, lr: str, caption: str, layer_names: Sequence[str] = ()) -> Spec:
     """The specification of one chart. lr: the text of the learning rate that is shown first.
 
     layer_names: by their numbers, where a model has several stacks of layers.
     """
-    methods = found.cells["method"].unique().sort().to_list()
-    lrs = found.cells.sort("lr")["lr_text"].unique(maintain_order=True).to_list()
-    seeds = found.cells["seed"].unique().sort().to_list()
+    methods = explored.cells["method"].unique().sort().to_list()
+    lrs = explored.cells.sort("lr")["lr_text"].unique(maintain_order=True).to_list()
+    seeds = explored.cells["seed"].unique().sort().to_list()
     colours = [PALETTE[look.colour] for look in looks(methods)]
-    series = [{"i": one["trial"], "q": one["quantity"], "l": one["layer"], "v": one["values"]} for one in found.series]
+    series = [
+        {"i": one["trial"], "q": one["quantity"], "l": one["layer"], "v": one["values"]} for one in explored.series
+    ]
     scale = {"domain": methods, "range": colours}
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "description": caption,
-        "datasets": {"series": series, "cells": _map_rows(found)},
-        "params": _controls(found, methods, lrs, seeds, lr, layer_names),
-        "vconcat": [_traces(found.steps, scale), _map(methods, lrs, seeds)],
+        "datasets": {"series": series, "cells": _map_rows(explored)},
+        "params": _controls(explored, methods, lrs, seeds, lr, layer_names),
+        "vconcat": [_traces(explored.steps, scale), _map(methods, lrs, seeds)],
         "resolve": {"scale": {"color": "independent"}},
         "spacing": 30,
     }
 
 
 def _controls(
-    found: Explored, methods: list[str], lrs: list[str], seeds: list[int], lr: str, layer_names: Sequence[str]
+    explored: Explored, methods: list[str], lrs: list[str], seeds: list[int], lr: str, layer_names: Sequence[str]
 ) -> list[Spec]:
-    quantities = sorted({one["quantity"] for one in found.series}, key=in_order)
-    layers = sorted({one["layer"] for one in found.series})
+    quantities = sorted({one["quantity"] for one in explored.series}, key=in_order)
+    layers = sorted({one["layer"] for one in explored.series})
     names = ["mean" if layer < 0 else str(layer_names[layer] if layer_names else layer) for layer in layers]
     return [
-        {"name": "STEPS", "value": found.steps},
-        {"name": "LAYERED", "value": found.layered},
+        {"name": "STEPS", "value": explored.steps},
+        {"name": "LAYERED", "value": explored.layered},
         _select("quantity", quantities, quantities[0]),
         _select("layer", layers, -1, names=names),
         _select("lr", [_ALL, *lrs], lr),
@@ -127,9 +129,9 @@ def _smoothed() -> str:
     return "".join(f"p_smoothing == {number} ? datum.y{number} : " for number in others) + f"datum.y{none}"
 
 
-def _map_rows(found: Explored) -> list[Spec]:
+def _map_rows(explored: Explored) -> list[Spec]:
     names = {"method": "m", "lr_text": "lr", "seed": "s", "trial": "trial", "state": "state", "end": "end", "step": "t"}
-    return found.cells.select(*names).rename(names).to_dicts()
+    return explored.cells.select(*names).rename(names).to_dicts()
 
 
 def _map(methods: list[str], lrs: list[str], seeds: list[int]) -> Spec:

@@ -244,8 +244,8 @@ def _averaged(summary: pl.DataFrame) -> str:
 
 def _parted(seen: Inspection, summary: pl.DataFrame) -> str:
     """A line on the methods drawn whose run is not the stored one to its end; "" if there are none."""
-    shown = set(summary["method"])
-    parted = [f"{method} from step {step:,}" for method, step in seen.parted.items() if method in shown]
+    methods = set(summary["method"])
+    parted = [f"{method} from step {step:,}" for method, step in seen.parted.items() if method in methods]
     return f"\nOther losses than the run scored: {', '.join(parted)}" if parted else ""
 
 

@@ -178,9 +178,9 @@ def _ordinal(frame: pl.DataFrame, name: str) -> Any:
 
 def _texts(values: pl.Series) -> pl.Series:
     """Values as an axis shows them: whole numbers, else three digits; where these confuse two, all have every digit."""
-    shown = [knob_text(value) if value == round(value, 0) else f"{value:.3g}" for value in values]
-    exact = len(set(shown)) < values.n_unique()
-    return pl.Series([repr(value) for value in values] if exact else shown, dtype=pl.String)
+    texts = [knob_text(value) if value == round(value, 0) else f"{value:.3g}" for value in values]
+    exact = len(set(texts)) < values.n_unique()
+    return pl.Series([repr(value) for value in values] if exact else texts, dtype=pl.String)
 
 
 def _limits(values: pl.Series) -> tuple[float, float]:

@@ -182,13 +182,13 @@ def explored_charts(subject: Subject) -> list[tuple[str, dict[str, Any]]]:
     charts, every = [], list(parts(subject.scored))
     for place, part in every:
         lots = subject.trace_lots(part["trial_id"].to_list(), None)
-        found = explored(part, lots, max_values=MAX_VALUES // len(every))
-        if found is not None:
+        explorer = explored(part, lots, max_values=MAX_VALUES // len(every))
+        if explorer is not None:
             summary = loss_summary(part)
             lr = "all" if summary.is_empty() else lr_text(telling_lr(part))
             caption = f"Traces of every trial: {place}"
             names = subject.layer_names.get(part["workload"][0], ())
-            charts.append((caption, explore_spec(found, lr=lr, caption=caption, layer_names=names)))
+            charts.append((caption, explore_spec(explorer, lr=lr, caption=caption, layer_names=names)))
     return charts
 
 

@@ -103,8 +103,8 @@ def whisker(value: float, low: float | None, high: float | None, axis: tuple[flo
     words = f"{value:.3g}, no interval"
     if low is not None and high is not None:
         places = interval_decimals(low, high, decimals([value], 3))
-        shown, *ends = (number(one, places) for one in (value, low, high))
-        words = f"{shown}, 95% interval {' to '.join(ends)}"
+        score, *ends = (number(one, places) for one in (value, low, high))
+        words = f"{score}, 95% interval {' to '.join(ends)}"
         start, end = (_along(min(max(edge, axis[0]), axis[1]), axis) for edge in (low, high))
         inner.append(f'<path class="range" d="M{_at(start, middle)}H{_px(end)}"/>')
         inner += [_end(start, middle, -1, low < axis[0]), _end(end, middle, 1, high > axis[1])]

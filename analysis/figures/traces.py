@@ -93,10 +93,10 @@ def entropy_by_layer(
 
 def _shown_panels(summary: pl.DataFrame) -> dict[str, Panel]:
     """Losses and gradient norms, and what else was measured: a suite chooses its probes."""
-    shown = {"loss", "grad_norm", *summary["panel"]}
+    panels = {"loss", "grad_norm", *summary["panel"]}
     if _rows_sum_to_one(summary):
-        shown.discard("row_mass")
-    return {name: panel for name, panel in trace_panels(summary["panel"].unique()).items() if name in shown}
+        panels.discard("row_mass")
+    return {name: panel for name, panel in trace_panels(summary["panel"].unique()).items() if name in panels}
 
 
 def _rows_sum_to_one(summary: pl.DataFrame) -> bool:

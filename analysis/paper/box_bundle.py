@@ -152,6 +152,6 @@ def _write_text(subject: BoxSubject, figures: Sequence[Saved], folder: Path) -> 
     (folder / "tables").mkdir()
     write_file(folder / "tables" / "box.tex", group_latex(group, label="box", floating=floating_of(group.tables)))
     write_words(text, folder, subject.labels, subject.plain_manifest)
-    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, names) for one in figures]
-    write_file(folder / "figures.tex", "\n".join(shown))
+    parts = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, names) for one in figures]
+    write_file(folder / "figures.tex", "\n".join(parts))
     write_file(folder / MAIN, main_tex(["tables/box.tex"], title=subject.title, has_references=True))

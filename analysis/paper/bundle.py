@@ -63,9 +63,9 @@ def write_bundle(
         figures = save_figures(
             bundle_figures(subject, sections), new / "figures", font=font, names=subject.labels.plain
         )
-        shown = _write_numbers(subject, sections, new)
-        text = _methods(subject, imported, shown, {one.drawn.kind for one in figures})
-        scores = {name: keys_of("score", name) for name in shown}
+        further = _write_numbers(subject, sections, new)
+        text = _methods(subject, imported, further, {one.drawn.kind for one in figures})
+        scores = {name: keys_of("score", name) for name in further}
         keys = [key for keys in scores.values() for key in keys]
         _write_text(subject, text, new, tables, figures, keys=keys)
         uncited = _uncited(subject, imported)
@@ -75,7 +75,7 @@ def write_bundle(
     return bundle_paths(out)
 
 
-def _methods(subject: Subject, imported: pl.DataFrame, shown: Collection[str], figures: Collection[str]) -> Text:
+def _methods(subject: Subject, imported: pl.DataFrame, further: Collection[str], figures: Collection[str]) -> Text:
     """The paragraph of methods that goes with these further scores and kinds of figures."""
     text = methods_text(
         subject.results,
@@ -83,7 +83,7 @@ def _methods(subject: Subject, imported: pl.DataFrame, shown: Collection[str], f
         loss=subject.loss,
         manifest=None if subject.manifest is None else subject.plain_manifest,
         imported=imported,
-        shown=shown,
+        further=further,
         figures=figures,
         flags=used_flags(subject.board),
     )
@@ -93,8 +93,8 @@ def _methods(subject: Subject, imported: pl.DataFrame, shown: Collection[str], f
 def _with_spread(board: pl.DataFrame, subject: Subject) -> pl.DataFrame:
     """The board with final_loss_spread, null of an entry without one."""
     spreads = score_table(subject.entries, subject.loss).filter(score="final_loss_spread")
-    found = spreads.select(*ENTRY, pl.col("value").alias("final_loss_spread"))
-    return board.join(found, on=ENTRY, how="left", maintain_order="left")
+    of_entries = spreads.select(*ENTRY, pl.col("value").alias("final_loss_spread"))
+    return board.join(of_entries, on=ENTRY, how="left", maintain_order="left")
 
 
 def _write_tables(subject: Subject, imported: pl.DataFrame, folder: Path) -> list[str]:
@@ -148,8 +148,8 @@ def _write_text(
     """The paragraph, its references and those of `keys`, and the document that holds everything."""
     write_words(text, folder, subject.labels, subject.plain_manifest, keys=keys)
     names = subject.labels.latex
-    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, names) for one in figures]
-    write_file(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(shown)))
+    parts = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, names) for one in figures]
+    write_file(folder / "figures.tex", "\n\\clearpage\n".join("\n".join(part) for part in _by_six(parts)))
     write_file(folder / MAIN, main_tex(tables, title=subject.title, has_references=bool(cited_keys(text))))
 
 
@@ -160,5 +160,5 @@ def _by_six(parts: list[str]) -> list[list[str]]:
 def _uncited(subject: Subject, imported: pl.DataFrame) -> dict[str, str]:
     """What no entry of references.bib stands for, and why."""
     own = subject.results.join(imported, on="trial_id", how="anti")
-    found = uncited_in(imported, "imported: add its source") | uncited_in(own, OWN_CODE)
-    return found | without_keys("score", [subject.score], "add its source")
+    texts = uncited_in(imported, "imported: add its source") | uncited_in(own, OWN_CODE)
+    return texts | without_keys("score", [subject.score], "add its source")

@@ -20,8 +20,8 @@ def constants_of(suite: Mapping[str, Any], kind: str) -> dict[str, str]:
 
 def settings_of(entry: Mapping[str, Any]) -> str:
     """The parameters of an entry of the suite that are set, as text."""
-    told = {name: value for name, value in entry.items() if name not in _NOT_SETTINGS and value is not None}
-    return ", ".join(f"{name} {in_words(value)}" for name, value in sorted(told.items()))
+    settings = {name: value for name, value in entry.items() if name not in _NOT_SETTINGS and value is not None}
+    return ", ".join(f"{name} {in_words(value)}" for name, value in sorted(settings.items()))
 
 
 def in_words(value: Any) -> str:

@@ -107,9 +107,9 @@ def _excess(svg: str, inches: float) -> float:
 
 
 def _found(pattern: str, svg: str) -> str:
-    found = re.search(pattern, svg)
-    assert found is not None
-    return found[1]
+    match = re.search(pattern, svg)
+    assert match is not None
+    return match[1]
 
 
 def _column(drawn: Drawn) -> str:
@@ -158,7 +158,7 @@ def _part(drawn: Drawn, chosen: list[str]) -> Any:
 
 
 def _with(chart: Any, **fields: Any) -> Any:
-    found = chart.copy(deep=False)
+    printed = chart.copy(deep=False)
     for name, value in fields.items():
-        found[name] = value
-    return found
+        printed[name] = value
+    return printed

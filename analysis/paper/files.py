@@ -164,8 +164,8 @@ def _rendered(name: str, **values: object) -> str:
 
 def _names(folder: Path) -> list[str]:
     """Files and links below the folder, by path within it, sorted."""
-    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def _is_by_latex(name: str) -> bool:

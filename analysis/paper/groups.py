@@ -59,10 +59,10 @@ def scores_group(entries: Sequence[ScoredEntry], loss: str) -> Group:
 
 def differences_group(entries: Sequence[ScoredEntry], score: str) -> Group:
     """A table a workload: its pairs of entries under this score, named by `short_labels`."""
-    found = score_differences(entries, score)
+    differences = score_differences(entries, score)
     tables = (
         _pairs(str(workload), rows.with_columns(pl.col("first", "second").replace(_short(entries, workload))), score)
-        for (workload,), rows in groups_of(found, "workload")
+        for (workload,), rows in groups_of(differences, "workload")
     )
     return Group(tables=tuple(tables), note=_DIFFERENCES_NOTE)
 

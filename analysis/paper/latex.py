@@ -49,8 +49,8 @@ def leaderboard_tables(leaderboard: pl.DataFrame) -> list[str]:
     for table in workload_tables(leaderboard):
         label = "tab:leaderboard" + (f"-{len(tables) + 1}" if tables else "")
         board = leaderboard.filter(workload=table.heading)
-        shown = _with_spread(table, board[_SPREAD].to_list()) if _SPREAD in board.columns else table
-        tables.append(_leaderboard_table(board, shown, idle, label))
+        spread = _with_spread(table, board[_SPREAD].to_list()) if _SPREAD in board.columns else table
+        tables.append(_leaderboard_table(board, spread, idle, label))
     return tables
 
 
@@ -107,9 +107,9 @@ def _leaderboard_table(board: pl.DataFrame, table: Table, idle: set[str], label:
 def _cell(name: str, cell: Cell, mark: str) -> str:
     """The cell of a column of a leaderboard; `mark` are the letters of the entry's flags."""
     if name in _NAME_COLUMNS:
-        shown = breakable_latex(text_of(cell))
-        shown = rf"\textbf{{{shown}}}" if isinstance(cell, Name) and cell.is_best else shown
-        return shown + (rf"\textsuperscript{{{mark}}}" if mark and name == "method" else "")
+        text = breakable_latex(text_of(cell))
+        text = rf"\textbf{{{text}}}" if isinstance(cell, Name) and cell.is_best else text
+        return text + (rf"\textsuperscript{{{mark}}}" if mark and name == "method" else "")
     if isinstance(cell, Number) and name in _NUMBER_COLUMNS:
         if not is_plain(cell.digits):
             return f"{{{scientific(cell.digits)}}}"

@@ -54,7 +54,7 @@ def _matrix_parts(cells: pl.DataFrame, what: str, seeds: str, *, first: int) -> 
     down, across = ("method", "optimizer") if len(methods) >= len(optimizers) else ("optimizer", "method")
     names_down, names_across = (methods, optimizers) if down == "method" else (optimizers, methods)
     places = decimals(cells["lr_sensitivity"].drop_nulls(), 3)
-    found = {(row[down], row[across]): _matrix_cell(row, places) for row in cells.iter_rows(named=True)}
+    texts = {(row[down], row[across]): _matrix_cell(row, places) for row in cells.iter_rows(named=True)}
     title = f"LR sensitivity of methods with each optimizer on {what}"
     caption = (
         f"{title}. Below: 95% interval over {seeds}; bold and ranks, in superscript: among the methods with one "
@@ -65,17 +65,17 @@ def _matrix_parts(cells: pl.DataFrame, what: str, seeds: str, *, first: int) -> 
     num_columns = max(1, int((PAGE - room) / column))
     tables = []
     for start in range(0, len(names_across), num_columns):
-        shown = names_across[start : start + num_columns]
-        heads = [r"\shortstack{" + r"\\".join(map(breakable_latex, _parted(name))) + "}" for name in shown]
+        names = names_across[start : start + num_columns]
+        heads = [r"\shortstack{" + r"\\".join(map(breakable_latex, _parted(name))) + "}" for name in names]
         rows = []
         for name in names_down:
-            of_name = [found.get((name, other), ("--", "")) for other in shown]
+            of_name = [texts.get((name, other), ("--", "")) for other in names]
             rows.append(line_latex([breakable_latex(name), *(value for value, _ in of_name)]))
             rows.append("".join(f" & {ends}" for _, ends in of_name) + r" \\ \addlinespace[2pt]")
         number = first + len(tables)
         label = "tab:matrix" + (f"-{number}" if number > 1 else "")
         said = caption if start == 0 else f"{title}, continued."
-        columns, width = name_column(width_of(names_down), room) + "c" * len(shown), room + column * len(shown)
+        columns, width = name_column(width_of(names_down), room) + "c" * len(names), room + column * len(names)
         body = columns, line_latex([down.capitalize(), *heads]), rows
         tables.append(floated(body, caption=breakable_latex(said), label=label, floating=floating_of_width(width)))
     return tables
@@ -86,8 +86,8 @@ def _matrix_cell(row: Mapping[str, Any], places: int) -> tuple[str, str]:
     cell = Number(value=row["lr_sensitivity"], low=row["ci_low"], high=row["ci_high"], decimals=places)
     value, ranks = scientific(cell.digits), rank_text(row["rank"], row["rank_worst"])
     mark = _POOR if row["is_poor"] else "" if row["rank"] is None else rf"\rlap{{\textsuperscript{{{ranks}}}}}"
-    shown = (rf"\textbf{{{value}}}" if row["is_best"] else value) + mark
-    return shown, "" if cell.ends is None else rf"{{\tiny {interval_latex(*cell.ends)}}}"
+    text = (rf"\textbf{{{value}}}" if row["is_best"] else value) + mark
+    return text, "" if cell.ends is None else rf"{{\tiny {interval_latex(*cell.ends)}}}"
 
 
 def _parted(name: str) -> list[str]:

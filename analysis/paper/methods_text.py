@@ -83,7 +83,7 @@ def methods_text(
     loss: str,
     manifest: Mapping[str, Any] | None = None,
     imported: pl.DataFrame | None = None,
-    shown: Collection[str] = (),
+    further: Collection[str] = (),
     figures: Collection[str] = (),
     flags: Collection[str] = (),
 ) -> Text:
@@ -91,8 +91,8 @@ def methods_text(
 
     `results` has RESULT_COLUMNS, and `imported` those of its rows that are runs of others. `manifest` is that of
     bench.driver.manifest, with its imports; without it, settings, versions and hardware are said not to be recorded.
-    `shown` are further scores in tables, `figures` the kinds of figures that go with the text, `flags` those raised on
-    the leaderboard. Raises KeyError for a score or loss that there is not.
+    `further` are scores in tables beside that, `figures` the kinds of figures that go with the text, `flags` those
+    raised on the leaderboard. Raises KeyError for a score or loss that there is not.
     """
     facts = {} if manifest is None else manifest
     suite = {**_NO_SUITE, **facts.get("suite", {})}
@@ -106,7 +106,7 @@ def methods_text(
         *_score(score, loss, suite, **has),
         *_statistics(results),
         *(_UNSEEN if "cliff_wanders" in flags else []),
-        *_further(shown, figures),
+        *_further(further, figures),
         *versions_text(facts, has_own=has["has_own"], has_imported=has["has_imported"]),
     ]
 
@@ -199,8 +199,8 @@ def _in_trouble(results: pl.DataFrame) -> str:
     ended = with_stuck(with_blown_up(results.filter(outcome=Outcome.COMPLETED.value)))
     words = {"blown_up": "above their loss at init", "stuck": "without learning"}
     counts = {name: int(ended[name].sum()) for name in words}
-    told = [f"{number:,} of them {words[name]}" for name, number in counts.items() if number]
-    return f" ({', '.join(told)})" if told else ""
+    outcomes = [f"{number:,} of them {words[name]}" for name, number in counts.items() if number]
+    return f" ({', '.join(outcomes)})" if outcomes else ""
 
 
 def _score(score: str, loss: str, suite: Mapping[str, Any], *, has_own: bool, has_imported: bool) -> Text:
@@ -242,12 +242,12 @@ def _statistics(results: pl.DataFrame) -> Text:
     ]
 
 
-def _further(shown: Collection[str], figures: Collection[str]) -> Text:
+def _further(further: Collection[str], figures: Collection[str]) -> Text:
     """What tables and figures show beside the scores of the leaderboard, where it has a source."""
     marked = {"entropy_collapse_step"} if set(figures) & _WITH_ENTROPY else set()
     text: Text = []
     for name, words in _FURTHER.items():
-        if name in {*shown, *marked}:
+        if name in {*further, *marked}:
             text += [words, Cite(keys=keys_of("score", name)), ". "]
     return text + (_WARNINGS if set(figures) & _WITH_DETECTORS else [])
 

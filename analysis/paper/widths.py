@@ -98,8 +98,8 @@ def number_column(texts: Sequence[str]) -> str:
 
 def width_of(texts: Iterable[str]) -> float:
     """About the points that the widest of the texts takes in a table, with the gap to the next column."""
-    shown = (", ".join(map(_as_shown, without_marks(text).split(", "))) for text in texts)
-    return max(map(len, shown), default=0) * LETTER + GAP
+    printed = (", ".join(map(_as_shown, without_marks(text).split(", "))) for text in texts)
+    return max(map(len, printed), default=0) * LETTER + GAP
 
 
 def _as_shown(text: str) -> str:

@@ -83,45 +83,45 @@ def box_sections(subject: BoxSubject) -> list[Section]:
 
 def _importance(subject: BoxSubject) -> Section:
     """Which knob matters for which method."""
-    found, words = subject.importance, {"title": "Which knob matters", "note": _IMPORTANCE_NOTE}
-    figures = each_drawn(importance_plot, found, *_PLACE, kind="importance", **words)
+    importance, words = subject.importance, {"title": "Which knob matters", "note": _IMPORTANCE_NOTE}
+    figures = each_drawn(importance_plot, importance, *_PLACE, kind="importance", **words)
     return Section(
         title="Which knob matters",
-        groups=(importance_group(found),),
-        data={"importance.csv": found},
+        groups=(importance_group(importance),),
+        data={"importance.csv": importance},
         figures=tuple(figures),
-        definitions=EVALUATORS if found.height else {},
+        definitions=EVALUATORS if importance.height else {},
     )
 
 
 def _pairs(subject: BoxSubject) -> Section:
     """Which knobs act together, and a map of what is kept over the pair that does most."""
-    found = interactions(subject.boxes, subject.units, subject.knobs)
+    pairs = interactions(subject.boxes, subject.units, subject.knobs)
     knobs, frames, figures = {knob.name: knob for knob in subject.knobs}, [pl.DataFrame(schema=CELL_COLUMNS)], []
-    for box in subject.boxes if found.height else ():
+    for box in subject.boxes if pairs.height else ():
         group = box.losses.group
-        first, second = strongest(found.filter(**group)).row(0)
+        first, second = strongest(pairs.filter(**group)).row(0)
         rows = cells(box, subject.units, knobs[first], knobs[second])
         title, place = f"What is kept over {first} and {second}", label_of(group.values())
         figures.append(Drawn.of(cell_plot, rows, kind="pairs", title=title, place=place, note=_CELL_NOTE))
         frames.append(rows)
     return Section(
         title="Which knobs act together",
-        groups=(pair_group(found),),
-        data={"pairs.csv": found, "pair_cells.csv": pl.concat(frames)},
+        groups=(pair_group(pairs),),
+        data={"pairs.csv": pairs, "pair_cells.csv": pl.concat(frames)},
         figures=tuple(figures),
     )
 
 
 def _profiles(subject: BoxSubject) -> Section:
     """Losses along each knob, and how far one can go."""
-    found, loss = subject.profiles, SCORED_LOSSES[subject.loss].title
+    profiles, loss = subject.profiles, SCORED_LOSSES[subject.loss].title
     words = {"title": "Loss along each knob", "note": _PROFILE_NOTE, "loss": loss}
-    figures, reach = each_drawn(profile_plot, found, *_PLACE, kind="profiles", **words), edges(found)
+    figures, reach = each_drawn(profile_plot, profiles, *_PLACE, kind="profiles", **words), edges(profiles)
     return Section(
         title="How far each knob can go",
         groups=(edge_group(reach),),
-        data={"profiles.csv": found, "edges.csv": reach},
+        data={"profiles.csv": profiles, "edges.csv": reach},
         figures=tuple(figures),
     )
 

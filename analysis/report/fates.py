@@ -44,21 +44,21 @@ def fates(results: pl.DataFrame, board: pl.DataFrame) -> list[str]:
 
 def _fate(trials: pl.DataFrame) -> str:
     """How the trials of one entry ended, and why it has no score where it has none."""
-    found = trials.filter(pl.col("final_loss").is_not_null())
-    if found.is_empty():
+    finished = trials.filter(pl.col("final_loss").is_not_null())
+    if finished.is_empty():
         ends = Counter(_IN_WORDS[outcome] for outcome in trials["outcome"] if outcome in _IN_WORDS)
         all_trials = counted(trials.height, "trial", "1")
         ended = [f"{count} of {all_trials} {words}" for words, count in sorted(ends.items())]
         return f"{' and '.join(ended) or f'{all_trials} without a final loss'}, so there is no score"
-    diverged = found.filter(pl.col("final_loss").is_infinite())
-    sentence = f"{diverged.height} of {counted(found.height, 'trial', '1')} diverged{_when(diverged)}"
-    start = found["initial_loss"]
+    diverged = finished.filter(pl.col("final_loss").is_infinite())
+    sentence = f"{diverged.height} of {counted(finished.height, 'trial', '1')} diverged{_when(diverged)}"
+    start = finished["initial_loss"]
     num_without = int((~start.is_finite().fill_null(False)).sum())
     if not num_without:
-        is_scored = found["lr"].n_unique() > 1
+        is_scored = finished["lr"].n_unique() > 1
         return sentence if is_scored else f"{sentence}; at one learning rate alone there is no sensitivity to it"
     lacks = "is not known" if start.is_null().any() else "is not finite"
-    whose = "" if num_without == found.height else f" of {num_without}"
+    whose = "" if num_without == finished.height else f" of {num_without}"
     return f"{sentence}; the loss{whose} {lacks} before any update, so there is no score"
 
 

@@ -98,10 +98,10 @@ class GridReport(Report):
     @cached_property
     def chapters(self) -> list[Chapter]:
         board, names = self.subject.board, self.names
-        shown = board_html(board, loss_summary(self.subject.scored), names=names, is_linked=self.is_linked)
+        html = board_html(board, loss_summary(self.subject.scored), names=names, is_linked=self.is_linked)
         flags = {flag for section in self.sections for flag in section.flags}
         return [
-            Chapter(title="Leaderboard", html=shown, markdown=markdown_table(names.in_frame(board))),
+            Chapter(title="Leaderboard", html=html, markdown=markdown_table(names.in_frame(board))),
             Chapter(title=_LOSS),
             Chapter(title=_TRAINING),
             self._divergence(),
@@ -115,16 +115,16 @@ class GridReport(Report):
         cells = diverged_map(self.subject.results).partition_by("workload", maintain_order=True)
         sentences = {rows["workload"][0]: divergence_words(rows) for rows in cells}
         lines = self.names.in_texts([f"{workload}: {words}" for workload, words in sentences.items()])
-        shown = lines if len(sentences) > 1 else self.names.in_texts(list(sentences.values()))
+        texts = lines if len(sentences) > 1 else self.names.in_texts(list(sentences.values()))
         listed = "\n".join(f"- {escape_markdown(line)}" for line in lines)
-        return Chapter(title=_DIVERGENCE, html=part("paragraphs", shown), markdown=listed)
+        return Chapter(title=_DIVERGENCE, html=part("paragraphs", texts), markdown=listed)
 
     def _tables(self) -> Iterator[Chapter]:
         """What is beside the leaderboard and the sections."""
-        found = {"Generalisation": held_out_group(self.subject.board)}
+        groups = {"Generalisation": held_out_group(self.subject.board)}
         if self.compared is not None and self.compared.height:
-            found["Compared with the paper"] = comparison(self.compared)
-        for title, group in found.items():
+            groups["Compared with the paper"] = comparison(self.compared)
+        for title, group in groups.items():
             if group is not None:
                 named = named_group(group, self.names)
                 yield Chapter(title=title, html=group_html(named), markdown=group_markdown(named))

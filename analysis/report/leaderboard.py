@@ -36,8 +36,8 @@ def board_html(board: pl.DataFrame, summary: pl.DataFrame, *, names: Names, is_l
         for table in workload_tables(board)
     ]
     note = f"{names.in_text(reading_note(board))} {_CURVE_NOTE}"
-    shown = part("board", [named_table(table, names) for table in tables], note, FLAGS, is_linked)
-    return shown + flags_html(used_flags(board))
+    html = part("board", [named_table(table, names) for table in tables], note, FLAGS, is_linked)
+    return html + flags_html(used_flags(board))
 
 
 def flags_html(flags: Set[str]) -> str:

@@ -50,15 +50,15 @@ def html_page(report: Report, *, figures: Sequence[Figure], files: Sequence[str]
     drawn = {title: "".join(map(figure_html, (one for one in figures if one.section == title))) for title in titles}
     chapters = [(one.title, f"{one.html}{drawn[one.title]}{one.after}") for one in report.chapters]
     chapters += _closing_chapters(report, files)
-    shown = [(title, text) for title, text in chapters if text]
-    anchors = _anchors(title for title, _ in shown)
+    filled = [(title, text) for title, text in chapters if text]
+    anchors = _anchors(title for title, _ in filled)
     return (
         templates()
         .get_template("page.html")
         .render(
             title=report.subject.title,
             lead=list(report.lead),
-            chapters=[(anchor, *chapter) for anchor, chapter in zip(anchors, shown, strict=True)],
+            chapters=[(anchor, *chapter) for anchor, chapter in zip(anchors, filled, strict=True)],
             is_linked=report.is_linked,
             explore=CHARTS_FILE if CHARTS_FILE in files else None,
         )

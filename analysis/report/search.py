@@ -70,12 +70,12 @@ def answer_tables(answers: pl.DataFrame) -> list[Table]:
 
 def edge_figures(answers: pl.DataFrame) -> Iterator[Drawn]:
     """The edges of all methods with their intervals, by workload, optimizer and knobs; of other searches nothing."""
-    found = answers.filter(pl.col("value").is_finite(), search="edge").select(
+    edges = answers.filter(pl.col("value").is_finite(), search="edge").select(
         *(*_GROUP, "knob", "value"),
         low=pl.when(pl.col("ci_low") > 0).then("ci_low"),
         high=pl.when(~pl.col("ci_high").is_nan()).then("ci_high"),
     )
-    for key, rows in found.group_by("workload", "optimizer", "knobs", maintain_order=True):
+    for key, rows in edges.group_by("workload", "optimizer", "knobs", maintain_order=True):
         title = f"Largest stable {rows['knob'][0]} of each method, with 95% intervals"
         place = label_of(key)
         yield Drawn.of(edge_plot, rows, kind="edges", title=title, place=place, note="", knob=rows["knob"][0])
@@ -178,7 +178,7 @@ def _best(part: pl.DataFrame) -> str:
 def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> Table:
     first = part.row(0, named=True)
     title, knob = search_kind(first["search"]).title.format(knob=first["knob"]), first["knob"]
-    shown: list[tuple[str, str | None, Callable[[Row], Cell]]] = [  # title, what it needs, cell
+    columns: list[tuple[str, str | None, Callable[[Row], Cell]]] = [  # title, what it needs, cell
         ("Method", None, text("name")),
         (title, None, _value),
         ("95% interval", None, _interval),
@@ -190,7 +190,7 @@ def _answer_table(part: pl.DataFrame, answers: pl.DataFrame) -> Table:
         ("Flags", "flags", text("flags")),
     ]
     given = answers.with_columns(pl.col("flags").replace("", None))
-    used = [(name, cell) for name, needed, cell in shown if needed is None or given[needed].is_not_null().any()]
+    used = [(name, cell) for name, needed, cell in columns if needed is None or given[needed].is_not_null().any()]
     named = part.with_columns(name=pl.Series(short_labels(part), dtype=pl.String))
     return table_of(f"{title} on {first['workload']}", named, *used)
 

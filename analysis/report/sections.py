@@ -68,26 +68,26 @@ def _guards(results: pl.DataFrame, score: str) -> Section:
     )
 
 
-def _effects(found: pl.DataFrame, pairs: pl.DataFrame) -> Section:
+def _effects(effects: pl.DataFrame, pairs: pl.DataFrame) -> Section:
     """What interventions did, and when, beside untouched twins."""
     starts = effect_starts(pairs)
-    kinds = found.with_columns(kind=pl.col("intervention").map_elements(entry_name, pl.String))
+    kinds = effects.with_columns(kind=pl.col("intervention").map_elements(entry_name, pl.String))
     words = {"title": "What an intervention costs, by when it begins", "note": _EFFECT_NOTE}
     figures = each_drawn(effect_plot, kinds, "workload", "method", "kind", kind="effects", **words)
     return Section(
         title="Effects of interventions",
-        groups=(effect_group(found), start_group(starts)),
-        data={"effects.csv": found, "effect_starts.csv": starts, "pairs.csv": pairs},
+        groups=(effect_group(effects), start_group(starts)),
+        data={"effects.csv": effects, "effect_starts.csv": starts, "pairs.csv": pairs},
         figures=tuple(figures),
     )
 
 
-def _theory(found: pl.DataFrame) -> Section:
+def _theory(theory: pl.DataFrame) -> Section:
     """What theorems say of rows of attention, beside what was measured."""
-    return Section(title="Theory beside measurement", groups=(theory_group(found),), data={"theory.csv": found})
+    return Section(title="Theory beside measurement", groups=(theory_group(theory),), data={"theory.csv": theory})
 
 
-def _early_warning(found: pl.DataFrame, curves: pl.DataFrame) -> Section:
+def _early_warning(board: pl.DataFrame, curves: pl.DataFrame) -> Section:
     """How well detectors warn of divergence and blow-up, and when."""
     figures = []
     for (*key, curve), rows in groups_of(curves, "workload", "optimizer", "curve"):
@@ -95,15 +95,15 @@ def _early_warning(found: pl.DataFrame, curves: pl.DataFrame) -> Section:
         figures.append(Drawn.of(warning_plot, rows, kind=f"warnings_{curve}", **words))
     return Section(
         title="Early warning",
-        groups=(warning_group(found),),
-        data={"warnings.csv": found, "warning_curves.csv": curves},
+        groups=(warning_group(board),),
+        data={"warnings.csv": board, "warning_curves.csv": curves},
         figures=tuple(figures),
     )
 
 
-def _aborts(found: pl.DataFrame) -> Section:
+def _aborts(aborts: pl.DataFrame) -> Section:
     """What aborting runs on a warning saved and lost."""
-    return Section(title="Aborted on a warning", groups=(abort_group(found),), data={"aborts.csv": found})
+    return Section(title="Aborted on a warning", groups=(abort_group(aborts),), data={"aborts.csv": aborts})
 
 
 def _costs(board: pl.DataFrame) -> Section:

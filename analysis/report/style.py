@@ -35,9 +35,9 @@ def follows_the_page(svg: str) -> str:
             rules[f'[stroke="{colour}"]'] = f"stroke: {lighter}"
             if colour in PALETTE:
                 rules[f'[fill="{colour}"]'] = f"fill: {lighter}"
-    told = " ".join(f"{selector} {{ {rule}; }}" for selector, rule in rules.items())
-    style = f"<style>@media (prefers-color-scheme: dark) {{ {told} }}</style>"
-    return re.sub(r"(<svg\b[^>]*>)", lambda found: found[1] + style, svg, count=1)
+    css = " ".join(f"{selector} {{ {rule}; }}" for selector, rule in rules.items())
+    style = f"<style>@media (prefers-color-scheme: dark) {{ {css} }}</style>"
+    return re.sub(r"(<svg\b[^>]*>)", lambda match: match[1] + style, svg, count=1)
 
 
 def on_dark(colour: str) -> str:

@@ -104,8 +104,8 @@ def _correlation(value: float | None) -> str:
 
 def _answers_frames(subject: SearchSubject) -> list[pl.DataFrame]:
     answers, front = subject.answers, subject.front
-    shown = answers.select(name for name in answers.columns if answers[name].is_not_null().any())
-    return [shown, front] if front.height else [shown]
+    present = answers.select(name for name in answers.columns if answers[name].is_not_null().any())
+    return [present, front] if front.height else [present]
 
 
 def _board_page(subject: Subject, folder: Path) -> str:
@@ -122,8 +122,8 @@ def _box_frames(subject: BoxSubject) -> list[pl.DataFrame]:
     named = [name for name in ("optimizer", "knobs") if board[name].n_unique() > 1]
     dropped = {"rank", "rank_worst", "method", "workload", "optimizer", "knobs", *CONTROL_COLUMNS}
     numbers = [name for name in board.columns if name not in dropped]
-    shown = board.with_columns(rank=rank_texts(board))
-    return [shown.select("workload", "rank", "method", *named, *numbers)]
+    ranked = board.with_columns(rank=rank_texts(board))
+    return [ranked.select("workload", "rank", "method", *named, *numbers)]
 
 
 def _box_remarks(subject: BoxSubject) -> list[str]:

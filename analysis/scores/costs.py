@@ -19,8 +19,8 @@ def with_costs(board: pl.DataFrame, manifest: Mapping[str, Any]) -> pl.DataFrame
     """
     rows = manifest.get("costs", ())  # those of earlier versions have none
     costs = pl.DataFrame(rows, schema={**dict.fromkeys(_PLACE, pl.String), **COST_COLUMNS})
-    found = board.drop(*COST_COLUMNS).join(costs, on=_PLACE, how="left", maintain_order="left")
-    return found.select(board.columns)
+    joined = board.drop(*COST_COLUMNS).join(costs, on=_PLACE, how="left", maintain_order="left")
+    return joined.select(board.columns)
 
 
 def step_costs(board: pl.DataFrame) -> pl.DataFrame:

@@ -77,10 +77,10 @@ def _measures(of_entry: pl.DataFrame, extent: Extent) -> dict[str, float | None]
     for name, definition in HELD_OUT_SCORES.items():
         values_S = of_entry[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         if np.isfinite(values_S).all():
-            found = mean_interval(values_S)
+            interval = mean_interval(values_S)
             if definition.bounds == (0.0, 1.0):
-                found = found.of_share()
+                interval = interval.of_share()
             elif definition.unit == "steps":
-                found = found.of_positive_mean()
-            row |= found.within(definition.domain(extent)).columns(name, f"{name}_ci")
+                interval = interval.of_positive_mean()
+            row |= interval.within(definition.domain(extent)).columns(name, f"{name}_ci")
     return row

@@ -71,7 +71,7 @@ def knob_maps(results: pl.DataFrame, x: str, y: str | None = None) -> dict[tuple
     if x == y:
         raise UsageError(f"a map needs two knobs, got {x!r} twice")
     if x == "lr" and y is not None:
-        return {key: found.transposed for key, found in knob_maps(results, y, x).items()}
+        return {key: one_map.transposed for key, one_map in knob_maps(results, y, x).items()}
     (results,) = with_one_spelling(results)
     named = results.with_columns(
         _x=knob_values(results, x),
@@ -88,10 +88,10 @@ def knob_maps(results: pl.DataFrame, x: str, y: str | None = None) -> dict[tuple
     )
     maps = {}
     for key, group in points.group_by(ENTRY, maintain_order=True):
-        found = group.filter(pl.col("final_loss").is_not_null(), "is_clipped")
-        if found.height:
+        clipped = group.filter(pl.col("final_loss").is_not_null(), "is_clipped")
+        if clipped.height:
             num_unclipped = int((~group["is_clipped"]).sum())
-            maps[tuple(str(part) for part in key)] = _knob_map(group.filter("is_clipped"), found, num_unclipped)
+            maps[tuple(str(part) for part in key)] = _knob_map(group.filter("is_clipped"), clipped, num_unclipped)
     return dict(sorted(maps.items()))
 
 
@@ -135,16 +135,16 @@ def map_interval(score: MapScore, knob_map: KnobMap) -> Interval:
     return interval_over_seeds(of_seeds, knob_map.losses, knob_map.initial_losses, knob_map.x_values)
 
 
-def _knob_map(group: pl.DataFrame, found: pl.DataFrame, num_unclipped: int) -> KnobMap:
-    axes = {name: found[name].unique().sort().to_numpy() for name in ("_x", "_y", "seed")}
-    losses = matrices(axes, found, ("final_loss", "initial_loss"))
+def _knob_map(group: pl.DataFrame, clipped: pl.DataFrame, num_unclipped: int) -> KnobMap:
+    axes = {name: clipped[name].unique().sort().to_numpy() for name in ("_x", "_y", "seed")}
+    losses = matrices(axes, clipped, ("final_loss", "initial_loss"))
     return KnobMap(
         x_values=axes["_x"],
         y_values=axes["_y"],
         seeds=tuple(axes["seed"].tolist()),
         losses=losses["final_loss"],
         initial_losses=losses["initial_loss"],
-        num_lost=group.height - found.height,
+        num_lost=group.height - clipped.height,
         num_unclipped=num_unclipped,
-        is_complete=found.height == group["_x"].n_unique() * group["_y"].n_unique() * group["seed"].n_unique(),
+        is_complete=clipped.height == group["_x"].n_unique() * group["_y"].n_unique() * group["seed"].n_unique(),
     )

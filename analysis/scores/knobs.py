@@ -93,12 +93,12 @@ def knob_sensitivity(results: pl.DataFrame, knob: str) -> pl.DataFrame:
     by workload, knobs, then the score ascending.
     """
     maps = knob_maps(results, knob, None if knob == "lr" else "lr")
-    kept = {key: found for key, found in maps.items() if len(found.x_values) > 1}
+    kept = {key: one_map for key, one_map in maps.items() if len(one_map.x_values) > 1}
     grids: dict[str, Counter[tuple[float, ...]]] = {}
-    for key, found in kept.items():
-        grids.setdefault(key[0], Counter())[tuple(found.x_values)] += 1
+    for key, one_map in kept.items():
+        grids.setdefault(key[0], Counter())[tuple(one_map.x_values)] += 1
     usual = {workload: counts.most_common(1)[0][0] for workload, counts in grids.items()}
-    rows = [_sensitivity_row(key, knob, found, usual[key[0]]) for key, found in kept.items()]
+    rows = [_sensitivity_row(key, knob, one_map, usual[key[0]]) for key, one_map in kept.items()]
     order = ("workload", "knobs", "sensitivity", "method", "optimizer")
     return pl.DataFrame(rows, schema=KNOB_SENSITIVITY_COLUMNS).sort(*order)
 
@@ -114,8 +114,10 @@ def lr_transfer(results: pl.DataFrame, across: str) -> pl.DataFrame:
     """
     if across == "lr":
         raise UsageError("lr_transfer needs another knob than 'lr', such as width or depth")
-    maps = {key: found for key, found in knob_maps(results, across, "lr").items() if min(found.losses.shape[:2]) > 1}
-    rows = [row for key, found in maps.items() for row in _transfer_rows(key, across, found)]
+    maps = {
+        key: one_map for key, one_map in knob_maps(results, across, "lr").items() if min(one_map.losses.shape[:2]) > 1
+    }
+    rows = [row for key, one_map in maps.items() for row in _transfer_rows(key, across, one_map)]
     order = ("workload", "knobs", "optimizer", "method", "value")
     return pl.DataFrame(rows, schema=LR_TRANSFER_COLUMNS).sort(*order)
 
@@ -153,31 +155,31 @@ def refined_log_lr(log_lrs_R: np.ndarray, curve_R: np.ndarray) -> float:
 
 
 def _sensitivity_row(
-    key: tuple[str, ...], knob: str, found: KnobMap, usual_values: tuple[float, ...]
+    key: tuple[str, ...], knob: str, one_map: KnobMap, usual_values: tuple[float, ...]
 ) -> dict[str, object]:
-    profile_K = _profile(found.losses, found.initial_losses)
-    map_KR = clipped_map(found.losses, found.initial_losses)
-    at_lr = Interval.around(np.nan, None) if knob == "lr" else _interval("at_best_lr", fixed_lr_sensitivity, found)
+    profile_K = _profile(one_map.losses, one_map.initial_losses)
+    map_KR = clipped_map(one_map.losses, one_map.initial_losses)
+    at_lr = Interval.around(np.nan, None) if knob == "lr" else _interval("at_best_lr", fixed_lr_sensitivity, one_map)
     return {
         **dict(zip(ENTRY, key, strict=True)),
         "knob": knob,
-        **_interval("sensitivity", profile_sensitivity, found).columns("sensitivity", "ci"),
+        **_interval("sensitivity", profile_sensitivity, one_map).columns("sensitivity", "ci"),
         **at_lr.columns("at_best_lr", "at_best_lr_ci"),
-        "best_lr": None if knob == "lr" else float(found.y_values[_best_column(map_KR)]),
-        "best_value": float(found.x_values[np.nanargmin(profile_K)]),
-        "best_loss": least_mean(found.losses, found.initial_losses),
-        "worst_value": float(found.x_values[np.nanargmax(profile_K)]),
-        "num_values": len(found.x_values),
-        "num_seeds": len(found.seeds),
-        "num_trials": found.num_trials,
-        "flags": flag_text(knob_flags(found, usual_values)),
+        "best_lr": None if knob == "lr" else float(one_map.y_values[_best_column(map_KR)]),
+        "best_value": float(one_map.x_values[np.nanargmin(profile_K)]),
+        "best_loss": least_mean(one_map.losses, one_map.initial_losses),
+        "worst_value": float(one_map.x_values[np.nanargmax(profile_K)]),
+        "num_values": len(one_map.x_values),
+        "num_seeds": len(one_map.seeds),
+        "num_trials": one_map.num_trials,
+        "flags": flag_text(knob_flags(one_map, usual_values)),
     }
 
 
-def _transfer_rows(key: tuple[str, ...], across: str, found: KnobMap) -> list[dict[str, object]]:
-    log_lrs_R = np.log10(found.y_values)
+def _transfer_rows(key: tuple[str, ...], across: str, one_map: KnobMap) -> list[dict[str, object]]:
+    log_lrs_R = np.log10(one_map.y_values)
     rows = []
-    for place, value in enumerate(found.x_values):
+    for place, value in enumerate(one_map.x_values):
 
         def log_best(losses_KRS: np.ndarray, initial_KRS: np.ndarray, place: int = place) -> float:
             return refined_log_lr(log_lrs_R, clipped_map(losses_KRS, initial_KRS)[place])
@@ -189,7 +191,7 @@ def _transfer_rows(key: tuple[str, ...], across: str, found: KnobMap) -> list[di
         def lost(losses_KRS: np.ndarray, initial_KRS: np.ndarray, place: int = place) -> float:
             return _loss_lost(clipped_map(losses_KRS, initial_KRS), place)
 
-        best = map_interval(log_best, found).within((float(log_lrs_R[0]), float(log_lrs_R[-1])), censors=True)
+        best = map_interval(log_best, one_map).within((float(log_lrs_R[0]), float(log_lrs_R[-1])), censors=True)
         rows.append(
             {
                 **dict(zip(ENTRY, key, strict=True)),
@@ -197,20 +199,20 @@ def _transfer_rows(key: tuple[str, ...], across: str, found: KnobMap) -> list[di
                 "value": float(value),
                 **{name: _power(end) for name, end in best.columns("best_lr", "best_lr_ci").items()},
                 "best_lr_ci_censored": best.censored,
-                "best_loss": least_mean(found.losses[[place]], found.initial_losses[[place]]),
-                **_interval("shift_decades", shift, found).columns("shift_decades", "shift_ci"),
-                **_interval("loss_lost", lost, found).columns("loss_lost", "loss_lost_ci"),
-                "num_seeds": int((~np.isnan(found.losses[place])).any(0).sum()),
-                "flags": flag_text(knob_flags(found, tuple(found.x_values), [0, place]) - {"best_at_border"}),
+                "best_loss": least_mean(one_map.losses[[place]], one_map.initial_losses[[place]]),
+                **_interval("shift_decades", shift, one_map).columns("shift_decades", "shift_ci"),
+                **_interval("loss_lost", lost, one_map).columns("loss_lost", "loss_lost_ci"),
+                "num_seeds": int((~np.isnan(one_map.losses[place])).any(0).sum()),
+                "flags": flag_text(knob_flags(one_map, tuple(one_map.x_values), [0, place]) - {"best_at_border"}),
             }
         )
     return rows
 
 
-def _interval(name: str, score: MapScore, found: KnobMap) -> Interval:
+def _interval(name: str, score: MapScore, one_map: KnobMap) -> Interval:
     """The score of this name of KNOB_SCORES, within its domain."""
-    lrs = float(found.y_values[0]), float(found.y_values[-1])
-    return map_interval(score, found).within(KNOB_SCORES[name].domain(Extent(lrs=lrs)))
+    lrs = float(one_map.y_values[0]), float(one_map.y_values[-1])
+    return map_interval(score, one_map).within(KNOB_SCORES[name].domain(Extent(lrs=lrs)))
 
 
 def _power(log_lr: float | None) -> float | None:

@@ -126,8 +126,8 @@ def _number(value: SupportsFloat) -> float | None:
 def _with_ends(board: pl.DataFrame, curve_frame: pl.DataFrame) -> pl.DataFrame:
     """The board with the shares that blew up and are stuck, the largest loss of the former, and a flag of theirs."""
     blown_up = pl.col("blown_up")
-    found = curve_frame.filter(pl.col("final_loss").is_not_null()).group_by(ENTRY)
-    shares = found.agg(
+    entries = curve_frame.filter(pl.col("final_loss").is_not_null()).group_by(ENTRY)
+    shares = entries.agg(
         blown_up_share=blown_up.cast(pl.Float64).mean(),
         stuck_share=pl.col("stuck").cast(pl.Float64).mean(),
         blown_up_loss=pl.col("final_loss").filter(blown_up).max(),

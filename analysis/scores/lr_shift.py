@@ -78,10 +78,10 @@ def reference_shifts(entries: Mapping[tuple[str, ...], LossGrid]) -> dict[tuple[
         other = (key[0], REFERENCE_METHOD, *key[2:])
         if key == other or other not in entries:
             continue
-        found = best_shift(np.log10(grid.lrs), curves[key], np.log10(entries[other].lrs), curves[other])
-        if found is not None:
+        shift = best_shift(np.log10(grid.lrs), curves[key], np.log10(entries[other].lrs), curves[other])
+        if shift is not None:
             learned = float(entries[other].initial_losses.mean() - np.nanmin(curves[other]))
-            shifts[key] = (found, found.is_shifted(learned))
+            shifts[key] = (shift, shift.is_shifted(learned))
     return shifts
 
 

@@ -96,8 +96,8 @@ def default_lrs(grids: Entries) -> dict[tuple[str, ...], float | None]:
     """
     best: dict[tuple[str, ...], list[float]] = {}
     for (workload, _, optimizer, knobs), grid in grids.items():
-        found = best.setdefault((workload, optimizer, knobs), [])
-        found += [] if is_at_chance(*grid.data) else [float(best_lr(*grid.data))]
+        losses = best.setdefault((workload, optimizer, knobs), [])
+        losses += [] if is_at_chance(*grid.data) else [float(best_lr(*grid.data))]
     medians = {group: sorted(lrs)[(len(lrs) - 1) // 2] if lrs else None for group, lrs in best.items()}
     return {key: medians[key[0], key[2], key[3]] for key in grids}
 
@@ -163,8 +163,12 @@ def final_losses_at_best(entry: ScoredEntry) -> Part:
     at = f"at lr {lr_text(grid.lrs[row])}"
     if np.isinf(grid.losses[row]).any():
         return Part(grid=None, note=f"a seed diverged {at}")
-    found = _seed_values(grid, grid.losses[row])
-    return Part(grid=found, note=at) if found and len(found.seeds) > 1 else Part(grid=None, note="needs two seeds")
+    values_S = _seed_values(grid, grid.losses[row])
+    return (
+        Part(grid=values_S, note=at)
+        if values_S and len(values_S.seeds) > 1
+        else Part(grid=None, note="needs two seeds")
+    )
 
 
 def losses_at_default(entry: ScoredEntry) -> Part:
@@ -175,10 +179,10 @@ def losses_at_default(entry: ScoredEntry) -> Part:
     rows = np.flatnonzero(np.isclose(grid.lrs, lr, rtol=SAME_VALUE, atol=0))
     if not len(rows):
         return Part(grid=None, note=f"lr {lr_text(lr)} is not in its grid")
-    found = _seed_values(grid, np.minimum(grid.losses[rows[0]], grid.initial_losses))
+    values_S = _seed_values(grid, np.minimum(grid.losses[rows[0]], grid.initial_losses))
     unseen = 0.0 if entry.at_chance else unseen_at(grid, int(rows[0]))
     notes = (f"at lr {lr:.3g}", _WANDERS if unseen else "")
-    return Part(grid=found, note=", ".join(filter(None, notes)), unseen=unseen)
+    return Part(grid=values_S, note=", ".join(filter(None, notes)), unseen=unseen)
 
 
 def over_lrs(name: str, nothing: str) -> PartOf:
@@ -219,12 +223,12 @@ def of_spikes(part: PartOf) -> PartOf:
     """A part of shares of measured losses; where none of them is a spike, with what so many may not have shown."""
 
     def reached(entry: ScoredEntry) -> Part:
-        found = part(entry)
-        if found.grid is None or np.nansum(found.grid.losses) > 0:
-            return found
+        part_of_entry = part(entry)
+        if part_of_entry.grid is None or np.nansum(part_of_entry.grid.losses) > 0:
+            return part_of_entry
         num_judged = int(np.nansum(np.where(np.isnan(entry.measures["spike_share"]), 0, entry.measures["num_judged"])))
-        note = ", ".join(filter(None, (found.note, f"none of {num_judged:,} losses")))
-        return dataclasses.replace(found, note=note, unseen=unseen_share(num_judged))
+        note = ", ".join(filter(None, (part_of_entry.note, f"none of {num_judged:,} losses")))
+        return dataclasses.replace(part_of_entry, note=note, unseen=unseen_share(num_judged))
 
     return reached
 
@@ -233,10 +237,10 @@ def of_entropy(part: PartOf) -> PartOf:
     """A part whose measures are shares of the entropy of uniform rows; says so where log N stood in for it."""
 
     def noted(entry: ScoredEntry) -> Part:
-        found = part(entry)
-        if found.grid is None or not np.nansum(entry.measures["assumes_log_n"]) > 0:
-            return found
-        return dataclasses.replace(found, note=", ".join(filter(None, (found.note, _ASSUMES_LOG_N))))
+        part_of_entry = part(entry)
+        if part_of_entry.grid is None or not np.nansum(entry.measures["assumes_log_n"]) > 0:
+            return part_of_entry
+        return dataclasses.replace(part_of_entry, note=", ".join(filter(None, (part_of_entry.note, _ASSUMES_LOG_N))))
 
     return noted
 

@@ -49,11 +49,11 @@ class Rule:
     @property
     def rungs(self) -> tuple[int, ...]:
         """Numbers of steps after which settings are judged, all below num_steps."""
-        found, rung = [], self.first_step
+        rungs, rung = [], self.first_step
         while rung < self.num_steps:
-            found.append(rung)
+            rungs.append(rung)
             rung *= self.reduction_factor
-        return tuple(found)
+        return tuple(rungs)
 
     def prunes(self, number: int, seen: Seen, peers: Sequence[Peer]) -> bool:
         """Whether the setting with this number in the order of asking ends at the last rung of `seen`."""
@@ -125,8 +125,8 @@ def _wilcoxon(rule: Rule, number: int, seen: Seen, peers: Sequence[Peer]) -> boo
     best = min(whole, key=lambda peer: (_mean({seed: peer.final[seed] for seed in seen[rung]}), peer.number))
     there = {seed: best.seen[rung][seed] for seed in seen[rung]}
     differences = [seen[rung][seed] - there[seed] for seed in sorted(there)]
-    found: Any = stats.wilcoxon(differences, alternative="greater", zero_method="zsplit")
-    return bool(found.pvalue < rule.p_threshold) and _mean(there) < _mean(seen[rung])
+    test: Any = stats.wilcoxon(differences, alternative="greater", zero_method="zsplit")
+    return bool(test.pvalue < rule.p_threshold) and _mean(there) < _mean(seen[rung])
 
 
 RULES: dict[RuleName, Callable[[Rule, int, Seen, Sequence[Peer]], bool]] = {

@@ -91,10 +91,10 @@ def score_differences(entries: Sequence[ScoredEntry], score: str) -> pl.DataFram
     for an unknown score.
     """
     kind = score_kind(score)
-    found = [one for entry in entries if not entry.at_chance and (one := _valued(entry, kind))]
+    valued = [one for entry in entries if not entry.at_chance and (one := _valued(entry, kind))]
     rows = [
         row
-        for _, group in itertools.groupby(found, key=lambda one: one.key[0])
+        for _, group in itertools.groupby(valued, key=lambda one: one.key[0])
         for row in _difference_rows(list(group), score, kind)
     ]
     return pl.DataFrame(rows, schema=SCORE_DIFFERENCE_COLUMNS)
@@ -118,7 +118,7 @@ def trials_to_measure(results: pl.DataFrame, keys_of: Mapping[str, int]) -> pl.D
     if lacking:
         raise UsageError(f"num_keys lacks the workloads {', '.join(lacking)}; it has {', '.join(keys_of)}")
     by_workload = pl.DataFrame(
-        [(name, *found, math.log(keys_of[name]) if keys_of[name] > 1 else None) for name, found in targets.items()],
+        [(name, *target, math.log(keys_of[name]) if keys_of[name] > 1 else None) for name, target in targets.items()],
         schema={"workload": pl.String, "ceiling": pl.Float64, "target": pl.Float64, "log_keys": pl.Float64},
         orient="row",
     )
@@ -177,11 +177,11 @@ def _measured(results: pl.DataFrame, measures: pl.DataFrame | None) -> pl.DataFr
 
 def _targets(grids: Entries) -> dict[str, tuple[float, float | None]]:
     """Mean loss at init and target loss of every workload; the target is None where no entry learned."""
-    found: dict[str, list[LossGrid]] = {}
+    by_workload: dict[str, list[LossGrid]] = {}
     for key, grid in grids.items():
-        found.setdefault(key[0], []).append(grid)
+        by_workload.setdefault(key[0], []).append(grid)
     targets = {}
-    for workload, of_workload in found.items():
+    for workload, of_workload in by_workload.items():
         initial = float(np.mean([grid.initial_losses.mean() for grid in of_workload]))
         best = min(float(best_loss(*grid.data)) for grid in of_workload)
         target = None if is_chance(best, initial) else initial - TARGET_SHARE * (initial - best)
@@ -191,18 +191,18 @@ def _targets(grids: Entries) -> dict[str, tuple[float, float | None]]:
 
 def _row(score: str, kind: ScoreKind, entry: ScoredEntry) -> dict[str, object]:
     part = kind.part(entry)
-    found = None
+    estimate = None
     if part.grid is not None:
-        found = kind.statistic.estimate(part.grid).reaching(part.unseen)
-        found = found.within(kind.domain(entry.extent), censors=kind.is_rate)
-    alike = found is not None and found.low is not None and found.low == found.high
+        estimate = kind.statistic.estimate(part.grid).reaching(part.unseen)
+        estimate = estimate.within(kind.domain(entry.extent), censors=kind.is_rate)
+    alike = estimate is not None and estimate.low is not None and estimate.low == estimate.high
     return {
         **dict(zip(ENTRY, entry.key, strict=True)),
         "score": score,
-        "value": None if found is None else _finite(found.value),
-        "ci_low": None if found is None else _finite(found.low),
-        "ci_high": None if found is None else _finite(found.high),
-        "ci_censored": "" if found is None else found.censored,
+        "value": None if estimate is None else _finite(estimate.value),
+        "ci_low": None if estimate is None else _finite(estimate.low),
+        "ci_high": None if estimate is None else _finite(estimate.high),
+        "ci_censored": "" if estimate is None else estimate.censored,
         "unit": kind.unit,
         "num_seeds": 0 if part.grid is None else len(part.grid.seeds),
         "higher_is_better": kind.higher_is_better,
@@ -223,9 +223,9 @@ def _valued(entry: ScoredEntry, kind: ScoreKind) -> _Valued | None:
     return _Valued(key=entry.key, grid=part.grid, unseen=part.unseen, extent=entry.extent)
 
 
-def _difference_rows(found: list[_Valued], score: str, kind: ScoreKind) -> list[dict[str, object]]:
-    pairs = list(itertools.combinations(found, 2))
-    seen = kind.statistic.differences([one.grid for one in found])
+def _difference_rows(valued: list[_Valued], score: str, kind: ScoreKind) -> list[dict[str, object]]:
+    pairs = list(itertools.combinations(valued, 2))
+    seen = kind.statistic.differences([one.grid for one in valued])
     differences = [_with_unseen(one, *pair) for one, pair in zip(seen, pairs, strict=True)]
     rows = []
     for (first, second), difference, p_holm in zip(pairs, differences, corrected(differences), strict=True):

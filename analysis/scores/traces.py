@@ -96,10 +96,10 @@ def lot_measures(lots: Iterable[pl.DataFrame], trials: pl.DataFrame) -> pl.DataF
     A trial that is in no lot has no row.
     """
     nothing = pl.DataFrame(schema={"trial_id": pl.String, **MEASURES})
-    found = [
+    rows = [
         trial_measures(lot, trials.filter(pl.col("trial_id").is_in(lot["trial_id"].unique().to_list()))) for lot in lots
     ]
-    return pl.concat([nothing, *found])
+    return pl.concat([nothing, *rows])
 
 
 def _of_loss(rows: pl.LazyFrame, trials: pl.LazyFrame) -> pl.LazyFrame:

@@ -59,8 +59,8 @@ class BoxSubject(Run):
         A knob that is named as a label, `optimizer` of a box that draws it, has its value as `optimizer_drawn`.
         """
         ended = self.results.select("trial_id", "seed", "outcome", "initial_loss", "final_loss", "val_loss")
-        found = self.places.join(self.points, on="point", suffix="_drawn").join(ended, on="trial_id")
-        return found.sort("workload", "method", "optimizer", "knobs", "point", "seed")
+        joined = self.places.join(self.points, on="point", suffix="_drawn").join(ended, on="trial_id")
+        return joined.sort("workload", "method", "optimizer", "knobs", "point", "seed")
 
     @cached_property
     def board(self) -> pl.DataFrame:

@@ -238,15 +238,15 @@ def _conditions_text(board: AcrossBoard) -> str:
 def _rank_tables(board: AcrossBoard, num_scores: int) -> list[Table]:
     """The ranked methods x scores, a few scores a table: mean ranks, and over how many conditions each."""
     methods = board.methods.filter(pl.col("mean_rank").is_not_null())["method"].to_list()
-    found = {(row["score"], row["method"]): row for row in board.score_ranks.iter_rows(named=True)}
+    ranks = {(row["score"], row["method"]): row for row in board.score_ranks.iter_rows(named=True)}
     scores = board.score_ranks["score"].unique(maintain_order=True).to_list()
     tables = []
     for part, continued in in_parts(scores, num_scores):
         rows = [
-            (method, *(Number(value=found[name, method]["mean_rank"], decimals=2) for name in part))
+            (method, *(Number(value=ranks[name, method]["mean_rank"], decimals=2) for name in part))
             for method in methods
         ]
-        counts = ("over conditions", *(str(found[name, methods[0]]["num_conditions"]) for name in part))
+        counts = ("over conditions", *(str(ranks[name, methods[0]]["num_conditions"]) for name in part))
         titles = columns("Method", *(SCORE_KINDS[name].title for name in part))
         tables.append(Table(heading=f"Mean rank under each score{continued}", columns=titles, rows=(*rows, counts)))
     return tables

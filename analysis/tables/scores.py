@@ -71,10 +71,10 @@ def correlation_tables(correlations: pl.DataFrame) -> list[Table]:
 
 def aggregate_tables(ranking: pl.DataFrame) -> list[Table]:
     """Mean ranks and profiles over the workloads under each score that allows them; none with a single workload."""
-    found = ranking_costs(ranking)
-    labels = pl.Series(short_labels(found), dtype=pl.String)
+    costs = ranking_costs(ranking)
+    labels = pl.Series(short_labels(costs), dtype=pl.String)
     tables = []
-    for (score,), rows in found.with_columns(method=labels).group_by("score", maintain_order=True):
+    for (score,), rows in costs.with_columns(method=labels).group_by("score", maintain_order=True):
         num_everywhere = rows.group_by("method").agg(pl.col("workload").n_unique())
         num_workloads = rows["workload"].n_unique()
         if num_workloads > 1 and num_everywhere.filter(workload=num_workloads).height > 2:
@@ -146,8 +146,8 @@ def _rank(row: dict[str, Any] | None) -> Cell:
 
 
 def _only(rows: pl.DataFrame, score: str) -> dict[str, Any] | None:
-    found = rows.filter(score=score)
-    return found.row(0, named=True) if found.height else None
+    of_score = rows.filter(score=score)
+    return of_score.row(0, named=True) if of_score.height else None
 
 
 def _labels(rows: pl.DataFrame) -> dict[tuple[Any, ...], str]:

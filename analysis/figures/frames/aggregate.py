@@ -75,10 +75,10 @@ def loss_summary(results: pl.DataFrame) -> pl.DataFrame:
     loss clipped at the seed's own loss at init, so a diverged seed counts as that), initial_loss (mean over the entry's
     seeds), num_diverged, num_blown_up, num_seeds.
     """
-    found = curves(results).filter(can_be_scored(), pl.col("final_loss").is_not_null())
+    points = curves(results).filter(can_be_scored(), pl.col("final_loss").is_not_null())
     clipped = pl.min_horizontal("final_loss", "initial_loss")
     return (
-        found.sort(*ENTRY, "lr", "seed")
+        points.sort(*ENTRY, "lr", "seed")
         .group_by(*ENTRY, "lr", maintain_order=True)
         .agg(
             loss_mean=clipped.mean(),

@@ -102,13 +102,13 @@ def in_order(quantity: str) -> tuple[int, str]:
 
 def _chosen(counts: pl.DataFrame, max_values: int) -> tuple[list[tuple[str, int, int]], list[str]]:
     """(quantity, layer, number of trials) of what fits, means before layers; the quantities whose layers do not."""
-    found = sorted(counts.iter_rows(), key=lambda one: (one[1] >= 0, in_order(one[0]), one[1]))
+    by_count = sorted(counts.iter_rows(), key=lambda one: (one[1] >= 0, in_order(one[0]), one[1]))
     kept, total = list[tuple[str, int, int]](), 0
-    for one in found:
+    for one in by_count:
         if one[1] < 0 or (total + one[2]) * LEAST_STEPS * 2 <= max_values:
             kept.append(one)
             total += one[2]
-    return kept, list(dict.fromkeys(one[0] for one in found if one not in kept))
+    return kept, list(dict.fromkeys(one[0] for one in by_count if one not in kept))
 
 
 def _thinned(rows: pl.DataFrame) -> pl.DataFrame:

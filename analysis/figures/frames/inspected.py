@@ -82,8 +82,8 @@ def variance_and_entropy(
     # Single precision can put the entropy of nearly uniform rows a little above the largest.
     room = both["most_entropy"] - both["entropy"]
     normalised = normalised_entropy(both["entropy"].to_numpy(), both["most_entropy"].to_numpy())
-    shown = (both["logit_variance"] > 0) & (both["entropy"] > 0) & (room > 1e-6)
-    return both.with_columns(normalised_entropy=normalised).filter(shown).drop("entropy").sort(*on)
+    drawn = (both["logit_variance"] > 0) & (both["entropy"] > 0) & (room > 1e-6)
+    return both.with_columns(normalised_entropy=normalised).filter(drawn).drop("entropy").sort(*on)
 
 
 def gamma_summary(inspection: Inspection) -> pl.DataFrame:
@@ -147,9 +147,9 @@ def entropy_by_layer(p_ASHQK: np.ndarray) -> np.ndarray:
 
 def spread(steps: Iterable[int], count: int) -> list[int]:
     """At most `count` of the steps: the first, the last, and those nearest to log-spaced ones between."""
-    found = np.array(sorted(set(steps)))
-    wanted = np.geomspace(found[0] + 1, found[-1] + 1, count) - 1
-    return sorted({int(found[np.abs(np.log1p(found) - np.log1p(one)).argmin()]) for one in wanted})
+    steps_N = np.array(sorted(set(steps)))
+    wanted = np.geomspace(steps_N[0] + 1, steps_N[-1] + 1, count) - 1
+    return sorted({int(steps_N[np.abs(np.log1p(steps_N) - np.log1p(one)).argmin()]) for one in wanted})
 
 
 def _looks(seen: pl.DataFrame) -> pl.DataFrame:

@@ -92,9 +92,9 @@ def _resized(svg: str, width: str, height: str) -> str:
 
 def _size(svg: str) -> tuple[float, float]:
     """Width and height in pixels."""
-    found = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
-    assert found is not None
-    return float(found[1]), float(found[2])
+    size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
+    assert size is not None
+    return float(size[1]), float(size[2])
 
 
 def _sized_views(spec: Spec) -> Iterator[Spec]:

@@ -62,11 +62,11 @@ def with_font(svg: str, font: str) -> str:
 
 def _letters(svg: str) -> dict[str, str]:
     """The letters of all text by weight, each once, sorted."""
-    found: dict[str, set[str]] = {}
+    by_weight: dict[str, set[str]] = {}
     for text in ElementTree.fromstring(svg).iter(_TEXT):
         weight = text.get("font-weight", "normal")
-        found.setdefault(weight, set()).update("".join(text.itertext()))
-    return {weight: "".join(sorted(letters)) for weight, letters in found.items() if letters}
+        by_weight.setdefault(weight, set()).update("".join(text.itertext()))
+    return {weight: "".join(sorted(letters)) for weight, letters in by_weight.items() if letters}
 
 
 def _face(font: Font, weight: str, letters: str) -> str:
@@ -93,7 +93,7 @@ def _subset(file_name: str, letters: str) -> bytes:
 
 def _folder() -> Path:
     """Where the fonts lie; matplotlib itself, which writes into the home folder, isn't imported."""
-    found = importlib.util.find_spec("matplotlib")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+    matplotlib = importlib.util.find_spec("matplotlib")
+    assert matplotlib is not None
+    assert matplotlib.origin is not None
+    return Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf"

@@ -43,16 +43,16 @@ def interactive_page(
     explored: those with controls of their own, which come first, drawn as they are; in others, panels with two scales
     pan and zoom. The libraries, 0.9 MB, are in the page once. The page is light or dark as the browser is.
     """
-    shown = [*explored, *((caption, zoomable(spec)) for caption, spec in charts)]
+    parts = [*explored, *((caption, zoomable(spec)) for caption, spec in charts)]
     return (
         templates()
         .get_template("charts.html")
         .render(
             title=title,
-            captions=[caption for caption, _ in shown],
+            captions=[caption for caption, _ in parts],
             num_explored=len(explored),
             libraries=_libraries(),
-            specs=_in_a_script([spec for _, spec in shown]),
+            specs=_in_a_script([spec for _, spec in parts]),
             dark=_in_a_script({"config": DARK_CONFIG, "colours": DARK_COLOURS}),
         )
     )

@@ -40,11 +40,11 @@ METHOD_LOOKS: dict[str, Look] = {
 @functools.cache
 def shipped_looks() -> dict[str, Look]:
     """The look of every shipped method."""
-    found = {name: METHOD_LOOKS[name] for name in METHODS if name in METHOD_LOOKS}
+    by_name = {name: METHOD_LOOKS[name] for name in METHODS if name in METHOD_LOOKS}
     for name in METHODS:
-        if name not in found:
-            found[name] = _free(None, {*METHOD_LOOKS.values(), *found.values()})
-    return found
+        if name not in by_name:
+            by_name[name] = _free(None, {*METHOD_LOOKS.values(), *by_name.values()})
+    return by_name
 
 
 def looks(labels: Sequence[str]) -> list[Look]:

@@ -41,4 +41,4 @@ def _named_part(part: Any, names: Names, kind: str) -> Any:
         return part
     if kind == "words":
         return names.in_text(part)
-    return re.sub("'([^']*)'", lambda found: json.dumps(names.in_text(found[1]), ensure_ascii=False), part)
+    return re.sub("'([^']*)'", lambda match: json.dumps(names.in_text(match[1]), ensure_ascii=False), part)

@@ -17,8 +17,8 @@ _TRIES = 24  # of two fonts one in two is in order
 def svg_of(spec: dict[str, Any]) -> str:
     """The drawing of a specification; its ids count from 0."""
     svg = vl_convert.vegalite_to_svg(spec)
-    numbers = {name: place for place, name in enumerate(dict.fromkeys(found[0] for found in _IDS.finditer(svg)))}
-    return _IDS.sub(lambda found: f"{found[1]}{numbers[found[0]]}", svg)
+    numbers = {name: place for place, name in enumerate(dict.fromkeys(match[0] for match in _IDS.finditer(svg)))}
+    return _IDS.sub(lambda match: f"{match[1]}{numbers[match[0]]}", svg)
 
 
 def pdf_of(svg: str) -> bytes:
@@ -32,6 +32,6 @@ def pdf_of(svg: str) -> bytes:
     return _RESOURCES.sub(_by_number, pdf)
 
 
-def _by_number(found: re.Match[Any]) -> bytes:
-    lines = bytes(found[0]).split(b"\n")[:-1]
+def _by_number(match: re.Match[Any]) -> bytes:
+    lines = bytes(match[0]).split(b"\n")[:-1]
     return b"".join(line + b"\n" for line in sorted(lines, key=lambda line: (len(line.split()[0]), line)))

@@ -94,8 +94,8 @@ class ScoredBox:
     def difference(self, score: str, first: int, second: int) -> Estimate:
         """The score of one method minus that of another, at the same points with the same seeds."""
         place = list(BOX_SCORES).index(score)
-        (found,) = estimates(self.crossed.of(lambda value: value[..., place, [first]] - value[..., place, [second]]))
-        return found.no_surer_than(math.sqrt(2) * self._least_error(score)) if found.value else found
+        (estimate,) = estimates(self.crossed.of(lambda value: value[..., place, [first]] - value[..., place, [second]]))
+        return estimate.no_surer_than(math.sqrt(2) * self._least_error(score)) if estimate.value else estimate
 
     @property
     def extent(self) -> Extent:
@@ -133,14 +133,14 @@ def score_box(losses: BoxLosses, controls: Mapping[str, str]) -> ScoredBox:
     if all(control_of):
         control_of = ("",) * len(control_of)
     compared_M = np.array([not of for of in control_of])
-    found = crossed(partial(box_numbers, compared_M=compared_M), losses)
-    return ScoredBox(losses=losses, control_of_M=control_of, crossed=found)
+    numbers = crossed(partial(box_numbers, compared_M=compared_M), losses)
+    return ScoredBox(losses=losses, control_of_M=control_of, crossed=numbers)
 
 
-def estimates(found: Crossed) -> list[Estimate]:
+def estimates(numbers: Crossed) -> list[Estimate]:
     """The numbers of a Crossed of one axis."""
-    errors, freedom = found.error()
-    columns = (found.value_X.tolist(), errors.tolist(), freedom.tolist())
+    errors, freedom = numbers.error()
+    columns = (numbers.value_X.tolist(), errors.tolist(), freedom.tolist())
     return [Estimate(value=value, error=error, freedom=one) for value, error, one in zip(*columns, strict=True)]
 
 
@@ -154,11 +154,11 @@ def interval_of(estimate: Estimate, score: str, extent: Extent, num_points: int)
 
 def share_interval(estimate: Estimate, num_points: int) -> Interval:
     """Wilson's, of a share of the runs at so many points; of 0 and 1 with what so many points may not have shown."""
-    found = estimate.interval
-    if found.high is None or found.value not in (0.0, 1.0):
-        return found.of_share()
-    half = max(found.high - found.value, unseen_share(num_points))
-    return Interval.around(found.value, half).within((0.0, 1.0))
+    interval = estimate.interval
+    if interval.high is None or interval.value not in (0.0, 1.0):
+        return interval.of_share()
+    half = max(interval.high - interval.value, unseen_share(num_points))
+    return Interval.around(interval.value, half).within((0.0, 1.0))
 
 
 def box_board(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
@@ -180,8 +180,10 @@ def box_differences(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
     for box, score in itertools.product(boxes, BOX_SCORES):
         methods = box.losses.methods
         pairs = list(itertools.combinations(np.flatnonzero(box.compared_M).tolist(), 2))
-        found = [box.difference(score, *pair) for pair in pairs]
-        for (first, second), one, p_holm in zip(pairs, found, holm([one.p_value for one in found]), strict=True):
+        differences = [box.difference(score, *pair) for pair in pairs]
+        for (first, second), one, p_holm in zip(
+            pairs, differences, holm([one.p_value for one in differences]), strict=True
+        ):
             names = {"score": score, "first": methods[first], "second": methods[second]}
             within = one.interval.within(BOX_SCORES[score].difference_domain(box.extent, box.extent))
             interval = {**within.columns("difference", "ci"), "p_value": one.p_value, "p_holm": p_holm}
@@ -223,12 +225,12 @@ def _floor(box: ScoredBox, method: int) -> dict[str, object]:
     of = box.control_of_M[method]
     if of not in box.losses.methods:
         return {"control_of": of}
-    found = box.difference(RANKED_BY, method, box.losses.methods.index(of))
-    return {"control_of": of, **found.interval.within((-1.0, 1.0)).columns("floor", "floor_ci")}
+    difference = box.difference(RANKED_BY, method, box.losses.methods.index(of))
+    return {"control_of": of, **difference.interval.within((-1.0, 1.0)).columns("floor", "floor_ci")}
 
 
 def _ranks(box: ScoredBox) -> dict[int, tuple[int, int]]:
     """Least and largest rank of every method that is ranked. Source: Mogstad et al. 2024, as `rank_ranges`."""
     ranked = [m for m, flags in enumerate(box.flags_M) if has_learned(flags) and box.compared_M[m]]
-    found = [box.difference(RANKED_BY, *pair) for pair in itertools.combinations(ranked, 2)]
-    return possible_ranks(ranked, [-one.value for one in found], holm([one.p_value for one in found]))
+    differences = [box.difference(RANKED_BY, *pair) for pair in itertools.combinations(ranked, 2)]
+    return possible_ranks(ranked, [-one.value for one in differences], holm([one.p_value for one in differences]))

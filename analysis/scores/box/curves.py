@@ -44,10 +44,10 @@ def share_curves(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
     for box, best in itertools.product(boxes, ("own", "board")):
         compared_M = box.compared_M if best == "board" else None
         deltas = np.array(DELTAS)
-        found = crossed(partial(robust_shares, deltas_D=deltas, compared_M=compared_M), box.losses)
+        shares = crossed(partial(robust_shares, deltas_D=deltas, compared_M=compared_M), box.losses)
         num_points_M = (~np.isnan(box.losses.losses_MNS)).any(2).sum(1).tolist()
         for m, method in enumerate(box.losses.methods):
-            of_method = estimates(found.of(lambda value, m=m: value[..., m, :]))
+            of_method = estimates(shares.of(lambda value, m=m: value[..., m, :]))
             for delta, one in zip(DELTAS, of_method, strict=True):
                 interval = share_interval(one, num_points_M[m]).columns("share", "ci")
                 rows.append(box.losses.group | {"method": method, "best": best, "delta": delta} | interval)
@@ -59,9 +59,9 @@ def budget_curves(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
     rows = []
     for box in boxes:
         budgets = budgets_of(box)
-        found = crossed(lambda losses, initial, b=budgets: expected_best(mean_of_present(losses), b), box.losses)
+        expected = crossed(lambda losses, initial, b=budgets: expected_best(mean_of_present(losses), b), box.losses)
         for m, method in enumerate(box.losses.methods):
-            of_method = estimates(found.of(lambda value, m=m: value[..., m, :]))
+            of_method = estimates(expected.of(lambda value, m=m: value[..., m, :]))
             for number, one in zip(budgets.tolist(), of_method, strict=True):
                 loss = one.interval.within(box.extent.range_of("loss"))
                 row = box.losses.group | {"method": method, "num_draws": number}
@@ -76,9 +76,9 @@ def overtakings(boxes: Sequence[ScoredBox]) -> pl.DataFrame:
         budgets = np.arange(1, budgets_of(box)[-1] + 1)
         curves_MB = expected_best(mean_of_present(box.losses.losses_MNS), budgets)
         ends = budgets[[0, -1]]
-        found = crossed(lambda losses, initial, b=ends: expected_best(mean_of_present(losses), b), box.losses)
+        expected = crossed(lambda losses, initial, b=ends: expected_best(mean_of_present(losses), b), box.losses)
         pairs = list(itertools.combinations(np.flatnonzero(box.compared_M).tolist(), 2))
-        tested = [estimates(found.of(lambda value, a=a, b=b: value[..., b, :] - value[..., a, :])) for a, b in pairs]
+        tested = [estimates(expected.of(lambda value, a=a, b=b: value[..., b, :] - value[..., a, :])) for a, b in pairs]
         p_holm = [holm([one[end].p_value for one in tested]) for end in (0, 1)]
         for place, (first, second) in enumerate(pairs):
             p_ends = p_holm[0][place], p_holm[1][place]

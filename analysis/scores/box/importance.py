@@ -45,9 +45,9 @@ def importances(
         for (evaluator, evaluate), (m, method) in (
             (one, two) for one in evaluators.items() for two in enumerate(losses.methods)
         ):
-            found = left_out(evaluate, units_NK, loss_MN[m], losses.replicates_N, counts)
+            shares = left_out(evaluate, units_NK, loss_MN[m], losses.replicates_N, counts)
             place = losses.group | {"method": method}
-            for name, one in zip(names, estimates(found), strict=True):
+            for name, one in zip(names, estimates(shares), strict=True):
                 interval = one.interval.within((0.0, 1.0)).columns("importance", "ci")
                 rows.append({**place, "evaluator": evaluator, "knob": name, **interval})
     return pl.DataFrame(rows, schema=IMPORTANCE_COLUMNS)

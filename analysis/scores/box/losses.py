@@ -72,23 +72,23 @@ def _losses(key: tuple[str, ...], rows: pl.DataFrame, points: pl.DataFrame) -> B
     has_diverged = (pl.col("outcome") == Outcome.DIVERGED.value) | pl.col("final_loss").is_nan()
     is_result = pl.col("outcome").is_in(RESULT_OUTCOMES)
     is_scored = is_result & pl.col("initial_loss").is_finite() & (pl.col("final_loss").is_not_null() | has_diverged)
-    found = rows.filter(is_scored.fill_null(False)).with_columns(
+    scored = rows.filter(is_scored.fill_null(False)).with_columns(
         loss=pl.when(has_diverged).then(float("inf")).otherwise("final_loss"), diverged=has_diverged
     )
-    if found.is_empty():
+    if scored.is_empty():
         return None
-    methods = tuple(found["method"].unique(maintain_order=True))
-    seeds = tuple(found["seed"].unique().sort())
+    methods = tuple(scored["method"].unique(maintain_order=True))
+    seeds = tuple(scored["seed"].unique().sort())
     numbers = tuple(points["point"])
     shape = len(methods), len(numbers), len(seeds)
     places = tuple(
-        found[name].replace_strict({value: index for index, value in enumerate(values)}).to_numpy()
+        scored[name].replace_strict({value: index for index, value in enumerate(values)}).to_numpy()
         for name, values in (("method", methods), ("point", numbers), ("seed", seeds))
     )
     losses_MNS, initial_MNS, diverged_MNS = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=bool)
-    losses_MNS[places] = found["loss"].to_numpy()
-    initial_MNS[places] = found["initial_loss"].to_numpy()
-    diverged_MNS[places] = found["diverged"].to_numpy()
+    losses_MNS[places] = scored["loss"].to_numpy()
+    initial_MNS[places] = scored["initial_loss"].to_numpy()
+    diverged_MNS[places] = scored["diverged"].to_numpy()
     initial_MS = _medians(initial_MNS)
     lost = rows.filter(~is_result)["method"]
     return BoxLosses(

@@ -60,10 +60,10 @@ def profiles(boxes: Sequence[ScoredBox], units: pl.DataFrame, knobs: Sequence[Bo
     )
 
 
-def edges(found: pl.DataFrame) -> pl.DataFrame:
+def edges(of_bins: pl.DataFrame) -> pl.DataFrame:
     """EDGE_COLUMNS of a frame of `profiles`, of the knobs that are numbers."""
     rows = []
-    for key, part in found.filter(pl.col("low").is_not_null()).group_by(*ENTRY, "knob", maintain_order=True):
+    for key, part in of_bins.filter(pl.col("low").is_not_null()).group_by(*ENTRY, "knob", maintain_order=True):
         ends = part["low"].min(), part["high"].max()
         for others in ("drawn", "tuned"):
             stable = part.filter(f"stable_{others}")
@@ -97,11 +97,11 @@ def point_regrets(boxes: Sequence[ScoredBox], units: pl.DataFrame) -> pl.DataFra
 def _profile(box: ScoredBox, unit_N: np.ndarray, knob: BoxKnob) -> list[dict[str, object]]:
     bins, losses = knob.bins, box.losses
     place_N = places_in(bins, unit_N)
-    found = crossed(partial(_by_bin, place_N=place_N, bins=bins), losses)
+    by_bin = crossed(partial(_by_bin, place_N=place_N, bins=bins), losses)
     best_M = best_losses(mean_of_present(losses.losses_MNS))
     is_there_MN, rows = np.asarray((~np.isnan(losses.losses_MNS)).any(2)), []
     for m, method in enumerate(losses.methods):
-        of_method = [estimates(found.of(lambda value, q=q, m=m: value[..., q, :, m])) for q in range(len(QUANTITIES))]
+        of_method = [estimates(by_bin.of(lambda value, q=q, m=m: value[..., q, :, m])) for q in range(len(QUANTITIES))]
         bound = float(best_M[m] + _KEPT * (losses.initial_MS[m].mean() - best_M[m]))
         drawn_B, tuned_B = (_stable([one.value for one in of_method[q]], bound, knob) for q in (0, 1))
         for place, one in enumerate(bins):
@@ -122,7 +122,7 @@ def _by_bin(losses_MNS: np.ndarray, initial_MS: np.ndarray, place_N: np.ndarray,
     """QUANTITIES of the points in each bin, (M, N, S) -> (Q, B, M); NaN of a bin without any."""
     loss_MN, loss_MSN = mean_of_present(losses_MNS), losses_MNS.swapaxes(1, 2)
     regret_MSN = regret(loss_MSN, best_losses(loss_MSN), initial_MS)
-    found = np.full((len(QUANTITIES), len(bins), len(losses_MNS)), np.nan)
+    values = np.full((len(QUANTITIES), len(bins), len(losses_MNS)), np.nan)
     for place, one in enumerate(bins):
         inside_N = place_N == place
         there_M = (~np.isnan(loss_MN[:, inside_N])).sum(1)
@@ -130,10 +130,10 @@ def _by_bin(losses_MNS: np.ndarray, initial_MS: np.ndarray, place_N: np.ndarray,
             continue
         num_draws = min(max(round(BUDGET * (one.high - one.low)), 1), int(there_M.min()))
         shares_MS = share_within(regret_MSN[..., inside_N], np.array([DELTA]))[..., 0]
-        found[0, place] = np.nanmean(loss_MN[:, inside_N], 1)
-        found[1, place] = expected_best(loss_MN[:, inside_N], np.array([num_draws]))[:, 0]
-        found[2, place] = np.nanmean(shares_MS, 1)
-    return found
+        values[0, place] = np.nanmean(loss_MN[:, inside_N], 1)
+        values[1, place] = expected_best(loss_MN[:, inside_N], np.array([num_draws]))[:, 0]
+        values[2, place] = np.nanmean(shares_MS, 1)
+    return values
 
 
 def _stable(values: Sequence[float], bound: float, knob: BoxKnob) -> list[bool]:

@@ -47,10 +47,10 @@ def expected_best(loss_N: np.ndarray, budgets_B: np.ndarray) -> np.ndarray:
     """
     sorted_N = np.nan_to_num(np.sort(loss_N, -1))  # NaN comes last, and has no weight
     counts, budgets = (~np.isnan(loss_N)).sum(-1), tuple(budgets_B.tolist())
-    found = np.empty((*loss_N.shape[:-1], len(budgets)))
+    best = np.empty((*loss_N.shape[:-1], len(budgets)))
     for count in np.unique(counts):
-        found[counts == count] = sorted_N[counts == count] @ _subset_weights(int(count), loss_N.shape[-1], budgets)
-    return found
+        best[counts == count] = sorted_N[counts == count] @ _subset_weights(int(count), loss_N.shape[-1], budgets)
+    return best
 
 
 @functools.lru_cache(maxsize=256)

@@ -163,6 +163,6 @@ def _with_onsets(runs: pl.DataFrame, losses: pl.DataFrame) -> pl.DataFrame:
 def _records(name: str, detector: Detector, rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     most = pl.col("signal").cum_max().shift(1).over("trial_id")
     of_quantity = rows.filter(pl.col("quantity") == detector.quantity)
-    found = signals(detector, of_quantity.join(runs.select("trial_id", "lr", "num_steps", "onset"), on="trial_id"))
-    records = found.filter(most.is_null() | (pl.col("signal") > most))
+    onsets = signals(detector, of_quantity.join(runs.select("trial_id", "lr", "num_steps", "onset"), on="trial_id"))
+    records = onsets.filter(most.is_null() | (pl.col("signal") > most))
     return records.select("trial_id", pl.lit(name).alias("detector"), "step", "signal")

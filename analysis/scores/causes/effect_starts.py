@@ -51,8 +51,8 @@ def effect_starts(matched: pl.DataFrame) -> pl.DataFrame:
         for step in later:
             both = part.filter(from_step=step).join(own, on="seed").sort("seed")
             if both.height:
-                found = mean_interval((both["cost"] - both["first"]).to_numpy())
+                change = mean_interval((both["cost"] - both["first"]).to_numpy())
                 row = (first, step, both.height, both["first"].mean(), both["cost"].mean())
-                rows.append((*key, *row, found.value, found.low, found.high))
+                rows.append((*key, *row, change.value, change.low, change.high))
     order = ("intervention", "strength", "num_steps", *_KNOBS, "later_step")
     return pl.DataFrame(rows, schema=START_COLUMNS, orient="row").sort(*_PLACE[:-1], *order, maintain_order=True)

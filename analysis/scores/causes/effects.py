@@ -168,8 +168,8 @@ def _recoveries(matched: pl.DataFrame, losses: Iterable[pl.DataFrame]) -> pl.Dat
         if trial_id in of_trial and twin_id in of_trial:
             both = of_trial[trial_id].join(of_trial[twin_id], on="step", suffix="_twin").sort("step")
             values = (both[name].to_numpy() for name in ("value", "value_twin", "step"))
-            found = recovery(*values, since=begin if end is None else end)
-            if found is None or not math.isnan(found):
-                rows.append((trial_id, found, True))
+            steps = recovery(*values, since=begin if end is None else end)
+            if steps is None or not math.isnan(steps):
+                rows.append((trial_id, steps, True))
     schema = {"trial_id": pl.String, "recovery_steps": pl.Float64, "is_measured": pl.Boolean}
     return pl.DataFrame(rows, schema=schema, orient="row")

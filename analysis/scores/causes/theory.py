@@ -208,7 +208,7 @@ def theory_points(results: pl.DataFrame, attentions: pl.DataFrame, lots: Iterabl
 
 def theory_deviations(points: pl.DataFrame) -> pl.DataFrame:
     """DEVIATION_COLUMNS: a row for each of STATEMENTS that is said of points of a method on a workload."""
-    found = [pl.DataFrame(schema=DEVIATION_COLUMNS)]
+    frames = [pl.DataFrame(schema=DEVIATION_COLUMNS)]
     for name, one in STATEMENTS.items():
         said = points.drop_nulls([one.measured, *one.reads]).filter(one.applies())
         said = said.with_columns(predicted=one.predicted())
@@ -225,9 +225,9 @@ def theory_deviations(points: pl.DataFrame) -> pl.DataFrame:
             deviation=pl.col("deviation").median(),
             outside=pl.lit(None, pl.Float64) if one.relation == "equal" else (wrong > ROUNDING).mean(),
         )
-        found.append(rows.select(pl.col(column).cast(dtype) for column, dtype in DEVIATION_COLUMNS.items()))
+        frames.append(rows.select(pl.col(column).cast(dtype) for column, dtype in DEVIATION_COLUMNS.items()))
     order = pl.col("statement").replace_strict({name: index for index, name in enumerate(STATEMENTS)})
-    return pl.concat(found).sort("workload", order, "method")
+    return pl.concat(frames).sort("workload", order, "method")
 
 
 def _least_entropies(points: pl.Series) -> pl.Series:

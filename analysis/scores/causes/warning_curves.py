@@ -47,8 +47,8 @@ def warning_curves(runs: pl.DataFrame, records: pl.DataFrame, board: pl.DataFram
         for curve, points in (("roc", roc(watched)), ("lead", leads(watched, longest))):
             rows += [(workload, optimizer, curve, name, x, y) for x, y in points]
     order = pl.col("detector").replace_strict({name: at for at, name in enumerate(DETECTORS)})
-    found = pl.DataFrame(rows, schema=WARNING_CURVE_COLUMNS, orient="row")
-    return found.sort("workload", "optimizer", pl.col("curve") == "lead", order, "x", "y", maintain_order=True)
+    curves = pl.DataFrame(rows, schema=WARNING_CURVE_COLUMNS, orient="row")
+    return curves.sort("workload", "optimizer", pl.col("curve") == "lead", order, "x", "y", maintain_order=True)
 
 
 def longest_run(num_steps: pl.Series, watched: Watched) -> int:

@@ -117,12 +117,14 @@ def rounded_interval(score: Score, grid: LossGrid, step: float) -> Interval:
     Of a share of 0 or 1 the other end lies at least a step times `unseen_share` of the seeds away: one in which the
     next step would be passed may not have been among them.
     """
-    found, num_seeds = interval(score, grid), len(grid.seeds)
-    if found.high is None:
-        return found
-    error = (found.high - found.value) / float(half_width(1.0, num_seeds))
+    estimate, num_seeds = interval(score, grid), len(grid.seeds)
+    if estimate.high is None:
+        return estimate
+    error = (estimate.high - estimate.value) / float(half_width(1.0, num_seeds))
     half = float(half_width(rounding_error(error, step, num_seeds), num_seeds))
-    return Interval.around(found.value, max(half, step * unseen_share(num_seeds) if found.value in (0, 1) else 0.0))
+    return Interval.around(
+        estimate.value, max(half, step * unseen_share(num_seeds) if estimate.value in (0, 1) else 0.0)
+    )
 
 
 def unseen_share(num_outcomes: int) -> float:

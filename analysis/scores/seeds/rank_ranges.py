@@ -26,8 +26,8 @@ def rank_ranges(entries: Entries, score: Score) -> dict[tuple[str, ...], tuple[i
     workload that learned. Source: Mogstad et al. 2024, simultaneous confidence sets for ranks.
     """
     tested = {key: grid for key, grid in entries.items() if len(grid.seeds) > 1}
-    found = entry_differences(score, list(tested.values()))
-    return possible_ranks(list(tested), [one.value for one in found], corrected(found))
+    differences = entry_differences(score, list(tested.values()))
+    return possible_ranks(list(tested), [one.value for one in differences], corrected(differences))
 
 
 def possible_ranks(

@@ -128,16 +128,16 @@ def _least_effects(level: float) -> np.ndarray:
 
 
 def _row(pair: Neighbours) -> dict[str, object]:
-    found = pair.difference
-    error = found.standard_error
-    needed = None if error is None else seeds_needed(found.value, error, found.num_seeds)
+    difference = pair.difference
+    error = difference.standard_error
+    needed = None if error is None else seeds_needed(difference.value, error, difference.num_seeds)
     return {
         "workload": pair.first[0],
         "better": label_of(pair.first[1:]),
         "worse": label_of(pair.second[1:]),
-        **found.interval.columns("difference", "ci"),
-        "compared": found.compared,
-        "num_seeds": found.num_seeds,
+        **difference.interval.columns("difference", "ci"),
+        "compared": difference.compared,
+        "num_seeds": difference.num_seeds,
         "num_seeds_needed": needed,
         "seeds_needed": "unknown" if error is None else f"more than {MAX_SEEDS}" if needed is None else str(needed),
     }

@@ -87,10 +87,10 @@ def on_grid(score: Score) -> Statistic:
     """
 
     def estimate(grid: LossGrid) -> Interval:
-        found, half = interval(score, grid), _mean_decades(grid) / 2
-        if found.low is None or found.high is None:
-            return found
-        return dataclasses.replace(found, low=found.low - half, high=found.high + half)
+        estimate, half = interval(score, grid), _mean_decades(grid) / 2
+        if estimate.low is None or estimate.high is None:
+            return estimate
+        return dataclasses.replace(estimate, low=estimate.low - half, high=estimate.high + half)
 
     return _stepped(score, estimate, _decades)
 
@@ -105,8 +105,10 @@ def _stepped(score: Score, estimate: Callable[[LossGrid], Interval], step: Calla
 
     def differences(grids: Sequence[LossGrid]) -> list[Difference]:
         steps = [max(step(first), step(second)) for first, second in itertools.combinations(grids, 2)]
-        found = entry_differences(score, grids)
-        return [dataclasses.replace(one, p_value=one.p_beyond(width)) for one, width in zip(found, steps, strict=True)]
+        differences = entry_differences(score, grids)
+        return [
+            dataclasses.replace(one, p_value=one.p_beyond(width)) for one, width in zip(differences, steps, strict=True)
+        ]
 
     return Statistic(estimate=estimate, differences=differences, step=step)
 
@@ -120,11 +122,11 @@ def of_lr(score: Score) -> Statistic:
     in_decades = on_grid(log_score)
 
     def estimate(grid: LossGrid) -> Interval:
-        found = in_decades.estimate(grid)
+        estimate = in_decades.estimate(grid)
         value = float(score(*grid.data))
-        if found.low is None or found.high is None:
+        if estimate.low is None or estimate.high is None:
             return Interval(value=value, low=None, high=None)
-        return Interval(value=value, low=10.0**found.low, high=10.0**found.high)
+        return Interval(value=value, low=10.0**estimate.low, high=10.0**estimate.high)
 
     return dataclasses.replace(in_decades, estimate=estimate)
 

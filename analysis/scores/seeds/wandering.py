@@ -76,10 +76,10 @@ def _edge_places(grid: LossGrid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _wanders(places_S: np.ndarray, lrs_E: np.ndarray) -> bool:
-    found = places_S[places_S >= 0]
-    if len(found) < 2 or len(lrs_E) < 2:
+    present_S = places_S[places_S >= 0]
+    if len(present_S) < 2 or len(lrs_E) < 2:
         return False
-    edges, step = np.log10(lrs_E)[found], float(np.diff(np.log10(lrs_E)).max())
+    edges, step = np.log10(lrs_E)[present_S], float(np.diff(np.log10(lrs_E)).max())
     return bool(edges.std(ddof=1) > _WANDER_DECADES and np.ptp(edges) > step + _ROUNDING)
 
 
