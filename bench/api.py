@@ -283,7 +283,7 @@ def _suite(suite: str | os.PathLike[str] | Suite, allow_code: bool) -> Suite:
         return suite
     text = os.fspath(suite)
     if "\n" in text:
-        return parse_suite(text, shown="suite", allow_code=allow_code)
+        return parse_suite(text, file_name="suite", allow_code=allow_code)
     return load_suite(find_suite(text), allow_code=allow_code)
 
 

@@ -35,7 +35,7 @@ def prepare_text(asked: Preparation, folder: Path, on_progress: OnProgress) -> N
 
 def _source(asked: Preparation) -> Source:
     from bench.data.text.corpus import prepared_tokenizer
-    from bench.data.text.sources import HUB_PREFIX, find_source, shown
+    from bench.data.text.sources import HUB_PREFIX, find_source, one_line
 
     if asked.source.startswith(HUB_PREFIX):
         from bench.data.hub import hub_source
@@ -44,7 +44,7 @@ def _source(asked: Preparation) -> Source:
     if asked.has_any("text_field", "split"):
         say("--text-field and --split have no effect: they are for data sets of hf:")
     if prepared_tokenizer(asked.source) is not None:
-        raise UsageError(f"{shown(asked.source)}: prepared already; name it in a suite as it is")
+        raise UsageError(f"{one_line(asked.source)}: prepared already; name it in a suite as it is")
     return find_source(asked.source)
 
 

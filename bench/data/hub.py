@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.data.pairs.sources import PairSource
 from bench.data.speech.recordings import HELD_OUT_EVERY, Recording, Recordings
-from bench.data.text.sources import HUB_PREFIX, Source, shown
+from bench.data.text.sources import HUB_PREFIX, Source, one_line
 from bench.data.text.tokenizers import TEXT_EXTRA
 from bench.errors import UsageError
 
@@ -45,7 +45,7 @@ def hub_pairs(name: str, *, fields: tuple[str, str], split: str) -> PairSource:
                 yield source, target
 
     def places(number: int) -> tuple[str, str]:
-        place = f"{shown(name)}: pair {number}"
+        place = f"{one_line(name)}: pair {number}"
         return place, place
 
     return PairSource(names=(f"{name} {fields[0]}", f"{name} {fields[1]}"), pairs=pairs, places=places)
@@ -64,7 +64,7 @@ def hub_recordings(name: str, *, fields: tuple[str, str, str | None], splits: tu
             for number, row in enumerate(_data_set(name, split, audio_field)() if split else ()):
                 content = _bytes(name, number, row, audio_field)
                 yield Recording(
-                    place=f"{shown(name)}: row {number} of {split}",
+                    place=f"{one_line(name)}: row {number} of {split}",
                     speaker=str(row.get(speaker_field)) if speaker_field else "",
                     text=_text(name, number, row, text_field),
                     is_held_out=is_val or (splits[1] is None and number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1),
@@ -80,7 +80,7 @@ def _bytes(name: str, number: int, row: dict[str, Any], field: str) -> bytes:
     content = value.get("bytes") if isinstance(value, dict) else None
     if not isinstance(content, bytes):
         raise UsageError(
-            f"{shown(name)}: row {number} has no audio in the field {field!r}; fields that exist: {', '.join(row)}"
+            f"{one_line(name)}: row {number} has no audio in the field {field!r}; fields that exist: {', '.join(row)}"
         )
     return content
 
@@ -96,14 +96,14 @@ def _data_set(name: str, split: str, audio_field: str = "") -> Callable[[], Iter
     else:
         parts = rest.split("/")
         if not all(parts) or len(parts) > 3:
-            raise UsageError(f"{shown(name)}: must be hf:owner/name or hf:owner/name/config")
+            raise UsageError(f"{one_line(name)}: must be hf:owner/name or hf:owner/name/config")
         path, config = "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
     # Read by huggingface_hub when it is imported.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         import datasets
     except ImportError as error:
-        raise UsageError(f"{shown(name)}: needs datasets: {TEXT_EXTRA}") from error
+        raise UsageError(f"{one_line(name)}: needs datasets: {TEXT_EXTRA}") from error
     for library in ("datasets", "huggingface_hub"):  # their warnings would tear the progress bar
         logging.getLogger(library).setLevel(logging.ERROR)
     return lambda: _rows(datasets, name, path, config, split, audio_field)
@@ -116,7 +116,7 @@ def _text(name: str, number: int, row: dict[str, Any], field: str) -> str:
         value = value.get(part) if isinstance(value, dict) else None
     if not isinstance(value, str):
         raise UsageError(
-            f"{shown(name)}: row {number} has no text in the field {field!r}; fields that exist: {', '.join(row)}"
+            f"{one_line(name)}: row {number} has no text in the field {field!r}; fields that exist: {', '.join(row)}"
         )
     return value
 
@@ -136,4 +136,4 @@ def _rows(
     except (OSError, ValueError, RuntimeError, KeyError, client_error, datasets.exceptions.DatasetsError) as error:
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else "no message"
-        raise UsageError(f"{shown(name)}: can't be read: {type(error).__name__}: {reason}") from error
+        raise UsageError(f"{one_line(name)}: can't be read: {type(error).__name__}: {reason}") from error

@@ -77,7 +77,7 @@ TEXTS = (*KINDS, "outcome", "source")
 _TEXTS_WITH_GAPS = (*OPTIONAL_KINDS, "outcome", "source")
 
 
-def checked_cells(cells: pl.DataFrame, shown: str) -> dict[str, list[Any]]:
+def checked_cells(cells: pl.DataFrame, file_name: str) -> dict[str, list[Any]]:
     """The columns of TEXTS and NUMBERS that are there, as text and numbers. Raises UsageError, a line a wrong cell."""
     problems: list[UsageError] = []
     found: dict[str, list[Any]] = {}
@@ -85,23 +85,23 @@ def checked_cells(cells: pl.DataFrame, shown: str) -> dict[str, list[Any]]:
         for name in (*TEXTS, *NUMBERS):
             if name in cells.columns:
                 of_column: list[UsageError] = []
-                found |= check(cells.select(name), shown, of_column)
+                found |= check(cells.select(name), file_name, of_column)
                 problems += of_column[:MAX_OF_COLUMN]
                 if (more := len(of_column) - MAX_OF_COLUMN) > 0:
                     problems.append(
                         UsageError(
-                            f"{shown}: column {name!r}: and {counted(more, 'more cell')} like it, which need the same"
+                            f"{file_name}: column {name!r}: and {counted(more, 'more cell')} like it, which need the same"
                         )
                     )
     if problems:
         lines = [*map(str, problems[:MAX_PROBLEMS])]
         if len(problems) > MAX_PROBLEMS:
-            lines.append(f"{shown}: and {len(problems) - MAX_PROBLEMS} more problems")
+            lines.append(f"{file_name}: and {len(problems) - MAX_PROBLEMS} more problems")
         raise UsageError("\n".join(lines))
     return found
 
 
-def _checked_text(cells: pl.DataFrame, shown: str, problems: list[UsageError]) -> dict[str, list[Any]]:
+def _checked_text(cells: pl.DataFrame, file_name: str, problems: list[UsageError]) -> dict[str, list[Any]]:
     """The columns of TEXTS; `problems` gets every empty, overlong or unprintable cell."""
     found = {}
     for name in TEXTS:
@@ -110,14 +110,14 @@ def _checked_text(cells: pl.DataFrame, shown: str, problems: list[UsageError]) -
             limit = MAX_SOURCE if name == "source" else MAX_TEXT
             for row, value in enumerate(values, 1):
                 if value is None and name not in _TEXTS_WITH_GAPS:
-                    problems.append(_wrong(shown, row, name, None, "text in every row, or no such column"))
+                    problems.append(_wrong(file_name, row, name, None, "text in every row, or no such column"))
                 if value is not None and (len(value) > limit or not value.isprintable()):
-                    problems.append(_wrong(shown, row, name, value, f"at most {limit} printable letters"))
+                    problems.append(_wrong(file_name, row, name, value, f"at most {limit} printable letters"))
             found[name] = values
     return found
 
 
-def _checked_numbers(cells: pl.DataFrame, shown: str, problems: list[UsageError]) -> dict[str, list[Any]]:
+def _checked_numbers(cells: pl.DataFrame, file_name: str, problems: list[UsageError]) -> dict[str, list[Any]]:
     """The columns of NUMBERS, as numbers; `problems` gets every cell that is no such number."""
     found = {}
     for name, rule in NUMBERS.items():
@@ -126,17 +126,19 @@ def _checked_numbers(cells: pl.DataFrame, shown: str, problems: list[UsageError]
             values = _numbers(cells[name])
             for number, (text, value) in enumerate(zip(texts, values, strict=True), 1):
                 if text is None and not rule.has_gaps:
-                    problems.append(_wrong(shown, number, name, None, f"{rule.required}, in every row"))
+                    problems.append(_wrong(file_name, number, name, None, f"{rule.required}, in every row"))
                 if text is not None and not _is_right(rule, value):
                     hint = ", with a decimal point" if re.fullmatch(r"[+-]?\d*,\d+", text) else ""
-                    problems.append(_wrong(shown, number, name, text, f"{rule.required}{hint}"))
+                    problems.append(_wrong(file_name, number, name, text, f"{rule.required}{hint}"))
             if rule.is_whole and not problems:
                 values = [None if value is None else int(value) for value in values]
             found[name] = values
     return found
 
 
-def spread_knobs(cells: pl.DataFrame, shown: str, setting_columns: Collection[str]) -> tuple[pl.DataFrame, Settings]:
+def spread_knobs(
+    cells: pl.DataFrame, file_name: str, setting_columns: Collection[str]
+) -> tuple[pl.DataFrame, Settings]:
     """The cells with a column for each knob that `knobs` names, and the settings of every row.
 
     A knob that only some rows name counts as off in the others: it varies within those alone. Raises UsageError for
@@ -145,27 +147,29 @@ def spread_knobs(cells: pl.DataFrame, shown: str, setting_columns: Collection[st
     settings: Settings = [{} for _ in range(cells.height)]
     for name in setting_columns:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
-            raise UsageError(f"{shown}: the setting {printable(name)!r}; required a name of letters, digits, _ . -")
+            raise UsageError(f"{file_name}: the setting {printable(name)!r}; required a name of letters, digits, _ . -")
         for row, text in enumerate(cells[name]):
             if text is not None:
                 settings[row][name] = _plain(text)
     if "knobs" in cells.columns:
-        cells = _with_spread(cells, shown, settings)
+        cells = _with_spread(cells, file_name, settings)
     for row, of_row in enumerate(settings, 1):
         last = [name.rpartition(".")[2] for name in of_row]
         if len(set(last)) < len(last) or "method" in last:
             raise _wrong(
-                shown, row, "knobs", ", ".join(of_row), "settings whose last words differ, none of them 'method'"
+                file_name, row, "knobs", ", ".join(of_row), "settings whose last words differ, none of them 'method'"
             )
     return cells, settings
 
 
-def _with_spread(cells: pl.DataFrame, shown: str, settings: Settings) -> pl.DataFrame:
+def _with_spread(cells: pl.DataFrame, file_name: str, settings: Settings) -> pl.DataFrame:
     columns: dict[str, list[str | None]] = {}
     for row, text in enumerate(cells["knobs"]):
-        for name, value in _pairs(text or "", shown, row + 1):
+        for name, value in _pairs(text or "", file_name, row + 1):
             if name in cells.columns and name not in columns:
-                raise _wrong(shown, row + 1, "knobs", text, f"{name!r} there or in a column of its own, not in both")
+                raise _wrong(
+                    file_name, row + 1, "knobs", text, f"{name!r} there or in a column of its own, not in both"
+                )
             if name in NUMBERS or name in CIRCUMSTANCES:
                 columns.setdefault(name, [None] * cells.height)[row] = value
             else:
@@ -175,13 +179,13 @@ def _with_spread(cells: pl.DataFrame, shown: str, settings: Settings) -> pl.Data
     return cells.with_columns(column.replace("", None) for column in spread)
 
 
-def _pairs(text: str, shown: str, row: int) -> list[tuple[str, str]]:
+def _pairs(text: str, file_name: str, row: int) -> list[tuple[str, str]]:
     """('depth', '4'), ... of 'depth=4, warmup_steps=100'; a value may hold commas."""
     pairs = re.findall(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*?)(?:, (?=[A-Za-z_][A-Za-z0-9_.-]*=)|$)", text)
     names = [name for name, _ in pairs]
     is_whole = ", ".join(f"{name}={value}" for name, value in pairs) == text
     if not is_whole or len(set(names)) < len(names) or not all(value.strip() for _, value in pairs):
-        raise _wrong(shown, row, "knobs", text, "such as 'depth=4, warmup_steps=100', each knob once")
+        raise _wrong(file_name, row, "knobs", text, "such as 'depth=4, warmup_steps=100', each knob once")
     return [(name, value.strip()) for name, value in pairs]
 
 
@@ -209,10 +213,10 @@ def _is_right(rule: Number, value: float | None) -> bool:
     return not rule.is_whole or value.is_integer()
 
 
-def wrong_cell(shown: str, row: int, column: str, got: str, required: str) -> UsageError:
+def wrong_cell(file_name: str, row: int, column: str, got: str, required: str) -> UsageError:
     """What is wrong with one cell of the file."""
-    return UsageError(f"{shown}: row {row}, column {column!r}: {got}; required {required}")
+    return UsageError(f"{file_name}: row {row}, column {column!r}: {got}; required {required}")
 
 
-def _wrong(shown: str, row: int, column: str, value: str | None, required: str) -> UsageError:
-    return wrong_cell(shown, row, column, "empty" if value is None else repr(value[:60]), required)
+def _wrong(file_name: str, row: int, column: str, value: str | None, required: str) -> UsageError:
+    return wrong_cell(file_name, row, column, "empty" if value is None else repr(value[:60]), required)

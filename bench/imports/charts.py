@@ -46,48 +46,50 @@ def has_lists(cells: pl.DataFrame) -> bool:
     return bool(_lists(cells))
 
 
-def read_chart(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+def read_chart(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:
     """A row a run of a chart export. Raises UsageError without a pattern for the names of runs, or with a wrong one."""
     matches = {name: match for name in cells.columns[1:] if (match := _CHART_COLUMN.fullmatch(name))}
     columns = {name: match for name, match in matches.items() if not _is_axis(match["metric"])}
     metrics = sorted({match["metric"] for match in columns.values()})
     if len(metrics) > 1:
-        raise UsageError(f"{shown}: a chart export of {', '.join(metrics)}; required one measure a file, a loss")
+        raise UsageError(f"{file_name}: a chart export of {', '.join(metrics)}; required one measure a file, a loss")
     runs = {name: match["run"] for name, match in columns.items() if not match["bound"]}
     if not runs:
-        raise UsageError(f"{shown}: a chart export with columns __MIN and __MAX alone; required those of the runs")
+        raise UsageError(f"{file_name}: a chart export with columns __MIN and __MAX alone; required those of the runs")
     what = f"a chart export of Weights & Biases, a row a step and a column for each of {counted(len(runs), 'run')}"
     if group := next((run for run in runs.values() if run.startswith(_GROUP)), None):
         raise UsageError(
-            f"{shown}: {what}; {group!r} is a mean over runs; required the chart without groups, a run each"
+            f"{file_name}: {what}; {group!r} is a mean over runs; required the chart without groups, a run each"
         )
     if wishes.run_names is None:
         raise UsageError(
-            f"{shown}: {what}; required the export of the runs table instead, or "
+            f"{file_name}: {what}; required the export of the runs table instead, or "
             f"{_pattern_for(next(iter(runs.values())))}"
         )
     frames = [
         cells.select(pl.lit(run).alias(RUN), *wishes.constants, step=cells.columns[0], final_loss=name)
         for name, run in runs.items()
     ]
-    read = _read_named(pl.concat(frames), wishes, shown)
+    read = _read_named(pl.concat(frames), wishes, file_name)
     num_others = len(matches) - len(runs)
     others = f"; its {num_others} columns of steps, __MIN and __MAX are no runs" if num_others else ""
     return Rows(cells=read.cells, notes=(f"read as {what}{others}", *read.notes), traces=read.traces)
 
 
-def read_tensorboard(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+def read_tensorboard(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:
     """A row a run of TensorBoard's scalars. Raises UsageError where nothing says what the runs are."""
     if set(cells.columns) >= _TENSORBOARD_CSV:
-        run = re.sub(r"run-(.*?)-tag-.*", r"\1", re.split(r"[/\\]", shown)[-1].removesuffix(".csv"))
+        run = re.sub(r"run-(.*?)-tag-.*", r"\1", re.split(r"[/\\]", file_name)[-1].removesuffix(".csv"))
         cells = (
             cells.rename({"Step": "step", "Value": "final_loss"}).drop("Wall time").with_columns(pl.lit(run).alias(RUN))
         )
     runs = cells[RUN].unique(maintain_order=True).to_list()
     if wishes.run_names is None and (len(runs) > 1 or not {"method", "lr", "seed"} & set(cells.columns)):
         also = "" if len(runs) > 1 else "--set method=...,lr=...,seed=..., or "
-        raise UsageError(f"{shown}: scalars of TensorBoard of {len(runs)} runs; required {also}{_pattern_for(runs[0])}")
-    read = _read_named(cells, wishes, shown)
+        raise UsageError(
+            f"{file_name}: scalars of TensorBoard of {len(runs)} runs; required {also}{_pattern_for(runs[0])}"
+        )
+    read = _read_named(cells, wishes, file_name)
     return Rows(
         cells=read.cells,
         notes=(f"read as scalars of TensorBoard, {counted(len(runs), 'run')}", *read.notes),
@@ -95,7 +97,7 @@ def read_tensorboard(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     )
 
 
-def read_lists(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+def read_lists(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:
     """A row a run of a file whose cells hold all values of a run.
 
     Raises UsageError for lists of unequal lengths, and for one of what a run has one of.
@@ -105,21 +107,21 @@ def read_lists(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     cells = cells.rename({theirs: ours for ours, theirs in likely.items()})
     for place, name in enumerate(cells.columns, 1):
         if name in _lists(cells) and name in TELLING:
-            raise UsageError(f"{shown}: column {place} ({name!r}) holds lists; required one number or text a run")
+            raise UsageError(f"{file_name}: column {place} ({name!r}) holds lists; required one number or text a run")
     num_values = sum(cells[name].str.count_matches(r"[^,\s]+").sum() for name in _lists(cells))
     if num_values > MAX_VALUES * len(_lists(cells)):
-        raise UsageError(f"{shown}: lists of {num_values:,} values; required at most {MAX_VALUES:,}")
+        raise UsageError(f"{file_name}: lists of {num_values:,} values; required at most {MAX_VALUES:,}")
     lists = {
-        name: [_listed(text, shown, row, name) for row, text in enumerate(cells[name], 1)] for name in _lists(cells)
+        name: [_listed(text, file_name, row, name) for row, text in enumerate(cells[name], 1)] for name in _lists(cells)
     }
     lengths = [max(map(len, of_row)) for of_row in zip(*lists.values(), strict=True)]
     if sum(lengths) > MAX_VALUES:
-        raise UsageError(f"{shown}: lists of {sum(lengths):,} values; required at most {MAX_VALUES:,}")
+        raise UsageError(f"{file_name}: lists of {sum(lengths):,} values; required at most {MAX_VALUES:,}")
     for name, values in lists.items():
         for row, (one, length) in enumerate(zip(values, lengths, strict=True), 1):
             if len(one) not in (0, length):
                 raise UsageError(
-                    f"{shown}: row {row}: {name!r} has {len(one)} values; required {length}, as another list"
+                    f"{file_name}: row {row}: {name!r} has {len(one)} values; required {length}, as another list"
                 )
     row_of = [row for row, length in enumerate(lengths) for _ in range(max(length, 1))]
     spread = [
@@ -133,7 +135,7 @@ def read_lists(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     if step is None:
         step = "step"
         rows = rows.with_columns((pl.int_range(pl.len()) + 1).over(RUN).cast(pl.String).alias(step))
-    read = one_row_a_run(rows, [RUN], step, shown)
+    read = one_row_a_run(rows, [RUN], step, file_name)
     names = ", ".join(likely.get(name, name) for name in lists)
     note = f"read as lists in cells ({names}), their last values final, their steps "
     note += "counted from 1" if step not in lists else f"those of {step}"
@@ -141,15 +143,15 @@ def read_lists(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     return without_lost(Rows(cells=read.cells.drop(RUN, step), notes=(*notes, *read.notes), traces=read.traces))
 
 
-def _read_named(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+def _read_named(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:
     """A row a run of rows by step whose column RUN names it."""
     if wishes.run_names is not None:
-        said = {run: _parts(run, wishes.run_names, shown) for run in cells[RUN].unique(maintain_order=True)}
+        said = {run: _parts(run, wishes.run_names, file_name) for run in cells[RUN].unique(maintain_order=True)}
         names = next(iter(said.values()))
         cells = cells.with_columns(
             pl.col(RUN).replace_strict({run: parts[name] for run, parts in said.items()}).alias(name) for name in names
         )
-    read = read_checkpoints(cells.drop(RUN), wishes, shown)
+    read = read_checkpoints(cells.drop(RUN), wishes, file_name)
     return Rows(cells=read.cells, notes=read.notes[1:], traces=read.traces)
 
 
@@ -161,13 +163,13 @@ def _lists(cells: pl.DataFrame) -> list[str]:
     return [name for name, of_all in is_list.items() if of_all and cells[name].is_not_null().any()]
 
 
-def _listed(text: str | None, shown: str, row: int, name: str) -> list[str | None]:
+def _listed(text: str | None, file_name: str, row: int, name: str) -> list[str | None]:
     """The values of a list in a cell, as text. Raises UsageError for what is no list of numbers."""
     words = (text or "[]")[1:-1].replace(",", " ").split()
     wrong = next((word for word in words if word not in ("None", "null") and number(word) is None), None)
     if wrong is not None:
         required = f"numbers, or --ignore {shlex.quote(name)}"
-        raise UsageError(f"{shown}: row {row}, column {name!r}: {wrong[:40]!r} in a list; required {required}")
+        raise UsageError(f"{file_name}: row {row}, column {name!r}: {wrong[:40]!r} in a list; required {required}")
     return [None if word in ("None", "null") else word for word in words]
 
 
@@ -175,7 +177,7 @@ def _pattern_for(run: str) -> str:
     return f"what a run's name says, such as --run-names '{{method}}-lr{{lr}}-s{{seed}}' for {run!r}"
 
 
-def _parts(run: str, pattern: str, shown: str) -> dict[str, str]:
+def _parts(run: str, pattern: str, file_name: str) -> dict[str, str]:
     """What a run's name says: {'method': 'softmax', 'lr': '0.01', 'seed': '0'}."""
     pieces = re.split(r"\{(\w+)\}", pattern)
     unknown = [name for name in pieces[1::2] if name not in SYNONYMS]
@@ -190,6 +192,6 @@ def _parts(run: str, pattern: str, shown: str) -> dict[str, str]:
     match = re.fullmatch("".join(texts), run)
     if match is None:
         raise UsageError(
-            f"{shown}: the run {run!r} is not named as --run-names {pattern!r} says; required a pattern of all runs"
+            f"{file_name}: the run {run!r} is not named as --run-names {pattern!r} says; required a pattern of all runs"
         )
     return match.groupdict()

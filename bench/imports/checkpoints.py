@@ -57,7 +57,7 @@ def is_by_step(cells: pl.DataFrame) -> bool:
     return step_column(cells.columns) is not None
 
 
-def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:
     """A row a run of a table with a row a checkpoint, and in words what was made of them.
 
     Whatever is known and no measure tells runs apart, and the columns of `wishes.settings`. Raises UsageError for a
@@ -70,11 +70,11 @@ def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     names = [name for name in rows.columns if name in TELLING or name in wishes.settings]
     if not names or not {"final_loss", "val_loss"} & set(rows.columns):
         return Rows(cells=rows.drop(step), notes=(f"read as a row a checkpoint, by {step!r}",))
-    _refuse_schedule(rows, names, step, shown)
+    _refuse_schedule(rows, names, step, file_name)
     ends = [name for name in (state_column(rows), *flag_columns(rows)) if name is not None]
     kept = [name for name in rows.columns if name in (step, *names, *_MEASURED.values(), *_CARRIED, *ends)]
     unused = [name for name in rows.columns if name not in kept]
-    read = one_row_a_run(rows.select(kept), names, step, shown, unused)
+    read = one_row_a_run(rows.select(kept), names, step, file_name, unused)
     num_runs = counted(rows.select(names).n_unique(), "run")
     notes = [
         f"read as a row a checkpoint: {counted(rows.height, 'row')} of {num_runs}, told apart by "
@@ -94,13 +94,13 @@ def _of_init(step: str) -> str:
     return f", that at {step} 0 the one at init"
 
 
-def _refuse_schedule(rows: pl.DataFrame, names: Sequence[str], step: str, shown: str) -> None:
+def _refuse_schedule(rows: pl.DataFrame, names: Sequence[str], step: str, file_name: str) -> None:
     """Raises UsageError where no two learning rates of otherwise equal runs share a step, as a schedule's values."""
     rows = rows.filter(pl.col(name).is_not_null() for name in names)
     if 2 * rows.select(names).n_unique() > rows.height > 2 and rows[step].n_unique() > 2:
         raise UsageError(
-            f"{shown}: runs, told apart by {', '.join(names)}, have one row each, at {rows[step].n_unique()} values of "
-            f"{step}; required several, without what changes within a run (--ignore lr, if it is the rate of a "
+            f"{file_name}: runs, told apart by {', '.join(names)}, have one row each, at {rows[step].n_unique()} values "
+            f"of {step}; required several, without what changes within a run (--ignore lr, if it is the rate of a "
             f"schedule, and --map lr=COLUMN), or --ignore {step} where a row is a run"
         )
     others = [name for name in names if name != "lr"]
@@ -109,17 +109,17 @@ def _refuse_schedule(rows: pl.DataFrame, names: Sequence[str], step: str, shown:
     has_several = rows.select(names).n_unique() > (rows.select(others).n_unique() if others else 1)
     if has_several and not rows.select(*others, step).is_duplicated().any():
         raise UsageError(
-            f"{shown}: column 'lr' changes from {step} to {step} within runs, as the rate of a schedule does; "
+            f"{file_name}: column 'lr' changes from {step} to {step} within runs, as the rate of a schedule does; "
             "required the one that a run was given: --ignore lr, and --map lr=COLUMN or --set lr=VALUE"
         )
 
 
-def last_of(cells: pl.DataFrame, run: str, shown: str) -> Rows:
+def last_of(cells: pl.DataFrame, run: str, file_name: str) -> Rows:
     """The last row of each run, of a table with several; `run` tells them apart. Raises UsageError without it."""
     if run not in cells.columns:
-        raise UsageError(f"{shown}: no column {run!r} that tells runs apart; it has {', '.join(cells.columns)}")
+        raise UsageError(f"{file_name}: no column {run!r} that tells runs apart; it has {', '.join(cells.columns)}")
     step = step_column([name for name in cells.columns if name != run])
-    read = one_row_a_run(cells, [run], step, shown)
+    read = one_row_a_run(cells, [run], step, file_name)
     by = f"by {step!r}" if step else "in the file's order"
     runs = counted(cells[run].n_unique(), "run")
     note = f"{counted(cells.height, 'row')} of {runs}, told apart by {run}; the last of each, {by}, is final"
@@ -127,7 +127,7 @@ def last_of(cells: pl.DataFrame, run: str, shown: str) -> Rows:
 
 
 def one_row_a_run(
-    rows: pl.DataFrame, run: Sequence[str], step: str | None, shown: str, unused: Sequence[str] = ()
+    rows: pl.DataFrame, run: Sequence[str], step: str | None, file_name: str, unused: Sequence[str] = ()
 ) -> Rows:
     """The last row of each run, told apart by columns `run`, with its losses by step; runs cut short are left out.
 
@@ -138,11 +138,11 @@ def one_row_a_run(
     columns |= {name: name for name in _MEASURED.values() if name in rows.columns}
     measured = {quantity: columns[ours] for quantity, ours in _MEASURED.items() if ours in columns}
     if step is not None:
-        rows = rows.with_columns(_steps(rows[step], shown))
+        rows = rows.with_columns(_steps(rows[step], file_name))
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows.iter_rows(named=True):
         groups.setdefault(tuple(row[name] for name in run), []).append(row)
-    runs = [_ended(group, run, step, measured, shown, unused) for group in groups.values()]
+    runs = [_ended(group, run, step, measured, file_name, unused) for group in groups.values()]
     lengths = [tuple(one.cells.get(name) for name in ("workload", "num_steps")) for one in runs]
     most_of = {of: max(one.end for one, length in zip(runs, lengths, strict=True) if length == of) for of in {*lengths}}
     most = [most_of[length] for length in lengths]
@@ -173,7 +173,7 @@ def _ended(
     run: Sequence[str],
     step: str | None,
     measured: Mapping[str, str],
-    shown: str,
+    file_name: str,
     unused: Sequence[str],
 ) -> _Run:
     """A run by its rows, which end at its first loss that is not finite, or else at its last loss."""
@@ -185,8 +185,8 @@ def _ended(
         steps = [row[step] for row in group]
         if len(set(steps)) < len(steps):
             raise UsageError(
-                f"{shown}: two checkpoints of {words} at one {step}; required a column that tells runs apart, by --map "
-                f"method=COLUMN or --setting COLUMN{f', one of {names}' if (names := ', '.join(unused)) else ''}"
+                f"{file_name}: two checkpoints of {words} at one {step}; required a column that tells runs apart, by "
+                f"--map method=COLUMN or --setting COLUMN{f', one of {names}' if (names := ', '.join(unused)) else ''}"
             )
     loss = next(iter(measured.values()), None)
     # Text that is no number counts as a loss here: it is named, with its row, where cells are checked.
@@ -254,13 +254,15 @@ def _likely(cells: pl.DataFrame, step: str | None) -> dict[str, str]:
     return likely
 
 
-def _steps(texts: pl.Series, shown: str) -> pl.Series:
+def _steps(texts: pl.Series, file_name: str) -> pl.Series:
     """The steps as numbers. Raises UsageError for the first that is none."""
     steps = texts.cast(pl.Float64, strict=False)
     wrong = (~steps.is_finite()).fill_null(True)
     if wrong.any():
         row = wrong.to_list().index(True) + 1
-        raise UsageError(f"{shown}: row {row}, column {texts.name!r}: required a number, the step of the checkpoint")
+        raise UsageError(
+            f"{file_name}: row {row}, column {texts.name!r}: required a number, the step of the checkpoint"
+        )
     return steps
 
 

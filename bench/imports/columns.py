@@ -33,33 +33,35 @@ def printable(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def check_size(num_rows: int, num_columns: int, shown: str) -> None:
+def check_size(num_rows: int, num_columns: int, file_name: str) -> None:
     """Raises UsageError for a table that would not fit into a quarter of a gigabyte as text."""
     if num_rows * num_columns > MAX_CELLS:
-        raise UsageError(f"{shown}: {num_rows * num_columns:,} cells; required at most {MAX_CELLS:,}: a row a run")
+        raise UsageError(f"{file_name}: {num_rows * num_columns:,} cells; required at most {MAX_CELLS:,}: a row a run")
 
 
-def checked_names(header: Sequence[str], shown: str) -> list[str]:
+def checked_names(header: Sequence[str], file_name: str) -> list[str]:
     """The names of columns without spaces around. Raises UsageError for one that is missing, odd or there twice."""
     names = [name.strip() for name in header]
     if len(names) > MAX_COLUMNS:
-        raise UsageError(f"{shown}: {len(names)} columns; required at most {MAX_COLUMNS}: a row a run")
+        raise UsageError(f"{file_name}: {len(names)} columns; required at most {MAX_COLUMNS}: a row a run")
     for place, name in enumerate(names):
         if not name and (place or len(names) == 1):
-            raise UsageError(f"{shown}: column {place + 1} has no name; required one in the header")
+            raise UsageError(f"{file_name}: column {place + 1} has no name; required one in the header")
         if len(name) > MAX_NAME:
-            raise UsageError(f"{shown}: column {place + 1} has a name of {len(name):,} letters; at most {MAX_NAME}")
+            raise UsageError(f"{file_name}: column {place + 1} has a name of {len(name):,} letters; at most {MAX_NAME}")
         if not name.isprintable():
-            raise UsageError(f"{shown}: column {place + 1} is named {printable(name[:60])}; required plain text")
+            raise UsageError(f"{file_name}: column {place + 1} is named {printable(name[:60])}; required plain text")
         if name in names[:place]:
             first = names.index(name) + 1
-            raise UsageError(f"{shown}: columns {first} and {place + 1} are both named {name!r}; required one of each")
+            raise UsageError(
+                f"{file_name}: columns {first} and {place + 1} are both named {name!r}; required one of each"
+            )
     return names
 
 
-def kept_places(names: Sequence[str], ignore: Collection[str], shown: str) -> list[int]:
+def kept_places(names: Sequence[str], ignore: Collection[str], file_name: str) -> list[int]:
     """Places of the columns that are not ignored. Raises UsageError for one to ignore that is not there."""
     for name in ignore:
         if name not in names:
-            raise UsageError(f"{shown}: no column {name!r} to ignore; it has {', '.join(names)}")
+            raise UsageError(f"{file_name}: no column {name!r} to ignore; it has {', '.join(names)}")
     return [place for place, name in enumerate(names) if name not in ignore]

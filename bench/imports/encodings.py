@@ -20,7 +20,7 @@ _LETTERS_IN_A_ROW = re.compile(rb"[\x80-\xff]{4,}")
 _OTHERS = "GBK, Shift_JIS or KOI8-R"
 
 
-def as_utf_8(content: bytes, shown: str, packed_by: str = "") -> tuple[bytes, tuple[str, ...]]:
+def as_utf_8(content: bytes, file_name: str, packed_by: str = "") -> tuple[bytes, tuple[str, ...]]:
     """The text in UTF-8 without its mark, and in words what it was in, if in UTF-16 or UTF-32 with their marks.
 
     packed_by: what the file was unpacked from. Raises UsageError for other text, with what it looks like and the
@@ -31,39 +31,41 @@ def as_utf_8(content: bytes, shown: str, packed_by: str = "") -> tuple[bytes, tu
             try:
                 return content.decode(name).encode(), (f"text in {name}",)
             except UnicodeError:
-                raise UsageError(f"{shown}: cut short or damaged: begins as {name} and is not; {REQUIRED}") from None
+                raise UsageError(
+                    f"{file_name}: cut short or damaged: begins as {name} and is not; {REQUIRED}"
+                ) from None
     content = content.removeprefix(BYTE_ORDER_MARK)
     if name := _without_mark(content):
-        raise UsageError(_converted(f"{shown}: looks like {name} without its mark", name, shown, packed_by))
+        raise UsageError(_converted(f"{file_name}: looks like {name} without its mark", name, file_name, packed_by))
     if b"\0" in content:
         line = content[: content.index(b"\0")].count(b"\n") + 1
         is_text = not _CONTROLS.search(content) and _is_utf_8(content)
-        command = _piped(r"tr -d '\0'", shown, packed_by)
+        command = _piped(r"tr -d '\0'", file_name, packed_by)
         of_text = f"a NUL byte, which text has none of; if it means nothing, `{command}` leaves it out"
-        raise UsageError(f"{shown}: line {line}: {of_text if is_text else 'a binary file'}; {REQUIRED}")
+        raise UsageError(f"{file_name}: line {line}: {of_text if is_text else 'a binary file'}; {REQUIRED}")
     try:
         content.decode()
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise UsageError(_of_no_utf_8(content, error, f"{shown}: line {line}", shown, packed_by)) from None
+        raise UsageError(_of_no_utf_8(content, error, f"{file_name}: line {line}", file_name, packed_by)) from None
     return content, ()
 
 
-def _of_no_utf_8(content: bytes, error: UnicodeDecodeError, where: str, shown: str, packed_by: str) -> str:
+def _of_no_utf_8(content: bytes, error: UnicodeDecodeError, where: str, file_name: str, packed_by: str) -> str:
     if error.end == len(content) and error.reason == "unexpected end of data" and error.start:
         return f"{where}: ends within a letter of UTF-8: cut short; fetch it again"
     if _CONTROLS.search(content):
         return f"{where}: a binary file; {REQUIRED}"
     if _LETTERS_IN_A_ROW.search(content):
         words = f"{where}: not UTF-8; looks like an encoding of other scripts, such as {_OTHERS}"
-        return _converted(words, "GBK", shown, packed_by, ", with the name of yours,")
+        return _converted(words, "GBK", file_name, packed_by, ", with the name of yours,")
     if not _OF_WINDOWS.search(content):
-        return _converted(f"{where}: not UTF-8; looks like Latin-1", "ISO-8859-1", shown, packed_by)
+        return _converted(f"{where}: not UTF-8; looks like Latin-1", "ISO-8859-1", file_name, packed_by)
     try:
         content.decode("cp1252")
     except UnicodeDecodeError:
-        return _converted(f"{where}: not UTF-8; looks like Mac Roman", "MACINTOSH", shown, packed_by)
-    return _converted(f"{where}: not UTF-8; looks like Windows-1252", "WINDOWS-1252", shown, packed_by)
+        return _converted(f"{where}: not UTF-8; looks like Mac Roman", "MACINTOSH", file_name, packed_by)
+    return _converted(f"{where}: not UTF-8; looks like Windows-1252", "WINDOWS-1252", file_name, packed_by)
 
 
 def _without_mark(content: bytes) -> str:
@@ -75,16 +77,16 @@ def _without_mark(content: bytes) -> str:
     return ""
 
 
-def _converted(words: str, name: str, shown: str, packed_by: str, more: str = "") -> str:
-    return f"{words}; `{_piped(f'iconv -f {name} -t UTF-8', shown, packed_by)}`{more} converts it"
+def _converted(words: str, name: str, file_name: str, packed_by: str, more: str = "") -> str:
+    return f"{words}; `{_piped(f'iconv -f {name} -t UTF-8', file_name, packed_by)}`{more} converts it"
 
 
-def _piped(command: str, shown: str, packed_by: str) -> str:
+def _piped(command: str, file_name: str, packed_by: str) -> str:
     """The command line that writes what `command` makes of the file beside it."""
-    path = PurePath(shown)
+    path = PurePath(file_name)
     inner = PurePath(path.stem) if packed_by and PurePath(path.stem).suffix else path
     suffix = ".csv" if packed_by and inner == path else inner.suffix
-    old, new = shlex.quote(shown), shlex.quote(str(path.with_name(f"{inner.stem}-utf8{suffix}")))
+    old, new = shlex.quote(file_name), shlex.quote(str(path.with_name(f"{inner.stem}-utf8{suffix}")))
     return f"{_UNPACKS[packed_by]} {old} | {command} > {new}" if packed_by else f"{command} < {old} > {new}"
 
 

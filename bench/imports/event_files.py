@@ -44,7 +44,7 @@ def event_files(path: Path) -> list[Path]:
     return [path] if path.match(PATTERN) and path.is_file() else []
 
 
-def read_scalars(path: Path, files: Sequence[Path], shown: str) -> tuple[Table, str]:
+def read_scalars(path: Path, files: Sequence[Path], file_name: str) -> tuple[Table, str]:
     """Columns run, step and one a tag, a row a run and step; the SHA-256 of all files; notes count what was left out.
 
     A run is the folder of its files below `path`. Raises UsageError for damaged files, ones without a scalar, and more
@@ -53,27 +53,27 @@ def read_scalars(path: Path, files: Sequence[Path], shown: str) -> tuple[Table, 
     from google.protobuf.message import DecodeError
 
     if len(files) > MAX_FILES:
-        raise UsageError(f"{shown}: {len(files):,} event files; required at most {MAX_FILES:,}")
+        raise UsageError(f"{file_name}: {len(files):,} event files; required at most {MAX_FILES:,}")
     digest = hashlib.sha256()
     table: dict[tuple[str, int], dict[str, float]] = {}
     num_points = num_long = 0
     for file in files:
         run = file.parent.relative_to(path).as_posix() if path.is_dir() else file.resolve().parent.name
         try:
-            for event in _events(file, digest, shown):
+            for event in _events(file, digest, file_name):
                 num_long += event is None
                 for step, tag, value in () if event is None else _of_event(event):
                     table.setdefault((run, step), {})[tag] = value
                     num_points += 1
                 if num_points > MAX_POINTS:
-                    raise UsageError(f"{shown}: over {MAX_POINTS:,} scalars; required at most that")
+                    raise UsageError(f"{file_name}: over {MAX_POINTS:,} scalars; required at most that")
         except (ValueError, DecodeError) as error:
-            raise UsageError(f"{shown}: {file.name}: damaged, no event file of TensorBoard ({error})") from None
+            raise UsageError(f"{file_name}: {file.name}: damaged, no event file of TensorBoard ({error})") from None
     tags = list(dict.fromkeys(tag for of_row in table.values() for tag in of_row))
     if not tags:
         where = counted(len(files), "event file")
-        raise UsageError("; ".join([f"{shown}: no scalar in {where} of TensorBoard", *_left_out(num_long)]))
-    check_size(len(table), len(tags), shown)
+        raise UsageError("; ".join([f"{file_name}: no scalar in {where} of TensorBoard", *_left_out(num_long)]))
+    check_size(len(table), len(tags), file_name)
     names = ["run", "step", *(f"scalar/{tag}" if tag in ("run", "step") else tag for tag in tags)]
     columns: list[Sequence[str | None]] = [[run for run, _ in table], [str(step) for _, step in table]]
     columns += [[_shortest(row[tag]) if tag in row else None for row in table.values()] for tag in tags]
@@ -96,7 +96,7 @@ def _shortest(value: float) -> str:
     return repr(value)
 
 
-def _events(file: Path, digest: hashlib._Hash, shown: str) -> Iterator[bytes | None]:
+def _events(file: Path, digest: hashlib._Hash, file_name: str) -> Iterator[bytes | None]:
     """Every event of a file, None for one of more than MAX_RECORD; what a killed writer left of its last is left out.
 
     `digest` gets all of the file.
@@ -105,10 +105,10 @@ def _events(file: Path, digest: hashlib._Hash, shown: str) -> Iterator[bytes | N
         with file.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size
             if size > MAX_BYTES:
-                raise UsageError(f"{shown}: {file.name}: over {MAX_BYTES // 2**20} MiB; required at most that")
+                raise UsageError(f"{file_name}: {file.name}: over {MAX_BYTES // 2**20} MiB; required at most that")
             yield from _records(opened, size, digest)
     except OSError as error:
-        raise UsageError(f"{shown}: {file.name}: can't be read: {error.strerror}") from None
+        raise UsageError(f"{file_name}: {file.name}: can't be read: {error.strerror}") from None
 
 
 def _records(opened: BinaryIO, size: int, digest: hashlib._Hash) -> Iterator[bytes | None]:

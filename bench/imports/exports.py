@@ -58,7 +58,7 @@ def is_of(export: Export, cells: pl.DataFrame) -> bool:
     return not export.states or cells[str(export.state)].fill_null("-").str.to_lowercase().is_in(export.states).all()
 
 
-def read_export(cells: pl.DataFrame, wishes: Wishes, shown: str, *, export: Export) -> Rows:
+def read_export(cells: pl.DataFrame, wishes: Wishes, file_name: str, *, export: Export) -> Rows:
     """Our columns of the finished runs, and what was made of the rest, in words.
 
     `cells` is text with the columns of `wishes` under our names already. Raises UsageError as `last_of` does.
@@ -66,7 +66,7 @@ def read_export(cells: pl.DataFrame, wishes: Wishes, shown: str, *, export: Expo
     notes = [f"read as {export.title}"]
     last = Rows(cells=cells)
     if export.run is not None and export.run in cells.columns:
-        last = last_of(cells, export.run, shown)
+        last = last_of(cells, export.run, file_name)
         notes += last.notes
     rows = _renamed(export, last.cells, notes).with_row_index(_PLACE)
     rows = _finished(export, rows, notes)

@@ -36,7 +36,7 @@ def _is_tidy(cells: pl.DataFrame) -> bool:
     return True
 
 
-def _read_tidy(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+def _read_tidy(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:
     rows = without_lost(Rows(cells=cells))
     return rows if wishes.without_loss is None else _without_loss(rows, wishes.without_loss)
 
@@ -82,12 +82,12 @@ def as_tidy(file: TidyFile, wishes: Wishes) -> TidyFile:
     ours = (*KNOWN_COLUMNS, *ALIASES)
     there = [column for column in wishes.ignored if column in file.cells.columns]
     first = dataclasses.replace(wishes, ignored=there)
-    cells, renamed = _own_names(with_wishes(file.cells, first, file.shown, ours), ours)
+    cells, renamed = _own_names(with_wishes(file.cells, first, file.file_name, ours), ours)
     if name in ("lists", "checkpoints", "tidy"):  # what they have by step may be ignored, or read as something else
         name = next(one for one in ("lists", "checkpoints", "tidy") if FORMATS[one].recognise(cells))
     last = Rows(cells=cells, notes=renamed)
     if wishes.last_of is not None:
-        last = last_of(cells, wishes.last_of, file.shown)
+        last = last_of(cells, wishes.last_of, file.file_name)
         last = dataclasses.replace(last, notes=(*renamed, *last.notes))
         if name in ("checkpoints", "tidy"):
             name = "tidy"
@@ -95,16 +95,18 @@ def as_tidy(file: TidyFile, wishes: Wishes) -> TidyFile:
             last = dataclasses.replace(
                 last, cells=last.cells.drop([one for one in last.cells.columns if one in counted])
             )
-    rows = FORMATS[name].read(last.cells, first, file.shown)
+    rows = FORMATS[name].read(last.cells, first, file.file_name)
     read, notes = rows.cells, (*last.notes, *rows.notes)
     traces = last.traces if read.height == last.cells.height and rows.traces.is_empty() else rows.traces
     for column in wishes.ignored:
         if column not in file.cells.columns and column not in read.columns:
-            raise UsageError(f"{file.shown}: no column {column!r} to ignore; it has {', '.join(file.cells.columns)}")
+            raise UsageError(
+                f"{file.file_name}: no column {column!r} to ignore; it has {', '.join(file.cells.columns)}"
+            )
     asked = (*wishes.columns, *wishes.constants)  # a column of theirs that is ignored may leave its name to ours
     read = read.drop([column for column in wishes.ignored if column in read.columns and column not in asked])
     if read.is_empty():
-        raise UsageError(f"{file.shown}: no finished run is left; {'; '.join(notes)}")
+        raise UsageError(f"{file.file_name}: no finished run is left; {'; '.join(notes)}")
     before = read
     if wishes.loss == "validation":
         read, notes = _with_held_out_alone(read, notes)

@@ -29,20 +29,20 @@ _NAMED = {"nan": float("nan"), "inf": float("inf"), "NaN": float("nan"), "Infini
           "true": True, "false": False}  # fmt: skip
 
 
-def read_json(content: bytes, shown: str, ignore: Collection[str]) -> Table:
+def read_json(content: bytes, file_name: str, ignore: Collection[str]) -> Table:
     """Objects, one a line or in one list; an object within one spreads its names, with / between as Ray Tune does."""
     if content.count(b",") > MAX_CELLS:  # before each becomes an object of Python
-        raise UsageError(f"{shown}: over {MAX_CELLS:,} values; required at most that: a row a run")
+        raise UsageError(f"{file_name}: over {MAX_CELLS:,} values; required at most that: a row a run")
     try:
-        rows = [_flat(one, shown) for one in _json_objects(content, shown)]
+        rows = [_flat(one, file_name) for one in _json_objects(content, file_name)]
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{shown}: can't be read as JSON, one object a line or a list of them: {error}") from None
+        raise UsageError(f"{file_name}: can't be read as JSON, one object a line or a list of them: {error}") from None
     if not 1 <= len(rows) <= MAX_RUNS:
-        raise UsageError(f"{shown}: {len(rows):,} rows; required 1 to {MAX_RUNS:,}: a row a run, not a step")
-    return _table(rows, ignore, shown)
+        raise UsageError(f"{file_name}: {len(rows):,} rows; required 1 to {MAX_RUNS:,}: a row a run, not a step")
+    return _table(rows, ignore, file_name)
 
 
-def spread(table: Table, shown: str, kept: Collection[str]) -> Table:
+def spread(table: Table, file_name: str, kept: Collection[str]) -> Table:
     """The table with a column for each name within cells that are objects, of JSON or as Python prints them.
 
     As `pandas` writes what Weights & Biases' API returns: {'loss': 1.5} in a column `summary` is 1.5 in `summary/loss`,
@@ -66,7 +66,7 @@ def spread(table: Table, shown: str, kept: Collection[str]) -> Table:
                 row[name] = table.columns[place][number]
         rows.append(row)
     names = ", ".join(table.names[place] for place in of_objects)
-    spread_out = _table(rows, (), shown)
+    spread_out = _table(rows, (), file_name)
     return Table(
         names=spread_out.names,
         columns=spread_out.columns,
@@ -131,11 +131,11 @@ def _literal(node: ast.expr) -> Any:
     raise ValueError("no literal")
 
 
-def _table(rows: Sequence[Mapping[str, Any]], ignore: Collection[str], shown: str) -> Table:
+def _table(rows: Sequence[Mapping[str, Any]], ignore: Collection[str], file_name: str) -> Table:
     header = list(dict.fromkeys(name for row in rows for name in row))
-    names = checked_names(header, shown)
-    kept = kept_places(names, ignore, shown)
-    check_size(len(rows), len(kept), shown)
+    names = checked_names(header, file_name)
+    kept = kept_places(names, ignore, file_name)
+    check_size(len(rows), len(kept), file_name)
     columns: list[Sequence[str | None]] = []
     for place in kept:
         values = [row.get(header[place]) for row in rows]
@@ -143,24 +143,24 @@ def _table(rows: Sequence[Mapping[str, Any]], ignore: Collection[str], shown: st
     return Table(names=[names[place] for place in kept], columns=columns)
 
 
-def _json_objects(content: bytes, shown: str) -> list[dict[str, Any]]:
+def _json_objects(content: bytes, file_name: str) -> list[dict[str, Any]]:
     """Raises UsageError for what is no object, ValueError or RecursionError for what is no JSON."""
     text = content.decode().strip()
     decoder = json.JSONDecoder(object_pairs_hook=_once)
     first, end = decoder.raw_decode(text)
     if end == len(text):
-        found = rows_of(first, shown)
+        found = rows_of(first, file_name)
     else:
         found = []
         for line in io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"):
             if line.strip():
                 found.append(decoder.decode(line.strip()))
             if len(found) > MAX_RUNS:
-                raise UsageError(f"{shown}: over {MAX_RUNS:,} rows; required at most that: a row a run, not a step")
+                raise UsageError(f"{file_name}: over {MAX_RUNS:,} rows; required at most that: a row a run, not a step")
     found = with_histories(found)
     wrong = next((place for place, one in enumerate(found, 1) if not isinstance(one, dict)), None)
     if wrong is not None:
-        raise UsageError(f"{shown}: row {wrong}: required a JSON object, a row a run")
+        raise UsageError(f"{file_name}: row {wrong}: required a JSON object, a row a run")
     return found
 
 
@@ -173,14 +173,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return names
 
 
-def _flat(plain: dict[str, Any], shown: str, *, separator: str = "/", before: str = "") -> dict[str, Any]:
+def _flat(plain: dict[str, Any], file_name: str, *, separator: str = "/", before: str = "") -> dict[str, Any]:
     """Raises UsageError for names that get longer than MAX_NAME."""
     if len(before) > MAX_NAME:
-        raise UsageError(f"{shown}: an object in others, whose names have over {MAX_NAME} letters; at most that")
+        raise UsageError(f"{file_name}: an object in others, whose names have over {MAX_NAME} letters; at most that")
     flat: dict[str, Any] = {}
     for name, value in plain.items():
         if isinstance(value, dict):
-            flat |= _flat(value, shown, separator=separator, before=f"{before}{name}{separator}")
+            flat |= _flat(value, file_name, separator=separator, before=f"{before}{name}{separator}")
         else:
             flat[f"{before}{name}"] = value
     return flat

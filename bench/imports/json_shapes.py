@@ -17,7 +17,7 @@ _OTHERS: dict[str, str] = {
 }
 
 
-def rows_of(document: Any, shown: str) -> list[Any]:
+def rows_of(document: Any, file_name: str) -> list[Any]:
     """The rows of one JSON document, or what stands in their place.
 
     A list; points as TensorBoard downloads them; metrics with steps and values, as Sacred keeps them; one list of
@@ -31,7 +31,7 @@ def rows_of(document: Any, shown: str) -> list[Any]:
     if not isinstance(document, dict):
         return [document]
     if other := next((words for name, words in _OTHERS.items() if name in document), None):
-        raise UsageError(f"{shown}: {other}")
+        raise UsageError(f"{file_name}: {other}")
     names, data = document.get("columns"), document.get("data")
     if isinstance(names, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
         return [dict(zip(map(str, names), row, strict=True)) for row in data]

@@ -21,7 +21,7 @@ def is_long(cells: pl.DataFrame) -> bool:
     return step_column(cells.columns) is not None and _of(cells, ("value",)) != "" and _of(cells, _TAGS) != ""
 
 
-def read_long(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
+def read_long(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:
     """A row a run of a table with a row a value. Raises UsageError for two values of one name, run and step."""
     step, tag, value, run = step_column(cells.columns), _of(cells, _TAGS), _of(cells, ("value",)), _of(cells, _RUNS)
     assert step is not None
@@ -30,18 +30,20 @@ def read_long(cells: pl.DataFrame, wishes: Wishes, shown: str) -> Rows:
     if where.is_duplicated().any():
         row = where.is_duplicated().to_list().index(True) + 1
         raise UsageError(
-            f"{shown}: row {row}: another row has the same {', '.join((*others, tag))}; required one of them"
+            f"{file_name}: row {row}: another row has the same {', '.join((*others, tag))}; required one of them"
         )
     tags = cells[tag].drop_nulls().unique(maintain_order=True).to_list()
     if clash := next((one for one in tags if one in others), None):
-        raise UsageError(f"{shown}: {clash!r} is a column and in column {tag!r}; required another name of one of them")
+        raise UsageError(
+            f"{file_name}: {clash!r} is a column and in column {tag!r}; required another name of one of them"
+        )
     wide = cells.drop_nulls(tag).pivot(on=tag, index=others, values=value)
     note = f"read as a row a value, named by {tag!r}: {', '.join(tags)}"
     if not run:
-        read = read_checkpoints(wide, wishes, shown)
+        read = read_checkpoints(wide, wishes, file_name)
         return Rows(cells=read.cells, notes=(note, *read.notes), traces=read.traces)
     named = wide.rename({run: RUN, step: "step"})
-    read = read_tensorboard(named.select(RUN, "step", pl.exclude(RUN, "step")), wishes, shown)
+    read = read_tensorboard(named.select(RUN, "step", pl.exclude(RUN, "step")), wishes, file_name)
     return Rows(cells=read.cells, notes=(note, *read.notes[1:]), traces=read.traces)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_UNPACKED = 4 * MAX_BYTES  # bytes of all pages
 
 
-def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> Table:
+def read_parquet(content: bytes, file_name: str, ignore: Collection[str]) -> Table:
     """Names and cells of the columns that are not ignored. Raises UsageError for a damaged or a larger file."""
     # Polars' own reader panics, with a backtrace, on some damaged files.
     import pyarrow
@@ -43,35 +43,35 @@ def read_parquet(content: bytes, shown: str, ignore: Collection[str]) -> Table:
         schema, metadata = plain.schema_arrow, plain.metadata
         if not 1 <= metadata.num_rows <= MAX_RUNS:
             raise UsageError(
-                f"{shown}: {metadata.num_rows:,} rows; required 1 to {MAX_RUNS:,}: a row a run, not a step"
+                f"{file_name}: {metadata.num_rows:,} rows; required 1 to {MAX_RUNS:,}: a row a run, not a step"
             )
-        names = checked_names(schema.names, shown)
-        kept = kept_places(names, ignore, shown)
-        check_size(metadata.num_rows, len(kept), shown)
+        names = checked_names(schema.names, file_name)
+        kept = kept_places(names, ignore, file_name)
+        check_size(metadata.num_rows, len(kept), file_name)
         unpacked = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-        _check_bytes(unpacked, MAX_UNPACKED, shown, "unpacked")
+        _check_bytes(unpacked, MAX_UNPACKED, file_name, "unpacked")
         most, num_values = MAX_CELLS + MAX_VALUES, _num_values(metadata, [schema.names[place] for place in kept])
         if num_values > most:  # a page may say one number of a list a million times
-            raise UsageError(f"{shown}: {num_values:,} values; required at most {most:,}: a row a run")
+            raise UsageError(f"{file_name}: {num_values:,} values; required at most {most:,}: a row a run")
         others = [place for place in kept if not _is_readable(schema.types[place])]
         kept = [place for place in kept if place not in others]
         texts = [field.name for field in schema if _is_text(field.type)]
         file = parquet.ParquetFile(io.BytesIO(content), read_dictionary=texts)
         table = file.read(columns=[schema.names[place] for place in kept])
         held = [table.column(schema.names[place]) for place in kept]
-        _check_bytes(sum(map(_text_bytes, held)), MAX_BYTES, shown, "of text")
+        _check_bytes(sum(map(_text_bytes, held)), MAX_BYTES, file_name, "of text")
         cells: list[Sequence[str | None]] = [_text_cells(column) for column in held]
     except (pyarrow.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"{shown}: damaged, can't be read as Parquet ({reason}); {REQUIRED}") from None
+        raise UsageError(f"{file_name}: damaged, can't be read as Parquet ({reason}); {REQUIRED}") from None
     words = ", ".join(f"{names[place]} holds {schema.types[place]}" for place in others)
     notes = (f"columns left out: {len(others)} of neither numbers nor text ({words})",) if others else ()
     return Table(names=[names[place] for place in kept], columns=cells, notes=notes)
 
 
-def _check_bytes(size: int, most: int, shown: str, what: str) -> None:
+def _check_bytes(size: int, most: int, file_name: str, what: str) -> None:
     if size > most:
-        raise UsageError(f"{shown}: {size / 1e6:,.0f} MB {what}; required at most {most / 1e6:.0f} MB: a row a run")
+        raise UsageError(f"{file_name}: {size / 1e6:,.0f} MB {what}; required at most {most / 1e6:.0f} MB: a row a run")
 
 
 def _num_values(metadata: parquet.FileMetaData, names: Sequence[str]) -> int:

@@ -96,13 +96,13 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
     refused.
     """
     named = _known_columns(file, reading)
-    cells, settings = spread_knobs(named, file.shown, reading.settings)
-    _require(cells, file.shown, reading, file.notes)
-    checked = checked_cells(cells, file.shown)
+    cells, settings = spread_knobs(named, file.file_name, reading.settings)
+    _require(cells, file.file_name, reading, file.notes)
+    checked = checked_cells(cells, file.file_name)
     sources = tuple(sorted({source for source in checked.get("source", []) if source is not None}))
     if len(sources) > MAX_SOURCES:
         raise UsageError(
-            f"{file.shown}: column 'source': {len(sources)} sources; required at most {MAX_SOURCES} a file"
+            f"{file.file_name}: column 'source': {len(sources)} sources; required at most {MAX_SOURCES} a file"
         )
     absent = dict(reading.absent)
     if reading.workload is not None:
@@ -112,8 +112,8 @@ def imported_runs(file: TidyFile, reading: Reading) -> ImportedRuns:
         if file.is_held_out_alone:
             checked.setdefault("initial_val_loss", checked["initial_loss"])
     rows = with_one_spelling(pl.DataFrame(checked))[0].to_dicts()
-    _check_outcomes(rows, file.shown)
-    _refuse_duplicates(rows, settings, file.shown)
+    _check_outcomes(rows, file.file_name)
+    _refuse_duplicates(rows, settings, file.file_name)
     results = tuple(_result(row, of_row, absent, reading) for row, of_row in zip(rows, settings, strict=True))
     assumed = {name: value for name, value in absent.items() if name not in cells.columns and value != ""}
     if reading.workload is not None:
@@ -128,20 +128,20 @@ def _known_columns(file: TidyFile, reading: Reading) -> pl.DataFrame:
     columns = file.cells.columns
     for name in reading.settings:
         if name not in columns:
-            raise UsageError(f"{file.shown}: no column {name!r} to keep as a setting; it has {', '.join(columns)}")
+            raise UsageError(f"{file.file_name}: no column {name!r} to keep as a setting; it has {', '.join(columns)}")
         if name in KNOWN_COLUMNS or name in ALIASES:
-            raise UsageError(f"{file.shown}: column {name!r} is known as it is; required no setting of that name")
+            raise UsageError(f"{file.file_name}: column {name!r} is known as it is; required no setting of that name")
     for theirs, ours in ALIASES.items():
         if theirs in columns and ours in columns:
-            raise UsageError(f"{file.shown}: columns {ours!r} and {theirs!r} mean the same; required one of them")
+            raise UsageError(f"{file.file_name}: columns {ours!r} and {theirs!r} mean the same; required one of them")
     if unknown := [name for name in columns if name not in (*KNOWN_COLUMNS, *ALIASES, *reading.settings)]:
         raise UsageError(
-            unknown_columns(columns, unknown, file.shown, has_initial_loss=reading.initial_loss is not None)
+            unknown_columns(columns, unknown, file.file_name, has_initial_loss=reading.initial_loss is not None)
         )
     return file.cells.rename(ALIASES, strict=False)
 
 
-def _require(cells: pl.DataFrame, shown: str, reading: Reading, notes: Sequence[str]) -> None:
+def _require(cells: pl.DataFrame, file_name: str, reading: Reading, notes: Sequence[str]) -> None:
     """Raises UsageError for a column that lacks, or is there beside the option that stands for it.
 
     notes: what was said of the file; which of its columns were left out is said again, as one may be what lacks.
@@ -153,29 +153,31 @@ def _require(cells: pl.DataFrame, shown: str, reading: Reading, notes: Sequence[
         if given is not None and name in cells.columns:
             what = f"column {name!r} is there already"
             advice = "" if name == "workload" else " (--ignore initial_loss leaves out what the file says)"
-            raise UsageError(f"{shown}: {what}; required it or {option}, not both{advice}")
+            raise UsageError(f"{file_name}: {what}; required it or {option}, not both{advice}")
     if reading.initial_loss is not None and not math.isfinite(reading.initial_loss):
         raise UsageError(f"--initial-loss must be a finite number, got {reading.initial_loss}")
     given = {"initial_loss"} if reading.initial_loss is not None else set()
     missing = [name for name in REQUIRED_COLUMNS if name not in cells.columns and name not in given]
     if missing:
-        raise UsageError(missing_columns(cells.columns, missing, shown, notes))
+        raise UsageError(missing_columns(cells.columns, missing, file_name, notes))
 
 
-def _check_outcomes(rows: list[dict[str, Any]], shown: str) -> None:
+def _check_outcomes(rows: list[dict[str, Any]], file_name: str) -> None:
     """Fills the outcome of every row, and +inf as the final loss of those that diverged."""
     for number, row in enumerate(rows, 1):
         loss, outcome = row["final_loss"], (row.get("outcome") or "").lower() or None
         if outcome not in (None, Outcome.COMPLETED, Outcome.DIVERGED):
             required = "'completed' or 'diverged', or empty (a lost run is no result: leave its row out)"
-            raise wrong_cell(shown, number, "outcome", repr(row["outcome"]), required)
+            raise wrong_cell(file_name, number, "outcome", repr(row["outcome"]), required)
         if loss is None and outcome != Outcome.DIVERGED:
             required = "a number; where it was NaN --without-loss diverged, where it was lost --without-loss lost"
-            raise wrong_cell(shown, number, "final_loss", "empty, which can't tell what became of the run", required)
+            raise wrong_cell(
+                file_name, number, "final_loss", "empty, which can't tell what became of the run", required
+            )
         is_finite = loss is not None and math.isfinite(loss)
         if outcome == Outcome.COMPLETED and not is_finite:
             got = f"'completed', but its final loss is {loss}"
-            raise wrong_cell(shown, number, "outcome", got, "'diverged'")
+            raise wrong_cell(file_name, number, "outcome", got, "'diverged'")
         diverged = outcome == Outcome.DIVERGED or not is_finite
         row["outcome"] = Outcome.DIVERGED if diverged else Outcome.COMPLETED
         if diverged:
@@ -183,10 +185,10 @@ def _check_outcomes(rows: list[dict[str, Any]], shown: str) -> None:
             row |= {name: measure.diverged for name, measure in HELD_OUT.items() if row.get(name) is not None}
         elif row.get("diverged_step") is not None:
             got = f"{row['diverged_step']}, but the run completed"
-            raise wrong_cell(shown, number, "diverged_step", got, "it empty")
+            raise wrong_cell(file_name, number, "diverged_step", got, "it empty")
 
 
-def _refuse_duplicates(rows: list[dict[str, Any]], settings: list[dict[str, Any]], shown: str) -> None:
+def _refuse_duplicates(rows: list[dict[str, Any]], settings: list[dict[str, Any]], file_name: str) -> None:
     names = [name for name in (*KINDS, "lr", *KNOB_NAMES[1:], "num_steps", "seed") if name in rows[0]]
     first: dict[tuple[Any, ...], int] = {}
     for number, (row, of_row) in enumerate(zip(rows, settings, strict=True), 1):
@@ -194,7 +196,7 @@ def _refuse_duplicates(rows: list[dict[str, Any]], settings: list[dict[str, Any]
         if key in first:
             run = ", ".join(f"{name} {row[name]}" for name in ("method", "lr", "seed"))
             raise UsageError(
-                f"{shown}: row {number}, columns {', '.join(names)}: the same run as row {first[key]} ({run}); "
+                f"{file_name}: row {number}, columns {', '.join(names)}: the same run as row {first[key]} ({run}); "
                 "required one row a run, with a column for whatever else tells runs apart, or one named `step` where "
                 "rows are checkpoints"
             )

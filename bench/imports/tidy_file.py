@@ -61,7 +61,7 @@ class Rows:
 class TidyFile(Rows):
     """What a file says. `cells` holds text alone, null where a cell is empty; rows count from 1 below the header."""
 
-    shown: str  # the path as messages show it
+    file_name: str  # the path as messages show it
     name: str  # of the file, without its folder
     sha256: str
     is_held_out_alone: bool = False  # its held-out losses stand for those of training, which it lacks
@@ -79,24 +79,24 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
     Raises UsageError with the first problem: no such file, too large, neither CSV nor Parquet, a row of another length,
     a column without a name, of a name that was there already, or without rows.
     """
-    shown = printable(str(path))
+    file_name = printable(str(path))
     place = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
     if files := event_files(path):
-        table, digest = read_scalars(path, files, shown)
-        cells = pl.DataFrame(dict(zip(checked_names(table.names, shown), table.columns, strict=True)))
+        table, digest = read_scalars(path, files, file_name)
+        cells = pl.DataFrame(dict(zip(checked_names(table.names, file_name), table.columns, strict=True)))
         name = printable(path.resolve().name)
-        return TidyFile(shown=shown, name=name, sha256=digest, place=place, cells=cells, notes=table.notes)
-    packed = _read(path, shown)
-    content, packed_by = unpacked(packed, shown)
+        return TidyFile(file_name=file_name, name=name, sha256=digest, place=place, cells=cells, notes=table.notes)
+    packed = _read(path, file_name)
+    content, packed_by = unpacked(packed, file_name)
     notes = (f"unpacked from {packed_by}",) if packed_by else ()
     read = read_parquet
     if not content.startswith(_PARQUET):
-        content, encoded = as_utf_8(content, shown, packed_by)
+        content, encoded = as_utf_8(content, file_name, packed_by)
         notes += encoded
         if not content.strip():
-            raise UsageError(f"{shown}: the file is empty; {REQUIRED}")
+            raise UsageError(f"{file_name}: the file is empty; {REQUIRED}")
         read = read_json if content.lstrip()[:1] in (b"{", b"[") else read_csv
-    table = spread(_without_index(read(content, shown, ignore), shown), shown, OBJECTS)
+    table = spread(_without_index(read(content, file_name, ignore), file_name), file_name, OBJECTS)
     columns = dict(zip(table.names, table.columns, strict=True))
     cells = pl.DataFrame(columns, schema=dict.fromkeys(table.names, pl.String))
     stripped = cells.with_columns(pl.all().str.strip_chars().str.replace(_QUOTED_FORMULA, "$1"))
@@ -104,7 +104,9 @@ def read_tidy(path: Path, ignore: Collection[str] = ()) -> TidyFile:
     stripped = stripped.with_columns(pl.all().str.replace(_LARGEST, "${1}inf"))
     digest = hashlib.sha256(packed).hexdigest()
     notes = (*notes, *table.notes, *missing)
-    return TidyFile(shown=shown, name=printable(path.name), sha256=digest, place=place, cells=stripped, notes=notes)
+    return TidyFile(
+        file_name=file_name, name=printable(path.name), sha256=digest, place=place, cells=stripped, notes=notes
+    )
 
 
 def _without_missing(cells: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -121,33 +123,33 @@ def _without_missing(cells: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]
     return cells, (f"{counted(num_cells, 'cell')} such as NA or null, empty",) if num_cells else ()
 
 
-def _read(path: Path, shown: str) -> bytes:
+def _read(path: Path, file_name: str) -> bytes:
     try:
         if not path.exists():
-            raise UsageError(f"{shown}: no such file; {REQUIRED}")
+            raise UsageError(f"{file_name}: no such file; {REQUIRED}")
         if not path.is_file():
-            raise UsageError(f"{shown}: {REQUIRED}, got a {'folder' if path.is_dir() else 'device'}")
+            raise UsageError(f"{file_name}: {REQUIRED}, got a {'folder' if path.is_dir() else 'device'}")
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UsageError(
-                f"{shown}: {size / 1e6:,.0f} MB; required at most {MAX_BYTES / 1e6:.0f} MB: a row a run, not a step"
+                f"{file_name}: {size / 1e6:,.0f} MB; required at most {MAX_BYTES / 1e6:.0f} MB: a row a run, not a step"
             )
         content = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise UsageError(f"{shown}: can't be read: {getattr(error, 'strerror', None) or error}") from None
+        raise UsageError(f"{file_name}: can't be read: {getattr(error, 'strerror', None) or error}") from None
     if not content.strip():
-        raise UsageError(f"{shown}: the file is empty; {REQUIRED}")
+        raise UsageError(f"{file_name}: the file is empty; {REQUIRED}")
     return content
 
 
-def _without_index(table: Table, shown: str) -> Table:
+def _without_index(table: Table, file_name: str) -> Table:
     """The table without indices of pandas or R.
 
     A first column without a name whose whole numbers differ, as pandas writes it of rows that were chosen or sorted,
     and R from 1 on; and columns that count rows from 0 and are named as pandas names an index that it reads or resets.
     """
     if not table.columns:
-        raise UsageError(f"{shown}: no columns; {REQUIRED}")
+        raise UsageError(f"{file_name}: no columns; {REQUIRED}")
     counted_rows = [str(place) for place in range(len(table.columns[0]))]
     is_index = [
         (
@@ -158,7 +160,7 @@ def _without_index(table: Table, shown: str) -> Table:
         for name, column in zip(table.names, table.columns, strict=True)
     ]
     if table.names and table.names[0] == "" and not is_index[0]:
-        raise UsageError(f"{shown}: column 1 has no name; required one in the header")
+        raise UsageError(f"{file_name}: column 1 has no name; required one in the header")
     if not any(is_index) or all(is_index):
         return table
     notes = tuple(

@@ -19,15 +19,17 @@ from bench.imports.names import (
 from bench.imports.wishes import options_text
 
 
-def unknown_columns(columns: list[str], unknown: list[str], shown: str, *, has_initial_loss: bool) -> str:
+def unknown_columns(columns: list[str], unknown: list[str], file_name: str, *, has_initial_loss: bool) -> str:
     """All that is not known of a file's columns, what it lacks, and options that would read it."""
     for place, name in enumerate(columns, 1):
         if (unit := unit_of(name)) and likely_columns([name.replace(unit, "")], SYNONYMS):
-            return f"{shown}: column {place} ({name!r}): its numbers are in units of {unit!r}; required them in full"
+            return (
+                f"{file_name}: column {place} ({name!r}): its numbers are in units of {unit!r}; required them in full"
+            )
     first, *rest = (f"column {columns.index(name) + 1} ({name!r})" for name in unknown)
     hint = did_you_mean(unknown[0].lower(), (*KNOWN_COLUMNS, *ALIASES))
     more = f", nor {', '.join(rest)}" if rest else ""
-    parts = [f"{shown}: {first} is not known{more or hint}"]
+    parts = [f"{file_name}: {first} is not known{more or hint}"]
     ours = [ALIASES.get(name, name) for name in columns]
     missing = [name for name in REQUIRED_COLUMNS if name not in ours]
     if has_initial_loss and "initial_loss" in missing:
@@ -73,7 +75,7 @@ def _options(unknown: list[str], missing: list[str], likely: Mapping[str, str]) 
     return [*ways, *(["--initial-loss X"] if "initial_loss" in missing and "initial_loss" not in likely else [])]
 
 
-def missing_columns(columns: Sequence[str], missing: Sequence[str], shown: str, notes: Sequence[str]) -> str:
+def missing_columns(columns: Sequence[str], missing: Sequence[str], file_name: str, notes: Sequence[str]) -> str:
     """What a file lacks that is required, and options that say it.
 
     notes: what was said of the file; which of its columns were left out is said again, as one may be what lacks.
@@ -85,7 +87,7 @@ def missing_columns(columns: Sequence[str], missing: Sequence[str], shown: str, 
     ways += ["--loss validation, to score its held-out loss"] if others and "val_loss" in columns else []
     left_out = "".join(f"; {note}" for note in notes if note.startswith("columns left out"))
     return (
-        f"{shown}: no column {', '.join(map(repr, missing))} (`bench import` takes {', or '.join(ways)}); required "
+        f"{file_name}: no column {', '.join(map(repr, missing))} (`bench import` takes {', or '.join(ways)}); required "
         f"{', '.join(REQUIRED_COLUMNS)}, got {', '.join(columns)}{left_out}"
     )
 

@@ -35,24 +35,24 @@ _OTHERS: dict[bytes, str] = {
 _TAR = 257  # where a tar archive says that it is one
 
 
-def unpacked(content: bytes, shown: str) -> tuple[bytes, str]:
+def unpacked(content: bytes, file_name: str) -> tuple[bytes, str]:
     """The content that was packed by gzip, bzip2, xz or ZIP, and by which; other content as it is, and "".
 
     Raises UsageError for damage, for more than MAX_BYTES and for a file of _OTHERS.
     """
     for first, (name, make) in _PACKED.items():
         if content.startswith(first):
-            content = _streams(content, make, name, shown)
-            _refuse_others(content, shown)
+            content = _streams(content, make, name, file_name)
+            _refuse_others(content, file_name)
             return content, name
     name = ""
     if content.startswith(zip_file.FIRST):
-        content, name = zip_file.only_file(content, shown), "ZIP"
-    _refuse_others(content, shown)
+        content, name = zip_file.only_file(content, file_name), "ZIP"
+    _refuse_others(content, file_name)
     return content, name
 
 
-def _streams(content: bytes, make: Callable[[], Any], name: str, shown: str) -> bytes:
+def _streams(content: bytes, make: Callable[[], Any], name: str, file_name: str) -> bytes:
     """All streams of a packed file, one after the other."""
     parts, size = [], 0
     try:
@@ -61,18 +61,20 @@ def _streams(content: bytes, make: Callable[[], Any], name: str, shown: str) -> 
             parts.append(stream.decompress(content, MAX_BYTES + 1 - size))
             size += len(parts[-1])
             if size > MAX_BYTES:
-                raise UsageError(f"{shown}: over {MAX_BYTES / 1e6:.0f} MB unpacked from {name}; required at most that")
+                raise UsageError(
+                    f"{file_name}: over {MAX_BYTES / 1e6:.0f} MB unpacked from {name}; required at most that"
+                )
             if not stream.eof:
-                raise UsageError(f"{shown}: packed by {name}, and cut short; fetch or pack it again")
+                raise UsageError(f"{file_name}: packed by {name}, and cut short; fetch or pack it again")
             content = stream.unused_data.lstrip(b"\0")
     except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError) as error:
-        raise UsageError(f"{shown}: damaged, can't be unpacked from {name} ({error})") from None
+        raise UsageError(f"{file_name}: damaged, can't be unpacked from {name} ({error})") from None
     return b"".join(parts)
 
 
-def _refuse_others(content: bytes, shown: str) -> None:
+def _refuse_others(content: bytes, file_name: str) -> None:
     for first, words in _OTHERS.items():
         if content.startswith(first):
-            raise UsageError(f"{shown}: {words}; required a CSV, JSON or Parquet file, a row a run")
+            raise UsageError(f"{file_name}: {words}; required a CSV, JSON or Parquet file, a row a run")
     if content[_TAR : _TAR + 5] == b"ustar":
-        raise UsageError(f"{shown}: a tar archive; unpack it; required a CSV, JSON or Parquet file, a row a run")
+        raise UsageError(f"{file_name}: a tar archive; unpack it; required a CSV, JSON or Parquet file, a row a run")

@@ -55,7 +55,7 @@ def names_of(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
 
 
-def with_wishes(cells: pl.DataFrame, wishes: Wishes, shown: str, known: Collection[str]) -> pl.DataFrame:
+def with_wishes(cells: pl.DataFrame, wishes: Wishes, file_name: str, known: Collection[str]) -> pl.DataFrame:
     """The cells with columns renamed, constants added and ignored ones left out.
 
     Raises UsageError for a column that is not there, for one of ours that is there already, and for a name that is none
@@ -67,12 +67,14 @@ def with_wishes(cells: pl.DataFrame, wishes: Wishes, shown: str, known: Collecti
             if ours not in known:
                 raise UsageError(f"{option} {ours}=...: required one of {', '.join(known)}")
             if ours in cells.columns and wishes.columns.get(ours) != ours and ours not in wishes.ignored:
-                raise UsageError(f"{shown}: column {ours!r} is there already; required it or {option}, not both")
+                raise UsageError(f"{file_name}: column {ours!r} is there already; required it or {option}, not both")
     for ours, theirs in wishes.columns.items():
         if theirs not in cells.columns:
-            raise UsageError(f"{shown}: no column {theirs!r} to read as {ours!r}; it has {there}")
+            raise UsageError(f"{file_name}: no column {theirs!r} to read as {ours!r}; it has {there}")
         if theirs in wishes.ignored:
-            raise UsageError(f"{shown}: column {theirs!r} is both read as {ours!r} and ignored; required one of them")
+            raise UsageError(
+                f"{file_name}: column {theirs!r} is both read as {ours!r} and ignored; required one of them"
+            )
     kept = cells.drop([name for name in wishes.ignored if name in cells.columns])
     renamed = kept.rename({theirs: ours for ours, theirs in wishes.columns.items()})
     return renamed.with_columns(pl.lit(value, pl.String).alias(ours) for ours, value in wishes.constants.items())

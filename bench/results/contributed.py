@@ -64,11 +64,14 @@ def verify_contribution(folder: Path, store: Store) -> list[Finding]:
     Checked: that the files are those of FILES with the checksums of SUMS_FILE, who contributes and what about, that the
     manifest says all of PROVENANCE, and every number of the board against one computed anew from the curves.
     """
-    shown = printable(str(folder))
+    file_name = printable(str(folder))
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     findings = [
-        *(Finding(where=f"{shown}/{name}", text="not there") for name in (*FILES, SUMS_FILE) if name not in names),
-        *(Finding(where=f"{shown}/{name}", text="no part of a contribution") for name in names - {*FILES, SUMS_FILE}),
+        *(Finding(where=f"{file_name}/{name}", text="not there") for name in (*FILES, SUMS_FILE) if name not in names),
+        *(
+            Finding(where=f"{file_name}/{name}", text="no part of a contribution")
+            for name in names - {*FILES, SUMS_FILE}
+        ),
     ]
     if findings:
         return findings
@@ -76,7 +79,7 @@ def verify_contribution(folder: Path, store: Store) -> list[Finding]:
         findings = [*_wrong_sums(folder), *_wrong_words(folder), *_wrong_manifest(folder)]
         return [*findings, *_wrong_numbers(folder, store)]
     except (OSError, ValueError, polars.exceptions.PolarsError, BenchError) as error:
-        return [*findings, Finding(where=shown, text=f"can't be read: {' '.join(str(error).split())}")]
+        return [*findings, Finding(where=file_name, text=f"can't be read: {' '.join(str(error).split())}")]
 
 
 def with_contributed(subject: Subject, folders: Sequence[Path], store: Store) -> Subject:

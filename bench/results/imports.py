@@ -159,8 +159,8 @@ def _check_workloads(file: TidyFile, runs: ImportedRuns, suite: Suite) -> None:
         label = result.trial.workload.label
         if label not in labels:
             raise UsageError(
-                f"{file.shown}: row {row}, column 'workload': {label!r}; required a workload of suite {suite.name!r}, "
-                f"here or by --workload: {suggest(label, labels, existing='there are')}"
+                f"{file.file_name}: row {row}, column 'workload': {label!r}; required a workload of suite "
+                f"{suite.name!r}, here or by --workload: {suggest(label, labels, existing='there are')}"
             )
 
 
@@ -220,6 +220,6 @@ def _refuse_other_file(store: Store, suite_name: str, name: str, file: TidyFile)
     held = read_imports(store, suite_name).get(name)
     if held is not None and held["sha256"] != file.sha256 and ("place" not in held or held["place"] != file.place):
         raise UsageError(
-            f"{file.shown}: import {name!r} holds {held['num_runs']} runs of another file of that name (sha256 "
+            f"{file.file_name}: import {name!r} holds {held['num_runs']} runs of another file of that name (sha256 "
             f"{held['sha256'][:12]}, this one {file.sha256[:12]}); required a file of another name, or --replace"
         )

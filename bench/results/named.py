@@ -97,12 +97,14 @@ def _of_name(name: str, store: Store, *, score: str, loss: str) -> Subject:
 
 
 def _of_folder(folder: Path, *, score: str, loss: str) -> Subject:
-    shown = printable(str(folder))
+    file_name = printable(str(folder))
     if not (folder / CURVES_FILE).is_file():
-        raise UsageError(f"{shown}: no {CURVES_FILE} in this folder; required that of a report")
+        raise UsageError(f"{file_name}: no {CURVES_FILE} in this folder; required that of a report")
     read = functools.partial(_manifest_text, folder / MANIFEST_FILE)
     name = folder.resolve().name
-    return _of_file(folder / CURVES_FILE, name, folder.name, origin=shown, read_manifest=read, score=score, loss=loss)
+    return _of_file(
+        folder / CURVES_FILE, name, folder.name, origin=file_name, read_manifest=read, score=score, loss=loss
+    )
 
 
 def _of_file(
@@ -121,7 +123,7 @@ def _of_file(
     return Subject(
         name=printable(name),
         title=printable(name),
-        origin=origin or file.shown,
+        origin=origin or file.file_name,
         results=results,
         num_keys=dict.fromkeys(results["workload"], NO_NUM_KEYS),
         controls=controls_named(results),
@@ -138,14 +140,16 @@ def _manifest_text(path: Path) -> str | None:
     """The manifest beside a report's curves. Raises UsageError if it is none."""
     if not path.exists():
         return None
-    shown = printable(str(path))
+    file_name = printable(str(path))
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise UsageError(f"{shown}: too large for a manifest; required at most {MAX_MANIFEST_BYTES // 2**20} MiB")
+            raise UsageError(
+                f"{file_name}: too large for a manifest; required at most {MAX_MANIFEST_BYTES // 2**20} MiB"
+            )
         text = path.read_text(encoding="utf-8")
         plain = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{shown}: can't be read as JSON: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{file_name}: can't be read as JSON: {' '.join(str(error).split())}") from None
     if not isinstance(plain, dict):
-        raise UsageError(f"{shown}: required a JSON object, as a report writes it")
+        raise UsageError(f"{file_name}: required a JSON object, as a report writes it")
     return text

@@ -253,7 +253,7 @@ class Writer:
                     self._add_trial(index.trials, tags[records.TRIAL_ID], run)
         if not index.suite:
             tags = {records.KIND: "suite", records.SCHEMA: str(records.SCHEMA_VERSION)}
-            index.suite = self._create_run(records.shown(self._suite_name, records.MAX_NAME), tags)
+            index.suite = self._create_run(records.storable(self._suite_name, records.MAX_NAME), tags)
         return index
 
     def _add_trial(self, trials: dict[str, TrialRun], trial_id: str, run: RunRecord) -> None:

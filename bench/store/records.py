@@ -72,10 +72,10 @@ class MethodKey:
 
     @property
     def name(self) -> str:
-        return shown(f"{self.method} | {self.workload} | {self.optimizer}", MAX_NAME)
+        return storable(f"{self.method} | {self.workload} | {self.optimizer}", MAX_NAME)
 
     def tags(self) -> dict[str, str]:
-        labels = {f"bench.{name}": shown(label, MAX_TAG) for name, label in dataclasses.asdict(self).items()}
+        labels = {f"bench.{name}": storable(label, MAX_TAG) for name, label in dataclasses.asdict(self).items()}
         return {KIND: "method", SCHEMA: str(SCHEMA_VERSION), METHOD_KEY: self.digest, **labels}
 
 
@@ -113,7 +113,7 @@ def board_tags(board: polars.DataFrame, texts: Mapping[str, Sequence[str]]) -> l
     """Tags of each of `board_lines`: its flags, and of `texts`, a text a row of the board by title, its own."""
     rows = board_lines(board.with_columns(polars.Series(name, of) for name, of in texts.items()))
     tags = [{name: row[name] for name in texts} | {"flags": flags_text(row["flags"])} for row in rows.to_dicts()]
-    return [{name: shown(text, MAX_TAG) for name, text in of.items()} for of in tags]
+    return [{name: storable(text, MAX_TAG) for name, text in of.items()} for of in tags]
 
 
 def flags_text(flags: str | Sequence[str] | None) -> str:
@@ -135,7 +135,7 @@ def note(markdown: str, links: str) -> str:
 def trial_name(result: Result) -> str:
     trial = result.trial
     swept = "".join(f" {name}={value}" for name, value in trial.settings.items())
-    return shown(f"{trial.method.label} lr={trial.knobs.lr:g}{swept} seed={trial.seed}", MAX_NAME)
+    return storable(f"{trial.method.label} lr={trial.knobs.lr:g}{swept} seed={trial.seed}", MAX_NAME)
 
 
 def trial_tags(result: Result) -> dict[str, str]:
@@ -187,7 +187,7 @@ def trial_params(result: Result) -> dict[str, str]:
     trial = result.trial
     labels = {kind: choice.label for kind, choice in trial.choices.items()}
     numbers = {**trial.knobs.to_dict(), "seed": trial.seed, "num_steps": trial.num_steps}
-    return {name: shown(str(value), _MAX_PARAM) for name, value in {**labels, **numbers, **trial.settings}.items()}
+    return {name: storable(str(value), _MAX_PARAM) for name, value in {**labels, **numbers, **trial.settings}.items()}
 
 
 def trial_metrics(result: Result) -> dict[str, float]:
@@ -200,7 +200,7 @@ def trial_metrics(result: Result) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if number is not None and math.isfinite(number)}
 
 
-def shown(text: str, limit: int) -> str:
+def storable(text: str, limit: int) -> str:
     """Text that every database keeps and every page shows: control characters replaced, the rest cut at `limit`."""
     clean = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"

@@ -238,8 +238,8 @@ class Tracker:
         return len(self.outbox.entries())
 
     def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        shown = {name: records.shown(value, records.MAX_TAG) for name, value in tags.items()}
-        self._writer.runs.log(run_id, tags=shown)
+        storable = {name: records.storable(value, records.MAX_TAG) for name, value in tags.items()}
+        self._writer.runs.log(run_id, tags=storable)
 
     def _deliver_in_background(self) -> None:
         retry_s = _FIRST_RETRY_S

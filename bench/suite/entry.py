@@ -69,10 +69,10 @@ def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = N
     if not isinstance(name, str) or not name:
         reject(problem(f"a {kind.word} must be a name or a mapping with one, got {show(name)}", value=name, loc=loc))
     found = find_class(kind, name, loc, allow_code=allow_code, folder=folder)
-    entry_class, shown = found.entry_class, found.shown
-    defaults, params = _params(kind, shown, entry_class, given)
+    entry_class, label = found.entry_class, found.label
+    defaults, params = _params(kind, label, entry_class, given)
     home = str(folder) if folder is not None and getattr(entry_class, "paths", ()) else ""
-    entry = _construct(shown, entry_class, located(entry_class, params, home))
+    entry = _construct(label, entry_class, located(entry_class, params, home))
     is_shipped_workload = kind.word == "workload" and found.name in kind.entries
     recorded = _RECORDED.get().get(identity(found.name, params)) if is_shipped_workload else None
     if recorded is not None and not recorded.startswith(_revision(entry)):
@@ -82,7 +82,7 @@ def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = N
         name=found.name,
         params=params,
         digest=_digest(kind, found.name, entry, loc, home) if recorded is None else recorded,
-        label=f"{shown}({', '.join(differing)})" if differing else shown,
+        label=f"{label}({', '.join(differing)})" if differing else label,
         folder=home,
     )
 

@@ -30,22 +30,22 @@ LOOKED_IN = "looked in"  # says of code or data of a suite that it was not found
 
 @dataclass(frozen=True, kw_only=True)
 class FoundClass:
-    """name: what a trial keeps, the name of what is shipped, else `package.module:Class`. shown: what tables say."""
+    """name: what a trial keeps, the name of what is shipped, else `package.module:Class`. label: what tables say."""
 
     entry_class: type
     name: str
-    shown: str
+    label: str
 
 
 def find_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool, folder: Path | None) -> FoundClass:
     """The class of an entry. Raises ValidationError where there is none, or none that can be an entry of this kind."""
     if name in kind.entries:
-        return FoundClass(entry_class=load_class(kind.entries[name]), name=name, shown=name)
+        return FoundClass(entry_class=load_class(kind.entries[name]), name=name, label=name)
     plug_in = kind.plug_in_at(name) if ":" in name else kind.plug_ins.get(name)
     if plug_in is not None:
-        shown = plug_in.target if plug_in.refusal else plug_in.name
-        entry_class = _checked(kind, shown, _of_plug_in(plug_in, loc), loc)
-        return FoundClass(entry_class=entry_class, name=plug_in.target, shown=shown)
+        label = plug_in.target if plug_in.refusal else plug_in.name
+        entry_class = _checked(kind, label, _of_plug_in(plug_in, loc), loc)
+        return FoundClass(entry_class=entry_class, name=plug_in.target, label=label)
     if ":" not in name:
         _reject_name(kind, name, loc, folder)
     if not TARGET.fullmatch(name) or as_target(name):
@@ -59,7 +59,7 @@ def find_class(kind: Kind, name: str, loc: Loc, *, allow_code: bool, folder: Pat
         thing = import_own(name, kind.word, folder)
     except UsageError as error:
         raise ValidationError.from_exception_data("suite", [problem(str(error), value=name, loc=loc)]) from error
-    return FoundClass(entry_class=_checked(kind, name, thing, loc), name=name, shown=name)
+    return FoundClass(entry_class=_checked(kind, name, thing, loc), name=name, label=name)
 
 
 def _reject_name(kind: Kind, name: str, loc: Loc, folder: Path | None) -> None:

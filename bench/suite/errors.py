@@ -71,7 +71,7 @@ def explain(
         else:
             at_key = details["type"] == "extra_forbidden" or details.get("ctx", {}).get("at_key", False)
             line, column = document.position(loc, at_key=at_key)
-            place = f"{document.shown}:{line}:{column}"
+            place = f"{document.file_name}:{line}:{column}"
         # What is missing comes last: a misspelt key, which explains it, should be read first.
         placed.append(((details["type"] == "missing", line, column), f"{place}: {message}"))
     lines = list(dict.fromkeys(text for _, text in sorted(placed, key=lambda pair: pair[0])))

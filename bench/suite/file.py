@@ -57,7 +57,7 @@ Position = tuple[int, int]  # line and column, both counted from 1
 class Document:
     """A file's data and where each part of it stands."""
 
-    shown: str  # the path as messages show it
+    file_name: str  # the path as messages show it
     text: str
     data: dict[str, Any]
     keys: dict[Loc, Position]
@@ -79,11 +79,11 @@ def read_document(path: str | Path) -> Document:
     return dataclasses.replace(document, folder=Path(path).resolve().parent)
 
 
-def parse_document(text: str, shown: str) -> Document:
-    """The data of a suite's text, which messages call `shown`. Raises UsageError with the first problem of YAML."""
-    reader = _Reader(shown=shown, text=text)
+def parse_document(text: str, file_name: str) -> Document:
+    """The data of a suite's text, which messages call `file_name`. Raises UsageError with the first problem of YAML."""
+    reader = _Reader(file_name=file_name, text=text)
     data = reader.document()
-    return Document(shown=shown, text=text, data=data, keys=reader.keys, values=reader.values)
+    return Document(file_name=file_name, text=text, data=data, keys=reader.keys, values=reader.values)
 
 
 def shipped_suites() -> dict[str, str]:
@@ -124,24 +124,24 @@ def _printable(text: str) -> str:
 
 
 def _read_text(path: Path) -> str:
-    shown = _printable(str(path))
+    file_name = _printable(str(path))
     try:
         if path.exists() and not path.is_file():
-            raise UsageError(f"{shown}: a suite must be a file, got a {'directory' if path.is_dir() else 'device'}")
+            raise UsageError(f"{file_name}: a suite must be a file, got a {'directory' if path.is_dir() else 'device'}")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError(f"{shown}: no such suite file; bench list suites has those that are shipped") from None
+        raise UsageError(f"{file_name}: no such suite file; bench list suites has those that are shipped") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{shown}: can't be read: {reason}") from None
+        raise UsageError(f"{file_name}: can't be read: {reason}") from None
     if len(raw) > MAX_BYTES:
-        raise UsageError(f"{shown}: too large for a suite; it must be at most {MAX_BYTES // 1024} KiB")
+        raise UsageError(f"{file_name}: too large for a suite; it must be at most {MAX_BYTES // 1024} KiB")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, column = _position_of_offset(raw[: error.start].decode("utf-8", errors="replace"))
-        raise UsageError(f"{shown}:{line}:{column}: not text; a suite must be in UTF-8") from None
+        raise UsageError(f"{file_name}:{line}:{column}: not text; a suite must be in UTF-8") from None
 
 
 def _position_of_offset(before: str) -> Position:
@@ -153,7 +153,7 @@ def _position_of_offset(before: str) -> Position:
 class _Reader:
     """Turns the parser's events into data; a bounded recursion, since MAX_DEPTH is checked on the way down."""
 
-    shown: str
+    file_name: str
     text: str
     keys: dict[Loc, Position] = field(default_factory=dict)
     values: dict[Loc, Position] = field(default_factory=dict)
@@ -263,7 +263,7 @@ class _Reader:
         return self._error(position, f"not valid YAML: {reason}; expected YAML 1.2, indented by spaces")
 
     def _error(self, position: Position, message: str) -> UsageError:
-        return UsageError(f"{self.shown}:{position[0]}:{position[1]}: {message}")
+        return UsageError(f"{self.file_name}:{position[0]}:{position[1]}: {message}")
 
 
 def _position(event: Event) -> Position:

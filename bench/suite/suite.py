@@ -184,7 +184,7 @@ class Suite(BaseModel):
         if self._document is None:
             return f"Suite: {dotted(loc)}"
         line, column = self._document.position(loc, at_key=False)
-        return f"{self._document.shown}:{line}:{column}"
+        return f"{self._document.file_name}:{line}:{column}"
 
     def expand(self) -> tuple[Trial, ...]:
         """Every trial, each once, in the order of KINDS, other knobs, lr, seed; of a box, of KINDS, point and seed."""
@@ -275,9 +275,9 @@ def load_suite(path: str | Path, *, allow_code: bool = False) -> Suite:
     return suite_of(read_document(path), allow_code=allow_code)
 
 
-def parse_suite(text: str, *, shown: str, allow_code: bool = False) -> Suite:
-    """The suite in the text of a YAML file, which messages call `shown`; the rest as `load_suite`."""
-    return suite_of(parse_document(text, shown), allow_code=allow_code)
+def parse_suite(text: str, *, file_name: str, allow_code: bool = False) -> Suite:
+    """The suite in the text of a YAML file, which messages call `file_name`; the rest as `load_suite`."""
+    return suite_of(parse_document(text, file_name), allow_code=allow_code)
 
 
 def suite_of(document: Document, *, allow_code: bool, recorded: Mapping[str, str] | None = None) -> Suite:
@@ -288,7 +288,7 @@ def suite_of(document: Document, *, allow_code: bool, recorded: Mapping[str, str
     for choice in suite.entries["workloads"]:  # values of a knob, too
         for name, value in leaving_paths(choice):
             raise UsageError(
-                f"{document.shown}: {name} {show(value)} leaves the folder that suites run in; {PATH_ADVICE}"
+                f"{document.file_name}: {name} {show(value)} leaves the folder that suites run in; {PATH_ADVICE}"
             )
     suite._text, suite._document, suite._recorded = document.text, document, recorded
     return suite

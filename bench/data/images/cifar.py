@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy
 
-from bench.data.text.sources import shown
+from bench.data.text.sources import one_line
 from bench.errors import UsageError
 
 NUM_CLASSES = 10
@@ -28,7 +28,7 @@ def read_cifar(folder: Path) -> tuple[Batch, Batch]:
         if (folder / TEST_BATCH).exists():
             got = f"; got {TEST_BATCH}, the pickles of the version for Python, which are not read as they can run code"
         raise UsageError(
-            f"{shown(folder)}: no CIFAR-10: must hold data_batch_1.bin to 5 and {TEST_BATCH}.bin (binary version, "
+            f"{one_line(folder)}: no CIFAR-10: must hold data_batch_1.bin to 5 and {TEST_BATCH}.bin (binary version, "
             f"cifar-10-binary.tar.gz){got}"
         )
     batches = [_read(folder / f"{name}.bin") for name in TRAIN_BATCHES]
@@ -41,17 +41,17 @@ def _read(path: Path) -> Batch:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
+        raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}") from error
     if not content or len(content) % (1 + NUM_VALUES):
         raise UsageError(
-            f"{shown(path)}: {len(content):,} bytes, must be a multiple of {1 + NUM_VALUES} (a label and {NUM_VALUES} "
+            f"{one_line(path)}: {len(content):,} bytes, must be a multiple of {1 + NUM_VALUES} (a label and {NUM_VALUES} "
             "values an image)"
         )
     rows = numpy.frombuffer(content, dtype=numpy.uint8).reshape(-1, 1 + NUM_VALUES)
     labels = rows[:, 0].astype(numpy.int64)
     if labels.max() >= NUM_CLASSES:
         raise UsageError(
-            f"{shown(path)}: labels must be 0 to {NUM_CLASSES - 1}, got {labels[labels >= NUM_CLASSES].min()}"
+            f"{one_line(path)}: labels must be 0 to {NUM_CLASSES - 1}, got {labels[labels >= NUM_CLASSES].min()}"
         )
     images = rows[:, 1:].reshape(-1, NUM_CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1)
     return numpy.ascontiguousarray(images), labels

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.data.text.sources import shown
+from bench.data.text.sources import one_line
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def open_images(source: str) -> Images:
     if not source or not os.path.isdir(path):
         what = "must be a folder" if source and os.path.exists(path) else "no such images or folder"
         raise UsageError(
-            f"{shown(source)}: {what}; images that exist: {', '.join(IMAGES)}, or the path of a folder with CIFAR-10 "
-            "or STL-10"
+            f"{one_line(source)}: {what}; images that exist: {', '.join(IMAGES)}, or the path of a folder with "
+            "CIFAR-10 or STL-10"
         )
     from bench.data.images import stl
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy
 
-from bench.data.text.sources import shown
+from bench.data.text.sources import one_line
 from bench.errors import UsageError
 
 NUM_CLASSES = 10
@@ -38,14 +38,14 @@ def _labelled(folder: Path, name: str) -> Labelled:
     try:
         labels = numpy.fromfile(labels_path, dtype=numpy.uint8).astype(numpy.int64)
     except OSError as error:
-        raise UsageError(f"{shown(labels_path)}: can't be read: {error.strerror}") from error
+        raise UsageError(f"{one_line(labels_path)}: can't be read: {error.strerror}") from error
     if len(labels) != len(images):
         raise UsageError(
-            f"{shown(labels_path)}: {len(labels):,} labels, must be as many as the images of {images_path.name}, "
+            f"{one_line(labels_path)}: {len(labels):,} labels, must be as many as the images of {images_path.name}, "
             f"{len(images):,}"
         )
     if bad := [int(label) for label in labels if not 1 <= label <= NUM_CLASSES]:
-        raise UsageError(f"{shown(labels_path)}: labels must be 1 to {NUM_CLASSES}, got {bad[0]}")
+        raise UsageError(f"{one_line(labels_path)}: labels must be 1 to {NUM_CLASSES}, got {bad[0]}")
     return images, labels - 1
 
 
@@ -54,8 +54,8 @@ def _images(path: Path) -> numpy.ndarray:
     try:
         size = path.stat().st_size
         if not size or size % NUM_VALUES:
-            raise UsageError(f"{shown(path)}: {size:,} bytes, must be a multiple of {NUM_VALUES:,} (an image)")
+            raise UsageError(f"{one_line(path)}: {size:,} bytes, must be a multiple of {NUM_VALUES:,} (an image)")
         values = numpy.memmap(path, dtype=numpy.uint8, mode="r")
     except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
+        raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}") from error
     return values.reshape(-1, NUM_CHANNELS, SIDE, SIDE).transpose(0, 3, 2, 1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.data.pairs.sources import SIDES
 from bench.data.pairs.tokenizers import SENTENCE_TOKENIZERS, sentence_tokenizer
 from bench.data.text.prepared import NUM_BYTES, check_size, digest_of_shards, dtype_for, plain_facts, typed_facts
-from bench.data.text.sources import shown
+from bench.data.text.sources import one_line
 from bench.data.text.tokenizers import Tokenizer
 from bench.errors import UsageError
 
@@ -145,7 +145,7 @@ def read_pair_facts(folder: Path) -> PairFacts:
     path = folder / FACTS_FILE
     if not is_prepared_pairs(folder):
         raise UsageError(
-            f"{shown(folder)}: no prepared pairs; it must be a folder made by `bench data prepare --target`"
+            f"{one_line(folder)}: no prepared pairs; it must be a folder made by `bench data prepare --target`"
         )
     plain = plain_facts(path, max_bytes=MAX_FACTS_BYTES, made=MADE)
     facts = _checked(plain, path)
@@ -175,25 +175,27 @@ def check_pairs(folder: Path) -> PairFacts:
     facts = read_pair_facts(folder)
     for (split, side), sentences in open_pairs(str(folder)).sides.items():
         if sentences.lengths.min() < 1 or sentences.ends[-1] != len(sentences.ids):
-            path = shown(folder / ends_file(split, side))
+            path = one_line(folder / ends_file(split, side))
             raise UsageError(f"{path}: ends are not in order, up to the last token; prepare it again")
         if sentences.ids.max() >= facts.vocabulary_size:
             raise UsageError(
-                f"{shown(folder / ids_file(split, side))}: token {int(sentences.ids.argmax()):,} has the id "
+                f"{one_line(folder / ids_file(split, side))}: token {int(sentences.ids.argmax()):,} has the id "
                 f"{sentences.ids.max()}, ids must be below {facts.vocabulary_size}, the size of the vocabulary; "
                 "prepare it again"
             )
     if with_pair_digest(folder, facts).digest != facts.digest:
-        raise UsageError(f"{shown(folder)}: the tokens are not those of the digest in {FACTS_FILE}; prepare it again")
+        raise UsageError(
+            f"{one_line(folder)}: the tokens are not those of the digest in {FACTS_FILE}; prepare it again"
+        )
     return facts
 
 
 def _checked(plain: Any, path: Path) -> PairFacts:
     facts = typed_facts(PairFacts, plain, path, version=FORMAT_VERSION, of=f"prepared pairs; {MADE}", least=0)
     if facts.tokenizer not in SENTENCE_TOKENIZERS:
-        raise UsageError(f"{shown(path)}: unknown tokenizer {facts.tokenizer!r}; prepare it again")
+        raise UsageError(f"{one_line(path)}: unknown tokenizer {facts.tokenizer!r}; prepare it again")
     if facts.vocabulary_size < 1 or facts.dtype != dtype_for(facts.vocabulary_size):
-        raise UsageError(f"{shown(path)}: vocabulary_size and dtype do not agree; prepare it again")
+        raise UsageError(f"{one_line(path)}: vocabulary_size and dtype do not agree; prepare it again")
     if min(facts.num_train, facts.num_val) < 1:
-        raise UsageError(f"{shown(path)}: num_train and num_val must be at least 1")
+        raise UsageError(f"{one_line(path)}: num_train and num_val must be at least 1")
     return facts

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.data.text.sources import Stamp, shown
+from bench.data.text.sources import Stamp, one_line
 from bench.errors import UsageError
 
 Pair = tuple[str, str]  # a sentence and its translation
@@ -36,7 +36,7 @@ class PairSource:
         try:
             states = [(path, os.stat(path)) for path in self.paths]
         except OSError as error:
-            raise UsageError(f"{shown(error.filename)}: can't be read: {error.strerror}") from error
+            raise UsageError(f"{one_line(error.filename)}: can't be read: {error.strerror}") from error
         return tuple((path, state.st_size, state.st_mtime_ns) for path, state in states)
 
 
@@ -50,10 +50,10 @@ def pair_files(source: str, target: str) -> PairSource:
     for path in paths:
         if not os.path.isfile(path):
             what = "must be a text file" if os.path.exists(path) else "no such file"
-            raise UsageError(f"{shown(path)}: {what}; translation needs two, and {BOTH}")
+            raise UsageError(f"{one_line(path)}: {what}; translation needs two, and {BOTH}")
 
     def places(number: int) -> tuple[str, str]:
-        return f"{shown(paths[0])}:{number}", f"{shown(paths[1])}:{number}"
+        return f"{one_line(paths[0])}:{number}", f"{one_line(paths[1])}:{number}"
 
     def pairs() -> Iterator[Pair]:
         sides = itertools.zip_longest(_lines(paths[0]), _lines(paths[1]))
@@ -61,7 +61,7 @@ def pair_files(source: str, target: str) -> PairSource:
             if source_text is None or target_text is None:
                 ended, goes_on = paths if source_text is None else paths[::-1]
                 last = f":{number - 1}: the last line, but" if number > 1 else ": an empty file, but"
-                raise UsageError(f"{shown(ended)}{last} {shown(goes_on)} has more lines; {BOTH}")
+                raise UsageError(f"{one_line(ended)}{last} {one_line(goes_on)} has more lines; {BOTH}")
             for place, text in zip(places(number), (source_text, target_text), strict=True):
                 if not text.strip():
                     raise UsageError(f"{place}: an empty line; each line must be a sentence, and {BOTH}")
@@ -81,9 +81,9 @@ def _lines(path: str) -> Iterator[str]:
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise UsageError(
-            f"{shown(path)}:{number}: not text (byte 0x{byte:02x}: {error.reason}); text in UTF-8 is required"
+            f"{one_line(path)}:{number}: not text (byte 0x{byte:02x}: {error.reason}); text in UTF-8 is required"
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UsageError(f"{shown(path)}:{number}: damaged, not gzip from here on, or cut ({error})") from error
+        raise UsageError(f"{one_line(path)}:{number}: damaged, not gzip from here on, or cut ({error})") from error
     except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
+        raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}") from error

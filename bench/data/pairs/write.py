@@ -15,7 +15,7 @@ from bench.data.pairs.prepared import FACTS_FILE, PairFacts, ends_file, ids_file
 from bench.data.pairs.sources import SIDES, Pair, PairSource
 from bench.data.pairs.tokenizers import encoded, sentence_tokenizer
 from bench.data.text.prepared import dtype_for
-from bench.data.text.sources import shown
+from bench.data.text.sources import one_line
 from bench.data.text.tokenizers import DEFAULT_BPE_SIZE, Tokenizer
 from bench.data.text.write import VAL_FRACTION, OnProgress, made_whole, no_progress
 from bench.errors import UsageError
@@ -64,7 +64,9 @@ def write_pairs(
             pairs = _Reading(val, "writing held-out tokens", on_progress).pairs()
         counts["val"] = _write(temporary, "val", pairs, learned, val or train)
         if [source.stamps for source in sources] != stamps:
-            raise UsageError(f"{shown(train.names[0])}: the files changed while they were read; run the command again")
+            raise UsageError(
+                f"{one_line(train.names[0])}: the files changed while they were read; run the command again"
+            )
         on_progress("computing the digest", None, 0)
         facts = _facts(sources, tokenizer, learned, counts)
         (temporary / FACTS_FILE).write_bytes(pair_facts_json(with_pair_digest(temporary, facts)))
@@ -76,7 +78,7 @@ def _facts(
     """counts: pairs, source tokens and target tokens of each split. Raises UsageError if a split has no pair."""
     for split, (num_pairs, *_) in counts.items():
         if not num_pairs:
-            name = shown(sources[-1 if split == "val" else 0].names[0])
+            name = one_line(sources[-1 if split == "val" else 0].names[0])
             raise UsageError(
                 f"{name}: too small: no pair is left for {'training' if split == 'train' else 'validation'}"
             )

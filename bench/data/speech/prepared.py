@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.speech.labels import NUM_SYMBOLS, SYMBOLS
 from bench.data.text.prepared import check_size, digest_of_shards, plain_facts, typed_facts
-from bench.data.text.sources import shown
+from bench.data.text.sources import one_line
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def read_speech_facts(folder: Path) -> SpeechFacts:
     """
     path = folder / FACTS_FILE
     if not is_prepared_speech(folder):
-        raise UsageError(f"{shown(folder)}: no prepared speech; it must be a folder made by `bench data prepare`")
+        raise UsageError(f"{one_line(folder)}: no prepared speech; it must be a folder made by `bench data prepare`")
     plain = plain_facts(path, max_bytes=MAX_FACTS_BYTES, made=MADE)
     facts = _checked(plain, path)
     for name, size in _sizes(facts).items():
@@ -122,15 +122,17 @@ def check_speech(folder: Path) -> SpeechFacts:
     for name, split in open_speech(folder, facts).items():
         for kind, ends in (("frames", split.frame_ends), ("labels", split.label_ends)):
             if numpy.diff(ends, prepend=0).min() < 1 or ends[-1] != len(getattr(split, kind)):
-                path = shown(folder / shard(name, kind[:-1] + "_ends"))
+                path = one_line(folder / shard(name, kind[:-1] + "_ends"))
                 raise UsageError(f"{path}: ends are not in order, up to the last; prepare it again")
         if not 1 <= split.labels.min() <= split.labels.max() < NUM_SYMBOLS:
-            path = shown(folder / shard(name, "labels"))
+            path = one_line(folder / shard(name, "labels"))
             raise UsageError(f"{path}: labels must be 1 to {NUM_SYMBOLS - 1}; prepare it again")
         if not numpy.isfinite(split.frames).all():
-            raise UsageError(f"{shown(folder / shard(name, 'frames'))}: a frame is not finite; prepare it again")
+            raise UsageError(f"{one_line(folder / shard(name, 'frames'))}: a frame is not finite; prepare it again")
     if with_speech_digest(folder, facts).digest != facts.digest:
-        raise UsageError(f"{shown(folder)}: the shards are not those of the digest in {FACTS_FILE}; prepare it again")
+        raise UsageError(
+            f"{one_line(folder)}: the shards are not those of the digest in {FACTS_FILE}; prepare it again"
+        )
     return facts
 
 
@@ -154,5 +156,5 @@ def _sizes(facts: SpeechFacts) -> dict[str, int]:
 def _checked(plain: Any, path: Path) -> SpeechFacts:
     facts = typed_facts(SpeechFacts, plain, path, version=FORMAT_VERSION, of=f"prepared speech; {MADE}", least=1)
     if facts.symbols != SYMBOLS:
-        raise UsageError(f"{shown(path)}: prepared with other characters than {SYMBOLS!r}; prepare it again")
+        raise UsageError(f"{one_line(path)}: prepared with other characters than {SYMBOLS!r}; prepare it again")
     return facts

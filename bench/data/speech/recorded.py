@@ -14,7 +14,7 @@ from bench.data.speech.features import normalised
 from bench.data.speech.labels import SPACE, frames_needed, text_of
 from bench.data.speech.prepared import SPLITS, SpeechFacts, Split, open_speech, read_speech_facts, shard
 from bench.data.speech.utterances import Utterances
-from bench.data.text.sources import shown
+from bench.data.text.sources import one_line
 from bench.errors import UsageError
 from bench.lazy import torch
 from bench.randomness import integers
@@ -155,7 +155,7 @@ def _check_stride(speech: RecordedSpeech, stride: int) -> None:
             if needed > kept:
                 times = f", {speech.joined} times," if speech.joined > 1 else ""
                 raise UsageError(
-                    f"{shown(Path(speech.folder) / shard(split, 'frames'))}: {text_of(said)!r}{times} is said in "
+                    f"{one_line(Path(speech.folder) / shard(split, 'frames'))}: {text_of(said)!r}{times} is said in "
                     f"{total} frames; stride {stride} keeps {kept}, it needs {needed}; take a smaller stride"
                 )
 
@@ -179,7 +179,7 @@ def _indexed(folder: str, split: str, max_frames: int | None) -> _Index:
         order = order[num_frames[order] <= max_frames]
     if not len(order):
         raise UsageError(
-            f"{shown(Path(folder) / shard(split, 'frames'))}: no recording has at most {max_frames} frames; the "
+            f"{one_line(Path(folder) / shard(split, 'frames'))}: no recording has at most {max_frames} frames; the "
             f"shortest has {num_frames.min()}"
         )
     _, first, inverse, count = numpy.unique(

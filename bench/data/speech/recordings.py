@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.speech.formants import DIGITS
-from bench.data.text.sources import shown
+from bench.data.text.sources import one_line
 from bench.errors import UsageError
 
 SUFFIXES = (".wav", ".flac")
@@ -73,7 +73,7 @@ def _of_librispeech(folder: Path, transcripts: list[Path]) -> list[Recording]:
     found: dict[Path, Recording] = {}
     for index, (path, number, line) in enumerate(lines):
         name, _, text = line.partition(" ")
-        place = f"{shown(path)}:{number}"
+        place = f"{one_line(path)}:{number}"
         audio = next((path.parent / (name + s) for s in SUFFIXES if (path.parent / (name + s)).is_file()), None)
         if audio is None:
             raise UsageError(f"{place}: a transcript without audio; required {name}.flac or {name}.wav beside it")
@@ -89,7 +89,7 @@ def _of_librispeech(folder: Path, transcripts: list[Path]) -> list[Recording]:
     for audio in _audio_files(folder):
         if audio not in found:
             raise UsageError(
-                f"{shown(audio)}: a recording without a transcript; required a line of it in a .trans.txt beside it"
+                f"{one_line(audio)}: a recording without a transcript; required a line of it in a .trans.txt beside it"
             )
     return list(found.values())
 
@@ -99,11 +99,11 @@ def _of_digits(folder: Path) -> list[Recording]:
     for audio in _audio_files(folder):
         match = _FSDD_NAME.fullmatch(audio.stem)
         if match is None:
-            raise UsageError(f"{shown(audio)}: no transcript; {LAYOUTS}")
+            raise UsageError(f"{one_line(audio)}: no transcript; {LAYOUTS}")
         digit, speaker, index = match.groups()
         found.append(
             Recording(
-                place=shown(audio),
+                place=one_line(audio),
                 speaker=speaker,
                 text=words[int(digit)],
                 is_held_out=int(index) < FSDD_HELD_OUT,
@@ -111,7 +111,7 @@ def _of_digits(folder: Path) -> list[Recording]:
             )
         )
     if not found:
-        raise UsageError(f"{shown(folder)}: no recordings; {LAYOUTS}")
+        raise UsageError(f"{one_line(folder)}: no recordings; {LAYOUTS}")
     return found
 
 
@@ -120,7 +120,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{shown(path)}: can't be read: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(f"{one_line(path)}: can't be read: {getattr(error, 'strerror', None) or error}") from error
     return ((number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
 
 
@@ -141,6 +141,6 @@ def _reader(path: Path) -> Callable[[], bytes]:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
+            raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}") from error
 
     return content

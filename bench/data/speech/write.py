@@ -20,7 +20,7 @@ from bench.data.speech.prepared import (
     with_speech_digest,
 )
 from bench.data.speech.recordings import Recording, Recordings
-from bench.data.text.sources import shown
+from bench.data.text.sources import one_line
 from bench.data.text.write import OnProgress, made_whole, no_progress
 from bench.errors import UsageError
 from bench.lazy import torch
@@ -62,7 +62,7 @@ def write_speech(
         for name, split in splits.items():
             if not split.num_recordings:
                 what = "training" if name == "train" else "validation"
-                raise UsageError(f"{shown(source.name)}: too small: no recording is left for {what}")
+                raise UsageError(f"{one_line(source.name)}: too small: no recording is left for {what}")
         stack.close()
         facts = with_speech_digest(temporary, _facts(source.name, rate, bands, len(speakers), splits))
         (temporary / FACTS_FILE).write_bytes(speech_facts_json(facts))

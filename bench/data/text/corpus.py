@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cache import cache_folder
 from bench.data.text.prepared import FORMAT_VERSION, TRAIN_FILE, VAL_FILE, CorpusFacts, is_prepared, read_facts
-from bench.data.text.sources import BUILT_IN, Source, find_source, shown
+from bench.data.text.sources import BUILT_IN, Source, find_source, one_line
 from bench.data.text.tokenizers import Bytes, Tokenizer, tokenizer_named
 from bench.errors import UsageError
 
@@ -93,8 +93,8 @@ def _find(source: str, tokenizer: str, on_progress: OnProgress | None) -> tuple[
     facts = read_facts(folder)
     if facts.tokenizer != tokenizer:
         raise UsageError(
-            f"{shown(folder)}: prepared with the tokenizer {facts.tokenizer!r}, not {tokenizer!r}; ask for that one or "
-            "prepare it again"
+            f"{one_line(folder)}: prepared with the tokenizer {facts.tokenizer!r}, not {tokenizer!r}; ask for that one "
+            "or prepare it again"
         )
     return folder, facts
 
@@ -118,4 +118,4 @@ def _cached(source: Source, tokenizer: str, on_progress: OnProgress | None) -> t
     try:
         return folder, read_facts(folder)
     except UsageError as error:
-        raise UsageError(f"{error} (the cache is damaged: remove the folder {shown(folder)})") from error
+        raise UsageError(f"{error} (the cache is damaged: remove the folder {one_line(folder)})") from error

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bench.data.text.sources import CHUNK_BYTES, shown
+from bench.data.text.sources import CHUNK_BYTES, one_line
 from bench.data.text.tokenizers import TOKENIZERS
 from bench.errors import UsageError
 
@@ -62,12 +62,12 @@ def plain_facts(path: Path, *, max_bytes: int, made: str) -> Any:
     """
     try:
         if path.stat().st_size > max_bytes:
-            raise UsageError(f"{shown(path)}: too large; {made}")
+            raise UsageError(f"{one_line(path)}: too large; {made}")
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
+        raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{shown(path)}: not JSON; {made}") from error
+        raise UsageError(f"{one_line(path)}: not JSON; {made}") from error
 
 
 def typed_facts(kind: type[Facts], plain: Any, path: Path, *, version: int, of: str, least: int | None = None) -> Facts:
@@ -77,10 +77,10 @@ def typed_facts(kind: type[Facts], plain: Any, path: Path, *, version: int, of: 
     `least`.
     """
     if not isinstance(plain, dict) or "version" not in plain:
-        raise UsageError(f"{shown(path)}: not of {of}; prepare it again")
+        raise UsageError(f"{one_line(path)}: not of {of}; prepare it again")
     if plain["version"] != version:
         raise UsageError(
-            f"{shown(path)}: format version {plain['version']!r}, this program reads {version}; prepare it again"
+            f"{one_line(path)}: format version {plain['version']!r}, this program reads {version}; prepare it again"
         )
     kinds = {field.name: int if field.type == "int" else str for field in fields(kind)}
     for name, wanted in kinds.items():
@@ -88,7 +88,7 @@ def typed_facts(kind: type[Facts], plain: Any, path: Path, *, version: int, of: 
         is_below = type(value) is int and least is not None and value < least
         if type(value) is not wanted or is_below:
             words = "text" if wanted is str else f"a whole number, at least {least}" if least else "a whole number"
-            raise UsageError(f"{shown(path)}: {name} must be {words}; prepare it again")
+            raise UsageError(f"{one_line(path)}: {name} must be {words}; prepare it again")
     return kind(**{name: plain[name] for name in kinds})
 
 
@@ -141,7 +141,7 @@ def check_corpus(folder: Path) -> CorpusFacts:
     import numpy
 
     if not is_prepared(folder):
-        raise UsageError(f"{shown(folder)}: no prepared corpus; it must be a folder made by `bench data prepare`")
+        raise UsageError(f"{one_line(folder)}: no prepared corpus; it must be a folder made by `bench data prepare`")
     facts = read_facts(folder)
     for name in (TRAIN_FILE, VAL_FILE):
         num_before = 0
@@ -150,12 +150,14 @@ def check_corpus(folder: Path) -> CorpusFacts:
             if ids.max() >= facts.vocabulary_size:
                 place = num_before + int(ids.argmax())
                 raise UsageError(
-                    f"{shown(folder / name)}: token {place:,} has the id {ids.max()}, ids must be below "
+                    f"{one_line(folder / name)}: token {place:,} has the id {ids.max()}, ids must be below "
                     f"{facts.vocabulary_size}, the size of the vocabulary; prepare the corpus again"
                 )
             num_before += len(ids)
     if digest_of(folder, facts) != facts.digest:
-        raise UsageError(f"{shown(folder)}: the tokens are not those of the digest in {FACTS_FILE}; prepare it again")
+        raise UsageError(
+            f"{one_line(folder)}: the tokens are not those of the digest in {FACTS_FILE}; prepare it again"
+        )
     return facts
 
 
@@ -168,15 +170,15 @@ def _checked(plain: Any, path: Path) -> CorpusFacts:
     facts = typed_facts(CorpusFacts, plain, path, version=FORMAT_VERSION, of=f"a prepared corpus; {MADE}")
     if facts.tokenizer not in TOKENIZERS:
         raise UsageError(
-            f"{shown(path)}: unknown tokenizer {facts.tokenizer!r}; tokenizers that exist: {', '.join(TOKENIZERS)}"
+            f"{one_line(path)}: unknown tokenizer {facts.tokenizer!r}; tokenizers that exist: {', '.join(TOKENIZERS)}"
         )
     size = _vocabulary_size(facts, path)
     if facts.vocabulary_size != size:
-        raise UsageError(f"{shown(path)}: vocabulary_size must be {size} here, got {facts.vocabulary_size}")
+        raise UsageError(f"{one_line(path)}: vocabulary_size must be {size} here, got {facts.vocabulary_size}")
     if facts.dtype != dtype_for(facts.vocabulary_size):
-        raise UsageError(f"{shown(path)}: dtype must be {dtype_for(facts.vocabulary_size)}, got {facts.dtype!r}")
+        raise UsageError(f"{one_line(path)}: dtype must be {dtype_for(facts.vocabulary_size)}, got {facts.dtype!r}")
     if min(facts.num_train, facts.num_val) < 1:
-        raise UsageError(f"{shown(path)}: num_train and num_val must be at least 1")
+        raise UsageError(f"{one_line(path)}: num_train and num_val must be at least 1")
     return facts
 
 
@@ -186,7 +188,7 @@ def _vocabulary_size(facts: CorpusFacts, path: Path) -> int:
     except UsageError:
         raise
     except Exception as error:  # the library tokenizers has no kind of its own
-        raise UsageError(f"{shown(path)}: vocabulary can't be read; prepare it again") from error
+        raise UsageError(f"{one_line(path)}: vocabulary can't be read; prepare it again") from error
 
 
 def check_size(path: Path, required: int, *, facts_file: str = FACTS_FILE) -> None:
@@ -194,10 +196,10 @@ def check_size(path: Path, required: int, *, facts_file: str = FACTS_FILE) -> No
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}; prepare it again") from error
+        raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}; prepare it again") from error
     if size != required:
         what = "cut" if size < required else "too long"
-        raise UsageError(f"{shown(path)}: {what}: {size:,} bytes, {facts_file} tells {required:,}; prepare it again")
+        raise UsageError(f"{one_line(path)}: {what}: {size:,} bytes, {facts_file} tells {required:,}; prepare it again")
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:
@@ -207,4 +209,4 @@ def chunks_of(path: Path) -> Iterator[bytes]:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
     except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
+        raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}") from error

@@ -56,14 +56,14 @@ def find_source(name: str) -> Source:
     if name == BUILT_IN:
         return _standard_library()
     if name.startswith(HUB_PREFIX):
-        raise UsageError(f"{shown(name)}: prepare it first: bench data prepare {shown(name)} --out FOLDER")
+        raise UsageError(f"{one_line(name)}: prepare it first: bench data prepare {one_line(name)} --out FOLDER")
     path = os.path.abspath(os.path.expanduser(name)) if name else ""
     if not os.path.exists(path):
-        raise UsageError(f"{shown(name) if name else repr(name)}: no such file or folder; {SOURCES}")
+        raise UsageError(f"{one_line(name) if name else repr(name)}: no such file or folder; {SOURCES}")
     if os.path.isdir(path):
         return _folder(path)
     if not os.path.isfile(path):
-        raise UsageError(f"{shown(path)}: must be a file or a folder")
+        raise UsageError(f"{one_line(path)}: must be a file or a folder")
     return _file(path)
 
 
@@ -77,7 +77,9 @@ def read_text(path: str, *, errors: str = "strict") -> Iterator[str]:
         with open(path, "rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 if errors == "strict" and b"\0" in chunk:
-                    raise NotTextError(f"{shown(path)}: a binary file (it holds a NUL byte); text in UTF-8 is required")
+                    raise NotTextError(
+                        f"{one_line(path)}: a binary file (it holds a NUL byte); text in UTF-8 is required"
+                    )
                 if text := decoder.decode(chunk):
                     yield text
             if text := decoder.decode(b"", final=True):
@@ -85,13 +87,13 @@ def read_text(path: str, *, errors: str = "strict") -> Iterator[str]:
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise NotTextError(
-            f"{shown(path)}: not text (byte 0x{byte:02x}: {error.reason}); text in UTF-8 is required"
+            f"{one_line(path)}: not text (byte 0x{byte:02x}: {error.reason}); text in UTF-8 is required"
         ) from error
     except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
+        raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}") from error
 
 
-def shown(path: str | Path) -> str:
+def one_line(path: str | Path) -> str:
     """A path or name as part of a message of one line."""
     text = str(path)
     return text if text.isprintable() and text else repr(text)
@@ -102,7 +104,9 @@ def _standard_library() -> Source:
     stamps = _scan(root, skips=lambda name: name in NOT_LIBRARY or name.startswith(MACHINE_PREFIXES))
     stamps = tuple(stamp for stamp in stamps if stamp[0].endswith(".py") and stamp[1])
     if not stamps:
-        raise UsageError(f"{shown(root)}: this Python has no source files of its library; name a text file or a folder")
+        raise UsageError(
+            f"{one_line(root)}: this Python has no source files of its library; name a text file or a folder"
+        )
 
     def documents() -> Iterator[Iterator[str]]:
         return (read_text(os.path.join(root, name), errors="replace") for name, _, _ in stamps)
@@ -114,7 +118,7 @@ def _folder(root: str) -> Source:
     stamps = _scan(root, skips=lambda name: name.startswith(".") or name == "__pycache__")
     stamps = tuple(stamp for stamp in stamps if stamp[1])
     if not stamps:
-        raise UsageError(f"{shown(root)}: no text: the folder holds no file that is not empty; {SOURCES}")
+        raise UsageError(f"{one_line(root)}: no text: the folder holds no file that is not empty; {SOURCES}")
 
     def documents() -> Iterator[Iterator[str]]:
         paths = (os.path.join(root, name) for name, _, _ in stamps)
@@ -127,9 +131,9 @@ def _file(path: str) -> Source:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise UsageError(f"{shown(path)}: can't be read: {error.strerror}") from error
+        raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}") from error
     if not status.st_size:
-        raise UsageError(f"{shown(path)}: the file is empty; text in UTF-8 is required")
+        raise UsageError(f"{one_line(path)}: the file is empty; text in UTF-8 is required")
     stamps = ((os.path.basename(path), status.st_size, status.st_mtime_ns),)
     return Source(name=path, stamps=stamps, documents=lambda: iter([read_text(path)]), is_separated=False)
 
@@ -152,7 +156,7 @@ def _scan(root: str, *, skips: Callable[[str], bool]) -> tuple[Stamp, ...]:
     try:
         visit(root, "")
     except OSError as error:
-        raise UsageError(f"{shown(error.filename or root)}: can't be read: {error.strerror}") from error
+        raise UsageError(f"{one_line(error.filename or root)}: can't be read: {error.strerror}") from error
     return tuple(sorted(found))
 
 

@@ -26,7 +26,7 @@ from bench.data.text.prepared import (
     facts_json,
     with_digest,
 )
-from bench.data.text.sources import CHUNK_BYTES, Source, find_source, shown
+from bench.data.text.sources import CHUNK_BYTES, Source, find_source, one_line
 from bench.data.text.tokenizers import Tokenizer, tokenizer_named
 from bench.errors import FULL_DISK, BudgetError, UsageError
 
@@ -96,8 +96,8 @@ def made_whole(folder: Path) -> Iterator[Path]:
         _sync(folder.parent)
     except OSError as error:
         if error.errno in FULL_DISK:
-            raise BudgetError(f"{shown(folder)}: no space left to keep the data; nothing was kept") from error
-        raise UsageError(f"{shown(folder)}: can't be written: {error.strerror}") from error
+            raise BudgetError(f"{one_line(folder)}: no space left to keep the data; nothing was kept") from error
+        raise UsageError(f"{one_line(folder)}: can't be written: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -123,15 +123,15 @@ def _write_shards(
     num_tokens = _write_ids(folder / TRAIN_FILE, tokenizer, reading, dtype)
     if not num_tokens:
         what = f"none of its {len(source.stamps)} files is in UTF-8, as is" if source.stamps else "a row with text is"
-        raise UsageError(f"{shown(source.name)}: no text: {what} required")
+        raise UsageError(f"{one_line(source.name)}: no text: {what} required")
     num_val = int(Fraction(str(val_fraction)) * num_tokens)
     if not 0 < num_val < num_tokens:
         raise UsageError(
-            f"{shown(source.name)}: too small: {num_tokens} tokens, with {val_fraction:g} held out none are left "
+            f"{one_line(source.name)}: too small: {num_tokens} tokens, with {val_fraction:g} held out none are left "
             f"for {'training' if num_val else 'validation'}"
         )
     if source.stamps and find_source(source.name).stamps != source.stamps:
-        raise UsageError(f"{shown(source.name)}: the files changed while they were read; run the command again")
+        raise UsageError(f"{one_line(source.name)}: the files changed while they were read; run the command again")
     _move_tail(folder / TRAIN_FILE, folder / VAL_FILE, num_val * NUM_BYTES[dtype])
     on_progress("computing the digest", None, num_tokens)
     facts = CorpusFacts(
@@ -221,7 +221,7 @@ def _remove_leftovers(folder: Path) -> None:
 def _refuse_content(folder: Path) -> None:
     """Refuses at once what the renaming would refuse at the end."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise AlreadyMadeError(f"{shown(folder)}: {EXISTS}")
+        raise AlreadyMadeError(f"{one_line(folder)}: {EXISTS}")
 
 
 def _rename(temporary: Path, folder: Path) -> None:
@@ -229,7 +229,7 @@ def _rename(temporary: Path, folder: Path) -> None:
         temporary.rename(folder)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-            raise AlreadyMadeError(f"{shown(folder)}: {EXISTS}") from error
+            raise AlreadyMadeError(f"{one_line(folder)}: {EXISTS}") from error
         raise
 
 

@@ -177,7 +177,7 @@ def test_a_suite_without_a_file_has_a_text_that_says_the_same(name):
     except UsageError as error:  # its data are not here
         pytest.skip(str(error))
     made = Suite.model_validate(json.loads(suite.model_dump_json()), context=Context(allow_code=False))
-    again = parse_suite(made.text, shown="the store")
+    again = parse_suite(made.text, file_name="the store")
     assert [trial.id for trial in again.expand()] == [trial.id for trial in suite.expand()]
     assert (again.search, again.description) == (suite.search, suite.description)
 

@@ -47,7 +47,7 @@ def rule(name: RuleName) -> Rule:
 
 def train() -> None:
     """Train every setting to the end and write FILE: by method, point and seed the losses at rungs, and the final."""
-    suite, rows = parse_suite(SUITE, shown="pruning_small"), []
+    suite, rows = parse_suite(SUITE, file_name="pruning_small"), []
     points = {one.trial.id: one.point for one in suite.box_trials}
     never = Rule(worse_than="median", first_step=NUM_STEPS // 9, num_steps=NUM_STEPS, startup=10**9)
     for pack in make_packs(suite.expand(), max_lanes=512, unit=setting):

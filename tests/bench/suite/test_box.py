@@ -30,7 +30,7 @@ probe_every: 10
 
 
 def parsed(text: str = GOOD) -> Suite:
-    return parse_suite(text, shown="b.yaml")
+    return parse_suite(text, file_name="b.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ probe_every: 10
 
 
 def parsed(text: str = GOOD) -> Suite:
-    return parse_suite(text, shown="b.yaml")
+    return parse_suite(text, file_name="b.yaml")
 
 
 def test_each_method_has_its_budget_and_starts_from_the_same_settings():

@@ -30,18 +30,18 @@ probe_every: 10
 
 
 def test_a_name_alone_stands_for_a_rule_from_a_ninth_of_the_steps_on():
-    suite = parse_suite(BOX, shown="b.yaml")
+    suite = parse_suite(BOX, file_name="b.yaml")
     assert suite.stop is not None
     assert suite.stop.rule(90).rungs == (10, 30)
-    assert parse_suite(GRID, shown="b.yaml").stop.rule(90).rungs == (20, 40, 80)
+    assert parse_suite(GRID, file_name="b.yaml").stop.rule(90).rungs == (20, 40, 80)
 
 
 @pytest.mark.parametrize("text", [BOX, GRID])
 def test_it_survives_its_own_text_and_another_budget(text):
-    suite = parse_suite(text, shown="b.yaml")
+    suite = parse_suite(text, file_name="b.yaml")
     assert Suite.model_validate(suite.model_dump(mode="json")) == suite
     assert suite.with_budget(50).stop == suite.stop
-    assert "stop" not in parse_suite(text.replace("stop:", "# "), shown="b.yaml").model_dump()
+    assert "stop" not in parse_suite(text.replace("stop:", "# "), file_name="b.yaml").model_dump()
 
 
 # Which suite, what replaces what in it, where the error stands, and what it says.
@@ -96,7 +96,7 @@ def test_what_cannot_be_stopped_is_refused_in_one_line(edit):
     text, old, new, place, told = EDITS[edit]
     assert text.count(old) == 1
     with pytest.raises(UsageError) as caught:
-        parse_suite(text.replace(old, new), shown="b.yaml")
+        parse_suite(text.replace(old, new), file_name="b.yaml")
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"b.yaml:{place}:")
     assert told in line
