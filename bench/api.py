@@ -219,12 +219,12 @@ class Results:
         from analysis.figures.style.named import named_chart
         from analysis.report.folder import report_figures
 
-        found: dict[str, Chart] = {}
+        charts: dict[str, Chart] = {}
         for drawn in report_figures(self._subject):
-            number = sum(name.rpartition("-")[0] == drawn.kind or name == drawn.kind for name in found) + 1
+            number = sum(name.rpartition("-")[0] == drawn.kind or name == drawn.kind for name in charts) + 1
             name = drawn.kind if number == 1 else f"{drawn.kind}-{number}"
-            found[name] = named_chart(drawn.chart, self._subject.labels.plain)
-        return found
+            charts[name] = named_chart(drawn.chart, self._subject.labels.plain)
+        return charts
 
     def report(self, path: str | os.PathLike[str], *, font: Font | None = None) -> Path:
         """Write tables, figures and one page into a folder, as `bench report`; returns the page, index.html.

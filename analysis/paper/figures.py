@@ -101,12 +101,12 @@ def _unused_name(kind: str, used: set[str]) -> str:
 
 def _excess(svg: str, inches: float) -> float:
     """How many times too tall for the page the figure is, or too wide for text that can be read; 1 or less: neither."""
-    height = float(_found(r'height="([\d.]+)pt"', svg)) / POINTS_PER_INCH
-    pixels = float(_found(r'viewBox="0 0 ([\d.]+) ', svg))
+    height = float(_first_match(r'height="([\d.]+)pt"', svg)) / POINTS_PER_INCH
+    pixels = float(_first_match(r'viewBox="0 0 ([\d.]+) ', svg))
     return max(height / MOST_INCHES, pixels / (inches * _PIXELS_PER_INCH) / _TOLERANCE)
 
 
-def _found(pattern: str, svg: str) -> str:
+def _first_match(pattern: str, svg: str) -> str:
     match = re.search(pattern, svg)
     assert match is not None
     return match[1]

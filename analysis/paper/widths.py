@@ -98,11 +98,11 @@ def number_column(texts: Sequence[str]) -> str:
 
 def width_of(texts: Iterable[str]) -> float:
     """About the points that the widest of the texts takes in a table, with the gap to the next column."""
-    printed = (", ".join(map(_as_shown, without_marks(text).split(", "))) for text in texts)
+    printed = (", ".join(map(_as_printed, without_marks(text).split(", "))) for text in texts)
     return max(map(len, printed), default=0) * LETTER + GAP
 
 
-def _as_shown(text: str) -> str:
+def _as_printed(text: str) -> str:
     """As many letters as the number takes: a long one is shortened."""
     is_long = re.fullmatch(r"[\[-]*\d{7,}(\.\d+)?[\]†]*", text) is not None
     return "-1.00x10-308]" if is_long else text

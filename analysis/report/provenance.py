@@ -24,14 +24,14 @@ def provenance_of(subject: AnySubject) -> dict[str, Any]:
     return {
         **subject.facts,
         **lacking,
-        **{name: _shown(value) for name, value in more.items()},
-        "attention": "; ".join(f"{workload}: {_shown(by_method)}" for workload, by_method in attention.items()),
+        **{name: _in_one_line(value) for name, value in more.items()},
+        "attention": "; ".join(f"{workload}: {_in_one_line(by_method)}" for workload, by_method in attention.items()),
         **{f"layers of {workload}": "; ".join(lines) for workload, lines in layers.items()},
-        "packages": _shown(packages),
+        "packages": _in_one_line(packages),
     }
 
 
-def _shown(value: Any) -> Any:
+def _in_one_line(value: Any) -> Any:
     """A value of the manifest, a dict in one line."""
     return ", ".join(f"{name} {one}" for name, one in value.items()) if isinstance(value, dict) else value
 

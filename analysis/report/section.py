@@ -34,12 +34,12 @@ class Section:
     @property
     def markdown(self) -> str:
         """The tables, each group followed by how to read it."""
-        return "\n".join(map(group_markdown, self._shown))
+        return "\n".join(map(group_markdown, self._with_tables))
 
     @property
     def html(self) -> str:
         """The same as a fragment of a page."""
-        return part("groups", self._shown)
+        return part("groups", self._with_tables)
 
     @property
     def frames(self) -> dict[str, pl.DataFrame]:
@@ -61,8 +61,8 @@ class Section:
     @property
     def is_empty(self) -> bool:
         """Whether no group has a table."""
-        return not self._shown
+        return not self._with_tables
 
     @property
-    def _shown(self) -> list[Group]:
+    def _with_tables(self) -> list[Group]:
         return [group for group in self.groups if group.tables]

@@ -270,8 +270,8 @@ def refuse_other_analysis() -> None:
     import analysis
     import bench as package
 
-    found, own = (os.path.dirname(os.path.dirname(one.__path__[0])) for one in (analysis, package))
-    if found != own:
+    imported, own = (os.path.dirname(os.path.dirname(one.__path__[0])) for one in (analysis, package))
+    if imported != own:
         raise UsageError(
             f"{analysis.__path__[0]}: another program's package of the name analysis; required the one in {own}: "
             "install this program into an environment of its own, as `pipx install` does"

@@ -47,12 +47,12 @@ def effects(
     if not stored.suite.interventions:
         raise UsageError(f"suite {stored.name!r} has no interventions; name some under `interventions:`")
     subject = _read(stored, opened, "which has no twins of a whole grid")
-    found = subject.effects
-    groups = [one for one in (effect_group(found), start_group(effect_starts(subject.paired))) if one.tables]
+    board = subject.effects
+    groups = [one for one in (effect_group(board), start_group(effect_starts(subject.paired))) if one.tables]
     group = Group(
         tables=tuple(table for one in groups for table in one.tables), note=" ".join(one.note for one in groups)
     )
-    print_group(group, found, names=subject.labels.plain, form=format, is_wide=wide)
+    print_group(group, board, names=subject.labels.plain, form=format, is_wide=wide)
 
 
 def theory(
@@ -73,13 +73,13 @@ def theory(
     if stored.suite is None:
         raise UsageError(f"{stored.name!r} is an import, whose runs have no traces of attention; required a suite")
     subject = _read(stored, opened, NO_WHOLE)
-    found = subject.theory
-    if found.is_empty():
+    deviations = subject.theory
+    if deviations.is_empty():
         raise UsageError(
             f"suite {stored.name!r} has no traces that a theorem speaks of; required softmax or relu_kernel, with the "
             "probes entropy and logit_variance"
         )
-    print_group(theory_group(found), found, names=subject.labels.plain, form=format, is_wide=wide)
+    print_group(theory_group(deviations), deviations, names=subject.labels.plain, form=format, is_wide=wide)
 
 
 def warnings(
@@ -99,10 +99,10 @@ def warnings(
     opened = open_store(store, tracking_uri)
     stored = find(suite, opened, allow_code)
     subject = _read(stored, opened, NO_WHOLE)
-    found = subject.early_warning
-    if found.filter(left_out="").is_empty():
+    board = subject.early_warning
+    if board.filter(left_out="").is_empty():
         raise UsageError(f"{stored.name!r} {why_no_board(subject.watched)}")
-    print_group(warning_group(found), found, names=subject.labels.plain, form=format, is_wide=wide)
+    print_group(warning_group(board), board, names=subject.labels.plain, form=format, is_wide=wide)
 
 
 def _read(stored: Stored, store: Store, of_search: str) -> Subject:

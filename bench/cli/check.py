@@ -45,14 +45,14 @@ def add_check_command(app: typer.Typer) -> None:
                 print(named.words)
             refused = Finding(property="can be an entry", has_passed=False, text=named.refusal)
             found_all = [refused] if named.refusal else made_aside(check_entry(named.field, named.entry))
-            for found in found_all:
+            for checked in found_all:
                 rows.append(
-                    {"entry": named.label, "kind": named.field, "property": found.property}
-                    | {"passed": found.has_passed, "text": found.text}
+                    {"entry": named.label, "kind": named.field, "property": checked.property}
+                    | {"passed": checked.has_passed, "text": checked.text}
                 )
                 if not as_json:
-                    verdict = "passed" if found.has_passed else "FAILED"
-                    print(f"  {verdict}  {found.property}: {found.text}", flush=True)
+                    verdict = "passed" if checked.has_passed else "FAILED"
+                    print(f"  {verdict}  {checked.property}: {checked.text}", flush=True)
         if as_json:
             print(json.dumps(rows, indent=2))
         num_passed = sum(bool(row["passed"]) for row in rows)

@@ -104,9 +104,9 @@ def status(job: JobArgument, as_json: AsJson = False, store: StoreOption = DEFAU
     from bench.cluster.jobs import recall
     from bench.store import read_status
 
-    found = recall(job, store)
-    plain: dict[str, Any] = {"job": found.job, "suite": found.suite, "submitted": found.submitted}
-    plain |= read_status(open_store(Path(found.store), found.tracking_uri), found.suite)
+    submitted = recall(job, store)
+    plain: dict[str, Any] = {"job": submitted.job, "suite": submitted.suite, "submitted": submitted.submitted}
+    plain |= read_status(open_store(Path(submitted.store), submitted.tracking_uri), submitted.suite)
     print(json.dumps(plain) if as_json else "\n".join(f"{name}: {value}" for name, value in plain.items()))
 
 
@@ -118,19 +118,19 @@ def logs(
     """Print what a job printed."""
     from bench.cluster import jobs
 
-    found = jobs.recall(job, store)
+    submitted = jobs.recall(job, store)
     if follow:
-        jobs.follow(found, _write)
+        jobs.follow(submitted, _write)
     else:
-        print(jobs.logs(found), end="")
+        print(jobs.logs(submitted), end="")
 
 
 def stop(job: JobArgument, store: StoreOption = DEFAULT_STORE) -> None:
     """Stop a job; what it finished is kept, and submitting the suite again goes on from there."""
     from bench.cluster import jobs
 
-    found = jobs.recall(job, store)
-    say(f"{job} {'stopped' if jobs.stop(found) else 'had ended already'}")
+    submitted = jobs.recall(job, store)
+    say(f"{job} {'stopped' if jobs.stop(submitted) else 'had ended already'}")
 
 
 def _write(text: str) -> None:

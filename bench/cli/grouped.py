@@ -13,7 +13,7 @@ from bench.cli.shared import say
 from bench.lazy import polars
 
 
-def print_group(group: Group, found: polars.DataFrame, *, names: Names, form: str, is_wide: bool) -> None:
+def print_group(group: Group, frame: polars.DataFrame, *, names: Names, form: str, is_wide: bool) -> None:
     """The tables on stdout, or the frame that they show; how to read them on stderr or below.
 
     names: what tables call methods and workloads.
@@ -26,8 +26,8 @@ def print_group(group: Group, found: polars.DataFrame, *, names: Names, form: st
     group = named_group(group, names)
     forms = {
         "table": lambda: "\n".join(table_text(without_the_same(table), is_wide=is_wide) for table in group.tables),
-        "csv": found.write_csv,
-        "json": lambda: json.dumps(list(map(_plain, found.to_dicts())), indent=1, allow_nan=False) + "\n",
+        "csv": frame.write_csv,
+        "json": lambda: json.dumps(list(map(_plain, frame.to_dicts())), indent=1, allow_nan=False) + "\n",
         "md": lambda: "\n".join([*map(table_markdown, group.tables), group.note, ""]),
     }
     print(forms[form](), end="")

@@ -119,14 +119,14 @@ def _terminal(frame: polars.DataFrame, *, is_wide: bool) -> str:
         )
         frame = frame.with_columns(note=polars.when("at_chance").then(said).otherwise("note"))
     constant = [name for name in ("optimizer", "knobs") if name in frame.columns and frame[name].n_unique() == 1]
-    shown = frame.drop(*constant, *(name for name in _HIDDEN if name in frame.columns)).sort(
+    printed = frame.drop(*constant, *(name for name in _HIDDEN if name in frame.columns)).sort(
         "workload", order, maintain_order=True
     )
-    columns = ["workload", "score", *(name for name in shown.columns if name not in ("workload", "score"))]
+    columns = ["workload", "score", *(name for name in printed.columns if name not in ("workload", "score"))]
     is_repeated = polars.col("score") == polars.col("score").shift(1).over("workload")
     once = polars.when(is_repeated).then(polars.lit("")).otherwise(polars.col("score")).alias("score")
-    several = shown["score"].n_unique() > 1  # one alone is said below the table
-    return frame_text(shown.select(columns).with_columns(once if several else "score"), is_wide=is_wide)
+    several = printed["score"].n_unique() > 1  # one alone is said below the table
+    return frame_text(printed.select(columns).with_columns(once if several else "score"), is_wide=is_wide)
 
 
 def _markdown_of_differences(frame: polars.DataFrame) -> str:
@@ -153,5 +153,5 @@ def _agreement(table: polars.DataFrame, entries: Sequence[ScoredEntry], names: N
     from analysis.tables.scores import aggregate_tables, correlation_tables, rank_tables
 
     ranking = ranking_table(table, entries)
-    found = [*rank_tables(ranking), *correlation_tables(score_correlations(ranking)), *aggregate_tables(ranking)]
-    return [named_table(one, names) for one in found]
+    tables = [*rank_tables(ranking), *correlation_tables(score_correlations(ranking)), *aggregate_tables(ranking)]
+    return [named_table(one, names) for one in tables]

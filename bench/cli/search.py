@@ -125,16 +125,16 @@ def tune(
 
 def listed_values(texts: Sequence[str]) -> dict[str, list[float]]:
     """Knobs and their values from texts such as warmup_steps=0,100. Raises UsageError for what is no such text."""
-    found: dict[str, list[float]] = {}
+    by_knob: dict[str, list[float]] = {}
     for text in texts:
         name, _, values = text.partition("=")
         try:
-            found[name.strip()] = [int(one) if one.strip().isdigit() else float(one) for one in values.split(",")]
+            by_knob[name.strip()] = [int(one) if one.strip().isdigit() else float(one) for one in values.split(",")]
         except ValueError:
             raise UsageError(f"--at {text!r}: required a knob and its values, as warmup_steps=0,100,500") from None
         if name.strip() == "lr":
             raise UsageError("--at lr: the edge is of lr; required another knob, as warmup_steps=0,100,500")
-    return found
+    return by_knob
 
 
 def _ends(low: float, high: float) -> list[float]:

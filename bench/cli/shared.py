@@ -37,7 +37,7 @@ DEFAULT_PORT = 5000  # of `bench ui`
 
 
 def run_and_print(
-    loaded: Suite, opened: Store, shown: str | None, *, is_wide: bool = False, **options: Any
+    loaded: Suite, opened: Store, report_words: str | None, *, is_wide: bool = False, **options: Any
 ) -> NoReturn:
     """Run a suite and print its leaderboard, or the answers of its searches. `options`: those of bench.driver.run."""
     from bench.cli.progress import ProgressDisplay
@@ -58,8 +58,8 @@ def run_and_print(
     _say_summary(loaded, opened, summary)
     if summary.subject is not None:
         print(terminal_text(summary.subject, is_wide=is_wide), end="")
-        if shown is not None:
-            say(f"\nNext:  bench report {shown}    tables and figures")
+        if report_words is not None:
+            say(f"\nNext:  bench report {report_words}    tables and figures")
         say(f"       {_ui_words(loaded.name, opened)}")
     raise typer.Exit(_exit_code(summary))
 

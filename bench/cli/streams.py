@@ -131,6 +131,6 @@ def _lead_nowhere(stream: TextIO) -> None:
 
 def printable(text: str) -> str:
     """Text that can't steer a terminal, in letters that stdout has."""
-    shown = (letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    letters = (letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
     encoding = sys.stdout.encoding or "utf-8"  # a stream in memory has none
-    return "".join(shown).encode(encoding, errors="replace").decode(encoding)
+    return "".join(letters).encode(encoding, errors="replace").decode(encoding)

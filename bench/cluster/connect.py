@@ -184,11 +184,11 @@ def wanted_gpus(num_gpus: int | None, warn: Callable[[str], None]) -> Iterator[N
 
     request_resources(bundles=[{"GPU": 1}] * num_gpus)
     try:
-        found = _wait_for_gpus(num_gpus, warn)
-        if not found:
+        num_there = _wait_for_gpus(num_gpus, warn)
+        if not num_there:
             raise StoreError(f"no GPU joined the Ray cluster within {GPU_WAIT_SECONDS / 60:.0f} minutes")
-        if found < num_gpus:
-            warn(f"going on with {found:g} of {num_gpus} GPUs")
+        if num_there < num_gpus:
+            warn(f"going on with {num_there:g} of {num_gpus} GPUs")
         yield
     finally:
         request_resources(bundles=[])  # the request would hold, and the machines be paid for, beyond this program
@@ -197,13 +197,13 @@ def wanted_gpus(num_gpus: int | None, warn: Callable[[str], None]) -> Iterator[N
 def _wait_for_gpus(num_gpus: int, warn: Callable[[str], None]) -> float:
     """GPUs of the cluster once there are enough, or after a while."""
     deadline = time.monotonic() + GPU_WAIT_SECONDS
-    found = ray.cluster_resources().get("GPU", 0.0)
-    if found < num_gpus:
-        warn(f"waiting for {num_gpus} GPUs, {found:g} are there")
-    while found < num_gpus and time.monotonic() < deadline:
+    num_there = ray.cluster_resources().get("GPU", 0.0)
+    if num_there < num_gpus:
+        warn(f"waiting for {num_gpus} GPUs, {num_there:g} are there")
+    while num_there < num_gpus and time.monotonic() < deadline:
         time.sleep(2.0)
-        found = ray.cluster_resources().get("GPU", 0.0)
-    return found
+        num_there = ray.cluster_resources().get("GPU", 0.0)
+    return num_there
 
 
 def device_name() -> str:

@@ -60,11 +60,11 @@ def _facts(address: str, places: Mapping[str, Any]) -> dict[str, Any]:
         code = follow(job, printed.append)
         client.delete_job(job.job)
     lines = "".join(printed).splitlines()
-    found = next((line.removeprefix(MARK) for line in lines if line.startswith(MARK)), None)
-    if found is None:
+    answer = next((line.removeprefix(MARK) for line in lines if line.startswith(MARK)), None)
+    if answer is None:
         said = next((line for line in reversed(lines) if line.strip()), "nothing")
         raise StoreError(f"Ray cluster {address}: the job that examines it ended with {code} and said: {said[:300]}")
-    return json.loads(found)
+    return json.loads(answer)
 
 
 def judge(facts: Mapping[str, Any], *, is_closed: bool, asked_s: tuple[float, float]) -> dict[str, dict[str, Any]]:

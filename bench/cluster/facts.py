@@ -40,27 +40,27 @@ def gather(*, store: str, checkpoints: str | None, tracking_uri: str | None, num
         token=secrets.token_hex(16),
         variant="doctor",
     )
-    found: dict[str, Any] = {"checkpoints": place.uri.rpartition("/")[0], "checkpoints_error": "", "store_error": ""}
+    gathered: dict[str, Any] = {"checkpoints": place.uri.rpartition("/")[0], "checkpoints_error": "", "store_error": ""}
     results = Store(home, tracking_uri, warn=lambda text: None)
     try:
-        found["store"] = reach(results)
+        gathered["store"] = reach(results)
     except StoreError as error:
-        found |= {"store": results.shown_uri, "store_error": str(error)}
+        gathered |= {"store": results.shown_uri, "store_error": str(error)}
     try:
         place.start()
     except StoreError as error:
-        found["checkpoints_error"] = str(error)
+        gathered["checkpoints_error"] = str(error)
     before = time.time()
     try:
         with wanted_gpus(num_gpus, lambda text: None):
-            found["nodes"] = _ask_nodes(place, endpoint(results))
-        found["head"] = ray.get_runtime_context().get_node_id()
-        for node in found["nodes"]:
+            gathered["nodes"] = _ask_nodes(place, endpoint(results))
+        gathered["head"] = ray.get_runtime_context().get_node_id()
+        for node in gathered["nodes"]:
             node["wrote"] = place.load(node["id"]) is not None
     finally:
-        if not found["checkpoints_error"]:
+        if not gathered["checkpoints_error"]:
             place.clear()
-    return found | {"clock_s": [before, time.time()]}
+    return gathered | {"clock_s": [before, time.time()]}
 
 
 def _ask_nodes(place: Checkpoints, server: tuple[str, int] | None) -> list[dict[str, Any]]:
@@ -74,15 +74,15 @@ def _ask_nodes(place: Checkpoints, server: tuple[str, int] | None) -> list[dict[
         )
         for node_id, node in nodes.items()
     }
-    found = []
+    of_nodes = []
     for node_id, answer in answers.items():
         one: dict[str, Any] = {"id": node_id, "node": nodes[node_id]["NodeManagerAddress"]}
         try:
-            told: Any = ray.get(answer, timeout=NODE_SECONDS)
-            found.append(one | told)
+            of_node: Any = ray.get(answer, timeout=NODE_SECONDS)
+            of_nodes.append(one | of_node)
         except (RayError, TimeoutError) as error:
-            found.append(one | {"error": " ".join(str(error).split())[-300:] or type(error).__name__})
-    return found
+            of_nodes.append(one | {"error": " ".join(str(error).split())[-300:] or type(error).__name__})
+    return of_nodes
 
 
 def facts(node_id: str, place: Checkpoints, server: tuple[str, int] | None, *, num_gpus: int) -> dict[str, Any]:
@@ -122,8 +122,8 @@ def _devices() -> list[str]:
 def main() -> None:
     """Print the facts of the cluster that this job runs on as one line of JSON; its one argument is JSON, too."""
     with ray_cluster("auto"):
-        found = gather(**json.loads(sys.argv[1]))
-    sys.stdout.write(f"\n{MARK}{json.dumps(found)}\n")
+        gathered = gather(**json.loads(sys.argv[1]))
+    sys.stdout.write(f"\n{MARK}{json.dumps(gathered)}\n")
 
 
 if __name__ == "__main__":

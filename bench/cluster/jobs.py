@@ -171,15 +171,15 @@ def connected(address: str) -> Iterator[JobSubmissionClient]:
     import requests
 
     try:
-        found = requests.get(f"{address}/api/version", headers=_token(), timeout=HTTP_SECONDS)
-        if found.status_code in (401, 403):
+        response = requests.get(f"{address}/api/version", headers=_token(), timeout=HTTP_SECONDS)
+        if response.status_code in (401, 403):
             raise StoreError(
                 f"Ray cluster {address}: refuses this token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "
                 "RAY_AUTH_TOKEN_PATH) to the cluster's"
             )
-        version = found.json()["ray_version"] if found.ok else None
+        version = response.json()["ray_version"] if response.ok else None
         if version is None:
-            raise StoreError(f"{address}: no Ray dashboard (HTTP {found.status_code} for /api/version)")
+            raise StoreError(f"{address}: no Ray dashboard (HTTP {response.status_code} for /api/version)")
         if version.split(".")[:2] != ray.__version__.split(".")[:2]:
             raise StoreError(f"Ray cluster {address}: runs Ray {version}, here is {ray.__version__}; they must agree")
         client = JobSubmissionClient(address)  # which sets up Ray's loggers
@@ -210,10 +210,10 @@ def asks_for_token(address: str) -> bool:
     import requests
 
     try:
-        found = requests.get(f"{address}/api/version", timeout=HTTP_SECONDS)
+        response = requests.get(f"{address}/api/version", timeout=HTTP_SECONDS)
     except requests.RequestException as error:
         raise StoreError(f"Ray cluster {address}: {one_line(error)}") from error
-    return found.status_code in (401, 403)
+    return response.status_code in (401, 403)
 
 
 def _token() -> dict[str, str]:

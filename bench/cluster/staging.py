@@ -78,14 +78,14 @@ def _private(folder: str, names: list[str]) -> set[str]:
 
 def _data(suite: Suite) -> dict[str, Path]:
     """Files and folders beside the suite that its workloads name, by the paths there; large ones are left out."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for choice in suite.entries["workloads"]:
         entry_class = load_class(WORKLOADS.get(choice.name, choice.name))
         for path in data_paths(entry_class, choice.params).values():
             source = Path(choice.folder) / path
             if choice.folder and source.exists() and _num_bytes(source) <= MAX_DATA_BYTES:
-                found[path] = source
-    return found
+                files[path] = source
+    return files
 
 
 def _num_bytes(source: Path) -> int:

@@ -51,7 +51,7 @@ class Standings:
         """The numbers of each method that has some: median_loss and worst_loss (last training losses of trials in
         training, final ones of those that completed; not those that diverged), least_entropy (nats, mean over layers),
         diverged_share and trials_done (of those that ended)."""
-        found = {}
+        by_name = {}
         training = self._of_training()
         for method in sorted({*self._ended, *training}):
             ended = self._ended[method] if method in self._ended else _Ended()
@@ -65,8 +65,8 @@ class Standings:
                 numbers["least_entropy"] = min(entropies)
             if num_done:
                 numbers["diverged_share"] = ended.num_diverged / num_done
-            found[method] = numbers
-        return found
+            by_name[method] = numbers
+        return by_name
 
     def _of_training(self) -> dict[str, list[tuple[float, float]]]:
         rows: dict[str, list[tuple[float, float]]] = defaultdict(list)

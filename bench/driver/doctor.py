@@ -33,14 +33,14 @@ def examine(home: Path) -> dict[str, dict[str, Any]]:
 
 
 def _packages() -> tuple[bool, str]:
-    found, missing = [], []
+    present, missing = [], []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            present.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
     lacking = [name for name in missing if name not in OPTIONAL]
-    return not lacking, ", ".join(found) + (f"; missing: {', '.join(lacking)}" if lacking else "")
+    return not lacking, ", ".join(present) + (f"; missing: {', '.join(lacking)}" if lacking else "")
 
 
 def _device() -> tuple[bool, str]:

@@ -127,10 +127,10 @@ def place_here(trials: Sequence[Trial], *, max_lanes: int | None, compiling: Com
             fits[workload] = by_name[workload.name]
         else:
             try:
-                found = fit(group, device=device, max_lanes=max_lanes)
+                of_group = fit(group, device=device, max_lanes=max_lanes)
             except ENTRY_ERRORS:  # training gives the outcome
-                found = Fit(num_lanes=most_lanes(group, device=device, max_lanes=max_lanes))
-            fits[workload] = by_name[workload.name] = found
+                of_group = Fit(num_lanes=most_lanes(group, device=device, max_lanes=max_lanes))
+            fits[workload] = by_name[workload.name] = of_group
     num_gpus = torch.cuda.device_count() if device == "cuda" else 0
     return placed(fits, num_cpus=os.cpu_count() or 1, num_gpus=num_gpus)
 
@@ -178,21 +178,21 @@ def timed(packs: Sequence[Pack], placement: Placement, compiling: Compiling, *, 
         key = pack_key(pack.trials[0])
         first.setdefault(key, pack)
         work[key] = work.get(key, 0.0) + len(pack.trials) * pack.trials[0].num_steps
-    found: dict[str, PackTime] = {}
+    times: dict[str, PackTime] = {}
     seen: dict[str, list[PackTime]] = {}
     keys = sorted(work, key=lambda key: -work[key])
     for key in sorted(keys, key=lambda key: first[key] is not _widest(first, keys, key)):
         workload = first[key].trials[0].workload.label
         if workload not in seen or time.monotonic() < deadline:
             try:
-                found[key] = _time(first[key], device, compiling)
+                times[key] = _time(first[key], device, compiling)
             except ENTRY_ERRORS:  # training gives the outcome
                 continue
-            seen.setdefault(workload, []).append(found[key])
-    every = list(found.values()) or [PackTime(ready_s=0.0, lane_step_s=0.0)]  # nothing can be trained
+            seen.setdefault(workload, []).append(times[key])
+    every = list(times.values()) or [PackTime(ready_s=0.0, lane_step_s=0.0)]  # nothing can be trained
     for key in keys:
-        found.setdefault(key, _mean(seen.get(first[key].trials[0].workload.label, every)))
-    return found
+        times.setdefault(key, _mean(seen.get(first[key].trials[0].workload.label, every)))
+    return times
 
 
 def _widest(first: dict[str, Pack], keys: Sequence[str], key: str) -> Pack:

@@ -75,8 +75,8 @@ def manifest(
 
 def data_facts(suite: Suite) -> dict[str, dict[str, Any]]:
     """What workloads say of their data, by label; of those that say anything."""
-    found = {choice.label: build(WORKLOADS, choice).data_facts() for choice in suite.entries["workloads"]}
-    return {label: facts for label, facts in found.items() if facts}
+    by_label = {choice.label: build(WORKLOADS, choice).data_facts() for choice in suite.entries["workloads"]}
+    return {label: facts for label, facts in by_label.items() if facts}
 
 
 def num_cpus(manifest: Mapping[str, Any]) -> int | None:
@@ -116,8 +116,8 @@ def attention_paths(suite: Suite, *, has_gpu: bool, is_reference: bool) -> dict[
             }
             crossed = {one.layer.stack for one in workload.attention_layers if one.is_cross}
             words = {"own": "", "softmax": " (plain softmax)"}[method.in_cross]
-            shown = [f"{stack} {path}{words if stack in crossed else ''}" for stack, path in by_stack.items()]
-            by_method[trial.method.label] = "; ".join(shown) if len(by_stack) > 1 else by_stack.popitem()[1]
+            texts = [f"{stack} {path}{words if stack in crossed else ''}" for stack, path in by_stack.items()]
+            by_method[trial.method.label] = "; ".join(texts) if len(by_stack) > 1 else by_stack.popitem()[1]
     return paths
 
 
@@ -129,8 +129,8 @@ def _path(method: Method, one: AttentionLayer, device: str, *, is_mixed: bool) -
 
 def named_layers(suite: Suite) -> dict[str, list[str]]:
     """`layers_by_stack` by label of workload, of those that have several stacks."""
-    found = {choice.label: layers_by_stack(build(WORKLOADS, choice)) for choice in suite.entries["workloads"]}
-    return {label: lines for label, lines in found.items() if len(lines) > 1}
+    layers = {choice.label: layers_by_stack(build(WORKLOADS, choice)) for choice in suite.entries["workloads"]}
+    return {label: lines for label, lines in layers.items() if len(lines) > 1}
 
 
 def layers_by_stack(workload: Workload) -> list[str]:

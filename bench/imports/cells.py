@@ -80,12 +80,12 @@ _TEXTS_WITH_GAPS = (*OPTIONAL_KINDS, "outcome", "source")
 def checked_cells(cells: pl.DataFrame, file_name: str) -> dict[str, list[Any]]:
     """The columns of TEXTS and NUMBERS that are there, as text and numbers. Raises UsageError, a line a wrong cell."""
     problems: list[UsageError] = []
-    found: dict[str, list[Any]] = {}
+    columns: dict[str, list[Any]] = {}
     for check in (_checked_text, _checked_numbers):
         for name in (*TEXTS, *NUMBERS):
             if name in cells.columns:
                 of_column: list[UsageError] = []
-                found |= check(cells.select(name), file_name, of_column)
+                columns |= check(cells.select(name), file_name, of_column)
                 problems += of_column[:MAX_OF_COLUMN]
                 if (more := len(of_column) - MAX_OF_COLUMN) > 0:
                     problems.append(
@@ -98,12 +98,12 @@ def checked_cells(cells: pl.DataFrame, file_name: str) -> dict[str, list[Any]]:
         if len(problems) > MAX_PROBLEMS:
             lines.append(f"{file_name}: and {len(problems) - MAX_PROBLEMS} more problems")
         raise UsageError("\n".join(lines))
-    return found
+    return columns
 
 
 def _checked_text(cells: pl.DataFrame, file_name: str, problems: list[UsageError]) -> dict[str, list[Any]]:
     """The columns of TEXTS; `problems` gets every empty, overlong or unprintable cell."""
-    found = {}
+    columns = {}
     for name in TEXTS:
         if name in cells.columns:
             values = cells[name].to_list()
@@ -113,13 +113,13 @@ def _checked_text(cells: pl.DataFrame, file_name: str, problems: list[UsageError
                     problems.append(_wrong(file_name, row, name, None, "text in every row, or no such column"))
                 if value is not None and (len(value) > limit or not value.isprintable()):
                     problems.append(_wrong(file_name, row, name, value, f"at most {limit} printable letters"))
-            found[name] = values
-    return found
+            columns[name] = values
+    return columns
 
 
 def _checked_numbers(cells: pl.DataFrame, file_name: str, problems: list[UsageError]) -> dict[str, list[Any]]:
     """The columns of NUMBERS, as numbers; `problems` gets every cell that is no such number."""
-    found = {}
+    columns = {}
     for name, rule in NUMBERS.items():
         if name in cells.columns:
             texts = cells[name].to_list()
@@ -132,8 +132,8 @@ def _checked_numbers(cells: pl.DataFrame, file_name: str, problems: list[UsageEr
                     problems.append(_wrong(file_name, number, name, text, f"{rule.required}{hint}"))
             if rule.is_whole and not problems:
                 values = [None if value is None else int(value) for value in values]
-            found[name] = values
-    return found
+            columns[name] = values
+    return columns
 
 
 def spread_knobs(

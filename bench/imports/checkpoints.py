@@ -99,9 +99,9 @@ def _refuse_schedule(rows: pl.DataFrame, names: Sequence[str], step: str, file_n
     rows = rows.filter(pl.col(name).is_not_null() for name in names)
     if 2 * rows.select(names).n_unique() > rows.height > 2 and rows[step].n_unique() > 2:
         raise UsageError(
-            f"{file_name}: runs, told apart by {', '.join(names)}, have one row each, at {rows[step].n_unique()} values "
-            f"of {step}; required several, without what changes within a run (--ignore lr, if it is the rate of a "
-            f"schedule, and --map lr=COLUMN), or --ignore {step} where a row is a run"
+            f"{file_name}: runs, told apart by {', '.join(names)}, have one row each, at {rows[step].n_unique()} "
+            f"values of {step}; required several, without what changes within a run (--ignore lr, if it is the rate of "
+            f"a schedule, and --map lr=COLUMN), or --ignore {step} where a row is a run"
         )
     others = [name for name in names if name != "lr"]
     if "lr" not in names or rows["lr"].n_unique() == 1:

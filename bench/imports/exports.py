@@ -85,10 +85,10 @@ def _renamed(export: Export, cells: pl.DataFrame, notes: list[str]) -> pl.DataFr
     candidates = [short for name, short in plain.items() if name not in of_tool.values() and not _is_empty(cells[name])]
     likely = likely_columns(candidates, [ours for ours in wanted if ours not in of_tool])
     by_short = {short: name for name, short in reversed(plain.items())}
-    found = of_tool | {ours: by_short[short] for ours, short in likely.items()}
-    if found:
-        notes.append("columns: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in found.items()))
-    return cells.select(kept).rename({theirs: ours for ours, theirs in found.items()})
+    renamed = of_tool | {ours: by_short[short] for ours, short in likely.items()}
+    if renamed:
+        notes.append("columns: " + ", ".join(f"{ours} from {theirs}" for ours, theirs in renamed.items()))
+    return cells.select(kept).rename({theirs: ours for ours, theirs in renamed.items()})
 
 
 def _without_prefix(export: Export, name: str) -> str:

@@ -76,14 +76,14 @@ def spread(table: Table, file_name: str, kept: Collection[str]) -> Table:
 
 def _objects(column: Sequence[str | None]) -> list[dict[str, Any]] | None:
     """What each cell holds, an empty one nothing; None if one is no object, or all are empty."""
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     names: set[str] = set()
     if sum(len(cell or "") for cell in column) > _MOST_TEXT:
         return None
     for cell in column:
         text = (cell or "").strip()
         if not text:
-            found.append({})
+            rows.append({})
             continue
         if not (text[:1] + text[-1:] in ("{}", "[]") and len(text) <= _LONGEST_OBJECT):
             return None
@@ -96,8 +96,8 @@ def _objects(column: Sequence[str | None]) -> list[dict[str, Any]] | None:
         names |= value.keys()
         if len(names) > MAX_COLUMNS or len(names) * len(column) > MAX_CELLS:
             return None
-        found.append(value)
-    return found if names else None
+        rows.append(value)
+    return rows if names else None
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -149,19 +149,19 @@ def _json_objects(content: bytes, file_name: str) -> list[dict[str, Any]]:
     decoder = json.JSONDecoder(object_pairs_hook=_once)
     first, end = decoder.raw_decode(text)
     if end == len(text):
-        found = rows_of(first, file_name)
+        objects = rows_of(first, file_name)
     else:
-        found = []
+        objects = []
         for line in io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"):
             if line.strip():
-                found.append(decoder.decode(line.strip()))
-            if len(found) > MAX_RUNS:
+                objects.append(decoder.decode(line.strip()))
+            if len(objects) > MAX_RUNS:
                 raise UsageError(f"{file_name}: over {MAX_RUNS:,} rows; required at most that: a row a run, not a step")
-    found = with_histories(found)
-    wrong = next((place for place, one in enumerate(found, 1) if not isinstance(one, dict)), None)
+    objects = with_histories(objects)
+    wrong = next((place for place, one in enumerate(objects, 1) if not isinstance(one, dict)), None)
     if wrong is not None:
         raise UsageError(f"{file_name}: row {wrong}: required a JSON object, a row a run")
-    return found
+    return objects
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

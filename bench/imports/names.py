@@ -94,14 +94,14 @@ def likely_columns(names: Sequence[str], wanted: Collection[str]) -> dict[str, s
     A whole name goes before its last part ('lr' of 'optimizer.lr'); several columns with that part tell nothing.
     """
     by_name = {plain_name(name): name for name in reversed(names) if not is_extreme(name)}
-    found: dict[str, str] = {}
+    likely: dict[str, str] = {}
     for ours in wanted:
         theirs = next((by_name[name] for name in SYNONYMS.get(ours, ()) if name in by_name), None)
         if theirs is None and (theirs := _by_last_part(names, ours)) is None:
             continue
-        if theirs not in found.values():
-            found[ours] = theirs
-    return found
+        if theirs not in likely.values():
+            likely[ours] = theirs
+    return likely
 
 
 def _by_last_part(names: Sequence[str], ours: str) -> str | None:

@@ -177,18 +177,18 @@ class Curvature(ModelProbe):
         grad, _ = with_gradient(lambda at: (loss(at), ()), params)
         _, along_grad = hessian_product(loss, params, grad)
         grad_N, curved_N = flat(grad), flat(along_grad)
-        found = dict.fromkeys(self.quantities, model.missing())
+        values = dict.fromkeys(self.quantities, model.missing())
         preconditioner = update.preconditioner
         if preconditioner is not None:
             curved_N = curved_N / flat({name: preconditioner[name] for name in params})
-        found["gradient_curvature"] = (grad_N * curved_N).sum() / grad_N.square().sum()
+        values["gradient_curvature"] = (grad_N * curved_N).sum() / grad_N.square().sum()
         if update.edge is not None:
-            found["gradient_edge_ratio"] = found["gradient_curvature"] / update.edge
+            values["gradient_edge_ratio"] = values["gradient_curvature"] / update.edge
         added = {name: update.after[name] - params[name] for name in params}
         _, along_update = hessian_product(loss, params, added)
         added_N = flat(added)
         ratio = (added_N * flat(along_update)).sum() / -(added_N * grad_N).sum()
-        return found | {"update_curvature": ratio / update.lr, "update_edge_ratio": ratio / 2}
+        return values | {"update_curvature": ratio / update.lr, "update_edge_ratio": ratio / 2}
 
 
 @dataclass(frozen=True, kw_only=True)

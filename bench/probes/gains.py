@@ -52,10 +52,10 @@ GAINS = (*_OF_GAMMAS, "spectral_norm_query", "spectral_norm_key")
 
 def gains(layer: Scales) -> dict[str, float]:
     """Those of GAINS that the layer has."""
-    found = {
+    values = {
         "spectral_norm_query": spectral_norm(layer.weight_query_IO),
         "spectral_norm_key": spectral_norm(layer.weight_key_IO),
     }
     if layer.gamma_query is not None and layer.gamma_key is not None:
-        found |= {name: measure(layer.gamma_query, layer.gamma_key) for name, measure in _OF_GAMMAS.items()}
-    return {name: float(found[name]) for name in GAINS if name in found}
+        values |= {name: measure(layer.gamma_query, layer.gamma_key) for name, measure in _OF_GAMMAS.items()}
+    return {name: float(values[name]) for name in GAINS if name in values}

@@ -54,21 +54,21 @@ class Norms(ModelProbe):
     quantities: ClassVar = _by_role()
 
     def measure_model(self, model: Model) -> dict[str, Tensor]:
-        update, found = model.update, {}
+        update, values = model.update, {}
         for role in ROLES:
             names = [name for name in model.params if role_of(name) == role]
             if not names:
-                found |= {f"{name}_{role}": model.missing() for name in _OF_ROLES}
+                values |= {f"{name}_{role}": model.missing() for name in _OF_ROLES}
                 continue
             weight = _norm(model.params[name] for name in names)
             added = _norm(update.after[name] - model.params[name] for name in names)
-            found |= {
+            values |= {
                 f"weight_norm_{role}": weight,
                 f"gradient_norm_{role}": _norm(update.grads[name] for name in names),
                 f"update_norm_{role}": added,
                 f"relative_update_{role}": torch.where(weight > 0, added / weight, torch.nan),
             }
-        return {name: found[name] for name in self.quantities}
+        return {name: values[name] for name in self.quantities}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,7 +102,7 @@ def fronts(standings: Sequence[Standing]) -> polars.DataFrame:
 
 def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
     """TRAIL_COLUMNS, one row a setting that was asked for, in the order of asking."""
-    found = []
+    records = []
     for standing in standings:
         known = Known(standing.group, rows)
         for number, ask in enumerate(standing.rounds, start=1):
@@ -110,7 +110,7 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
                 point = known.get(setting)
                 is_there = point is not None and not point.is_lost
                 is_pruned = point is not None and point.pruned_step is not None
-                found.append(
+                records.append(
                     _names(standing.group)
                     | {
                         "round": number,
@@ -123,7 +123,7 @@ def trail(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:
                         "why": ask.why,
                     }
                 )
-    return polars.DataFrame(found, schema=_schema(TRAIL_COLUMNS))
+    return polars.DataFrame(records, schema=_schema(TRAIL_COLUMNS))
 
 
 def asked_results(standings: Sequence[Standing], rows: Rows) -> polars.DataFrame:

@@ -45,9 +45,9 @@ def write_contribution(subject: Subject, out: Path, *, by: str, about: str) -> l
         raise UsageError(f"{out}: holds something; required a new or empty folder")
     if subject.manifest is None:
         raise UsageError(f"{subject.name}: no manifest in the store; required how the results came about")
-    told = json.dumps({"by": by, "about": about, "suite": subject.name}, indent=2, ensure_ascii=False) + "\n"
+    contribution = json.dumps({"by": by, "about": about, "suite": subject.name}, indent=2, ensure_ascii=False) + "\n"
     texts = {
-        CONTRIBUTION_FILE: told,
+        CONTRIBUTION_FILE: contribution,
         BOARD_FILE: FORMATS["csv"](subject.board),
         CURVES_FILE: csv_text(curve_rows(subject)),
         MANIFEST_FILE: subject.manifest,
@@ -104,13 +104,13 @@ def with_contributed(subject: Subject, folders: Sequence[Path], store: Store) ->
 
 def contributions(folders: Sequence[Path]) -> list[Path]:
     """The folders, in place of one without contributions of its own those below it. Raises UsageError for none."""
-    found = []
+    places = []
     for folder in folders:
         inside = [folder] if (folder / CONTRIBUTION_FILE).exists() else sorted(folder.glob(f"*/{CONTRIBUTION_FILE}"))
         if not inside:
             raise UsageError(f"{folder}: required a contribution, a folder with {CONTRIBUTION_FILE}, or one of several")
-        found += [path if path.is_dir() else path.parent for path in inside]
-    return found
+        places += [path if path.is_dir() else path.parent for path in inside]
+    return places
 
 
 def _like(subject: Subject, other: Subject) -> polars.DataFrame:
@@ -142,9 +142,11 @@ def _wrong_sums(folder: Path) -> Iterator[Finding]:
 
 
 def _wrong_words(folder: Path) -> Iterator[Finding]:
-    told = json.loads((folder / CONTRIBUTION_FILE).read_text(encoding="utf-8"))
+    contribution = json.loads((folder / CONTRIBUTION_FILE).read_text(encoding="utf-8"))
     for name in TOLD:
-        if not (isinstance(told, dict) and isinstance(told.get(name), str) and told[name].strip()):
+        if not (
+            isinstance(contribution, dict) and isinstance(contribution.get(name), str) and contribution[name].strip()
+        ):
             yield Finding(where=f"{printable(str(folder))}/{CONTRIBUTION_FILE}", text=f"{name!r}: required words")
 
 

@@ -81,8 +81,10 @@ def _held(store: Store, suite_name: str, name: str, runs: ImportedRuns) -> _Held
     record = read_imports(store, suite_name).get(name)
     traces: dict[str, polars.DataFrame] = {}
     if texts and (runs.traces or (record is not None and "traces" in record)):
-        found = read_traces(store, suite_name, texts.keys()).partition_by("trial_id", as_dict=True, include_key=False)
-        traces = {str(trial_id): trace for (trial_id,), trace in found.items()}
+        of_trials = read_traces(store, suite_name, texts.keys()).partition_by(
+            "trial_id", as_dict=True, include_key=False
+        )
+        traces = {str(trial_id): trace for (trial_id,), trace in of_trials.items()}
     return _Held(texts=texts, traces=traces, record=record, state=read_status(store, suite_name)["state"])
 
 

@@ -97,7 +97,7 @@ def abort_by(suite: Suite, detector: str, board: polars.DataFrame, source: str) 
     """At the thresholds of a frame of WARNING_COLUMNS: those of other methods, or else learning rates, or seeds."""
     is_known = polars.col("threshold").is_not_null() & polars.col("false_alarms").is_not_null()
     scored = board.filter(is_known, detector=detector, left_out="")
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    detectors: dict[tuple[str, str], dict[str, Any]] = {}
     for workload in suite.workloads:
         for optimizer in suite.optimizers:
             rows = scored.filter(workload=workload.label, optimizer=optimizer.label).to_dicts()
@@ -109,9 +109,9 @@ def abort_by(suite: Suite, detector: str, board: polars.DataFrame, source: str) 
                     f"; it has {listed}"
                 )
             best = min(rows, key=lambda row: HELD_OUT_GROUPS.index(row["held_out"]))
-            found[workload.label, optimizer.label] = {name: best[name] for name in FIELDS}
-    thresholds = {place: row["threshold"] for place, row in found.items()}
-    return Abort(watch=Watch(name=detector, thresholds=thresholds), source=source, thresholds=tuple(found.values()))
+            detectors[workload.label, optimizer.label] = {name: best[name] for name in FIELDS}
+    thresholds = {place: row["threshold"] for place, row in detectors.items()}
+    return Abort(watch=Watch(name=detector, thresholds=thresholds), source=source, thresholds=tuple(detectors.values()))
 
 
 def read_board(path: Path) -> polars.DataFrame:

@@ -186,12 +186,12 @@ def _check_traces(store: Store, suite_name: str, ended: Iterable[RunRecord]) -> 
     with_trace = [run for run in ended if records.TRACE in run.tags]
     names = [(run.run_id, run.tags[records.TRACE]) for run in with_trace]
     findings, num_unsigned = [], 0
-    for run, found in zip(with_trace, examine_artifacts(store, suite_name, names, _examine_trace), strict=True):
+    for run, of_run in zip(with_trace, examine_artifacts(store, suite_name, names, _examine_trace), strict=True):
         where = f"run {run.run_id}, {run.tags[records.TRACE]}"
-        if isinstance(found, str):
-            findings.append(Finding(where=where, text=found))
+        if isinstance(of_run, str):
+            findings.append(Finding(where=where, text=of_run))
             continue
-        digest, text = found
+        digest, text = of_run
         expected = run.tags.get(records.TRACE_SHA256)
         num_unsigned += expected is None
         if expected not in (None, digest):

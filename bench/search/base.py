@@ -124,9 +124,9 @@ class KnobSearch(Search[float]):
             fractions = [part / 8 for part in (4, 2, 6, 1, 3, 5, 7, 0, 8)]
             targets = [value, *(inner * (outer / inner) ** fraction for fraction in fractions)]
         for target in targets:
-            found = self.allowed(target)
-            if above < found < below and found not in asked:
-                return found
+            nearest = self.allowed(target)
+            if above < nearest < below and nearest not in asked:
+                return nearest
         return None
 
     def decade_values(self, num_per_decade: float) -> tuple[float, ...]:
@@ -176,13 +176,13 @@ def loss_grid(points: Sequence[Point[float]]) -> LossGrid | None:
 
     from analysis.curves import LossGrid
 
-    found = [point for point in by_setting(points).values() if not point.is_lost]
-    if not found:
+    present = [point for point in by_setting(points).values() if not point.is_lost]
+    if not present:
         return None
-    values, seeds = sorted({point.value for point in found}), sorted({point.seed for point in found})
+    values, seeds = sorted({point.value for point in present}), sorted({point.seed for point in present})
     losses_LS = np.full((len(values), len(seeds)), np.nan)
     initial_LS = losses_LS.copy()
-    for point in found:
+    for point in present:
         losses_LS[values.index(point.value), seeds.index(point.seed)] = point.final_loss
         initial_LS[values.index(point.value), seeds.index(point.seed)] = point.initial_loss
     return LossGrid(
@@ -190,8 +190,8 @@ def loss_grid(points: Sequence[Point[float]]) -> LossGrid | None:
         seeds=tuple(seeds),
         losses=losses_LS,
         initial_losses=np.nanmean(initial_LS, 0),
-        num_lost=len(points) - len(found),
-        is_complete=len(found) == len(values) * len(seeds),
+        num_lost=len(points) - len(present),
+        is_complete=len(present) == len(values) * len(seeds),
     )
 
 

@@ -60,9 +60,9 @@ def draw_losses_NLS(
     shares_LS = np.where(diverged_LS, np.nan, np.clip(losses_LS / initial_S, 0.0, _CEILING))
     shares_NLS = _draw_shares_NLS(log_values_L, shares_LS, num_draws, rng)
     lows_S, highs_S = brackets(log_values_L, known_LS & ~diverged_LS, diverged_LS)
-    found = edges(lows_S, highs_S, 10 ** log_values_L[0], 10 ** log_values_L[-1])
+    posterior = edges(lows_S, highs_S, 10 ** log_values_L[0], 10 ** log_values_L[-1])
     stray_NLS = rng.logistic(scale=_STRAY, size=shares_NLS.shape)
-    diverged_NLS = log_values_L[:, None] > found.draws_NS(num_draws, rng)[:, None, :] + stray_NLS
+    diverged_NLS = log_values_L[:, None] > posterior.draws_NS(num_draws, rng)[:, None, :] + stray_NLS
     drawn_NLS = np.where(diverged_NLS, np.inf, shares_NLS * initial_S)
     return np.where(known_LS, losses_LS, drawn_NLS)
 

@@ -49,12 +49,12 @@ class Edge(KnobSearch):
         ask, note = self._decide(points)
         note = note if ask is None else "not finished: " + ask.why
         grid = loss_grid(points)
-        found = self.posterior(points)
-        if found is None:
+        posterior = self.posterior(points)
+        if posterior is None:
             all_diverged = grid is not None and not (grid.losses < math.inf).any()
             value, low, high = math.nan, 0.0, float(grid.lrs[0]) if grid is not None and all_diverged else math.inf
         else:
-            low, value, high = (self._inside(10 ** found.location(share)) for share in (0.025, 0.5, 0.975))
+            low, value, high = (self._inside(10 ** posterior.location(share)) for share in (0.025, 0.5, 0.975))
             low, value = min(low, self.high), min(value, self.high)
         return Answer(value=value, low=low, high=high, unit="value of the knob", num_trials=len(points), note=note)
 
@@ -64,21 +64,21 @@ class Edge(KnobSearch):
             return self._sweep((), self.decade_values(1), self.seeds[0], "one value a decade brackets the edge"), ""
         if self.num_left(points) <= 0:
             return None, f"the budget of {self.budget} trials is spent"
-        found = self.posterior(points)
-        if found is None:
+        posterior = self.posterior(points)
+        if posterior is None:
             return self._look_between(points), f"no value in [{show(self.low)}, {show(self.high)}] is stable"
-        half = (found.location(0.975) - found.location(0.025)) / 2
+        half = (posterior.location(0.975) - posterior.location(0.025)) / 2
         if half <= self.width:
             return None, f"half the 95% interval is {half:.2f} decades, at most {self.width}"
-        settings = self._halve(points, found)
+        settings = self._halve(points, posterior)
         if not settings:
-            if not math.isfinite(self._inside(10 ** found.location(0.5))):
+            if not math.isfinite(self._inside(10 ** posterior.location(0.5))):
                 return None, f"most seeds are stable at {show(self.high)}, the largest value"
             return None, f"each seed's edge is bracketed within {self.width} decades or as closely as values allow"
         tried = ", ".join(show(value) for value in sorted({value for value, _ in settings}))
         why = (
-            f"the edge is near {show(10 ** found.location(0.5))}, give or take {half:.2f} decades (seeds differ by a "
-            f"scale of {found.scale:.2f}): halve the brackets of {len(settings)} seeds at {tried}"
+            f"the edge is near {show(10 ** posterior.location(0.5))}, give or take {half:.2f} decades (seeds differ by "
+            f"a scale of {posterior.scale:.2f}): halve the brackets of {len(settings)} seeds at {tried}"
         )
         return Ask(settings=settings, why=why), ""
 
@@ -102,10 +102,12 @@ class Edge(KnobSearch):
         why = f"no value is stable so far: one between {show(finite)}, finite, and {show(diverged)}, diverged, may be"
         return None if value is None else self._sweep(points, (value,), self.seeds[0], why)
 
-    def _halve(self, points: Sequence[Point], found: Edges) -> tuple[Setting, ...]:
+    def _halve(self, points: Sequence[Point], posterior: Edges) -> tuple[Setting, ...]:
         """One value for each seed whose bracket is wider than `width` and has one left."""
         settings: list[Setting] = []
-        for seed, target, low, high in zip(self.seeds, found.halving_S(), found.lows_S, found.highs_S, strict=True):
+        for seed, target, low, high in zip(
+            self.seeds, posterior.halving_S(), posterior.lows_S, posterior.highs_S, strict=True
+        ):
             asked = {point.value for point in points if point.seed == seed}
             wide = high - low > self.width
             value = self.place(10**target, asked, 10.0**low, 10.0**high) if wide else None

@@ -81,5 +81,5 @@ def _evaluated(
                 for params, loss in zip(values, losses_N.tolist(), strict=True)
             ]
         )
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator(), normalize=False)
-    return np.array([float(found[name]) for name in names])
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator(), normalize=False)
+    return np.array([float(shares[name]) for name in names])

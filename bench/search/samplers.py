@@ -195,9 +195,9 @@ class _Asker:
 
     def ask(self, study: optuna.Study, num: int, taken: set[Hashable]) -> list[tuple[optuna.trial.Trial, Unit]]:
         """At most `num` trials, whose settings are added to `taken`."""
-        found: list[tuple[optuna.trial.Trial, Unit]] = []
+        asked: list[tuple[optuna.trial.Trial, Unit]] = []
         for _ in range(_DRAWS * num):
-            if len(found) == num:
+            if len(asked) == num:
                 break
             trial = study.ask()
             unit = self._unit(trial)
@@ -206,8 +206,8 @@ class _Asker:
                 _tell(study, trial, (math.nan,))
             else:
                 taken.add(values)
-                found.append((trial, unit))
-        return found
+                asked.append((trial, unit))
+        return asked
 
     def _unit(self, trial: optuna.trial.Trial) -> Unit:
         """The point that a trial suggests: lists first, which say which other knobs act."""

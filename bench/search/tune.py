@@ -72,8 +72,8 @@ class Tune(KnobSearch):
         losses_S = np.array([p.final_loss for p in points if p.value == best_value and not p.is_lost])
         if len(losses_S) > 1 and np.isfinite(losses_S).all():
             bounds = (0.0 if losses_S.min() >= 0 else -math.inf), math.inf
-            found = mean_interval(losses_S).within(bounds)
-            low, high = (low, high) if found.low is None or found.high is None else (found.low, found.high)
+            interval = mean_interval(losses_S).within(bounds)
+            low, high = (low, high) if interval.low is None or interval.high is None else (interval.low, interval.high)
         return TuneAnswer(
             value=loss,
             low=low,
@@ -120,7 +120,7 @@ class Tune(KnobSearch):
         ended = {value for (value, _), point in known.items() if not (point.is_whole or point.is_lost)}
         finite = {value for value, _ in known} - ended
         leader, _ = self._best(points, leaders=True)
-        found: list[tuple[float, float, list[int]]] = []
+        racing: list[tuple[float, float, list[int]]] = []
         for value in sorted(finite & losses.keys()):
             missing = [seed for seed in self.seeds if (value, seed) not in known]
             shared = [
@@ -130,11 +130,11 @@ class Tune(KnobSearch):
             excess = there[value] / max(there[leader], 1e-12) - 1
             few = self.target_fraction * len(self.seeds) / max(len(shared), 1)
             if missing and excess <= (few if allowance is None else allowance):
-                found.append((excess, value, missing))
-        found.sort()
+                racing.append((excess, value, missing))
+        racing.sort()
         left = self.num_left(points)
-        num_affordable = max(left // len(found[0][2]), 1) if found else 0
-        return tuple((value, missing[0]) for _, value, missing in found[: min(self.batch, num_affordable)])
+        num_affordable = max(left // len(racing[0][2]), 1) if racing else 0
+        return tuple((value, missing[0]) for _, value, missing in racing[: min(self.batch, num_affordable)])
 
     def _sampled(self, points: Sequence[Point], num_values: int) -> tuple[Setting, ...]:
         """New values for the first seed, from Optuna's TPE sampler."""
@@ -153,13 +153,13 @@ class Tune(KnobSearch):
             study.add_trial(
                 optuna.trial.create_trial(params={"value": value}, distributions=space, value=losses[value])
             )
-        found: list[Setting] = []
+        settings: list[Setting] = []
         for _ in range(num_values):
             value = self.place(study.ask(space).params["value"], asked, 0.0, math.inf)
             if value is not None:
-                found.append((value, self.seeds[0]))
+                settings.append((value, self.seeds[0]))
                 asked.add(value)
-        return tuple(found)
+        return tuple(settings)
 
     def _num_to_target(self, points: Sequence[Point]) -> int | None:
         """Trials asked for until the setting that leads is, by its final loss, near the final best and stays so."""

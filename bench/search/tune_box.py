@@ -107,8 +107,8 @@ class TuneBox(BoxSearch):
         losses_S = np.array([loss for unit, loss in self._trial_losses(points) if unit == best])
         low, high = -math.inf, math.inf
         if len(losses_S) > 1:
-            found = mean_interval(losses_S).within((0.0 if losses_S.min() >= 0 else -math.inf, math.inf))
-            low, high = (low, high) if found.low is None or found.high is None else (found.low, found.high)
+            interval = mean_interval(losses_S).within((0.0 if losses_S.min() >= 0 else -math.inf, math.inf))
+            low, high = (low, high) if interval.low is None or interval.high is None else (interval.low, interval.high)
         values = {} if best is None else self.space.values_at(best)
         return TuneBoxAnswer(
             value=float(losses_S.mean()) if len(losses_S) else math.nan,
@@ -182,13 +182,13 @@ class TuneBox(BoxSearch):
             return ()
         counts = Counter(point.value for point in points if point.is_whole)
         both = {unit: x for unit, x in self._objectives(points).items() if counts[unit] == len(self.seeds)}
-        found, least = list[OnFront](), math.inf
+        front, least = list[OnFront](), math.inf
         for unit, (mean, worst) in sorted(both.items(), key=lambda item: item[1]):
             if worst < least:
                 values = {name: value for name, value in self.space.values_at(unit).items() if value is not None}
-                found.append(OnFront(values=values, mean=mean, worst=worst))
+                front.append(OnFront(values=values, mean=mean, worst=worst))
                 least = worst
-        return tuple(found)
+        return tuple(front)
 
     def _best(self, points: Sequence[Point[Unit]]) -> Unit | None:
         """The setting with the least loss, of those with most results that neither diverged nor were pruned; else of

@@ -90,21 +90,21 @@ def check(uri: str) -> str | None:
 
     Raises StoreError if it is not that of this MLflow, and for SQLite that isn't MLflow's.
     """
-    names, found = _tables_of_sqlite(uri) if uri.startswith("sqlite") else _tables_and_schema(uri)
-    shown = without_secrets(uri)
-    if found is None and "experiments" not in names:
+    names, schema = _tables_of_sqlite(uri) if uri.startswith("sqlite") else _tables_and_schema(uri)
+    printed = without_secrets(uri)
+    if schema is None and "experiments" not in names:
         if uri.startswith("sqlite"):
             raise StoreError(
                 f"{shown.removeprefix('sqlite:///')}: not a store of MLflow; name a --store that is one, or new"
             )
         return None
     needed = newest_schema()
-    if found is not None and found != needed:
+    if schema is not None and schema != needed:
         raise StoreError(
-            f"{shown}: its schema {found} is of another version of MLflow, {version('mlflow')} needs {needed}; use "
+            f"{printed}: its schema {schema} is of another version of MLflow, {version('mlflow')} needs {needed}; use "
             f"the MLflow that made it, or make a copy and `mlflow db upgrade` it"
         )
-    return found
+    return schema
 
 
 def newest_schema() -> str:
@@ -113,8 +113,8 @@ def newest_schema() -> str:
     assert spec is not None, "MLflow is a dependency"
     assert spec.submodule_search_locations, "MLflow is a package"
     folder = Path(spec.submodule_search_locations[0]) / "store" / "db_migrations" / "versions"
-    found = [match for path in folder.glob("*.py") for match in _REVISION.findall(path.read_text(encoding="utf-8"))]
-    (newest,) = {name for down, name in found if not down} - {name for down, name in found if down}
+    revisions = [match for path in folder.glob("*.py") for match in _REVISION.findall(path.read_text(encoding="utf-8"))]
+    (newest,) = {name for down, name in revisions if not down} - {name for down, name in revisions if down}
     return newest
 
 

@@ -102,11 +102,11 @@ class Writer:
 
     def varied_params(self) -> list[str]:
         """The params that differ between trials, and the method; in the order of `records.trial_params`."""
-        found: dict[str, set[str]] = {}
+        by_param: dict[str, set[str]] = {}
         for trial in self.index.trials.values():
             for name, text in records.params_of_text(trial.text).items():
-                found.setdefault(name, set()).add(text)
-        return [name for name, texts in found.items() if len(texts) > 1 or name == "method"]
+                by_param.setdefault(name, set()).add(text)
+        return [name for name, texts in by_param.items() if len(texts) > 1 or name == "method"]
 
     def suite_tags(self) -> Mapping[str, str]:
         """Tags of the suite run as the store holds them."""
@@ -229,15 +229,15 @@ class Writer:
 
     def _find_experiment(self) -> None:
         version, runs = str(records.SCHEMA_VERSION), self.runs  # made before it is read
-        found = self._store.experiment(self._suite_name)
-        if found is None:
+        experiment = self._store.experiment(self._suite_name)
+        if experiment is None:
             tags = {records.SCHEMA: version, **KIND_TAG}
             runs.create_experiment(self._suite_name, self._store.artifact_root, tags)
-            found = self._store.experiment(self._suite_name)
-        elif records.SCHEMA not in found.tags or found.tags[records.SCHEMA] != version:
-            runs.tag_experiment(found.experiment_id, records.SCHEMA, version)
-        assert found is not None
-        self._experiment = found
+            experiment = self._store.experiment(self._suite_name)
+        elif records.SCHEMA not in experiment.tags or experiment.tags[records.SCHEMA] != version:
+            runs.tag_experiment(experiment.experiment_id, records.SCHEMA, version)
+        assert experiment is not None
+        self._experiment = experiment
 
     def _read_index(self) -> Index:
         index = Index(suite="")

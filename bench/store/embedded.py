@@ -52,8 +52,8 @@ class EmbeddedReader:
         self._database = database
 
     def experiment(self, name: str) -> ExperimentRecord | None:
-        found = self._experiments(f"{_EXPERIMENTS} and name = ?", name)
-        return found[0] if found else None
+        experiments = self._experiments(f"{_EXPERIMENTS} and name = ?", name)
+        return experiments[0] if experiments else None
 
     def experiments(self) -> list[ExperimentRecord]:
         return self._experiments(f"{_EXPERIMENTS} and lifecycle_stage = 'active'")
@@ -121,21 +121,21 @@ def _texts(
     keys: tuple[str, ...] | None = None,
 ) -> dict[str, dict[str, str]]:
     """Keys and values in the table, by run id; of these keys alone, unless they are None."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+    texts: dict[str, dict[str, str]] = defaultdict(dict)
     names = {f"key{number}": key for number, key in enumerate(keys or ())}
     condition = "" if keys is None else f" and key in ({', '.join(f':{name}' for name in names)})"
     for run_id, key, text in connection.execute(
         f"select run_uuid, key, value from {table} where run_uuid in ({chosen}){condition}", values | names
     ):
-        found[run_id][key] = text
-    return found
+        texts[run_id][key] = text
+    return texts
 
 
 def _numbers(connection: sqlite3.Connection, chosen: str, values: dict[str, Any]) -> dict[str, dict[str, float]]:
     """The last value of each metric, by run id."""
-    found: dict[str, dict[str, float]] = defaultdict(dict)
+    numbers: dict[str, dict[str, float]] = defaultdict(dict)
     for run_id, key, value, is_nan in connection.execute(
         f"select run_uuid, key, value, is_nan from latest_metrics where run_uuid in ({chosen})", values
     ):
-        found[run_id][key] = math.nan if is_nan else value
-    return found
+        numbers[run_id][key] = math.nan if is_nan else value
+    return numbers

@@ -36,11 +36,11 @@ def claim(home: Path, database: str, warn: Callable[[str], None]) -> None:
 def _is_wide(path: Path) -> bool:
     """Whether others may do anything with it and it is ours to change. Raises UsageError if it is another user's."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:  # SQLite removed its log, or it is a link to nothing
         return False
-    if found.st_uid not in (os.geteuid(), 0):
+    if status.st_uid not in (os.geteuid(), 0):
         raise UsageError(
-            f"{path}: belongs to another user (uid {found.st_uid}), who could change results; name a --store of yours"
+            f"{path}: belongs to another user (uid {status.st_uid}), who could change results; name a --store of yours"
         )
-    return found.st_uid == os.geteuid() and bool(stat.S_IMODE(found.st_mode) & _OF_OTHERS)
+    return status.st_uid == os.geteuid() and bool(stat.S_IMODE(status.st_mode) & _OF_OTHERS)

@@ -54,12 +54,12 @@ def run_id_of(entry: Entry, result: Result) -> str:
 def _curves(entry: Entry, num_buckets: int) -> dict[str, list[Point]]:
     """The points of the thinned curves of each trial, dated by their step."""
     results = {result.trial.id: result for result in entry.results}
-    found: dict[str, list[Point]] = {trial_id: [] for trial_id in results}
+    points: dict[str, list[Point]] = {trial_id: [] for trial_id in results}
     for trial_id, quantity, step, value in curves(entry.traces, num_buckets).iter_rows():
         result = results[trial_id]
         seconds = result.wall_s * step / (result.trial.num_steps or step or 1)
-        found[trial_id].append(Point(quantity, value, _start_ms(entry, result) + int(1000 * seconds), step))
-    return found
+        points[trial_id].append(Point(quantity, value, _start_ms(entry, result) + int(1000 * seconds), step))
+    return points
 
 
 def _new_run(entry: Entry, result: Result, curve: list[Point], trace: polars.DataFrame | None) -> NewRun:

@@ -181,9 +181,9 @@ def _encode(results: Sequence[Result], traces: Mapping[str, polars.DataFrame]) -
 def _decode(path: Path) -> Entry:
     entry = json.loads((path / "entry.json").read_bytes())
     if entry["version"] > ENTRY_VERSION:
-        found = entry["version"]
+        version = entry["version"]
         raise StoreError(
-            f"{path}: outbox entry of version {found}, this program reads up to {ENTRY_VERSION}; update bench"
+            f"{path}: outbox entry of version {version}, this program reads up to {ENTRY_VERSION}; update bench"
         )
     if entry["version"] < 1:
         raise ValueError(f"entry version {entry['version']}")

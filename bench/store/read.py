@@ -134,9 +134,9 @@ def trace_lots(
     wanted = set(trial_ids)
     kept = polars.lit(True) if quantities is None else polars.col("quantity").is_in(list(quantities))
     for entry in reversed(_waiting(store, suite_name)):
-        found = entry.traces.filter(polars.col("trial_id").is_in(wanted))
-        yield found.filter(kept)
-        wanted -= set(found["trial_id"])
+        traces = entry.traces.filter(polars.col("trial_id").is_in(wanted))
+        yield traces.filter(kept)
+        wanted -= set(traces["trial_id"])
     experiment = store.experiment(suite_name)
     if experiment is not None:
         runs = {trial_id: run for trial_id, run in _trial_runs(store, experiment).items() if trial_id in wanted}
@@ -180,8 +180,8 @@ def _read_file(store: Store, suite_name: str, name: str) -> str | None:
 def _check_manifest(text: str, what: str) -> None:
     plain = json.loads(text)
     if "manifest_version" in plain and plain["manifest_version"] > MANIFEST_VERSION:
-        found = plain["manifest_version"]
-        raise StoreError(f"{what} is of version {found}, this program reads up to {MANIFEST_VERSION}; update bench")
+        version = plain["manifest_version"]
+        raise StoreError(f"{what} is of version {version}, this program reads up to {MANIFEST_VERSION}; update bench")
 
 
 def suite_names(store: Store) -> list[str]:
@@ -238,15 +238,15 @@ def _read_files(paths: Mapping[str, Path], kept: polars.Expr, warn: Callable[[st
     try:
         return _rows(paths, kept)
     except (polars.exceptions.PolarsError, OSError):
-        found, unreadable = [empty_traces()], list[str]()
+        frames, unreadable = [empty_traces()], list[str]()
         for trial_id, path in paths.items():
             try:
-                found.append(_rows({trial_id: path}, kept))
+                frames.append(_rows({trial_id: path}, kept))
             except (polars.exceptions.PolarsError, OSError) as error:
                 unreadable.append(f"trial {trial_id}: {(str(error) or type(error).__name__).splitlines()[0]}")
         left_out = f"{len(unreadable)} of {len(paths)} traces left out that can't be read ({unreadable[0]})"
         warn(f"{left_out}; see bench verify")
-        return polars.concat(found)
+        return polars.concat(frames)
 
 
 def _rows(paths: Mapping[str, Path], kept: polars.Expr) -> polars.DataFrame:

@@ -81,9 +81,9 @@ class MethodKey:
 
 def check_schema(tags: Mapping[str, str], what: str) -> None:
     """Raises StoreError if a suite or run was written by a later program."""
-    found = tags.get(SCHEMA, "1")
-    if not found.isdecimal() or int(found) > SCHEMA_VERSION:
-        raise StoreError(f"{what} is of schema {found[:20]}, this program reads up to {SCHEMA_VERSION}; update bench")
+    version = tags.get(SCHEMA, "1")
+    if not version.isdecimal() or int(version) > SCHEMA_VERSION:
+        raise StoreError(f"{what} is of schema {version[:20]}, this program reads up to {SCHEMA_VERSION}; update bench")
 
 
 def is_kind(tags: Mapping[str, str], kind: str) -> bool:

@@ -82,26 +82,26 @@ class ClientReader:
         self._client = client
 
     def experiment(self, name: str) -> ExperimentRecord | None:
-        found = self._client.get_experiment_by_name(name)
-        return None if found is None else _experiment_record(found)
+        experiment = self._client.get_experiment_by_name(name)
+        return None if experiment is None else _experiment_record(experiment)
 
     def experiments(self) -> list[ExperimentRecord]:
-        found, token = list[ExperimentRecord](), None
+        records, token = list[ExperimentRecord](), None
         while True:
             page = self._client.search_experiments(max_results=_PAGE, page_token=token)
-            found.extend(map(_experiment_record, page))
+            records.extend(map(_experiment_record, page))
             token = page.token
             if not token:
-                return found
+                return records
 
     def runs(self, experiment_id: str, wanted: Wanted) -> list[RunRecord]:
-        found, token = list[RunRecord](), None
+        records, token = list[RunRecord](), None
         while True:
             page = self._client.search_runs([experiment_id], _condition(wanted), max_results=_PAGE, page_token=token)
-            found.extend(map(_run_record, page))
+            records.extend(map(_run_record, page))
             token = page.token
             if not token:
-                return found
+                return records
 
 
 def _condition(wanted: Wanted) -> str:
@@ -114,13 +114,13 @@ def _condition(wanted: Wanted) -> str:
     return " and ".join(parts)
 
 
-def _experiment_record(found: Experiment) -> ExperimentRecord:
+def _experiment_record(experiment: Experiment) -> ExperimentRecord:
     return ExperimentRecord(
-        experiment_id=found.experiment_id,
-        name=found.name,
-        artifact_location=found.artifact_location,
-        is_active=found.lifecycle_stage == "active",
-        tags=found.tags,
+        experiment_id=experiment.experiment_id,
+        name=experiment.name,
+        artifact_location=experiment.artifact_location,
+        is_active=experiment.lifecycle_stage == "active",
+        tags=experiment.tags,
     )
 
 

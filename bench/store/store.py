@@ -165,15 +165,15 @@ class Store:
     def experiment(self, suite_name: str) -> ExperimentRecord | None:
         """MLflow's experiment of a suite, or None if there is none yet."""
         with self.reported():
-            found = self.reader.experiment(suite_name)
-        if found is not None and not found.is_active:
+            experiment = self.reader.experiment(suite_name)
+        if experiment is not None and not experiment.is_active:
             raise StoreError(
                 f"{self.shown_uri}: the results of suite {suite_name!r} are in MLflow's trash; "
-                f"bring them back with `mlflow experiments restore --experiment-id {found.experiment_id}`"
+                f"bring them back with `mlflow experiments restore --experiment-id {experiment.experiment_id}`"
             )
-        if found is not None:
-            records.check_schema(found.tags, f"{self.shown_uri}: suite {suite_name!r}")
-        return found
+        if experiment is not None:
+            records.check_schema(experiment.tags, f"{self.shown_uri}: suite {suite_name!r}")
+        return experiment
 
     def runs(
         self,

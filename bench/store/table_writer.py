@@ -131,8 +131,8 @@ class TableWriter:
             for start in range(0, len(listed), _AT_ONCE):
                 some = {f"id{number}": one for number, one in enumerate(listed[start : start + _AT_ONCE])}
                 condition = ", ".join(f":{name}" for name in some)
-                found = statements.read(f"select run_uuid from runs where run_uuid in ({condition})", some)
-                known |= {run_id for (run_id,) in found}
+                rows = statements.read(f"select run_uuid from runs where run_uuid in ({condition})", some)
+                known |= {run_id for (run_id,) in rows}
         return known
 
     def log(
@@ -168,9 +168,9 @@ class TableWriter:
     def _of_active(self, run_id: str) -> Iterator[Statements]:
         """A transaction about a run. Raises StoreError for one that is not there, or in MLflow's trash."""
         with self._transaction() as statements:
-            found = statements.read("select lifecycle_stage from runs where run_uuid = :run_id", {"run_id": run_id})
-            if found != [("active",)]:
-                raise StoreError(f"run {run_id}: {'in the trash of MLflow' if found else 'not there any more'}")
+            rows = statements.read("select lifecycle_stage from runs where run_uuid = :run_id", {"run_id": run_id})
+            if rows != [("active",)]:
+                raise StoreError(f"run {run_id}: {'in the trash of MLflow' if rows else 'not there any more'}")
             yield statements
 
 

@@ -176,7 +176,7 @@ class Tracker:
                 for name in records.LABELS:
                     labels[name].add(run.tags[name])
                 self._set_tags(run_id, tags)
-            joined = {name: ", ".join(sorted(found)) for name, found in labels.items()}
+            joined = {name: ", ".join(sorted(texts)) for name, texts in labels.items()}
             self._set_tags(self._writer.index.suite, {**tags, **joined})
 
     def log_page(self, markdown: str, files: Mapping[str, Path | str]) -> None:

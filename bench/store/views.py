@@ -94,9 +94,9 @@ def _filter(kind: str) -> dict[str, str]:
 def _table(columns: Sequence[str], *, kind: str, by: str, wide: Sequence[str]) -> str:
     """Names first, with room, as `wide` have; the last columns are left out where the tag would be too long."""
     for number in range(len(columns), 0, -1):
-        shown = list(columns[:number])
-        widths = {_NAME: _NAME_WIDTH} | {name: _TEXT_WIDTH for name in shown if name in wide}
-        look = {"selectedColumns": shown, "columnOrder": [_NAME, *shown], "columnWidths": widths}
+        chosen = list(columns[:number])
+        widths = {_NAME: _NAME_WIDTH} | {name: _TEXT_WIDTH for name in chosen if name in wide}
+        look = {"selectedColumns": chosen, "columnOrder": [_NAME, *chosen], "columnWidths": widths}
         view = {**_filter(kind), "orderByKey": by, "orderByAsc": True, **look}
         if len(text := canonical_json(view)) <= MAX_VIEW:
             return text

@@ -121,8 +121,8 @@ class KnobRange(BaseModel):
     @property
     def special(self) -> tuple[float, float] | None:
         """The share of the box in which the knob is 0 or off, and the value there; None without one."""
-        found = [(share, value) for name, value in SPECIAL.items() if (share := getattr(self, name)) is not None]
-        return found[0] if found else None
+        special = [(share, value) for name, value in SPECIAL.items() if (share := getattr(self, name)) is not None]
+        return special[0] if special else None
 
     @property
     def num_values(self) -> float:
@@ -185,7 +185,7 @@ class Box(RootModel[dict[str, KnobRange]]):
             for name, one in self.root.items()
             if one.off is not None and name != "grad_clip"
         ]
-        problems += [found for name in self.root for found in self._wrong_conditions(name)]
+        problems += [wrong for name in self.root for wrong in self._wrong_conditions(name)]
         if problems:
             reject(*problems)
         return self

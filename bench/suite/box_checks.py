@@ -46,8 +46,8 @@ def box_problems(suite: Suite) -> list[Any]:
     problems = [
         *(problem(f"a box has no {word}; remove one of them", loc=(word,), at_key=True) for word in _beside(suite)),
         *_fixed(suite, box),
-        *(found for name in box.names if name in KNOB_NAMES for found in _of_lane_knob(suite, box, name)),
-        *(found for name in box.names if name in _WORDS for found in _of_kind(suite, box, name)),
+        *(of_knob for name in box.names if name in KNOB_NAMES for of_knob in _of_lane_knob(suite, box, name)),
+        *(of_knob for name in box.names if name in _WORDS for of_knob in _of_kind(suite, box, name)),
     ]
     sweeps, unknown = parameter_sweeps(suite, box)
     problems += unknown

@@ -68,20 +68,20 @@ def resolve(kind: Kind, value: Any, *, allow_code: bool, folder: Path | None = N
         name, allow_code = f"{name.__module__}:{name.__qualname__}", True
     if not isinstance(name, str) or not name:
         reject(problem(f"a {kind.word} must be a name or a mapping with one, got {show(name)}", value=name, loc=loc))
-    found = find_class(kind, name, loc, allow_code=allow_code, folder=folder)
-    entry_class, label = found.entry_class, found.label
+    known = find_class(kind, name, loc, allow_code=allow_code, folder=folder)
+    entry_class, label = known.entry_class, known.label
     defaults, params = _params(kind, label, entry_class, given)
     home = str(folder) if folder is not None and getattr(entry_class, "paths", ()) else ""
     entry = _construct(label, entry_class, located(entry_class, params, home))
-    is_shipped_workload = kind.word == "workload" and found.name in kind.entries
-    recorded = _RECORDED.get().get(identity(found.name, params)) if is_shipped_workload else None
+    is_shipped_workload = kind.word == "workload" and known.name in kind.entries
+    recorded = _RECORDED.get().get(identity(known.name, params)) if is_shipped_workload else None
     if recorded is not None and not recorded.startswith(_revision(entry)):
         recorded = None
     differing = [f"{key}={_plain(params[key])}" for key in params if params[key] != defaults.get(key)]
     return Choice(
-        name=found.name,
+        name=known.name,
         params=params,
-        digest=_digest(kind, found.name, entry, loc, home) if recorded is None else recorded,
+        digest=_digest(kind, known.name, entry, loc, home) if recorded is None else recorded,
         label=f"{label}({', '.join(differing)})" if differing else label,
         folder=home,
     )

@@ -101,10 +101,10 @@ def find_suite(name_or_path: str | Path) -> Path:
     if str(name_or_path) in shipped_names():
         return _shipped_path(str(name_or_path))
     try:
-        found = path.exists()
+        exists = path.exists()
     except (OSError, ValueError):
-        found = False
-    if not found:
+        exists = False
+    if not exists:
         raise UsageError(f"{_printable(str(path))}: no such suite file; shipped suites: {', '.join(shipped_names())}")
     return path
 

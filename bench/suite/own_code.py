@@ -39,15 +39,15 @@ def own_files(entry_class: type) -> dict[str, Path]:
     """The files of the user's modules that `code_digest` reads beside the class's own, by the names of the modules."""
     start = _source_file(entry_class)
     top = start.parents[entry_class.__module__.count(".") + (start.name == "__init__.py")]
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = [(entry_class.__module__, start)]
     while waiting:
         module, path = waiting.pop()
         for name in _imported(module, path):
-            if name not in found and (file := _own_file(name, entry_class.__module__, top)) is not None:
-                found[name] = file
+            if name not in files and (file := _own_file(name, entry_class.__module__, top)) is not None:
+                files[name] = file
                 waiting.append((name, file))
-    return found
+    return files
 
 
 def _source_file(entry_class: type) -> Path:

@@ -39,8 +39,8 @@ def refused_plug_ins(group: str, shipped: Mapping[str, str]) -> list[PlugIn]:
 
 def with_target(group: str, shipped: Mapping[str, str], target: str) -> PlugIn | None:
     """The plug-in whose class is at `package.module:Class`, if any, preferably under a name that can be used."""
-    found = [one for one in _judged(group, tuple(shipped)) if one.target == target]
-    return min(found, key=lambda one: bool(one.refusal), default=None)
+    candidates = [one for one in _judged(group, tuple(shipped)) if one.target == target]
+    return min(candidates, key=lambda one: bool(one.refusal), default=None)
 
 
 @functools.cache

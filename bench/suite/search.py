@@ -100,13 +100,13 @@ class SearchPlan(BaseModel):
             problems.append(problem(words, loc=("sampler",)))
         if problems:
             reject(*problems)
-        found = dataclasses.replace(given, space=box, seeds=tuple(seeds))
-        least = min(found.startup, box.num_settings) * len(seeds)
+        search = dataclasses.replace(given, space=box, seeds=tuple(seeds))
+        least = min(search.startup, box.num_settings) * len(seeds)
         loc = ("budget",) if "budget" in self.params else ("name",)
-        if found.budget < least:
-            design = f"{found.startup} settings x {len(seeds)} seeds = {found.startup * len(seeds)} trials"
-            reject(problem(f"budget must be at least the first round of {design}, got {found.budget}", loc=loc))
-        return found
+        if search.budget < least:
+            design = f"{search.startup} settings x {len(seeds)} seeds = {search.startup * len(seeds)} trials"
+            reject(problem(f"budget must be at least the first round of {design}, got {search.budget}", loc=loc))
+        return search
 
     def _from_suite(self) -> list[Any]:
         """The problems of parameters that the suite gives elsewhere."""

@@ -136,11 +136,11 @@ def a_workload_makes_a_step(workload: Workload) -> str:
     require(isinstance(given, Forward), f"loss gives {_kind(given)}, required a bench.workloads.base.Forward")
     for name, value in (("loss", given.loss), ("objective", given.objective)):
         is_scalar = isinstance(value, torch.Tensor) and value.shape == ()
-        found = f"a tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else _kind(value)
-        require(is_scalar, f"{name} is {found}, required a scalar, the mean over the batch")
+        kind = f"a tensor {tuple(value.shape)}" if isinstance(value, torch.Tensor) else _kind(value)
+        require(is_scalar, f"{name} is {kind}, required a scalar, the mean over the batch")
     advice = "pass `method` and `mode` on to the layers, and give what they watched"
-    found = f"layers of attention watched: {len(given.watched)}, stated: {len(layers)}"
-    require(len(given.watched) == len(layers), f"{found}; {advice}")
+    counts = f"layers of attention watched: {len(given.watched)}, stated: {len(layers)}"
+    require(len(given.watched) == len(layers), f"{counts}; {advice}")
     return f"a loss of {given.loss.item():.4g}, twice alike"
 
 

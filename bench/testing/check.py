@@ -62,9 +62,9 @@ def check_entry(field: str, entry: Any) -> Iterator[Finding]:
     subject, heard = MethodCase(method=entry) if field == "methods" else entry, Heard()
     for name, one in properties_of(field, entry).items():
         with contextlib.redirect_stdout(heard):
-            found = _finding(name, one, entry, subject)
-        yield found
-        if one.is_basic and not found.has_passed:
+            finding = _finding(name, one, entry, subject)
+        yield finding
+        if one.is_basic and not finding.has_passed:
             return
     words = (
         f"{counted(heard.num_lines, 'line')}, the first is {heard.first.strip()!r}; leave print out of what is traced"

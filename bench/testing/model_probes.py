@@ -86,13 +86,13 @@ def _knobs() -> Batch:
 @functools.cache
 def _lanes() -> Batch:
     """Lanes of one seed each after NUM_STEPS steps, (L, ...) each."""
-    program, found = _program(), []
+    program, lanes = _program(), []
     for seed in range(NUM_LANES):
         lane = program.start(torch.tensor(seed), torch.tensor(1.0, dtype=torch.float64))
         for step in range(NUM_STEPS):
             lane, _, _ = program.train(lane, batch_at(WORKLOAD, step), _knobs(), torch.tensor(step))
-        found.append(lane)
-    return stacked_trees(found)
+        lanes.append(lane)
+    return stacked_trees(lanes)
 
 
 def _model(lanes: Batch, at: int) -> Model:

@@ -88,7 +88,7 @@ def steps_together_equal_one_after_the_other(optimizer: Optimizer) -> str:
 def layers_at_once_equal_layer_by_layer(optimizer: Optimizer) -> str:
     """Start, step and evaluated weights of three layers' tensors."""
     layers = [draws(seed) for seed in range(3)]
-    knobs, found = knobs_at(scalar(0.5), 0.1, 0.1), ""
+    knobs, evidence = knobs_at(scalar(0.5), 0.1, 0.1), ""
     for key in (key for key in SHAPES if key.startswith("layers")):
 
         def run(p: Tensor, grad: Tensor, key: str = key) -> Any:
@@ -100,8 +100,8 @@ def layers_at_once_equal_layer_by_layer(optimizer: Optimizer) -> str:
         at_once = torch.stack([layer[key] for layer in layers])
         expected = stacked([run(layer[key], layer[key].cos()) for layer in layers])
         actual = over_layers(run, key, at_once, at_once.cos())
-        found = require_close(actual, expected, f"layers of {key} at once and one by one", rtol=1e-11, atol=1e-13)
-    return found
+        evidence = require_close(actual, expected, f"layers of {key} at once and one by one", rtol=1e-11, atol=1e-13)
+    return evidence
 
 
 def constants_may_differ_between_lanes(optimizer: Optimizer) -> str:

@@ -74,18 +74,18 @@ def measures_what_is_declared_within_bounds(probe: Probe) -> str:
 
 def equal_parts_merge_to_the_whole(probe: Probe) -> str:
     """Of batch and heads, as each quantity's `merge` says."""
-    found = ""
+    evidence = ""
     for size, mask, rows in itertools.product((1, 2, 4), ("causal", "padded"), ROWS):
         layer = attention(1, mask, rows)
         parts = [[observe([probe], part) for part in of_head] for of_head in _parts(layer, size)]
         what = f"parts of {size} sequences and one head merged, and the whole"
-        found = require_close(merge([probe], parts), observe([probe], layer), what, rtol=1e-13, atol=0)
-    return found
+        evidence = require_close(merge([probe], parts), observe([probe], layer), what, rtol=1e-13, atol=0)
+    return evidence
 
 
 def lanes_equal_a_loop(probe: Probe) -> str:
     """To rounding: a probe is batched over the lanes of a pack."""
-    found = ""
+    evidence = ""
     for rows in ROWS:
         layers = [attention(seed, rows=rows) for seed in range(3)]
 
@@ -95,8 +95,8 @@ def lanes_equal_a_loop(probe: Probe) -> str:
         z_LBHQK, p_LBHQK = (torch.stack([getattr(layer, name) for layer in layers]) for name in ("z_BHQK", "p_BHQK"))
         expected = torch.stack([observe([probe], layer) for layer in layers])
         together = torch.func.vmap(of)(z_LBHQK, p_LBHQK)
-        found = require_close(together, expected, "lanes together and one by one", rtol=1e-13, atol=0)
-    return found
+        evidence = require_close(together, expected, "lanes together and one by one", rtol=1e-13, atol=0)
+    return evidence
 
 
 def masked_logits_change_nothing(probe: Probe) -> str:

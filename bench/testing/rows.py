@@ -41,9 +41,9 @@ def are_finite(case: MethodCase) -> str:
     """Of queries and keys as at the start of training."""
     for name, mask in case.masks.items():
         p_BHQK = case.some_weights(mask)
-        found = "NaN" if p_BHQK.isnan().any() else "infinite"
+        what = "NaN" if p_BHQK.isnan().any() else "infinite"
         advice = "a row whose sum is 0 or too large must not be divided by it"
-        require(bool(p_BHQK.isfinite().all()), f"some are {found} under the mask {name}; {advice}")
+        require(bool(p_BHQK.isfinite().all()), f"some are {what} under the mask {name}; {advice}")
     return f"under {len(case.masks)} masks"
 
 
@@ -65,15 +65,17 @@ def sum_to_what_is_declared(case: MethodCase) -> str:
     if not finite.numel():
         return "none is finite here"
     low, high = finite.min().item(), finite.max().item()
-    found = f"they sum to {low:.6g}" if math.isclose(low, high, rel_tol=1e-5) else f"sums from {low:.3g} to {high:.3g}"
+    measured = (
+        f"they sum to {low:.6g}" if math.isclose(low, high, rel_tol=1e-5) else f"sums from {low:.3g} to {high:.3g}"
+    )
     if case.method.rows_sum_to_one:
         require(
             max(abs(low - 1), abs(high - 1)) <= ROUNDING,
-            f"{found}; divide each row by its sum, or declare `rows_sum_to_one = False` (entropies are then those of "
-            "rows divided by their sums)",
+            f"{measured}; divide each row by its sum, or declare `rows_sum_to_one = False` (entropies are then those "
+            "of rows divided by their sums)",
         )
-        return found
-    return f"{found}, declared"
+        return measured
+    return f"{measured}, declared"
 
 
 def keep_to_allowed_keys(case: MethodCase) -> str:

@@ -37,12 +37,12 @@ def factors_lie_in_0_to_1(schedule: Schedule) -> str:
 def lanes_equal_a_loop(schedule: Schedule) -> str:
     """Factors of lanes with warmups of their own, together and one by one."""
     warmups = torch.tensor([0.0, 3.0, 7.5, 50.0], dtype=torch.float64)
-    found = ""
+    evidence = ""
     for step in map(torch.tensor, range(20)):
         together = torch.func.vmap(lambda warmup, step=step: schedule.factor(step, warmup, 20))(warmups)
         alone = torch.stack([schedule.factor(step, warmup, 20) for warmup in warmups])
-        found = require_close(together, alone, "lanes together and one by one", rtol=1e-13, atol=1e-15)
-    return found
+        evidence = require_close(together, alone, "lanes together and one by one", rtol=1e-13, atol=1e-15)
+    return evidence
 
 
 def constants_may_differ_between_lanes(schedule: Schedule) -> str:

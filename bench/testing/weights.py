@@ -172,15 +172,15 @@ def looking_in_parts_equals_the_whole(case: MethodCase) -> str:
 
 def single_precision_is_near_double(case: MethodCase) -> str:
     """P in float32 and in float64."""
-    single, found = replace(case, is_single=True), ""
+    single, evidence = replace(case, is_single=True), ""
     for seed in range(3):
         for name, mask in case.masks.items():
             exact = case.weights(*case.queries_and_keys(seed, mask), mask, case.state(seed))
             actual = single.weights(*single.queries_and_keys(seed, mask), mask, single.state(seed))
             require(actual.dtype == single.dtype, f"{actual.dtype} from queries in {single.dtype}")
             what = f"weights in float32 under the mask {name}"
-            found = require_close(actual.double(), exact, what, rtol=1e-4, atol=1e-5)
-    return found
+            evidence = require_close(actual.double(), exact, what, rtol=1e-4, atol=1e-5)
+    return evidence
 
 
 WEIGHT_PROPERTIES: dict[str, Property] = {

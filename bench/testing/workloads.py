@@ -68,8 +68,8 @@ def measures_are_declared_and_bounded(workload: Workload) -> str:
     for batch in held_out_of(workload):
         means = {name: torch.stack([mean, mean]) for name, mean in program.evaluate(lane, batch, zero()).items()}
         measured = workload.held_out_measures(means)
-        found, named = ", ".join(sorted(measured)), ", ".join(sorted(workload.measures))
-        require(found == named, f"held_out_measures gives {found}; `measures` names {named}")
+        given, named = ", ".join(sorted(measured)), ", ".join(sorted(workload.measures))
+        require(given == named, f"held_out_measures gives {given}; `measures` names {named}")
         for name, value_L in measured.items():
             require(value_L.shape == (2,), f"{name} has shape {tuple(value_L.shape)} for two lanes")
             low, high = HELD_OUT[name].low, HELD_OUT[name].high
@@ -131,8 +131,8 @@ def attention_is_as_stated(workload: Workload) -> str:
         bool(method.shapes), "the method that `loss` gets is not asked for weights; pass it on to the layers", "loss"
     )
     most = max(max(one.heads.num_keys, one.num_queries) for one in workload.attention_layers)
-    found = f"num_keys is {workload.num_keys}; the longest sequence of attention has {most} tokens"
-    require(workload.num_keys == most, found, "num_keys")
+    keys = f"num_keys is {workload.num_keys}; the longest sequence of attention has {most} tokens"
+    require(workload.num_keys == most, keys, "num_keys")
     stated = {_shape_of(one.heads) for one in workload.attention_layers}
     seen = ", ".join(map(str, sorted(set(method.shapes))))
     require(set(method.shapes) == stated, f"attention of heads, width, keys {seen}; stated {sorted(stated)}")
@@ -178,14 +178,14 @@ def loss_is_a_finite_mean(workload: Workload) -> str:
 
 def evaluation_of_lanes_equals_a_loop(workload: Workload) -> str:
     """Two seeds together and one by one."""
-    program, batch, found = program_of(workload), batch_at(workload, 0), ""
+    program, batch, evidence = program_of(workload), batch_at(workload, 0), ""
     lanes = torch.func.vmap(program.start)(torch.tensor([0, 1]), torch.ones(2, dtype=torch.float64))
     together = torch.func.vmap(program.evaluate, in_dims=(0, None, None))(lanes, batch, zero())
     for index in range(2):
         alone = program.evaluate(pytree.tree_map(lambda t, index=index: t[index], lanes), batch, zero())
         own = {name: tensor[index] for name, tensor in together.items()}
-        found = require_close(own, alone, "lanes together and one by one", rtol=1e-12, atol=1e-14)
-    return found
+        evidence = require_close(own, alone, "lanes together and one by one", rtol=1e-12, atol=1e-14)
+    return evidence
 
 
 def the_digest_is_that_of_data_or_empty(workload: Workload) -> str:

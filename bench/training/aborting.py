@@ -107,5 +107,5 @@ def _most(detector: Detector, steps: list[int], values_PLA: Tensor) -> numpy.nda
         }
     )
     value = polars.col("value")
-    found = signals(detector, measured.with_columns(polars.when(value.is_finite()).then(value)))
-    return found.group_by("trial_id").agg(polars.col("signal").max()).sort("trial_id")["signal"].to_numpy()
+    alarms = signals(detector, measured.with_columns(polars.when(value.is_finite()).then(value)))
+    return alarms.group_by("trial_id").agg(polars.col("signal").max()).sort("trial_id")["signal"].to_numpy()

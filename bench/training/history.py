@@ -234,8 +234,8 @@ class History:
             if "entropy" in measured:
                 entropy_PL = self.tensors[name][:, :, list(measured).index("entropy")].mean(-1)
                 least_L = entropy_PL.nan_to_num(nan=math.inf).amin(0).double().tolist()
-        found = zip(self._pack.trials, losses_L, least_L, strict=True)
-        return {trial.id: (loss, least if math.isfinite(least) else math.nan) for trial, loss, least in found}
+        lanes = zip(self._pack.trials, losses_L, least_L, strict=True)
+        return {trial.id: (loss, least if math.isfinite(least) else math.nan) for trial, loss, least in lanes}
 
     def _held_out(self, lane: int, *, diverged: bool) -> dict[str, float | None]:
         """The lane's part of HELD_OUT_COLUMNS; {} without held-out data.
@@ -246,15 +246,15 @@ class History:
         if not self.eval_rows:
             return {}
         val_VM = self.tensors["val"][:, lane].double().tolist()
-        found: dict[str, float | None] = {}
+        values: dict[str, float | None] = {}
         ended = zip(self.measures, val_VM[-1], strict=True)
         failed = diverged or any(math.isnan(last) and HELD_OUT[name].diverged is not None for name, last in ended)
         for name, first, last in zip(self.measures, val_VM[0], val_VM[-1], strict=True):
             measure = HELD_OUT[name]
-            found[name] = measure.diverged if failed else None if math.isnan(last) else last
+            values[name] = measure.diverged if failed else None if math.isnan(last) else last
             if measure.initial:
-                found[measure.initial] = first
-        return found | self._derived(val_VM, diverged=diverged) | self._of_end(lane, diverged=failed)
+                values[measure.initial] = first
+        return values | self._derived(val_VM, diverged=diverged) | self._of_end(lane, diverged=failed)
 
     def _of_end(self, lane: int, *, diverged: bool) -> dict[str, float | None]:
         """Measures of what the trained model generated."""
@@ -265,7 +265,7 @@ class History:
 
     def _derived(self, val_VM: list[list[float]], *, diverged: bool) -> dict[str, float | None]:
         """Measures that are made of the evaluations of others."""
-        found: dict[str, float | None] = {}
+        derived: dict[str, float | None] = {}
         steps = list(self.eval_rows)
         for name, measure in HELD_OUT.items():
             of = measure.least_of or measure.step_of_least
@@ -274,11 +274,11 @@ class History:
             values = [row[self.measures.index(of)] for row in val_VM]
             measured = [(value, step) for value, step in zip(values, steps, strict=True) if not math.isnan(value)]
             if diverged or not measured:
-                found[name] = measure.diverged if diverged else None
+                derived[name] = measure.diverged if diverged else None
                 continue
             least, step = min(measured)
-            found[name] = least if measure.least_of else step
-        return found
+            derived[name] = least if measure.least_of else step
+        return derived
 
 
 def _trace_frame(columns: list[Column]) -> polars.DataFrame:

@@ -224,11 +224,11 @@ def histogram_bins(p_BHQK: numpy.ndarray) -> Iterator[tuple[str, float, float, f
     # Of a method whose rows do not sum to 1, as the traced entropy has it.
     q_RK = p_RK / numpy.maximum(p_RK.sum(axis=1, keepdims=True), numpy.finfo(numpy.float64).tiny)
     entropy_R = -(q_RK * numpy.log(q_RK, where=q_RK > 0, out=numpy.zeros_like(q_RK))).sum(axis=1)
-    found = {
+    bins = {
         "weight": (p_RK[p_RK > 0], numpy.geomspace(LEAST_WEIGHT, 1.0, NUM_BINS + 1)),
         "entropy": (entropy_R, numpy.linspace(0.0, math.log(max(num_keys, 2)), NUM_BINS + 1)),
     }
-    for of, (values, edges) in found.items():
+    for of, (values, edges) in bins.items():
         counts = numpy.histogram(values.clip(edges[0], edges[-1]), bins=edges)[0]
         shares = counts / max(1, counts.sum())
         for low, high, share in zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True):

@@ -35,8 +35,8 @@ NEVER = 2**62  # a step that no run has
 
 def kinds_of(pack: Pack) -> tuple[Intervention, ...]:
     """One intervention of each class and variant that the pack's lanes have, in one order."""
-    found = {_kind(one): one for one in _by_lane(pack) if one is not None}
-    return tuple(found[kind] for kind in sorted(found))
+    by_kind = {_kind(one): one for one in _by_lane(pack) if one is not None}
+    return tuple(by_kind[kind] for kind in sorted(by_kind))
 
 
 def lane_plans(pack: Pack, kinds: Sequence[Intervention], workload: Workload, device: torch.device) -> Tensors:
@@ -57,15 +57,15 @@ def lane_plans(pack: Pack, kinds: Sequence[Intervention], workload: Workload, de
 
 def in_layers(kinds: Sequence[Intervention], buffers: Tensors, step: Tensor, layers: Sequence[Layer]) -> Tensors:
     """Of one lane at a step: the strength of each kind on each head, (H,), in the state of every layer."""
-    found = {}
+    plans = {}
     for index, kind in enumerate(kinds):
         if isinstance(kind, OnAttention):
             on_AH = _plan(buffers, index, "on_AH") & _acts(buffers, index, step)
             strength = _plan(buffers, index, "strength")
             strength_AH = torch.where(on_AH, strength, torch.full_like(strength, kind.neutral))
             for place, layer in enumerate(layers):
-                found[f"{layer.prefix}{METHOD}{IN_STATE}{index}"] = strength_AH[place]
-    return found
+                plans[f"{layer.prefix}{METHOD}{IN_STATE}{index}"] = strength_AH[place]
+    return plans
 
 
 def intervened(method: Method, kinds: tuple[Intervention, ...]) -> Method:

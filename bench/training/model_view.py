@@ -75,21 +75,21 @@ def scales_of(method: Method, params: Tensors, buffers: Tensors, layer: Layer) -
 
 def _projections(method: Method, params: Tensors, layer: Layer) -> list[Projection]:
     """A layer's projections to queries and keys, and those that the method fuses with them."""
-    found = []
+    projections = []
     for role in dict.fromkeys(("query", "key", *method.fused_roles())):
         weight_IO = params.get(f"{layer.prefix}{role}.weight")
         if weight_IO is not None:
             inputs, outputs = weight_IO.shape
             prefix = f"{layer.prefix}{role}."
-            found.append(Projection(prefix=prefix, role=role, num_inputs=inputs, num_outputs=outputs, std=0.0))
-    return found
+            projections.append(Projection(prefix=prefix, role=role, num_inputs=inputs, num_outputs=outputs, std=0.0))
+    return projections
 
 
 def _update(program: LaneProgram, lane: Lane, batch: Tensors, knobs: Tensors, step: Tensor) -> Update:
     layers, params = program.workload.layers, lane["params"]
-    found = program.gradients(lane, batch, step, torch.zeros_like(step))
-    after = program.update(lane, found, knobs, step)[0]
-    grads, _ = program.clipped_gradients(lane, found, knobs, step)
+    gradients = program.gradients(lane, batch, step, torch.zeros_like(step))
+    after = program.update(lane, gradients, knobs, step)[0]
+    grads, _ = program.clipped_gradients(lane, gradients, knobs, step)
     scheduled = program.scheduled(lane, knobs, step)
     optimizer = program.optimizer_of(lane["constants"])
     preconditioner = edge = None

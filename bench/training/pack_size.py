@@ -73,11 +73,11 @@ def placed(fits: Mapping[Choice, Fit], *, num_cpus: float, num_gpus: float) -> P
     """A CPU for each pack, and a share of a GPU by measured memory if there are any."""
     share = 0.0
     if num_gpus:
-        memory = max(GPU_HEADROOM * found.num_bytes / found.total_bytes for found in fits.values())
+        memory = max(GPU_HEADROOM * of_workload.num_bytes / of_workload.total_bytes for of_workload in fits.values())
         share = max(memory, 1 / MAX_PACKS_PER_GPU, num_gpus / num_cpus)
         share = 1.0 if share > 0.5 else 1 / int(1 / share)
     resources = Resources(cpus=1, gpus=share)
-    lanes = {workload: found.num_lanes for workload, found in fits.items()}
+    lanes = {workload: of_workload.num_lanes for workload, of_workload in fits.items()}
     return Placement(resources=resources, lanes=lanes, num_slots=slots(resources, num_cpus=num_cpus, num_gpus=num_gpus))
 
 

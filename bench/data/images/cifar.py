@@ -44,8 +44,8 @@ def _read(path: Path) -> Batch:
         raise UsageError(f"{one_line(path)}: can't be read: {error.strerror}") from error
     if not content or len(content) % (1 + NUM_VALUES):
         raise UsageError(
-            f"{one_line(path)}: {len(content):,} bytes, must be a multiple of {1 + NUM_VALUES} (a label and {NUM_VALUES} "
-            "values an image)"
+            f"{one_line(path)}: {len(content):,} bytes, must be a multiple of {1 + NUM_VALUES} (a label and "
+            f"{NUM_VALUES} values an image)"
         )
     rows = numpy.frombuffer(content, dtype=numpy.uint8).reshape(-1, 1 + NUM_VALUES)
     labels = rows[:, 0].astype(numpy.int64)

@@ -72,10 +72,10 @@ def _digits() -> tuple[numpy.ndarray, numpy.ndarray]:
     import numpy
 
     # The file behind load_digits(): importing scikit-learn takes seconds, and `bench validate` reads the digits too.
-    found = importlib.util.find_spec("sklearn")
-    assert found is not None, "scikit-learn is a dependency"
-    assert found.origin is not None
-    path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    sklearn = importlib.util.find_spec("sklearn")
+    assert sklearn is not None, "scikit-learn is a dependency"
+    assert sklearn.origin is not None
+    path = Path(sklearn.origin).parent / "datasets" / "data" / "digits.csv.gz"
     with gzip.open(path, "rt") as file:
         rows = numpy.loadtxt(file, delimiter=",", dtype=numpy.int64)
     scaled = (rows[:, :-1] * 255 + MAX_DIGIT_VALUE // 2) // MAX_DIGIT_VALUE

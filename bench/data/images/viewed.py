@@ -61,7 +61,7 @@ class ViewedImages:
         At even distances, as data may be sorted by class. All are moved once, where views are moves; crops are of what
         is recognised whole.
         """
-        zeros_1, found = torch.zeros(1, dtype=torch.int64, device=device), {}
+        zeros_1, held_out = torch.zeros(1, dtype=torch.int64, device=device), {}
         splits: dict[str, tuple[Literal["train", "val"], int]] = {
             "bank": ("train", bank_size),
             "queries": ("val", num_queries),
@@ -70,11 +70,11 @@ class ViewedImages:
             index_1N = at_even_distances(self.count(split), most, device)[None]
             images = pixels(self.images, split, index_1N)
             if self.views == "moves":
-                found[name] = self._view(images, zeros_1 + HELD_OUT_SEED, zeros_1, stream=f"held_out.{name}")
+                held_out[name] = self._view(images, zeros_1 + HELD_OUT_SEED, zeros_1, stream=f"held_out.{name}")
             else:
-                found[name] = standardised(self.images, images)
-            found[f"{name}_labels"] = labels(self.images, split, index_1N)
-        return found
+                held_out[name] = standardised(self.images, images)
+            held_out[f"{name}_labels"] = labels(self.images, split, index_1N)
+        return held_out
 
     def _two_views(self, split: Split, index: Tensor, seeds: Tensor, steps: Tensor, *, stream: str) -> Tensors:
         images = pixels(self.images, split, index)

@@ -63,14 +63,14 @@ def find_recordings(folder: Path) -> Recordings:
     recording.
     """
     transcripts = sorted(folder.rglob(TRANSCRIPTS))
-    found = _of_librispeech(folder, transcripts) if transcripts else _of_digits(folder)
-    return Recordings(name=str(folder), count=len(found), each=lambda: iter(found))
+    recordings = _of_librispeech(folder, transcripts) if transcripts else _of_digits(folder)
+    return Recordings(name=str(folder), count=len(recordings), each=lambda: iter(recordings))
 
 
 def _of_librispeech(folder: Path, transcripts: list[Path]) -> list[Recording]:
     lines = [(path, number, line) for path in transcripts for number, line in _lines(path)]
     has_subsets = any(_is_held_out_subset(folder, path) for path in transcripts)
-    found: dict[Path, Recording] = {}
+    recordings: dict[Path, Recording] = {}
     for index, (path, number, line) in enumerate(lines):
         name, _, text = line.partition(" ")
         place = f"{one_line(path)}:{number}"
@@ -95,13 +95,13 @@ def _of_librispeech(folder: Path, transcripts: list[Path]) -> list[Recording]:
 
 
 def _of_digits(folder: Path) -> list[Recording]:
-    words, found = list(DIGITS), []
+    words, recordings = list(DIGITS), []
     for audio in _audio_files(folder):
         match = _FSDD_NAME.fullmatch(audio.stem)
         if match is None:
             raise UsageError(f"{one_line(audio)}: no transcript; {LAYOUTS}")
         digit, speaker, index = match.groups()
-        found.append(
+        recordings.append(
             Recording(
                 place=one_line(audio),
                 speaker=speaker,
@@ -110,9 +110,9 @@ def _of_digits(folder: Path) -> list[Recording]:
                 content=_reader(audio),
             )
         )
-    if not found:
+    if not recordings:
         raise UsageError(f"{one_line(folder)}: no recordings; {LAYOUTS}")
-    return found
+    return recordings
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

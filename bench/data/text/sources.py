@@ -140,7 +140,7 @@ def _file(path: str) -> Source:
 
 def _scan(root: str, *, skips: Callable[[str], bool]) -> tuple[Stamp, ...]:
     """Every regular file below a folder, by relative path; folders behind links are left out, they may be circles."""
-    found: list[Stamp] = []
+    stamps: list[Stamp] = []
 
     def visit(folder: str, prefix: str) -> None:
         with os.scandir(folder) as entries:
@@ -151,13 +151,13 @@ def _scan(root: str, *, skips: Callable[[str], bool]) -> tuple[Stamp, ...]:
                     visit(entry.path, f"{prefix}{entry.name}/")
                 elif entry.is_file():
                     status = entry.stat()
-                    found.append((prefix + entry.name, status.st_size, status.st_mtime_ns))
+                    stamps.append((prefix + entry.name, status.st_size, status.st_mtime_ns))
 
     try:
         visit(root, "")
     except OSError as error:
         raise UsageError(f"{one_line(error.filename or root)}: can't be read: {error.strerror}") from error
-    return tuple(sorted(found))
+    return tuple(sorted(stamps))
 
 
 def _is_text(path: str) -> bool:
