@@ -139,11 +139,11 @@ def why_uncited(kind: str, label: str) -> str | None:
 
 def uncited_in(results: pl.DataFrame, reason: str) -> dict[str, str]:
     """The labels in results that have no source: what each says itself, or else the reason."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for kind in ENTRIES:
         named = results.filter(pl.col(kind) != UNNAMED[kind])[kind]
-        found |= without_keys(kind, named.unique().sort(), reason)
-    return found
+        texts |= without_keys(kind, named.unique().sort(), reason)
+    return texts
 
 
 def without_keys(kind: str, labels: Iterable[str], reason: str) -> dict[str, str]:

@@ -103,6 +103,6 @@ def _write_numbers(subject: SearchSubject, folder: Path) -> None:
 def _write_text(subject: SearchSubject, tables: Sequence[str], figures: Sequence[Saved], folder: Path) -> None:
     """The document, the paragraph and its references."""
     write_words(search_methods_text(subject), folder, subject.labels, subject.plain_manifest)
-    shown = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, subject.labels.latex) for one in figures]
-    write_file(folder / "figures.tex", "\n".join(shown))
+    parts = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, subject.labels.latex) for one in figures]
+    write_file(folder / "figures.tex", "\n".join(parts))
     write_file(folder / MAIN, main_tex(tables, title=subject.title, has_references=True))

@@ -88,11 +88,8 @@ def checked_cells(cells: pl.DataFrame, file_name: str) -> dict[str, list[Any]]:
                 columns |= check(cells.select(name), file_name, of_column)
                 problems += of_column[:MAX_OF_COLUMN]
                 if (more := len(of_column) - MAX_OF_COLUMN) > 0:
-                    problems.append(
-                        UsageError(
-                            f"{file_name}: column {name!r}: and {counted(more, 'more cell')} like it, which need the same"
-                        )
-                    )
+                    words = f"and {counted(more, 'more cell')} like it, which need the same"
+                    problems.append(UsageError(f"{file_name}: column {name!r}: {words}"))
     if problems:
         lines = [*map(str, problems[:MAX_PROBLEMS])]
         if len(problems) > MAX_PROBLEMS:

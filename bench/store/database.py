@@ -95,7 +95,7 @@ def check(uri: str) -> str | None:
     if schema is None and "experiments" not in names:
         if uri.startswith("sqlite"):
             raise StoreError(
-                f"{shown.removeprefix('sqlite:///')}: not a store of MLflow; name a --store that is one, or new"
+                f"{printed.removeprefix('sqlite:///')}: not a store of MLflow; name a --store that is one, or new"
             )
         return None
     needed = newest_schema()

@@ -77,9 +77,11 @@ def _of_librispeech(folder: Path, transcripts: list[Path]) -> list[Recording]:
         audio = next((path.parent / (name + s) for s in SUFFIXES if (path.parent / (name + s)).is_file()), None)
         if audio is None:
             raise UsageError(f"{place}: a transcript without audio; required {name}.flac or {name}.wav beside it")
-        if audio in found:
-            raise UsageError(f"{place}: a second transcript of {name}, after {found[audio].place}; one is required")
-        found[audio] = Recording(
+        if audio in recordings:
+            raise UsageError(
+                f"{place}: a second transcript of {name}, after {recordings[audio].place}; one is required"
+            )
+        recordings[audio] = Recording(
             place=place,
             speaker=name.partition("-")[0],
             text=text,
@@ -87,11 +89,11 @@ def _of_librispeech(folder: Path, transcripts: list[Path]) -> list[Recording]:
             content=_reader(audio),
         )
     for audio in _audio_files(folder):
-        if audio not in found:
+        if audio not in recordings:
             raise UsageError(
                 f"{one_line(audio)}: a recording without a transcript; required a line of it in a .trans.txt beside it"
             )
-    return list(found.values())
+    return list(recordings.values())
 
 
 def _of_digits(folder: Path) -> list[Recording]:

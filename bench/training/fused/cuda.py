@@ -57,10 +57,10 @@ def memory_bytes() -> int:
     command += ["-i", visible] if visible else []
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS)
-        found = [int(line) for line in done.stdout.splitlines()]
+        sizes = [int(line) for line in done.stdout.splitlines()]
     except (OSError, ValueError, subprocess.SubprocessError):
         return 0
-    return 0 if "MIG" in visible else min(found, default=0) * 2**20
+    return 0 if "MIG" in visible else min(sizes, default=0) * 2**20
 
 
 def of_device(macros: Macros, *, shared_bytes: int) -> Macros:
