@@ -7,6 +7,7 @@ missed. The last line names the largest process of those that ran, by its comman
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 
@@ -27,7 +28,8 @@ def shares(process: psutil.Process) -> dict[tuple[int, str], int]:
 
 
 def measure(command: list[str]) -> int:
-    """Runs the command, prints what it took to stderr, and returns its exit code."""
+    """Runs the command, prints what it took to stderr, and returns its exit code. Ctrl-C ends the command alone."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the command's, which then ends
     begun, together, largest = time.monotonic(), 0, (0, "")
     started = psutil.Popen(command)
     while started.poll() is None:
