@@ -57,7 +57,7 @@ def _is_of(kind: type, cell: object) -> bool:
 
 
 def _breakable(text: str) -> Markup:
-    """Escaped; a line may break after an underscore, and before parameters."""
+    """Escaped; a line may break after an underscore or comma, and before parameters."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"(_)(?=\w)|(?<=\w)(?=\()", r"\1<wbr>", str(escape(text))))
+    return Markup(re.sub(r"([_,])(?=\w)|(?<=\w)(?=\()", r"\1<wbr>", str(escape(text))))
