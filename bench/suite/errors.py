@@ -15,6 +15,7 @@ from bench.suite.file import Document, Loc
 
 MAX_PROBLEMS = 10
 MAX_OPTIONS = 12  # named where none is near
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 OURS = "suite"  # the type of a problem whose message is complete
 
 # Pydantic's error types in the words of a suite file; its own message serves for the others.
@@ -136,12 +137,19 @@ def _message(details: ErrorDetails, fields_at: Sequence[Iterable[str]], document
     required = REQUIRED.get(kind) or re.sub(r"^\w+ should", "must", details["msg"]).replace(" after validation", "")
     if kind == "int_type" and isinstance(details["input"], float):
         required += " written without a point"
-    message = f"{subject} {required}, got {show(details['input'])}"
+    message = f"{subject} {required}, got {show(details['input'])}{_of_quotes(kind, details['input'])}"
     if kind == "literal_error" and isinstance(details["input"], str):
         options = [option.strip("'") for option in ctx["expected"].replace(" or ", ", ").split(", ")]
         near = suggest(details["input"], options, existing="")
         message += f"; {near}" if near.startswith("did") else ""
     return message
+
+
+def _of_quotes(kind: str, value: Any) -> str:
+    """What to do about a number in quotes, and about text without them; "" where neither is it."""
+    if kind in ("int_type", "float_type") and isinstance(value, str) and re.fullmatch(_NUMBER, value):
+        return "; leave out the quotes"
+    return "; write it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
 
 
 def _subject(loc: Loc) -> Loc:

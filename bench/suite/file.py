@@ -260,10 +260,17 @@ class _Reader:
         if context and opened and opened.line + 1 != position[0]:
             context += f" that starts on line {opened.line + 1}"
         reason = ": ".join(part for part in (context, " ".join((error.problem or "").split())) if part)
+        lines = enumerate(self.text.splitlines()[: position[0]], 1)
+        odd = [(number, line.index(letter) + 1) for number, line in lines for letter in _ODD_SPACES if letter in line]
+        if odd:
+            return self._error(odd[-1], "a space of another kind, as copied from a page; expected a plain one")
         return self._error(position, f"not valid YAML: {reason}; expected YAML 1.2, indented by spaces")
 
     def _error(self, position: Position, message: str) -> UsageError:
         return UsageError(f"{self.file_name}:{position[0]}:{position[1]}: {message}")
+
+
+_ODD_SPACES = "\u00a0\u2007\u200b\u202f\u3000\ufeff"
 
 
 def _position(event: Event) -> Position:
