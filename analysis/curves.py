@@ -57,7 +57,7 @@ class LossGrid:
         return int((~np.isnan(self.losses)).sum())
 
     def of_seeds(self, seeds: tuple[int, ...]) -> LossGrid:
-        """The same entry with only these seeds, in this order; every lr stays, NaN where nothing is left."""
+        """The grid with only these seeds, in this order; every lr stays, NaN where nothing is left."""
         columns = [self.seeds.index(seed) for seed in seeds]
         return replace(self, seeds=seeds, losses=self.losses[:, columns], initial_losses=self.initial_losses[columns])
 

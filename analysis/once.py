@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def once_a_frame(function: Callable[Concatenate[pl.DataFrame, P], T]) -> Callable[Concatenate[pl.DataFrame, P], T]:
-    """The same function, whose answer for a frame and further arguments is kept as long as that frame lives.
+    """The function with its answer for a frame and further arguments kept as long as that frame lives.
 
     For pure functions whose answer is not the frame itself. Frames are told apart by identity, so no frame may be
     changed in place; nor may an answer.

@@ -47,7 +47,7 @@ def hessian_product(function: Callable[[Tensors], Tensor], at: Tensors, directio
 
 
 def _gradients(value: Tensor, params: Sequence[Tensor], *, keeps_graph: bool) -> Sequence[Tensor]:
-    """Of a number by params, 0 where it does not depend on them; keeps_graph: for a second derivative."""
+    """Gradients of a number by params, 0 where it does not depend on them; keeps_graph: for a second derivative."""
     if not value.requires_grad:
         return [torch.zeros_like(p) for p in params]
     with torch.set_grad_enabled(keeps_graph):  # else all is kept that a second derivative needs

@@ -96,7 +96,7 @@ def largest_eigenvalue(product: Callable[[Tensor], Tensor], start_N: Tensor, num
 
 
 def largest_singular_value(weight_IO: Tensor, start_I: Tensor, num_iterations: int) -> Tensor:
-    """Of a matrix, a scalar, from below, by Lanczos on W W^T."""
+    """The largest singular value of a matrix W, a scalar, from below, by Lanczos on W W^T."""
     return largest_eigenvalue(lambda x: weight_IO @ (weight_IO.mT @ x), start_I, num_iterations).clamp_min(0).sqrt()
 
 

@@ -150,7 +150,7 @@ def _reason_to_leave_out(one: _Condition, earlier: Sequence[_Condition]) -> str:
 
 
 def _alike(one: _Condition, other: _Condition) -> list[bool]:
-    """Of the runs that both have at a method, lr and seed, whether they end in the same loss to the last bit."""
+    """Whether the runs that both have at a method, lr and seed end in the same loss to the last bit."""
     return [
         same
         for method, entry in one.entries.items()

@@ -185,7 +185,7 @@ def _difference(score: Score, first: LossGrid, second: LossGrid) -> Difference:
 
 
 def _at_lrs(grid: LossGrid, lrs_L: np.ndarray) -> LossGrid:
-    """The same entry with only these learning rates, of which it has all."""
+    """The grid with only these learning rates, of which it has all."""
     rows = np.searchsorted(grid.lrs, lrs_L)
     return replace(grid, lrs=lrs_L, losses=grid.losses[rows])
 

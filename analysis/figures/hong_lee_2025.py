@@ -100,7 +100,7 @@ def _training(material: Material, methods: Collection[str], what: str) -> Charts
 
 
 def _main_methods(material: Material) -> list[str]:
-    """Those of Fig. 1; all where that leaves none."""
+    """The methods of Fig. 1; all where that leaves none."""
     methods = _methods(material)
     others = set(TREATMENTS) - {MAIN_TREATMENT} if MAIN_TREATMENT in map(entry_name, methods) else set()
     return [name for name in methods if entry_name(name) not in {*FIGURE_5, *others}] or methods

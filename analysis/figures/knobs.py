@@ -75,7 +75,7 @@ def edge_plot(frame: pl.DataFrame, *, title: str, subtitle: str = "", knob: str 
 
 
 def _edge_axis(low: float, high: float) -> alt.Axis:
-    """That of learning rates; ticks between whole decades where these alone would be fewer than two."""
+    """The axis of learning rates; ticks between whole decades where these alone would be fewer than two."""
     whole, *finer = (_ticks(low, high, mantissas) for mantissas in _MANTISSAS)
     if len(whole) > 1:
         return lr_axis()

@@ -35,7 +35,7 @@ def divergence_rule(*, has_own: bool, has_imported: bool) -> str:
 
 
 def imported_text(rows: pl.DataFrame, records: Mapping[str, Mapping[str, Any]]) -> Text:
-    """Of each import its source, runs and what was assumed; none for no rows.
+    """Sentences that say source, runs and assumptions of each import; none for no rows.
 
     `rows` has RESULT_COLUMNS, of imported runs alone. `records` is what a manifest has of imports, by name.
     """

@@ -25,7 +25,7 @@ def floating_of_width(points: float) -> Floating:
 
 
 def floating_of(tables: Sequence[Table]) -> Floating:
-    """That of the widest of the tables."""
+    """The floating environment that the widest of the tables needs."""
     return floating_of_width(max(map(_width_of_table, tables), default=0.0))
 
 

@@ -106,7 +106,7 @@ PRUNERS: dict[str, Authored] = {
 
 
 def search_kind(search: str) -> SearchKind:
-    """Of the search of this name. Raises UsageError where there is none."""
+    """The kind of the search of this name. Raises UsageError where there is none."""
     if search not in SEARCH_KINDS:
         raise UsageError(f"no page for the search {search!r}; there are {', '.join(SEARCH_KINDS)}")
     return SEARCH_KINDS[search]

@@ -38,7 +38,7 @@ class Section:
 
     @property
     def html(self) -> str:
-        """The same as a fragment of a page."""
+        """The groups as a fragment of a page."""
         return part("groups", self._with_tables)
 
     @property

@@ -102,7 +102,7 @@ def _maps(results: pl.DataFrame, x: str, y: str) -> dict[tuple[str, ...], KnobMa
 
 
 def _area_flags(joint: KnobMap) -> set[str]:
-    """Those that say something of an area; its border is what the grid ends at, whichever cell is best."""
+    """The flags that say something of an area; its border is what the grid ends at, whichever cell is best."""
     raised = knob_flags(joint, tuple(joint.x_values))
     return raised & {"at_chance", "few_seeds", "incomplete", "lost_trials"}
 

@@ -50,7 +50,7 @@ class KnobMap:
 
     @property
     def transposed(self) -> KnobMap:
-        """The same map with its knobs in the other order."""
+        """The map with its knobs in the other order."""
         losses_YXS, initial_YXS = (
             np.ascontiguousarray(of_XYS.swapaxes(0, 1)) for of_XYS in (self.losses, self.initial_losses)
         )

@@ -64,7 +64,7 @@ class ScoredEntry:
         )
 
     def _largest(self, name: str) -> float:
-        """Of a measure; infinite where no trial has it."""
+        """The largest value of a measure; infinite where no trial has it."""
         present = self.measures[name][~np.isnan(self.measures[name])]
         return float(present.max()) if len(present) else np.inf
 

@@ -87,7 +87,7 @@ class Subject(Run):
         object.__setattr__(self, "results", results)
 
     def scored_as(self, score: str, loss: str) -> Subject:
-        """The same trials, the board ordered by this score of this loss."""
+        """The subject with its board ordered by this score of this loss."""
         is_so = (score, loss) == (self.score, self.loss)
         return self if is_so else dataclasses.replace(self, score=score, loss=loss)
 

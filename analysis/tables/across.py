@@ -184,7 +184,7 @@ def _separation(board: AcrossBoard) -> str:
 
 
 def _tables(board: AcrossBoard, num_conditions: int, num_scores: int) -> tuple[list[Table], list[Table]]:
-    """Those of the scores, and those of ranks and agreement, so many conditions and scores a table."""
+    """Tables of scores, of ranks and of agreement, so many conditions and scores a table."""
     agreement = [_agreement_table(board)] if board.agreement.height else []
     return _score_tables(board, num_conditions), [*_rank_tables(board, num_scores), *agreement]
 
@@ -228,7 +228,7 @@ def _conditions_table(board: AcrossBoard) -> Table:
 
 
 def _conditions_text(board: AcrossBoard) -> str:
-    """The same in a sentence."""
+    """The conditions in a sentence."""
     return "; ".join(
         f"{row['condition']}: {label_of(row[name] for name in ('workload', 'optimizer', 'knobs'))} of {row['side']}"
         for row in board.conditions.iter_rows(named=True)

@@ -173,7 +173,7 @@ def refuse_options(words: str, refused: Sequence[str], compare: str | None, scor
 
 
 def published_numbers(name: str | None) -> polars.DataFrame | None:
-    """Those of this name in `--compare`, if any."""
+    """The published numbers that `--compare` names, if any."""
     from analysis import references
 
     return references.load(name) if name else None

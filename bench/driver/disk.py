@@ -17,7 +17,7 @@ BYTES_PER_TRIAL = 40_000  # of runs, metrics and tags, measured
 
 
 def bytes_on_disk(packs: Sequence[Pack]) -> int:
-    """Of the trials of packs; held-out data as if they were traced with the losses."""
+    """Bytes that trials of packs take in a store; held-out data as if they were traced with the losses."""
     num_values: dict[str, int] = {}
     total = 0
     for pack in packs:

@@ -23,7 +23,7 @@ class Queue(Protocol):
     def tell(self, results: Sequence[Result]) -> None: ...
 
     def trial_ids(self) -> set[str]:
-        """Of all trials that belong to the suite so far."""
+        """Ids of all trials that belong to the suite so far."""
         ...
 
     def pruning(self) -> Pruning | None:

@@ -143,7 +143,7 @@ def _of_event(content: bytes) -> Iterator[tuple[int, str, float]]:
 
 
 def _number(value: Any) -> float | None:
-    """Of a value of a summary: its number, or that of a tensor that holds one alone; None for what is no scalar."""
+    """The number in a value of a summary, or in a tensor that holds one alone; None for what is no scalar."""
     if value.HasField("simple_value"):
         return value.simple_value
     tensor = value.tensor

@@ -50,7 +50,7 @@ class Mask:
 
     @classmethod
     def padded(cls, is_key_BK: Tensor, is_query_BQ: Tensor | None = None, num_queries: int | None = None) -> Mask:
-        """Those keys that are tokens, at least one an example, for each of its queries.
+        """The mask of keys that are tokens, at least one an example, for each query of the example.
 
         is_query_BQ: the queries that are tokens. Left out, they are the keys (self-attention); where `num_queries` is
         given, all that many.
@@ -67,7 +67,7 @@ class Mask:
         )
 
     def restricted(self, allowed_B1QK: Tensor) -> Mask:
-        """Of these keys those that may be attended to; a row that keeps none, as padding's may, keeps its own."""
+        """The mask of these keys alone, where they may be seen; a row that keeps none, as of padding, keeps its own."""
         kept_B1QK = self.allowed_B1QK & allowed_B1QK
         kept_B1QK = torch.where(kept_B1QK.any(dim=-1, keepdim=True), kept_B1QK, self.allowed_B1QK)
         return replace(self, allowed_B1QK=kept_B1QK, kind="custom")
@@ -83,7 +83,7 @@ class Mask:
 
     @property
     def num_keys_BQ(self) -> Tensor | None:
-        """Of each row the keys that it may see, 0 of padding; None where all examples have the same mask."""
+        """Number of keys that each row may see, 0 of padding; None where all examples have the same mask."""
         if self.valid_BQ is None and self.allowed_B1QK.shape[0] == 1:
             return None
         num_keys_BQ = self.allowed_B1QK.sum(dim=-1)[:, 0]

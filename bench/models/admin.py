@@ -39,7 +39,7 @@ class Profile:
 
 
 def _variance(x_BTC: Tensor, is_token_BT: Tensor | None) -> Tensor:
-    """Of all numbers of all tokens, a scalar."""
+    """Variance of all numbers of all tokens, a scalar."""
     if is_token_BT is None:
         return x_BTC.var(correction=0)
     is_token_BT1 = is_token_BT[..., None].to(x_BTC.dtype)

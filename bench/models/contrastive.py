@@ -47,7 +47,7 @@ class Contrastive:
 
     @property
     def layers(self) -> dict[str, Projection]:
-        """Those of projector and predictor by their names, in the order in which they are computed."""
+        """The layers of projector and predictor by their names, in the order in which they are computed."""
         hidden, out = self.projector_width, self.projection_width
         widths = dict(zip(PROJECTOR, ((self.transformer.width, hidden), (hidden, hidden), (hidden, out)), strict=True))
         if self.has_predictor:

@@ -28,7 +28,7 @@ class Dropout:
         return self.rate > 0 and self.seed is not None and self.step is not None
 
     def with_rate(self, rate: float) -> Dropout:
-        """The same seed and step, another rate."""
+        """Dropout of the same seed and step with another rate."""
         return replace(self, rate=rate)
 
     def either(self, stream: str, kept: Tensor, dropped: Tensor) -> Tensor:

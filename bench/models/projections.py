@@ -139,6 +139,6 @@ def _times(params: Tensors, p: Projection, x: Tensor, weight_IO: Tensor) -> Tens
 
 
 def of_layer(tensors: Tensors, layer: Layer) -> Tensors:
-    """Those tensors that are a layer's, by their whole names: what looks for one of them looks through few."""
+    """The tensors of one layer, by their whole names: what looks for one of them looks through few."""
     prefix = layer.prefix
     return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -73,7 +73,7 @@ class VisionEncoder:
 
     @property
     def projections(self) -> tuple[Projection, ...]:
-        """Those outside the transformer."""
+        """The projections outside the transformer."""
         return (self.patches,)
 
     def init(self, method: Method, draw: Draw, init_scale: Tensor) -> tuple[Tensors, Tensors]:

@@ -107,7 +107,7 @@ def quantities_of(probes: Sequence[Probe]) -> dict[str, Quantity]:
 
 
 def measured_by(probes: Sequence[Probe]) -> dict[str, Quantity]:
-    """Those quantities that are measured, in the order of `observe`; what sums up layers follows from them."""
+    """Quantities that are measured, in the order of `observe`; what sums up layers follows from them."""
     return {name: quantity for name, quantity in quantities_of(probes).items() if quantity.over_layers is None}
 
 

@@ -51,7 +51,7 @@ GAINS = (*_OF_GAMMAS, "spectral_norm_query", "spectral_norm_key")
 
 
 def gains(layer: Scales) -> dict[str, float]:
-    """Those of GAINS that the layer has."""
+    """The values of those of GAINS that the layer has."""
     values = {
         "spectral_norm_query": spectral_norm(layer.weight_query_IO),
         "spectral_norm_key": spectral_norm(layer.weight_key_IO),

@@ -16,7 +16,7 @@ def controls_of(suite: Suite) -> dict[str, str]:
 
 
 def controls_named(results: polars.DataFrame) -> dict[str, str]:
-    """The same of runs without a suite, by the shipped methods that their labels begin with."""
+    """Controls among runs without a suite, by the shipped methods that their labels begin with."""
     bare = {label: label.partition("(")[0] for label in results["method"].unique(maintain_order=True)}
     return _among({label: name for label, name in bare.items() if name in METHODS})
 

@@ -31,7 +31,7 @@ class _Held:
 
 
 def end_status(stored: Stored, state: str) -> Literal["FINISHED", "FAILED", "KILLED"]:
-    """What the suite run was before; an import neither ends a run nor makes up for one that was stopped."""
+    """The status of the suite run before the import, which neither ends a run nor makes up for one that was stopped."""
     if stored.suite is None or state == "finished":
         return "FINISHED"
     return "FAILED" if state == "failed" else "KILLED"

@@ -103,7 +103,7 @@ def _with_recorded_data(document: Document, suite: Suite | None, store: Store, *
 
 
 def _ids(suite: Suite) -> set[str]:
-    """Of its trials; of a search, of those that it begins with."""
+    """Ids of the suite's trials; of a search, of those that it begins with."""
     return {trial.id for trial in suite.expand()}
 
 

@@ -41,7 +41,7 @@ def read_subject(
     loss: str = "train",
     published: polars.DataFrame | None = None,
 ) -> AnySubject:
-    """What the store holds of it. score, loss, published: as Subject has them; they say nothing of a search.
+    """The subject that a store holds. score, loss, published: as Subject has them; they say nothing of a search.
 
     Of a box the loss alone counts. Raises UsageError if it holds no trial that ended.
     """

@@ -96,7 +96,7 @@ def verify(stored: Stored, store: Store) -> Verification:
 
 
 def _nothing_yet(stored: Stored, store: Store) -> Verification:
-    """Of a suite that the store holds no runs of: none of its trials has a result that was delivered."""
+    """The verification of a suite without runs in the store: none of its trials has a result that was delivered."""
     waiting = [result for entry in store.outbox(stored.name).load_all() for result in entry.results]
     text = f"no results of suite {stored.name!r} yet"
     return Verification(

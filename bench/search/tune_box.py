@@ -174,9 +174,10 @@ class TuneBox(BoxSearch):
         return of_unit
 
     def _front(self, points: Sequence[Point[Unit]]) -> tuple[OnFront, ...]:
-        """Of the settings with a result of every seed, none diverged or pruned; none for a sampler with one objective.
+        """The front of settings that have a result of every seed; empty for a sampler with one objective.
 
-        Of settings that are equal in both the first that was asked for.
+        Settings of which a seed diverged or was pruned are not on it; of settings that are equal in both the first that
+        was asked for is.
         """
         if num_objectives(self.sampler) == 1:
             return ()

@@ -21,13 +21,13 @@ class TrialRun:
 
     @classmethod
     def read(cls, run: RunRecord) -> TrialRun:
-        """Of a run as the store holds it."""
+        """The entry of a run that was read from the store."""
         outcome = Outcome(run.tags[records.OUTCOME])
         return cls(run_id=run.run_id, text=records.result_text(run.tags), outcome=outcome, status=run.status)
 
     @classmethod
     def written(cls, run_id: str, result: Result, new: NewRun) -> TrialRun:
-        """Of a run that was written whole."""
+        """The entry of a run that was written whole."""
         return cls(run_id=run_id, text=records.result_text(new.tags), outcome=result.outcome, status=new.status)
 
     @property

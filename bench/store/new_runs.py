@@ -47,7 +47,7 @@ def new_runs(entry: Entry, curve_points: int = CURVE_POINTS) -> Iterator[tuple[R
 
 
 def run_id_of(entry: Entry, result: Result) -> str:
-    """The same for the same entry and trial: what a kill leaves of a run's files is written over."""
+    """The run id, the same for the same entry and trial: what a kill leaves of a run's files is written over."""
     return hashlib.sha256(f"{entry.path.name}/{result.trial.id}".encode()).hexdigest()[:32]
 
 

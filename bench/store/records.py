@@ -62,7 +62,7 @@ class MethodKey:
 
     @classmethod
     def of_text(cls, text: str) -> MethodKey:
-        """That of a result as JSON text, whatever its version."""
+        """The key of the method run that a result, as JSON text of any version, belongs to."""
         trial = json.loads(text)["trial"]
         return cls(**{field.name: trial[field.name]["label"] for field in dataclasses.fields(cls)})
 
@@ -175,7 +175,7 @@ def result_from_tags(tags: Mapping[str, str]) -> Result:
 
 
 def params_of_text(text: str) -> dict[str, str]:
-    """Of a result as JSON text, what may differ between trials: labels of its entries, knobs, seed, other settings."""
+    """What may differ between trials, of a result as JSON text: labels of entries, knobs, seed, other settings."""
     trial = json.loads(text)["trial"]
     entries = {name: entry for name, entry in trial.items() if isinstance(entry, dict) and "label" in entry}
     settings = {name: one["params"][name.rpartition(".")[2]] for one in entries.values() for name in one["swept"]}

@@ -105,7 +105,7 @@ class ClientReader:
 
 
 def _condition(wanted: Wanted) -> str:
-    """The same in MLflow's search language."""
+    """The condition on runs in MLflow's search language."""
     parts = [] if wanted.kind is None else [f"tags.`{records.KIND}` = '{wanted.kind}'"]
     if wanted.is_ended:
         parts += [f"attributes.status != '{status}'" for status in records.NOT_ENDED]

@@ -125,7 +125,7 @@ class TableWriter:
             statements.write(_LATEST, list(latest.values()))
 
     def known_runs(self, run_ids: Collection[str]) -> set[str]:
-        """Those of the ids that the database has runs of, in the trash or not."""
+        """The ids among these that the database has runs of, in the trash or not."""
         listed, known = list(run_ids), set[str]()
         with self._transaction() as statements:
             for start in range(0, len(listed), _AT_ONCE):

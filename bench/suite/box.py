@@ -163,7 +163,7 @@ class Box(RootModel[dict[str, KnobRange]]):
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Of each knob that is a list the number of its values, else 0."""
+        """Number of values of each knob that is a list, 0 of the others."""
         return tuple(len(one.ends) if one.form == "values" else 0 for one in self.root.values())
 
     @property

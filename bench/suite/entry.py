@@ -187,7 +187,7 @@ def _construct(name: str, entry_class: type, params: dict[str, Any]) -> Any:
 
 
 def _digest(kind: Kind, name: str, entry: Any, loc: Loc, folder: str) -> str:
-    """What the trial's identity has to know beside parameters.
+    """The digest that a trial's identity has of an entry's code and files, beside its parameters.
 
     The code of a user's entry, the data of a workload, and the revision of an entry that changed.
     """

@@ -23,16 +23,16 @@ class Kind:
 
     @property
     def plug_ins(self) -> dict[str, PlugIn]:
-        """Those of installed packages that can be used, by name."""
+        """Plug-ins of installed packages that can be used, by name."""
         return plug_ins(self._group, self.entries)
 
     @property
     def refused_plug_ins(self) -> list[PlugIn]:
-        """Those of installed packages whose names can't be used."""
+        """Plug-ins of installed packages whose names can't be used."""
         return refused_plug_ins(self._group, self.entries)
 
     def plug_in_at(self, target: str) -> PlugIn | None:
-        """That of an installed package at `package.module:Class`; None if there is none."""
+        """The plug-in of an installed package at `package.module:Class`; None if there is none."""
         return with_target(self._group, self.entries, target)
 
     @property

@@ -157,7 +157,7 @@ class KnobGrid(BaseModel):
 
 
 class FixedKnobs(KnobGrid):
-    """What the knobs are that a box does not draw, each one value; without lr where the box has it."""
+    """The knobs that a box does not draw, each of one value; without lr where the box has it."""
 
     lr: tuple[Annotated[float, Gt(0)], ...] = Field((), description="peak learning rate")
 

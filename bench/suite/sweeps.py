@@ -111,7 +111,7 @@ def variant(kind: str, choice: Choice, given: Mapping[str, Any], places: Mapping
 
 
 def num_keys(workload: Choice) -> int:
-    """Of its attention."""
+    """Number of keys of the workload's attention."""
     return build(KINDS["workloads"].entries, workload).num_keys
 
 

@@ -67,7 +67,7 @@ def a_method_gives_weights(case: MethodCase) -> str:
 
 
 def an_optimizer_gives_a_parameter_and_its_state(optimizer: Optimizer) -> str:
-    """Of each kind of tensor that models have; what goes in stays what it is; the same twice."""
+    """An optimizer updates each kind of tensor that models have; its inputs stay what they are; the same twice."""
     knobs = Passed(knobs_at(scalar(1.0), 0.1, 0.1), "knobs", "a constant of your own is a field of the class")
     params, grads = draws(0), draws(1)
     for name, p in params.items():
@@ -168,7 +168,7 @@ def probe_basics(of: str, measure: Callable[[Any], Any]) -> dict[str, Property]:
     """Of probes whose function `of` measures what `measure` gives of one."""
 
     def check(probe: Any) -> str:
-        """Of a probe of this kind."""
+        """The check of a probe of this kind."""
         return a_probe_measures_what_it_declares(probe, lambda: measure(probe), of)
 
     return {

@@ -88,7 +88,7 @@ class Heard(io.TextIOBase):
 
 
 def properties_of(field: str, entry: Any) -> Mapping[str, Property]:
-    """Those of the kind of entry that a field of a suite holds."""
+    """Properties of the kind of entry that a field of a suite holds."""
     return MODEL_PROBE_PROPERTIES if isinstance(entry, ModelProbe) else PROPERTIES[field]
 
 

@@ -39,7 +39,7 @@ def training_of(method: Method) -> list:
 
 
 def every_parameter_changes_training(case: MethodCase) -> str:
-    """Of each declared parameter some other value changes three steps of training."""
+    """For each declared parameter some other value changes three steps of training."""
     ignored = ignored_parameters(case.method, training_of)
     require(not ignored, f"no other value of {', '.join(sorted(ignored))} changes training")
     untried = untried_parameters(case.method)

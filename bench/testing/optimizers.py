@@ -142,7 +142,7 @@ def zeros_leave_all_finite(optimizer: Optimizer) -> str:
 
 
 def every_parameter_changes_training(optimizer: Optimizer) -> str:
-    """Of each declared parameter some other value changes the first steps."""
+    """For each declared parameter some other value changes the first steps."""
     ignored = ignored_parameters(optimizer, lambda entry: trained(entry, 0, 0.1, 0.1, FIRST_STEPS))
     require(not ignored, f"no other value of {', '.join(sorted(ignored))} changes a step")
     untried = untried_parameters(optimizer) & {*constants_of(optimizer)}

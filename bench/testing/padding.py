@@ -25,17 +25,17 @@ SHARE_OF_QUERIES, SHARE_OF_KEYS = 0.3, 0.6
 
 
 def self_attention(is_query_BQ: Tensor, is_key_BK: Tensor) -> Mask:
-    """Of an encoder: queries are the keys."""
+    """Attention of an encoder: queries are the keys."""
     return Mask.padded(is_key_BK)
 
 
 def causal_attention(is_query_BQ: Tensor, is_key_BK: Tensor) -> Mask:
-    """Of a decoder: queries are the keys, padding comes last."""
+    """Attention of a decoder: queries are the keys, padding comes last."""
     return Mask.causal(is_key_BK.shape[-1], is_key_BK.device, is_key_BK)
 
 
 def cross_attention(is_query_BQ: Tensor, is_key_BK: Tensor) -> Mask:
-    """Of a decoder's queries and an encoder's keys."""
+    """Attention of a decoder's queries to an encoder's keys."""
     return Mask.padded(is_key_BK, is_query_BQ)
 
 

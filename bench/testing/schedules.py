@@ -64,7 +64,7 @@ def constants_may_differ_between_lanes(schedule: Schedule) -> str:
 
 
 def every_parameter_changes_it(schedule: Schedule) -> str:
-    """Of each declared parameter some other value changes a factor."""
+    """For each declared parameter some other value changes a factor."""
 
     def factors(entry: Schedule) -> list[Tensor]:
         return [entry.factor(torch.tensor(step), scalar(3.0), 30) for step in range(30)]

@@ -31,7 +31,7 @@ ELSEWHERE = ("final_loss_steps", "num_micro_batches", "checkpointing")
 
 
 def batches_depend_on_seed_and_step_alone(workload: Workload) -> str:
-    """Those of a seed and step are the same whatever others are asked for."""
+    """Batches of a seed and step are the same whatever others are asked for."""
     seeds, steps = torch.tensor([5, 1, 2**40, 7]), torch.tensor([0, 1, 63, 64, 100_000])
     together = workload.batches(seeds, steps)
     for s, seed in enumerate(seeds):
@@ -52,7 +52,7 @@ def batches_differ_by_seed_and_by_step(workload: Workload) -> str:
 
 
 def held_out_data_are_others(workload: Workload) -> str:
-    """The same at every look, there if `eval_every` says so, and none of them a batch of training."""
+    """Held-out data are the same at every look, there if `eval_every` says so, and no batch of training."""
     batches = held_out_of(workload)
     are_there = workload.eval_every is not None
     require(bool(batches) == are_there, f"{len(batches)} held-out batches, though eval_every is {workload.eval_every}")
@@ -219,7 +219,7 @@ def every_weight_has_a_gradient(workload: Workload) -> str:
 
 
 def every_parameter_changes_training(workload: Workload) -> str:
-    """Of each declared parameter some other value changes three steps or what is evaluated after them."""
+    """For each declared parameter some other value changes three steps or what is evaluated after them."""
     ignored = ignored_parameters(workload, training_of, left_out=ELSEWHERE)
     require(not ignored, f"no other value of {', '.join(sorted(ignored))} changes training")
     untried = untried_parameters(workload) - set(ELSEWHERE)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation:
-    """Of the lanes of a pack on all held-out data `data`, (E, ...) each, into its history.
+    """Evaluates the lanes of a pack on all held-out data `data`, (E, ...) each, into its history.
 
     counters: `step`, and `batch`, overwritten with the number of each held-out batch in turn.
     """

@@ -174,7 +174,7 @@ def _end(intervention: Intervention) -> int:
 
 
 def _places(intervention: Intervention | None, num_layers: int, num_heads: int) -> list[list[bool]]:
-    """Of each layer and head whether it acts there."""
+    """Whether an intervention acts on each layer and head."""
     layers, heads = intervention.where if intervention is not None else ((), ())
     return [
         [(layers is None or a in layers) and (heads is None or h in heads) for h in range(num_heads)]

@@ -36,7 +36,7 @@ class Pack:
         return [getattr(trial.knobs, name) for trial in self.trials]
 
     def constant_lanes(self) -> dict[str, list[float]]:
-        """Those lane constants that differ among the lanes, one value for each lane."""
+        """Lane constants that differ among the lanes, one value for each lane."""
         by_lane = [lane_constants(trial) for trial in self.trials]
         values = {name: [constants[name] for constants in by_lane] for name in by_lane[0]}
         return {name: column for name, column in values.items() if len(set(column)) > 1}
@@ -66,7 +66,7 @@ def untouched(trial: Trial) -> str:
 
 
 def setting(trial: Trial) -> str:
-    """The same for the same trial with any seed, and without its intervention."""
+    """The id of the trial with seed 0 and without its intervention, which trials that differ in these alone share."""
     return dataclasses.replace(trial, intervention=None, seed=0).id
 
 

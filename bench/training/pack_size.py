@@ -88,7 +88,7 @@ def slots(resources: Resources, *, num_cpus: float, num_gpus: float) -> int:
 
 
 def widest_groups(trials: Iterable[Trial]) -> dict[Choice, list[Trial]]:
-    """Of each workload the largest group of trials that can train together: `fit` of it holds for the workload."""
+    """The largest group of trials of each workload that can train together: `fit` of it holds for the workload."""
     groups: dict[Choice, dict[str, list[Trial]]] = {}
     for trial in trials:
         groups.setdefault(trial.workload, {}).setdefault(pack_key(trial), []).append(trial)

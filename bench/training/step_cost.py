@@ -82,7 +82,7 @@ class _LargeError(Exception):
 
 
 def _flops(program: LaneProgram, batch: Tensors, *, is_computed: bool) -> int:
-    """Of the gradients of a batch; counted without any computing unless `is_computed`."""
+    """Floating-point operations of the gradients of a batch; counted without any computing unless `is_computed`."""
     start = (batch, torch.zeros((), dtype=torch.int64), torch.ones(()))
     if is_computed:
         return _counted(program, *start)

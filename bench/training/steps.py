@@ -83,7 +83,7 @@ class Steps:
         return (step // MAX_STEPS + 1) * MAX_STEPS if self.is_fused else self.data.end(step)
 
     def calls(self) -> Calls:
-        """Of the lanes that are computed now."""
+        """Calls of the lanes that are computed now."""
         return Calls(
             device=self._device,
             living=self._living,

@@ -40,12 +40,12 @@ class FilePairs:
 
     @property
     def source_tokens(self) -> int:
-        """Of the longest source with its end, in training and held out."""
+        """Tokens of the longest source with its end, in training and held out."""
         return _longest(self.folder, "source", self.max_tokens)
 
     @property
     def target_tokens(self) -> int:
-        """Of the longest target with its end, in training and held out."""
+        """Tokens of the longest target with its end, in training and held out."""
         return _longest(self.folder, "target", self.max_tokens)
 
     def digest(self) -> str:

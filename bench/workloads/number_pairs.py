@@ -41,12 +41,12 @@ class NumberPairs:
 
     @property
     def source_tokens(self) -> int:
-        """Of the longest source with its end."""
+        """Tokens of the longest source with its end."""
         return ENGLISH.longest(self.digits) + 1
 
     @property
     def target_tokens(self) -> int:
-        """Of the longest target with its end."""
+        """Tokens of the longest target with its end."""
         return GERMAN.longest(self.digits) + 1
 
     def digest(self) -> str:

@@ -27,12 +27,12 @@ class Pairs(Protocol):
 
     @property
     def source_tokens(self) -> int:
-        """Of the longest source with its end."""
+        """Tokens of the longest source with its end."""
         ...
 
     @property
     def target_tokens(self) -> int:
-        """Of the longest target with its end."""
+        """Tokens of the longest target with its end."""
         ...
 
     def digest(self) -> str:

@@ -151,7 +151,7 @@ class SpeechRecognition(TransformerWorkload):
     def _log_probabilities(
         self, method: Method, params: Tensors, buffers: Tensors, batch: Tensors, mode: Mode
     ) -> tuple[Tensor, list[Tensor]]:
-        """Of the symbols (B, T, V), in float32 at least, and what the mode watches."""
+        """Log probabilities of the symbols (B, T, V), in float32 at least, and what the mode watches."""
         frames_BFN, dropout = batch["frames"], self.drop(buffers, mode)
         with self.autocast(frames_BFN):
             scores_BTV, watched = self.network.forward(

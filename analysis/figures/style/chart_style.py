@@ -63,7 +63,7 @@ def lr_axis() -> alt.Axis:
 
 
 def log_axis(low: float, high: float) -> alt.Axis:
-    """Of a log scale between these: labels at powers of ten, and between them where there is room for 1-2-5."""
+    """The axis of a log scale between these: labels at powers of ten, and at 1-2-5 between them where there is room."""
     decades = math.log10(high / low)
     digits = (1,) if decades > 3 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 4, 5, 7)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

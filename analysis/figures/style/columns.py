@@ -109,7 +109,7 @@ def _sized_views(spec: Spec) -> Iterator[Spec]:
 
 
 def _num_columns(spec: Spec) -> int:
-    """Of a facet, how many it may have: its data alone tell how many panels there are."""
+    """Number of columns of panels; of a facet the most there may be: its data alone tell how many panels it has."""
     return min(spec["columns"], len(spec["concat"])) if "concat" in spec else spec["columns"]
 
 

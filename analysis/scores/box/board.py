@@ -56,7 +56,7 @@ class Estimate:
     freedom: float
 
     def no_surer_than(self, error: float) -> Estimate:
-        """The same with this standard error at least."""
+        """The estimate with this standard error at least."""
         return dataclasses.replace(self, error=float(np.maximum(self.error, error)))
 
     @property
@@ -103,7 +103,7 @@ class ScoredBox:
         return Extent(least_loss=0.0 if np.nanmin(self.losses.losses_MNS) >= 0 else -math.inf)
 
     def _least_error(self, score: str) -> float:
-        """Of a share that of its rounding to one run: few replicates often agree by chance, which is no certainty."""
+        """The error of a share's rounding to one run: few replicates often agree by chance, which is no certainty."""
         _, num_points, num_seeds = self.losses.losses_MNS.shape
         num_replicates = len(np.unique(self.losses.replicates_N))
         step = num_replicates / (num_points * num_seeds)
@@ -145,7 +145,7 @@ def estimates(numbers: Crossed) -> list[Estimate]:
 
 
 def interval_of(estimate: Estimate, score: str, extent: Extent, num_points: int) -> Interval:
-    """Of a score, in what it can be; of a share as `share_interval` has it."""
+    """The interval of a score, within what it can be; of a share as `share_interval` has it."""
     definition = BOX_SCORES[score]
     if definition.unit == "share":
         return share_interval(estimate, num_points)

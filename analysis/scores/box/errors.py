@@ -40,7 +40,7 @@ class Crossed:
     alone_without_RSX: np.ndarray
 
     def of(self, function: Callable[[np.ndarray], np.ndarray]) -> Crossed:
-        """The same of a function of the statistic that acts on its axes alone, such as a difference of two entries."""
+        """The same statistics after a function that acts on their axes alone, such as a difference of two entries."""
         return Crossed(
             value_X=function(self.value_X),
             without_RX=function(self.without_RX),

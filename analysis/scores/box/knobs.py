@@ -30,7 +30,7 @@ class Bin:
 
     @property
     def middle(self) -> float:
-        """Of the unit axis."""
+        """The middle of the range on the unit axis."""
         return (self.low + self.high) / 2
 
 

@@ -124,7 +124,7 @@ class _Scored:
 
     @property
     def variance(self) -> float:
-        """That of its standard error; NaN with one seed."""
+        """Variance of the difference, its squared standard error; NaN with one seed."""
         return _error(self.left_out_S, self.alone_S, self.of_half_H) ** 2 if len(self.seeds) > 1 else float("nan")
 
 

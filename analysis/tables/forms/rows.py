@@ -67,7 +67,7 @@ def bracketed(title: str, name: str, ends: str, decimals: int) -> Filled:
 
 
 def varied(frame: pl.DataFrame, *names: str) -> list[str]:
-    """Those of the columns that do not say the same on every row."""
+    """The columns that do not say the same on every row."""
     return [name for name in names if frame[name].n_unique() > 1]
 
 

@@ -32,7 +32,7 @@ class PairSource:
 
     @property
     def stamps(self) -> tuple[Stamp, ...]:
-        """Of its files as they are now. Raises UsageError if one can't be read."""
+        """Size and time of each file of the source, as it is now. Raises UsageError if one can't be read."""
         try:
             states = [(path, os.stat(path)) for path in self.paths]
         except OSError as error:

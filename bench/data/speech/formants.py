@@ -79,7 +79,7 @@ DIGITS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Phone:
-    """Of a man, a woman and a child: fundamental and formants (Hz), 0 for a fundamental where there is none.
+    """Fundamental and formants (Hz) of a man, a woman and a child; the fundamental is 0 where there is none.
 
     amplitudes: of the three formants. voiced, noise: loudness of voice and of noise, whose centre is noise_hz.
     """

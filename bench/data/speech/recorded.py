@@ -54,7 +54,7 @@ class RecordedSpeech:
 
     @property
     def facts(self) -> SpeechFacts:
-        """What the folder says of itself."""
+        """Facts of the prepared folder, as its speech.json has them."""
         return _opened(self.folder)[0]
 
     @property
@@ -64,12 +64,12 @@ class RecordedSpeech:
 
     @property
     def num_frames(self) -> int:
-        """Of the longest utterance that can be."""
+        """Number of frames of the longest utterance that can be."""
         return self.joined * max(int(self._index(split).num_frames.max()) for split in SPLITS)
 
     @property
     def num_labels(self) -> int:
-        """Of the longest utterance that can be."""
+        """Number of labels of the longest utterance that can be."""
         return self.joined * (max(int(self._index(split).num_labels.max()) for split in SPLITS) + 1) - 1
 
     @property

@@ -52,7 +52,7 @@ class SpokenDigits:
 
     @property
     def num_frames(self) -> int:
-        """Of the longest utterance."""
+        """Number of frames of the longest utterance."""
         return max_frames(self.num_words)
 
     @property

@@ -33,7 +33,7 @@ class Speech(Protocol):
 
     @property
     def num_frames(self) -> int:
-        """Of the longest utterance."""
+        """Number of frames of the longest utterance."""
         ...
 
     @property

@@ -12,7 +12,7 @@ Documents = Iterable[Iterable[str]]
 
 
 def gpt2_pieces(texts: Iterable[str], *, num_characters: int = PIECE_CHARACTERS) -> Iterator[str]:
-    """The same text in pieces of at least so many characters whose ids, one after the other, are those of the whole.
+    """The text in pieces of at least so many characters whose ids, one after the other, are those of the whole.
 
     A piece ends before a space or a line break that follows a character that is no white space: GPT-2's pattern lets
     no token reach across that place, and looks ahead only from white space.

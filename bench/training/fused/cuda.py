@@ -51,7 +51,7 @@ def gpu_bytes() -> int:
 
 
 def memory_bytes() -> int:
-    """Of the GPU that this process may use, by the driver's tool, which knows no parts of one (MIG); 0: unknown."""
+    """Memory of the GPU of this process, by the driver's tool, which knows no parts of one (MIG); 0: unknown."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0]
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     command += ["-i", visible] if visible else []

@@ -140,6 +140,8 @@ def test_seed_mean_by_hand():
 def test_seed_spread_by_hand():
     """Of the first row alone, with one degree of freedom less."""
     assert robustness.seed_spread(np.array([[1.0, 4.0], [3.0, 9.0]]), INITIAL, LRS[:2]) == pytest.approx(4.5**0.5)
+    side_by_side = np.array([[[1.0, 4.0]], [[2.0, 2.0]]])
+    assert robustness.seed_spread(side_by_side, INITIAL, LRS[:1]) == pytest.approx([4.5**0.5, 0.0])
 
 
 def test_new_scores_are_batched_over_leading_axes():

@@ -60,6 +60,28 @@ def same(one, other) -> bool:
     return all(torch.equal(a, b) for a, b in leaves)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OtherFastPath(Softmax):
+    """A fast path that computes something else, so that who takes it is seen."""
+
+    def attend(self, q_BHQD, k_BHKD, v_BHKD, mask, state):
+        return 2 * super().attend(q_BHQD, k_BHKD, v_BHKD, mask, state)
+
+
+def test_the_reference_is_trained_without_a_fast_path():
+    program, lane, _ = start(trial())
+    batch, zero = batch_at(program, 0), torch.tensor(0)
+    losses = {
+        (method, is_reference): dataclasses.replace(program, method=method, is_reference=is_reference).gradients(
+            lane, batch, zero, zero
+        )["loss"]
+        for method in (Softmax(), OtherFastPath())
+        for is_reference in (False, True)
+    }
+    assert losses[OtherFastPath(), True] == losses[Softmax(), True]
+    assert losses[OtherFastPath(), False] != losses[OtherFastPath(), True]
+
+
 @pytest.mark.parametrize("knob", KNOB_NAMES)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_every_knob_changes_training(knob, optimizer):
