@@ -83,8 +83,9 @@ def as_tidy(file: TidyFile, wishes: Wishes) -> TidyFile:
     there = [column for column in wishes.ignored if column in file.cells.columns]
     first = dataclasses.replace(wishes, ignored=there)
     cells, renamed = _own_names(with_wishes(file.cells, first, file.file_name, ours), ours)
-    if name in ("lists", "checkpoints", "tidy"):  # what they have by step may be ignored, or read as something else
-        name = next(one for one in ("lists", "checkpoints", "tidy") if FORMATS[one].recognise(cells))
+    plain = ("long", "lists", "checkpoints", "tidy")
+    if name in plain:  # what they have by step may be ignored, or read as something else
+        name = next(one for one in plain if FORMATS[one].recognise(cells))
     last = Rows(cells=cells, notes=renamed)
     if wishes.last_of is not None:
         last = last_of(cells, wishes.last_of, file.file_name)

@@ -203,6 +203,8 @@ def _digest(kind: Kind, name: str, entry: Any, loc: Loc, folder: str) -> str:
         return digest
     try:
         return code_digest(type(entry)) + digest
+    except UsageError as error:
+        raise ValidationError.from_exception_data("suite", [problem(str(error), loc=loc)]) from error
     except (OSError, TypeError, SyntaxError) as error:
         message = f"the source file of {show(name)} must be readable: {error}"
         raise ValidationError.from_exception_data("suite", [problem(message, loc=loc)]) from error

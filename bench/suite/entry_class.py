@@ -22,7 +22,7 @@ from bench.suite.errors import problem, reject, show, suggest
 from bench.suite.file import Loc
 from bench.suite.kinds import Kind
 from bench.suite.plug_ins import TARGET, PlugIn
-from bench.suite.search_path import as_target, search_in
+from bench.suite.search_path import as_target, refuse_namesake, search_in
 
 PACKAGE = Path(__file__).parents[1]
 LOOKED_IN = "looked in"  # says of code or data of a suite that it was not found where `places` says
@@ -106,6 +106,8 @@ def import_own(name: str, expected: str, folder: Path | None = None) -> Any:
     The folder of the suite and then the current directory are searched before all else. Raises UsageError, of one line.
     """
     search_in([Path.cwd(), *([folder] if folder is not None else [])])
+    if folder is not None:
+        refuse_namesake(name.partition(":")[0].partition(".")[0], folder)
     try:
         return load_class(name) if ":" in name else importlib.import_module(name)
     except (Exception, SystemExit) as error:  # whatever a user's module raises

@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from bench.suite.search_path import refuse_namesake
+
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -21,7 +23,8 @@ def code_digest(entry_class: type) -> str:
     class whose file imports none of them: the SHA-256 of that file alone. Imports are read from the source, not from
     what ran, so that one by a computed name is not seen.
 
-    Raises OSError or TypeError where the source of the class can't be read.
+    Raises OSError or TypeError where the source of the class can't be read, UsageError for a module of its folder whose
+    name stands for another folder's.
     """
     start = _source_file(entry_class)
     source = start.read_bytes()
@@ -44,6 +47,7 @@ def own_files(entry_class: type) -> dict[str, Path]:
     while waiting:
         module, path = waiting.pop()
         for name in _imported(module, path):
+            refuse_namesake(name, top)
             if name not in files and (file := _own_file(name, entry_class.__module__, top)) is not None:
                 files[name] = file
                 waiting.append((name, file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -19,18 +20,30 @@ _IDLE = frozenset(["antigravity", "test", "this", "turtle", "turtledemo"])  # of
 
 
 def search_in(folders: list[Path]) -> None:
-    """Put folders before what Python searches, the last one first; those that it searches already stay where they are.
+    """Put folders before what Python searches, the last one first.
 
     Raises UsageError for a file or package in one of them that would take the place of a module of Python or of a
     library that this program imports.
     """
     for folder in folders:
-        known = {"" if not path else str(Path(path)) for path in sys.path}
-        if str(folder) in known or ("" in known and folder == Path.cwd()):
+        if sys.path[:1] == [str(folder)] or ("" in sys.path and folder == Path.cwd()):
             continue
-        _refuse_shadows(folder)
-        sys.path.insert(0, str(folder))
+        if str(folder) not in sys.path:
+            _refuse_shadows(folder)
+        sys.path[:] = [str(folder), *(path for path in sys.path if path != str(folder))]
         importlib.invalidate_caches()
+
+
+def refuse_namesake(module: str, folder: Path) -> None:
+    """Raises UsageError where a folder has a module of the name, and it was imported from another folder."""
+    held = getattr(sys.modules.get(module), "__file__", None)
+    place = folder.joinpath(*module.split("."))
+    files = [one for one in (place / "__init__.py", place.with_suffix(".py")) if one.is_file()]
+    if held is not None and files and os.path.realpath(held) not in map(os.path.realpath, files):
+        raise UsageError(
+            f"{files[0]}: a module of the name {module} is imported from {held} already; rename one of them, or give "
+            "each suite a command of its own"
+        )
 
 
 def _refuse_shadows(folder: Path) -> None:

@@ -1,8 +1,9 @@
 """Thousands of damaged files of runs: `python -m tests.faults.fuzz_imports --count 10000`, of each format.
 
-A file of every format with letters, cells, lines and bytes changed, moved, doubled and lost, as CSV, packed, in UTF-16,
-as Parquet and TensorBoard's events. Each must be read as runs, or be refused in lines that name it or the option that
-is wrong; nothing else may be raised, none may take longer than a second, and memory stays within MAX_GROWTH.
+A file of every format and shape with letters, cells, lines and bytes changed, moved, doubled and lost, as CSV, packed,
+in UTF-16, as Parquet and TensorBoard's events. Each must be read as runs, or be refused in lines that name it or the
+option that is wrong; nothing else may be raised, none may take longer than a second, and memory stays within
+MAX_GROWTH.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from bench.imports.formats import as_tidy
 from bench.imports.runs import imported_runs, plain_reading
 from bench.imports.tidy_file import read_tidy
 from bench.imports.wishes import Wishes
-from tests.bench.imports.files_of_others import EXAMPLES
+from tests.bench.imports.files_of_others import EXAMPLES, SHAPES
 from tests.faults.fuzz_suites import damaged
 
 PLAIN = """
@@ -41,7 +42,7 @@ WORDS = (*PLAIN.split(), "\n", "\r\n", "\t", "\x00", "\ufeff", "\u2028", "\x85")
 RUN = {"method": "a", "lr": "1", "seed": "0"}
 # What is said of the undamaged file of a format, so that most that is damaged is still looked at to its end.
 OWN: dict[str, dict[str, Any]] = {
-    **{name: wishes for name, (_, wishes) in EXAMPLES.items()},
+    **{name: wishes for name, (_, wishes) in (EXAMPLES | SHAPES).items()},
     "wandb runs": {"constants": {"initial_loss": "4"}},
     "wandb api": {"constants": {"initial_loss": "4"}},
     "ray results": {"constants": {"initial_loss": "4"}},
@@ -94,7 +95,7 @@ def sources() -> dict[str, tuple[str, Callable[[random.Random], bytes]]]:
     plain, listed = io.BytesIO(), io.BytesIO()
     table.write_parquet(plain)
     table.group_by("method", "lr", "seed").agg("step", "train_loss").write_parquet(listed)
-    texts = {name: ("runs", of_text(text)) for name, (text, _) in EXAMPLES.items()}
+    texts = {name: ("runs", of_text(text)) for name, (text, _) in (EXAMPLES | SHAPES).items()}
     text = EXAMPLES["checkpoints"][0]
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:

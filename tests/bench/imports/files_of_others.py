@@ -263,3 +263,19 @@ EXAMPLES: dict[str, tuple[str, dict]] = {
     "checkpoints": (LONG_CHECKPOINTS, {}),
     "tidy": (PANDAS_INDEX, {}),
 }  # fmt: skip
+_ONE = {"constants": {"method": "a", "lr": "0.1", "seed": "0"}}
+_BY_STEP = [{"step": step, "loss": 4 - step} for step in (0, 1)]
+_RUN = {"method": "a", "lr": 0.1, "seed": 0, "final_loss": 2.5, "initial_loss": 4}
+# Shapes of one document or table that are made into one of FORMATS, with what has to be said of them beside.
+SHAPES: dict[str, tuple[str, dict]] = {
+    "points": ("[[17.5, 0, 4.0], [18.5, 9, 2.5]]", _ONE),
+    "metrics": ('{"loss": {"steps": [0, 9], "timestamps": ["x", "y"], "values": [4.0, 2.5]}}', _ONE),
+    "runs by name": (json.dumps({"x": _RUN, "y": _RUN | {"seed": 1, "note": "n"}}), {"ignored": ["run", "note"]}),
+    "histories": (json.dumps([{"config": {"lr": lr, "seed": 0}, "history": _BY_STEP} for lr in (1, 2)]),
+                  {"constants": {"method": "a"}}),
+    "log of a trainer": (json.dumps({"step": 1, "log_history": [*_BY_STEP, {"step": 1, "train_loss": 3}]}), _ONE),
+    "overrides": ("overrides,loss,initial_loss\n\"['attn=a','+lr=0.1','seed=0']\",2.5,4\n",
+                  {"columns": {"method": "overrides/attn", "lr": "overrides/lr", "seed": "overrides/seed"}}),
+    "Markdown": ("| method | lr | seed | loss | initial_loss |\n|-|-:|-|-|-|\n| a | 0.1 | 0 | 2.5 | 4 |\n", {}),
+    "decimal commas": ('"sep=;"\nmethod;lr;seed;loss;initial_loss;diverged\na;0,1;0;1.234,5;4,0;False\n', {}),
+}  # fmt: skip

@@ -166,6 +166,7 @@ WRONG: dict[str, tuple[str, dict, str]] = {
     "held-out losses alone": ("method,lr,seed,val_loss\na,0.1,0,2\n", {"initial_loss": 4.0}, "--loss validation"),
     "values of one step": (
         "tag,step,value\nloss,0,4\nloss,0,3\n", ONE, "row 1: another row has the same step, method, lr, seed, tag"),
+    "tags without steps": ("tag,step,value\nloss,0,4\n", {"ignored": ["step"]}, "required names of columns"),
     "a data set": (f"dataset,{HEADER}\nc4,a,0.1,0,2,4\n", {}, "`bench import` takes --map workload=dataset"),
     "epochs of Keras": (",loss,val_loss\n0,3,3\n1,2,2\n", ONE, "or one named `step` where rows are checkpoints"),
 }  # fmt: skip

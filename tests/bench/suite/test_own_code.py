@@ -155,6 +155,29 @@ def test_a_file_that_a_library_would_be_imported_from_is_refused(own, tmp_path, 
     )
 
 
+@pytest.mark.parametrize("shared", ["{own}.py", "{own}_helper.py"])
+def test_code_of_one_name_in_two_folders_is_refused(own, tmp_path, monkeypatch, shared):
+    """Python imports a name once: the second suite would train the first one's code."""
+    head = "from dataclasses import dataclass\nfrom bench.methods.softmax import Softmax\n"
+    for number, folder in enumerate((tmp_path / "one", tmp_path / "two")):
+        folder.mkdir()
+        name = own if shared == "{own}.py" else f"{own}_{number}"
+        code = f"import {own}_helper\n{head}@dataclass(frozen=True)\nclass Own(Softmax):\n    pass\n"
+        (folder / f"{own}_helper.py").write_text(f"number = {number}\n")
+        (folder / f"{name}.py").write_text(code)
+        if number == 0:
+            first = load(folder, file_with(f"{name}:Own"), allow_code=True)
+    words = (
+        f"two/{shared.format(own=own)}: a module of the name .* is imported from .*one/.* already; rename one of them"
+    )
+    with pytest.raises(UsageError, match=words):
+        load(folder, file_with(f"{name}:Own"), allow_code=True)
+    again = own if shared == "{own}.py" else f"{own}_0"
+    assert load(tmp_path / "one", file_with(f"{again}:Own"), allow_code=True).methods == first.methods
+    for module in (f"{own}_helper", f"{own}_0", f"{own}_1"):
+        sys.modules.pop(module, None)
+
+
 def test_entry_that_refuses_its_parameters_is_reported(own, tmp_path):
     with pytest.raises(UsageError, match="refuses its parameters: 13 brings bad luck"):
         load(tmp_path, file_with({"name": f"{own}:Own", "width": 13}), allow_code=True)
