@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.paper.bibliography import OWN_CODE, keys_of, uncited_in
-from analysis.paper.figures import Saved, save_figures
-from analysis.paper.files import (
-    MAIN,
-    bundle_folder,
-    bundle_paths,
-    figure_tex,
-    main_tex,
-    readme,
-    refuse_other_files,
-    write_words,
-)
+from analysis.paper.contents import Contents, write_contents
+from analysis.paper.files import refuse_other_files
 from analysis.paper.imports import divergence_rule
 from analysis.paper.methods_text import others_text, seeds_text, versions_text, what_was_trained
 from analysis.paper.optimizers_text import decay_text, optimizers_text
@@ -24,7 +14,6 @@ from analysis.paper.prose import Cite, Math, Text
 from analysis.paper.widths import floating_of
 from analysis.report.box import box_sections
 from analysis.report.box_report import box_texts
-from analysis.report.section import Section
 from analysis.scores.box.numbers import BOX_SCORES
 from analysis.scores.box.shares import BUDGET, DELTA
 from analysis.scores.seeds.intervals import CONFIDENCE
@@ -34,7 +23,6 @@ from analysis.tables.forms.csv_text import csv_text
 from analysis.tables.forms.latex import group_latex
 from analysis.tables.forms.named import named_group
 from bench.errors import UsageError
-from bench.files import write_file
 
 _EVALUATORS = {
     "fanova": "Optuna's functional ANOVA of random forests",
@@ -51,18 +39,21 @@ def write_box_bundle(subject: BoxSubject, out: Path, *, command: str, font: str 
     refuse_other_files(out)
     if subject.board.is_empty():
         raise UsageError("there is nothing to export: no trial completed or diverged")
-    sections = box_sections(subject)
-    with bundle_folder(out) as new:
-        drawn = [one for section in sections for one in section.figures if one.kind in _FIGURES]
-        figures = save_figures(drawn, new / "figures", font=font, names=subject.labels.plain)
-        _write_numbers(subject, sections, new)
-        _write_text(subject, figures, new)
-        scores = {name: keys_of("score", name) for name in BOX_SCORES}
-        uncited = uncited_in(subject.results, OWN_CODE)
-        write_file(
-            new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, scores=scores)
-        )
-    return bundle_paths(out)
+    sections, texts = box_sections(subject), box_texts(subject)
+    group = named_group(paper_group(subject.board), subject.labels.latex)
+    contents = Contents(
+        tables={"box": [group_latex(group, label="box", floating=floating_of(group.tables))]},
+        figures=[one for section in sections for one in section.figures if one.kind in _FIGURES],
+        words=box_methods_text(subject),
+        numbers={
+            "numbers.csv": texts["box_trials.csv"],
+            "leaderboard.csv": texts["box.csv"],
+            **{f"scores/{name}": csv_text(one) for part in sections for name, one in part.frames.items()},
+        },
+        uncited=uncited_in(subject.results, OWN_CODE),
+        scores={name: keys_of("score", name) for name in BOX_SCORES},
+    )
+    return write_contents(subject, contents, out, command=command, font=font)
 
 
 def box_methods_text(subject: BoxSubject) -> Text:
@@ -131,27 +122,3 @@ def _importance_text(subject: BoxSubject) -> Text:
     for name in evaluators:
         text += [" and by " if text else "", _EVALUATORS[name], Cite(keys=keys_of("evaluator", name))]
     return ["Importance of knobs is by ", *text, ", with intervals by the jackknife over replicates. "]
-
-
-def _write_numbers(subject: BoxSubject, sections: Sequence[Section], folder: Path) -> None:
-    """Every number behind the table and the figures, with all digits."""
-    texts = box_texts(subject)
-    write_file(folder / "numbers.csv", texts["box_trials.csv"])
-    write_file(folder / "leaderboard.csv", texts["box.csv"])
-    if subject.manifest is not None:
-        write_file(folder / "manifest.json", subject.manifest)
-    (folder / "scores").mkdir()
-    for name, frame in ((name, frame) for section in sections for name, frame in section.frames.items()):
-        write_file(folder / "scores" / name, csv_text(frame))
-
-
-def _write_text(subject: BoxSubject, figures: Sequence[Saved], folder: Path) -> None:
-    """The document with its table, the paragraph and its references."""
-    names = subject.labels.latex
-    text, group = box_methods_text(subject), named_group(paper_group(subject.board), names)
-    (folder / "tables").mkdir()
-    write_file(folder / "tables" / "box.tex", group_latex(group, label="box", floating=floating_of(group.tables)))
-    write_words(text, folder, subject.labels, subject.plain_manifest)
-    parts = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, names) for one in figures]
-    write_file(folder / "figures.tex", "\n".join(parts))
-    write_file(folder / MAIN, main_tex(["tables/box.tex"], title=subject.title, has_references=True))

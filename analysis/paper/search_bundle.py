@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.figures.of_a_suite import Drawn
 from analysis.paper.bibliography import OWN_CODE, uncited_in
-from analysis.paper.figures import Saved, save_figures
-from analysis.paper.files import (
-    MAIN,
-    bundle_folder,
-    bundle_paths,
-    figure_tex,
-    main_tex,
-    readme,
-    refuse_other_files,
-    write_words,
-)
+from analysis.paper.contents import Contents, write_contents
+from analysis.paper.files import refuse_other_files
 from analysis.paper.groups import group_tables
 from analysis.paper.imports import divergence_rule
 from analysis.paper.methods_text import others_text, outcomes_words, versions_text, what_was_trained
@@ -28,7 +17,6 @@ from analysis.report.search import answers_group, edge_figures, front_group, sea
 from analysis.subject import SearchSubject
 from analysis.tables.forms.csv_text import csv_text
 from bench.errors import UsageError
-from bench.files import write_file
 
 _NO_SUITE = dict.fromkeys(("workloads", "methods", "optimizers", "schedules"), ())
 
@@ -41,14 +29,20 @@ def write_search_bundle(subject: SearchSubject, out: Path, *, command: str, font
     refuse_other_files(out)
     if subject.answers.is_empty():
         raise UsageError("there is nothing to export: no round of a search is finished")
-    with bundle_folder(out) as new:
-        figures = save_figures(_drawn(subject), new / "figures", font=font, names=subject.labels.plain)
-        tables = _write_tables(subject, new)
-        _write_numbers(subject, new)
-        _write_text(subject, tables, figures, new)
-        uncited = uncited_in(subject.results, OWN_CODE)
-        write_file(new / "README.txt", readme(new, title=subject.title, command=command, uncited=uncited, scores={}))
-    return bundle_paths(out)
+    contents = Contents(
+        tables=_tables(subject),
+        figures=[*edge_figures(subject.answers), *(s.drawn for s in search_chapters(subject.answers, subject.trail))],
+        words=search_methods_text(subject),
+        numbers={
+            "numbers.csv": csv_text(subject.results),
+            "search.csv": csv_text(subject.answers),
+            "trail.csv": csv_text(subject.trail),
+            **({"front.csv": csv_text(subject.front)} if subject.front.height else {}),
+        },
+        uncited=uncited_in(subject.results, OWN_CODE),
+        scores={},
+    )
+    return write_contents(subject, contents, out, command=command, font=font)
 
 
 def search_methods_text(subject: SearchSubject) -> Text:
@@ -68,41 +62,10 @@ def search_methods_text(subject: SearchSubject) -> Text:
     ]
 
 
-def _drawn(subject: SearchSubject) -> list[Drawn]:
-    """The edges of all methods, and what each search asked for."""
-    searches = search_chapters(subject.answers, subject.trail)
-    return [*edge_figures(subject.answers), *(one.drawn for one in searches)]
-
-
-def _write_tables(subject: SearchSubject, folder: Path) -> list[str]:
-    """The answers and, where there is one, the front; their paths within the folder."""
+def _tables(subject: SearchSubject) -> dict[str, list[str]]:
+    """LaTeX of the answers and, where there is one, of the front."""
     names = subject.labels.latex
     groups = {"answers": answers_group(names.in_frame(subject.answers))}
     if subject.front.height:
         groups["front"] = front_group(names.in_frame(subject.front))
-    (folder / "tables").mkdir()
-    paths = []
-    for kind, group in groups.items():
-        for place, table in enumerate(group_tables(group, kind), start=1):
-            paths.append(f"tables/{kind}{f'-{place}' if place > 1 else ''}.tex")
-            write_file(folder / paths[-1], table)
-    return paths
-
-
-def _write_numbers(subject: SearchSubject, folder: Path) -> None:
-    """Every number behind tables and figures, with all digits."""
-    write_file(folder / "numbers.csv", csv_text(subject.results))
-    write_file(folder / "search.csv", csv_text(subject.answers))
-    write_file(folder / "trail.csv", csv_text(subject.trail))
-    if subject.front.height:
-        write_file(folder / "front.csv", csv_text(subject.front))
-    if subject.manifest is not None:
-        write_file(folder / "manifest.json", subject.manifest)
-
-
-def _write_text(subject: SearchSubject, tables: Sequence[str], figures: Sequence[Saved], folder: Path) -> None:
-    """The document, the paragraph and its references."""
-    write_words(search_methods_text(subject), folder, subject.labels, subject.plain_manifest)
-    parts = [figure_tex(f"figures/{one.name}.pdf", one.inches, one.drawn, subject.labels.latex) for one in figures]
-    write_file(folder / "figures.tex", "\n".join(parts))
-    write_file(folder / MAIN, main_tex(tables, title=subject.title, has_references=True))
+    return {kind: group_tables(group, kind) for kind, group in groups.items()}
