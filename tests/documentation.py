@@ -164,26 +164,30 @@ def replay_markdown(suite: str) -> str:
 
 
 def fronts_markdown() -> str:
-    """Committed replays of fronts: the hypervolume that samplers lack by budget, and differences of pairs."""
-    lines, last = [], max(replay_front.BUDGETS)
+    """Committed replays of fronts: the hypervolume that samplers lack by budget, and the regret of their least mean."""
+    return "\n".join(_fronts_table(name, words) for name, words in (("missing", "lacks"), ("regret", "regret")))
+
+
+def _fronts_table(name: str, words: str) -> str:
+    lines, (*_, last) = [], replay_front.BUDGETS
     for suite in replay_front.SUITES:
         rows = replay_front.replays(suite)
         for sampler in replay_front.COMPARED:
             own = rows.filter(sampler=sampler)
-            lacks = [f"{100 * own[f'missing_{budget}'].mean():.2f}" for budget in replay_front.BUDGETS]
-            beyond = [_beyond(rows, sampler, other, last) for other in ("random", "tpe")]
-            lines.append((suite, f"`{sampler}`", *lacks, *beyond))
+            means = [f"{100 * own[f'{name}_{budget}'].mean():.2f}" for budget in replay_front.BUDGETS]
+            beyond = [_beyond(rows, f"{name}_{last}", sampler, other) for other in ("random", "tpe")]
+            lines.append((suite, f"`{sampler}`", *means, *beyond))
     differences = (f"minus {other}'s, {last} settings [95%]" for other in ("random", "tpe"))
-    titles = ("box", "sampler", *(f"{budget} settings" for budget in replay_front.BUDGETS), *differences)
-    return _table(titles, lines)
+    first, *further = (f"{budget} settings" for budget in replay_front.BUDGETS)
+    return _table(("box", "sampler", f"{words}, {first}", *further, *differences), lines)
 
 
-def _beyond(rows: polars.DataFrame, sampler: str, other: str, budget: int) -> str:
+def _beyond(rows: polars.DataFrame, name: str, sampler: str, other: str) -> str:
     """The difference of pairs in percent with its interval; a dash of what is no pair of two, or stands elsewhere."""
     if sampler == other or (sampler, other) == ("random", "tpe"):
         return NO_RANK
-    found = replay_front.difference(rows, sampler, other, budget)
-    beyond, low, high = (f"{round(100 * found[name], 2) + 0:.2f}" for name in ("beyond", "ci_low", "ci_high"))
+    found = replay_front.difference(rows, name, sampler, other)
+    beyond, low, high = (f"{round(100 * found[one], 2) + 0:.2f}" for one in ("beyond", "ci_low", "ci_high"))
     return f"{beyond} [{low}, {high}]"
 
 

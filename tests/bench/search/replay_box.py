@@ -109,10 +109,14 @@ def recorded_losses(suite_name: str, method: str) -> tuple[Box, np.ndarray, np.n
 def recorded(suite_name: str, method: str) -> tuple[Space, np.ndarray, np.ndarray, float]:
     """The box of a suite; points, regrets and the regret of a loss near the least, of a method's committed trials."""
     box, units_NK, losses_NS, initial_S = recorded_losses(suite_name, method)
+    least = losses_NS.mean(1).min()
+    return box, units_NK, regrets(losses_NS, initial_S), NEAR * float(least / (initial_S.mean() - least))
+
+
+def regrets(losses_NS: np.ndarray, initial_S: np.ndarray) -> np.ndarray:
+    """The share that each point's mean loss over seeds loses of what the best learns, (N, S), (S,) -> (N,), 0 to 1."""
     losses_N = losses_NS.mean(1)
-    learned = float(initial_S.mean()) - losses_N.min()
-    regret_N = np.clip((losses_N - losses_N.min()) / learned, 0, 1)
-    return box, units_NK, regret_N, NEAR * float(losses_N.min() / learned)
+    return np.clip((losses_N - losses_N.min()) / (initial_S.mean() - losses_N.min()), 0, 1)
 
 
 def replays(suite_name: str) -> pl.DataFrame:

@@ -19,7 +19,7 @@ import polars as pl
 from analysis.scores.seeds.intervals import mean_interval
 from bench.search.samplers import SamplerName, Space
 from bench.search.tune_box import TuneBox
-from tests.bench.search.replay_box import RESULTS, asked_places, recorded_losses
+from tests.bench.search.replay_box import RESULTS, asked_places, recorded_losses, regrets
 
 SUITES = ("box_small", "box_optimizers")
 BUDGETS = (16, 32, 64, 128)  # settings
@@ -30,6 +30,7 @@ COLUMNS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("method", "sampler"), pl.String),
     "repeat": pl.Int64,
     **{f"missing_{budget}": pl.Float64 for budget in BUDGETS},  # share of the hypervolume
+    **{f"regret_{budget}": pl.Float64 for budget in BUDGETS},  # of the least mean, as replay_box has it
 }
 
 
@@ -60,14 +61,15 @@ def repeats(
     numbers: Sequence[int],
 ) -> pl.DataFrame:
     """COLUMNS, a row a sampler and repeat."""
-    seeds, rows = tuple(range(losses_NS.shape[1])), []
+    seeds, rows, regret_N = tuple(range(losses_NS.shape[1])), [], regrets(losses_NS, initial_S)
     for sampler in samplers:
         for number in numbers:
             budget = max(BUDGETS) * len(seeds)
             search = TuneBox(sampler=sampler, sampler_seed=number, budget=budget, seeds=seeds, space=space)
             places = asked_places(search, units_NK, losses_NS, initial_S)
-            lacks = {f"missing_{one}": missing(losses_NS, initial_S, places[:one]) for one in BUDGETS}
-            rows.append({"method": method, "sampler": sampler, "repeat": number, **lacks})
+            found = {f"missing_{one}": missing(losses_NS, initial_S, places[:one]) for one in BUDGETS}
+            found |= {f"regret_{one}": float(regret_N[places[:one]].min()) for one in BUDGETS}
+            rows.append({"method": method, "sampler": sampler, "repeat": number, **found})
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
@@ -76,9 +78,8 @@ def replays(suite_name: str) -> pl.DataFrame:
     return pl.read_csv(RESULTS / suite_name / "replay_front.csv", schema_overrides=COLUMNS)
 
 
-def difference(rows: pl.DataFrame, sampler: str, other: str, budget: int) -> dict[str, float]:
-    """What a sampler lacks minus what the other does, of pairs, `beyond`, with its 95% interval over methods, `ci`."""
-    name = f"missing_{budget}"
+def difference(rows: pl.DataFrame, name: str, sampler: str, other: str) -> dict[str, float]:
+    """A sampler's number minus the other's, of pairs, `beyond`, with its 95% interval over methods, `ci`."""
     pairs = rows.filter(sampler=sampler).join(rows.filter(sampler=other), on=("method", "repeat"), suffix="_other")
     by_method = pairs.group_by("method", maintain_order=True).agg((pl.col(name) - pl.col(f"{name}_other")).mean())
     return mean_interval(by_method[name].to_numpy()).columns("beyond", "ci")

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from bench.search.tune_box import TuneBox
 from tests.bench.search.replay_box import recorded_losses
 from tests.bench.search.replay_front import (
     BUDGETS,
@@ -45,7 +46,10 @@ def test_repeats_of_all_samplers_start_alike_and_lack_less_and_less():
     assert (np.diff(lacks) <= 0).all()
     assert (lacks[:, -1] < lacks[:, 0]).all()
     np.testing.assert_array_equal(lacks[:2, 0], lacks[2:, 0])
-    assert difference(rows, "nsga2", "nsga2", 128)["beyond"] == 0
+    regret = rows.select(f"regret_{budget}" for budget in BUDGETS).to_numpy()
+    assert (np.diff(regret) <= 0).all()
+    assert ((regret >= 0) & (regret <= 1)).all()
+    assert difference(rows, "missing_128", "nsga2", "nsga2")["beyond"] == 0
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -54,28 +58,30 @@ def test_the_committed_replay_has_all_repeats_from_the_same_starts(suite):
     assert dict(rows.group_by("sampler").len().iter_rows()) == dict.fromkeys(COMPARED, 7 * NUM_REPEATS)
     firsts = rows.pivot("sampler", index=("method", "repeat"), values="missing_16")
     assert firsts["random"].to_list() == firsts["tpe"].to_list() == firsts["nsga2"].to_list()
-    assert (rows.select(pl.col("^missing_.*$").is_between(0, 1).all()).row(0)) == (True,) * len(BUDGETS)
+    assert rows.select(pl.col("^(missing|regret)_.*$").is_between(0, 1).all()).row(0) == (True,) * 2 * len(BUDGETS)
 
 
-def test_nsga2_lacks_less_than_both_others_from_64_settings_on():
+@pytest.mark.parametrize("name", ["missing", "regret"])
+def test_nsga2_is_better_than_both_others_from_64_settings_on(name):
     """As suites/README.md says it."""
     separated = set()
     for suite in SUITES:
         rows = replays(suite)
-        means = rows.group_by("sampler").agg(pl.col("^missing_.*$").mean())
-        lacks = {budget: dict(means.select("sampler", f"missing_{budget}").iter_rows()) for budget in BUDGETS}
-        assert lacks[32]["nsga2"] > lacks[32]["tpe"]
+        means = rows.group_by("sampler").agg(pl.col(f"^{name}_.*$").mean())
+        of_budget = {budget: dict(means.select("sampler", f"{name}_{budget}").iter_rows()) for budget in BUDGETS}
+        assert of_budget[32]["nsga2"] > of_budget[32]["tpe"]
         for budget in (64, 128):
-            assert min(lacks[budget], key=lambda name: lacks[budget][name]) == "nsga2"
-        found = {other: difference(rows, "nsga2", other, 128) for other in ("random", "tpe")}
+            assert min(of_budget[budget], key=lambda one: of_budget[budget][one]) == "nsga2"
+        found = {other: difference(rows, f"{name}_128", "nsga2", other) for other in ("random", "tpe")}
         separated |= {(suite, other) for other, one in found.items() if one["ci_high"] < 0}
     assert separated == {("box_small", "random"), ("box_optimizers", "tpe")}
+    assert TuneBox().budget // 5 == 48  # with the five seeds of commands
 
 
 @pytest.mark.whole
 def test_the_committed_replay_is_that_of_the_committed_box():
     found = repeats("softmax", *recorded_losses("box_small", "softmax"), ["random", "nsga2"], [3])
-    names = [f"missing_{budget}" for budget in BUDGETS]
+    names = [f"{name}_{budget}" for name in ("missing", "regret") for budget in BUDGETS]
     committed = found.select("method", "sampler", "repeat").join(
         replays("box_small"), on=["method", "sampler", "repeat"], maintain_order="left"
     )
