@@ -165,6 +165,7 @@ def repeatable(
     """`body`, which reads and writes fixed tensors, as a callable to run many times; on CUDA a captured graph.
 
     `warmup` runs what `body` runs but writes nothing: capturing executes nothing, so no step is lost or done twice.
+    The callable holds `body`: a graph knows addresses alone, so what lies there must not be freed before it.
     """
     if device.type != "cuda":
         return body
@@ -178,4 +179,9 @@ def repeatable(
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool):
         body()
-    return graph.replay
+    return functools.partial(_replay, graph, body)
+
+
+def _replay(graph: torch.cuda.CUDAGraph, holder: object) -> None:
+    """holder: whatever keeps the tensors that the graph reads and writes."""
+    graph.replay()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import gc
+from collections.abc import Callable
 from typing import Any
 
 import polars
@@ -15,6 +17,7 @@ from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
 from bench.outcome import RESULT_COLUMNS, Outcome
 from bench.training.aborting import Watch
+from bench.training.compile import new_pool, repeatable
 from bench.training.inductor import Compiling
 from bench.training.inspection import company, inspect
 from bench.training.pack import Pack
@@ -340,3 +343,20 @@ def test_a_model_that_does_not_fit_is_an_outcome_and_what_follows_trains():
     assert outcomes(worker, too_large.trials) == [Outcome.OUT_OF_MEMORY] * 2
     assert worker.reset_config(whole(small))
     assert outcomes(worker, small.trials) == [Outcome.COMPLETED] * 2
+
+
+def test_what_a_captured_call_reads_lives_as_long_as_the_call():
+    """Freed, it would be given to others: constants of a trace, and what an iterated probe carries, were."""
+    size = 2**22
+
+    def captured() -> tuple[Callable[[], Any], torch.Tensor]:
+        own, out = (torch.full((size,), value, device="cuda") for value in (2.0, 0.0))
+        call = repeatable(torch.device("cuda"), lambda: out.copy_(own * 3), lambda: own * 3, new_pool(out.device))
+        return call, out
+
+    call, out = captured()
+    gc.collect()
+    others = [torch.full((size,), torch.nan, device="cuda") for _ in range(8)]
+    call()
+    assert (out == 6).all()
+    assert all(other.isnan().all() for other in others)

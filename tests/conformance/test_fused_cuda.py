@@ -98,12 +98,12 @@ from bench.training.pack_size import CUDA_CONTEXT_BYTES, fused_bytes
 from bench.training.train import PackRun
 trials = [one for one in load_suite(find_suite("paper_table1")).expand() if one.method.label == {method!r}]
 run = PackRun(Pack(trials=tuple(trials)), device="cuda")
-run.advance(max_steps=200)
+run.advance()
 assert run.is_fused
 run.results(), run.traces()
 print(torch.cuda.max_memory_allocated() + CUDA_CONTEXT_BYTES, fused_bytes(trials))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True)
     used, placed_by = map(int, done.stdout.split())
     print(f"{method}: {used / 1e9:.2f} of {placed_by / 1e9:.2f} GB")
     assert used <= placed_by
