@@ -11,7 +11,7 @@ import typer
 
 from bench.cli.options import AllowCode, FormatOption, LossOption, ScoreOption, StoreOption, UriOption, WideOption
 from bench.cli.shared import DEFAULT_STORE, load, open_store, print_board, say
-from bench.errors import UsageError
+from bench.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from analysis.subject import Subject
@@ -207,7 +207,13 @@ def _imported(file: str, wishes: Wishes, store: Store, **options: Any) -> Subjec
 
     is_there = Path(file).is_file() or event_files(Path(file))
     if not is_there and "/" not in file and not Path(file).suffix:
-        return read_grid(Stored(name=file, suite=None), store, score=options["score"], loss=options["loss"])
+        try:
+            return read_grid(Stored(name=file, suite=None), store, score=options["score"], loss=options["loss"])
+        except (UsageError, StoreError):
+            if not Path(file).is_dir():
+                raise
+            words = "a folder without event files of TensorBoard, and the name of no import"
+            raise UsageError(f"{file}: {words}; required a file, or a folder that has some") from None
     tidy = as_tidy(read_tidy(Path(file)), wishes)
     for note in tidy.notes:
         say(f"{tidy.name}: {note}")

@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -104,7 +105,8 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError:
-        value = _literal(ast.parse(text, mode="eval").body)
+        with warnings.catch_warnings(action="ignore"):  # of `1a`, which is no literal, Python warns
+            value = _literal(ast.parse(text, mode="eval").body)
     if isinstance(value, list) and value and all(isinstance(one, str) and re.match(_OVERRIDE, one) for one in value):
         return dict(one.lstrip("+").split("=", 1) for one in value)
     if not isinstance(value, dict):

@@ -122,6 +122,7 @@ def test_a_pipe_is_not_read(bench, tmp_path):
     ("words", "fragment"),
     [
         (("nowhere.csv",), "nowhere.csv: no such file"),
+        (("plain_folder",), "plain_folder: a folder without event files of TensorBoard, and the name of no import"),
         (("good.csv", "--initial-loss", "3"), "column 'initial_loss' is there already"),
         (("bare.csv", "--initial-loss", "nan"), "--initial-loss must be a finite number"),
         (("good.csv", "--suite", "../up"), "../up: no such suite file"),
@@ -140,6 +141,7 @@ def test_a_pipe_is_not_read(bench, tmp_path):
     ],
 )
 def test_a_wrong_option_is_one_line_and_nothing_is_stored(bench, tmp_path, words, fragment):
+    (tmp_path / "plain_folder").mkdir()
     (tmp_path / "good.csv").write_text(GOOD)
     (tmp_path / "bare.csv").write_text("method,lr,seed,loss\na,0.1,0,1\n")
     code, printed, said = bench("import", *words, "--store", "store")

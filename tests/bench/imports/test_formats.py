@@ -234,7 +234,7 @@ def test_runs_of_wandbs_api_are_read_from_the_objects_in_their_cells(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "cell", ["{'a': __import__('os')}", "{'a': 1}.keys()", "{**{}}", "{'a'", "{" * 5000 + "}" * 5000]
+    "cell", ["{'a': __import__('os')}", "{'a': 1}.keys()", "{**{}}", "{'a'", "{'a': 1a}", "{" * 5000 + "}" * 5000]
 )
 def test_cells_that_are_no_plain_objects_stay_text(tmp_path, cell):
     pl.DataFrame({"method": ["a"], "summary": [cell]}).write_csv(tmp_path / "file")
