@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.figures.frames.diverged_map import DIVERGED
 from analysis.figures.frames.explored import Explored, in_order
-from analysis.figures.style.chart_style import CROSS, PALETTE
+from analysis.figures.style.chart_style import CROSS, DASHES, PALETTE
 from analysis.figures.style.method_looks import looks
 
 Spec = dict[str, Any]
@@ -30,18 +30,21 @@ def explore_spec(explored: Explored, *, lr: str, caption: str, layer_names: Sequ
     methods = explored.cells["method"].unique().sort().to_list()
     lrs = explored.cells.sort("lr")["lr_text"].unique(maintain_order=True).to_list()
     seeds = explored.cells["seed"].unique().sort().to_list()
-    colours = [PALETTE[look.colour] for look in looks(methods)]
+    of_methods = looks(methods)
     series = [
         {"i": one["trial"], "q": one["quantity"], "l": one["layer"], "v": one["values"]} for one in explored.series
     ]
-    scale = {"domain": methods, "range": colours}
+    scales = {
+        "color": {"domain": methods, "range": [PALETTE[look.colour] for look in of_methods]},
+        "strokeDash": {"domain": methods, "range": [DASHES[look.style] for look in of_methods]},
+    }
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "description": caption,
         "datasets": {"series": series, "cells": _map_rows(explored)},
         "params": _controls(explored, methods, lrs, seeds, lr, layer_names),
-        "vconcat": [_traces(explored.steps, scale), _map(methods, lrs, seeds)],
-        "resolve": {"scale": {"color": "independent"}},
+        "vconcat": [_traces(explored.steps, scales), _map(methods, lrs, seeds)],
+        "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
         "spacing": 30,
     }
 
@@ -71,7 +74,7 @@ def _select(name: str, options: list[Any], value: Any, *, names: list[str] | Non
             "bind": {"input": "select", "options": options, "name": f"{name} ", **labels}}  # fmt: skip
 
 
-def _traces(steps: list[int], scale: Spec) -> Spec:
+def _traces(steps: list[int], scales: dict[str, Spec]) -> Spec:
     is_chosen = (
         "(p_lr == 'all' || datum.lr == p_lr) && (p_seed == 'all' || datum.s == p_seed)"
         " && !(isDefined(cell.trial) && length(cell.trial))"
@@ -81,6 +84,8 @@ def _traces(steps: list[int], scale: Spec) -> Spec:
         {"field": "m", "title": "method"}, {"field": "lr", "title": "lr"}, {"field": "s", "title": "seed"},
         {"field": "t", "title": "step"}, {"field": "smooth", "title": "value", "format": ".3~g"},
     ]  # fmt: skip
+    legend = {"orient": "top", "title": None, "columns": 4, "labelLimit": 250,
+              "symbolType": "stroke", "symbolSize": 500, "symbolStrokeWidth": 2.5}  # fmt: skip
     is_bright = {"and": [{"param": "chosen"}, "p_method == 'all' || datum.m == p_method"]}
     return {
         "data": {"name": "series"},
@@ -107,8 +112,8 @@ def _traces(steps: list[int], scale: Spec) -> Spec:
             "y": {"field": "y", "type": "quantitative", "title": "the chosen quantity", "scale": {"zero": False},
                   "axis": {"labelExpr": f"p_axis == 'log' ? {_POWER} : datum.label",
                            "tickCount": 6}},
-            "color": {"field": "m", "type": "nominal", "scale": scale,
-                      "legend": {"orient": "top", "title": None, "columns": 4, "labelLimit": 250}},
+            **{name: {"field": "m", "type": "nominal", "scale": scale, "legend": legend}
+               for name, scale in scales.items()},
             "detail": {"field": "i"},
             "opacity": {"condition": {"test": is_bright, "value": 0.9}, "value": 0.07},
             "tooltip": tooltip,

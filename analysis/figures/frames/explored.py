@@ -14,7 +14,7 @@ from analysis.text import lr_text
 from bench.outcome import RESULT_OUTCOMES
 from bench.trace import WHOLE_MODEL
 
-MAX_VALUES = 100_000  # of a page; 6 letters each
+MAX_VALUES = 80_000  # of a page; 6 letters each
 MOST_STEPS, LEAST_STEPS = 48, 8
 
 # Which quantities come first where not all fit; the extreme that a thinned step keeps, else the last value.

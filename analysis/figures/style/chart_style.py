@@ -24,7 +24,7 @@ RIM = "#fffffe"  # around letters, as lines pass behind them; no other white, as
 Chart: TypeAlias = "alt.LayerChart | alt.VConcatChart | alt.ConcatChart | alt.FacetChart"
 
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left")
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [12, 3])
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [12, 3])
 # Labels at whole decades only: 1e-5 ... 0.001 ... 10.
 _DECADES = (
     "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) > 1e-6 ? '' : "
@@ -50,7 +50,7 @@ def method_shape(methods: list[str], legend: alt.Legend) -> alt.Shape:
 
 def method_dash(methods: list[str], legend: alt.Legend | None) -> alt.StrokeDash:
     """The dash of each method's look; of one colour no two are alike."""
-    dashes = [_DASHES[look.style] for look in looks(methods)]
+    dashes = [DASHES[look.style] for look in looks(methods)]
     return alt.StrokeDash("method:N", scale=alt.Scale(domain=methods, range=dashes), legend=legend)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from analysis.tables.forms.html import templates
 from bench.lazy import vl_convert
 
 Spec = dict[str, Any]
+DIGITS = 6  # of numbers in the page
 
 _DARK_INK, _DARK_LINE = "#e8e8e8", "#4a4e57"
 # How charts look in the dark, beside the colours that are replaced wherever a specification has them.
@@ -52,10 +54,31 @@ def interactive_page(
             captions=[caption for caption, _ in parts],
             num_explored=len(explored),
             libraries=_libraries(),
-            specs=_in_a_script([spec for _, spec in parts]),
+            specs=_in_a_script([_rounded(_without_unused(spec)) for _, spec in parts]),
             dark=_in_a_script({"config": DARK_CONFIG, "colours": DARK_COLOURS}),
         )
     )
+
+
+def _without_unused(spec: Spec) -> Spec:
+    """The specification, whose rows of data have only columns that it names anywhere: most of a row is labels."""
+    rest = {name: value for name, value in spec.items() if name != "datasets"}
+    words = set(re.findall(r"\w+", json.dumps(rest)))
+    sets = {
+        name: [{column: value for column, value in row.items() if words.issuperset(re.findall(r"\w+", column))}
+               for row in rows]
+        for name, rows in spec.get("datasets", {}).items()
+    }  # fmt: skip
+    return {**rest, **({"datasets": sets} if sets else {})}
+
+
+def _rounded(plain: Any) -> Any:
+    """The specification with numbers of DIGITS digits: further ones are never seen, and weigh."""
+    if isinstance(plain, dict):
+        return {name: _rounded(value) for name, value in plain.items()}
+    if isinstance(plain, list):
+        return [_rounded(value) for value in plain]
+    return float(f"{plain:.{DIGITS}g}") if isinstance(plain, float) else plain
 
 
 def _in_a_script(plain: Any) -> str:

@@ -1,5 +1,6 @@
 """The explore page: what is drawn of every trial, its weight, and its controls in a real browser."""
 
+import dataclasses
 import re
 
 import polars as pl
@@ -41,6 +42,19 @@ def test_values_stand_at_rising_steps_and_those_of_layers_have_their_mean(found)
     layers = {one["layer"] for one in found.series if one["quantity"] == "entropy"}
     assert min(layers) == -1
     assert len(layers) > 2
+
+
+def test_methods_of_one_colour_have_other_dashes(found):
+    spec = explore_spec(found, lr="0.1", caption="")
+    encoding = spec["vconcat"][0]["encoding"]
+    colours, dashes = (encoding[channel]["scale"]["range"] for channel in ("color", "strokeDash"))
+    assert len(colours) == len(METHODS)
+    assert len({(colour, str(dash)) for colour, dash in zip(colours, dashes, strict=True)}) == len(METHODS)
+    family = ["qk_layernorm_fixed", "qk_layernorm_free"]
+    explored = dataclasses.replace(found, cells=found.cells.head(2).with_columns(method=pl.Series(family)))
+    encoding = explore_spec(explored, lr="0.1", caption="")["vconcat"][0]["encoding"]
+    assert len(set(encoding["color"]["scale"]["range"])) == 1
+    assert len(set(map(str, encoding["strokeDash"]["scale"]["range"]))) == 2
 
 
 def test_a_spike_of_one_step_is_drawn(data):

@@ -1,5 +1,8 @@
 """The interactive page: one library for all charts, panels that zoom, nothing hostile."""
 
+import json
+import re
+
 import pytest
 import vl_convert
 
@@ -41,6 +44,23 @@ def test_page_holds_the_libraries_once_and_loads_nothing():
     assert "<script src" not in page
     assert page.count('<figure id="chart-') == 2
     assert len(page) < 1_500_000
+
+
+def test_page_holds_of_data_what_is_drawn_in_six_digits(data):
+    chart = loss_against_lr(loss_summary(data.with_columns(final_loss=data["final_loss"] / 3)), title="").to_dict()
+    page = interactive_page([("Loss", chart)], title="")
+    (kept,) = json.loads(re.findall(r"const specs = (.*), dark =", page)[0])
+    assert kept["datasets"].keys() == chart["datasets"].keys()
+    for name, rows in chart["datasets"].items():
+        for before, after in zip(rows, kept["datasets"][name], strict=True):
+            assert {"workload", "optimizer"}.isdisjoint(after)
+            for column, value in after.items():
+                same = pytest.approx(before[column], rel=1e-5) if isinstance(value, float) else before[column]
+                assert value == same
+    drawn = {part["field"] for layer in chart["layer"] for part in layer["encoding"].values() if "field" in part}
+    assert drawn <= {column for rows in kept["datasets"].values() for row in rows for column in row}
+    numbers = [value for rows in kept["datasets"].values() for row in rows for value in row.values()]
+    assert max(len(repr(value)) for value in numbers if isinstance(value, float)) <= len("-1.23456e-10")
 
 
 @pytest.mark.whole
