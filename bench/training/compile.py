@@ -47,11 +47,12 @@ def compile_for(
     run: Any
     with torch.no_grad():
         traced, out_spec = trace(function, arguments)
-        example = traced(*leaves)
+        example = pytree.tree_unflatten(list(traced(*leaves)), out_spec)
         compiled = inductor.compiled(
             name_of(function),
             traced,
             leaves,
+            example,
             pays=lambda: device.type == "cuda" and pays(cost(traced), num_calls=num_calls),
         )
         run = traced if compiled is None else compiled
@@ -60,7 +61,7 @@ def compile_for(
         with torch.no_grad():
             return pytree.tree_unflatten(list(run(*pytree.tree_leaves(new_arguments))), out_spec)
 
-    return call, pytree.tree_unflatten(list(example), out_spec)
+    return call, example
 
 
 def name_of(function: Callable[..., Any]) -> str:

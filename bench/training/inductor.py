@@ -1,8 +1,13 @@
-"""Inductor turns a trace into fused kernels; where it fails, the trace runs as it is and a warning says why."""
+"""Inductor turns a trace into fused kernels; where it fails, the trace runs as it is and a warning says why.
+
+It fails, too, where its first results are not those of the trace: a run that trains something else is worse than a slow
+one.
+"""
 
 from __future__ import annotations
 
 import gc
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +30,9 @@ LONGEST_CAUSE = 300  # letters
 # By default Inductor takes the fastest of several kernels as it times them, which add up in orders of their own: a
 # resume, or the same pack again, then parted by rounding (9e-8 of a loss on an H200).
 OPTIONS = {"deterministic": True}
+# Of the norm of what a function gives together, such as all gradients of a lane: how far what is compiled may be from
+# what was traced. Kernels that fuse round otherwise: 1e-6 in float32, 1e-2 where a trace has bfloat16.
+MOST_APART = {False: 1e-3, True: 0.2}
 # What Inductor failed at in this process, (program, function): parts of a pack that was split, and the packs that
 # follow, go on without waiting minutes for the same failure.
 _FAILED: set[tuple[str, str]] = set()
@@ -62,18 +70,19 @@ class Inductor:
     uncompiled: list[Uncompiled] = field(default_factory=list)
 
     def compiled(
-        self, name: str, traced: GraphModule, leaves: Sequence[Tensor], *, pays: Callable[[], bool]
+        self, name: str, traced: GraphModule, leaves: Sequence[Tensor], example: Any, *, pays: Callable[[], bool]
     ) -> Callable[..., Any] | None:
         """`traced` as fused kernels, tried once; None where that is not wanted, failed, or failed before.
 
-        name: of the function that was traced. pays: whether its calls are worth the time; asked only where it matters.
+        name: of the function that was traced. example: what it gives for `leaves`, as a tree. pays: whether its calls
+        are worth the time; asked only where it matters.
         """
         if self.compiling == "never" or (self.program, name) in _FAILED:
             return None
         if self.compiling == "auto" and not pays():
             return None
         try:
-            return _compiled(traced, leaves)
+            return _compiled(traced, leaves, example)
         # Inductor, Triton and C compilers raise errors of their own, assertions and lookups that fail, no kind of which
         # is promised; whichever it is, the trace runs as it was, and the cause is said in terminal and manifest.
         except Exception as error:  # noqa: BLE001
@@ -91,7 +100,7 @@ class Inductor:
         self.uncompiled.append(failed)
 
 
-def _compiled(traced: GraphModule, leaves: Sequence[Tensor]) -> Callable[..., Any]:
+def _compiled(traced: GraphModule, leaves: Sequence[Tensor], example: Any) -> Callable[..., Any]:
     from torch._inductor import compile as inductor
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -101,8 +110,48 @@ def _compiled(traced: GraphModule, leaves: Sequence[Tensor]) -> Callable[..., An
     torch.cuda.empty_cache()
     # Not torch.compile: reading a trace once more took 9 of 52 s of the seven packs of Table 1 at once.
     run: Any = inductor(traced, list(leaves), options=OPTIONS)
-    run(*leaves)  # kernels are built, and may fail, at the first call
+    first = run(*leaves)  # kernels are built, and may fail, at the first call
+    has_bfloat16 = any(getattr(n.meta.get("val"), "dtype", None) is torch.bfloat16 for n in traced.graph.nodes)
+    if (found := apart(first, example)) > MOST_APART[has_bfloat16]:
+        raise MiscompiledError(f"what it gives differs from the trace's by {found:.2g} of its size")
     return run
+
+
+class MiscompiledError(RuntimeError):
+    """Kernels of Inductor compute something else than the trace that they were made of."""
+
+
+def apart(actual: Sequence[Tensor], expected: Any) -> float:
+    """The largest difference, in Euclidean norm, between parts of two results, relative to those that belong together.
+
+    actual: the leaves of a tree such as `expected`, (lanes, ...) each or one number. A lane's parts within one dict
+    belong together: of gradients that are 0 but for rounding nothing agrees. What is not finite in both is left out,
+    and what are no floating-point numbers.
+    """
+    from torch.utils import _pytree as pytree
+
+    paths_and_leaves = pytree.tree_flatten_with_path(expected)[0]
+    pairs = ((_group(path), ours, theirs) for ours, (path, theirs) in zip(actual, paths_and_leaves, strict=True))
+    largest = torch.zeros(())
+    for _, group in itertools.groupby((one for one in pairs if one[2].is_floating_point()), key=lambda one: one[0]):
+        norms = []
+        for _, ours, theirs in group:
+            both = ours.isfinite() & theirs.isfinite()
+            kept = (torch.where(both, x, 0).double().reshape(len(x) if x.dim() else 1, -1) for x in (ours, theirs))
+            ours_LX, theirs_LX = kept
+            norms.append(torch.stack([(ours_LX - theirs_LX).norm(dim=1), theirs_LX.norm(dim=1)]))
+        if len({norm.shape for norm in norms}) > 1:
+            norms = [norm.norm(dim=1, keepdim=True) for norm in norms]
+        difference_PL, size_PL = torch.stack(norms, dim=1)
+        size_L = size_PL.norm(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
+        largest = torch.maximum(largest, (difference_PL / size_L).max().cpu())
+    return largest.item()
+
+
+def _group(path: Sequence[Any]) -> str:
+    """The way to a leaf, up to the first key of a dict."""
+    head = itertools.takewhile(lambda key: not hasattr(key, "key"), path)
+    return str([*head, *[key for key in path if hasattr(key, "key")][:1]])
 
 
 def _find_compiler(device: torch.device) -> None:

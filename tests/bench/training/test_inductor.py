@@ -9,7 +9,7 @@ import torch
 from torch._inductor import lowering
 
 from bench.training.compile import compile_for
-from bench.training.inductor import Inductor, cause
+from bench.training.inductor import Inductor, apart, cause
 from bench.training.pack import Pack
 from bench.training.train import PackRun
 from tests.trials import trial
@@ -34,6 +34,16 @@ def operation(name: str, error: Exception):
 
 UNKNOWN = operation("unknown", NotImplementedError("no kernel in /opt/folder/file.py for\x1b[31m this\nsecond line"))
 TOO_LARGE = operation("too_large", torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+
+
+def miscompiled(name: str):
+    """An operation that runs, and of which Inductor makes another: it triples where that doubles."""
+    double = torch.library.custom_op(f"tests::{name}", lambda x: x * 2, mutates_args=(), schema="(Tensor x) -> Tensor")
+    double.register_fake(torch.empty_like)
+    lowering.register_lowering(getattr(torch.ops.tests, name))(
+        lambda x: lowering.lowerings[torch.ops.aten.mul.Tensor](x, 3)
+    )
+    return double
 
 
 def doubled(double, inductor: Inductor) -> torch.Tensor:
@@ -67,6 +77,29 @@ def test_memory_that_runs_out_while_compiling_is_told_apart_and_half_a_pack_trie
     (warning,) = map(str, whole.uncompiled)
     assert warning.startswith("mine: no memory was left to compile work, which goes on uncompiled (")
     assert "CUDA out of memory. Tried to allocate 2.00 GiB" in warning
+
+
+@pytest.mark.whole
+def test_what_is_compiled_to_something_else_runs_as_traced_and_says_by_how_much():
+    """2 + 1 became 3 + 1, and 3 is the size of each."""
+    inductor = Inductor(compiling="always", program="m", label="mine on theirs")
+    assert torch.equal(doubled(miscompiled("tripled"), inductor), torch.full((3,), 9.0))
+    (warning,) = map(str, inductor.uncompiled)
+    assert "MiscompiledError: what it gives differs from the trace's by 0.33 of its size" in warning
+
+
+def test_results_are_compared_lane_by_lane_with_what_belongs_together():
+    """A gradient that is 0 but for rounding is little beside the others of its lane; a whole lane is on its own."""
+    grads, losses, zeros = torch.tensor([[3.0, 4.0], [0.3, 0.4]]), torch.tensor([1.0, 2.0]), torch.zeros(2, 3)
+    expected = ({"grads": {"a": grads, "b": zeros}, "loss": losses}, losses)
+    assert apart([grads, torch.full((2, 3), 1e-7), losses, losses], expected) == pytest.approx(3**0.5 * 1e-7 / 0.5)
+    assert apart([torch.tensor([[3.0, 4.0], [0.3, 0.1]]), zeros, losses, losses], expected) == pytest.approx(0.6)
+    for wrong in (2, 3):
+        assert apart([grads, zeros, *(losses + 0.1 * (place == wrong) for place in (2, 3))], expected) == pytest.approx(
+            0.1
+        )
+    assert apart([torch.tensor([torch.nan, 1.0])], [torch.tensor([torch.inf, 1.0])]) == 0
+    assert apart([torch.tensor(5), torch.tensor(1.5)], [torch.tensor(4), torch.tensor(1.0)]) == 0.5
 
 
 @pytest.mark.parametrize("compiling", ["auto", "never"])
