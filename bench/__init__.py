@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.api import Results, load, run
-    from bench.driver.run import Options
+    from bench.driver.options import Options
     from bench.errors import BenchError
     from bench.suite import Suite
 
@@ -20,7 +20,7 @@ __all__ = ["BenchError", "Options", "Results", "Suite", "__version__", "load", "
 # Where each public name lives; loaded when it is first asked for, so that `import bench` is light.
 _HOMES = {
     "BenchError": "bench.errors",
-    "Options": "bench.driver.run",
+    "Options": "bench.driver.options",
     "Results": "bench.api",
     "Suite": "bench.suite",
     "load": "bench.api",

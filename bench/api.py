@@ -18,7 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.driver.run import Options, run_suite
+from bench.driver.options import Options
+from bench.driver.run import run_suite
 from bench.errors import StoreError, UsageError
 from bench.lazy import polars
 from bench.results.named import compared_subject, is_outside

@@ -46,16 +46,18 @@ def cited(kind: str, labels: Iterable[str], remarks: Mapping[str, str] | None = 
 
 def listed_lrs(column: pl.Series) -> str:
     """How many learning rates, and which; the ends alone where they are many."""
-    lrs = column.unique().sort().to_list()
-    values = ", ".join(map(lr_text, lrs)) if len(lrs) <= _MOST_VALUES else f"{lr_text(lrs[0])} to {lr_text(lrs[-1])}"
-    return f"{counted(len(lrs), 'learning rate')} ({values})"
+    return _listed("learning rate", column, lr_text)
 
 
 def listed_seeds(column: pl.Series) -> str:
     """How many seeds, and which; the ends alone where they are many."""
-    seeds = column.unique().sort().to_list()
-    values = ", ".join(map(str, seeds)) if len(seeds) <= _MOST_VALUES else f"{seeds[0]} to {seeds[-1]}"
-    return f"{counted(len(seeds), 'seed')} ({values})"
+    return _listed("seed", column, str)
+
+
+def _listed(noun: str, column: pl.Series, text: Callable[..., str]) -> str:
+    values = [text(value) for value in column.unique().sort()]
+    which = ", ".join(values) if len(values) <= _MOST_VALUES else f"{values[0]} to {values[-1]}"
+    return f"{counted(len(values), noun)} ({which})"
 
 
 def listed_knob(column: pl.Series) -> str:

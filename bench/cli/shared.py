@@ -39,9 +39,10 @@ DEFAULT_PORT = 5000  # of `bench ui`
 def run_and_print(
     loaded: Suite, opened: Store, report_words: str | None, *, is_wide: bool = False, **options: Any
 ) -> NoReturn:
-    """Run a suite and print its leaderboard, or the answers of its searches. `options`: those of bench.driver.run."""
+    """Run a suite and print its leaderboard, or the answers of its searches. `options`: as Options has them."""
     from bench.cli.progress import ProgressDisplay
-    from bench.driver.run import Options, run_suite
+    from bench.driver.options import Options
+    from bench.driver.run import run_suite
 
     try:
         with ProgressDisplay() as display, prints_aside():

@@ -28,7 +28,8 @@ from ray.tune.search import Searcher
 from bench.cluster.failures import failure_of
 from bench.cluster.retries import Part, Retries
 from bench.cluster.standings import Standings
-from bench.cluster.worker import Finished, PackTrainable, WorkerOptions
+from bench.cluster.worker import Finished, PackTrainable
+from bench.cluster.worker_options import WorkerOptions
 from bench.errors import BenchError
 from bench.outcome import Outcome, Result
 from bench.training.inductor import Uncompiled

@@ -11,15 +11,13 @@ from typing import Any
 
 from ray import tune
 
-from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.retries import lost
+from bench.cluster.worker_options import WorkerOptions
 from bench.errors import reason
 from bench.lazy import torch
 from bench.outcome import Outcome, Result
-from bench.training.aborting import Watch
-from bench.training.inductor import Compiling, Uncompiled
+from bench.training.inductor import Uncompiled
 from bench.training.pack import Pack
-from bench.training.pruning import Pruning
 from bench.training.train import PackRun
 
 SLICE_SECONDS = 2.0  # of training between two reports to the driver
@@ -37,22 +35,6 @@ class Finished:
 
     results: list[Result]
     traces: dict[str, Any]  # trial id -> frame of TRACE_COLUMNS
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerOptions:
-    """How every worker of a round trains.
-
-    timeout_s: a worker that gives no sign of life for so long is ended (0: never). is_reference, compiling, watch and
-    pruning: as PackRun has them.
-    """
-
-    checkpoints: Checkpoints
-    timeout_s: float = 0.0
-    is_reference: bool = False
-    compiling: Compiling = "auto"
-    watch: Watch | None = None
-    pruning: Pruning | None = None
 
 
 class PackTrainable(tune.Trainable):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import json
-import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.subject import AnySubject
-from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import device_name, has_gpu, place, ray_cluster, wanted_gpus
 from bench.cluster.interrupts import stop_on_interrupt
 from bench.cluster.metrics import DriverMetrics
 from bench.cluster.schedule import Progress, run_packs
-from bench.cluster.worker import WorkerOptions
 from bench.driver.live import LiveNumbers
 from bench.driver.manifest import manifest
+from bench.driver.options import Options
 from bench.driver.plan import plan
 from bench.driver.queues import GridQueue, Queue, SearchQueue
 from bench.driver.summary import Phases, Summary
@@ -31,47 +28,12 @@ from bench.outcome import Outcome, Result
 from bench.results.publish import check_renderer, publish
 from bench.results.stored import Stored
 from bench.results.subjects import read_subject
-from bench.results.thresholds import Abort
-from bench.store import CURVE_POINTS, Store, Tracker, read_results, read_searched
+from bench.store import Store, Tracker, read_results, read_searched
 from bench.suite import Suite
-from bench.training.inductor import Compiling
 from bench.training.pack_size import Placement, Resources
-from bench.training.pruning import Pruning
-from bench.trial import Trial, canonical_json
+from bench.trial import Trial
 
 NOTED = ("total", "completed", "diverged", "failed", "running", "retries")  # of the progress, on the suite run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a suite is run; none of it changes a result.
-
-    address: of a Ray cluster; else RAY_ADDRESS, else one is started here. is_insecure: also one that lets anybody in.
-    num_gpus: GPUs to wait for, which an autoscaling cluster is asked for; else what is there is used.
-    max_lanes: the most trials of a pack; else by the device.
-    is_reference: attention by the dense reference alone, no fast path.
-    compiling: when Inductor compiles what packs repeat: auto, never or always.
-    checkpoints: folder or s3://bucket/path that all nodes share; else in the store's home.
-    checkpoint_s: seconds of training between two of them, the most that a lost node costs.
-    timeout_s: a worker that gives no sign of life for so long is ended; 0: never.
-    has_figures: whether MLflow's page of the suite has figures, which needs what draws them to be installed.
-    curve_points: parts of each curve in MLflow, even in the logarithm of the step. Traces are whole in any case.
-    abort: what aborts runs on warnings of a detector, at which thresholds; they have no result, and a later run without
-    it trains them to their end.
-    """
-
-    address: str | None = None
-    is_insecure: bool = False
-    num_gpus: int | None = None
-    max_lanes: int | None = None
-    is_reference: bool = False
-    compiling: Compiling = "auto"
-    checkpoints: str | None = None
-    checkpoint_s: float = 60.0
-    timeout_s: float = 1800.0
-    has_figures: bool = True
-    curve_points: int = CURVE_POINTS
-    abort: Abort | None = None
 
 
 def _silent(*what: object) -> None:
@@ -222,13 +184,10 @@ class Training:
             self.tracker.put(results, traces)
             queue.tell(results)
 
-        checkpoints = self._checkpoints(placement.resources.device, queue.pruning())
-        options = WorkerOptions(
-            checkpoints=checkpoints,
-            timeout_s=self.options.timeout_s,
-            is_reference=self.options.is_reference,
-            compiling=self.options.compiling,
-            watch=None if self.options.abort is None else self.options.abort.watch,
+        folder = self.options.checkpoints or str(self.store.home / "checkpoints")
+        options = self.options.of_workers(
+            placement.resources.device,
+            checkpoints=f"{folder.rstrip('/')}/{self.tracker.outbox.folder.name}",
             pruning=queue.pruning(),
         )
         with tempfile.TemporaryDirectory(prefix="bench-tune-", ignore_cleanup_errors=True) as storage:
@@ -244,7 +203,7 @@ class Training:
         if progress.warning:
             self.store.warn(progress.warning)
         if not self.stop.is_set():
-            checkpoints.clear()
+            options.checkpoints.clear()
         return progress
 
     def _tell(self, progress: Progress) -> None:
@@ -255,24 +214,6 @@ class Training:
                 self.said.add(what.cause)
                 self.store.warn(str(what))
         self.on_progress(progress)
-
-    def _checkpoints(self, device: str, pruning: Pruning | None) -> Checkpoints:
-        forced = [] if self.options.compiling == "auto" else [self.options.compiling]
-        forced += self._watched() if pruning is None else [f"pruned{pruning.digest}"]
-        folder = self.options.checkpoints or str(self.store.home / "checkpoints")
-        return Checkpoints(
-            uri=f"{folder.rstrip('/')}/{self.tracker.outbox.folder.name}",
-            token=secrets.token_hex(8),
-            variant="-".join((device, *(["reference"] if self.options.is_reference else []), *forced)),
-            every_s=self.options.checkpoint_s,
-        )
-
-    def _watched(self) -> list[str]:
-        """A word for the detector and its thresholds: runs that watch something else have checkpoints of their own."""
-        if self.options.abort is None:
-            return []
-        plain = canonical_json([self.options.abort.watch.name, sorted(self.options.abort.watch.thresholds.items())])
-        return [f"watched{hashlib.sha256(plain.encode()).hexdigest()[:8]}"]
 
 
 def _queue(suite: Suite, store: Store, tracker: Tracker, options: Options) -> Queue:

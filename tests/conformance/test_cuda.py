@@ -12,7 +12,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from bench.cluster.checkpoints import Checkpoints
-from bench.cluster.worker import PackTrainable, WorkerOptions
+from bench.cluster.worker import PackTrainable
+from bench.cluster.worker_options import WorkerOptions
 from bench.methods import METHODS
 from bench.optimizers import OPTIMIZERS
 from bench.outcome import RESULT_COLUMNS, Outcome

@@ -19,7 +19,8 @@ import psutil
 
 from analysis.subject import Subject
 from bench.cluster.schedule import Progress
-from bench.driver.run import Options, run_suite
+from bench.driver.options import Options
+from bench.driver.run import run_suite
 from bench.store import Store
 from bench.suite import Context, Suite
 from bench.training.pack_size import Resources

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import Resources, device_name, num_slots, place, ray_cluster
 from bench.cluster.schedule import run_packs
-from bench.cluster.worker import WorkerOptions
+from bench.cluster.worker_options import WorkerOptions
 from bench.suite import find_suite, load_suite
 from bench.training.pack import Pack, make_packs
 

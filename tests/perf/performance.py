@@ -22,7 +22,8 @@ from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-from bench.driver.run import Options, run_suite
+from bench.driver.options import Options
+from bench.driver.run import run_suite
 from bench.lazy import torch
 from bench.store import Store
 from bench.suite import Suite, find_suite, load_suite

@@ -8,7 +8,7 @@ import pytest
 from bench.cluster.checkpoints import Checkpoints
 from bench.cluster.connect import Resources, ray_cluster
 from bench.cluster.schedule import run_packs
-from bench.cluster.worker import WorkerOptions
+from bench.cluster.worker_options import WorkerOptions
 from bench.errors import BudgetError
 from bench.suite import load_suite
 from bench.training.pack import make_packs
