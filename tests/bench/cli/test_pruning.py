@@ -82,7 +82,10 @@ def test_the_report_says_which_settings_were_pruned_and_when(trained):
     [
         (("run", "grid.yaml"), "grid.yaml:7:1: the leaderboard needs the final loss of every trial"),
         (("tune", "softmax", "--pruner", "wilcoxon"), "asks for one seed at a time"),
-        (("tune", "softmax", "--knobs", "lr,weight_decay", "--pruner", "wilcoxon", "--seeds", "2"), "takes 4 seeds"),
+        (
+            ("tune", "softmax", "--knobs", "lr,weight_decay", "--pruner", "wilcoxon", "--seeds", "2"),
+            "needs at least 4 seeds",
+        ),
         (("tune", "softmax", "--pruner", "median", "--num-steps", "1"), "below num_steps of every workload (1)"),
         (("run", "pruned.yaml", "--abort-on-warning", "max_logit"), "has stop, which prunes; required one of both"),
     ],

@@ -1,6 +1,7 @@
 """What travels with a job, what never does, and whom a suite is not sent to."""
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -100,8 +101,13 @@ def test_what_the_users_code_imports_and_data_beside_the_suite_travel(suite_file
     names = {path.name for path in folder.iterdir()}
     assert names == {"analysis", "bench", "mine.py", "mine_rows.py", "sent.yaml", "suites", "texts"}
     (folder / "large").write_text((tmp_path / "large").read_text())
-    there = load_suite(folder / "sent.yaml", allow_code=True)
-    assert [trial.id for trial in there.expand()] == [trial.id for trial in suite.expand()]
+    # By the program that was sent along, as a job runs it: in the folder, from where it is imported.
+    script = (
+        "from bench.suite import load_suite\n"
+        "print(*(trial.id for trial in load_suite('sent.yaml', allow_code=True).expand()))"
+    )
+    there = subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, text=True, stdout=subprocess.PIPE)
+    assert there.stdout.split() == [trial.id for trial in suite.expand()]
 
 
 def test_code_stays_here_unless_it_is_allowed(suite_file, tmp_path):
