@@ -158,7 +158,7 @@ def trial_tags(result: Result) -> dict[str, str]:
 def _loss_texts(result: Result) -> dict[str, str]:
     losses = (result.final_loss, result.initial_loss)
     pairs = zip(LOSSES, losses, strict=True)
-    return {name: f"{loss:.3g}" for name, loss in pairs if loss is not None and math.isfinite(loss)}
+    return {name: f"{loss:#.3g}".rstrip(".") for name, loss in pairs if loss is not None and math.isfinite(loss)}
 
 
 def result_text(tags: Mapping[str, str]) -> str:

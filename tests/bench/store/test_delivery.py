@@ -153,7 +153,10 @@ def test_no_metric_is_non_finite(store, open_tracker):
 
 
 def test_losses_of_a_trial_are_tags_of_three_digits_and_metrics_of_all(store, open_tracker):
-    finished = [finished_packs.result(1, initial_loss=2 / 3, final_loss=1 / 3), finished_packs.result(2)]
+    finished = [
+        finished_packs.result(1, initial_loss=0.5, final_loss=1 / 3),
+        finished_packs.result(2, final_loss=123.0),
+    ]
     diverged = finished_packs.result(3, outcome=Outcome.DIVERGED, initial_loss=1234.5, final_loss=math.inf)
     tracker = open_tracker(store)
     put(tracker, [*finished, diverged])
@@ -162,8 +165,9 @@ def test_losses_of_a_trial_are_tags_of_three_digits_and_metrics_of_all(store, op
     tags = rows(store, query.format(records.LOSSES))
     assert [(key, value) for name, key, value in tags if name.endswith("seed=1")] == [
         ("Final loss", "0.333"),
-        ("Loss at init", "0.667"),
+        ("Loss at init", "0.500"),
     ]
+    assert ("Final loss", "123") in [(key, value) for name, key, value in tags if name.endswith("seed=2")]
     assert [(key, value) for name, key, value in tags if name.endswith("seed=3")] == [("Loss at init", "1.23e+03")]
     assert (1 / 3,) in rows(store, "select value from metrics where key = 'final_loss'")
 
