@@ -140,7 +140,8 @@ def read_lists(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:
     note = f"read as lists in cells ({names}), their last values final, their steps "
     note += "counted from 1" if step not in lists else f"those of {step}"
     notes = [note, *(f"columns: {ours} from {theirs}" for ours, theirs in likely.items())]
-    return without_lost(Rows(cells=read.cells.drop(RUN, step), notes=(*notes, *read.notes), traces=read.traces))
+    ended = Rows(cells=read.cells.drop(RUN, step), notes=(*notes, *read.notes), traces=read.traces)
+    return without_lost(ended, file_name)
 
 
 def _read_named(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:

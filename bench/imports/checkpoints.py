@@ -18,7 +18,7 @@ from analysis.text import counted
 from bench.errors import UsageError
 from bench.held_out import COMPUTED, HELD_OUT, INITIAL
 from bench.imports.names import EPOCHS, STEPS, SYNONYMS, likely_columns, plain_name
-from bench.imports.states import flag_columns, state_column, without_lost
+from bench.imports.states import end_columns, without_lost
 from bench.imports.tidy_file import TRACE_ROWS, Rows
 from bench.imports.wishes import Wishes
 from bench.trace import WHOLE_MODEL
@@ -71,8 +71,8 @@ def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Row
     if not names or not {"final_loss", "val_loss"} & set(rows.columns):
         return Rows(cells=rows.drop(step), notes=(f"read as a row a checkpoint, by {step!r}",))
     _refuse_schedule(rows, names, step, file_name)
-    ends = [name for name in (state_column(rows), *flag_columns(rows)) if name is not None]
-    kept = [name for name in rows.columns if name in (step, *names, *_MEASURED.values(), *_CARRIED, *ends)]
+    wanted = (step, *names, *_MEASURED.values(), *_CARRIED, *end_columns(rows))
+    kept = [name for name in rows.columns if name in wanted]
     unused = [name for name in rows.columns if name not in kept]
     read = one_row_a_run(rows.select(kept), names, step, file_name, unused)
     num_runs = counted(rows.select(names).n_unique(), "run")
@@ -84,7 +84,8 @@ def read_checkpoints(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Row
         notes.append(f"columns left out: {len(unused)} that tell no runs apart ({', '.join(unused)})")
     if moved := ", ".join(f"{ours} from {theirs}" for ours, theirs in likely.items() if ours != theirs):
         notes.append(f"columns: {moved}")
-    return without_lost(Rows(cells=read.cells.drop(step), notes=(*notes, *read.notes), traces=read.traces))
+    ended = Rows(cells=read.cells.drop(step), notes=(*notes, *read.notes), traces=read.traces)
+    return without_lost(ended, file_name)
 
 
 def _of_init(step: str) -> str:

@@ -68,15 +68,24 @@ def read_export(cells: pl.DataFrame, wishes: Wishes, file_name: str, *, export: 
     if export.run is not None and export.run in cells.columns:
         last = last_of(cells, export.run, file_name)
         notes += last.notes
-    rows = _renamed(export, last.cells, notes).with_row_index(_PLACE)
+    rows = _renamed(export, last.cells, wishes, notes).with_row_index(_PLACE)
     rows = _finished(export, rows, notes)
     rows = _with_outcome(export, rows, wishes, notes)
     traces = moved(last.traces, rows[_PLACE].to_list())
     return Rows(cells=_telling(export, rows.drop(_PLACE), notes), notes=tuple(notes), traces=traces)
 
 
-def _renamed(export: Export, cells: pl.DataFrame, notes: list[str]) -> pl.DataFrame:
-    """Settings and measures without prefixes, and all that can be told under our names."""
+def _renamed(export: Export, cells: pl.DataFrame, wishes: Wishes, notes: list[str]) -> pl.DataFrame:
+    """Settings and measures without prefixes, and all that can be told under our names.
+
+    Where a tool tells settings from measures, a rate that was measured, as the last of a schedule, is left out.
+    """
+    if export.prefixes:
+        asked = {*wishes.columns, *wishes.constants}
+        measured = [name for name in cells.columns if name not in asked and export.measure(name)]
+        rates = [one for one in measured if _without_prefix(export, one) in SYNONYMS["lr"]]
+        notes += [f"columns left out: rates that were measured ({', '.join(rates)})"] if rates else []
+        cells = cells.drop(rates)
     known = set(SYNONYMS)
     kept = [name for name in cells.columns if name in known or name == export.state or not export.record(name)]
     plain = {name: _without_prefix(export, name) for name in kept if name not in known}

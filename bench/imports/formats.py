@@ -37,7 +37,7 @@ def _is_tidy(cells: pl.DataFrame) -> bool:
 
 
 def _read_tidy(cells: pl.DataFrame, wishes: Wishes, file_name: str) -> Rows:
-    rows = without_lost(Rows(cells=cells))
+    rows = without_lost(Rows(cells=cells), file_name)
     return rows if wishes.without_loss is None else _without_loss(rows, wishes.without_loss)
 
 

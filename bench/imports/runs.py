@@ -133,7 +133,10 @@ def _known_columns(file: TidyFile, reading: Reading) -> pl.DataFrame:
             raise UsageError(f"{file.file_name}: column {name!r} is known as it is; required no setting of that name")
     for theirs, ours in ALIASES.items():
         if theirs in columns and ours in columns:
-            raise UsageError(f"{file.file_name}: columns {ours!r} and {theirs!r} mean the same; required one of them")
+            raise UsageError(
+                f"{file.file_name}: columns {ours!r} and {theirs!r} mean the same; required one of them: --ignore the "
+                "other (of two rates, the one that a schedule changes)"
+            )
     if unknown := [name for name in columns if name not in (*KNOWN_COLUMNS, *ALIASES, *reading.settings)]:
         raise UsageError(
             unknown_columns(columns, unknown, file.file_name, has_initial_loss=reading.initial_loss is not None)

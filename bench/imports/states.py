@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import polars as pl
 
+from bench.errors import UsageError
+from bench.imports.columns import printable
 from bench.imports.names import plain_name
 from bench.imports.tidy_file import Rows, moved
 
@@ -36,8 +38,19 @@ def flag_columns(cells: pl.DataFrame, names: tuple[str, ...] = (*_DIVERGED_FLAGS
     return [name for name in cells.columns if plain_name(name) in names and _says(cells[name], (*_TRUE, *_FALSE))]
 
 
-def without_lost(rows: Rows) -> Rows:
-    """The runs that finished or diverged, without the columns that say so; the same where there are none."""
+def end_columns(cells: pl.DataFrame) -> list[str]:
+    """Columns that say how runs ended, in words of which one is known at least, or by truth values."""
+    known = (*_FINISHED, *_DIVERGED, *_LOST)
+    named = [name for name in cells.columns if plain_name(name) in _NAMES]
+    return [*(name for name in named if cells[name].str.to_lowercase().is_in(known).any()), *flag_columns(cells)]
+
+
+def without_lost(rows: Rows, file_name: str) -> Rows:
+    """The runs that finished or diverged, without the columns that say so; the same where there are none.
+
+    Raises UsageError for a word that is not known among others that are.
+    """
+    _refuse_unknown(rows.cells, file_name)
     for name in flag_columns(rows.cells, _LOST_FLAGS):
         rows = _kept(rows, name, ~_is(name, _TRUE), pl.lit(name))
     for name in flag_columns(rows.cells, _DIVERGED_FLAGS):
@@ -47,6 +60,18 @@ def without_lost(rows: Rows) -> Rows:
         return rows
     rows = _with_diverged(rows, name, _is(name, _DIVERGED))
     return _kept(rows, name, _is(name, (*_FINISHED, *_DIVERGED)), pl.col(name).fill_null("without a state"))
+
+
+def _refuse_unknown(cells: pl.DataFrame, file_name: str) -> None:
+    for name in end_columns(cells):
+        words = cells[name].drop_nulls()
+        unknown = words.filter(~words.str.to_lowercase().is_in([*_FINISHED, *_DIVERGED, *_LOST, *_TRUE, *_FALSE]))
+        if len(unknown):
+            raise UsageError(
+                f"{file_name}: column {name!r}: {printable(unknown[0][:60])!r} may be a finished run or a lost one; "
+                f"required words such as {_FINISHED[0]}, {_DIVERGED[0]} or {_LOST[1]}, or --ignore {name} once lost "
+                "runs are left out"
+            )
 
 
 def _says(column: pl.Series, words: tuple[str, ...]) -> bool:

@@ -41,6 +41,8 @@ def unknown_columns(columns: list[str], unknown: list[str], file_name: str, *, h
         likely["final_loss"] = next(iter(others.values()))
     if missing:
         parts.append(f"no column {', '.join(map(repr, missing))}")
+    if "lr" in columns and (rate := next((name for name in unknown if plain_name(name) in SYNONYMS["lr"]), None)):
+        parts.append(f"'lr' or {rate!r} is the rate that a run was given, and not the last of a schedule")
     if len(columns) == 1 or not (likely or {*ours} & {*KNOWN_COLUMNS}):
         return f"{'; '.join(parts)}; {_required_of_header(columns)}"
     if _is_wide([name for name in unknown if name not in likely.values()], missing):

@@ -84,6 +84,12 @@ RIGHT: dict[str, tuple[str | bytes, dict, list[tuple], str]] = {
     "a history of MLflow": (
         "key,value,timestamp,step,run_id\nloss,4,17,0,ab\nloss,2.5,18,9,ab\n", {**ONE, "initial_loss": None}, [A],
         "a row a value, named by 'key'"),
+    "MLflow's rate of a schedule": (
+        "status,metrics.lr,metrics.loss,params.learning_rate,params.seed,params.method,metrics.initial_loss\n"
+        "FINISHED,0.01,2.5,0.1,0,a,4\n", {}, [A], "columns left out: rates that were measured (metrics.lr)"),
+    "Ray Tune's rate of a schedule": (
+        "trial_id,training_iteration,loss,lr,config/learning_rate,config/seed,config/attn\nt0,9,2.5,0.01,0.1,0,a\n",
+        {"initial_loss": 4.0}, [A], "lr from config/learning_rate"),
     "Optuna's columns as chosen": (OPTUNA_ATTRS, {"initial_loss": 4.0}, [A], "1 PRUNED, 1 RUNNING"),
     "Optuna's named objectives": (
         "number,values_loss,values_size,params_lr,params_attn,user_attrs_seed,state\n0,2.5,9,0.1,a,0,COMPLETE\n",
@@ -167,6 +173,17 @@ WRONG: dict[str, tuple[str, dict, str]] = {
     "values of one step": (
         "tag,step,value\nloss,0,4\nloss,0,3\n", ONE, "row 1: another row has the same step, method, lr, seed, tag"),
     "tags without steps": ("tag,step,value\nloss,0,4\n", {"ignored": ["step"]}, "required names of columns"),
+    "ways to end that are not known": (
+        f"{HEADER},status\na,0.1,0,2,4,done\na,0.2,0,2,4,early_stopped\na,0.3,0,2,4,crashed\n", {},
+        "'early_stopped' may be a finished run or a lost one"),
+    "the same of checkpoints": (
+        "method,lr,seed,status,step,loss\na,1,0,done,0,4\na,1,0,done,9,2\na,2,0,stuck,0,4\na,2,0,stuck,9,2\n", {},
+        "'stuck' may be a finished run or a lost one"),
+    "two rates": (f"{HEADER},learning_rate\na,0.01,0,2,4,0.1\n", {}, "--ignore the other (of two rates"),
+    "a rate and a peak": (f"{HEADER},peak_lr\na,0.01,0,2,4,0.1\n", {}, "or 'peak_lr' is the rate that a run was given"),
+    "a rate that was measured alone": (
+        "status,metrics.lr,metrics.loss,params.seed,params.method\nFINISHED,0.01,2.5,0,a\n", {"initial_loss": 4.0},
+        "no column 'lr' .* rates that were measured (metrics.lr)"),
     "a data set": (f"dataset,{HEADER}\nc4,a,0.1,0,2,4\n", {}, "`bench import` takes --map workload=dataset"),
     "epochs of Keras": (",loss,val_loss\n0,3,3\n1,2,2\n", ONE, "or one named `step` where rows are checkpoints"),
 }  # fmt: skip
