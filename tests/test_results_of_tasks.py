@@ -171,3 +171,25 @@ def _found(value: object, name: str) -> list[dict[str, float]]:
     if isinstance(value, dict):
         return [each for key, each in value.items() if key == name] + _found(list(value.values()), name)
     return [found for each in value for found in _found(each, name)] if isinstance(value, list) else []
+
+
+def test_depth_of_post_norm():
+    held_out = ("val_loss", "val_loss_ci_low", "val_loss_ci_high")
+    shallow, deep = (rows("mt_deep", "softmax", f"depth={depth}, norm_placement=post") for depth in (6, 18))
+    deepnorm = rows("mt_deep", "softmax", "depth=18, norm_placement=deepnorm")
+    reparam = rows("mt_deep", "sigma_reparam(gamma_init=sigma)", "depth=18, norm_placement=post")
+    assert stated(rf"post-norm learns, with a held-out loss of {INTERVAL}; of 18") == values(
+        shallow, *held_out, digits=3
+    )
+    assert stated(rf"none of three rates: {INTERVAL} at the best") == values(deep, *held_out)
+    assert stated(r"at the best, (\d+)% of tokens right") == [round(100 * float(deep["val_accuracy"]))]
+    assert stated(rf"DeepNorm of 18 layers learns, {INTERVAL}, with") == values(deepnorm, *held_out, digits=3)
+    assert stated(r"with (\d+)% right\. So post-norm") == [round(100 * float(deepnorm["val_accuracy"]))]
+    assert stated(rf"its gamma starts at sigma: {INTERVAL}\. Nothing") == values(reparam, *held_out)
+    assert all(float(row["diverged_share"]) == 0 for row in board("mt_deep"))
+    runs = polars.read_csv(RESULTS / "mt_deep" / "curves.csv", infer_schema_length=None)
+    (of_all,) = stated(r"(\d+) of its 144 trials, as the")
+    assert (
+        runs.height if "seed" in runs.columns else sum(int(row["num_trials"]) for row in board("mt_deep"))
+    ) == of_all
+    assert {row["knobs"].split(",")[0] for row in board("mt_deep")} == {"depth=6", "depth=18"}
