@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from analysis.figures.style.chart_style import GREY, PALETTE, Chart, check_rows, log_axis, method_legend, styled
+from analysis.scores.causes.alarms import FALSE_ALARM_SHARE
 from analysis.scores.causes.detectors import DETECTORS
-from analysis.scores.causes.early_warning import FALSE_ALARM_SHARE
 from analysis.scores.causes.warning_curves import WARNING_CURVE_COLUMNS
 from bench.lazy import altair as alt
 

@@ -16,7 +16,7 @@ from analysis.paper.imports import divergence_rule, imported_text
 from analysis.paper.optimizers_text import decay_text, optimizers_text
 from analysis.paper.placements import placements_text
 from analysis.paper.prose import Cite, Math, Text, cited, listed_knob, listed_lrs, listed_seeds
-from analysis.scores.causes.early_warning import FALSE_ALARM_SHARE
+from analysis.scores.causes.alarms import FALSE_ALARM_SHARE
 from analysis.scores.kinds import SCORE_KINDS
 from analysis.scores.seeds.intervals import CONFIDENCE
 from analysis.scores.traces import COLLAPSE_SHARE

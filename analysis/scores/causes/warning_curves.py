@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from analysis.curves import groups_of
+from analysis.scores.causes.alarms import Watched, alarm_scores, watched_by
 from analysis.scores.causes.detectors import DETECTORS
-from analysis.scores.causes.early_warning import Watched, alarm_scores, watched_by
 
 WARNING_CURVE_COLUMNS: dict[str, type[pl.DataType]] = {
     "workload": pl.String,

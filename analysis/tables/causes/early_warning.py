@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from analysis.scores.causes.alarms import FALSE_ALARM_SHARE
 from analysis.scores.causes.detectors import DETECTORS
-from analysis.scores.causes.early_warning import FALSE_ALARM_SHARE, HORIZONS, NUM_DRAWS, WARNING_COLUMNS
+from analysis.scores.causes.early_warning import HORIZONS, NUM_DRAWS, WARNING_COLUMNS
 from analysis.tables.forms.rows import bracketed, fixed, grouped, table_of
 from analysis.tables.forms.table import Group, Table
 

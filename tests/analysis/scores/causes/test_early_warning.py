@@ -6,14 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analysis.scores.causes.alarms import Watched, alarm_scores, fitted_thresholds, horizon_auc
 from analysis.scores.causes.detectors import GRADIENT_LEAST, QUANTITIES, detector_records
 from analysis.scores.causes.early_warning import (
     HELD_OUT_GROUPS,
     WARNING_COLUMNS,
-    Watched,
-    alarm_scores,
-    fitted_thresholds,
-    horizon_auc,
     warning_board,
     watched_runs,
     why_no_board,

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from analysis.figures.detectors import CURVE_TITLES, warning_plot
-from analysis.scores.causes.early_warning import alarm_scores
+from analysis.scores.causes.alarms import alarm_scores
 from analysis.scores.causes.warning_curves import WARNING_CURVE_COLUMNS, WITHOUT_CURVES, leads, longest_run, roc
 from tests.analysis.scores.causes.test_early_warning import subject, watched
 
