@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from analysis.curves import CURVE_COLUMNS, ENTRY, require_columns
 from analysis.scores.definition import Definition, Extent, Kind
 from analysis.scores.seeds.intervals import mean_interval
+from analysis.scores.seeds.scales import Interval
 from bench.held_out import HELD_OUT
 from bench.lazy import numpy as np
 from bench.lazy import polars as pl
@@ -49,8 +50,9 @@ def held_out(curve_frame: pl.DataFrame, best_lrs: pl.DataFrame, num_steps: Mappi
 
     `curve_frame` is that of `curves` on the training loss, `best_lrs` has ENTRY and best_lr, `num_steps` the updates of
     the longest trial by workload. ci_low and ci_high bound the 95% interval of the mean over seeds, the lr taken as
-    given, within what the measure can be (null with one seed). A measure is null where a
-    seed with a result lacks it or diverged, so that no mean is over the lucky seeds alone.
+    given, within what the measure can be. They are null with one seed, and where all seeds have the least or most that
+    there is, such as no right answer, of which their spread says nothing. A measure is null where a seed with a result
+    lacks it or diverged, so that no mean is over the lucky seeds alone.
     """
     require_columns(curve_frame, CURVE_COLUMNS, "the curves frame")
     require_columns(best_lrs, (*ENTRY, "best_lr"), "the frame of best learning rates")
@@ -78,7 +80,9 @@ def _measures(of_entry: pl.DataFrame, extent: Extent) -> dict[str, float | None]
         values_S = of_entry[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         if np.isfinite(values_S).all():
             interval = mean_interval(values_S)
-            if definition.bounds == (0.0, 1.0):
+            if np.ptp(values_S) == 0 and values_S[0] in definition.bounds:
+                interval = Interval.around(interval.value, None)
+            elif definition.bounds == (0.0, 1.0):
                 interval = interval.of_share()
             elif definition.unit == "steps":
                 interval = interval.of_positive_mean()

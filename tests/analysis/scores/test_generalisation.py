@@ -57,6 +57,17 @@ def test_one_seed_has_no_interval():
     assert (entry["val_loss"], entry["val_loss_ci_low"], entry["val_loss_ci_high"]) == (1.5, None, None)
 
 
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_seeds_that_are_all_right_or_all_wrong_leave_no_certainty(accuracy):
+    entry = only(leaderboard(frame([trial("m", 0.1, seed, 1.0, 1.5 + seed / 10, accuracy) for seed in range(3)])))
+    assert (entry["val_accuracy"], entry["val_accuracy_ci_low"], entry["val_accuracy_ci_high"]) == (
+        accuracy,
+        None,
+        None,
+    )
+    assert entry["val_loss_ci_low"] < entry["val_loss"]
+
+
 def test_nothing_is_stated_where_a_seed_diverged_at_the_best_lr():
     # A seed diverged at every lr, so the smallest is the best.
     rows = [trial("m", lr, 0, math.inf, math.inf, None) for lr in (0.1, 1.0)]
