@@ -9,7 +9,7 @@ import ray
 from bench.cluster.connect import ray_cluster
 from bench.cluster.jobs import submit
 from bench.errors import UsageError
-from bench.secrecy import holds_secret, is_secret, without_secrets
+from bench.secrecy import holds_secret, is_secret, kept_from_workers, without_secrets
 from bench.suite import find_suite, load_suite
 
 HELD = [
@@ -21,17 +21,28 @@ HELD = [
     "postgresql+psycopg://user:p@ss/hunter2@host/db",
     "postgresql://host/db?user=u&sslpassword=hunter2",
     "https://bucket.s3.amazonaws.com/x?X-Amz-Signature=hunter2&X-Amz-Date=1",
+    "https://account.blob.core.windows.net/x?sv=2024&sig=hunter2",
+    "https://mlflow.example.org/#access_token=hunter2&state=1",
+    "https://mlflow.example.org/?api%5Fkey=hunter2",
+    "https://mlflow.example.org/?API-Key=hunter2",
+    "https://maps.example.org/?key=hunter2",
+    "host=db user=u password=hunter2 sslmode=require",
 ]
+# Of drivers and headers, as messages quote them.
+QUOTED = ["host=db password='hunter2 two'", "Authorization: Bearer hunter2", "{'authorization': 'Basic hunter2'}"]
 NOT_HELD = [
     "s3://bucket/path",
     "postgresql+psycopg://user@host/db?sslmode=require",
     "sqlite:////home/user/.bench/mlflow.db",
     "https://mlflow.example.org:5000/?page=1",
     "--max-lanes 4 --checkpoint-seconds 10",
+    "https://mlflow.example.org/?monkey=1&author=me&signed=no",
+    "translation(num_steps=3000, max_tokens=40, tokenizer=bytes)",
+    "the key of the store, a token of text",
 ]
 
 
-@pytest.mark.parametrize("text", HELD)
+@pytest.mark.parametrize("text", [*HELD, *QUOTED])
 def test_a_secret_is_seen_and_hidden(text):
     assert holds_secret(text)
     assert holds_secret(f"--checkpoints {text} --max-lanes 4")
@@ -48,6 +59,28 @@ def test_values_of_secret_variables_are_hidden(monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "hunter2")
     monkeypatch.setenv("OTHER_TOKEN", "1")
     assert without_secrets("got hunter2 at 10:01") == "got *** at 10:01"
+
+
+@pytest.mark.parametrize(
+    "name", ["GITHUB_PAT", "OPENAI_KEY", "APIKEY", "HTTP_AUTHORIZATION", "GPG_PASSPHRASE", "MYSQL_PWD"]
+)
+def test_further_names_of_secrets(name):
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["KEYBOARD", "XKEYS", "PATH", "AUTHOR", "RAY_AUTH_MODE", "SSH_AUTH_SOCK"])
+def test_names_that_only_sound_so(name):
+    assert not is_secret(name)
+
+
+def test_addresses_with_secrets_are_kept_from_workers_whatever_their_names(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://user:hunter2@host/db")
+    monkeypatch.setenv("SENTRY_DSN", "https://hunter2@sentry.example.org/1")
+    monkeypatch.setenv("SOME_URL", "https://example.org")
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@proxy:3128")
+    kept = kept_from_workers()
+    assert {"MLFLOW_TRACKING_URI", "SENTRY_DSN"} <= set(kept)
+    assert {"SOME_URL", "HTTPS_PROXY"}.isdisjoint(kept)
 
 
 @pytest.mark.parametrize("name", ["PWD", "OLDPWD", "SSH_ASKPASS", "GIT_ASKPASS", "TOKENIZERS_PARALLELISM"])
