@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,9 @@ from bench.imports import zip_file
 from bench.imports.columns import MAX_BYTES
 
 _MOST_OF_LZMA = 256 * 2**20  # bytes that unpacking may hold
+_PIECE = 2**16  # bytes that a stream is given at a time, as it copies what it leaves
+_MOST_STREAMS = 2**16  # empty ones take time alone; bgzip makes one of 64 KiB
+_ZEROS = re.compile(rb"\0*")
 # The first bytes of what is unpacked, with what makes an object that does it, a stream at a time.
 _PACKED: dict[bytes, tuple[str, Callable[[], Any]]] = {
     b"\x1f\x8b": ("gzip", lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)),
@@ -53,20 +57,26 @@ def unpacked(content: bytes, file_name: str) -> tuple[bytes, str]:
 
 
 def _streams(content: bytes, make: Callable[[], Any], name: str, file_name: str) -> bytes:
-    """All streams of a packed file, one after the other."""
-    parts, size = [], 0
+    """All streams of a packed file, one after the other; zeros between them fill blocks."""
+    parts, size, place, num_streams = [], 0, 0, 0
     try:
-        while content:
-            stream = make()
-            parts.append(stream.decompress(content, MAX_BYTES + 1 - size))
-            size += len(parts[-1])
-            if size > MAX_BYTES:
-                raise UsageError(
-                    f"{file_name}: over {MAX_BYTES / 1e6:.0f} MB unpacked from {name}; required at most that"
-                )
-            if not stream.eof:
-                raise UsageError(f"{file_name}: packed by {name}, and cut short; fetch or pack it again")
-            content = stream.unused_data.lstrip(b"\0")
+        while place < len(content):
+            stream, num_streams = make(), num_streams + 1
+            if num_streams > _MOST_STREAMS:
+                raise UsageError(f"{file_name}: over {_MOST_STREAMS:,} streams packed by {name}; pack it again as one")
+            while not stream.eof:
+                piece = content[place : place + _PIECE]
+                if not piece:
+                    raise UsageError(f"{file_name}: packed by {name}, and cut short; fetch or pack it again")
+                parts.append(stream.decompress(piece, MAX_BYTES + 1 - size))
+                size, place = size + len(parts[-1]), place + len(piece)
+                if size > MAX_BYTES:
+                    raise UsageError(
+                        f"{file_name}: over {MAX_BYTES / 1e6:.0f} MB unpacked from {name}; required at most that"
+                    )
+            place -= len(stream.unused_data)
+            zeros = _ZEROS.match(content, place)
+            place = zeros.end() if zeros else place
     except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError) as error:
         raise UsageError(f"{file_name}: damaged, can't be unpacked from {name} ({error})") from None
     return b"".join(parts)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import resource
 import struct
 import sys
 import time
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.errors import UsageError
@@ -76,6 +80,24 @@ def scalar(tag: bytes) -> bytes:
     return b"\x0a" + varint(len(value)) + value
 
 
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """A ZIP archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def xz_of_a_large_dictionary() -> bytes:
+    """Runs packed by xz, with a header that asks for the most that it can, and its checksum."""
+    packed = bytearray(lzma.compress(f"{HEADER}\n{ROW}".encode(), preset=0))
+    header = slice(12, 12 + 4 * (packed[12] + 1))
+    packed[header.start + 4] = 40
+    packed[header.stop - 4 : header.stop] = struct.pack("<I", zlib.crc32(packed[header.start : header.stop - 4]))
+    return bytes(packed)
+
+
 ROOM = MAX_BYTES - 1000  # of a file that is not refused by its size alone
 
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
@@ -108,6 +130,17 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "events, a tag a step": ("tfevents.1", lambda: b"".join(summary(n, scalar(b"t%d" % n)) for n in range(20_000))),
     "events, scalars without end": ("tfevents.1", lambda: summary(0, scalar(b"loss")) * 1_200_000),
     "gzip of a gigabyte": ("runs.csv.gz", lambda: gzip.compress(bytes(2**28), 1)),
+    "bzip2 of a gigabyte": ("runs.csv.bz2", lambda: bz2.compress(bytes(2**28))),
+    "xz of a gigabyte": ("runs.csv.xz", lambda: lzma.compress(bytes(2**28), preset=0)),
+    "xz, a dictionary of 4 GB": ("runs.csv.xz", xz_of_a_large_dictionary),
+    "ZIP of a gigabyte": ("runs.csv.zip", lambda: zipped({"runs.csv": bytes(2**28)})),
+    "ZIP, 200,000 files": ("runs.zip", lambda: zipped({f"{number}.csv": b"" for number in range(200_000)})),
+    "ZIP in ZIP": ("runs.zip", lambda: zipped({"runs.zip": zipped({"runs.csv": bytes(2**28)})})),
+    "gzip in gzip": ("runs.csv.gz", lambda: gzip.compress(gzip.compress(bytes(2**28), 9))),
+    "gzip, streams without end": ("runs.csv.gz", lambda: gzip.compress(b"") * (ROOM // 20)),
+    "UTF-16, a header of commas": ("runs", lambda: b"\xff\xfe" + b",\0" * (ROOM // 2 - 10)),
+    "notebook, cells without end": ("runs.ipynb", lambda: json.dumps(
+        {"cells": [{"cell_type": "code", "source": "x", "outputs": []}] * 500_000, "nbformat": 4}).encode()),
 }  # fmt: skip
 
 
