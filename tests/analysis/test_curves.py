@@ -81,7 +81,7 @@ def test_missing_column_is_named():
 
 
 def test_wrong_type_is_named():
-    with pytest.raises(UsageError, match="lr is String, not Float64"):
+    with pytest.raises(UsageError, match="lr is String, required Float64"):
         curves(frame([row("softmax", 0.1, 0, 1.0)]).with_columns(lr=pl.lit("0.1")))
 
 
