@@ -58,7 +58,7 @@ STATISTIC_SOURCES: dict[str, Keys] = {
     "jackknife": ("efron1981jackknife",),
     "crossed_samples": ("cornfield1956average", "satterthwaite1946approximate"),
     "explained_variance": ("hays1963statistics",),
-    "cliffs": ("johnson1940applications",),
+    "unseen_cliffs": ("johnson1940applications",),
     "holm": ("holm1979simple",),
     "paired_shares": ("newcombe1998improved",),
     "rank_agreement": ("spearman1904proof", "kendall1945treatment"),

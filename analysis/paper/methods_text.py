@@ -50,11 +50,11 @@ DROPOUTS = ("dropout", "attention_dropout", "layer_dropout")  # rates of workloa
 _WITH_DROPOUT = "Training losses, those at init among them, are measured with dropout, held-out losses without it. "
 _WITH_ENTROPY = {"training_behaviour", "entropy_by_layer", "entropy_by_head"}  # figures that mark it
 
-_CLIFFS: Text = [
-    "Where a method's seeds diverged, the intervals of its sensitivity, of its best loss and of its loss at the "
-    "default learning rate also hold what these become where further seeds diverge earlier or later than those at "
-    "hand, their cliffs taken to be normal in the logarithm of the learning rate and known to a step of the grid",
-    Cite(keys=keys_of("statistic", "cliffs")),
+_UNSEEN: Text = [
+    "Where the largest stable learning rates of a method's seeds scatter (flag cliff_wanders), the intervals of its "
+    "best loss and of its loss at the default learning rate also reach up by what a seed that diverges earlier than "
+    "those at hand may cost, its cliff taken to be normal in the logarithm of the learning rate",
+    Cite(keys=keys_of("statistic", "unseen_cliffs")),
     ". ",
 ]
 
@@ -99,14 +99,13 @@ def methods_text(
     imported = results.clear() if imported is None else imported
     own = results.join(imported, on="trial_id", how="anti", maintain_order="left")
     has = {"has_own": not own.is_empty(), "has_imported": not imported.is_empty()}
-    has_cliffs = "cliff_wanders" in flags or Outcome.DIVERGED.value in results["outcome"]
     return [
         *(_training(own, suite) if has["has_own"] else []),
         *imported_text(imported, facts.get("imports", {})),
         divergence_rule(**has) + " ",
         *_score(score, loss, suite, **has),
         *_statistics(results),
-        *(_CLIFFS if has_cliffs else []),
+        *(_UNSEEN if "cliff_wanders" in flags else []),
         *_further(further, figures),
         *versions_text(facts, has_own=has["has_own"], has_imported=has["has_imported"]),
     ]

@@ -21,7 +21,7 @@ FLAGS: dict[str, str] = {
     "further on, the score would change by more than 25%: the grid is too coarse there.",
     "cliff_wanders": "The largest stable learning rates of its seeds have a standard deviation above 0.3 decades and "
     "lie more than one grid step apart: at a rate near the cliff a further seed may diverge that those at hand did "
-    "not, and no difference of best_loss or loss_at_default that this could undo is separated.",
+    "not, and the intervals of best_loss and loss_at_default reach up by what that may cost.",
     "lr_shifted": "Its curve is that of softmax moved along log lr by 0.3 decades or more (moved back, it lies three "
     "times as near at least): the method changes what a learning rate means, and the score depends on where the grid "
     "lies.",

@@ -20,8 +20,8 @@ from analysis.scores.robustness import (
     mean_of_present,
     stable_lrs,
 )
-from analysis.scores.seeds.cliffs import cliff_wanders
 from analysis.scores.seeds.separation import comparable_entries, is_separated, neighbours
+from analysis.scores.seeds.wandering import cliff_wanders
 from bench.lazy import numpy as np
 
 _INIT_SHARE = 0.05

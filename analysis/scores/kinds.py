@@ -11,10 +11,11 @@ tests hold the list of what departs from 93 to 97%):
   the step of a collapse) are as wide on a log scale (analysis/scores/seeds/scales.py). Beta(8, 1), as of entropies near
   their most: 0.94, where t cut at 1 covers 0.90; log-normal times of sigma 0.3: 0.95; of sigma 0.8 0.91 to 0.93, where
   t covers 0.86 to 0.88. A share of 0 reaches up by what so many outcomes may not have shown.
-- Sensitivities, best_loss and loss_at_default hold what cliffs of further seeds may make of them, where seeds diverged
-  (analysis/scores/seeds/cliffs.py): 0.94 to 0.99 over all places of the cliff. By the spread over seeds alone it would
-  be down to 0.35 at single places, and 0.71 to 0.88 over all of them for best_loss where losses fall up to the cliff.
-- Of the other scores of the whole grid, lr_sensitivity_windowed leaps as its
+- loss_at_default and best_loss reach up, where the cliff wanders from seed to seed, by what a cliff that no seed showed
+  may cost (analysis/scores/seeds/wandering.py): 0.93 to 0.98, and 0.91 for loss_at_default of three seeds whose cliffs
+  scatter by half a decade. By the spread over seeds alone it would be 0.89 and 0.71 for best_loss of five and ten seeds
+  there, and 0.33 to 0.69 for loss_at_default.
+- Of the scores of the whole grid, lr_sensitivity_seedwise covers 0.94 to 0.97. lr_sensitivity_windowed leaps as its
   window moves with the best lr; with halves of the seeds for a third error it covers 0.95 to 0.99 (ten noisy seeds
   without: 0.88).
 - Shares of trials (diverged_share) have the error of a rounding to one lr added, as a variance, and t cut at 0 and 1:
@@ -40,7 +41,6 @@ from functools import cached_property
 from analysis.scores import robustness
 from analysis.scores.definition import Definition
 from analysis.scores.parts import (
-    SENSITIVITY_PARTS,
     UNTRACED,
     PartOf,
     along_lrs,
@@ -127,14 +127,14 @@ SCORE_KINDS: dict[str, ScoreKind] = {
         "over seeds, a diverged seed clipping its learning rate to the loss at init, best loss the method's own "
         "(Hong and Lee 2025, App. C.3, after Wortsman et al. 2023); lower is more robust",
         unit="loss", bounds=_POSITIVE, higher_is_better=False, sources=(_HONG_LEE, _WORTSMAN),
-        part=SENSITIVITY_PARTS["lr_sensitivity"], function=robustness.lr_sensitivity, spread=smooth,
+        part=along_lrs, function=robustness.lr_sensitivity, spread=smooth,
     ),
     "lr_sensitivity_seedwise": ScoreKind(
         title="LR sensitivity, seedwise",
         definition="as lr_sensitivity, but each seed's loss is clipped at its own loss at init before seeds are "
         "averaged; lower is more robust",
         unit="loss", bounds=_POSITIVE, higher_is_better=False, sources=(_HONG_LEE, _WORTSMAN),
-        part=SENSITIVITY_PARTS["lr_sensitivity_seedwise"], function=robustness.lr_sensitivity_seedwise, spread=smooth,
+        part=along_lrs, function=robustness.lr_sensitivity_seedwise, spread=smooth,
     ),
     "lr_sensitivity_windowed": ScoreKind(
         title="LR sensitivity, windowed",

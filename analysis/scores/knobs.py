@@ -16,13 +16,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from analysis.curves import ENTRY, LossGrid
+from analysis.curves import ENTRY
 from analysis.scores.definition import Definition, Extent
 from analysis.scores.flags import flag_text
 from analysis.scores.guards import knob_flags
 from analysis.scores.knob_maps import KnobMap, MapScore, clipped_map, knob_maps, least_mean, map_interval
-from analysis.scores.robustness import is_at_chance
-from analysis.scores.seeds.cliffs import sensitivity_ends
 from analysis.scores.seeds.scales import Interval
 from bench.errors import UsageError
 from bench.lazy import numpy as np
@@ -165,9 +163,7 @@ def _sensitivity_row(
     return {
         **dict(zip(ENTRY, key, strict=True)),
         "knob": knob,
-        **(
-            _lr_sensitivity(one_map) if knob == "lr" else _interval("sensitivity", profile_sensitivity, one_map)
-        ).columns("sensitivity", "ci"),
+        **_interval("sensitivity", profile_sensitivity, one_map).columns("sensitivity", "ci"),
         **at_lr.columns("at_best_lr", "at_best_lr_ci"),
         "best_lr": None if knob == "lr" else float(one_map.y_values[_best_column(map_KR)]),
         "best_value": float(one_map.x_values[np.nanargmin(profile_K)]),
@@ -211,22 +207,6 @@ def _transfer_rows(key: tuple[str, ...], across: str, one_map: KnobMap) -> list[
             }
         )
     return rows
-
-
-def _lr_sensitivity(one_map: KnobMap) -> Interval:
-    """As a leaderboard has it."""
-    grid = LossGrid(
-        lrs=one_map.x_values,
-        seeds=one_map.seeds,
-        losses=one_map.losses[:, 0],
-        initial_losses=np.nanmean(one_map.initial_losses[:, 0], axis=0),
-        num_lost=one_map.num_lost,
-        is_complete=one_map.is_complete,
-    )
-    cliffs = None if is_at_chance(*grid.data) else sensitivity_ends(grid)
-    return (
-        _interval("sensitivity", profile_sensitivity, one_map).holding(cliffs).within(KNOB_SCORES["sensitivity"].bounds)
-    )
 
 
 def _interval(name: str, score: MapScore, one_map: KnobMap) -> Interval:

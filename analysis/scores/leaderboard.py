@@ -17,8 +17,7 @@ from analysis.scores.flags import flag_text, flags_of
 from analysis.scores.generalisation import HELD_OUT_MEASURES, held_out
 from analysis.scores.guards import board_flags
 from analysis.scores.kinds import SCORE_KINDS
-from analysis.scores.robustness import SENSITIVITIES, is_at_chance
-from analysis.scores.seeds.cliffs import SENSITIVITY_ENDS
+from analysis.scores.robustness import SENSITIVITIES
 from analysis.scores.seeds.intervals import interval
 from analysis.scores.seeds.rank_ranges import rank_ranges
 from analysis.scores.seeds.separation import comparable_entries
@@ -105,7 +104,6 @@ def _rows(entries: Entries, score: str, controls: Mapping[str, str]) -> list[dic
                 **dict(zip(ENTRY, key, strict=True)),
                 **dict(zip(("rank", "rank_worst"), ranks[key], strict=True)),
                 **interval(SENSITIVITIES[score], grid)
-                .holding(None if is_at_chance(*grid.data) else SENSITIVITY_ENDS[score](grid))
                 .within(SCORE_KINDS[score].bounds)
                 .columns("lr_sensitivity", "ci"),
                 **{name: _number(SCORE_KINDS[name].function(*grid.data)) for name in BOARD_SCORES[1:-2]},

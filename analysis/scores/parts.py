@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from analysis.curves import Entries, LossGrid
 from analysis.scores.definition import Extent
 from analysis.scores.robustness import (
-    SENSITIVITIES,
     WINDOW_DECADES,
     best_loss,
     best_lr,
@@ -23,8 +22,8 @@ from analysis.scores.robustness import (
     mean_of_present,
     window_share,
 )
-from analysis.scores.seeds.cliffs import SENSITIVITY_ENDS, Ends, best_loss_ends, cliff_wanders, loss_ends
 from analysis.scores.seeds.intervals import unseen_share
+from analysis.scores.seeds.wandering import unseen_at, unseen_at_best
 from analysis.text import lr_text
 from bench.lazy import numpy as np
 from bench.spelling import SAME_VALUE
@@ -32,6 +31,7 @@ from bench.spelling import SAME_VALUE
 NO_TRACES = "no traces"
 _ASSUMES_LOG_N = "every row taken to see N keys: the traces do not say"
 ONE_LR = "one learning rate: nothing varies"
+_WANDERS = "upper end: cliffs that no seed showed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +77,12 @@ class ScoredEntry:
 class Part:
     """What a score is computed from, None where it has no value, and what its reader should know.
 
-    `unseen`: how far its expectation may lie above its value beyond what the spread over seeds says, >= 0: no
-    difference that this undoes is separated. `cliffs`: between what its expectation may lie by where further seeds may
-    have their cliffs.
+    `unseen`: how far its expectation may lie above its value beyond what the spread over seeds says, >= 0.
     """
 
     grid: LossGrid | None
     note: str
     unseen: float = 0.0
-    cliffs: Ends | None = None
 
 
 PartOf = Callable[[ScoredEntry], Part]
@@ -116,26 +113,16 @@ def along_lrs(entry: ScoredEntry) -> Part:
 
 
 def best_losses(entry: ScoredEntry) -> Part:
-    """The grid as it is, with what cliffs may make of the best loss; says if nothing was learned."""
+    """The grid as it is, with what cliffs that no seed showed may add to the best loss; says if nothing was learned."""
     grid = entry.grid
-    ends = None if entry.at_chance else best_loss_ends(grid)
-    value, initial, note = float(best_loss(*grid.data)), float(grid.initial_losses.mean()), ""
-    if value > initial:
+    unseen = 0.0 if entry.at_chance else unseen_at_best(grid)
+    initial = float(grid.initial_losses.mean())
+    note = _WANDERS if unseen else ""
+    if float(best_loss(*grid.data)) > initial:
         note = "above the loss at init, at which sensitivities are clipped"
     if np.isinf(mean_of_present(grid.losses)).all():
         note = "a seed diverged at every lr: the loss at init"
-    return Part(grid=grid, note=note, unseen=_unseen(grid, value, ends), cliffs=ends)
-
-
-def along_lrs_of(sensitivity: str) -> PartOf:
-    """`along_lrs`, with what cliffs may make of this one of SENSITIVITIES."""
-
-    def part(entry: ScoredEntry) -> Part:
-        varied = along_lrs(entry)
-        can_tell = varied.grid is not None and not entry.at_chance
-        return dataclasses.replace(varied, cliffs=SENSITIVITY_ENDS[sensitivity](entry.grid) if can_tell else None)
-
-    return part
+    return Part(grid=grid, note=note, unseen=unseen)
 
 
 def blown_up(entry: ScoredEntry) -> Part:
@@ -185,17 +172,17 @@ def final_losses_at_best(entry: ScoredEntry) -> Part:
 
 
 def losses_at_default(entry: ScoredEntry) -> Part:
-    """Each seed's final loss at the default lr, clipped at its own loss at init; cliffs as in `best_losses`."""
+    """Each seed's final loss at the default lr, clipped at its own loss at init; unseen cliffs as in `best_losses`."""
     grid, lr = entry.grid, entry.default_lr
     if lr is None:
         return Part(grid=None, note="no default lr: no method learned")
     rows = np.flatnonzero(np.isclose(grid.lrs, lr, rtol=SAME_VALUE, atol=0))
     if not len(rows):
         return Part(grid=None, note=f"lr {lr_text(lr)} is not in its grid")
-    values_S = np.minimum(grid.losses[rows[0]], grid.initial_losses)
-    ends = None if entry.at_chance else loss_ends(grid, int(rows[0]))
-    unseen = _unseen(grid, float(mean_of_present(values_S)), ends)
-    return Part(grid=_seed_values(grid, values_S), note=f"at lr {lr:.3g}", unseen=unseen, cliffs=ends)
+    values_S = _seed_values(grid, np.minimum(grid.losses[rows[0]], grid.initial_losses))
+    unseen = 0.0 if entry.at_chance else unseen_at(grid, int(rows[0]))
+    notes = (f"at lr {lr:.3g}", _WANDERS if unseen else "")
+    return Part(grid=values_S, note=", ".join(filter(None, notes)), unseen=unseen)
 
 
 def over_lrs(name: str, nothing: str) -> PartOf:
@@ -258,17 +245,11 @@ def of_entropy(part: PartOf) -> PartOf:
     return noted
 
 
-SENSITIVITY_PARTS: dict[str, PartOf] = {name: along_lrs_of(name) for name in SENSITIVITIES}
 # Those that read nothing but losses.
 UNTRACED: tuple[PartOf, ...] = (
-    *(whole, along_lrs, *SENSITIVITY_PARTS.values(), windowed, edged),
+    *(whole, along_lrs, windowed, edged),
     *(best_losses, blown_up, stuck, losses_at_default, final_losses_at_best),
 )
-
-
-def _unseen(grid: LossGrid, value: float, ends: Ends | None) -> float:
-    """How far the upper end by cliffs lies above the value, where they wander from seed to seed; else 0."""
-    return max(0.0, ends[1] - value) if ends and cliff_wanders(grid) else 0.0
 
 
 def _seed_values(grid: LossGrid, values_S: np.ndarray) -> LossGrid | None:

@@ -49,7 +49,6 @@ SCORE_DIFFERENCE_COLUMNS: dict[str, type[pl.DataType]] = {
 }
 
 NOT_SEPARATED = "not separated"
-_BY_CLIFFS = "wider: cliffs that no seed showed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,11 +191,9 @@ def _targets(grids: Entries) -> dict[str, tuple[float, float | None]]:
 
 def _row(score: str, kind: ScoreKind, entry: ScoredEntry) -> dict[str, object]:
     part = kind.part(entry)
-    estimate, notes = None, [part.note]
+    estimate = None
     if part.grid is not None:
-        by_seeds = kind.statistic.estimate(part.grid)
-        estimate = by_seeds.reaching(part.unseen).holding(part.cliffs)
-        notes.append(_BY_CLIFFS if part.cliffs and estimate != by_seeds else "")
+        estimate = kind.statistic.estimate(part.grid).reaching(part.unseen)
         estimate = estimate.within(kind.domain(entry.extent), censors=kind.is_rate)
     alike = estimate is not None and estimate.low is not None and estimate.low == estimate.high
     return {
@@ -210,7 +207,7 @@ def _row(score: str, kind: ScoreKind, entry: ScoredEntry) -> dict[str, object]:
         "num_seeds": 0 if part.grid is None else len(part.grid.seeds),
         "higher_is_better": kind.higher_is_better,
         "at_chance": entry.at_chance,
-        "note": ", ".join(filter(None, (*notes, "all seeds alike" if alike else ""))),
+        "note": ", ".join(filter(None, (part.note, "all seeds alike" if alike else ""))),
     }
 
 

@@ -139,17 +139,12 @@ def reading_note(leaderboard: pl.DataFrame) -> str:
     parts += notes_on_entries(leaderboard)
     parts.append(
         f"Brackets: 95% interval over seeds ({seeds_text}; Student's t on the wider of the jackknife's and the single "
-        f"seeds' standard error{_by_cliffs(leaderboard)}). Bold: the best that learned. Rank: the ranks that the seeds "
-        "leave possible, from 1 + the number of entries significantly better to n - the number significantly worse, of "
-        f"the n that can be tested ({_how_compared(leaderboard)}, Holm corrected, 5%: all ranges hold at once with 95% "
-        "confidence); none at chance or with one seed."
+        "seeds' standard error). Bold: the best that learned. Rank: the ranks that the seeds leave possible, from 1 + "
+        "the number of entries significantly better to n - the number significantly worse, of the n that can be tested "
+        f"({_how_compared(leaderboard)}, Holm corrected, 5%: all ranges hold at once with 95% confidence); none at "
+        "chance or with one seed."
     )
     return " ".join(parts)
-
-
-def _by_cliffs(leaderboard: pl.DataFrame) -> str:
-    has_cliffs = (pl.col("diverged_share") > 0) | has_flag("cliff_wanders")
-    return ", and what cliffs of further seeds may make of it" if leaderboard.select(has_cliffs.any()).item() else ""
 
 
 def notes_on_entries(leaderboard: pl.DataFrame) -> list[str]:

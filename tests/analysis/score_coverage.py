@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -24,24 +23,10 @@ from scipy import stats
 from analysis.curves import LossGrid
 from analysis.scores import robustness
 from analysis.scores.robustness import Score
-from analysis.scores.seeds.cliffs import (
-    Ends,
-    best_loss_ends,
-    cliff_wanders,
-    loss_ends,
-    seedwise_sensitivity_ends,
-    sensitivity_ends,
-)
-from analysis.scores.seeds.intervals import (
-    half_width,
-    leave_one_out,
-    rounding_error,
-    single_seed_scores,
-    standard_error,
-    wider_error,
-)
+from analysis.scores.seeds.intervals import half_width, rounding_error, standard_error
 from analysis.scores.seeds.scales import Interval
 from analysis.scores.seeds.spreads import spread_ends
+from analysis.scores.seeds.wandering import cliff_wanders, unseen_at, unseen_at_best
 from tests.analysis.interval_coverage import LRS_L, SCENARIOS, Scenario, simulate
 
 DEFAULT_LR = 0.03
@@ -95,28 +80,27 @@ def on_grid(error_N: np.ndarray, num_seeds: int) -> np.ndarray:
 class GridScore:
     """A score of grids as the score table has it.
 
-    `jumps` as in analysis.scores.seeds.intervals; `cliffs` is what its interval holds as well.
+    `jumps` as in analysis.scores.seeds.intervals; `unseen` is what cliffs that no seed showed may add to its value.
     """
 
     score: Score
     half: Half = half_width
     scale: Scale = plain
     jumps: bool = False
-    cliffs: Callable[[LossGrid], Ends | None] | None = None
+    unseen: Callable[[LossGrid], float] | None = None
 
 
 GRID_SCORES: dict[str, GridScore] = {
-    "loss_at_default": GridScore(score=loss_at_default, cliffs=lambda grid: loss_ends(grid, DEFAULT_ROW)),
-    "lr_sensitivity_seedwise": GridScore(score=robustness.lr_sensitivity_seedwise, cliffs=seedwise_sensitivity_ends),
+    "loss_at_default": GridScore(score=loss_at_default, unseen=lambda grid: unseen_at(grid, DEFAULT_ROW)),
+    "lr_sensitivity_seedwise": GridScore(score=robustness.lr_sensitivity_seedwise),
     "lr_sensitivity_windowed": GridScore(score=robustness.lr_sensitivity_windowed, jumps=True),
-    "best_loss": GridScore(score=robustness.best_loss, cliffs=best_loss_ends),
+    "best_loss": GridScore(score=robustness.best_loss, unseen=unseen_at_best),
     "diverged_share": GridScore(score=robustness.diverged_share, half=rounded, scale=in_shares),
     "stable_decades": GridScore(score=robustness.stable_decades, half=on_grid),
     "edge_lr, decades": GridScore(score=_decades(robustness.edge_lr), half=on_grid),
     "best_lr, decades": GridScore(score=_decades(robustness.best_lr), half=on_grid),
 }
-# By interval_coverage at one place.
-_FURTHER = {"lr_sensitivity": GridScore(score=robustness.lr_sensitivity, cliffs=sensitivity_ends)}
+_FURTHER = {"lr_sensitivity": GridScore(score=robustness.lr_sensitivity)}  # by interval_coverage at one place
 # Few trials diverge where cliffs lie near the top of the grid, which shares near 0 are to be tried with.
 NEAR_THE_TOP = (
     Scenario(name="cliff at lr 8, +-0.15", cliff=0.9, cliff_jitter=0.15, noise=0.05),
@@ -124,7 +108,7 @@ NEAR_THE_TOP = (
     Scenario(name="cliff at lr 16, +-0.5", cliff=1.2, cliff_jitter=0.5, noise=0.05),
 )
 # Those that the flag cliff_wanders speaks of.
-REACHING = ["best_loss", "loss_at_default"]
+REACHING = sorted(name for name, of in GRID_SCORES.items() if of.unseen is not None)
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]  # (N, S), one value a seed
 
@@ -190,20 +174,6 @@ def placed_coverage(name: str, scenario: Scenario, num_seeds: int, *, num_suites
     )
 
 
-def null_share(name: str, scenario: Scenario, num_seeds: int, *, num_suites: int, seed: int) -> float:
-    """Share of pairs of suites of one law whose difference excludes 0, paired by seed, over all PLACES of the cliff."""
-    score, rng, found = (GRID_SCORES | _FURTHER)[name].score, np.random.default_rng([seed, num_seeds]), []
-    for place in PLACES:
-        moved = dataclasses.replace(scenario, cliff=scenario.cliff + place)
-        pair = [(*simulate(rng, moved, num_suites // len(PLACES), num_seeds), LRS_L) for _ in range(2)]
-        value_N, left_NS, alone_NS = (
-            np.subtract(*(function(*data) for data in pair))
-            for function in (score, partial(leave_one_out, score), partial(single_seed_scores, score))
-        )
-        found.append((np.abs(value_N) > half_width(wider_error(left_NS, alone_NS), num_seeds) + 1e-12).mean())
-    return float(np.mean(found))
-
-
 def _coverage_at(
     name: str, scenario: Scenario, num_seeds: int, *, num_suites: int, num_batches: int, seed: int
 ) -> float:
@@ -219,19 +189,17 @@ def expected(rng: np.random.Generator, score: Score, scenario: Scenario, num_see
     return float(np.mean(batches))
 
 
-def holds(name: str, suites: tuple[np.ndarray, np.ndarray], truth: float, *, with_cliffs: bool = True) -> np.ndarray:
+def holds(name: str, suites: tuple[np.ndarray, np.ndarray], truth: float, *, with_unseen: bool = True) -> np.ndarray:
     """1 where the interval of a suite holds the truth, 0 where not, NaN where there is none: (N,).
 
-    `with_cliffs`: where further seeds may have their cliffs counts, as in the score table.
+    `with_unseen`: what cliffs that no seed showed may add counts, as in the score table.
     """
     of = (GRID_SCORES | _FURTHER)[name]
     value_N, error_N = of.score(*suites, LRS_L), standard_error(of.score, *suites, LRS_L, jumps=of.jumps)
     low_N, high_N = ends(of.scale, value_N, of.half(error_N, suites[0].shape[-1]))
     low_N, high_N = low_N - 1e-9, high_N + 1e-9
-    if with_cliffs and of.cliffs is not None:
-        by_cliffs = [of.cliffs(_grid(*suite)) or (np.inf, -np.inf) for suite in zip(*suites, strict=True)]
-        low_N = np.minimum(low_N, [low for low, _ in by_cliffs])
-        high_N = np.maximum(high_N, [high for _, high in by_cliffs])
+    if with_unseen and of.unseen is not None:
+        high_N = np.maximum(high_N, value_N + [of.unseen(_grid(*suite)) for suite in zip(*suites, strict=True)])
     holds_N = (low_N <= truth) & (truth <= high_N)
     return np.where(np.isfinite(value_N + error_N), holds_N, np.nan)
 
@@ -264,7 +232,7 @@ def flag_record(scenario: Scenario, num_seeds: int, *, num_suites: int, seed: in
     truths = {name: expected(rng, GRID_SCORES[name].score, scenario, num_seeds, num_batches=4) for name in REACHING}
     suites = simulate(rng, scenario, num_suites, num_seeds)
     raised_N = flagged(suites)
-    by_spread = {name: holds(name, suites, truths[name], with_cliffs=False) == 0 for name in REACHING}
+    by_spread = {name: holds(name, suites, truths[name], with_unseen=False) == 0 for name in REACHING}
     missed = {name: holds(name, suites, truths[name]) == 0 for name in REACHING}
     return Flagged(
         raised=float(raised_N.mean()),

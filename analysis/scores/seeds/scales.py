@@ -76,13 +76,7 @@ class Interval:
 
     def reaching(self, excess: float) -> Interval:
         """The interval with its upper end at least this far above the value."""
-        return self.holding((self.value, self.value + excess))
-
-    def holding(self, ends: tuple[float, float] | None) -> Interval:
-        """The interval that holds these as well, if there are any."""
-        if ends is None or self.low is None or self.high is None:
-            return self
-        return dataclasses.replace(self, low=min(self.low, ends[0]), high=max(self.high, ends[1]))
+        return self if self.high is None else dataclasses.replace(self, high=max(self.high, self.value + excess))
 
     def columns(self, name: str, ends: str) -> dict[str, float | None]:
         """The columns `name`, `ends`_low and `ends`_high of a row; all null where the value is NaN."""

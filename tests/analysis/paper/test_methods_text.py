@@ -259,14 +259,10 @@ def test_hostile_names_compile(tmp_path):
     assert complaints(log) == []
 
 
-def test_intervals_that_hold_cliffs_are_told_where_a_seed_diverged_or_the_flag_is_raised():
+def test_intervals_that_reach_up_are_told_where_the_flag_is_raised():
     data = results(num_seeds=3)
-    level = data.filter(pl.col("outcome") == "completed")
-    plain, found, flagged = (
-        methods_text(one, score="lr_sensitivity", loss="train", flags=flags)
-        for one, flags in ((level, {"few_seeds"}), (data, {"few_seeds"}), (level, {"cliff_wanders"}))
-    )
+    plain = methods_text(data, score="lr_sensitivity", loss="train", flags={"few_seeds"})
+    found = methods_text(data, score="lr_sensitivity", loss="train", flags={"cliff_wanders", "few_seeds"})
     assert "johnson1940applications" not in cited_keys(plain)
-    assert "their cliffs taken to be normal" in text_markdown(found)
-    assert cited_keys(flagged) == [*cited_keys(plain), "johnson1940applications"]
-    assert "johnson1940applications" in cited_keys(found)
+    assert "(flag cliff\\_wanders)" in text_markdown(found)
+    assert cited_keys(found) == [*cited_keys(plain), "johnson1940applications"]
