@@ -29,8 +29,8 @@ DEVICE = "cuda"
 ROUNDING = {False: 1e-5, True: 2e-3}
 # Signs, and roots of matrices, make steps of differences that were none: relative to the loss.
 AMPLIFIED = {"lion": 1e-3, "shampoo": 1e-3, "muon": 1e-4}
-# A loss of cosines over a temperature of 0.2 has five times their rounding.
-AT_A_TEMPERATURE = {"self_supervised_images": 5}
+# A loss of cosines over a temperature of 0.2 has five times their rounding, and so has each of two that are compared.
+AT_A_TEMPERATURE = {"self_supervised_images": 10}
 # What a bound of the loss allows for what is measured otherwise.
 LOOSER = {"initial_loss": 1, "loss": 1, "val_loss": 1, "grad_norm": 30, "observed": 30}
 SMALLEST = 1e-3  # values below it are compared by their difference to this
