@@ -10,11 +10,13 @@ from bench.training.tree import copy_tensors, map_tensors, tensors_of
 class MeanGradients:
     """What a whole batch gave to all lanes, in fixed `tensors`: `clear` them, then `add` each of its parts.
 
-    example: what one part gave, of which forms and shapes are taken.
+    example: what one part gave, of which forms and shapes are taken; not the strides, which kernels gave as they liked.
     """
 
     def __init__(self, example: Gradients, *, num_parts: int) -> None:
-        self.tensors: Gradients = map_tensors(example, torch.zeros_like)
+        self.tensors: Gradients = map_tensors(
+            example, lambda t: torch.zeros_like(t, memory_format=torch.contiguous_format)
+        )
         self._num_parts = num_parts
 
     def clear(self) -> None:
