@@ -50,6 +50,22 @@ def _same_umask():
     os.umask(before)
 
 
+_OF_PACKAGES = set[str]()  # names of modules that no test wrote
+
+
+@pytest.fixture(autouse=True)
+def _modules_of_one_test(tmp_path_factory):
+    """Own code that a test wrote and imported is forgotten: a command has a process of its own, tests share one."""
+    yield
+    folder = str(tmp_path_factory.getbasetemp())
+    for name in sys.modules.keys() - _OF_PACKAGES:
+        file = getattr(sys.modules[name], "__dict__", {}).get("__file__")
+        if isinstance(file, str) and file.startswith(folder):
+            del sys.modules[name]
+        else:
+            _OF_PACKAGES.add(name)
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """A throw-away Postgres server; tests that need it are skipped where Postgres or psycopg is absent."""

@@ -71,5 +71,8 @@ def list_entries(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    lines = (f"{row.pop('name')}: {'; '.join(str(value) for value in row.values() if value)}" for row in rows)
+    lines = (
+        f"{row.pop('name')}: {'; '.join(str(value).removesuffix('.') for value in row.values() if value)}"
+        for row in rows
+    )
     print(sentences_text(lines, indent="  "), end="")

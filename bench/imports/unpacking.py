@@ -63,7 +63,9 @@ def _streams(content: bytes, make: Callable[[], Any], name: str, file_name: str)
         while place < len(content):
             stream, num_streams = make(), num_streams + 1
             if num_streams > _MOST_STREAMS:
-                raise UsageError(f"{file_name}: over {_MOST_STREAMS:,} streams packed by {name}; pack it again as one")
+                raise UsageError(
+                    f"{file_name}: over {_MOST_STREAMS:,} streams packed by {name}; required one, so pack it again"
+                )
             while not stream.eof:
                 piece = content[place : place + _PIECE]
                 if not piece:

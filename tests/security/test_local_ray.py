@@ -11,6 +11,7 @@ import pytest
 
 from bench.cluster.connect import ray_cluster
 from bench.errors import UsageError
+from tests.infra.ports import free_port
 from tests.security.knocking import VERDICTS
 
 STARTED = """
@@ -69,6 +70,8 @@ def started(tmp_path_factory):
     home, strangers = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("stranger")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
     environment |= {"HOME": str(home), "STRANGERS_HOME": str(strangers)}
+    # By default the same for every Ray of a machine, of which the first alone then has this socket.
+    environment["AUTOSCALER_METRIC_PORT"] = str(free_port())
     environment["EXPECTED"] = json.dumps(sorted({process for process, _ in stated_sockets()}))
     done = subprocess.run([sys.executable, "-c", STARTED], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
