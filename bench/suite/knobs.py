@@ -41,7 +41,9 @@ def listed(value: Any) -> Any:
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values; a problem for each that is there twice, or that equals another to within bench.spelling's bound."""
     first: dict[Any, int] = {}
-    repeats = [(i, first[value]) for i, value in enumerate(values) if first.setdefault(value, i) != i]
+    # Lists and mappings, which an entry may refuse later, are told apart by what they hold.
+    keys = [repr(value) if isinstance(value, list | dict) else value for value in values]
+    repeats = [(i, first[key]) for i, key in enumerate(keys) if first.setdefault(key, i) != i]
     if repeats:
         reject(*(problem(f"{_named(values[i])} is listed twice; remove one", loc=(i,), same_as=j) for i, j in repeats))
     numbers = sorted((value, i) for i, value in enumerate(values) if isinstance(value, float))
