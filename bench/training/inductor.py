@@ -112,8 +112,8 @@ def _compiled(traced: GraphModule, leaves: Sequence[Tensor], example: Any) -> Ca
     run: Any = inductor(traced, list(leaves), options=OPTIONS)
     first = run(*leaves)  # kernels are built, and may fail, at the first call
     has_bfloat16 = any(getattr(n.meta.get("val"), "dtype", None) is torch.bfloat16 for n in traced.graph.nodes)
-    if (found := apart(first, example)) > MOST_APART[has_bfloat16]:
-        raise MiscompiledError(f"what it gives differs from the trace's by {found:.2g} of its size")
+    if (difference := apart(first, example)) > MOST_APART[has_bfloat16]:
+        raise MiscompiledError(f"what it gives differs from the trace's by {difference:.2g} of its size")
     return run
 
 
@@ -125,8 +125,8 @@ def apart(actual: Sequence[Tensor], expected: Any) -> float:
     """The largest difference, in Euclidean norm, between parts of two results, relative to those that belong together.
 
     actual: the leaves of a tree such as `expected`, (lanes, ...) each or one number. A lane's parts within one dict
-    belong together: of gradients that are 0 but for rounding nothing agrees. What is not finite in both is left out,
-    and what are no floating-point numbers.
+    belong together: of gradients that are 0 but for rounding nothing agrees. What `expected` has not finite is left
+    out, and what are no floating-point numbers; inf where `actual` alone is not finite.
     """
     from torch.utils import _pytree as pytree
 
@@ -136,10 +136,11 @@ def apart(actual: Sequence[Tensor], expected: Any) -> float:
     for _, group in itertools.groupby((one for one in pairs if one[2].is_floating_point()), key=lambda one: one[0]):
         norms = []
         for _, ours, theirs in group:
-            both = ours.isfinite() & theirs.isfinite()
-            kept = (torch.where(both, x, 0).double().reshape(len(x) if x.dim() else 1, -1) for x in (ours, theirs))
+            known = theirs.isfinite()
+            kept = (torch.where(known, x, 0).double().reshape(len(x) if x.dim() else 1, -1) for x in (ours, theirs))
             ours_LX, theirs_LX = kept
-            norms.append(torch.stack([(ours_LX - theirs_LX).norm(dim=1), theirs_LX.norm(dim=1)]))
+            difference_L = (ours_LX - theirs_LX).norm(dim=1).nan_to_num(nan=torch.inf, posinf=torch.inf)
+            norms.append(torch.stack([difference_L, theirs_LX.norm(dim=1)]))
         if len({norm.shape for norm in norms}) > 1:
             norms = [norm.norm(dim=1, keepdim=True) for norm in norms]
         difference_PL, size_PL = torch.stack(norms, dim=1)

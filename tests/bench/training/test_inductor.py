@@ -99,6 +99,8 @@ def test_results_are_compared_lane_by_lane_with_what_belongs_together():
             0.1
         )
     assert apart([torch.tensor([torch.nan, 1.0])], [torch.tensor([torch.inf, 1.0])]) == 0
+    for wrong in (torch.nan, torch.inf):
+        assert apart([torch.tensor([wrong, 1.0])], [torch.ones(2)]) == torch.inf
     assert apart([torch.tensor(5), torch.tensor(1.5)], [torch.tensor(4), torch.tensor(1.0)]) == 0.5
 
 
